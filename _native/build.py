@@ -1,0 +1,53 @@
+"""The cffi build of ``ipcpipes._ffi``.
+
+One declaration file (``.cdef``) and one C file for each side, POSIX and
+Windows; the C file is taken into the generated source by ``#include``, so that
+compilers and sanitizers name its own lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+
+# /W4 and -Wextra find real faults; cffi's own generated code leaves parameters
+# unused, which is the one warning it is let off.
+COMPILE_ARGS = {
+    "posix": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    "win32": ["/W3"],
+}
+LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
+
+
+def ffibuilder_for(platform: str) -> FFI:
+    """The builder for one side: ``"posix"`` or ``"win32"``, on whatever system
+    this runs (the Windows side is also cross-built on Linux)."""
+    side = {"posix": "posix", "win32": "windows"}[platform]
+    builder = FFI()
+    builder.cdef((HERE / f"{side}.cdef").read_text(encoding="utf-8"))
+    options: dict[str, object] = {}
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        # The limited API does not exist where the GIL is off (PEP 703), so that
+        # build is made for each version of Python.
+        options["py_limited_api"] = False
+    # The path is relative to the project, where the build runs, so that it
+    # stands the same in every wheel's build.
+    builder.set_source(
+        "ipcpipes._ffi",
+        f'#include "{side}.c"\n',
+        include_dirs=[os.path.relpath(HERE)],
+        depends=[os.path.relpath(HERE / f"{side}.c"), os.path.relpath(HERE / f"{side}.cdef")],
+        libraries=LIBRARIES[platform],
+        extra_compile_args=COMPILE_ARGS[platform],
+        **options,
+    )
+    return builder
+
+
+ffibuilder = ffibuilder_for("win32" if sys.platform == "win32" else "posix")

@@ -1,0 +1,263 @@
+/* Unix domain sockets for ipcpipes: Linux, macOS and the BSDs.
+ *
+ * Rules of this file: no Python, no allocation, no global state; every function
+ * returns a value of 0 or more, or -errno; a descriptor that is not returned is
+ * closed. Descriptors are close-on-exec and non-blocking from birth where the
+ * system can do it (SOCK_CLOEXEC, accept4); macOS cannot, and there a process
+ * that forks and execs in another thread between the two calls inherits one.
+ */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* accept4, struct ucred */
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
+#endif
+
+typedef struct {
+    int32_t pid;
+    uint32_t uid;
+    uint32_t gid;
+} ipc_credentials;
+
+/* The size of sun_path. A path needs a terminator within it, an abstract name
+ * its leading NUL. */
+static size_t ipc_address_limit(void)
+{
+    return sizeof(((struct sockaddr_un *)0)->sun_path);
+}
+
+/* An abstract name is told by its leading NUL and has no terminator. */
+static int ipc_fill_address(struct sockaddr_un *to, socklen_t *to_length,
+                            const char *address, size_t length)
+{
+    size_t terminator = (length > 0 && address[0] != '\0') ? 1 : 0;
+
+    if (length == 0)
+        return -EINVAL;
+    if (length + terminator > sizeof(to->sun_path))
+        return -ENAMETOOLONG;
+    memset(to, 0, sizeof(*to));
+    to->sun_family = AF_UNIX;
+    memcpy(to->sun_path, address, length);
+    *to_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + terminator);
+    return 0;
+}
+
+#if !defined(__linux__)
+static int ipc_prepare(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags == -1 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1
+        || fcntl(fd, F_SETFD, FD_CLOEXEC) == -1)
+        return -errno;
+#ifdef SO_NOSIGPIPE
+    {
+        int on = 1;
+        if (setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on)) == -1)
+            return -errno;
+    }
+#endif
+    return 0;
+}
+#endif
+
+static int ipc_fail(int fd, int code)
+{
+    close(fd);
+    return code;
+}
+
+static int ipc_socket(void)
+{
+#if defined(__linux__)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd == -1 ? -errno : fd;
+#else
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int code;
+    if (fd == -1)
+        return -errno;
+    code = ipc_prepare(fd);
+    return code < 0 ? ipc_fail(fd, code) : fd;
+#endif
+}
+
+/* Binds and listens; the socket file has its final mode before the first client
+ * can connect, because connecting is refused until listen(2). Setting the mode
+ * by umask(2) would change it for the whole process, and fchmod(2) on a socket
+ * fails on macOS. bind(2) is also what never takes the place of another file. */
+static int ipc_listen(const char *address, size_t length, uint32_t mode, int backlog)
+{
+    struct sockaddr_un where;
+    socklen_t where_length;
+    int named = length > 0 && address[0] != '\0';
+    int code = ipc_fill_address(&where, &where_length, address, length);
+    int fd;
+
+    if (code < 0)
+        return code;
+    fd = ipc_socket();
+    if (fd < 0)
+        return fd;
+    if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
+        return ipc_fail(fd, -errno);
+    if ((named && chmod(where.sun_path, (mode_t)mode) == -1) || listen(fd, backlog) == -1) {
+        code = -errno;
+        if (named)
+            unlink(where.sun_path);
+        return ipc_fail(fd, code);
+    }
+    return fd;
+}
+
+/* listen(2) may be called again to change the length of the queue. */
+static int ipc_set_backlog(int fd, int backlog)
+{
+    return listen(fd, backlog) == -1 ? -errno : 0;
+}
+
+static int ipc_accept(int fd)
+{
+#if defined(__linux__)
+    int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return connection == -1 ? -errno : connection;
+#else
+    int connection = accept(fd, NULL, NULL);
+    int code;
+    if (connection == -1)
+        return -errno;
+    code = ipc_prepare(connection);
+    return code < 0 ? ipc_fail(connection, code) : connection;
+#endif
+}
+
+/* A local connect(2) succeeds or fails at once, it is never in progress. */
+static int ipc_connect(const char *address, size_t length)
+{
+    struct sockaddr_un where;
+    socklen_t where_length;
+    int code = ipc_fill_address(&where, &where_length, address, length);
+    int fd;
+
+    if (code < 0)
+        return code;
+    fd = ipc_socket();
+    if (fd < 0)
+        return fd;
+    if (connect(fd, (struct sockaddr *)&where, where_length) == -1)
+        return ipc_fail(fd, -errno);
+    return fd;
+}
+
+/* Sends data[offset:length] as far as the system takes it without waiting.
+ * Returns how much that was; an error only when it was nothing, so that a
+ * count is never lost (the error comes again with the next call). */
+static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
+{
+    size_t position = offset;
+
+    if (offset > length || length > INT64_MAX)
+        return -EINVAL;
+    while (position < length) {
+        ssize_t sent = send(fd, data + position, length - position, MSG_NOSIGNAL);
+        if (sent >= 0) {
+            position += (size_t)sent;
+            continue;
+        }
+        if (errno == EINTR)
+            continue;
+        if (position > offset)
+            break;
+        return -errno;
+    }
+    return (int64_t)(position - offset);
+}
+
+static int ipc_close_half(int fd, int sending)
+{
+    return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;
+}
+
+/* 1 when the peer has closed its end and left nothing to read: it gave up
+ * before it was accepted. A peer that only shut one half down is still there. */
+static int ipc_peer_left(int fd)
+{
+    struct pollfd look;
+    char byte;
+
+    look.fd = fd;
+    look.events = POLLIN;
+    look.revents = 0;
+    if (poll(&look, 1, 0) == -1)
+        return errno == EINTR ? 0 : -errno;
+    if (!(look.revents & (POLLHUP | POLLERR)))
+        return 0;
+    return recv(fd, &byte, 1, MSG_PEEK) > 0 ? 0 : 1;
+}
+
+/* Who called connect(2) or listen(2) at the other end, as it was at that time:
+ * Linux SO_PEERCRED (unix(7)), macOS LOCAL_PEERCRED and LOCAL_PEERPID. */
+static int ipc_peer_credentials(int fd, ipc_credentials *credentials)
+{
+#if defined(__linux__)
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == -1)
+        return -errno;
+    credentials->pid = peer.pid;
+    credentials->uid = peer.uid;
+    credentials->gid = peer.gid;
+#else
+    uid_t uid;
+    gid_t gid;
+
+    if (getpeereid(fd, &uid, &gid) == -1)
+        return -errno;
+    credentials->pid = -1;
+    credentials->uid = uid;
+    credentials->gid = gid;
+#if defined(LOCAL_PEERPID)
+    {
+        pid_t pid;
+        socklen_t size = sizeof(pid);
+        if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, &pid, &size) == 0)
+            credentials->pid = pid;
+    }
+#endif
+#endif
+    return 0;
+}
+
+static int ipc_buffer_size(int fd, int sending)
+{
+    int value;
+    socklen_t size = sizeof(value);
+
+    if (getsockopt(fd, SOL_SOCKET, sending ? SO_SNDBUF : SO_RCVBUF, &value, &size) == -1)
+        return -errno;
+    return value;
+}
+
+/* Linux holds what is in flight against the sender's buffer alone (unix(7)),
+ * macOS against both, so both are set. */
+static int ipc_set_buffer_size(int fd, int size)
+{
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == -1
+        || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == -1)
+        return -errno;
+    return 0;
+}

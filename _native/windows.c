@@ -1,0 +1,319 @@
+/* Windows named pipes for ipcpipes.
+ *
+ * Rules of this file: no Python, no global state; every function that can fail
+ * returns 0 or a code of winerror.h; a handle that is not given out is closed.
+ * Handles are overlapped, and not inheritable. It compiles with mingw and MSVC.
+ */
+#ifndef UNICODE
+#define UNICODE
+#endif
+#ifndef _WIN32_WINNT
+#define _WIN32_WINNT 0x0602 /* Windows 8 */
+#endif
+#include <stdint.h>
+#include <string.h>
+#include <windows.h>
+#include <aclapi.h>
+#include <sddl.h>
+
+#ifndef PIPE_REJECT_REMOTE_CLIENTS
+#define PIPE_REJECT_REMOTE_CLIENTS 0x00000008
+#endif
+
+typedef struct {
+    OVERLAPPED overlapped;
+} ipc_operation;
+
+#define IPC_SENDS 1
+#define IPC_RECEIVES 2
+
+static uint32_t ipc_create_instance(const uint16_t *name, int first, int direction,
+                                    uint32_t max_instances, uint32_t buffer_size,
+                                    const uint16_t *sddl, intptr_t *handle)
+{
+    SECURITY_ATTRIBUTES attributes;
+    PSECURITY_DESCRIPTOR descriptor = NULL;
+    DWORD open_mode = FILE_FLAG_OVERLAPPED;
+    DWORD error = 0;
+    HANDLE instance;
+
+    if (max_instances < 1 || max_instances > PIPE_UNLIMITED_INSTANCES)
+        return ERROR_INVALID_PARAMETER;
+    if (direction & IPC_SENDS)
+        open_mode |= PIPE_ACCESS_OUTBOUND;
+    if (direction & IPC_RECEIVES)
+        open_mode |= PIPE_ACCESS_INBOUND;
+    if (first)
+        open_mode |= FILE_FLAG_FIRST_PIPE_INSTANCE;
+    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW((LPCWSTR)sddl, SDDL_REVISION_1,
+                                                              &descriptor, NULL))
+        return GetLastError();
+    attributes.nLength = sizeof(attributes);
+    attributes.lpSecurityDescriptor = descriptor;
+    attributes.bInheritHandle = FALSE;
+    instance = CreateNamedPipeW(
+        (LPCWSTR)name, open_mode,
+        PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
+        max_instances, buffer_size, buffer_size, 0, &attributes);
+    if (instance == INVALID_HANDLE_VALUE)
+        error = GetLastError();
+    else
+        *handle = (intptr_t)instance;
+    LocalFree(descriptor);
+    return error;
+}
+
+/* Begins to wait for a client. The event is set when one has come; its lowest
+ * bit keeps the result away from any completion port (GetQueuedCompletionStatus,
+ * Remarks). 0: the wait goes on; ERROR_PIPE_CONNECTED: a client is there already. */
+static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, intptr_t event)
+{
+    DWORD error;
+
+    memset(operation, 0, sizeof(*operation));
+    operation->overlapped.hEvent = (HANDLE)(event | 1);
+    if (ConnectNamedPipe((HANDLE)handle, &operation->overlapped))
+        return ERROR_PIPE_CONNECTED;
+    error = GetLastError();
+    return error == ERROR_IO_PENDING ? 0 : error;
+}
+
+/* ERROR_IO_INCOMPLETE while no client has come. */
+static uint32_t ipc_connect_result(intptr_t handle, ipc_operation *operation)
+{
+    DWORD ignored;
+
+    if (GetOverlappedResult((HANDLE)handle, &operation->overlapped, &ignored, FALSE))
+        return 0;
+    return GetLastError();
+}
+
+/* The kernel may write to the operation until it is done with it, so the
+ * operation may be freed only after this has returned. A null operation: no
+ * wait for a client is under way. */
+static void ipc_close_instance(intptr_t handle, ipc_operation *operation)
+{
+    if (operation != NULL)
+        CancelIoEx((HANDLE)handle, &operation->overlapped);
+    CloseHandle((HANDLE)handle);
+    while (operation != NULL && !HasOverlappedIoCompleted(&operation->overlapped))
+        SwitchToThread();
+}
+
+/* The server may learn who we are and no more: without SECURITY_SQOS_PRESENT it
+ * could act as us (CreateFileW, "Security and Access Rights"). */
+static uint32_t ipc_open(const uint16_t *name, int direction, intptr_t *handle)
+{
+    DWORD access = 0;
+    HANDLE opened;
+
+    if (direction & IPC_SENDS)
+        access |= GENERIC_WRITE;
+    if (direction & IPC_RECEIVES)
+        access |= GENERIC_READ;
+    opened = CreateFileW((LPCWSTR)name, access, 0, NULL, OPEN_EXISTING,
+                         FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION,
+                         NULL);
+    if (opened == INVALID_HANDLE_VALUE)
+        return GetLastError();
+    if (GetFileType(opened) != FILE_TYPE_PIPE) {
+        CloseHandle(opened);
+        return ERROR_BAD_PIPE;
+    }
+    *handle = (intptr_t)opened;
+    return 0;
+}
+
+/* 0 whenever a completion packet will come: also for a result that is there at
+ * once, because FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is never set. */
+static uint32_t ipc_begun(BOOL done)
+{
+    DWORD error;
+
+    if (done)
+        return 0;
+    error = GetLastError();
+    return error == ERROR_IO_PENDING || error == ERROR_MORE_DATA ? 0 : error;
+}
+
+static uint32_t ipc_begin_read(intptr_t handle, ipc_operation *operation, char *buffer,
+                               uint32_t size)
+{
+    memset(operation, 0, sizeof(*operation));
+    return ipc_begun(ReadFile((HANDLE)handle, buffer, size, NULL, &operation->overlapped));
+}
+
+static uint32_t ipc_begin_write(intptr_t handle, ipc_operation *operation, const char *data,
+                                uint32_t size)
+{
+    memset(operation, 0, sizeof(*operation));
+    return ipc_begun(WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped));
+}
+
+static uint32_t ipc_transferred(const ipc_operation *operation)
+{
+    return (uint32_t)operation->overlapped.InternalHigh;
+}
+
+static intptr_t ipc_operation_address(ipc_operation *operation)
+{
+    return (intptr_t)&operation->overlapped;
+}
+
+static uint32_t ipc_close(intptr_t handle)
+{
+    return CloseHandle((HANDLE)handle) ? 0 : GetLastError();
+}
+
+static uint32_t ipc_create_event(intptr_t *event)
+{
+    HANDLE created = CreateEventW(NULL, TRUE, FALSE, NULL);
+
+    if (created == NULL)
+        return GetLastError();
+    *event = (intptr_t)created;
+    return 0;
+}
+
+static uint32_t ipc_set_event(intptr_t event, int signalled)
+{
+    BOOL done = signalled ? SetEvent((HANDLE)event) : ResetEvent((HANDLE)event);
+    return done ? 0 : GetLastError();
+}
+
+static uint32_t ipc_peer_process(intptr_t handle, int server_end, uint32_t *pid)
+{
+    ULONG found = 0;
+    BOOL done = server_end ? GetNamedPipeClientProcessId((HANDLE)handle, &found)
+                           : GetNamedPipeServerProcessId((HANDLE)handle, &found);
+
+    if (!done)
+        return GetLastError();
+    *pid = found;
+    return 0;
+}
+
+/* As the server's end sees it: "out" flows from the server to the client. */
+static uint32_t ipc_buffer_sizes(intptr_t handle, uint32_t *out_size, uint32_t *in_size)
+{
+    DWORD out_bytes, in_bytes;
+
+    if (!GetNamedPipeInfo((HANDLE)handle, NULL, &out_bytes, &in_bytes, NULL))
+        return GetLastError();
+    *out_size = out_bytes;
+    *in_size = in_bytes;
+    return 0;
+}
+
+static uint32_t ipc_pipe_flags(intptr_t handle, uint32_t *flags, uint32_t *max_instances)
+{
+    DWORD found, limit;
+
+    if (!GetNamedPipeInfo((HANDLE)handle, &found, NULL, NULL, &limit))
+        return GetLastError();
+    *flags = found;
+    *max_instances = limit;
+    return 0;
+}
+
+/* Copies a terminated text with its terminator; sizes count 16-bit units. */
+static uint32_t ipc_copy_text(uint16_t *to, uint32_t to_size, const WCHAR *text)
+{
+    size_t needed = 0;
+
+    while (text[needed] != 0)
+        needed++;
+    if (needed + 1 > to_size)
+        return ERROR_INSUFFICIENT_BUFFER;
+    memcpy(to, text, (needed + 1) * sizeof(*to));
+    return 0;
+}
+
+/* "DOMAIN\user" of a SID, or an empty text where the system knows no name. */
+static uint32_t ipc_account_name(PSID sid, uint16_t *account, uint32_t account_size)
+{
+    WCHAR user[257], domain[257], full[514];
+    DWORD user_size = 257, domain_size = 257;
+    SID_NAME_USE use;
+    size_t length = 0, i;
+
+    if (account_size < 1)
+        return ERROR_INSUFFICIENT_BUFFER;
+    account[0] = 0;
+    if (!LookupAccountSidW(NULL, sid, user, &user_size, domain, &domain_size, &use))
+        return 0;
+    for (i = 0; domain[i] != 0; i++)
+        full[length++] = domain[i];
+    if (length > 0)
+        full[length++] = L'\\';
+    for (i = 0; user[i] != 0; i++)
+        full[length++] = user[i];
+    full[length] = 0;
+    return ipc_copy_text(account, account_size, full);
+}
+
+static uint32_t ipc_token_owner(HANDLE token, uint16_t *sid, uint32_t sid_size,
+                                uint16_t *account, uint32_t account_size)
+{
+    union {
+        TOKEN_USER user;
+        unsigned char space[sizeof(TOKEN_USER) + SECURITY_MAX_SID_SIZE];
+    } found;
+    DWORD size;
+    LPWSTR text;
+    uint32_t error;
+
+    if (!GetTokenInformation(token, TokenUser, &found, sizeof(found), &size))
+        return GetLastError();
+    if (!ConvertSidToStringSidW(found.user.User.Sid, &text))
+        return GetLastError();
+    error = ipc_copy_text(sid, sid_size, text);
+    LocalFree(text);
+    if (error == 0 && account != NULL)
+        error = ipc_account_name(found.user.User.Sid, account, account_size);
+    return error;
+}
+
+/* The SID (as text) and, unless account is null, the account name that the
+ * process runs under. pid 0 stands for this process. */
+static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size,
+                                  uint16_t *account, uint32_t account_size)
+{
+    HANDLE process, token;
+    uint32_t error;
+
+    process = pid == 0 ? GetCurrentProcess()
+                       : OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    if (process == NULL)
+        return GetLastError();
+    if (OpenProcessToken(process, TOKEN_QUERY, &token)) {
+        error = ipc_token_owner(token, sid, sid_size, account, account_size);
+        CloseHandle(token);
+    } else {
+        error = GetLastError();
+    }
+    if (pid != 0)
+        CloseHandle(process);
+    return error;
+}
+
+/* The access list that the pipe has, as SDDL. */
+static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size)
+{
+    PSECURITY_DESCRIPTOR descriptor = NULL;
+    LPWSTR text = NULL;
+    DWORD error = GetSecurityInfo((HANDLE)handle, SE_KERNEL_OBJECT, DACL_SECURITY_INFORMATION,
+                                  NULL, NULL, NULL, NULL, &descriptor);
+
+    if (error != 0)
+        return error;
+    if (ConvertSecurityDescriptorToStringSecurityDescriptorW(
+            descriptor, SDDL_REVISION_1, DACL_SECURITY_INFORMATION, &text, NULL)) {
+        error = ipc_copy_text(sddl, sddl_size, text);
+        LocalFree(text);
+    } else {
+        error = GetLastError();
+    }
+    LocalFree(descriptor);
+    return error;
+}

@@ -1,0 +1,196 @@
+"""POSIX: everything that touches the C layer, and where sockets live.
+
+Calls on a hot path return what the C layer returns (a value, or ``-errno``), so
+that "not now" costs no exception; the others raise.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from .._ffi import ffi, lib
+from ..abc import PeerIdentity
+from ..endpoint import Endpoint, posix_address
+from ..errors import EndpointNotFound, NotSupported, UnsafeDirectory
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+accept = lib.ipc_accept
+close_half = lib.ipc_close_half
+peer_left = lib.ipc_peer_left
+send = lib.ipc_send
+set_backlog = lib.ipc_set_backlog
+
+
+class Credentials(NamedTuple):
+    """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it."""
+
+    pid: int | None
+    uid: int
+    gid: int
+
+    def identity(self) -> PeerIdentity:
+        """With the account name, which can take a while where accounts are on a network."""
+        try:
+            user = pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            user = None
+        return PeerIdentity(pid=self.pid, user=user, uid=self.uid, gid=self.gid)
+
+
+class Permissions(NamedTuple):
+    """A compiled access policy: the mode of the socket file, and a second look at accept for
+    what a mode cannot say (an abstract socket has none)."""
+
+    mode: int
+    admits: Callable[[Credentials], bool]
+
+
+def peer_credentials(fd: int) -> Credentials:
+    found = ffi.new("ipc_credentials *")
+    _check(lib.ipc_peer_credentials(fd, found))
+    return Credentials(found.pid if found.pid > 0 else None, found.uid, found.gid)
+
+
+def buffer_size(fd: int, *, sending: bool) -> int:
+    return _check(lib.ipc_buffer_size(fd, sending))
+
+
+def set_buffer_size(fd: int, size: int) -> None:
+    _check(lib.ipc_set_buffer_size(fd, size))
+
+
+def listen(address: bytes, mode: int, backlog: int) -> int:
+    return _check(lib.ipc_listen(address, len(address), mode, backlog))
+
+
+def connect(address: bytes) -> int:
+    """A connected descriptor, or ``-errno``."""
+    return int(lib.ipc_connect(address, len(address)))
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+# Where sockets live
+
+
+def readable(address: bytes) -> str:
+    """As people write it: an abstract name with ``@`` (as ss(8) and lsof(8) do)."""
+    return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)
+
+
+def resolve(endpoint: Endpoint) -> bytes:
+    """The socket address of ``endpoint`` for this user on this machine.
+
+    Raises:
+        InvalidEndpoint: it cannot be a socket address here.
+        NotSupported: an abstract name outside Linux.
+    """
+    if endpoint.kind == "abstract" and sys.platform != "linux":
+        raise NotSupported(
+            f"{endpoint}: the abstract namespace is Linux's; a plain name works on every system"
+        )
+    return posix_address(
+        endpoint,
+        runtime_directory=_runtime_directory(),
+        temporary_directory=os.environ.get("TMPDIR") or "/tmp",
+        limit=lib.ipc_address_limit(),
+    )
+
+
+def _runtime_directory() -> str:
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not base.startswith("/"):
+        # A relative one must be ignored (XDG Base Directory Specification, Basics).
+        base = f"/run/user/{os.geteuid()}"
+        if not os.path.isdir(base):
+            # Not $TMPDIR: it differs between the programs of one user, and then a server and
+            # its client would not meet.
+            return f"/tmp/ipcpipes-{os.geteuid()}"
+    # A directory of our own, because other programs keep sockets under plain names beside it
+    # (docker.sock, pipewire-0).
+    return base.rstrip("/") + "/ipcpipes"
+
+
+def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
+    """Makes sure that nobody else can put something of theirs where ``endpoint`` is.
+
+    Args:
+        endpoint: for messages, and whether its directory is ours to make.
+        address: its address.
+        create: make the directory of a plain name where it is missing (0700), and look at the
+            directory of any path; without it only plain names are looked at.
+
+    Raises:
+        EndpointNotFound: there is no such directory.
+        UnsafeDirectory: others could take the endpoint's place in it.
+    """
+    if address[:1] == b"\0":
+        return
+    directory = os.fsdecode(os.path.dirname(address))
+    where = readable(address)
+    if endpoint.kind != "named":
+        if create:
+            _check_writers(endpoint, where, directory)
+        return
+    parent = os.path.dirname(directory)
+    if directory != f"/tmp/ipcpipes-{os.geteuid()}":
+        _check_owner(endpoint, where, parent)
+    if create:
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            pass
+        except PermissionError as error:
+            raise UnsafeDirectory(endpoint, where, f"cannot make {directory}: {error}") from None
+    _check_owner(endpoint, where, directory)
+
+
+def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
+    found = _stat(endpoint, where, directory, follow=False)
+    if not stat.S_ISDIR(found.st_mode):
+        fault = "is not a directory"
+    elif found.st_uid != os.geteuid():
+        fault = f"belongs to user {found.st_uid}, and you are user {os.geteuid()}"
+    elif found.st_mode & 0o022:
+        fault = f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
+    else:
+        return
+    raise UnsafeDirectory(
+        endpoint,
+        where,
+        f"{directory} {fault}; mend that, or set XDG_RUNTIME_DIR to a directory of yours",
+    )
+
+
+def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
+    mode = _stat(endpoint, where, directory, follow=True).st_mode
+    # In a sticky directory (/tmp) only the owner can remove or rename a file (inode(7)).
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise UnsafeDirectory(
+            endpoint,
+            where,
+            f"everyone can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could put "
+            "another socket in this one's place; chmod o-w it, or take another directory",
+        )
+
+
+def _stat(endpoint: Endpoint, where: str, directory: str, *, follow: bool) -> os.stat_result:
+    try:
+        return os.stat(directory, follow_symlinks=follow)
+    except (FileNotFoundError, NotADirectoryError):
+        raise EndpointNotFound(
+            endpoint, where, f"its directory {directory} does not exist; make it first"
+        ) from None
+
+
+transport = "Unix domain socket"

@@ -1,0 +1,245 @@
+"""From an endpoint to a stream: the doors that users come in by."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import trio
+
+from . import _os
+from ._os import Listener, ReceiveStream, SendStream, Stream
+from .endpoint import Endpoint, EndpointLike
+from .errors import EndpointError, EndpointNotFound, EndpointRefused
+from .security import AccessPolicy, compiled
+
+if TYPE_CHECKING:
+    from trio import TaskStatus
+
+__all__ = ["connect", "listen", "serve"]
+
+logger = logging.getLogger("ipcpipes")
+
+Direction = Literal["duplex", "send", "receive"]
+AnyStream = Stream | SendStream | ReceiveStream
+
+DEFAULT_BACKLOG = 256
+_FIRST_PAUSE = 0.001  # seconds
+_LONGEST_PAUSE = 0.05
+
+
+@overload
+async def connect(
+    endpoint: EndpointLike,
+    *,
+    wait: float = ...,
+    direction: Literal["duplex"] = ...,
+    buffer_size: int | None = ...,
+) -> Stream: ...
+@overload
+async def connect(
+    endpoint: EndpointLike,
+    *,
+    wait: float = ...,
+    direction: Literal["send"],
+    buffer_size: int | None = ...,
+) -> SendStream: ...
+@overload
+async def connect(
+    endpoint: EndpointLike,
+    *,
+    wait: float = ...,
+    direction: Literal["receive"],
+    buffer_size: int | None = ...,
+) -> ReceiveStream: ...
+async def connect(
+    endpoint: EndpointLike,
+    *,
+    wait: float = 0.0,
+    direction: Direction = "duplex",
+    buffer_size: int | None = None,
+) -> AnyStream:
+    r"""Connects to the server that listens on ``endpoint``.
+
+    Args:
+        endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
+        wait: how many seconds to wait for a server that is not there yet or has no room;
+            0 (the default) is one attempt, ``math.inf`` for ever. The pauses between attempts
+            grow from 1 to 50 ms, and can be cancelled at any time.
+        direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
+            must have the opposite one. Windows refuses any other; elsewhere the half that is
+            not used is shut down, which the other end sees as end of stream or broken stream.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what this end
+            sends; a hint. On Windows the listener's hint holds for both directions.
+
+    Returns:
+        A stream of that direction.
+
+    Raises:
+        EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
+        EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
+        EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
+        EndpointDenied: permissions or policy keep you out (a ``PermissionError``).
+        UnsafeDirectory: the directory of plain names is not safely yours.
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+
+    Linux says "busy" when the server's queue is full; macOS says "refused" then too.
+    """
+    where = Endpoint.of(endpoint)
+    _check_number("wait", wait)
+    _check_direction(direction)
+    _check_count("buffer_size", buffer_size)
+    await trio.lowlevel.checkpoint()
+    deadline = trio.current_time() + wait
+    pause = _FIRST_PAUSE
+    while True:
+        remaining = deadline - trio.current_time()
+        try:
+            return _os.connect(
+                where,
+                direction=direction,
+                buffer_size=buffer_size,
+                waited=wait if remaining <= 0 else 0.0,
+            )
+        except (EndpointNotFound, EndpointRefused):
+            # Neither system tells when a name appears or a place becomes free in a way that
+            # can be waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
+            if remaining <= 0:
+                raise
+        await trio.sleep(min(pause, remaining))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def listen(
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    direction: Direction = "duplex",
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+) -> Listener:
+    r"""Takes the name and listens on it until the listener is closed.
+
+    Clients can connect as soon as this returns. A live name is never taken over, and a socket
+    file that a dead server left behind is replaced; any other file is left alone.
+
+    Args:
+        endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
+        access: who may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`EndpointBusy`, by its own ``wait``.
+        direction: what this end does with its connections: ``"duplex"``, ``"send"`` or
+            ``"receive"``; the clients must have the opposite.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) for what each
+            connection sends; a hint. Windows: for both directions, 65,536 when ``None``.
+
+    Returns:
+        A listener, for ``async with`` and ``await listener.accept()``.
+
+    Raises:
+        EndpointInUse: somebody listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: a file that is not a socket is in the way (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not make it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+        EndpointError: anything else that the system says (an ``OSError``).
+
+    Nothing is left behind when it fails.
+    """
+    where = Endpoint.of(endpoint)
+    policy = AccessPolicy.current_user() if access is None else access
+    if not isinstance(policy, AccessPolicy):
+        raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
+    _check_count("max_instances", max_instances)
+    _check_direction(direction)
+    _check_count("backlog", backlog, limit=4096)
+    _check_count("buffer_size", buffer_size)
+    await trio.lowlevel.checkpoint()
+    return _os.listen(
+        where,
+        direction=direction,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+        permissions=compiled(policy),
+    )
+
+
+async def serve(
+    handler: Callable[[Any], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    direction: Direction = "duplex",
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    task_status: TaskStatus[Listener] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
+
+    Each handler runs in a task of its own, and its stream is closed when it returns. An
+    :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
+    (logger ``ipcpipes``), and the server goes on. What is not an ``Exception``
+    (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve`` cancels the
+    handlers.
+
+    Args:
+        handler: an async function of one stream.
+        task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
+            as soon as clients can connect.
+        endpoint, access, max_instances, direction, backlog, buffer_size: as for :func:`listen`.
+
+    Raises:
+        Everything that :func:`listen` raises.
+    """
+    listener = await listen(
+        endpoint,
+        access=access,
+        max_instances=max_instances,
+        direction=direction,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    async with listener, trio.open_nursery() as nursery:
+        task_status.started(listener)
+        while True:
+            nursery.start_soon(_handle, handler, await listener.accept())
+
+
+async def _handle(handler: Callable[[Any], Awaitable[object]], stream: AnyStream) -> None:
+    try:
+        async with stream:
+            await handler(stream)
+    except Exception:
+        logger.exception("the handler of a client of %s failed", stream.endpoint)
+
+
+def _check_number(what: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{what} must be 0 or more seconds, not {value!r}")
+
+
+def _check_count(what: str, value: object, *, limit: int = 2**31 - 1) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} must be an int or None, not {value!r}")
+    if not 1 <= value <= limit:
+        raise ValueError(f"{what} must be 1 to {limit}, not {value}")
+
+
+def _check_direction(value: object) -> None:
+    if value not in ("duplex", "send", "receive"):
+        raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')

@@ -1,0 +1,258 @@
+"""A name becomes an address. Pure: no system call is made here.
+
+What depends on the machine or the user (the runtime directory, the user's SID,
+the length of a socket address) comes in as an argument, so that both systems'
+mappings can be computed, documented and tested anywhere. The mapping is a
+promise of stability: programs of different versions and languages meet by it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Union
+
+from .errors import InvalidEndpoint, NotSupported
+
+__all__ = ["Endpoint", "EndpointLike", "posix_address", "windows_address"]
+
+EndpointLike = Union["Endpoint", str, "os.PathLike[str]"]
+"""What every function that takes an endpoint accepts."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PIPE_PREFIX = re.compile(r"\\\\[.?]\\pipe\\", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"/|\\|[A-Za-z]:[\\/]")
+# CreateNamedPipeW, lpName: "The entire pipe name string can be up to 256 characters long."
+_PIPE_PATH_LIMIT = 256
+
+
+def _plain_name_fault(name: str) -> str:
+    if _PLAIN_NAME.fullmatch(name):
+        return ""
+    return (
+        f"({len(name)} characters) is not a plain name: 1 to 64 of the characters "
+        "A-Z a-z 0-9 . _ - (an absolute path names any other place)"
+    )
+
+
+def _path_fault(path: str) -> str:
+    if "\0" in path:
+        return "holds a NUL character, which no path can"
+    if not _ABSOLUTE.match(path):
+        return "is a relative path, which means another place after chdir; give an absolute one"
+    return "names a directory; add the name of the socket" if path.endswith("/") else ""
+
+
+def _dotnet_fault(name: str) -> str:
+    if not name or any(c in name for c in "/\\\0"):
+        return "is not a .NET pipe name: it must not be empty or hold / \\ or NUL"
+    if name.lower() == "anonymous":
+        return "is a name that .NET reserves; take another one"
+    return ""
+
+
+def _abstract_fault(name: str) -> str:
+    return "" if name and "\0" not in name else "is not an abstract name: not empty, without NUL"
+
+
+_FAULTS: dict[str, Callable[[str], str]] = {
+    "named": _plain_name_fault,
+    "path": _path_fault,
+    "dotnet": _dotnet_fault,
+    "abstract": _abstract_fault,
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    r"""Where a server listens and a client connects: a value, made without touching the system.
+
+    Make one with :meth:`named`, :meth:`path`, :meth:`dotnet` or :meth:`abstract`. Functions
+    that take an endpoint also take a ``str`` (absolute: a path; else: a plain name) and an
+    ``os.PathLike`` (a path).
+
+    ======== =============================================== ==================================
+    made by  Linux and macOS                                 Windows
+    ======== =============================================== ==================================
+    named    ``<runtime directory>/ipcpipes/<name>.sock``    ``\\.\pipe\ipcpipes.<SID>.<name>``
+    path     the path                                        the pipe path
+    dotnet   ``$TMPDIR``, else ``/tmp/``; ``CoreFxPipe_``    ``\\.\pipe\<name>``
+             and the name
+    abstract Linux: the abstract name; macOS: not supported  not supported
+    ======== =============================================== ==================================
+
+    The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``; where there is
+    neither, the place is ``/tmp/ipcpipes-<uid>/<name>.sock``. It must belong to the user and
+    be writable by nobody else, which is verified at each use.
+    """
+
+    kind: Literal["named", "path", "dotnet", "abstract"]
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"the name or path of an endpoint is a str, not {self.name!r}")
+        fault = _FAULTS[self.kind](self.name)
+        if fault:
+            raise InvalidEndpoint(f"{self.name!r} {fault}")
+
+    @classmethod
+    def named(cls, name: str) -> Endpoint:
+        """A private place of the current user, by a plain name that is the same on every system.
+
+        Args:
+            name: 1 to 64 of the characters ``A-Z a-z 0-9 . _ -``. Windows does not tell
+                upper and lower case apart.
+
+        Raises:
+            TypeError: ``name`` is not a ``str``.
+            InvalidEndpoint: ``name`` is empty, too long, or has another character.
+        """
+        return cls("named", name)
+
+    @classmethod
+    def path(cls, path: str | os.PathLike[str]) -> Endpoint:
+        r"""A place of your choice: ``/run/svc.sock``, or on Windows ``\\.\pipe\svc``.
+
+        Args:
+            path: absolute. Its length is limited by the system, the terminator included:
+                108 bytes on Linux, 104 on macOS (``unix(7)``, ``sun_path``), 256 characters
+                on Windows (CreateNamedPipeW).
+
+        Raises:
+            TypeError: ``path`` is neither a ``str`` nor a path of ``str``.
+            InvalidEndpoint: ``path`` is relative, ends in a separator, or holds a NUL.
+        """
+        return cls("path", os.fspath(path))
+
+    @classmethod
+    def dotnet(cls, name: str) -> Endpoint:
+        """The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
+
+        Args:
+            name: not empty, without ``/``, ``\\`` or NUL, and not ``anonymous`` (which .NET
+                reserves). A connection is byte mode, in both directions.
+
+        Raises:
+            TypeError: ``name`` is not a ``str``.
+            InvalidEndpoint: ``name`` breaks one of those rules.
+        """
+        return cls("dotnet", name)
+
+    @classmethod
+    def abstract(cls, name: str) -> Endpoint:
+        """A name in Linux's abstract namespace (``unix(7)``): no file, gone with its listener.
+
+        It has no permissions, so the access policy is enforced by ipcpipes at accept, and it
+        belongs to the network namespace, not to a directory: containers that share the host's
+        network see it.
+
+        Args:
+            name: not empty, without NUL, at most 107 bytes in UTF-8.
+
+        Raises:
+            TypeError: ``name`` is not a ``str``.
+            InvalidEndpoint: ``name`` is empty or holds a NUL.
+            NotSupported: when it is used on another system than Linux.
+        """
+        return cls("abstract", name)
+
+    @classmethod
+    def of(cls, value: EndpointLike) -> Endpoint:
+        """The endpoint that ``value`` means; an :class:`Endpoint` is returned as it is.
+
+        Raises:
+            TypeError: ``value`` is none of the three.
+            InvalidEndpoint: as :meth:`named` and :meth:`path` say.
+        """
+        if isinstance(value, Endpoint):
+            return value
+        if isinstance(value, str):
+            return cls.path(value) if _ABSOLUTE.match(value) else cls.named(value)
+        if isinstance(value, os.PathLike):
+            return cls.path(value)
+        raise TypeError(
+            f"an endpoint is an ipcpipes.Endpoint, a str or an os.PathLike, not {value!r}"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} endpoint {self.name!r}"
+
+
+def posix_address(
+    endpoint: Endpoint, *, runtime_directory: str, temporary_directory: str, limit: int
+) -> bytes:
+    """The socket address of ``endpoint``: a path, or a NUL and an abstract name.
+
+    Args:
+        endpoint: any but a Windows pipe path.
+        runtime_directory: where plain names live.
+        temporary_directory: .NET's ``Path.GetTempPath()``.
+        limit: the size of ``sun_path`` in bytes.
+
+    Raises:
+        InvalidEndpoint: it does not fit, or is a Windows pipe path.
+    """
+    if endpoint.kind == "abstract":
+        address = b"\0" + os.fsencode(endpoint.name)
+        if len(address) > limit:
+            raise InvalidEndpoint(
+                f"{endpoint} is {len(address) - 1} bytes long; this system allows {limit - 1}"
+            )
+        return address
+    if endpoint.kind == "named":
+        path = f"{runtime_directory}/{endpoint.name}.sock"
+    elif endpoint.kind == "dotnet":
+        path = f"{temporary_directory.rstrip('/')}/CoreFxPipe_{endpoint.name}"
+    else:
+        path = endpoint.name
+        if not path.startswith("/"):
+            raise InvalidEndpoint(
+                f"{endpoint} is a Windows path; here a path begins with /, "
+                "and a plain name works on every system"
+            )
+    address = os.fsencode(path)
+    if len(address) + 1 > limit:
+        raise InvalidEndpoint(
+            f"{endpoint}: its path {path!r} takes {len(address) + 1} bytes with the terminator; "
+            f"a socket address of this system holds {limit}"
+        )
+    return address
+
+
+def windows_address(endpoint: Endpoint, *, sid: str) -> str:
+    """The pipe path of ``endpoint``.
+
+    Args:
+        endpoint: any but a POSIX path or an abstract name.
+        sid: the current user's SID as text.
+
+    Raises:
+        InvalidEndpoint: it does not fit, or is not the path of a local pipe.
+        NotSupported: ``endpoint`` is abstract.
+    """
+    if endpoint.kind == "abstract":
+        raise NotSupported(
+            f"{endpoint}: the abstract namespace is Linux's; a plain name works on every system"
+        )
+    if endpoint.kind == "named":
+        path = rf"\\.\pipe\ipcpipes.{sid}.{endpoint.name}"
+    elif endpoint.kind == "dotnet":
+        path = rf"\\.\pipe\{endpoint.name}"
+    else:
+        path = endpoint.name
+        prefix = _PIPE_PREFIX.match(path)
+        rest = path[prefix.end() :] if prefix else ""
+        if not rest or "\\" in rest:
+            raise InvalidEndpoint(
+                rf"{endpoint} is not a local pipe; here a path is \\.\pipe\ and a name "
+                "without backslashes, and a plain name works on every system"
+            )
+    if len(path) > _PIPE_PATH_LIMIT:
+        raise InvalidEndpoint(
+            f"{endpoint}: its path {path!r} takes {len(path)} characters; "
+            f"Windows allows {_PIPE_PATH_LIMIT}"
+        )
+    return path

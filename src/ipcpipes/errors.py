@@ -1,0 +1,183 @@
+"""The exceptions of ipcpipes, and the one table from system codes to them.
+
+Streams and listeners raise trio's own errors, named by who is at fault:
+:exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError`
+(you closed it), :exc:`trio.BusyResourceError` (two tasks at once). What is here
+is raised before there is a stream: while an endpoint is named, listened on or
+connected to. Each class is also the built-in exception that code written
+against sockets would catch.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .endpoint import Endpoint
+
+__all__ = [
+    "EndpointBusy",
+    "EndpointDenied",
+    "EndpointError",
+    "EndpointInUse",
+    "EndpointNotFound",
+    "EndpointRefused",
+    "InvalidEndpoint",
+    "IpcError",
+    "NotAnEndpoint",
+    "NotSupported",
+    "UnsafeDirectory",
+]
+
+
+class IpcError(Exception):
+    """The base of every exception that ipcpipes defines."""
+
+
+class InvalidEndpoint(IpcError, ValueError):
+    """The endpoint can never work here: your program's mistake.
+
+    Raised before any system call: a bad character, an empty or over-long name,
+    a path longer than the system's socket addresses, a Windows pipe path on
+    another system.
+    """
+
+
+class NotSupported(IpcError, OSError):
+    """This system has no such thing; the message names the alternative."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EOPNOTSUPP, message)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class EndpointError(IpcError, OSError):
+    """Listening on, or connecting to, an endpoint failed.
+
+    ``str()`` of it is one line that says what failed, where (the endpoint and
+    its real address), and what to do.
+
+    Attributes:
+        endpoint: the :class:`~ipcpipes.Endpoint` as it was given.
+        address: its real address: a socket path (an abstract one begins with
+            ``@``), or a pipe path.
+        errno: the ``errno`` code; on Windows the nearest one.
+        winerror: Windows' own code, ``None`` elsewhere.
+        filename: the same as ``address``.
+    """
+
+    default_errno = errno.EIO
+
+    def __init__(
+        self, endpoint: Endpoint, address: str, advice: str, *, code: int | None = None
+    ) -> None:
+        super().__init__(self.default_errno if code is None else code, advice, address)
+        self.endpoint = endpoint
+        self.address = address
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} (at {self.address}): {self.strerror}"
+
+
+class EndpointNotFound(EndpointError, FileNotFoundError):
+    """Nobody has made this endpoint: the server is not running yet, or it listens elsewhere."""
+
+    default_errno = errno.ENOENT
+
+
+class EndpointRefused(EndpointError, ConnectionRefusedError):
+    """A socket file is there, but nobody listens on it: its server died, or has just begun."""
+
+    default_errno = errno.ECONNREFUSED
+
+
+class EndpointBusy(EndpointRefused):
+    """The server is there and has no room: ``max_instances`` or its queue is full."""
+
+
+class EndpointDenied(EndpointError, PermissionError):
+    """The system's permissions, or the server's access policy, keep you out."""
+
+    default_errno = errno.EACCES
+
+
+class EndpointInUse(EndpointError):
+    """Someone listens on this endpoint already; ``errno`` is ``EADDRINUSE``.
+
+    Attributes:
+        holder_pid: the process that holds it, ``None`` where that is not known.
+    """
+
+    default_errno = errno.EADDRINUSE
+    holder_pid: int | None = None
+
+
+class NotAnEndpoint(EndpointError, FileExistsError):
+    """Something that is not a socket or a pipe is in the way; it was left alone."""
+
+    default_errno = errno.EEXIST
+
+
+class UnsafeDirectory(EndpointError, PermissionError):
+    """The directory of the endpoint is one in which others could take its place."""
+
+    default_errno = errno.EPERM
+
+
+_NOT_FOUND = "nothing is there; start the server first, or wait for it with connect(..., wait=)"
+_DEAD = "nobody listens on this socket; its server has ended, or is just starting (wait=)"
+_DENIED = (
+    "access denied; the server admits other users only, or its pipe goes in the other direction"
+)
+_BUSY = "the server has no room for another client now; wait for it with connect(..., wait=)"
+_NO_PIPE = "this is not a pipe"
+
+# The one table: what the system says to one who connects.
+_CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
+    ("errno", errno.ENOENT): (EndpointNotFound, _NOT_FOUND),
+    ("errno", errno.ENOTDIR): (EndpointNotFound, "part of the path is not a directory"),
+    ("errno", errno.ECONNREFUSED): (EndpointRefused, _DEAD),
+    ("errno", errno.EAGAIN): (EndpointBusy, _BUSY),
+    ("errno", errno.EACCES): (EndpointDenied, _DENIED),
+    ("errno", errno.EPERM): (EndpointDenied, _DENIED),
+    ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
+    ("errno", errno.EPROTOTYPE): (
+        EndpointDenied,
+        "this socket is of another type (datagram or sequenced packets)",
+    ),
+    # winerror.h
+    ("winerror", 2): (EndpointNotFound, _NOT_FOUND),  # ERROR_FILE_NOT_FOUND
+    ("winerror", 3): (EndpointNotFound, _NOT_FOUND),  # ERROR_PATH_NOT_FOUND
+    ("winerror", 5): (EndpointDenied, _DENIED),  # ERROR_ACCESS_DENIED
+    ("winerror", 230): (NotAnEndpoint, _NO_PIPE),  # ERROR_BAD_PIPE
+    ("winerror", 231): (EndpointBusy, _BUSY),  # ERROR_PIPE_BUSY
+}
+
+
+def connect_error(
+    system: str, code: int, endpoint: Endpoint, address: str, *, waited: float = 0.0
+) -> EndpointError:
+    """The exception for a failed connect; ``system`` is ``"errno"`` or ``"winerror"``."""
+    kind, advice = _CONNECT.get((system, code), (EndpointError, f"{system} {code}"))
+    if kind is EndpointError and system == "errno":
+        advice = os.strerror(code)
+    if waited > 0:
+        advice += f" (waited {waited:g} s)"
+    error = kind(endpoint, address, advice, code=code if system == "errno" else None)
+    if system == "winerror":
+        error.winerror = code
+    return error
+
+
+def in_use_error(endpoint: Endpoint, address: str, holder_pid: int | None) -> EndpointInUse:
+    """The exception for ``listen`` on a live name."""
+    holder = f"process {holder_pid}" if holder_pid is not None else "another listener"
+    error = EndpointInUse(
+        endpoint, address, f"in use by {holder}; connect to it, stop it, or take another name"
+    )
+    error.holder_pid = holder_pid
+    return error
