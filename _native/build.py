@@ -27,7 +27,8 @@ LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
 
 def ffibuilder_for(platform: str) -> FFI:
     """The builder for one side: ``"posix"`` or ``"win32"``, on whatever system
-    this runs (the Windows side is also cross-built on Linux)."""
+    this runs (the Windows side is also cross-built on Linux).
+    """
     side = {"posix": "posix", "win32": "windows"}[platform]
     builder = FFI()
     builder.cdef((HERE / f"{side}.cdef").read_text(encoding="utf-8"))

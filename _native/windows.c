@@ -160,6 +160,15 @@ static intptr_t ipc_operation_address(ipc_operation *operation)
     return (intptr_t)&operation->overlapped;
 }
 
+/* 0 while the client is there or has left something to read; ERROR_BROKEN_PIPE
+ * when it is gone. */
+static uint32_t ipc_peek(intptr_t handle)
+{
+    DWORD available;
+
+    return PeekNamedPipe((HANDLE)handle, NULL, 0, NULL, &available, NULL) ? 0 : GetLastError();
+}
+
 static uint32_t ipc_close(intptr_t handle)
 {
     return CloseHandle((HANDLE)handle) ? 0 : GetLastError();
@@ -193,7 +202,6 @@ static uint32_t ipc_peer_process(intptr_t handle, int server_end, uint32_t *pid)
     return 0;
 }
 
-/* As the server's end sees it: "out" flows from the server to the client. */
 static uint32_t ipc_buffer_sizes(intptr_t handle, uint32_t *out_size, uint32_t *in_size)
 {
     DWORD out_bytes, in_bytes;

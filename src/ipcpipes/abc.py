@@ -21,13 +21,13 @@ __all__ += ["SendByteStream"]
 
 @dataclass(frozen=True)
 class PeerIdentity:
-    """Who is at the other end, as far as the system says; ``None`` where it does not.
+    r"""Who is at the other end, as far as the system says; ``None`` where it does not.
 
     Attributes:
         pid: the process id. It is worth little against an attacker: the process may have
             ended and its number been given away. On Windows the pid that a client sees is
             that of the process which made the pipe's first instance.
-        user: the account name; ``DOMAIN\\user`` on Windows.
+        user: the account name; ``DOMAIN\user`` on Windows.
         uid: the effective user id when the connection was made (POSIX).
         gid: the effective group id then (POSIX).
         sid: the security identifier of the user that process runs under (Windows).
@@ -81,8 +81,9 @@ class Connection(trio.abc.AsyncResource):
     @property
     @abstractmethod
     def receive_buffer_size(self) -> int:
-        """The same for what this end receives. On Linux the sender's size is the one that
-        counts (``unix(7)``).
+        """The same for what this end receives.
+
+        On Linux the sender's size is the one that counts (``unix(7)``).
 
         Raises:
             trio.ClosedResourceError: this end is closed.

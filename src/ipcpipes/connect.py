@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import trio
 
 from . import _os
 from ._os import Listener, ReceiveStream, SendStream, Stream
 from .endpoint import Endpoint, EndpointLike
-from .errors import EndpointError, EndpointNotFound, EndpointRefused
+from .errors import EndpointNotFound, EndpointRefused
 from .security import AccessPolicy, compiled
-
-if TYPE_CHECKING:
-    from trio import TaskStatus
 
 __all__ = ["connect", "listen", "serve"]
 
@@ -183,7 +180,7 @@ async def serve(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
-    task_status: TaskStatus[Listener] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
 

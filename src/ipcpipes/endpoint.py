@@ -129,10 +129,10 @@ class Endpoint:
 
     @classmethod
     def dotnet(cls, name: str) -> Endpoint:
-        """The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
+        r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
 
         Args:
-            name: not empty, without ``/``, ``\\`` or NUL, and not ``anonymous`` (which .NET
+            name: not empty, without ``/``, ``\`` or NUL, and not ``anonymous`` (which .NET
                 reserves). A connection is byte mode, in both directions.
 
         Raises:

@@ -66,7 +66,8 @@ class EndpointError(IpcError, OSError):
         address: its real address: a socket path (an abstract one begins with
             ``@``), or a pipe path.
         errno: the ``errno`` code; on Windows the nearest one.
-        winerror: Windows' own code, ``None`` elsewhere.
+        system_code: the system's own code (``errno``; on Windows that of ``winerror.h``),
+            ``None`` when it was ipcpipes that refused.
         filename: the same as ``address``.
     """
 
@@ -78,6 +79,7 @@ class EndpointError(IpcError, OSError):
         super().__init__(self.default_errno if code is None else code, advice, address)
         self.endpoint = endpoint
         self.address = address
+        self.system_code: int | None = code
 
     def __str__(self) -> str:
         return f"{self.endpoint} (at {self.address}): {self.strerror}"
@@ -168,8 +170,7 @@ def connect_error(
     if waited > 0:
         advice += f" (waited {waited:g} s)"
     error = kind(endpoint, address, advice, code=code if system == "errno" else None)
-    if system == "winerror":
-        error.winerror = code
+    error.system_code = code
     return error
 
 

@@ -27,14 +27,13 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import tomllib
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 assert sys.platform != "win32", "Windows needs no test bed: run pytest itself"
 
-import fcntl
+import fcntl  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -87,7 +86,7 @@ class BedError(Exception):
 
 
 def say(text: str) -> None:
-    print(f"testbed: {text}", flush=True)
+    print(f"testbed: {text}", flush=True)  # noqa: T201
 
 
 # Windows' and Wine's sides of things
@@ -100,8 +99,11 @@ def windows_path(path: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Bed:
-    """Where the parts lie. Those that depend on the Python version say so, so
-    that going to and fro between two versions makes nothing anew."""
+    """Where the parts lie.
+
+    Those that depend on the Python version have it in their name, so that going
+    to and fro between two versions makes nothing anew.
+    """
 
     folder: Path
     python: str
@@ -160,6 +162,8 @@ def wine_environment(prefix: Path, bytecode: Path) -> dict[str, str]:
         # without it each start compiles all it imports.
         PYTHONPYCACHEPREFIX=windows_path(bytecode),
         NO_COLOR="1",
+        # For the tests of what Wine does not do as Windows does.
+        IPCPIPES_WINE="1",
     )
     return env
 
@@ -173,19 +177,37 @@ def wine_server(env: Mapping[str, str]) -> Iterator[None]:
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
     }
+    kill_strays(Path(env["WINEPREFIX"]))
     try:
         # Server and services are started here, with their output to nowhere.
         # Were they left to the first real wine, they would hold the pipe that
         # its output is read from, and that pipe would never end.
-        subprocess.run(["wineserver", "-p600"], check=True, timeout=60, **quiet)
-        subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=300, **quiet)
+        try:
+            subprocess.run(["wineserver", "-p600"], check=True, timeout=60, **quiet)
+            subprocess.run(["wine", "cmd", "/c", "exit"], check=True, timeout=300, **quiet)
+        except subprocess.SubprocessError as error:
+            raise BedError(f"Wine does not start: {error}") from error
         yield
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise BedError(f"Wine does not start: {error}") from error
     finally:
         for option in ("-k", "-w"):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(["wineserver", option], check=False, timeout=30, **quiet)
+        kill_strays(Path(env["WINEPREFIX"]))
+
+
+def kill_strays(prefix: Path) -> None:
+    """End what still runs in the prefix, which is ours alone.
+
+    "wineserver -k" finds the server by a lock on a file. The server loses it when
+    a program on the Windows side reads /proc/self/fd, which is on Z: and is then
+    the server's own: by POSIX, closing any descriptor of a file drops the locks
+    its process has on it. A bed that was killed leaves a server as well.
+    """
+    mark = b"WINEPREFIX=" + os.fsencode(prefix)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or just gone
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 # Making the parts
@@ -331,6 +353,8 @@ def for_windows(lines: Iterable[str], python: str) -> Iterator[tuple[str, str, s
 
 
 def project_requirements(python: str) -> list[str]:
+    import tomllib  # new in 3.11, while the project's own code is linted for 3.10
+
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
@@ -411,7 +435,11 @@ def make_native(bed: Bed) -> None:
     folder = REPOSITORY / "_native"
     generated = bed.folder / "_ffi.c"
     libraries = emit_extension(generated)
-    sources = [path for path in sorted(folder.rglob("*")) if path.suffix in {".c", ".h", ".inc"}]
+    sources = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.parent.name != "__pycache__"
+    ]
 
     def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -511,9 +539,10 @@ class Relay(threading.Thread):
                     sys.stdout.buffer.write(data)
                     sys.stdout.buffer.flush()
                 except OSError:
-                    # Whoever read us has gone. The process must not come to
-                    # stand for that: its pipe is drained to the end.
+                    # Whoever read this has gone, so end as SIGPIPE would. Till
+                    # then the pipe is drained, or the process would hang on it.
                     listening = False
+                    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run_python(
@@ -528,33 +557,39 @@ def run_python(
         # is a plain switch; across two it costs several times as much. The
         # children inherit this, so it is done to this process, and last.
         os.sched_setaffinity(0, {cpu})
-    with wine_server(env):
-        process = subprocess.Popen(
-            ["wine", str(bed.interpreter / "python.exe"), *arguments],
-            cwd=bed.scratch,
-            env=env,
-            # Never a regular file: Python does not survive one at its start
-            # there, neither here nor as its output.
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        relay = Relay(process.stdout.fileno())
-        relay.start()
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise BedError(f"not done after {timeout:g} s; stopped") from None
-        finally:
-            # Left-over children of a test may still hold the pipe. They go with
-            # the server, at the end of the block around this.
-            relay.join(1 if process.poll() is not None else 0)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    relay.join(10)
+    relay: Relay | None = None
+    try:
+        with wine_server(env):
+            process = subprocess.Popen(
+                ["wine", str(bed.interpreter / "python.exe"), *arguments],
+                cwd=bed.scratch,
+                env=env,
+                # Never a regular file: Python does not survive one at its start
+                # there, neither here nor as its output.
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            assert process.stdout is not None
+            relay = Relay(process.stdout.fileno())
+            relay.start()
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise BedError(f"not done after {timeout:g} s; stopped") from None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                # Children a test left behind may hold the pipe still; they go
+                # with the server, on leaving the block.
+                relay.join(1)
+    finally:
+        if relay is not None:
+            relay.join(10)
+            if relay.tail and not relay.tail.endswith(b"\n"):
+                sys.stdout.write("\n")  # so that what is said next has its own line
     return status, relay.tail.decode(errors="replace")
 
 

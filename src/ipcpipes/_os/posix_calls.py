@@ -11,7 +11,7 @@ import pwd
 import stat
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
@@ -45,14 +45,15 @@ class Credentials(NamedTuple):
 
 class Permissions(NamedTuple):
     """A compiled access policy: the mode of the socket file, and a second look at accept for
-    what a mode cannot say (an abstract socket has none)."""
+    what a mode cannot say (an abstract socket has none).
+    """
 
     mode: int
     admits: Callable[[Credentials], bool]
 
 
 def peer_credentials(fd: int) -> Credentials:
-    found = ffi.new("ipc_credentials *")
+    found: Any = ffi.new("ipc_credentials *")
     _check(lib.ipc_peer_credentials(fd, found))
     return Credentials(found.pid if found.pid > 0 else None, found.uid, found.gid)
 
@@ -174,6 +175,8 @@ def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
 
 def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
     mode = _stat(endpoint, where, directory, follow=True).st_mode
+    if not stat.S_ISDIR(mode):
+        raise EndpointNotFound(endpoint, where, f"{directory} is not a directory")
     # In a sticky directory (/tmp) only the owner can remove or rename a file (inode(7)).
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise UnsafeDirectory(

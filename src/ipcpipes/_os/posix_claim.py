@@ -10,6 +10,7 @@ unlinking first, as many do, takes over live servers.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -57,18 +58,15 @@ class Claim:
         """Removes the socket file if it is still the one we bound, and gives the lock up."""
         if self._lock == -1 or os.getpid() != self._owner:
             return
+        # An OSError here: the directory has gone, or is no longer ours to write in.
         if self._socket_file is not None:
-            try:
+            with contextlib.suppress(OSError):
                 found = os.lstat(self._path)
                 if (found.st_dev, found.st_ino) == self._socket_file:
                     os.unlink(self._path)
-            except OSError:
-                pass  # the directory has gone, or is no longer ours to write in
-        try:
+        with contextlib.suppress(OSError):
             # While we hold the lock, so that nobody takes a lock on a file without a name.
             os.unlink(self._lock_path)
-        except OSError:
-            pass
         os.close(self._lock)
         self._lock = -1
 

@@ -19,9 +19,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import connect_error, in_use_error
-from . import posix_calls as calls
-from .posix_calls import Credentials, Permissions
-from .posix_claim import Claim
+from . import posix_calls as calls, posix_claim
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -48,7 +46,7 @@ class _Socket(abc.Connection):
         fd: int,
         endpoint: Endpoint,
         address: bytes,
-        credentials: Credentials,
+        credentials: calls.Credentials,
         on_close: Callable[[], None] | None = None,
     ) -> None:
         self._fd = fd
@@ -266,7 +264,7 @@ def _make_stream(
     direction: Direction,
     buffer_size: int | None,
     on_close: Callable[[], None] | None,
-    credentials: Credentials | None = None,
+    credentials: calls.Credentials | None = None,
 ) -> AnyStream:
     """Takes ``fd`` over: it belongs to the stream, or is closed."""
     try:
@@ -294,14 +292,14 @@ class Listener(abc.Listener[AnyStream]):
         self,
         endpoint: Endpoint,
         address: bytes,
-        claim: Claim | None,
+        claim: posix_claim.Claim | None,
         fd: int,
         *,
         direction: Direction,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
-        permissions: Permissions,
+        permissions: calls.Permissions,
     ) -> None:
         self._endpoint = endpoint
         self._address = address
@@ -450,12 +448,12 @@ def listen(
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
-    permissions: Permissions,
+    permissions: calls.Permissions,
 ) -> Listener:
     """Takes the name and listens; what it made is gone again when it fails."""
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)
-    claim = Claim(endpoint, address) if address[:1] != b"\0" else None
+    claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
     fd = -1
     try:
         length = min(backlog, max_instances or backlog, _BACKLOG_LIMIT)

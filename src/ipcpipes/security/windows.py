@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from .._os import Permissions
-from .._os.windows_calls import current_user_sid
+from .._os import windows_calls
 from .policy import AccessPolicy
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -16,9 +15,9 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 _CLIENT_RIGHTS = "0x12019b"
 
 
-def compiled(policy: AccessPolicy) -> Permissions:
+def compiled(policy: AccessPolicy) -> windows_calls.Permissions:
     # "P": nothing is inherited. "FA": all file rights, which the next instance needs too.
-    sddl = f"D:P(A;;FA;;;{current_user_sid()})"
+    sddl = f"D:P(A;;FA;;;{windows_calls.current_user_sid()})"
     if policy.admits == "everyone":
         sddl += f"(A;;{_CLIENT_RIGHTS};;;WD)"
-    return Permissions(sddl)
+    return windows_calls.Permissions(sddl)

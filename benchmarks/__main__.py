@@ -1,0 +1,50 @@
+"""Runs the cases, prints the table, writes the JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .cases import CASES
+from .contenders import command
+from .measure import FULL, QUICK, measure
+from .output import say
+from .report import document, table
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
+    parser.add_argument("--only", metavar="NAME", help="only cases with NAME in their names")
+    options = parser.parse_args()
+    if sys.platform == "win32":
+        parser.error("the rivals are Unix domain sockets; there is no case for Windows yet")
+    chosen = [case for case in CASES if options.only is None or options.only in case.name]
+    if not chosen:
+        names = ", ".join(case.name for case in CASES)
+        parser.error(f"no case has {options.only!r} in its name; there are {names}")
+    effort = QUICK if options.quick else FULL
+
+    results = []
+    with tempfile.TemporaryDirectory(prefix="ipcpipes-bench-") as directory:
+        scratch = Path(directory)
+        for case in chosen:
+            commands = {name: command(name, scratch) for name in case.contenders}
+            results.append(measure(case, commands, effort, scratch))
+    say(table(results))
+
+    path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document(results, effort), indent=1) + "\n", encoding="utf-8")
+    say(f"figures: {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The two processes of one contender.
+
+They live as long as their case does, so that a round costs no start of Python. Each prints
+``ready``, and then for each number it reads (how many operations) the seconds it took and
+how many operations it saw completed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from .cases import Case
+from .contenders import Command
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 10  # seconds
+
+
+class Pair:
+    """A server and a client; the client keeps the time.
+
+    Lifetime: entered, it owns both processes; left, they are gone.
+    """
+
+    def __init__(self, case: Case, command: Command, scratch: Path, name: str) -> None:
+        self._case = case
+        self._command = command
+        self._scratch = scratch
+        self._name = name
+        self._ends: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Pair:
+        try:
+            for role in ("server", "client"):
+                end = self._start(role)
+                self._ends.append(end)
+                if (line := self._read(end)) != "ready\n":
+                    raise RuntimeError(f"expected a {role} that is ready, not {line!r}")
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def _start(self, role: str) -> subprocess.Popen[str]:
+        end = subprocess.Popen(
+            [*self._command, self._case.scenario, role, self._name, str(self._case.size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            cwd=ROOT,
+            # Where each contender puts its socket, ipcpipes by a plain name of its own;
+            # nothing is left behind when the directory goes.
+            env={**os.environ, "XDG_RUNTIME_DIR": str(self._scratch)},
+        )
+        if self._case.pinned and sys.platform == "linux":
+            os.sched_setaffinity(end.pid, {max(os.sched_getaffinity(0))})
+        return end
+
+    def play(self, count: int) -> float:
+        """One round of ``count`` operations: its seconds, as the client counts them."""
+        for end in self._ends:
+            assert end.stdin is not None
+            end.stdin.write(f"{count}\n")
+        seconds = 0.0
+        for end in self._ends:
+            taken, completed = self._read(end).split()
+            if int(completed) != count:
+                raise RuntimeError(f"{self._command}: {completed} operations of {count}")
+            seconds = float(taken)
+        return seconds
+
+    def _read(self, end: subprocess.Popen[str]) -> str:
+        assert end.stdout is not None
+        line = end.stdout.readline()
+        if not line:
+            raise RuntimeError(f"an end has died; its command was {end.args!r}")
+        return line
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            for end in self._ends:
+                assert end.stdin is not None
+                end.stdin.close()
+            if error is None:
+                for end in self._ends:
+                    if end.wait(PATIENCE) != 0:
+                        raise RuntimeError(f"{end.args!r} ended with {end.returncode}")
+        finally:
+            self._kill()
+
+    def _kill(self) -> None:
+        for end in self._ends:
+            end.kill()
+            end.wait()
+            for pipe in (end.stdin, end.stdout):
+                assert pipe is not None
+                pipe.close()

@@ -1,0 +1,5 @@
+"""``python -m ipcpipes echo``: does it work on this machine, for this user, and how fast?
+
+``ledger``, ``figures``, ``generated`` and ``report`` are pure; ``arguments`` is where to
+begin reading, ``diagnose``, ``serve`` and ``send`` are the three commands.
+"""

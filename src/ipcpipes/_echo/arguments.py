@@ -1,0 +1,133 @@
+"""The commands as the user types them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .diagnose import diagnose
+from .send import send
+from .serve import serve
+
+if TYPE_CHECKING:
+    # Generic for the type checker only.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["add_commands", "join_command"]
+
+_ECHO = """\
+Starts an echo server in a second process, sends real data through it, checks
+every byte that comes back, and prints round-trip times, throughput, the real
+address and who is at the other end.
+
+FILE, or standard input when a file or a pipe is redirected there, is sent as
+messages of at most 64 KiB and then as one stream. Without any, generated data
+of growing sizes is sent. A pipe that stays silent for a second is left alone.
+(Windows: a pipe on standard input is read only when FILE is "-".)
+
+To try two programs or two users: "echo serve" here, "echo send NAME" there.
+A FILE that is called serve or send is written ./serve or ./send.
+"""
+_STATUS = """\
+exit status: 0 all came back right, 1 something failed (one line on standard
+error says what), 2 wrong usage, 130 Ctrl-C.
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds ``echo``, ``echo serve`` and ``echo send``, each with what it ``run``s."""
+    echo = _add(commands, "echo", "try it out on this machine, and measure it", _ECHO)
+    echo.add_argument("file", metavar="FILE", nargs="?", help='what to send; "-": standard input')
+    echo.add_argument("--json", action="store_true", help="print one JSON document")
+    echo.add_argument(
+        "--seconds",
+        metavar="S",
+        type=_positive,
+        default=2.0,
+        help="how long to send generated data, about (default: %(default)g)",
+    )
+    echo.set_defaults(run=diagnose)
+
+    server = _add(
+        commands,
+        "echo serve",
+        "serve echoes until Ctrl-C",
+        "Listens, prints one line that says where, and sends back what each client sends,\n"
+        "until Ctrl-C. Only you can connect.\n",
+    )
+    server.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        default="echo",
+        help="a plain name or an absolute path (default: %(default)s)",
+    )
+    # How the diagnostic's server notices that the diagnostic has ended, however it did.
+    server.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
+    server.set_defaults(run=serve)
+
+    client = _add(
+        commands,
+        "echo send",
+        "send a file through an echo server",
+        "Connects to an echo server, sends FILE through it while checking what comes back,\n"
+        "and prints one line. On a terminal, long input shows a progress bar (needs rich:\n"
+        'pip install "ipcpipes[cli]").\n',
+    )
+    client.add_argument("name", metavar="NAME", help="where the server listens")
+    client.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help='what to send; "-", or none: standard input',
+    )
+    client.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=_seconds,
+        default=0.0,
+        help="how long to wait for a server that is not there yet (default: %(default)g)",
+    )
+    client.set_defaults(run=send)
+
+
+def join_command(argv: Sequence[str]) -> list[str]:
+    """``echo serve`` as one word: argparse cannot have sub-commands and an optional FILE at
+    the same place."""
+    if list(argv[:2]) in (["echo", "serve"], ["echo", "send"]):
+        return [" ".join(argv[:2]), *argv[2:]]
+    return list(argv)
+
+
+def _add(commands: Commands, name: str, short: str, long: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=short,
+        description=long,
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if math.isnan(value) or value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 0 or more seconds")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 seconds")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None

@@ -1,0 +1,91 @@
+"""``echo``: a server in a second process, real input through it, and what it took."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from contextlib import ExitStack
+
+import _cffi_backend
+import trio
+
+import ipcpipes
+
+from .._os import transport
+from ..abc import ByteStream
+from . import generated, output
+from .client import fail_when_stalled
+from .ledger import Ledger
+from .measure import Measured, with_generated_data, with_input
+from .report import Report, as_json, as_text
+from .server_process import server_process
+from .source import Source, open_source, rewindable, unasked_input
+
+__all__ = ["diagnose"]
+
+
+async def diagnose(arguments: argparse.Namespace) -> None:
+    """Runs the diagnostic and writes the report; returns only if every byte came back right.
+
+    Raises:
+        Failure: anything at all did not work.
+        EndpointError: the server could not be reached.
+    """
+    with ExitStack() as closing:
+        source = await _source(arguments.file, closing)
+        async with server_process() as server, await server.connect() as stream:
+            ledger = Ledger()
+            measured = await _measure(stream, ledger, source, arguments.seconds)
+            report = Report(
+                endpoint=str(stream.endpoint),
+                address=stream.address,
+                transport=transport,
+                peer=stream.peer,
+                platform=_platform(),
+                versions=_versions(),
+                input_name=None if source is None else source.name,
+                seed=generated.SEED if source is None else None,
+                round_trips=measured.round_trips,
+                streamed=measured.streamed,
+                verified_bytes=ledger.returned,
+            )
+        output.write(as_json(report) if arguments.json else as_text(report))
+
+
+async def _source(name: str | None, closing: ExitStack) -> Source | None:
+    if name is None:
+        source = await unasked_input()
+    else:
+        source = await rewindable(closing.enter_context(await open_source(name)))
+    return None if source is None else closing.enter_context(source)
+
+
+async def _measure(
+    stream: ByteStream, ledger: Ledger, source: Source | None, seconds: float
+) -> Measured:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail_when_stalled, ledger)
+        if source is None:
+            measured = await with_generated_data(stream, ledger, seconds)
+        else:
+            measured = await with_input(stream, ledger, source)
+        nursery.cancel_scope.cancel()
+    return measured
+
+
+def _platform() -> dict[str, str]:
+    return {
+        "system": platform.system(),
+        "release": platform.release(),
+        "machine": platform.machine(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "ipcpipes": ipcpipes.__version__,
+        "trio": trio.__version__,
+        # The half of cffi that runs; the other half was there when the wheel was built.
+        "cffi": _cffi_backend.__version__,
+    }

@@ -1,0 +1,76 @@
+"""What the commands write. Nothing else here writes to a standard stream."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TextIO
+
+from .failure import Failure
+
+__all__ = ["complain", "flush", "prepare", "write"]
+
+
+def prepare() -> None:
+    """Lets every path be written, also one that the terminal's encoding does not have."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def write(text: str) -> None:
+    """Writes ``text`` and a newline to standard output, at once.
+
+    Raises:
+        Failure: nobody reads it (any more), or the disk is full.
+    """
+    # ``None`` when the descriptor was closed at the start.
+    if sys.stdout is None:
+        raise Failure("cannot write to standard output: it is closed")
+    try:
+        sys.stdout.write(text + "\n")
+    except OSError as error:
+        raise _gave_up(error) from None
+    flush()
+
+
+def flush() -> None:
+    """Writes out what argparse left in the buffer.
+
+    Raises:
+        Failure: as :func:`write`.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise _gave_up(error) from None
+
+
+def complain(line: str) -> None:
+    """The one line about a failure, to standard error; where there is none, the exit status
+    has to do."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"ipcpipes: {line}\n")
+        sys.stderr.flush()
+    except OSError:
+        _discard_rest(sys.stderr)
+
+
+def _gave_up(error: OSError) -> Failure:
+    _discard_rest(sys.stdout)
+    return Failure(f"cannot write to standard output: {error.strerror}")
+
+
+def _discard_rest(stream: TextIO) -> None:
+    # The interpreter flushes at its exit; what cannot be written would then make a message
+    # and another exit status. From the notes on SIGPIPE in the documentation of `signal`.
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

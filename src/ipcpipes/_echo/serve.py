@@ -1,0 +1,47 @@
+"""``echo serve``: sends back what each client sends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+
+import trio
+
+from .. import abc, connect
+from . import output
+from .source import CHUNK, read_some
+
+__all__ = ["serve"]
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    """Serves until it is cancelled, or with ``--until-stdin-closes`` until that happens.
+
+    Raises:
+        EndpointError, InvalidEndpoint: it cannot listen there.
+        Failure: standard output cannot be written to.
+    """
+    async with trio.open_nursery() as nursery:
+        listener: abc.Listener[abc.ByteStream] = await nursery.start(
+            connect.serve, _echo, arguments.name
+        )
+        output.write(f"listening on {listener.endpoint} at {listener.address}")
+        if arguments.until_stdin_closes:
+            await _stdin_closes()
+            nursery.cancel_scope.cancel()
+
+
+async def _echo(stream: abc.ByteStream) -> None:
+    # A client that leaves while it is being answered is no news.
+    with contextlib.suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some(CHUNK):
+            await stream.send_all(data)
+
+
+async def _stdin_closes() -> None:
+    # The parent holds the other end and never writes. The kernel closes it however the parent
+    # ends, also by SIGKILL, which no signal handler or `finally` of the parent survives.
+    if sys.stdin is not None:
+        while await read_some(sys.stdin.fileno(), CHUNK):
+            pass

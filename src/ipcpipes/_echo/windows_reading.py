@@ -1,0 +1,27 @@
+"""Windows: reads any descriptor without holding the event loop up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+__all__ = ["read_some", "ready_within"]
+
+
+async def read_some(fd: int, size: int) -> bytes:
+    """1 to ``size`` bytes as soon as there are any; ``b""`` at the end."""
+    # Anonymous pipes and consoles know no overlapped reads. Cancelled, the thread is left
+    # behind with its read and ends with the process: only commands that are ending cancel.
+    return await trio.to_thread.run_sync(os.read, fd, size, abandon_on_cancel=True)
+
+
+async def ready_within(fd: int, seconds: float) -> bool:
+    """``False``: a thread that waited for a byte could not be told to stop, and would take it
+    from whoever reads next."""
+    await trio.lowlevel.checkpoint()
+    return False

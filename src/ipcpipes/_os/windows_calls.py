@@ -1,0 +1,161 @@
+"""Windows: everything that touches the C layer.
+
+Calls on a hot path return what the C layer returns (0, or a code of
+``winerror.h``); the others raise ``OSError``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .._ffi import ffi, lib
+from ..abc import PeerIdentity
+from ..endpoint import Endpoint, windows_address
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+ERROR_ACCESS_DENIED = 5
+ERROR_BROKEN_PIPE = 109
+ERROR_INSUFFICIENT_BUFFER = 122
+ERROR_PIPE_BUSY = 231
+ERROR_NO_DATA = 232
+ERROR_PIPE_NOT_CONNECTED = 233
+ERROR_PIPE_CONNECTED = 535
+ERROR_IO_INCOMPLETE = 996
+# TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES, NOT_ENOUGH_QUOTA
+EXHAUSTED = {4, 8, 14, 1450, 1816}
+PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
+
+DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3}
+# The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
+_TEXT_SIZE = 1024
+
+transport = "Windows named pipe"
+
+begin_connect = lib.ipc_begin_connect
+begin_read = lib.ipc_begin_read
+begin_write = lib.ipc_begin_write
+close_instance = lib.ipc_close_instance
+connect_result = lib.ipc_connect_result
+operation_address = lib.ipc_operation_address
+peek = lib.ipc_peek
+transferred = lib.ipc_transferred
+# Without clearing: the kernel fills what we read.
+new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class Permissions(NamedTuple):
+    """A compiled access policy: a security descriptor as SDDL, given to each new instance."""
+
+    sddl: str
+
+
+def new_operation() -> Any:
+    return ffi.new("ipc_operation *")
+
+
+def create_instance(
+    address: str, *, first: bool, direction: str, buffer_size: int, sddl: str
+) -> tuple[int, int]:
+    """(error code, handle)"""
+    handle = ffi.new("intptr_t *")
+    code = lib.ipc_create_instance(
+        _wide(address), first, DIRECTIONS[direction], 255, buffer_size, _wide(sddl), handle
+    )
+    return code, int(handle[0])
+
+
+def open_pipe(address: str, direction: str) -> tuple[int, int]:
+    """(error code, handle)"""
+    handle = ffi.new("intptr_t *")
+    code = lib.ipc_open(_wide(address), DIRECTIONS[direction], handle)
+    return code, int(handle[0])
+
+
+def close(handle: int) -> None:
+    _check(lib.ipc_close(handle))
+
+
+def create_event() -> int:
+    event = ffi.new("intptr_t *")
+    _check(lib.ipc_create_event(event))
+    return int(event[0])
+
+
+def set_event(event: int, *, signalled: bool) -> None:
+    _check(lib.ipc_set_event(event, signalled))
+
+
+def buffer_size(handle: int, *, sending: bool) -> int:
+    sizes = ffi.new("uint32_t[2]")
+    _check(lib.ipc_buffer_sizes(handle, sizes, sizes + 1))
+    return int(sizes[0 if sending else 1])
+
+
+def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
+    """The peer's process, and the user that process runs under as far as we may ask."""
+    pid = ffi.new("uint32_t *")
+    if lib.ipc_peer_process(handle, server_end, pid) != 0 or pid[0] == 0:
+        return PeerIdentity()
+    try:
+        sid, account = _process_owner(pid[0])
+    except OSError:
+        return PeerIdentity(pid=pid[0])
+    return PeerIdentity(pid=pid[0], sid=sid, user=account or None)
+
+
+@functools.cache
+def current_user_sid() -> str:
+    return _process_owner(0)[0]
+
+
+def security(handle: int) -> str:
+    """The access list that a pipe has, as SDDL."""
+    text = ffi.new("uint16_t[]", _TEXT_SIZE)
+    _check(lib.ipc_security(handle, text, _TEXT_SIZE))
+    return _narrow(text)
+
+
+def pipe_flags(handle: int) -> tuple[int, int]:
+    """(flags, largest number of instances) of GetNamedPipeInfo."""
+    found = ffi.new("uint32_t[2]")
+    _check(lib.ipc_pipe_flags(handle, found, found + 1))
+    return int(found[0]), int(found[1])
+
+
+def resolve(endpoint: Endpoint) -> str:
+    """The pipe path of ``endpoint`` for this user.
+
+    Raises:
+        InvalidEndpoint: it cannot be the path of a pipe here.
+        NotSupported: an abstract name.
+    """
+    return windows_address(endpoint, sid=current_user_sid())
+
+
+def _process_owner(pid: int) -> tuple[str, str]:
+    sid = ffi.new("uint16_t[]", _TEXT_SIZE)
+    account = ffi.new("uint16_t[]", _TEXT_SIZE)
+    _check(lib.ipc_process_owner(pid, sid, _TEXT_SIZE, account, _TEXT_SIZE))
+    return _narrow(sid), _narrow(account)
+
+
+def _wide(text: str) -> Any:
+    return ffi.from_buffer("uint16_t[]", (text + "\0").encode("utf-16-le", "surrogatepass"))
+
+
+def _narrow(text: Any) -> str:
+    raw = bytes(ffi.buffer(text)).decode("utf-16-le", "replace")
+    return raw.partition("\0")[0]
+
+
+def winerror(code: int) -> OSError:
+    return ctypes.WinError(code)
+
+
+def _check(code: int) -> None:
+    if code != 0:
+        raise winerror(code)

@@ -1,0 +1,472 @@
+"""Windows: named pipes as trio streams and listeners.
+
+Every handle is overlapped and bound to trio's completion port. An operation is
+submitted by the C layer and awaited with ``trio.lowlevel.wait_overlapped``, which
+cancels honestly: it asks the kernel, waits until the kernel has answered, and
+raises ``Cancelled`` only if the operation was really given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import trio
+
+from .. import abc
+from .._ffi import ffi
+from ..abc import PeerIdentity
+from ..endpoint import Endpoint
+from ..errors import EndpointError, connect_error, in_use_error
+from . import windows_calls as calls
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+logger = logging.getLogger("ipcpipes")
+
+DEFAULT_RECEIVE_SIZE = 65536
+DEFAULT_BUFFER_SIZE = 65536
+# A pending write is copied into kernel memory whole, so that a large one is cut.
+_LARGEST_WRITE = 1 << 20
+_LARGEST_READ = 1 << 30
+_EXHAUSTION_PAUSE = 0.05  # seconds
+
+# Memory that the kernel may still write to after the event loop was torn down under us.
+_abandoned: list[object] = []
+
+
+class _Pipe(abc.Connection):
+    """One handle of a pipe.
+
+    Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`aclose`; ``_handle`` is -1
+    afterwards. Buffers and operations belong to the frame that awaits them.
+    """
+
+    def __init__(
+        self,
+        handle: int,
+        endpoint: Endpoint,
+        address: str,
+        *,
+        server_end: bool,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._handle = handle
+        self._endpoint = endpoint
+        self._address = address
+        self._server_end = server_end
+        self._peer: PeerIdentity | None = None
+        self._on_close = on_close
+        self._sending = False
+        self._receiving = False
+        self._send_fault: str | None = None
+        trio.lowlevel.register_with_iocp(handle)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is None:
+            self._peer = calls.peer_identity(self._require_open(), server_end=self._server_end)
+        return self._peer
+
+    @property
+    def send_buffer_size(self) -> int:
+        return calls.buffer_size(self._require_open(), sending=True)
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return calls.buffer_size(self._require_open(), sending=False)
+
+    def _require_open(self) -> int:
+        if self._handle == -1:
+            raise trio.ClosedResourceError("this stream was closed here")
+        return self._handle
+
+    async def _finish(self, operation: Any, buffer: object) -> int:
+        """Waits for a submitted operation; its error code, 0 for success."""
+        try:
+            await trio.lowlevel.wait_overlapped(self._handle, calls.operation_address(operation))
+        except OSError as error:
+            return error.winerror or -1
+        except GeneratorExit:
+            _abandoned.append((operation, buffer))
+            raise
+        return 0
+
+    def _close(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle == -1:
+            return
+        # Before the handle goes: the listener makes the next instance, so that the name
+        # does not vanish with the last one.
+        if self._on_close is not None:
+            self._on_close()
+        # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
+        calls.close(handle)
+
+    async def aclose(self) -> None:
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", -1) != -1:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            calls.close(self._handle)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._handle == -1 else f"handle {self._handle}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(_Pipe):
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._require_sendable()
+            with ffi.from_buffer(data) as buffer:
+                length = len(buffer)
+                if length == 0:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                done = 0
+                try:
+                    while done < length:
+                        done += await self._send_part(buffer + done, length - done)
+                except trio.Cancelled:
+                    # The kernel does not tell how much of a cancelled write the peer has read.
+                    self._send_fault = f"a send_all of {length} bytes was cancelled half-way"
+                    raise
+        finally:
+            self._sending = False
+
+    async def _send_part(self, start: Any, length: int) -> int:
+        operation = calls.new_operation()
+        size = min(length, _LARGEST_WRITE)
+        code = calls.begin_write(self._require_open(), operation, start, size)
+        if code == 0:
+            code = await self._finish(operation, start)
+        if code != 0:
+            self._require_open()
+            reason = "the other end has closed or died"
+            self._send_fault = reason if code in calls.PEER_GONE else str(calls.winerror(code))
+            raise trio.BrokenResourceError(self._send_fault)
+        return int(calls.transferred(operation))
+
+    def _require_sendable(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """A checkpoint only: Windows does not tell when a pipe has room again."""
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._require_sendable()
+        await trio.lowlevel.checkpoint()
+
+
+class _Receiving(_Pipe):
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is None:
+            max_bytes = DEFAULT_RECEIVE_SIZE
+        elif not isinstance(max_bytes, int):
+            raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
+        elif max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            size = min(max_bytes, _LARGEST_READ)
+            buffer = calls.new_buffer("char[]", size)
+            # A zero-byte message of a message-type pipe is no data, and not the end either.
+            while (count := await self._receive_into(buffer, size)) == 0:
+                pass
+            return ffi.buffer(buffer, count)[:] if count > 0 else b""
+        finally:
+            self._receiving = False
+
+    async def _receive_into(self, buffer: Any, size: int) -> int:
+        """How many bytes have come; -1 for the end of the stream."""
+        operation = calls.new_operation()
+        code = calls.begin_read(self._require_open(), operation, buffer, size)
+        if code == 0:
+            code = await self._finish(operation, buffer)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if code == 0:
+            return int(calls.transferred(operation))
+        self._require_open()
+        if code in calls.PEER_GONE:
+            return -1
+        raise trio.BrokenResourceError(str(calls.winerror(code)))
+
+
+class Stream(_Sending, _Receiving, abc.ByteStream):
+    """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+
+class SendStream(_Sending, abc.SendByteStream):
+    """A connection that this end only sends on."""
+
+
+class ReceiveStream(_Receiving, abc.ReceiveByteStream):
+    """A connection that this end only receives from."""
+
+
+AnyStream = Stream | SendStream | ReceiveStream
+Direction = Literal["duplex", "send", "receive"]
+_STREAMS: dict[str, type[AnyStream]] = {
+    "duplex": Stream,
+    "send": SendStream,
+    "receive": ReceiveStream,
+}
+
+
+def connect(
+    endpoint: Endpoint, *, direction: Direction, buffer_size: int | None, waited: float
+) -> AnyStream:
+    """Connects at once; ``waited`` is for the message of the error. The listener's
+    ``buffer_size`` holds for both ends, so that the client's goes unused.
+    """
+    address = calls.resolve(endpoint)
+    code, handle = calls.open_pipe(address, direction)
+    if code != 0:
+        raise connect_error("winerror", code, endpoint, address, waited=waited)
+    return _STREAMS[direction](handle, endpoint, address, server_end=False)
+
+
+class _Instance(NamedTuple):
+    """A pipe instance that waits for a client, with the kernel's operation."""
+
+    handle: int
+    operation: Any
+
+
+class Listener(abc.Listener[AnyStream]):
+    """Pipe instances that wait for clients.
+
+    ``backlog`` instances wait at any time, each with a ConnectNamedPipe under way, because a
+    client finds only an instance that exists: with one at a time, as many servers have it, a
+    second client that comes before the next one is made sees ERROR_PIPE_BUSY. All of them
+    set one event, which :meth:`accept` waits for; completion packets are no use here, since
+    they would need a task for each.
+
+    The system's own limit is left at PIPE_UNLIMITED_INSTANCES and ``max_instances`` is kept
+    by counting: the system goes on counting an instance until its client too has closed,
+    and so could leave no room for the one that holds the name.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        address: str,
+        *,
+        direction: Direction,
+        max_instances: int | None,
+        backlog: int,
+        buffer_size: int | None,
+        permissions: calls.Permissions,
+    ) -> None:
+        self._endpoint = endpoint
+        self._address = address
+        self._direction: Direction = direction
+        self._max_instances = math.inf if max_instances is None else max_instances
+        self._backlog = backlog
+        self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
+        self._sddl = permissions.sddl
+        self._open_count = 0
+        self._waiting: deque[_Instance] = deque()
+        self._accepting = False
+        self._closed = False
+        self._event = calls.create_event()
+        try:
+            self._add_instance(first=True)
+            self._refill()
+        except BaseException:
+            self._close()
+            raise
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def connection_count(self) -> int:
+        return self._open_count
+
+    async def accept(self) -> AnyStream:
+        if self._accepting:
+            raise trio.BusyResourceError("another task is accepting from this listener")
+        self._accepting = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            while True:
+                self._require_open()
+                exhausted = self._try_refill()
+                # The event is cleared before the look: what comes later sets it again.
+                calls.set_event(self._event, signalled=False)
+                stream = self._next_connected()
+                if stream is not None:
+                    break
+                if exhausted and not self._waiting:
+                    await trio.sleep(_EXHAUSTION_PAUSE)
+                else:
+                    await trio.lowlevel.WaitForSingleObject(self._event)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return stream
+        finally:
+            self._accepting = False
+            if self._closed:
+                self._close_event()
+
+    def _next_connected(self) -> AnyStream | None:
+        """The stream of the client that has waited longest, if there is one."""
+        for instance in list(self._waiting):
+            code = calls.connect_result(instance.handle, instance.operation)
+            if code == calls.ERROR_IO_INCOMPLETE:
+                continue
+            self._waiting.remove(instance)
+            # A client that has left already is passed over, and so is its instance; its
+            # successor is made first, so that the name goes on.
+            left = code != 0 or calls.peek(instance.handle) in calls.PEER_GONE
+            if not left:
+                self._open_count += 1
+            self._try_refill()
+            if left:
+                calls.close(instance.handle)
+                continue
+            return _STREAMS[self._direction](
+                instance.handle,
+                self._endpoint,
+                self._address,
+                server_end=True,
+                on_close=self._released,
+            )
+        return None
+
+    def _released(self) -> None:
+        self._open_count -= 1
+        if not self._closed:
+            self._try_refill()
+            # Beginning to wait for a client clears the event, and may have hidden another's
+            # arrival from accept: let it look again.
+            calls.set_event(self._event, signalled=True)
+
+    def _try_refill(self) -> bool:
+        """Makes the instances that are missing; whether the system had no room for them."""
+        try:
+            self._refill()
+        except OSError as error:
+            if error.winerror not in calls.EXHAUSTED:
+                raise
+            logger.warning("%r: %s; waiting for it to end", self, error)
+            return True
+        return False
+
+    def _refill(self) -> None:
+        while (
+            len(self._waiting) < self._backlog
+            and len(self._waiting) + self._open_count < self._max_instances
+        ):
+            self._add_instance(first=False)
+
+    def _add_instance(self, *, first: bool) -> None:
+        code, handle = calls.create_instance(
+            self._address,
+            first=first,
+            direction=self._direction,
+            buffer_size=self._buffer_size,
+            sddl=self._sddl,
+        )
+        if first and code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
+            raise in_use_error(self._endpoint, self._address, None)
+        if code != 0:
+            raise calls.winerror(code)
+        operation = calls.new_operation()
+        code = calls.begin_connect(handle, operation, self._event)
+        # Connected already, or connected and gone again: the result stands in the operation.
+        if code not in (0, calls.ERROR_PIPE_CONNECTED, calls.ERROR_NO_DATA):
+            calls.close(handle)
+            raise calls.winerror(code)
+        self._waiting.append(_Instance(handle, operation))
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this listener was closed here")
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for instance in self._waiting:
+            calls.close_instance(instance.handle, instance.operation)
+        self._waiting.clear()
+        if self._accepting:
+            calls.set_event(self._event, signalled=True)
+        else:
+            self._close_event()
+
+    def _close_event(self) -> None:
+        event, self._event = self._event, -1
+        if event != -1:
+            calls.close(event)
+
+    async def aclose(self) -> None:
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self._close()
+
+    def __repr__(self) -> str:
+        state = " closed" if self._closed else ""
+        return f"<ipcpipes Listener {self.address!r}{state}>"
+
+
+def listen(
+    endpoint: Endpoint,
+    *,
+    direction: Direction,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+    permissions: calls.Permissions,
+) -> Listener:
+    """Takes the name and listens; what it made is gone again when it fails."""
+    address = calls.resolve(endpoint)
+    try:
+        return Listener(
+            endpoint,
+            address,
+            direction=direction,
+            max_instances=max_instances,
+            backlog=backlog,
+            buffer_size=buffer_size,
+            permissions=permissions,
+        )
+    except EndpointError:
+        raise
+    except OSError as error:
+        raise connect_error("winerror", error.winerror or -1, endpoint, address) from None

@@ -1,0 +1,79 @@
+"""What every test gets: a private runtime directory, and a look at what it left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ipcpipes
+from ipcpipes.testing import unique_endpoint
+
+WINDOWS = sys.platform == "win32"
+
+
+# Set by the Wine test bed, which is Windows but for a few points; each is named where a test
+# meets it, and what was set is read back instead (test_windows.py).
+WINE = "IPCPIPES_WINE" in os.environ
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark in item.iter_markers("wine_differs"):
+            item.add_marker(pytest.mark.skipif(WINE, reason=f"Wine: {mark.args[0]}"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_directory() -> Iterator[Path]:
+    """Plain names live in a directory of this run. Not tmp_path: a socket's path must be short."""
+    directory = Path(tempfile.mkdtemp(prefix="ipcp"))
+    os.environ["XDG_RUNTIME_DIR"] = str(directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def endpoint() -> ipcpipes.Endpoint:
+    return unique_endpoint()
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A private directory with a path short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="ipc") as name:
+        yield Path(name)
+
+
+def open_descriptors() -> set[str]:
+    """Descriptors and what they are; empty where the system does not list them."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").is_dir() else ():
+        try:
+            found.add(f"{entry.name} {entry.readlink()}")
+        except OSError:
+            continue  # the descriptor of the listing itself
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(
+    request: pytest.FixtureRequest, runtime_directory: Path
+) -> Iterator[None]:
+    """No descriptor, file or thread of ours outlives a test."""
+    gc.collect()
+    descriptors = open_descriptors()
+    yield
+    gc.collect()
+    left = open_descriptors() - descriptors
+    assert not left, f"descriptors left open: {left}"
+    files = [str(path) for path in runtime_directory.rglob("*") if not path.is_dir()]
+    assert not files, f"files left behind: {files}"
+    threads = [t.name for t in threading.enumerate() if not t.daemon and t.name != "MainThread"]
+    assert not threads, f"threads left running: {threads}"

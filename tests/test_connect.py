@@ -1,0 +1,249 @@
+"""Connecting: errors that say what to do, and waiting."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import ipcpipes
+from ipcpipes import Endpoint, _os
+
+from .children import python_child
+from .conftest import WINDOWS
+
+
+async def test_nobody_there(endpoint: Endpoint) -> None:
+    with pytest.raises(ipcpipes.EndpointNotFound) as caught:
+        await ipcpipes.connect(endpoint)
+    error = caught.value
+    assert isinstance(error, FileNotFoundError)
+    assert error.endpoint == endpoint
+    assert error.address == error.filename
+    for part in (endpoint.name, error.address, "start the server first", "wait="):
+        assert part in str(error)
+    assert "\n" not in str(error)
+
+
+@pytest.mark.skipif(WINDOWS, reason="a named pipe leaves nothing behind")
+async def test_a_dead_socket_file(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    with python_child(
+        """
+        listener = await ipcpipes.listen(sys.argv[1])
+        say("ready")
+        await trio.sleep_forever()
+        """,
+        str(path),
+    ) as child:
+        assert child.hear() == "ready"
+        child.kill()
+    assert path.is_socket()
+    with pytest.raises(ConnectionRefusedError, match="nobody listens on this socket") as caught:
+        await ipcpipes.connect(path)
+    assert type(caught.value) is ipcpipes.EndpointRefused
+
+
+async def test_wait_gives_up_and_says_so(endpoint: Endpoint) -> None:
+    start = trio.current_time()
+    with pytest.raises(FileNotFoundError, match=r"waited 0\.2 s"):
+        await ipcpipes.connect(endpoint, wait=0.2)
+    assert 0.2 <= trio.current_time() - start < 10
+
+
+async def test_wait_for_an_absent_server(
+    endpoint: Endpoint, autojump_clock: trio.testing.MockClock
+) -> None:
+    listeners = []
+
+    async def listen_later() -> None:
+        await trio.sleep(100)
+        listeners.append(await ipcpipes.listen(endpoint))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen_later)
+        async with await ipcpipes.connect(endpoint, wait=1000):
+            assert 100 <= trio.current_time() < 100.06, "found within one pause"
+    await listeners[0].aclose()
+
+
+async def test_waiting_is_not_a_tight_loop(
+    endpoint: Endpoint, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = 0
+    attempt = _os.connect
+
+    def counted(*args: Any, **options: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return attempt(*args, **options)
+
+    monkeypatch.setattr(_os, "connect", counted)
+    with pytest.raises(FileNotFoundError):
+        await ipcpipes.connect(endpoint, wait=10)
+    assert 10 / 0.05 <= attempts < 10 / 0.05 + 10
+
+
+async def test_waiting_for_ever_is_cancelled_at_once(endpoint: Endpoint) -> None:
+    with trio.move_on_after(0.1) as scope:
+        await ipcpipes.connect(endpoint, wait=math.inf)
+    assert scope.cancelled_caught
+
+
+async def test_wait_for_a_server_in_another_process(endpoint: Endpoint) -> None:
+    with python_child(
+        """
+        say("here")
+        hear()
+        async with await ipcpipes.listen(sys.argv[1]) as listener:
+            async with await listener.accept() as stream:
+                await stream.send_all(b"hello")
+                say("sent")
+                await hear_async()
+        """,
+        endpoint.name,
+    ) as child:
+        assert child.hear() == "here"
+        async with trio.open_nursery() as nursery:
+
+            async def start_server() -> None:
+                await trio.sleep(0.05)
+                child.say("listen")
+
+            nursery.start_soon(start_server)
+            async with await ipcpipes.connect(endpoint, wait=30) as stream:
+                assert await stream.receive_some() == b"hello"
+                child.say("done")
+        assert child.wait() == 0
+
+
+async def test_a_connect_that_is_cancelled_before_it_began_does_nothing(
+    endpoint: Endpoint,
+) -> None:
+    async with await ipcpipes.listen(endpoint) as listener:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ipcpipes.connect(endpoint)
+        assert scope.cancelled_caught
+        with trio.move_on_after(0.05):
+            await listener.accept()
+            raise AssertionError("a client had come")
+
+
+@pytest.mark.parametrize("wait", [-1, -0.001, math.nan])
+async def test_wait_out_of_range(wait: float) -> None:
+    with pytest.raises(ValueError, match="wait must be 0 or more seconds"):
+        await ipcpipes.connect("svc", wait=wait)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"wait": "1"}, {"wait": None}, {"wait": True}, {"buffer_size": 1.5}, {"buffer_size": True}],
+)
+async def test_wrong_types(options: Any) -> None:
+    with pytest.raises(TypeError, match="must be"):
+        await ipcpipes.connect("svc", **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"direction": "both"}, {"direction": None}, {"buffer_size": 0}]
+)
+async def test_values_out_of_range(options: Any) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        await ipcpipes.connect("svc", **options)
+
+
+async def test_bad_endpoints() -> None:
+    for bad in ("", "a b", "a" * 65, "../up"):
+        with pytest.raises(ipcpipes.InvalidEndpoint):
+            await ipcpipes.connect(bad)
+    for wrong in (None, 7, b"svc"):
+        with pytest.raises(TypeError):
+            await ipcpipes.connect(wrong)  # type: ignore[call-overload]
+    foreign = "/run/svc.sock" if WINDOWS else r"\\.\pipe\svc"
+    with pytest.raises(ValueError, match="plain name works on every system"):
+        await ipcpipes.connect(foreign)
+    if sys.platform != "linux":
+        with pytest.raises(ipcpipes.NotSupported):
+            await ipcpipes.connect(Endpoint.abstract("svc"))
+
+
+@pytest.mark.skipif(WINDOWS, reason="pipes have no directories")
+async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="start the server"):
+        await ipcpipes.connect(short_tmp / "missing" / "s")
+    plain = short_tmp / "file"
+    plain.write_text("precious")
+    with pytest.raises(ConnectionRefusedError):
+        await ipcpipes.connect(plain)
+    with pytest.raises(FileNotFoundError, match="not a directory"):
+        await ipcpipes.connect(plain / "s")
+    loop = short_tmp / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(PermissionError, match="circle of links"):
+        await ipcpipes.connect(loop)
+
+
+@pytest.mark.skipif(WINDOWS, reason="pipes are of one kind")
+async def test_a_socket_of_another_type(short_tmp: Path) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(short_tmp / "d"))
+        with pytest.raises(PermissionError, match="another type"):
+            await ipcpipes.connect(short_tmp / "d")
+
+
+@pytest.mark.skipif(WINDOWS, reason="the private place of a name is in the name on Windows")
+async def test_an_unsafe_runtime_directory_is_refused(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
+    private = short_tmp / "ipcpipes"
+
+    async def both(match: str) -> None:
+        for door in (ipcpipes.connect, ipcpipes.listen):
+            with pytest.raises(ipcpipes.UnsafeDirectory, match=match) as caught:
+                await door("svc")  # type: ignore[operator]
+            assert isinstance(caught.value, PermissionError)
+
+    private.mkdir()
+    private.chmod(0o770)
+    await both("can be written by others")
+    private.rmdir()
+    private.symlink_to(short_tmp)
+    await both("is not a directory")
+    private.unlink()
+    private.write_text("")
+    await both("is not a directory")
+    private.unlink()
+    short_tmp.chmod(0o777)
+    await both("can be written by others")
+    assert not private.exists()
+    short_tmp.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp / "missing"))
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        await ipcpipes.listen("svc")
+
+
+@pytest.mark.skipif(WINDOWS, reason="no runtime directory on Windows")
+async def test_without_a_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
+) -> None:
+    import os
+
+    for value in ("", "relative"):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
+        async with await ipcpipes.listen(endpoint) as listener:
+            uid = os.geteuid()
+            if Path(f"/run/user/{uid}").is_dir():
+                assert listener.address == f"/run/user/{uid}/ipcpipes/{endpoint.name}.sock"
+            else:
+                assert listener.address == f"/tmp/ipcpipes-{uid}/{endpoint.name}.sock"
+            async with await ipcpipes.connect(endpoint):
+                pass

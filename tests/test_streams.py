@@ -1,0 +1,368 @@
+"""Byte streams: trio's contract, one-way pipes, and what a closed or dead peer looks like."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import trio
+import trio.testing
+
+import ipcpipes
+
+from .children import python_child
+from .conftest import WINDOWS
+from .pairs import (
+    clogged_both_ways,
+    clogged_pair,
+    receive_all,
+    receive_exactly,
+    stream_pair,
+)
+
+Direction = Literal["send", "receive"]
+
+
+async def flipped_pair() -> tuple[Any, Any]:
+    client, server = await stream_pair()
+    return server, client
+
+
+async def one_way_pair() -> tuple[Any, Any]:
+    return await stream_pair("send")
+
+
+async def one_way_clogged() -> tuple[Any, Any]:
+    return await clogged_pair("send")
+
+
+async def one_way_from_server() -> tuple[Any, Any]:
+    client, server = await stream_pair("receive")
+    return server, client
+
+
+async def test_conformance_of_the_duplex_stream() -> None:
+    if sys.platform == "win32":
+        await trio.testing.check_two_way_stream(stream_pair, None)
+    else:
+        # A superset of the two-way kit. The kit flips the pair, so both ends are clogged.
+        await trio.testing.check_half_closeable_stream(stream_pair, clogged_both_ways)
+
+
+async def test_conformance_of_one_way_streams() -> None:
+    clogged = None if WINDOWS else one_way_clogged
+    await trio.testing.check_one_way_stream(one_way_pair, clogged)
+    await trio.testing.check_one_way_stream(one_way_from_server, None)
+
+
+async def test_types_say_what_a_stream_can_do() -> None:
+    client, server = await stream_pair()
+    async with client, server:
+        for stream in (client, server):
+            assert isinstance(stream, ipcpipes.abc.ByteStream)
+            assert isinstance(stream, trio.abc.Stream)
+            assert isinstance(stream, trio.abc.HalfCloseableStream) is not WINDOWS
+            assert hasattr(stream, "send_eof") is not WINDOWS
+    sender, receiver = await stream_pair("send")
+    async with sender, receiver:
+        assert isinstance(sender, ipcpipes.abc.SendByteStream)
+        assert isinstance(receiver, ipcpipes.abc.ReceiveByteStream)
+        assert not hasattr(sender, "receive_some")
+        assert not hasattr(receiver, "send_all")
+
+
+async def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
+    client, server = await stream_pair()
+    async with client, server:
+        assert client.endpoint == server.endpoint
+        assert client.address == server.address
+        for stream in (client, server):
+            assert stream.peer.pid == os.getpid()
+            assert stream.peer.user
+            if WINDOWS:
+                assert stream.peer.sid.startswith("S-1-")
+                assert stream.peer.uid is None
+            else:
+                assert (stream.peer.uid, stream.peer.gid) == (os.geteuid(), os.getegid())
+                assert stream.peer.sid is None
+            assert str(os.getpid()) in str(stream.peer)
+    assert client.peer.pid == os.getpid(), "what was looked up stays known"
+    client, server = await stream_pair()
+    await client.aclose()
+    await server.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        _ = client.peer
+
+
+async def test_the_peer_is_the_other_process(endpoint: ipcpipes.Endpoint) -> None:
+    with python_child(
+        """
+        async with await ipcpipes.listen(sys.argv[1]) as listener:
+            say("ready")
+            async with await listener.accept() as stream:
+                say(stream.peer.pid)
+                hear()
+        """,
+        endpoint.name,
+    ) as child:
+        assert child.hear() == "ready"
+        async with await ipcpipes.connect(endpoint) as stream:
+            assert int(child.hear()) == os.getpid()
+            if not WINDOWS:  # Under Windows a launcher may stand between Popen and the server.
+                assert stream.peer.pid == child.pid
+            child.say("done")
+        assert child.wait() == 0
+
+
+async def test_buffer_sizes_are_asked_for_and_read_back(endpoint: ipcpipes.Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, buffer_size=30_000, backlog=1) as listener:
+        client = await ipcpipes.connect(endpoint, buffer_size=40_000)
+        async with client, await listener.accept() as server:
+            assert server.send_buffer_size >= 30_000
+            assert server.receive_buffer_size >= 30_000
+            if not WINDOWS:
+                assert client.send_buffer_size >= 40_000
+            assert server.send_buffer_size < 200_000
+    with pytest.raises(trio.ClosedResourceError):
+        _ = server.send_buffer_size
+    with pytest.raises(trio.ClosedResourceError):
+        _ = client.receive_buffer_size
+
+
+@pytest.mark.parametrize("size", [1, 65_535, 65_537, 5_000_000])
+async def test_any_amount_arrives_whole(size: int) -> None:
+    data = os.urandom(1024) * (size // 1024 + 1)
+    data = data[:size]
+    client, server = await stream_pair()
+    async with client, server:
+        for sender, receiver in ((client, server), (server, client)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send_all, data)
+                assert await receive_exactly(receiver, size) == data
+
+
+async def test_both_ends_may_send_more_than_fits_at_once() -> None:
+    data = bytes(3_000_000)
+    client, server = await stream_pair()
+    async with client, server, trio.open_nursery() as nursery:
+        for sender, receiver in ((client, server), (server, client)):
+            nursery.start_soon(sender.send_all, data)
+            nursery.start_soon(receive_exactly, receiver, len(data))
+
+
+async def test_any_contiguous_buffer_can_be_sent() -> None:
+    import array
+
+    client, server = await stream_pair()
+    async with client, server:
+        numbers = array.array("i", [1, 2, 3])
+        for data in (b"abc", bytearray(b"abc"), memoryview(b"xabcx")[1:4], memoryview(numbers)):
+            await client.send_all(data)
+            assert await receive_exactly(server, memoryview(data).nbytes) == bytes(data)
+        grows = bytearray(b"abc")
+        await client.send_all(grows)
+        grows += b"d" * 1000  # the buffer is given back
+        assert await receive_exactly(server, 3) == b"abc"
+        for wrong in ("text", 5, None, ["a"]):
+            with pytest.raises(TypeError):
+                await client.send_all(wrong)
+        with pytest.raises((BufferError, ValueError)):
+            await client.send_all(memoryview(b"abcdef")[::2])
+        await client.send_all(b"still usable")
+        assert await receive_exactly(server, 12) == b"still usable"
+
+
+# What a closed peer looks like, the same everywhere: by close or by kill, with data in flight.
+
+
+async def check_dead_peer(stream: Any, *, in_flight: bytes) -> None:
+    if hasattr(stream, "receive_some"):
+        assert await receive_all(stream) == in_flight
+        for _ in range(3):
+            with trio.testing.assert_checkpoints():
+                assert await stream.receive_some() == b""
+    if hasattr(stream, "send_all"):
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(1000):
+                await stream.send_all(b"x" * 1000)
+        for _ in range(3):
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.send_all(b"x")
+
+
+@pytest.mark.parametrize("unread", [0, 10, 300_000], ids=lambda n: f"unread={n}")
+@pytest.mark.parametrize("in_flight", [b"", b"last words", bytes(60_000)], ids=len)
+@pytest.mark.parametrize("closer", ["client", "server"])
+async def test_peer_closed(closer: str, in_flight: bytes, unread: int) -> None:
+    client, server = await stream_pair()
+    leaver, stayer = (client, server) if closer == "client" else (server, client)
+    async with leaver, stayer:
+        async with trio.open_nursery() as nursery:
+            # More than fits stays half sent, and breaks when the leaver closes.
+            async def send_unread() -> None:
+                try:
+                    await stayer.send_all(bytes(unread))
+                except trio.BrokenResourceError:
+                    assert unread > 65536
+
+            nursery.start_soon(send_unread)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await leaver.send_all(in_flight)
+            await leaver.aclose()
+        await check_dead_peer(stayer, in_flight=in_flight)
+
+
+@pytest.mark.parametrize("in_flight", [0, 60_000])
+@pytest.mark.parametrize("unread", [0, 10])
+async def test_peer_killed(in_flight: int, unread: int, endpoint: ipcpipes.Endpoint) -> None:
+    with python_child(
+        """
+        async with await ipcpipes.connect(sys.argv[1], wait=30) as stream:
+            await stream.send_all(bytes(int(sys.argv[2])))
+            say("sent")
+            await trio.sleep_forever()
+        """,
+        endpoint.name,
+        str(in_flight),
+    ) as child:
+        async with await ipcpipes.listen(endpoint) as listener:
+            async with await listener.accept() as stream:
+                await stream.send_all(bytes(unread))
+                assert child.hear() == "sent"
+                child.kill()
+                await check_dead_peer(stream, in_flight=bytes(in_flight))
+
+
+async def test_server_killed(endpoint: ipcpipes.Endpoint) -> None:
+    with python_child(
+        """
+        async with await ipcpipes.listen(sys.argv[1]) as listener:
+            say("ready")
+            async with await listener.accept() as stream:
+                await stream.send_all(b"last words")
+                say("sent")
+                await trio.sleep_forever()
+        """,
+        endpoint.name,
+    ) as child:
+        assert child.hear() == "ready"
+        async with await ipcpipes.connect(endpoint) as stream:
+            assert child.hear() == "sent"
+            child.kill()
+            await check_dead_peer(stream, in_flight=b"last words")
+    async with await ipcpipes.listen(endpoint):
+        pass  # the name is free, and what the dead server left is gone
+
+
+async def test_a_blocked_sender_learns_of_the_death() -> None:
+    client, server = await stream_pair()
+    async with client, server:
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                with pytest.raises(trio.BrokenResourceError):
+                    await client.send_all(bytes(10_000_000))
+
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await server.aclose()
+        await check_dead_peer(client, in_flight=b"")
+
+
+async def test_a_blocked_receiver_learns_of_the_death() -> None:
+    client, server = await stream_pair()
+    async with client, server, trio.open_nursery() as nursery:
+
+        async def receive() -> None:
+            assert await client.receive_some() == b""
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        await server.aclose()
+
+
+@pytest.mark.parametrize("direction", ["send", "receive"])
+async def test_one_way_peer_closed(direction: Direction) -> None:
+    client, server = await stream_pair(direction)
+    async with client, server:
+        in_flight = b""
+        if direction == "send":
+            in_flight = b"last words"
+            await client.send_all(in_flight)
+        await client.aclose()
+        await check_dead_peer(server, in_flight=in_flight)
+
+
+@pytest.mark.skipif(WINDOWS, reason="Windows refuses the connection: see test_windows.py")
+async def test_a_client_of_the_wrong_direction_finds_a_shut_down_half(
+    endpoint: ipcpipes.Endpoint,
+) -> None:
+    async with await ipcpipes.listen(endpoint, direction="receive") as listener:
+        async with await ipcpipes.connect(endpoint) as client, await listener.accept() as server:
+            assert await client.receive_some() == b""
+            await client.send_all(b"one way")
+            assert await server.receive_some() == b"one way"
+    async with await ipcpipes.listen(endpoint, direction="send") as listener:
+        async with await ipcpipes.connect(endpoint) as client, await listener.accept() as server:
+            with pytest.raises(trio.BrokenResourceError):
+                await client.send_all(b"wrong way")
+            await server.send_all(b"one way")
+            assert await client.receive_some() == b"one way"
+
+
+@pytest.mark.skipif(WINDOWS, reason="a Windows pipe has no half-close; the type has no send_eof")
+async def test_send_eof_leaves_the_other_direction_open() -> None:
+    client, server = await stream_pair()
+    async with client, server:
+        await client.send_all(b"question")
+        await client.send_eof()
+        await client.send_eof()
+        assert await receive_all(server) == b"question"
+        await server.send_all(b"answer")
+        await server.send_eof()
+        assert await receive_all(client) == b"answer"
+        with pytest.raises(trio.ClosedResourceError, match="send_eof"):
+            await client.send_all(b"more")
+
+
+async def test_closing_wakes_every_blocked_method() -> None:
+    operations: list[Callable[[Any], Any]] = [
+        lambda stream: stream.receive_some(),
+        lambda stream: stream.send_all(bytes(10_000_000)),
+    ]
+    for operation in operations:
+        client, server = await stream_pair()
+        async with client, server, trio.open_nursery() as nursery:
+
+            async def expect_closed(
+                operation: Callable[[Any], Any] = operation, client: Any = client
+            ) -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await operation(client)
+
+            nursery.start_soon(expect_closed)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await client.aclose()
+
+
+@pytest.mark.parametrize("max_bytes", [0, -1, 1.5, "5"])
+async def test_max_bytes_is_checked(max_bytes: Any) -> None:
+    client, server = await stream_pair()
+    async with client, server:
+        with pytest.raises((ValueError, TypeError), match="max_bytes"):
+            await client.receive_some(max_bytes)
+
+
+async def test_a_forgotten_stream_warns_and_is_closed() -> None:
+    client, server = await stream_pair()
+    async with server:
+        assert client.address in repr(client)
+        with pytest.warns(ResourceWarning, match="unclosed <ipcpipes Stream"):
+            del client
+            gc.collect()
+        assert await server.receive_some() == b""
+    assert "closed" in repr(server)
