@@ -32,11 +32,6 @@ def ffibuilder_for(platform: str) -> FFI:
     side = {"posix": "posix", "win32": "windows"}[platform]
     builder = FFI()
     builder.cdef((HERE / f"{side}.cdef").read_text(encoding="utf-8"))
-    options: dict[str, object] = {}
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        # The limited API does not exist where the GIL is off (PEP 703), so that
-        # build is made for each version of Python.
-        options["py_limited_api"] = False
     # The path is relative to the project, where the build runs, so that it
     # stands the same in every wheel's build.
     builder.set_source(
@@ -46,7 +41,9 @@ def ffibuilder_for(platform: str) -> FFI:
         depends=[os.path.relpath(HERE / f"{side}.c"), os.path.relpath(HERE / f"{side}.cdef")],
         libraries=LIBRARIES[platform],
         extra_compile_args=COMPILE_ARGS[platform],
-        **options,
+        # The limited API does not exist where the GIL is off (PEP 703), so that
+        # build is made for each version of Python.
+        py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
     return builder
 

@@ -203,6 +203,8 @@ static int ipc_peer_left(int fd)
     look.revents = 0;
     if (poll(&look, 1, 0) == -1)
         return errno == EINTR ? 0 : -errno;
+    if (look.revents & POLLNVAL)
+        return -EBADF;
     if (!(look.revents & (POLLHUP | POLLERR)))
         return 0;
     return recv(fd, &byte, 1, MSG_PEEK) > 0 ? 0 : 1;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 from typing import Any, Literal
 
 import ipcpipes
@@ -23,17 +23,15 @@ async def stream_pair(
         return client, await listener.accept()
 
 
-if sys.platform != "win32":
+def clog(stream: Any) -> None:
+    """Fills what the system holds for ``stream`` (POSIX).
 
-    def clog(stream: Any) -> None:
-        """Fills what the system holds for ``stream``. Not through send_all, which would mark
-        the stream broken when it is cancelled half-way."""
-        for size in (65536, 1):
-            try:
-                while True:
-                    os.write(stream._fd, bytes(size))
-            except BlockingIOError:
-                pass
+    Not through send_all, which would mark the stream broken when it is cancelled half-way.
+    """
+    for size in (65536, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(stream._fd, bytes(size))
 
 
 async def clogged_pair(direction: Literal["duplex", "send"] = "duplex") -> tuple[Any, Any]:

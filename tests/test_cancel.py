@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ async def test_sweep_connect() -> None:
     for step in STEPS:
         async with await ipcpipes.listen(unique_endpoint(), backlog=2) as listener:
             where = listener.endpoint
-            cancelled, stream = await cancelled_at(step, lambda where=where: ipcpipes.connect(where))
+            cancelled, stream = await cancelled_at(step, partial(ipcpipes.connect, where))
             assert cancelled == (stream is None)
             if stream is not None:
                 finished += 1
@@ -84,9 +85,7 @@ async def test_sweep_waiting_connect(autojump_clock: trio.testing.MockClock) -> 
     finished = 0
     for step in STEPS:
         where = unique_endpoint()
-        cancelled, error = await cancelled_at(
-            step, lambda where=where: ipcpipes.connect(where, wait=0.5)
-        )
+        cancelled, error = await cancelled_at(step, partial(ipcpipes.connect, where, wait=0.5))
         assert cancelled == (error is None)
         if error is not None:
             assert isinstance(error, FileNotFoundError)
@@ -98,9 +97,7 @@ async def test_sweep_listen() -> None:
     finished = 0
     for step in STEPS[:5]:
         where = unique_endpoint()
-        cancelled, listener = await cancelled_at(
-            step, lambda where=where: ipcpipes.listen(where, backlog=1)
-        )
+        cancelled, listener = await cancelled_at(step, partial(ipcpipes.listen, where, backlog=1))
         assert cancelled == (listener is None)
         if listener is not None:
             finished += 1
@@ -114,9 +111,7 @@ async def test_sweep_listen() -> None:
 async def test_sweep_accept(client: str) -> None:
     finished = 0
     for step in STEPS[:12]:
-        async with await ipcpipes.listen(
-            unique_endpoint(), backlog=2, max_instances=1
-        ) as listener:
+        async with await ipcpipes.listen(unique_endpoint(), backlog=2, max_instances=1) as listener:
             streams: list[Any] = []
 
             async def come(listener: Any = listener, streams: list[Any] = streams) -> None:
@@ -129,7 +124,9 @@ async def test_sweep_accept(client: str) -> None:
 
             if client in ("waiting", "above the limit"):
                 await come()
-            with trio.move_on_after(0.05 if client in ("never", "above the limit") else 10) as limit:
+            with trio.move_on_after(
+                0.05 if client in ("never", "above the limit") else 10
+            ) as limit:
                 async with trio.open_nursery() as nursery:
                     if client == "later":
                         nursery.start_soon(come)
@@ -171,7 +168,7 @@ async def test_sweep_send_all(data: bytes, reader: bool) -> None:
                     nursery.start_soon(read)
                 with trio.move_on_after(0.1 if not reader else 30):
                     cancelled = True
-                    cancelled, error = await cancelled_at(step, lambda c=client: c.send_all(data))
+                    cancelled, error = await cancelled_at(step, partial(client.send_all, data))
                     assert error is None
                 outcome = await what_became_of(client, cancelled)
                 await client.aclose()
@@ -281,7 +278,8 @@ async def test_sweep_aclose(which: str) -> None:
 
 async def test_random_cancellation_under_load(endpoint: Endpoint) -> None:
     """Clients are cancelled at random; each one's bytes are a prefix of what it meant to send,
-    the server never fails, and in the end nobody is left."""
+    the server never fails, and in the end nobody is left.
+    """
     choose = random.Random(1)
     payload = bytes(range(256)) * 400
     served = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,25 +27,6 @@ async def test_nobody_there(endpoint: Endpoint) -> None:
     for part in (endpoint.name, error.address, "start the server first", "wait="):
         assert part in str(error)
     assert "\n" not in str(error)
-
-
-@pytest.mark.skipif(WINDOWS, reason="a named pipe leaves nothing behind")
-async def test_a_dead_socket_file(short_tmp: Path) -> None:
-    path = short_tmp / "s"
-    with python_child(
-        """
-        listener = await ipcpipes.listen(sys.argv[1])
-        say("ready")
-        await trio.sleep_forever()
-        """,
-        str(path),
-    ) as child:
-        assert child.hear() == "ready"
-        child.kill()
-    assert path.is_socket()
-    with pytest.raises(ConnectionRefusedError, match="nobody listens on this socket") as caught:
-        await ipcpipes.connect(path)
-    assert type(caught.value) is ipcpipes.EndpointRefused
 
 
 async def test_wait_gives_up_and_says_so(endpoint: Endpoint) -> None:
@@ -171,79 +151,3 @@ async def test_bad_endpoints() -> None:
     if sys.platform != "linux":
         with pytest.raises(ipcpipes.NotSupported):
             await ipcpipes.connect(Endpoint.abstract("svc"))
-
-
-@pytest.mark.skipif(WINDOWS, reason="pipes have no directories")
-async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="start the server"):
-        await ipcpipes.connect(short_tmp / "missing" / "s")
-    plain = short_tmp / "file"
-    plain.write_text("precious")
-    with pytest.raises(ConnectionRefusedError):
-        await ipcpipes.connect(plain)
-    with pytest.raises(FileNotFoundError, match="not a directory"):
-        await ipcpipes.connect(plain / "s")
-    loop = short_tmp / "loop"
-    loop.symlink_to(loop)
-    with pytest.raises(PermissionError, match="circle of links"):
-        await ipcpipes.connect(loop)
-
-
-@pytest.mark.skipif(WINDOWS, reason="pipes are of one kind")
-async def test_a_socket_of_another_type(short_tmp: Path) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(str(short_tmp / "d"))
-        with pytest.raises(PermissionError, match="another type"):
-            await ipcpipes.connect(short_tmp / "d")
-
-
-@pytest.mark.skipif(WINDOWS, reason="the private place of a name is in the name on Windows")
-async def test_an_unsafe_runtime_directory_is_refused(
-    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
-    private = short_tmp / "ipcpipes"
-
-    async def both(match: str) -> None:
-        for door in (ipcpipes.connect, ipcpipes.listen):
-            with pytest.raises(ipcpipes.UnsafeDirectory, match=match) as caught:
-                await door("svc")  # type: ignore[operator]
-            assert isinstance(caught.value, PermissionError)
-
-    private.mkdir()
-    private.chmod(0o770)
-    await both("can be written by others")
-    private.rmdir()
-    private.symlink_to(short_tmp)
-    await both("is not a directory")
-    private.unlink()
-    private.write_text("")
-    await both("is not a directory")
-    private.unlink()
-    short_tmp.chmod(0o777)
-    await both("can be written by others")
-    assert not private.exists()
-    short_tmp.chmod(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp / "missing"))
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        await ipcpipes.listen("svc")
-
-
-@pytest.mark.skipif(WINDOWS, reason="no runtime directory on Windows")
-async def test_without_a_runtime_directory(
-    monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
-) -> None:
-    import os
-
-    for value in ("", "relative"):
-        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
-        async with await ipcpipes.listen(endpoint) as listener:
-            uid = os.geteuid()
-            if Path(f"/run/user/{uid}").is_dir():
-                assert listener.address == f"/run/user/{uid}/ipcpipes/{endpoint.name}.sock"
-            else:
-                assert listener.address == f"/tmp/ipcpipes-{uid}/{endpoint.name}.sock"
-            async with await ipcpipes.connect(endpoint):
-                pass

@@ -68,7 +68,9 @@ def test_dotnet_takes_the_temporary_directory_with_or_without_a_slash() -> None:
         assert address == b"/var/t/CoreFxPipe_x"
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "a/b", "a\\b", "a b", "a\0b", "\u00e9", "a\n", "a:"])
+@pytest.mark.parametrize(
+    "name", ["", "a" * 65, "a/b", "a\\b", "a b", "a\0b", "\u00e9", "a\n", "a:"]
+)
 def test_plain_names_are_the_same_few_characters_everywhere(name: str) -> None:
     with pytest.raises(InvalidEndpoint, match="not a plain name"):
         Endpoint.named(name)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,10 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     output.prepare()
     try:
-        arguments = _parser().parse_args(join_command(argv))
+        # argparse would not notice that nobody reads its help.
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            arguments = _parser().parse_args(join_command(argv))
     except SystemExit as end:
         # After --help and --version, and after wrong usage.
-        output.flush()
+        if printed.getvalue():
+            output.write(printed.getvalue().rstrip("\n"))
         return end.code if isinstance(end.code, int) else 1
     return interrupt.run(functools.partial(arguments.run, arguments))
 
@@ -52,4 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # Nothing is left to interrupt, and the interpreter would show a traceback while it ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(status)

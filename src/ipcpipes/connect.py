@@ -11,6 +11,7 @@ import trio
 
 from . import _os
 from ._os import Listener, ReceiveStream, SendStream, Stream
+from .abc import Connection
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .security import AccessPolicy, compiled
@@ -20,7 +21,6 @@ __all__ = ["connect", "listen", "serve"]
 logger = logging.getLogger("ipcpipes")
 
 Direction = Literal["duplex", "send", "receive"]
-AnyStream = Stream | SendStream | ReceiveStream
 
 DEFAULT_BACKLOG = 256
 _FIRST_PAUSE = 0.001  # seconds
@@ -57,7 +57,7 @@ async def connect(
     wait: float = 0.0,
     direction: Direction = "duplex",
     buffer_size: int | None = None,
-) -> AnyStream:
+) -> Stream | SendStream | ReceiveStream:
     r"""Connects to the server that listens on ``endpoint``.
 
     Args:
@@ -95,12 +95,13 @@ async def connect(
     while True:
         remaining = deadline - trio.current_time()
         try:
-            return _os.connect(
+            stream: Stream | SendStream | ReceiveStream = _os.connect(
                 where,
                 direction=direction,
                 buffer_size=buffer_size,
                 waited=wait if remaining <= 0 else 0.0,
             )
+            return stream
         except (EndpointNotFound, EndpointRefused):
             # Neither system tells when a name appears or a place becomes free in a way that
             # can be waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
@@ -110,6 +111,36 @@ async def connect(
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+@overload
+async def listen(
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["duplex"] = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> Listener[Stream]: ...
+@overload
+async def listen(
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["send"],
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> Listener[SendStream]: ...
+@overload
+async def listen(
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["receive"],
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> Listener[ReceiveStream]: ...
 async def listen(
     endpoint: EndpointLike,
     *,
@@ -118,7 +149,7 @@ async def listen(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
-) -> Listener:
+) -> Listener[Any]:
     r"""Takes the name and listens on it until the listener is closed.
 
     Clients can connect as soon as this returns. A live name is never taken over, and a socket
@@ -180,7 +211,7 @@ async def serve(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
-    task_status: trio.TaskStatus[Listener] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Listener[Any]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
 
@@ -199,7 +230,7 @@ async def serve(
     Raises:
         Everything that :func:`listen` raises.
     """
-    listener = await listen(
+    listener: Listener[Any] = await listen(
         endpoint,
         access=access,
         max_instances=max_instances,
@@ -213,7 +244,7 @@ async def serve(
             nursery.start_soon(_handle, handler, await listener.accept())
 
 
-async def _handle(handler: Callable[[Any], Awaitable[object]], stream: AnyStream) -> None:
+async def _handle(handler: Callable[[Any], Awaitable[object]], stream: Connection) -> None:
     try:
         async with stream:
             await handler(stream)

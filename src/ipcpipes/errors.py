@@ -51,6 +51,9 @@ class NotSupported(IpcError, OSError):
     def __init__(self, message: str) -> None:
         super().__init__(errno.EOPNOTSUPP, message)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.strerror,)
+
     def __str__(self) -> str:
         return str(self.strerror)
 
@@ -74,12 +77,16 @@ class EndpointError(IpcError, OSError):
     default_errno = errno.EIO
 
     def __init__(
-        self, endpoint: Endpoint, address: str, advice: str, *, code: int | None = None
+        self, endpoint: Endpoint, address: str, advice: str, code: int | None = None
     ) -> None:
         super().__init__(self.default_errno if code is None else code, advice, address)
         self.endpoint = endpoint
         self.address = address
         self.system_code: int | None = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # OSError's own would call __init__ with (errno, strerror).
+        return type(self), (self.endpoint, self.address, self.strerror, self.errno), self.__dict__
 
     def __str__(self) -> str:
         return f"{self.endpoint} (at {self.address}): {self.strerror}"

@@ -95,7 +95,8 @@ def add_commands(commands: Commands) -> None:
 
 def join_command(argv: Sequence[str]) -> list[str]:
     """``echo serve`` as one word: argparse cannot have sub-commands and an optional FILE at
-    the same place."""
+    the same place.
+    """
     if list(argv[:2]) in (["echo", "serve"], ["echo", "send"]):
         return [" ".join(argv[:2]), *argv[2:]]
     return list(argv)

@@ -71,11 +71,12 @@ async def stream_through(
         Failure: from ``read``.
     """
     before = ledger.sent
-    chunk = await read()
-    begin = time.perf_counter()
     room = trio.lowlevel.ParkingLot()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_receive_on, stream, ledger, room)
+        chunk = await read()
+        # What the first bytes are waited for is not the connection's time.
+        begin = time.perf_counter()
         while chunk:
             while ledger.under_way >= _MOST_UNDER_WAY:
                 await room.park()

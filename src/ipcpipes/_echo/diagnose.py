@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
-from contextlib import ExitStack
+from contextlib import nullcontext
 
 import _cffi_backend
 import trio
@@ -16,7 +16,7 @@ from ..abc import ByteStream
 from . import generated, output
 from .client import fail_when_stalled
 from .ledger import Ledger
-from .measure import Measured, with_generated_data, with_input
+from .measure import Measured, warm_up, with_generated_data, with_input
 from .report import Report, as_json, as_text
 from .server_process import server_process
 from .source import Source, open_source, rewindable, unasked_input
@@ -31,13 +31,12 @@ async def diagnose(arguments: argparse.Namespace) -> None:
         Failure: anything at all did not work.
         EndpointError: the server could not be reached.
     """
-    with ExitStack() as closing:
-        source = await _source(arguments.file, closing)
+    source = await _source(arguments.file)
+    with source or nullcontext():
         async with server_process() as server, await server.connect() as stream:
-            ledger = Ledger()
-            measured = await _measure(stream, ledger, source, arguments.seconds)
+            measured = await _measure(stream, source, arguments.seconds)
             report = Report(
-                endpoint=str(stream.endpoint),
+                endpoint=stream.endpoint.name,
                 address=stream.address,
                 transport=transport,
                 peer=stream.peer,
@@ -47,24 +46,21 @@ async def diagnose(arguments: argparse.Namespace) -> None:
                 seed=generated.SEED if source is None else None,
                 round_trips=measured.round_trips,
                 streamed=measured.streamed,
-                verified_bytes=ledger.returned,
             )
         output.write(as_json(report) if arguments.json else as_text(report))
 
 
-async def _source(name: str | None, closing: ExitStack) -> Source | None:
+async def _source(name: str | None) -> Source | None:
     if name is None:
-        source = await unasked_input()
-    else:
-        source = await rewindable(closing.enter_context(await open_source(name)))
-    return None if source is None else closing.enter_context(source)
+        return await unasked_input()
+    return await rewindable(await open_source(name))
 
 
-async def _measure(
-    stream: ByteStream, ledger: Ledger, source: Source | None, seconds: float
-) -> Measured:
+async def _measure(stream: ByteStream, source: Source | None, seconds: float) -> Measured:
+    ledger = Ledger()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fail_when_stalled, ledger)
+        await warm_up(stream, ledger)
         if source is None:
             measured = await with_generated_data(stream, ledger, seconds)
         else:

@@ -39,12 +39,16 @@ async def _until_interrupted(command: Callable[[], Awaitable[None]]) -> int:
     # comes at checkpoints only. The receiver outlives the nursery, so that pressing Ctrl-C
     # again while things are being closed does not cut that short.
     with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            scope = nursery.cancel_scope
-            pressed = trio.Event()
-            nursery.start_soon(_watch, signals, scope, pressed)
-            await command()
-            scope.cancel()
+        pressed = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_watch, signals, nursery.cancel_scope, pressed)
+                await command()
+                nursery.cancel_scope.cancel()
+        except Exception:
+            # Ctrl-C went to the whole pipeline: that its other processes end is no failure.
+            if not pressed.is_set():
+                raise
     return INTERRUPTED if pressed.is_set() else 0
 
 

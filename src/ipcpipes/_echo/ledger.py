@@ -30,7 +30,8 @@ class Ledger:
 
     def send(self, data: bytes) -> None:
         """Notes ``data`` down; to be called before it is sent, since it may come back while
-        the call that sends it is still busy."""
+        the call that sends it is still busy.
+        """
         if data:
             self._chunks.append(data)
             self.sent += len(data)

@@ -16,7 +16,7 @@ from .figures import RoundTrips, Streamed, summarise
 from .ledger import Ledger
 from .source import CHUNK, Source
 
-__all__ = ["Measured", "with_generated_data", "with_input"]
+__all__ = ["Measured", "warm_up", "with_generated_data", "with_input"]
 
 _WARM_UP = 20  # round trips
 
@@ -29,12 +29,16 @@ class Measured:
     streamed: Streamed
 
 
+async def warm_up(stream: ByteStream, ledger: Ledger) -> None:
+    """A few round trips that do not count: the first ones pay for much that comes only once."""
+    for turn in range(_WARM_UP):
+        await round_trip(stream, bytes([turn]), ledger, fits_buffer=True)
+
+
 async def with_generated_data(stream: ByteStream, ledger: Ledger, seconds: float) -> Measured:
     """Messages of growing sizes, then a stream; ``seconds`` is for all of them together."""
     data = generated.pool()
     share = seconds / (len(generated.SIZES) + 1)
-    for turn in range(_WARM_UP):
-        await round_trip(stream, generated.message(data, 1, turn), ledger, fits_buffer=True)
     results = []
     for size in generated.SIZES:
         fits = _fits_buffer(stream, size)

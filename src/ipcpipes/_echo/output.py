@@ -10,7 +10,7 @@ from typing import TextIO
 
 from .failure import Failure
 
-__all__ = ["complain", "flush", "prepare", "write"]
+__all__ = ["complain", "prepare", "write"]
 
 
 def prepare() -> None:
@@ -31,20 +31,6 @@ def write(text: str) -> None:
         raise Failure("cannot write to standard output: it is closed")
     try:
         sys.stdout.write(text + "\n")
-    except OSError as error:
-        raise _gave_up(error) from None
-    flush()
-
-
-def flush() -> None:
-    """Writes out what argparse left in the buffer.
-
-    Raises:
-        Failure: as :func:`write`.
-    """
-    if sys.stdout is None:
-        return
-    try:
         sys.stdout.flush()
     except OSError as error:
         raise _gave_up(error) from None
@@ -52,7 +38,8 @@ def flush() -> None:
 
 def complain(line: str) -> None:
     """The one line about a failure, to standard error; where there is none, the exit status
-    has to do."""
+    has to do.
+    """
     if sys.stderr is None:
         return
     try:

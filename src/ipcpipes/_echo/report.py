@@ -16,8 +16,7 @@ class Report:
     """All facts of a run in which every byte came back right.
 
     Attributes:
-        input_name: the file; ``None`` when the data was generated.
-        verified_bytes: everything that was sent, and came back right.
+        input_name: the file; ``None`` when the data was generated, from ``seed``.
     """
 
     endpoint: str
@@ -30,7 +29,11 @@ class Report:
     seed: int | None
     round_trips: list[RoundTrips]
     streamed: Streamed
-    verified_bytes: int
+
+    @property
+    def verified_bytes(self) -> int:
+        """How many bytes were sent, and came back right."""
+        return sum(each.total_bytes for each in self.round_trips) + self.streamed.total_bytes
 
 
 def as_json(report: Report) -> str:
@@ -85,14 +88,19 @@ def as_text(report: Report) -> str:
     lines = [f"{name:<11}{value}" for name, value in facts.items()]
     if report.round_trips:
         lines += ["", *_table(report.round_trips)]
-    streamed = report.streamed
     lines += [
         "",
-        f"stream     {streamed.total_bytes} bytes in {streamed.seconds:.3f} s, "
-        f"{streamed.bytes_per_second / 1e6:.1f} MB/s, sending and receiving at once",
+        f"stream     {_streamed(report.streamed)}",
         f"result     ok: {report.verified_bytes} bytes sent, every one came back right",
     ]
     return "\n".join(lines)
+
+
+def _streamed(streamed: Streamed) -> str:
+    return (
+        f"{streamed.total_bytes} bytes in {streamed.seconds:.3f} s, "
+        f"{streamed.bytes_per_second / 1e6:.1f} MB/s, sending and receiving at once"
+    )
 
 
 _COLUMNS = ("message", "count", "p50 us", "p90 us", "p99 us", "max us", "messages/s", "MB/s")

@@ -6,7 +6,8 @@ import argparse
 
 import trio
 
-from .. import connect
+import ipcpipes
+
 from . import output
 from .client import fail_when_stalled, stream_through
 from .ledger import Ledger
@@ -24,7 +25,7 @@ async def send(arguments: argparse.Namespace) -> None:
         EndpointError, InvalidEndpoint: no connection comes about.
     """
     with await open_source(arguments.file) as source:
-        async with await connect.connect(arguments.name, wait=arguments.wait) as stream:
+        async with await ipcpipes.connect(arguments.name, wait=arguments.wait) as stream:
             ledger = Ledger()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fail_when_stalled, ledger)

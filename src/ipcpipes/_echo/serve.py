@@ -8,9 +8,12 @@ import sys
 
 import trio
 
-from .. import abc, connect
+import ipcpipes
+
+from .. import abc
 from . import output
-from .source import CHUNK, read_some
+from .source import CHUNK
+from .system import read_some
 
 __all__ = ["serve"]
 
@@ -24,7 +27,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     """
     async with trio.open_nursery() as nursery:
         listener: abc.Listener[abc.ByteStream] = await nursery.start(
-            connect.serve, _echo, arguments.name
+            ipcpipes.serve, _echo, arguments.name
         )
         output.write(f"listening on {listener.endpoint} at {listener.address}")
         if arguments.until_stdin_closes:

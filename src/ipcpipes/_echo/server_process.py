@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import secrets
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
-from .. import abc, connect
+import ipcpipes
+
+from .. import abc
 from .failure import ConnectionEnded, Failure, causes
+from .system import open_apart
 
 __all__ = ["ServerProcess", "server_process"]
 
@@ -40,7 +42,7 @@ class ServerProcess:
         stream: abc.ByteStream | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_at_end, nursery.cancel_scope)
-            stream = await connect.connect(self.name, wait=_START_WITHIN)
+            stream = await ipcpipes.connect(self.name, wait=_START_WITHIN)
             nursery.cancel_scope.cancel()
         if stream is None:
             raise await self.how_it_ended()
@@ -88,15 +90,10 @@ async def server_process() -> AsyncIterator[ServerProcess]:
         Failure: it ended before its time.
     """
     name = f"echo-{secrets.token_hex(4)}"
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "ipcpipes", "echo", "serve", name, "--until-stdin-closes"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # Ctrl-C is for this process alone. The server may still be importing then, with no
-        # handler in place to keep it from printing a traceback.
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    # Ctrl-C is for this process alone. The server may still be importing then, with no handler
+    # in place to keep it from printing a traceback.
+    process = await open_apart(
+        [sys.executable, "-m", "ipcpipes", "echo", "serve", name, "--until-stdin-closes"]
     )
     server = ServerProcess(process, name)
     async with trio.open_nursery() as nursery:

@@ -8,16 +8,12 @@ import sys
 import tempfile
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import trio
 
 from .failure import Failure
-
-if sys.platform == "win32":
-    from .windows_reading import read_some, ready_within
-else:
-    from .posix_reading import read_some, ready_within
+from .system import read_some, ready_within
 
 __all__ = ["CHUNK", "Source", "open_source", "rewindable", "unasked_input"]
 
@@ -108,12 +104,16 @@ async def unasked_input() -> Source | None:
 
 
 async def rewindable(source: Source) -> Source:
-    """``source``, or a copy of it in a temporary file where it can be read only once.
+    """``source``, or where it can be read only once a copy of it in a temporary file, for which
+    it is closed.
 
     Raises:
         Failure: it is longer than 1 GiB.
     """
-    return source if source.is_regular else await _copy(source, b"")
+    if source.is_regular:
+        return source
+    with source:
+        return await _copy(source, b"")
 
 
 async def _copy(source: Source, chunk: bytes) -> Source:
@@ -144,5 +144,5 @@ def _standard_input() -> Source:
     return Source("standard input", sys.stdin.fileno())
 
 
-def _open(name: str) -> Any:
+def _open(name: str) -> FileIO:
     return Path(name).open("rb", buffering=0)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import trio
 
@@ -235,18 +235,15 @@ class ReceiveStream(_Receiving, abc.ReceiveByteStream):
     _shut_half = True
 
 
-AnyStream = Stream | SendStream | ReceiveStream
 Direction = Literal["duplex", "send", "receive"]
-_STREAMS: dict[str, type[AnyStream]] = {
-    "duplex": Stream,
-    "send": SendStream,
-    "receive": ReceiveStream,
-}
+StreamT = TypeVar("StreamT", Stream, SendStream, ReceiveStream)
+# Any: that the direction and the type go together is said once, in connect.py's overloads.
+_STREAMS: dict[str, Any] = {"duplex": Stream, "send": SendStream, "receive": ReceiveStream}
 
 
 def connect(
     endpoint: Endpoint, *, direction: Direction, buffer_size: int | None, waited: float
-) -> AnyStream:
+) -> Any:
     """Connects at once; ``waited`` is for the message of the error."""
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=False)
@@ -265,7 +262,7 @@ def _make_stream(
     buffer_size: int | None,
     on_close: Callable[[], None] | None,
     credentials: calls.Credentials | None = None,
-) -> AnyStream:
+) -> Any:
     """Takes ``fd`` over: it belongs to the stream, or is closed."""
     try:
         if buffer_size is not None:
@@ -278,7 +275,7 @@ def _make_stream(
     return _STREAMS[direction](fd, endpoint, address, credentials, on_close)
 
 
-class Listener(abc.Listener[AnyStream]):
+class Listener(abc.Listener[StreamT]):
     """A listening socket and the claim to its name.
 
     ``max_instances`` counts accepted streams that are open. So that a client above the limit
@@ -328,7 +325,7 @@ class Listener(abc.Listener[AnyStream]):
     def connection_count(self) -> int:
         return self._open_count
 
-    async def accept(self) -> AnyStream:
+    async def accept(self) -> StreamT:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting from this listener")
         self._accepting = True
@@ -354,7 +351,7 @@ class Listener(abc.Listener[AnyStream]):
         finally:
             self._accepting = False
 
-    def _admit(self, fd: int) -> AnyStream | None:
+    def _admit(self, fd: int) -> StreamT | None:
         """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
         try:
             credentials = calls.peer_credentials(fd)
@@ -367,7 +364,7 @@ class Listener(abc.Listener[AnyStream]):
         if not welcome:
             os.close(fd)
             return None
-        stream = _make_stream(
+        stream: StreamT = _make_stream(
             fd,
             self._endpoint,
             self._address,
@@ -449,7 +446,7 @@ def listen(
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
-) -> Listener:
+) -> Listener[Any]:
     """Takes the name and listens; what it made is gone again when it fails."""
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)

@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import trio
 
@@ -229,18 +229,15 @@ class ReceiveStream(_Receiving, abc.ReceiveByteStream):
     """A connection that this end only receives from."""
 
 
-AnyStream = Stream | SendStream | ReceiveStream
 Direction = Literal["duplex", "send", "receive"]
-_STREAMS: dict[str, type[AnyStream]] = {
-    "duplex": Stream,
-    "send": SendStream,
-    "receive": ReceiveStream,
-}
+StreamT = TypeVar("StreamT", Stream, SendStream, ReceiveStream)
+# Any: that the direction and the type go together is said once, in connect.py's overloads.
+_STREAMS: dict[str, Any] = {"duplex": Stream, "send": SendStream, "receive": ReceiveStream}
 
 
 def connect(
     endpoint: Endpoint, *, direction: Direction, buffer_size: int | None, waited: float
-) -> AnyStream:
+) -> Any:
     """Connects at once; ``waited`` is for the message of the error. The listener's
     ``buffer_size`` holds for both ends, so that the client's goes unused.
     """
@@ -258,7 +255,7 @@ class _Instance(NamedTuple):
     operation: Any
 
 
-class Listener(abc.Listener[AnyStream]):
+class Listener(abc.Listener[StreamT]):
     """Pipe instances that wait for clients.
 
     ``backlog`` instances wait at any time, each with a ConnectNamedPipe under way, because a
@@ -314,7 +311,7 @@ class Listener(abc.Listener[AnyStream]):
     def connection_count(self) -> int:
         return self._open_count
 
-    async def accept(self) -> AnyStream:
+    async def accept(self) -> StreamT:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting from this listener")
         self._accepting = True
@@ -339,7 +336,7 @@ class Listener(abc.Listener[AnyStream]):
             if self._closed:
                 self._close_event()
 
-    def _next_connected(self) -> AnyStream | None:
+    def _next_connected(self) -> StreamT | None:
         """The stream of the client that has waited longest, if there is one."""
         for instance in list(self._waiting):
             code = calls.connect_result(instance.handle, instance.operation)
@@ -355,13 +352,14 @@ class Listener(abc.Listener[AnyStream]):
             if left:
                 calls.close(instance.handle)
                 continue
-            return _STREAMS[self._direction](
+            stream: StreamT = _STREAMS[self._direction](
                 instance.handle,
                 self._endpoint,
                 self._address,
                 server_end=True,
                 on_close=self._released,
             )
+            return stream
         return None
 
     def _released(self) -> None:
@@ -453,7 +451,7 @@ def listen(
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
-) -> Listener:
+) -> Listener[Any]:
     """Takes the name and listens; what it made is gone again when it fails."""
     address = calls.resolve(endpoint)
     try:

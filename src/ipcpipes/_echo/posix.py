@@ -1,17 +1,21 @@
-"""POSIX: reads any descriptor without holding the event loop up."""
+"""POSIX: any descriptor read without holding the event loop up, and a process out of reach of
+Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-__all__ = ["read_some", "ready_within"]
+__all__ = ["open_apart", "read_some", "ready_within"]
 
 
 async def read_some(fd: int, size: int) -> bytes:
@@ -41,3 +45,15 @@ async def ready_within(fd: int, seconds: float) -> bool:
         await trio.lowlevel.wait_readable(fd)
         return True
     return False
+
+
+async def open_apart(command: Sequence[str]) -> trio.Process:
+    """Starts ``command`` with pipes for standard input and error, and without Ctrl-C."""
+    return await trio.lowlevel.open_process(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # The terminal sends SIGINT to its foreground process group, which is of its session.
+        start_new_session=True,
+    )

@@ -1,0 +1,69 @@
+"""Everything that is run on this project, by name: ``nox -l`` lists it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite against the installed wheel."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style with ruff."""
+    session.install(".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy --strict, for each system."""
+    session.install(".[lint,test]")
+    for platform in ("linux", "darwin", "win32"):
+        session.run("mypy", "--platform", platform, "src", "tests", "benchmarks", "_native")
+    session.run("mypy", "noxfile.py", "setup.py")
+
+
+@nox.session
+def windows(session: nox.Session) -> None:
+    """Run the test suite on the Windows CPython under Wine (Linux only)."""
+    session.install("cffi>=1.17.1", "setuptools")
+    session.run("python", "tests/wine/testbed.py", "--", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the sdist, a wheel from it, and use the wheel."""
+    session.install("build", "twine")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    (wheel,) = dist.glob("*.whl")
+    if "abi3" not in wheel.name and not sys.version.startswith("3.14"):
+        session.error(f"{wheel.name} is not an abi3 wheel")
+    session.install(str(wheel))
+    session.chdir(session.create_tmp())
+    session.run("python", "-m", "ipcpipes", "echo", "--seconds", "0.5")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against C and trio.SocketStream, as ratios (needs gcc)."""
+    session.install(".")
+    session.run("python", "-m", "benchmarks", *session.posargs)

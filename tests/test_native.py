@@ -1,0 +1,85 @@
+"""The C layer by itself: warnings, sizes, and codes instead of exceptions."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).resolve().parent.parent / "_native"
+
+if sys.platform == "win32":
+    pytest.skip("about the POSIX side, and about compilers of Linux", allow_module_level=True)
+
+from ipcpipes._ffi import ffi, lib
+
+
+def compile_alone(compiler: str, source: str, *options: str) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    if not (NATIVE / source).exists():
+        pytest.skip("the sources of the C layer are not beside the tests")
+    # Static functions that nobody calls yet are the one thing a lone C file is full of.
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-unused-function"]
+    result = subprocess.run(
+        [compiler, "-std=c99", "-fsyntax-only", *warnings, *options, str(NATIVE / source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_posix_side_compiles_without_a_warning() -> None:
+    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], "posix.c")
+
+
+def test_windows_side_compiles_without_a_warning() -> None:
+    compile_alone("x86_64-w64-mingw32-gcc", "windows.c", "-std=gnu99")
+
+
+def test_addresses_are_measured_before_they_are_copied() -> None:
+    limit = lib.ipc_address_limit()
+    assert limit in (104, 108)
+    for function in (lib.ipc_connect, lambda a, n: lib.ipc_listen(a, n, 0o600, 1)):
+        assert function(b"/" + b"x" * limit, limit + 1) == -errno.ENAMETOOLONG
+        assert function(b"/" + b"x" * limit, limit) == -errno.ENAMETOOLONG
+        assert function(b"", 0) == -errno.EINVAL
+        assert function(b"/" + b"x" * 10**6, 10**6) == -errno.ENAMETOOLONG
+
+
+def test_offsets_beyond_the_data_are_refused() -> None:
+    read, write = os.pipe()
+    assert lib.ipc_send(write, b"abc", 4, 3) == -errno.EINVAL
+    assert lib.ipc_send(write, b"abc", 2**63, 2**63) == -errno.EINVAL
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("fd", [-1, 10**6])
+def test_bad_descriptors_give_codes(fd: int) -> None:
+    assert lib.ipc_accept(fd) == -errno.EBADF
+    assert lib.ipc_send(fd, b"x", 0, 1) == -errno.EBADF
+    assert lib.ipc_send(fd, b"", 0, 0) == 0
+    assert lib.ipc_close_half(fd, True) == -errno.EBADF
+    assert lib.ipc_set_backlog(fd, 1) == -errno.EBADF
+    assert lib.ipc_buffer_size(fd, True) == -errno.EBADF
+    assert lib.ipc_set_buffer_size(fd, 1) == -errno.EBADF
+    assert lib.ipc_peer_credentials(fd, ffi.new("ipc_credentials *")) == -errno.EBADF
+    assert lib.ipc_peer_left(fd) == (
+        0 if fd == -1 else -errno.EBADF
+    )  # poll(2) passes over a negative one
+
+
+def test_what_is_no_socket_gives_codes() -> None:
+    read, write = os.pipe()
+    assert lib.ipc_accept(read) == -errno.ENOTSOCK
+    assert lib.ipc_peer_credentials(read, ffi.new("ipc_credentials *")) == -errno.ENOTSOCK
+    os.close(read)
+    os.close(write)

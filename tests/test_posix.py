@@ -1,0 +1,397 @@
+"""Unix domain sockets only: socket files, their places, modes and locks, and descriptors."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import Endpoint
+from ipcpipes.testing import check_listener, unique_endpoint
+
+from .children import python_child
+from .pairs import receive_exactly
+
+if sys.platform == "win32":
+    pytest.skip("about Unix domain sockets", allow_module_level=True)
+
+import resource
+
+from ipcpipes._os import posix_calls
+from ipcpipes.security import compiled
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+
+
+def files_of(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+@linux_only
+async def test_conformance_of_abstract_names() -> None:
+    async def make() -> tuple[Any, Any]:
+        listener = await ipcpipes.listen(Endpoint.abstract(unique_endpoint().name))
+        assert listener.address.startswith("@test-")
+        return listener, lambda: ipcpipes.connect(listener.endpoint)
+
+    await check_listener(make)
+
+
+@linux_only
+async def test_an_abstract_name_is_taken_once() -> None:
+    where = Endpoint.abstract(unique_endpoint().name)
+    async with await ipcpipes.listen(where):
+        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+            await ipcpipes.listen(where)
+    with pytest.raises(ConnectionRefusedError):
+        await ipcpipes.connect(where)
+
+
+@linux_only
+async def test_abstract_names_are_held_to_the_policy(caplog: pytest.LogCaptureFixture) -> None:
+    # They have no mode, so that only the look at accept keeps others out.
+    admits = compiled(ipcpipes.AccessPolicy.current_user()).admits
+    me = os.geteuid()
+    assert admits(posix_calls.Credentials(1, me, 0))
+    assert admits(posix_calls.Credentials(1, 0, 0))
+    assert not admits(posix_calls.Credentials(1, me + 1, 0))
+    assert compiled(ipcpipes.AccessPolicy.everyone()).admits(posix_calls.Credentials(1, me + 1, 0))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs root to become another user"
+)
+async def test_another_user_is_turned_away(caplog: pytest.LogCaptureFixture) -> None:
+    where = Endpoint.abstract(unique_endpoint().name)
+    program = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect('\\0' + sys.argv[1])\n"
+        "print(repr(s.recv(10)))"
+    )
+    async with await ipcpipes.listen(where) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(listener.accept)
+        result = await trio.run_process(
+            [sys.executable, "-c", program, where.name], capture_stdout=True
+        )
+        assert result.stdout.strip() == b"b''"
+        nursery.cancel_scope.cancel()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "turned away" in record.getMessage()
+    assert "65534" in record.getMessage()
+
+
+async def test_a_killed_server_leaves_nothing_in_the_way(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    for _ in range(3):
+        with python_child(
+            """
+            listener = await ipcpipes.listen(sys.argv[1])
+            async with await ipcpipes.connect(sys.argv[1]), await listener.accept():
+                say("ready")
+                await trio.sleep_forever()
+            """,
+            str(path),
+        ) as child:
+            assert child.hear() == "ready"
+            child.kill()
+    async with await ipcpipes.listen(path) as listener:
+        async with await ipcpipes.connect(path), await listener.accept():
+            pass
+    assert files_of(short_tmp) == set()
+
+
+@pytest.mark.parametrize("name", ["s", "s.lock"])
+@pytest.mark.parametrize("kind", ["file", "empty file", "directory", "link", "fifo"])
+async def test_what_is_not_a_socket_is_left_alone(short_tmp: Path, kind: str, name: str) -> None:
+    obstacle = short_tmp / name
+    target = short_tmp / "target"
+    target.write_text("precious")
+    if kind == "file":
+        obstacle.write_text("precious")
+    elif kind == "empty file":
+        obstacle.touch()
+    elif kind == "directory":
+        obstacle.mkdir()
+    elif kind == "link":
+        obstacle.symlink_to(target)
+    else:
+        os.mkfifo(obstacle)
+    before = obstacle.lstat()
+    if (name, kind) == ("s.lock", "empty file"):
+        # What a lock file looks like whose maker was killed before it wrote its pid.
+        async with await ipcpipes.listen(short_tmp / "s"):
+            return
+    with pytest.raises(FileExistsError, match="left alone") as caught:
+        await ipcpipes.listen(short_tmp / "s")
+    assert isinstance(caught.value, ipcpipes.NotAnEndpoint)
+    assert str(obstacle) in str(caught.value)
+    after = obstacle.lstat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (
+        before.st_ino,
+        before.st_size,
+        before.st_mtime_ns,
+    )
+    assert target.read_text() == "precious"
+    assert files_of(short_tmp) == {name, "target"}
+
+
+async def test_another_programs_live_socket_is_left_alone(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen(0)
+        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+            await ipcpipes.listen(path)
+        # What looked at it stands in its queue, which is full now: no answer is not dead.
+        with pytest.raises(ipcpipes.EndpointBusy):
+            await ipcpipes.connect(path)
+        with pytest.raises(ipcpipes.EndpointInUse):
+            await ipcpipes.listen(path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(short_tmp / "d"))
+        with pytest.raises(ipcpipes.EndpointInUse):
+            await ipcpipes.listen(short_tmp / "d")
+    async with await ipcpipes.listen(path):
+        pass
+    assert files_of(short_tmp) == {"d"}
+
+
+async def test_close_removes_only_its_own_socket_file(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    async with await ipcpipes.listen(path):
+        path.unlink()
+        path.write_text("someone else's")
+    assert path.read_text() == "someone else's"
+    path.unlink()
+    async with await ipcpipes.listen(path):
+        path.unlink()
+    assert files_of(short_tmp) == set()
+
+
+async def test_a_forked_child_does_not_take_the_name_away(endpoint: Endpoint) -> None:
+    program = (
+        "import os, sys, trio, ipcpipes, gc, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "async def main():\n"
+        "    listener = await ipcpipes.listen(sys.argv[1])\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n"
+        "        listener.__del__()\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n"
+        "    async with listener, await ipcpipes.connect(sys.argv[1]), await listener.accept():\n"
+        "        print('alive')\n"
+        "trio.run(main)\n"
+    )
+    result = await trio.run_process(
+        [sys.executable, "-c", program, endpoint.name], capture_stdout=True
+    )
+    assert result.stdout.strip() == b"alive"
+
+
+async def test_only_the_current_user_by_default(short_tmp: Path) -> None:
+    old = os.umask(0)
+    try:
+        async with await ipcpipes.listen(short_tmp / "mine"):
+            assert (short_tmp / "mine").stat().st_mode & 0o777 == 0o600
+            assert (short_tmp / "mine.lock").stat().st_mode & 0o777 == 0o600
+        os.umask(0o777)
+        async with await ipcpipes.listen(
+            short_tmp / "all", access=ipcpipes.AccessPolicy.everyone()
+        ):
+            assert (short_tmp / "all").stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(old)
+
+
+async def test_bad_places(short_tmp: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"does not exist; make it first"):
+        await ipcpipes.listen(short_tmp / "missing" / "s")
+    with pytest.raises(ValueError, match="108|104"):
+        await ipcpipes.listen(short_tmp / ("s" * 108))
+    (short_tmp / "file").touch()
+    with pytest.raises(FileNotFoundError):
+        await ipcpipes.listen(short_tmp / "file" / "s")
+    (short_tmp / "open").mkdir()
+    (short_tmp / "open").chmod(0o777)
+    with pytest.raises(PermissionError, match="everyone can write"):
+        await ipcpipes.listen(short_tmp / "open" / "s")
+    assert files_of(short_tmp / "open") == set()
+    (short_tmp / "open").chmod(0o1777)  # as /tmp: others cannot touch what is ours
+    async with await ipcpipes.listen(short_tmp / "open" / "s"):
+        pass
+    assert files_of(short_tmp) == {"file", "open"}
+
+
+async def test_the_longest_path_works(short_tmp: Path) -> None:
+    limit = 108 if sys.platform == "linux" else 104
+    name = "s" * (limit - 2 - len(str(short_tmp)))
+    async with await ipcpipes.listen(short_tmp / name) as listener:
+        async with await ipcpipes.connect(short_tmp / name), await listener.accept():
+            assert len(listener.address) == limit - 1
+
+
+async def test_accept_waits_out_descriptor_exhaustion(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with await ipcpipes.listen(endpoint) as listener:
+        client = await ipcpipes.connect(endpoint)
+        spare = [os.dup(0)]
+        gc.collect()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
+        try:
+            while True:
+                try:
+                    spare.append(os.dup(0))
+                except OSError:
+                    break
+            with pytest.raises(OSError, match="Too many open files"):
+                await ipcpipes.connect(endpoint)
+            async with trio.open_nursery() as nursery:
+                accepted = []
+
+                async def accept() -> None:
+                    accepted.append(await listener.accept())
+
+                nursery.start_soon(accept)
+                while not caplog.records:
+                    await trio.sleep(0.01)
+                assert not accepted
+                for fd in spare:
+                    os.close(fd)
+                spare.clear()
+            async with client, accepted[0] as server:
+                await client.send_all(b"x")
+                assert await receive_exactly(server, 1) == b"x"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in spare:
+                os.close(fd)
+    assert "Too many open files" in caplog.text
+
+
+async def test_listen_without_descriptors_leaves_nothing(short_tmp: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for room in range(3):
+        spare = [os.dup(0) for _ in range(room + 1)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
+        try:
+            full = []
+            while True:
+                try:
+                    full.append(os.dup(0))
+                except OSError:
+                    break
+            for fd in spare[:room]:
+                os.close(fd)
+            listener = None
+            try:
+                listener = await ipcpipes.listen(short_tmp / "s")
+            except OSError as error:
+                assert error.errno == errno.EMFILE
+                assert room < 2
+            finally:
+                for fd in (*full, *spare[room:]):
+                    os.close(fd)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if listener is not None:
+            await listener.aclose()
+        assert files_of(short_tmp) == set()
+
+
+async def test_a_dead_socket_file(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    with python_child(
+        """
+        listener = await ipcpipes.listen(sys.argv[1])
+        say("ready")
+        await trio.sleep_forever()
+        """,
+        str(path),
+    ) as child:
+        assert child.hear() == "ready"
+        child.kill()
+    assert path.is_socket()
+    with pytest.raises(ConnectionRefusedError, match="nobody listens on this socket") as caught:
+        await ipcpipes.connect(path)
+    assert type(caught.value) is ipcpipes.EndpointRefused
+
+
+async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="start the server"):
+        await ipcpipes.connect(short_tmp / "missing" / "s")
+    plain = short_tmp / "file"
+    plain.write_text("precious")
+    with pytest.raises(ConnectionRefusedError):
+        await ipcpipes.connect(plain)
+    with pytest.raises(FileNotFoundError, match="not a directory"):
+        await ipcpipes.connect(plain / "s")
+    loop = short_tmp / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(PermissionError, match="circle of links"):
+        await ipcpipes.connect(loop)
+
+
+async def test_a_socket_of_another_type(short_tmp: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(short_tmp / "d"))
+        with pytest.raises(PermissionError, match="another type"):
+            await ipcpipes.connect(short_tmp / "d")
+
+
+async def test_an_unsafe_runtime_directory_is_refused(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
+    private = short_tmp / "ipcpipes"
+
+    async def both(match: str) -> None:
+        for door in (ipcpipes.connect, ipcpipes.listen):
+            with pytest.raises(ipcpipes.UnsafeDirectory, match=match) as caught:
+                await door("svc")
+            assert isinstance(caught.value, PermissionError)
+
+    private.mkdir()
+    private.chmod(0o770)
+    await both("can be written by others")
+    private.rmdir()
+    private.symlink_to(short_tmp)
+    await both("is not a directory")
+    private.unlink()
+    private.write_text("")
+    await both("is not a directory")
+    private.unlink()
+    short_tmp.chmod(0o777)
+    await both("can be written by others")
+    assert not private.exists()
+    short_tmp.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp / "missing"))
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        await ipcpipes.listen("svc")
+
+
+async def test_without_a_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
+) -> None:
+    for value in ("", "relative"):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
+        async with await ipcpipes.listen(endpoint) as listener:
+            uid = os.geteuid()
+            if Path(f"/run/user/{uid}").is_dir():
+                assert listener.address == f"/run/user/{uid}/ipcpipes/{endpoint.name}.sock"
+            else:
+                assert listener.address == f"/tmp/ipcpipes-{uid}/{endpoint.name}.sock"
+            async with await ipcpipes.connect(endpoint):
+                pass

@@ -1,0 +1,106 @@
+"""Windows only: what was set is read back, since Wine does not enforce it all."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Endpoint
+
+if sys.platform != "win32":
+    pytest.skip("about named pipes", allow_module_level=True)
+
+from ipcpipes._os import windows_calls as calls
+
+
+async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, backlog=2) as listener:
+        sid = calls.current_user_sid()
+        assert sid.startswith("S-1-5-")
+        assert listener.address == rf"\\.\pipe\ipcpipes.{sid}.{endpoint.name}"
+        async with await ipcpipes.connect(endpoint), await listener.accept() as server:
+            handles = [server._handle, *(instance.handle for instance in listener._waiting)]
+            for handle in handles:  # the first instance and its successors
+                assert calls.security(handle) == f"D:P(A;;FA;;;{sid})"
+
+
+async def test_everyone_may_connect_and_not_create_instances(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, access=AccessPolicy.everyone()) as listener:
+        security = calls.security(listener._waiting[0].handle)
+        assert "(A;;0x12019b;;;WD)" in security
+        assert 0x12019B & 0x4 == 0  # FILE_CREATE_PIPE_INSTANCE
+
+
+async def test_the_pipe_is_byte_mode(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, buffer_size=12345) as listener:
+        handle = listener._waiting[0].handle
+        flags, instances = calls.pipe_flags(handle)
+        assert flags & 0x5 == 0x1  # PIPE_SERVER_END, not PIPE_TYPE_MESSAGE
+        assert instances in (255, 2**32 - 1)  # PIPE_UNLIMITED_INSTANCES, as Wine puts it
+        assert calls.buffer_size(handle, sending=True) == 12345
+        assert calls.buffer_size(handle, sending=False) == 12345
+
+
+async def test_names_are_not_case_sensitive(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint) as listener:
+        upper = Endpoint.path(listener.address.upper())
+        async with await ipcpipes.connect(upper), await listener.accept():
+            pass
+
+
+@pytest.mark.parametrize(("server", "client"), [("receive", "receive"), ("send", "send")])
+async def test_the_system_refuses_the_wrong_direction(
+    endpoint: Endpoint, server: Any, client: Any
+) -> None:
+    async with await ipcpipes.listen(endpoint, direction=server, backlog=1):
+        for wrong in (client, "duplex"):
+            with pytest.raises(PermissionError, match="other direction"):
+                await ipcpipes.connect(endpoint, direction=wrong)
+
+
+async def test_the_name_outlives_the_listener_with_its_connections(endpoint: Endpoint) -> None:
+    listener = await ipcpipes.listen(endpoint, backlog=1)
+    client = await ipcpipes.connect(endpoint)
+    server = await listener.accept()
+    await listener.aclose()
+    with pytest.raises(ipcpipes.EndpointBusy):
+        await ipcpipes.connect(endpoint)
+    await server.aclose()
+    await client.aclose()
+    with pytest.raises(FileNotFoundError):
+        await ipcpipes.connect(endpoint)
+
+
+async def test_an_instance_exists_at_every_moment(endpoint: Endpoint) -> None:
+    """With one connection at a time the last instance is closed again and again; the name
+    never vanishes meanwhile: a client that looks all the time sees busy, never absent.
+    """
+    seen = []
+
+    async def look() -> None:
+        while True:
+            try:
+                async with await ipcpipes.connect(endpoint) as stream:
+                    await stream.receive_some()
+                seen.append("in")
+            except ipcpipes.EndpointBusy:
+                seen.append("busy")
+
+    async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            nursery.start_soon(look)
+            for _ in range(50):
+                async with await listener.accept():
+                    pass
+            nursery.cancel_scope.cancel()
+    assert "in" in seen
+
+
+async def test_a_file_is_not_a_pipe() -> None:
+    with pytest.raises(ValueError, match="not a local pipe"):
+        await ipcpipes.connect(sys.executable)
