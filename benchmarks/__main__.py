@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from .cases import CASES
@@ -23,6 +24,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
     parser.add_argument("--only", metavar="NAME", help="only cases with NAME in their names")
+    parser.add_argument(
+        "--apart", action="store_true", help="throughput with the ends on two CPUs, not on any"
+    )
     options = parser.parse_args()
     if sys.platform == "win32":
         parser.error("the rivals are Unix domain sockets; there is no case for Windows yet")
@@ -30,6 +34,11 @@ def main() -> None:
     if not chosen:
         names = ", ".join(case.name for case in CASES)
         parser.error(f"no case has {options.only!r} in its name; there are {names}")
+    if options.apart:
+        chosen = [
+            replace(case, placement="apart") if case.placement == "free" else case
+            for case in chosen
+        ]
     effort = QUICK if options.quick else FULL
 
     results = []

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 KIB = 1024
 MIB = 1024 * KIB
+
+Placement = Literal["free", "together", "apart"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Case:
         name: for ``--only``, the table and the JSON.
         scenario: what the two ends do; the contenders' programs know it by this name.
         size: bytes in a chunk or message.
-        pinned: both ends on one CPU. Otherwise a round trip measures how fast the machine
-            wakes an idle core and not what the program costs; throughput needs both cores.
+        placement: where the ends run. ``"together"`` is one CPU for both; otherwise a round
+            trip measures how fast the machine wakes an idle core and not what the program
+            costs. ``"free"`` is the system's choice, which for throughput is one of two
+            very different ones; ``"apart"`` (``--apart``) is two CPUs, and steadier.
         first_count: operations in the round that warms up and tells how long one takes.
         rivals: whom the subject is compared with, and the goal for the ratio of the figures
             (subject to rival), ``None`` for no goal.
@@ -47,7 +52,7 @@ class Case:
     scenario: str
     size: int
     unit: Unit
-    pinned: bool
+    placement: Placement
     first_count: int
     rivals: Mapping[str, float | None]
     subject: str = "ipcpipes"
@@ -66,7 +71,7 @@ def _bulk(name: str, size: int) -> Case:
         scenario="bulk",
         size=size,
         unit=GIGABYTES,
-        pinned=False,
+        placement="free",
         first_count=64 * MIB // size,
         rivals={"C": 0.95, "trio.SocketStream": None},
     )
@@ -80,7 +85,7 @@ CASES = (
         scenario="connect",
         size=0,
         unit=PER_SECOND,
-        pinned=True,
+        placement="together",
         first_count=200,
         rivals={"trio.socket": 0.7},
     ),
@@ -89,7 +94,7 @@ CASES = (
         scenario="roundtrip",
         size=64,
         unit=MICROSECONDS,
-        pinned=True,
+        placement="together",
         first_count=1000,
         rivals={"C": None, "trio.SocketStream": 0.6},
     ),

@@ -57,8 +57,10 @@ class Pair:
             # nothing is left behind when the directory goes.
             env={**os.environ, "XDG_RUNTIME_DIR": str(self._scratch)},
         )
-        if self._case.pinned and sys.platform == "linux":
-            os.sched_setaffinity(end.pid, {max(os.sched_getaffinity(0))})
+        if self._case.placement != "free" and sys.platform == "linux":
+            cpus = sorted(os.sched_getaffinity(0))
+            alone = self._case.placement == "apart" and role == "server"
+            os.sched_setaffinity(end.pid, {cpus[0 if alone else -1]})
         return end
 
     def play(self, count: int) -> float:

@@ -68,6 +68,7 @@ def _case(result: Result) -> dict[str, Any]:
         comparisons[rival] = {"ratio": ratio, "goal": goal, "met": met}
     return {
         "unit": case.unit.name,
+        "placement": case.placement,
         "higher_is_better": case.unit.higher_is_better,
         "subject": case.subject,
         "medians": {contender: result.median(contender) for contender in case.contenders},

@@ -41,8 +41,14 @@ posix_terminal = pytest.mark.skipif(
 posix_stdin = pytest.mark.skipif(
     sys.platform == "win32", reason='on Windows a pipe is read only when FILE is "-"'
 )
-posix_descriptors = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows has no FIFOs, file modes and inherited descriptors"
+posix_shell = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no POSIX shell to close or ignore things with"
+)
+posix_files = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no FIFOs in the file system and no file modes"
+)
+posix_memory = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows does not tell the peak memory of a child (wait4)"
 )
 
 
@@ -145,7 +151,9 @@ def peak_memory(process: subprocess.Popen[bytes]) -> int:
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, int]]:
     """A pseudo-terminal: the end that sees what is shown, and the end for the process."""
-    if sys.platform != "win32":
+    if sys.platform == "win32":
+        raise NotImplementedError
+    else:
         master, slave = os.openpty()
         try:
             yield master, slave
@@ -302,7 +310,7 @@ def test_a_file_on_standard_input_is_sent_from_where_it_stands(tmp_path: Path) -
         assert_sent_twice(document(finish("echo", "--json", stdin=file)), 700)
 
 
-@posix_descriptors
+@posix_files
 def test_a_fifo_is_sent(tmp_path: Path) -> None:
     fifo = make_fifo(tmp_path / "fifo")
     with running("echo", "--json", fifo) as process:
@@ -339,7 +347,7 @@ def test_a_terminal_on_standard_input_means_generated_data() -> None:
     assert facts["input"]["seed"]
 
 
-@posix_descriptors
+@posix_shell
 def test_closed_standard_input_means_generated_data() -> None:
     shell = ["sh", "-c", 'exec "$@" <&-', "sh", *command("echo", "--json", "--seconds", "0.1")]
     result = subprocess.run(shell, capture_output=True, timeout=LIMIT, check=False)
@@ -395,7 +403,7 @@ def test_send_waits_for_a_server_that_comes_later(tmp_path: Path, name: str) -> 
         assert out.startswith(b"5 bytes ")
 
 
-@posix_descriptors
+@posix_memory
 def test_memory_does_not_grow_with_the_input(name: str) -> None:
 
     def peak(size: int) -> int:
@@ -441,6 +449,25 @@ def test_ctrl_c_on_the_server_process_alone(place: Path) -> None:
     assert "the server process ended with status 130" in one_line(err)
 
 
+@posix_shell
+def test_sigint_stays_ignored_where_the_shell_ignores_it(name: str) -> None:
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command("echo", "send", name)]
+    with serving(name), contextlib.ExitStack() as stack:
+        client = stack.enter_context(
+            subprocess.Popen(
+                shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        )
+        stack.callback(client.kill)
+        assert client.stdin is not None
+        client.stdin.write(bytes(2**20))
+        client.stdin.flush()
+        client.send_signal(signal.SIGINT)
+        out, err = client.communicate(b"more", timeout=LIMIT)
+        assert (client.returncode, err) == (0, b"")
+        assert out.startswith(b"1048580 bytes ")
+
+
 @posix_signals
 def test_ctrl_c_ends_serve(name: str, place: Path) -> None:
     with serving(name) as server:
@@ -470,7 +497,12 @@ def test_ctrl_c_ends_send(name: str) -> None:
 
 
 @posix_signals
-def test_ctrl_c_ends_send_while_it_waits_for_a_server(tmp_path: Path, name: str) -> None:
+def test_ctrl_c_ends_send_while_it_waits_for_a_server(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # When Ctrl-C comes as the FIFO is being opened, in a thread, it is left to the system to
+    # close it, and development mode would speak of that.
+    monkeypatch.delenv("PYTHONDEVMODE")
     fifo = make_fifo(tmp_path / "fifo")
     # Opening it returns when the client, which opens its input first, has begun.
     with running("echo", "send", name, fifo, "--wait", "inf") as client, fifo.open("wb"):
@@ -500,6 +532,16 @@ def test_the_server_does_not_outlive_a_killed_diagnostic(place: Path) -> None:
     assert [path for path in place.rglob("*") if not path.is_dir()] == []
 
 
+def test_the_servers_end_of_standard_input_is_its_end(name: str) -> None:
+    # What that rests on, also where no test can kill the diagnostic and find its server.
+    hidden = ["echo", "serve", name, "--until-stdin-closes"]
+    with running(*hidden, stdin=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        assert server.communicate(b"anything", timeout=LIMIT) == (b"", b"")
+        assert server.returncode == 0
+
+
 @posix_signals
 def test_a_server_that_is_killed_midway_fails_the_diagnostic(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
@@ -509,7 +551,6 @@ def test_a_server_that_is_killed_midway_fails_the_diagnostic(place: Path) -> Non
     assert "the server process ended by SIGKILL" in one_line(err)
 
 
-@posix_signals
 def test_a_server_that_is_killed_midway_fails_send(name: str) -> None:
     with serving(name) as server, running("echo", "send", name, stdin=subprocess.PIPE) as client:
         assert client.stdin is not None
@@ -609,12 +650,13 @@ def test_nobody_is_there(name: str, place: Path) -> None:
     assert "(waited 0.1 s)" in line
 
 
+@pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
 def test_the_name_is_taken(name: str) -> None:
     with serving(name):
         assert "in use by " in complaint(finish("echo", "serve", name))
 
 
-@posix_descriptors
+@posix_files
 def test_a_directory_that_is_not_safe(place: Path, name: str) -> None:
     place.chmod(0o777)
     for arguments in (["serve", name], ["send", name]):
@@ -626,7 +668,6 @@ def test_a_directory_that_is_not_safe(place: Path, name: str) -> None:
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["--help"], ["echo", "--seconds", "0.1"], ["echo", "serve"]]
 )
-@posix_descriptors
 def test_nobody_reads_standard_output(arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -634,17 +675,18 @@ def test_nobody_reads_standard_output(arguments: list[str]) -> None:
         os.close(writing)
         _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
-    assert "cannot write to standard output: Broken pipe" in one_line(err)
+    # "Broken pipe"; Windows says "Invalid argument".
+    assert "cannot write to standard output: " in one_line(err)
 
 
-@posix_descriptors
+@posix_shell
 def test_standard_output_is_closed() -> None:
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command("echo", "serve")]
     result = subprocess.run(shell, capture_output=True, timeout=LIMIT, check=False)
     assert "cannot write to standard output: it is closed" in complaint(result)
 
 
-@posix_descriptors
+@posix_shell
 def test_standard_error_is_closed(name: str) -> None:
     shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command("echo", "send", name)]
     result = subprocess.run(shell, capture_output=True, timeout=LIMIT, check=False)
@@ -690,7 +732,7 @@ def shown(master: int, until: bytes = b"") -> bytes:
     while True:
         readable, _, _ = select.select([master], [], [], LIMIT if until else 0)
         if not readable:
-            assert not until
+            assert not until, seen
             return seen
         seen += os.read(master, 4096)
         if until and until in seen:
@@ -732,7 +774,7 @@ def test_without_rich_there_is_no_bar(
     (tmp_path / "rich" / "__init__.py").write_text(
         f"open({str(asked)!r}, 'w').close()\nraise ImportError\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with terminal() as (master, slave), serving(name):
         with running("echo", "send", name, stdin=subprocess.PIPE, stderr=slave) as client:
             eventually(asked.exists)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import trio
-
 import ipcpipes
 from benchmarks.contenders import streams
 from benchmarks.end import End, Job, play, ready, run
@@ -14,7 +12,6 @@ def server(scenario: str) -> End:
         async with await ipcpipes.listen(job.name) as listener:
             ready()
             async with await listener.accept() as stream:
-                assert isinstance(stream, trio.abc.Stream)
                 await streams.ROUNDS[scenario, "server"](stream, job)
 
     return end

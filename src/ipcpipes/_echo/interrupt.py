@@ -31,7 +31,7 @@ def run(command: Callable[[], Awaitable[None]]) -> int:
 
 
 async def _until_interrupted(command: Callable[[], Awaitable[None]]) -> int:
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # Started in the background of a script, which ignores SIGINT: so do we.
         await command()
         return 0

@@ -6,7 +6,6 @@ Calls on a hot path return what the C layer returns (0, or a code of
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,7 +152,9 @@ def _narrow(text: Any) -> str:
 
 
 def winerror(code: int) -> OSError:
-    return ctypes.WinError(code)
+    """The exception for a code; Windows' OSError finds the errno for it."""
+    _, message = ffi.getwinerror(code) or (code, f"Windows error {code}")
+    return OSError(0, message, None, code)
 
 
 def _check(code: int) -> None:
