@@ -1,5 +1,11 @@
-"""The cffi hook; everything else is in pyproject.toml."""
+"""The cffi hook and the name of its wheel; everything else is in pyproject.toml."""
+
+import sysconfig
 
 from setuptools import setup
 
-setup(cffi_modules=["_native/build.py:ffibuilder"])
+# cffi builds against the limited API, so that one wheel serves every later Python. Where the
+# GIL is off there is none yet (PEP 703), and each version has its own wheel.
+one_for_all = {} if sysconfig.get_config_var("Py_GIL_DISABLED") else {"py_limited_api": "cp310"}
+
+setup(cffi_modules=["_native/build.py:ffibuilder"], options={"bdist_wheel": one_for_all})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from pathlib import Path
 
 from cffi import FFI
@@ -41,9 +40,6 @@ def ffibuilder_for(platform: str) -> FFI:
         depends=[os.path.relpath(HERE / f"{side}.c"), os.path.relpath(HERE / f"{side}.cdef")],
         libraries=LIBRARIES[platform],
         extra_compile_args=COMPILE_ARGS[platform],
-        # The limited API does not exist where the GIL is off (PEP 703), so that
-        # build is made for each version of Python.
-        py_limited_api=not sysconfig.get_config_var("Py_GIL_DISABLED"),
     )
     return builder
 

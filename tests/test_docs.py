@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import ipcpipes
+
 from .children import SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +23,9 @@ GUIDES = sorted((ROOT / "docs").glob("*.md"))
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.M | re.S)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def programs() -> list[object]:
@@ -48,7 +52,7 @@ def test_the_programs_of_the_guides_run(code: str, tmp_path: Path) -> None:
     assert result.stdout
 
 
-def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
+async def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
     server, client = blocks(README, "python")
     for name, code in (("server.py", server), ("client.py", client)):
         assert code.startswith(f"# {name}\n")
@@ -69,12 +73,8 @@ def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
     finally:
         running.kill()
         running.wait(SECONDS)
-    remove_what_the_kill_left()
-
-
-def remove_what_the_kill_left() -> None:
-    program = "import trio, ipcpipes\nasync def main():\n    await (await ipcpipes.listen('hello')).aclose()\ntrio.run(main)"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=SECONDS)
+    async with await ipcpipes.listen("hello"):
+        pass  # removes what the killed server left
 
 
 def test_the_two_commands_are_the_ones_that_ci_runs() -> None:
@@ -94,8 +94,6 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_versions_agree() -> None:
-    import ipcpipes
-
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert f'\nversion = "{ipcpipes.__version__}"\n' in project
     for name in ipcpipes.__all__:

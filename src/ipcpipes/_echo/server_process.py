@@ -40,10 +40,16 @@ class ServerProcess:
             EndpointError: it does not listen in time.
         """
         stream: abc.ByteStream | None = None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cancel_at_end, nursery.cancel_scope)
-            stream = await ipcpipes.connect(self.name, wait=_START_WITHIN)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_at_end, nursery.cancel_scope)
+                stream = await ipcpipes.connect(self.name, wait=_START_WITHIN)
+                nursery.cancel_scope.cancel()
+        except BaseException:
+            # Ctrl-C in the instant after the connection was made.
+            if stream is not None:
+                await trio.aclose_forcefully(stream)
+            raise
         if stream is None:
             raise await self.how_it_ended()
         return stream
