@@ -186,6 +186,17 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
     return (int64_t)(position - offset);
 }
 
+/* 0 when a read would have to wait, else not 0: there is data, an end or an error. */
+static int ipc_readable(int fd)
+{
+    struct pollfd look;
+
+    look.fd = fd;
+    look.events = POLLIN;
+    look.revents = 0;
+    return poll(&look, 1, 0) != 0;
+}
+
 static int ipc_close_half(int fd, int sending)
 {
     return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;
@@ -254,12 +265,15 @@ static int ipc_buffer_size(int fd, int sending)
     return value;
 }
 
-/* Linux holds what is in flight against the sender's buffer alone (unix(7)),
- * macOS against both, so both are set. */
+/* Linux counts what is in flight against the sender's buffer alone (unix(7)),
+ * macOS against the receiver's too. */
 static int ipc_set_buffer_size(int fd, int size)
 {
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == -1
-        || setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == -1)
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == -1)
         return -errno;
+#if !defined(__linux__)
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == -1)
+        return -errno;
+#endif
     return 0;
 }

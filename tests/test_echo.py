@@ -29,6 +29,7 @@ from ipcpipes._echo.figures import RoundTrips, Streamed, percentile, readable_si
 from ipcpipes._echo.ledger import Ledger
 from ipcpipes._echo.progress import show_progress
 from ipcpipes._echo.report import Report, as_json, as_text
+from ipcpipes._echo.server_process import server_process
 
 LIMIT = 60.0  # seconds; for what takes one on an idle machine
 
@@ -919,6 +920,25 @@ async def test_a_round_trip_checks_what_comes_back(fits_buffer: bool) -> None:
             else:
                 with pytest.raises(error):
                     await round_trip(client, b"right", ledger, fits_buffer=fits_buffer)
+
+
+async def test_a_connection_that_is_made_just_when_ctrl_c_comes_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, _ = trio.testing.memory_stream_pair()
+    with trio.CancelScope() as scope:
+
+        async def connect(*_: object, **__: object) -> trio.abc.Stream:
+            scope.cancel()
+            return made
+
+        monkeypatch.setattr(ipcpipes, "connect", connect)
+        async with server_process() as server:
+            await server.connect()
+    assert scope.cancelled_caught
+    assert server.process.returncode is not None
+    with pytest.raises(trio.ClosedResourceError):
+        await made.send_all(b"x")
 
 
 async def test_a_server_that_only_takes_is_given_a_bounded_amount(

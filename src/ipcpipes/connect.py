@@ -69,7 +69,7 @@ async def connect(
             must have the opposite one. Windows refuses any other; elsewhere the half that is
             not used is shut down, which the other end sees as end of stream or broken stream.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end
-            sends; a hint. On Windows the listener's hint holds for both directions.
+            sends; a hint, 524,288 when ``None``. On Windows the listener's holds for both ends.
 
     Returns:
         A stream of that direction.
@@ -166,7 +166,8 @@ async def listen(
             :exc:`EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
             Windows makes that many pipe instances in advance.
         buffer_size: asks the system to hold this many bytes (1 or more) for what each
-            connection sends; a hint. Windows: for both directions, 65,536 when ``None``.
+            connection sends; a hint, 524,288 when ``None``. On Windows it holds for both
+            directions, and is 65,536 when ``None``.
 
     Returns:
         A listener, for ``async with`` and ``await listener.accept()``.

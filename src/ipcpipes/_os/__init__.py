@@ -11,21 +11,19 @@ import sys
 
 if sys.platform == "win32":
     from .windows_calls import Permissions as Permissions, transport as transport
+    from .windows_listener import Listener as Listener, listen as listen
     from .windows_trio import (
-        Listener as Listener,
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,
         Stream as Stream,
         connect as connect,
-        listen as listen,
     )
 else:
     from .posix_calls import Permissions as Permissions, transport as transport
+    from .posix_listener import Listener as Listener, listen as listen
     from .posix_trio import (
-        Listener as Listener,
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,
         Stream as Stream,
         connect as connect,
-        listen as listen,
     )

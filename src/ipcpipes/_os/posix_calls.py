@@ -23,6 +23,7 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 accept = lib.ipc_accept
 close_half = lib.ipc_close_half
 peer_left = lib.ipc_peer_left
+readable_now = lib.ipc_readable
 send = lib.ipc_send
 set_backlog = lib.ipc_set_backlog
 
@@ -62,8 +63,9 @@ def buffer_size(fd: int, *, sending: bool) -> int:
     return _check(lib.ipc_buffer_size(fd, sending))
 
 
-def set_buffer_size(fd: int, size: int) -> None:
-    _check(lib.ipc_set_buffer_size(fd, size))
+def hint_buffer_size(fd: int, size: int) -> None:
+    """Asks for it; a system that finds it too much (the BSDs) keeps its own."""
+    lib.ipc_set_buffer_size(fd, size)
 
 
 def listen(address: bytes, mode: int, backlog: int) -> int:

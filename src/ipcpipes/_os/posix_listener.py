@@ -1,0 +1,236 @@
+"""POSIX: a listening Unix domain socket as a trio listener."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import sys
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .. import abc
+from ..endpoint import Endpoint
+from ..errors import connect_error, in_use_error
+from . import posix_calls as calls, posix_claim, posix_trio as streams
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+logger = logging.getLogger("ipcpipes")
+
+_AGAIN = -errno.EAGAIN
+_BACKLOG_LIMIT = 4096
+_EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
+_EXHAUSTION_PAUSE = 0.05  # seconds
+
+
+class Listener(abc.Listener[streams.StreamT]):
+    """A listening socket and the claim to its name.
+
+    ``max_instances`` counts accepted streams that are open. So that a client above the limit
+    hears of it at once instead of waiting unheard in the kernel's queue, the queue is kept no
+    longer than what is free, by listen(2) again; and because the kernel's shortest queue
+    holds one, that one place is taken by a connection of our own (the plug) while nothing is
+    free. A client that slips in during the instant before the plug waits in the queue.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        address: bytes,
+        claim: posix_claim.Claim | None,
+        fd: int,
+        *,
+        direction: streams.Direction,
+        max_instances: int | None,
+        backlog: int,
+        buffer_size: int | None,
+        permissions: calls.Permissions,
+    ) -> None:
+        self._endpoint = endpoint
+        self._address = address
+        self._claim = claim
+        self._fd = fd
+        self._direction: streams.Direction = direction
+        self._max_instances = math.inf if max_instances is None else max_instances
+        self._backlog = backlog
+        self._buffer_size = buffer_size
+        self._admits = permissions.admits
+        self._open_count = 0
+        self._plug = -1
+        self._arrived: deque[int] = deque()
+        self._room = trio.lowlevel.ParkingLot()
+        self._accepting = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return calls.readable(self._address)
+
+    @property
+    def connection_count(self) -> int:
+        return self._open_count
+
+    async def accept(self) -> streams.StreamT:
+        if self._accepting:
+            raise trio.BusyResourceError("another task is accepting from this listener")
+        self._accepting = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            while True:
+                self._require_open()
+                if self._open_count >= self._max_instances:
+                    await self._room.park()
+                    continue
+                fd = self._arrived.popleft() if self._arrived else calls.accept(self._fd)
+                if fd == _AGAIN:
+                    await trio.lowlevel.wait_readable(self._fd)
+                elif fd in _EXHAUSTED:
+                    logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
+                    await trio.sleep(_EXHAUSTION_PAUSE)
+                elif fd >= 0 and (stream := self._admit(fd)) is not None:
+                    break
+                else:
+                    await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return stream
+        finally:
+            self._accepting = False
+
+    def _admit(self, fd: int) -> streams.StreamT | None:
+        """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
+        try:
+            credentials = calls.peer_credentials(fd)
+            welcome = calls.peer_left(fd) == 0
+            if welcome and not self._admits(credentials):
+                welcome = False
+                logger.warning("%r: turned away %s", self, credentials.identity())
+        except OSError:
+            welcome = False
+        if not welcome:
+            os.close(fd)
+            return None
+        stream: streams.StreamT = streams.make_stream(
+            fd,
+            self._endpoint,
+            self._address,
+            self._direction,
+            self._buffer_size,
+            self._released,
+            credentials,
+        )
+        self._open_count += 1
+        self._fit_queue()
+        return stream
+
+    def _released(self) -> None:
+        self._open_count -= 1
+        self._room.unpark()
+        self._fit_queue()
+
+    def _fit_queue(self) -> None:
+        if self._fd == -1 or self._max_instances == math.inf:
+            return
+        free = int(self._max_instances) - self._open_count - len(self._arrived)
+        calls.set_backlog(self._fd, min(max(free, 1), self._backlog) - 1)
+        if free <= 0 and self._plug == -1:
+            self._plug = max(calls.connect(self._address), -1)
+        elif free > 0 and self._plug != -1:
+            os.close(self._plug)
+            self._plug = -1
+            # Usually this is the plug's other end; it must not keep its place in the queue.
+            fd = calls.accept(self._fd)
+            if fd >= 0:
+                if calls.peer_left(fd) == 0:
+                    self._arrived.append(fd)
+                else:
+                    os.close(fd)
+
+    def _require_open(self) -> None:
+        if self._fd == -1:
+            raise trio.ClosedResourceError("this listener was closed here")
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd == -1:
+            return
+        # The name first: a client that finds it would be turned away a moment later.
+        if self._claim is not None:
+            self._claim.release()
+        trio.lowlevel.notify_closing(fd)
+        os.close(fd)
+        for other in (self._plug, *self._arrived):
+            if other != -1:
+                os.close(other)
+        self._plug = -1
+        self._arrived.clear()
+        self._room.unpark_all()
+
+    async def aclose(self) -> None:
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) != -1:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            if self._claim is not None:
+                self._claim.release()
+            for fd in (self._fd, self._plug, *self._arrived):
+                if fd != -1:
+                    os.close(fd)
+
+    def __repr__(self) -> str:
+        state = " closed" if self._fd == -1 else ""
+        return f"<ipcpipes Listener {self.address!r}{state}>"
+
+
+def listen(
+    endpoint: Endpoint,
+    *,
+    direction: streams.Direction,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+    permissions: calls.Permissions,
+) -> Listener[Any]:
+    """Takes the name and listens; what it made is gone again when it fails."""
+    address = calls.resolve(endpoint)
+    calls.check_place(endpoint, address, create=True)
+    claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
+    fd = -1
+    try:
+        length = min(backlog, max_instances or backlog, _BACKLOG_LIMIT)
+        try:
+            fd = calls.listen(address, permissions.mode, length - 1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise in_use_error(endpoint, calls.readable(address), None) from None
+            raise connect_error(
+                "errno", error.errno or errno.EIO, endpoint, calls.readable(address)
+            ) from None
+        if claim is not None:
+            claim.bound()
+    except BaseException:
+        if fd != -1:
+            os.close(fd)
+        if claim is not None:
+            claim.release()
+        raise
+    return Listener(
+        endpoint,
+        address,
+        claim,
+        fd,
+        direction=direction,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+        permissions=permissions,
+    )
