@@ -18,6 +18,7 @@ MODULES = {
     "ipcpipes": "ipcpipes_stream",
     "trio.SocketStream": "trio_socket_stream",
     "trio.socket": "trio_socket",
+    "bare trio": "trio_bare",
 }
 
 
