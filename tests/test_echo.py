@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ipcpipes._echo.client import fail_when_stalled, round_trip, stream_through
 from ipcpipes._echo.failure import ConnectionEnded, Failure, WrongBytes, causes, explain
 from ipcpipes._echo.figures import RoundTrips, Streamed, percentile, readable_size, summarise
 from ipcpipes._echo.ledger import Ledger
+from ipcpipes._echo.measure import with_generated_data
 from ipcpipes._echo.progress import show_progress
 from ipcpipes._echo.report import Report, as_json, as_text
 from ipcpipes._echo.server_process import server_process
@@ -64,6 +66,8 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
     # Unclosed resources are reported on standard error, where the tests would see them.
     monkeypatch.setenv("PYTHONDEVMODE", "1")
+    # Written as users have it, with a buffer that is emptied at the interpreter's exit.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     yield directory
     shutil.rmtree(directory)
 
@@ -181,9 +185,14 @@ def eventually(condition: Callable[[], Any]) -> Any:
     return result
 
 
-def server_of_diagnostic(directory: Path) -> int:
+def server_of_diagnostic(diagnostic: subprocess.Popen[bytes], directory: Path) -> int:
     """The pid of the server process, once it listens."""
-    found: list[Path] = eventually(lambda: list((directory / "ipcpipes").glob("*.sock")))
+
+    def sockets() -> list[Path]:
+        assert diagnostic.poll() is None, diagnostic.communicate()
+        return list((directory / "ipcpipes").glob("*.sock"))
+
+    found: list[Path] = eventually(sockets)
 
     async def pid() -> int | None:
         async with await ipcpipes.connect(found[0], wait=LIMIT) as stream:
@@ -427,7 +436,7 @@ def test_memory_does_not_grow_with_the_input(name: str) -> None:
 @posix_signals
 def test_ctrl_c_ends_the_diagnostic_and_its_server(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
-        server = server_of_diagnostic(place)
+        server = server_of_diagnostic(process, place)
         assert ctrl_c(process) == (130, b"", b"")
         assert has_ended(server)
 
@@ -444,7 +453,7 @@ def test_ctrl_c_while_the_diagnostic_reads_its_input() -> None:
 @posix_signals
 def test_ctrl_c_on_the_server_process_alone(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
-        os.kill(server_of_diagnostic(place), signal.SIGINT)
+        os.kill(server_of_diagnostic(process, place), signal.SIGINT)
         out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out) == (1, b"")
     assert "the server process ended with status 130" in one_line(err)
@@ -513,7 +522,7 @@ def test_ctrl_c_ends_send_while_it_waits_for_a_server(
 @posix_signals
 def test_ctrl_c_pressed_twice_is_no_worse(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
-        server = server_of_diagnostic(place)
+        server = server_of_diagnostic(process, place)
         press_ctrl_c(process)
         # It has received the first one, and is ending or gone (a zombie has a group too).
         assert ctrl_c(process) == (130, b"", b"")
@@ -526,7 +535,7 @@ def test_ctrl_c_pressed_twice_is_no_worse(place: Path) -> None:
 @posix_signals
 def test_the_server_does_not_outlive_a_killed_diagnostic(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
-        server = server_of_diagnostic(place)
+        server = server_of_diagnostic(process, place)
         process.kill()
         process.wait(LIMIT)
         eventually(lambda: has_ended(server))
@@ -546,7 +555,7 @@ def test_the_servers_end_of_standard_input_is_its_end(name: str) -> None:
 @posix_signals
 def test_a_server_that_is_killed_midway_fails_the_diagnostic(place: Path) -> None:
     with running("echo", "--seconds", "600") as process:
-        kill(server_of_diagnostic(place))
+        kill(server_of_diagnostic(process, place))
         out, err = process.communicate(timeout=LIMIT)
     assert (process.returncode, out) == (1, b"")
     assert "the server process ended by SIGKILL" in one_line(err)
@@ -920,6 +929,22 @@ async def test_a_round_trip_checks_what_comes_back(fits_buffer: bool) -> None:
             else:
                 with pytest.raises(error):
                     await round_trip(client, b"right", ledger, fits_buffer=fits_buffer)
+
+
+async def test_small_buffers_are_no_deadlock(name: str) -> None:
+    async def echo(stream: ipcpipes.abc.ByteStream) -> None:
+        while data := await stream.receive_some():
+            await stream.send_all(data)
+
+    ledger = Ledger()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(ipcpipes.serve, echo, name, buffer_size=4096))
+        async with await ipcpipes.connect(name, buffer_size=4096) as stream:
+            with trio.fail_after(LIMIT):
+                measured = await with_generated_data(stream, ledger, 0.01)
+        nursery.cancel_scope.cancel()
+    assert [each.message_bytes for each in measured.round_trips] == list(generated.SIZES)
+    assert ledger.under_way == 0
 
 
 async def test_a_connection_that_is_made_just_when_ctrl_c_comes_is_closed(

@@ -7,24 +7,23 @@ checkpoint.
 from __future__ import annotations
 
 import os
-import socket
 
 import trio
 
 from benchmarks.end import End, Job, play, ready, run
 
 
-async def send(fd: socket.socket, message: bytes) -> None:
-    assert fd.send(message) == len(message)
+async def send(fd: int, message: bytes) -> None:
+    assert os.write(fd, message) == len(message)
     await trio.lowlevel.checkpoint()
 
 
-async def receive(fd: socket.socket, size: int) -> bytes:
-    await trio.lowlevel.wait_readable(fd.fileno())
-    return os.read(fd.fileno(), size)
+async def receive(fd: int, size: int) -> bytes:
+    await trio.lowlevel.wait_readable(fd)
+    return os.read(fd, size)
 
 
-async def play_ask(fd: socket.socket, job: Job) -> None:
+async def ask(fd: int, job: Job) -> None:
     message = b"x" * job.size
 
     async def one_round(count: int) -> int:
@@ -36,7 +35,7 @@ async def play_ask(fd: socket.socket, job: Job) -> None:
     await play(one_round)
 
 
-async def play_answer(fd: socket.socket, job: Job) -> None:
+async def answer(fd: int, job: Job) -> None:
     async def one_round(count: int) -> int:
         for _ in range(count):
             message = await receive(fd, job.size)
@@ -49,24 +48,23 @@ async def play_answer(fd: socket.socket, job: Job) -> None:
 
 def server() -> End:
     async def end(job: Job) -> None:
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(job.path)
+        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+            await listener.bind(job.path)
             listener.listen(1)
             ready()
-            await trio.lowlevel.wait_readable(listener.fileno())
-            connection, _ = listener.accept()
+            connection, _ = await listener.accept()
             with connection:
-                await play_answer(connection, job)
+                await answer(connection.fileno(), job)
 
     return end
 
 
 def client() -> End:
     async def end(job: Job) -> None:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(job.path)
+        with trio.socket.socket(trio.socket.AF_UNIX) as connection:
+            await connection.connect(job.path)
             ready()
-            await play_ask(connection, job)
+            await ask(connection.fileno(), job)
 
     return end
 
