@@ -66,7 +66,8 @@ static int ipc_prepare(int fd)
 #ifdef SO_NOSIGPIPE
     {
         int on = 1;
-        if (setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on)) == -1)
+        /* EINVAL: the peer of an accepted socket has closed; the listener's is inherited. */
+        if (setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on)) == -1 && errno != EINVAL)
             return -errno;
     }
 #endif
@@ -95,11 +96,22 @@ static int ipc_socket(void)
 #endif
 }
 
+/* listen(2)'s backlog for a queue with this many places, 1 or more: Linux holds
+ * one more than it is told (unix(7)), and XNU takes 0 for its largest. */
+static int ipc_backlog(int places)
+{
+#if defined(__linux__)
+    return places > 0 ? places - 1 : 0;
+#else
+    return places > 0 ? places : 1;
+#endif
+}
+
 /* Binds and listens; the socket file has its final mode before the first client
  * can connect, because connecting is refused until listen(2). Setting the mode
  * by umask(2) would change it for the whole process, and fchmod(2) on a socket
  * fails on macOS. bind(2) is also what never takes the place of another file. */
-static int ipc_listen(const char *address, size_t length, uint32_t mode, int backlog)
+static int ipc_listen(const char *address, size_t length, uint32_t mode, int places)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -114,7 +126,9 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int bac
         return fd;
     if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
         return ipc_fail(fd, -errno);
-    if ((named && chmod(where.sun_path, (mode_t)mode) == -1) || listen(fd, backlog) == -1) {
+    /* Not through a link that somebody may have put there since. */
+    if ((named && fchmodat(AT_FDCWD, where.sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == -1)
+        || listen(fd, ipc_backlog(places)) == -1) {
         code = -errno;
         if (named)
             unlink(where.sun_path);
@@ -124,9 +138,9 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int bac
 }
 
 /* listen(2) may be called again to change the length of the queue. */
-static int ipc_set_backlog(int fd, int backlog)
+static int ipc_set_places(int fd, int places)
 {
-    return listen(fd, backlog) == -1 ? -errno : 0;
+    return listen(fd, ipc_backlog(places)) == -1 ? -errno : 0;
 }
 
 static int ipc_accept(int fd)
@@ -218,7 +232,14 @@ static int ipc_peer_left(int fd)
         return -EBADF;
     if (!(look.revents & (POLLHUP | POLLERR)))
         return 0;
-    return recv(fd, &byte, 1, MSG_PEEK) > 0 ? 0 : 1;
+    if (recv(fd, &byte, 1, MSG_PEEK) > 0)
+        return 0;
+#if !defined(__linux__)
+    /* There POLLHUP also stands for a peer that only sends no more. */
+    if (send(fd, &byte, 0, MSG_NOSIGNAL) == 0)
+        return 0;
+#endif
+    return 1;
 }
 
 /* Who called connect(2) or listen(2) at the other end, as it was at that time:

@@ -24,6 +24,9 @@ typedef struct {
     OVERLAPPED overlapped;
 } ipc_operation;
 
+/* ntstatus.h: what GetOverlappedResult turns into ERROR_NO_DATA. */
+#define IPC_STATUS_PIPE_CLOSING 0xC00000B1u
+
 #define IPC_SENDS 1
 #define IPC_RECEIVES 2
 
@@ -65,7 +68,9 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
 
 /* Begins to wait for a client. The event is set when one has come; its lowest
  * bit keeps the result away from any completion port (GetQueuedCompletionStatus,
- * Remarks). 0: the wait goes on; ERROR_PIPE_CONNECTED: a client is there already. */
+ * Remarks). For a client that is there already, or has come and gone, the system
+ * touches neither the operation nor the event, so that it is done here: the result
+ * always stands in the operation. */
 static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, intptr_t event)
 {
     DWORD error;
@@ -73,9 +78,14 @@ static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, int
     memset(operation, 0, sizeof(*operation));
     operation->overlapped.hEvent = (HANDLE)(event | 1);
     if (ConnectNamedPipe((HANDLE)handle, &operation->overlapped))
-        return ERROR_PIPE_CONNECTED;
+        return 0;
     error = GetLastError();
-    return error == ERROR_IO_PENDING ? 0 : error;
+    if (error == ERROR_IO_PENDING)
+        return 0;
+    if (error != ERROR_PIPE_CONNECTED && error != ERROR_NO_DATA)
+        return error;
+    operation->overlapped.Internal = error == ERROR_PIPE_CONNECTED ? 0 : IPC_STATUS_PIPE_CLOSING;
+    return SetEvent((HANDLE)event) ? 0 : GetLastError();
 }
 
 /* ERROR_IO_INCOMPLETE while no client has come. */
@@ -148,6 +158,12 @@ static uint32_t ipc_begin_write(intptr_t handle, ipc_operation *operation, const
 {
     memset(operation, 0, sizeof(*operation));
     return ipc_begun(WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped));
+}
+
+/* Gives up everything that is under way on the handle. */
+static void ipc_cancel(intptr_t handle)
+{
+    CancelIoEx((HANDLE)handle, NULL);
 }
 
 static uint32_t ipc_transferred(const ipc_operation *operation)

@@ -74,7 +74,9 @@ def nothing_left_behind(request: pytest.FixtureRequest, runtime_directory: Path)
     gc.collect()
     left = open_descriptors() - descriptors
     assert not left, f"descriptors left open: {left}"
-    files = [str(path) for path in runtime_directory.rglob("*") if not path.is_dir()]
+    files = [path for path in runtime_directory.rglob("*") if not path.is_dir()]
+    for path in files:
+        path.unlink()  # so that only this test fails
     assert not files, f"files left behind: {files}"
     threads = [t.name for t in threading.enumerate() if not t.daemon and t.name != "MainThread"]
     assert not threads, f"threads left running: {threads}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +30,26 @@ async def test_nobody_there(endpoint: Endpoint) -> None:
     assert "\n" not in str(error)
 
 
+async def test_nobody_has_ever_listened_here(
+    endpoint: Endpoint, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))  # where no directory is made yet
+    with pytest.raises(ipcpipes.EndpointNotFound, match=r"start the server first.*waited"):
+        await ipcpipes.connect(endpoint, wait=0.01)
+
+
 async def test_wait_gives_up_and_says_so(endpoint: Endpoint) -> None:
     start = trio.current_time()
     with pytest.raises(FileNotFoundError, match=r"waited 0\.2 s"):
         await ipcpipes.connect(endpoint, wait=0.2)
     assert 0.2 <= trio.current_time() - start < 10
+
+
+async def test_any_number_of_seconds_can_be_waited(endpoint: Endpoint) -> None:
+    for wait in (10**400, math.inf, 1e308):
+        with trio.move_on_after(0.01) as scope:
+            await ipcpipes.connect(endpoint, wait=wait)
+        assert scope.cancelled_caught
 
 
 async def test_wait_for_an_absent_server(

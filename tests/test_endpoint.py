@@ -161,6 +161,17 @@ def test_windows_paths_are_refused_elsewhere(path: str) -> None:
         posix(path)
 
 
+def test_only_the_four_kinds_exist() -> None:
+    with pytest.raises(InvalidEndpoint, match="no kind of endpoint"):
+        Endpoint("bogus", "x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("endpoint", ["/tmp/\ud800", Endpoint.abstract("\ud800")])
+def test_what_cannot_be_encoded_is_refused(endpoint: EndpointLike) -> None:
+    with pytest.raises(InvalidEndpoint, match="no path can have"):
+        posix(endpoint)
+
+
 def test_abstract_is_not_supported_on_windows() -> None:
     with pytest.raises(NotSupported, match="plain name works on every system") as caught:
         windows(Endpoint.abstract("svc"))

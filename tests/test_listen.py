@@ -142,6 +142,7 @@ async def test_tasks_that_race_for_a_name_see_one_winner(endpoint: Endpoint) -> 
         {"max_instances": True},
         {"max_instances": 1.0},
         {"backlog": "1"},
+        {"backlog": None},
         {"buffer_size": "1"},
     ],
 )
@@ -348,6 +349,59 @@ async def test_killed_clients_are_passed_over(endpoint: Endpoint) -> None:
             await client.send_all(b"here")
             async with await listener.accept() as server:
                 assert await receive_exactly(server, 4) == b"here"
+
+
+async def test_accept_lets_others_run_while_clients_come_and_go(endpoint: Endpoint) -> None:
+    with python_child(
+        """
+        say("here")
+        hear()
+        for _ in range(300):
+            try:
+                await (await ipcpipes.connect(sys.argv[1])).aclose()
+            except ipcpipes.EndpointBusy:
+                pass
+        say("done")
+        """,
+        endpoint.name,
+    ) as child:
+        assert child.hear() == "here"
+        async with await ipcpipes.listen(endpoint, backlog=2) as listener:
+
+            async def accept() -> None:
+                while True:
+                    await (await listener.accept()).aclose()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(accept)
+                child.say("go")
+                steps = 0
+                done = trio.Event()
+
+                async def wait_for_child() -> None:
+                    assert await trio.to_thread.run_sync(child.hear) == "done"
+                    done.set()
+
+                nursery.start_soon(wait_for_child)
+                while not done.is_set():
+                    await trio.sleep(0.001)
+                    steps += 1
+                assert steps > 3
+                nursery.cancel_scope.cancel()
+
+
+async def test_closing_wakes_an_accept_that_waits_for_room(endpoint: Endpoint) -> None:
+    listener = await ipcpipes.listen(endpoint, max_instances=1)
+    async with await ipcpipes.connect(endpoint), await listener.accept():
+        async with trio.open_nursery() as nursery:
+
+            async def accept() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await listener.accept()
+
+            nursery.start_soon(accept)
+            await trio.testing.wait_all_tasks_blocked()
+            await listener.aclose()
 
 
 # Children

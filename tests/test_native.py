@@ -69,7 +69,7 @@ def test_bad_descriptors_give_codes(fd: int) -> None:
     assert lib.ipc_send(fd, b"", 0, 0) == 0
     assert lib.ipc_readable(fd) == (0 if fd == -1 else 1)  # the read will say what is wrong
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
-    assert lib.ipc_set_backlog(fd, 1) == -errno.EBADF
+    assert lib.ipc_set_places(fd, 1) == -errno.EBADF
     assert lib.ipc_buffer_size(fd, True) == -errno.EBADF
     assert lib.ipc_set_buffer_size(fd, 1) == -errno.EBADF
     assert lib.ipc_peer_credentials(fd, ffi.new("ipc_credentials *")) == -errno.EBADF

@@ -283,7 +283,7 @@ async def test_accept_waits_out_descriptor_exhaustion(
 
 async def test_listen_without_descriptors_leaves_nothing(short_tmp: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for room in range(3):
+    for room in range(4):
         spare = [os.dup(0) for _ in range(room + 1)]
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
         try:
@@ -300,7 +300,7 @@ async def test_listen_without_descriptors_leaves_nothing(short_tmp: Path) -> Non
                 listener = await ipcpipes.listen(short_tmp / "s")
             except OSError as error:
                 assert error.errno == errno.EMFILE
-                assert room < 2
+                assert room < 3  # the lock, the socket, and chmod's look at the file
             finally:
                 for fd in (*full, *spare[room:]):
                     os.close(fd)
@@ -368,10 +368,10 @@ async def test_an_unsafe_runtime_directory_is_refused(
     await both("can be written by others")
     private.rmdir()
     private.symlink_to(short_tmp)
-    await both("is not a directory")
+    await both("is a link or not a directory")
     private.unlink()
     private.write_text("")
-    await both("is not a directory")
+    await both("is a link or not a directory")
     private.unlink()
     short_tmp.chmod(0o777)
     await both("can be written by others")
@@ -395,3 +395,147 @@ async def test_without_a_runtime_directory(
                 assert listener.address == f"/tmp/ipcpipes-{uid}/{endpoint.name}.sock"
             async with await ipcpipes.connect(endpoint):
                 pass
+
+
+async def test_close_removes_only_its_own_lock_file(short_tmp: Path) -> None:
+    async with await ipcpipes.listen(short_tmp / "s"):
+        (short_tmp / "s.lock").unlink()
+        (short_tmp / "s.lock").write_text("someone else's")
+    assert (short_tmp / "s.lock").read_text() == "someone else's"
+
+
+async def test_the_lock_file_may_vanish_between_open_and_lock(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder removes the file after we opened it: what we then lock has no name."""
+    import fcntl
+
+    lock = fcntl.flock
+    removed: list[bool] = []
+
+    def flock(fd: int, operation: int) -> None:
+        if not removed:
+            removed.append(True)
+            (short_tmp / "s.lock").unlink()
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    async with await ipcpipes.listen(short_tmp / "s"):
+        assert removed
+        with pytest.raises(ipcpipes.EndpointInUse):
+            await ipcpipes.listen(short_tmp / "s")
+
+
+async def test_a_forked_child_does_not_keep_a_dead_name(endpoint: Endpoint) -> None:
+    program = """
+        import os, gc, warnings
+        warnings.simplefilter("ignore")
+        listener = await ipcpipes.listen(sys.argv[1])
+        pid = os.fork()
+        if pid == 0:
+            listener.__del__()
+            say("child", os.getpid())
+            import time; time.sleep(60)
+            os._exit(0)
+        await trio.sleep_forever()
+        """
+    with python_child(program, endpoint.name) as child:
+        grandchild = int(child.hear().split()[1])
+        child.kill()
+        try:
+            async with await ipcpipes.listen(endpoint):
+                pass
+        finally:
+            os.kill(grandchild, 9)
+
+
+async def test_a_client_that_slips_in_before_the_plug_is_served_later(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
+        first = await ipcpipes.connect(endpoint)
+        slipped: list[Any] = []
+        connect = posix_calls.connect
+
+        def connect_late(address: bytes) -> int:
+            if not slipped:
+                slipped.append(socket.socket(socket.AF_UNIX))
+                slipped[0].connect(address)
+                slipped[0].send(b"slipped in")
+            return connect(address)
+
+        monkeypatch.setattr(posix_calls, "connect", connect_late)
+        server = await listener.accept()
+        with pytest.raises(ipcpipes.EndpointBusy):
+            await ipcpipes.connect(endpoint)
+        await server.aclose()
+        await first.aclose()
+        async with await listener.accept() as later:
+            assert await later.receive_some() == b"slipped in"
+        slipped[0].close()
+
+
+async def test_a_client_behind_the_plug_is_kept_when_it_is_pulled(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
+        first = await ipcpipes.connect(endpoint)
+        server = await listener.accept()
+        # As if the plug had come too late: its place in the queue is a client's.
+        listener._pull_plug()
+        os.close(posix_calls.accept(listener._fd))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(listener.address)
+            client.send(b"waited")
+            listener._plug = os.dup(0)
+            await server.aclose()
+            await first.aclose()
+            async with await listener.accept() as later:
+                assert await later.receive_some() == b"waited"
+
+
+async def test_a_dead_socket_and_no_descriptors_is_not_in_use(short_tmp: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(short_tmp / "s"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = [os.dup(0), os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                spare.append(os.dup(0))
+        os.close(spare.pop())
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            await ipcpipes.listen(short_tmp / "s")
+        assert caught.value.errno == errno.EMFILE
+    finally:
+        for fd in spare:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert files_of(short_tmp) == {"s"}
+
+
+async def test_send_eof_and_send_all_exclude_each_other(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint) as listener:
+        async with await ipcpipes.connect(endpoint) as client, await listener.accept():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.send_eof)
+                await trio.lowlevel.checkpoint()
+                failures = 0
+                try:
+                    await client.send_all(b"x" * 10)
+                except (trio.BusyResourceError, trio.ClosedResourceError):
+                    failures += 1
+            assert failures <= 1
+            with pytest.raises(trio.ClosedResourceError):
+                await client.send_all(b"x")
+
+
+async def test_the_runtime_directory_is_ours_whatever_the_umask(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
+    old = os.umask(0o777)
+    try:
+        async with await ipcpipes.listen("svc"):
+            assert (short_tmp / "ipcpipes").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(old)

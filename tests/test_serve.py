@@ -109,11 +109,28 @@ async def test_cancelling_closes_everything(endpoint: Endpoint) -> None:
         await client.aclose()
 
 
+async def test_closing_the_listener_lets_handlers_finish(endpoint: Endpoint) -> None:
+    finish = trio.Event()
+
+    async def handler(stream: Any) -> None:
+        await finish.wait()
+        await stream.send_all(b"finished")
+
+    async with trio.open_nursery() as nursery:
+        listener = await nursery.start(ipcpipes.serve, handler, endpoint)
+        async with await ipcpipes.connect(endpoint) as client:
+            while not listener.connection_count:
+                await trio.sleep(0.001)
+            await listener.aclose()
+            finish.set()
+            assert await receive_exactly(client, 8) == b"finished"
+
+
 async def test_serve_raises_what_listen_raises(endpoint: Endpoint) -> None:
     with pytest.raises(ipcpipes.InvalidEndpoint):
         await ipcpipes.serve(echo, "a b")
     with pytest.raises(TypeError, match="access"):
-        await ipcpipes.serve(echo, endpoint, access="me")  # type: ignore[arg-type]
+        await ipcpipes.serve(echo, endpoint, access="me")  # type: ignore[call-overload]
 
 
 async def test_serve_takes_what_listen_takes(endpoint: Endpoint) -> None:

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 import ipcpipes
+from ipcpipes.testing import unique_endpoint
 
-from .children import python_child
+from .children import SECONDS, python_child
 from .conftest import WINDOWS
 from .pairs import (
     clogged_both_ways,
@@ -357,6 +359,76 @@ async def test_max_bytes_is_checked(max_bytes: Any) -> None:
             await client.receive_some(max_bytes)
 
 
+async def test_closed_and_cancelled_in_the_same_instant() -> None:
+    """trio may have to cancel what is under way after the stream was closed."""
+    for operation in ("receive_some", "send_all"):
+        client, server = await stream_pair()
+        async with client, server:
+            signal = trio.Event()
+
+            async def work(
+                scope: trio.CancelScope, operation: str = operation, client: Any = client
+            ) -> None:
+                with scope:
+                    try:
+                        if operation == "send_all":
+                            await client.send_all(bytes(10_000_000))
+                        else:
+                            await client.receive_some()
+                    except trio.ClosedResourceError:
+                        return
+                    assert operation == "send_all", "nothing was there to be received"
+
+            async def cancel(scope: trio.CancelScope, signal: trio.Event = signal) -> None:
+                await signal.wait()
+                scope.cancel()
+
+            async def close(signal: trio.Event = signal, client: Any = client) -> None:
+                await signal.wait()
+                await client.aclose()
+
+            with trio.fail_after(SECONDS):
+                async with trio.open_nursery() as nursery:
+                    scope = trio.CancelScope()
+                    nursery.start_soon(work, scope)
+                    nursery.start_soon(close)
+                    nursery.start_soon(cancel, scope)
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+                    signal.set()
+                while await server.receive_some():
+                    pass
+
+
+async def test_ctrl_c_leaves_a_half_sent_stream_broken() -> None:
+    with python_child(
+        """
+        import signal, trio.testing
+        listener = await ipcpipes.listen(sys.argv[1])
+        client = await ipcpipes.connect(sys.argv[1])
+        server = await listener.accept()
+        async def interrupt():
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            signal.raise_signal(signal.SIGINT)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(interrupt)
+                await client.send_all(bytes(10_000_000))
+        except BaseException:
+            say("interrupted")
+        try:
+            await client.send_all(b"NEXT")
+        except trio.BrokenResourceError as error:
+            say(error)
+        for resource in (client, server, listener):
+            await resource.aclose()
+        """,
+        unique_endpoint().name,
+    ) as child:
+        assert child.hear() == "interrupted"
+        assert "cancelled" in child.hear()
+        assert child.wait() == 0
+
+
 async def test_a_forgotten_stream_warns_and_is_closed() -> None:
     client, server = await stream_pair()
     async with server:
@@ -366,3 +438,39 @@ async def test_a_forgotten_stream_warns_and_is_closed() -> None:
             gc.collect()
         assert await server.receive_some() == b""
     assert "closed" in repr(server)
+
+
+async def test_a_forgotten_stream_gives_its_place_back(endpoint: ipcpipes.Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
+        async with await ipcpipes.connect(endpoint) as client:
+            server = await listener.accept()
+            with pytest.warns(ResourceWarning):
+                del server
+                gc.collect()
+            with trio.fail_after(SECONDS):
+                assert await client.receive_some() == b""
+                while listener.connection_count:
+                    await trio.lowlevel.checkpoint()
+        async with await ipcpipes.connect(endpoint) as client, await listener.accept() as server:
+            await client.send_all(b"x")
+            assert await server.receive_some() == b"x"
+
+
+async def test_a_forgotten_stream_is_closed_where_warnings_are_errors() -> None:
+    client, server = await stream_pair()
+    async with server:
+        with pytest.raises(ResourceWarning):
+            client.__del__()
+        assert await server.receive_some() == b""
+        client._fd = client._handle = -1
+
+
+async def test_a_failed_send_gives_the_buffer_back() -> None:
+    client, server = await stream_pair()
+    async with client:
+        await server.aclose()
+        data = bytearray(100)
+        with pytest.raises(trio.BrokenResourceError):
+            for _ in range(1000):
+                await client.send_all(data)
+        data += b"x"

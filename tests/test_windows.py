@@ -16,6 +16,8 @@ if sys.platform != "win32":
 
 from ipcpipes._os import windows_calls as calls
 
+from .children import SECONDS, python_child
+
 
 async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, backlog=2) as listener:
@@ -99,6 +101,84 @@ async def test_an_instance_exists_at_every_moment(endpoint: Endpoint) -> None:
                     pass
             nursery.cancel_scope.cancel()
     assert "in" in seen
+
+
+async def test_a_process_that_looks_all_the_time_never_sees_a_gap(endpoint: Endpoint) -> None:
+    """Its clients also come in the instant between making an instance and waiting on it."""
+    with python_child(
+        """
+        say("here")
+        hear()
+        count = 0
+        while count < 200:
+            try:
+                async with await ipcpipes.connect(sys.argv[1]) as stream:
+                    await stream.receive_some()
+                count += 1
+            except ipcpipes.EndpointBusy:
+                pass
+        say("done")
+        """,
+        endpoint.name,
+    ) as child:
+        assert child.hear() == "here"
+        async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
+            child.say("go")
+            for _ in range(200):
+                with trio.fail_after(SECONDS):
+                    await (await listener.accept()).aclose()
+            assert child.hear() == "done"
+
+
+async def test_a_client_that_came_before_the_wait_is_found(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ERROR_PIPE_CONNECTED: the system then touches neither the operation nor the event."""
+    clients = []
+    begin = calls.begin_connect
+
+    def begin_late(handle: int, operation: Any, event: int) -> int:
+        code, client = calls.open_pipe(rf"\\.\pipe\{endpoint.name}", "duplex")
+        assert code == 0
+        clients.append(client)
+        return begin(handle, operation, event)
+
+    monkeypatch.setattr(calls, "begin_connect", begin_late)
+    where = Endpoint.dotnet(endpoint.name)
+    async with await ipcpipes.listen(where, backlog=2, max_instances=2) as listener:
+        for _ in range(2):
+            with trio.fail_after(SECONDS):
+                await (await listener.accept()).aclose()
+        monkeypatch.undo()
+    for client in clients:
+        calls.close(client)
+
+
+async def test_handles_do_not_pile_up(endpoint: Endpoint) -> None:
+    counts = []
+    for _ in range(3):
+        async with await ipcpipes.listen(endpoint, backlog=3) as listener:
+            for _ in range(30):
+                client = await ipcpipes.connect(endpoint)
+                server = await listener.accept()
+                with trio.move_on_after(0):
+                    await server.receive_some()
+                await client.aclose()
+                await server.aclose()
+        counts.append(handle_count())
+    assert counts[2] <= counts[1] <= counts[0] + 5
+
+
+def handle_count() -> int:
+    import ctypes
+
+    count = ctypes.c_ulong()
+    kernel = ctypes.windll.kernel32
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    assert kernel.GetProcessHandleCount(
+        ctypes.c_void_p(kernel.GetCurrentProcess()), ctypes.byref(count)
+    )
+    return count.value
 
 
 async def test_a_file_is_not_a_pipe() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from . import abc as abc
 from .abc import PeerIdentity
-from .connect import connect, listen, serve
+from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
     EndpointBusy,
@@ -41,9 +41,13 @@ __all__ = [
     "EndpointRefused",
     "InvalidEndpoint",
     "IpcError",
+    "Listener",
     "NotAnEndpoint",
     "NotSupported",
     "PeerIdentity",
+    "ReceiveStream",
+    "SendStream",
+    "Stream",
     "UnsafeDirectory",
     "abc",
     "connect",

@@ -122,14 +122,15 @@ class ByteStream(Connection, trio.abc.Stream):
             or an earlier ``send_all`` was cancelled half-way.
         trio.ClosedResourceError: you closed this end, or this half of it.
         trio.BusyResourceError: another task of yours is inside the same method.
-        TypeError, ValueError: ``data`` is no buffer; ``max_bytes`` is no int or less than 1.
+        TypeError, BufferError: ``data`` is no buffer, or not contiguous.
+        TypeError, ValueError: ``max_bytes`` is no int, or less than 1.
     """
 
 
-StreamT = TypeVar("StreamT", bound=Connection)
+StreamT_co = TypeVar("StreamT_co", bound=Connection, covariant=True)
 
 
-class Listener(trio.abc.Listener[StreamT]):
+class Listener(trio.abc.Listener[StreamT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.listen` to :meth:`aclose`.
 
     ``await accept()`` returns the next client's stream. Clients that left before they were
@@ -138,7 +139,8 @@ class Listener(trio.abc.Listener[StreamT]):
     ``accept`` loses no client.
 
     ``await aclose()`` gives the name up. Connections that were accepted live on; clients that
-    were not see the end of the stream.
+    were not see the end of the stream. On Windows the name becomes free when the last accepted
+    connection has closed too.
 
     Raises:
         trio.ClosedResourceError: you closed the listener.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Literal, overload
 
 import trio
@@ -16,7 +17,7 @@ from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .security import AccessPolicy, compiled
 
-__all__ = ["connect", "listen", "serve"]
+__all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "listen", "serve"]
 
 logger = logging.getLogger("ipcpipes")
 
@@ -86,7 +87,7 @@ async def connect(
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
     where = Endpoint.of(endpoint)
-    _check_number("wait", wait)
+    wait = _checked_seconds("wait", wait)
     _check_direction(direction)
     _check_count("buffer_size", buffer_size)
     await trio.lowlevel.checkpoint()
@@ -190,7 +191,7 @@ async def listen(
         raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
     _check_count("max_instances", max_instances)
     _check_direction(direction)
-    _check_count("backlog", backlog, limit=4096)
+    _check_count("backlog", backlog, limit=4096, optional=False)
     _check_count("buffer_size", buffer_size)
     await trio.lowlevel.checkpoint()
     return _os.listen(
@@ -203,6 +204,42 @@ async def listen(
     )
 
 
+@overload
+async def serve(
+    handler: Callable[[Stream], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["duplex"] = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+    task_status: trio.TaskStatus[Listener[Stream]] = ...,
+) -> None: ...
+@overload
+async def serve(
+    handler: Callable[[SendStream], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["send"],
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+    task_status: trio.TaskStatus[Listener[SendStream]] = ...,
+) -> None: ...
+@overload
+async def serve(
+    handler: Callable[[ReceiveStream], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    direction: Literal["receive"],
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+    task_status: trio.TaskStatus[Listener[ReceiveStream]] = ...,
+) -> None: ...
 async def serve(
     handler: Callable[[Any], Awaitable[object]],
     endpoint: EndpointLike,
@@ -212,7 +249,7 @@ async def serve(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
-    task_status: trio.TaskStatus[Listener[Any]] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
 
@@ -220,7 +257,7 @@ async def serve(
     :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
     (logger ``ipcpipes``), and the server goes on. What is not an ``Exception``
     (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve`` cancels the
-    handlers.
+    handlers; closing the listener lets them finish, and then ``serve`` returns.
 
     Args:
         handler: an async function of one stream.
@@ -241,8 +278,10 @@ async def serve(
     )
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
-        while True:
-            nursery.start_soon(_handle, handler, await listener.accept())
+        # Closed by its owner: no more clients, and the nursery waits for the handlers.
+        with suppress(trio.ClosedResourceError):
+            while True:
+                nursery.start_soon(_handle, handler, await listener.accept())
 
 
 async def _handle(handler: Callable[[Any], Awaitable[object]], stream: Connection) -> None:
@@ -253,18 +292,26 @@ async def _handle(handler: Callable[[Any], Awaitable[object]], stream: Connectio
         logger.exception("the handler of a client of %s failed", stream.endpoint)
 
 
-def _check_number(what: str, value: object) -> None:
+def _checked_seconds(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be a number of seconds, not {value!r}")
-    if math.isnan(value) or value < 0:
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf if value > 0 else -math.inf
+    if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"{what} must be 0 or more seconds, not {value!r}")
+    return seconds
 
 
-def _check_count(what: str, value: object, *, limit: int = 2**31 - 1) -> None:
-    if value is None:
+def _check_count(
+    what: str, value: object, *, limit: int = 2**31 - 1, optional: bool = True
+) -> None:
+    if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} must be an int or None, not {value!r}")
+        kinds = "an int or None" if optional else "an int"
+        raise TypeError(f"{what} must be {kinds}, not {value!r}")
     if not 1 <= value <= limit:
         raise ValueError(f"{what} must be 1 to {limit}, not {value}")
 

@@ -94,6 +94,8 @@ class Endpoint:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"the name or path of an endpoint is a str, not {self.name!r}")
+        if self.kind not in _FAULTS:
+            raise InvalidEndpoint(f"{self.kind!r} is no kind of endpoint: {', '.join(_FAULTS)}")
         fault = _FAULTS[self.kind](self.name)
         if fault:
             raise InvalidEndpoint(f"{self.name!r} {fault}")
@@ -196,7 +198,7 @@ def posix_address(
         InvalidEndpoint: it does not fit, or is a Windows pipe path.
     """
     if endpoint.kind == "abstract":
-        address = b"\0" + os.fsencode(endpoint.name)
+        address = b"\0" + _encoded(endpoint, endpoint.name)
         if len(address) > limit:
             raise InvalidEndpoint(
                 f"{endpoint} is {len(address) - 1} bytes long; this system allows {limit - 1}"
@@ -213,13 +215,20 @@ def posix_address(
                 f"{endpoint} is a Windows path; here a path begins with /, "
                 "and a plain name works on every system"
             )
-    address = os.fsencode(path)
+    address = _encoded(endpoint, path)
     if len(address) + 1 > limit:
         raise InvalidEndpoint(
             f"{endpoint}: its path {path!r} takes {len(address) + 1} bytes with the terminator; "
             f"a socket address of this system holds {limit}"
         )
     return address
+
+
+def _encoded(endpoint: Endpoint, text: str) -> bytes:
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        raise InvalidEndpoint(f"{endpoint} holds a character that no path can have") from None
 
 
 def windows_address(endpoint: Endpoint, *, sid: str) -> str:

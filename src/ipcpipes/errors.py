@@ -132,7 +132,10 @@ class NotAnEndpoint(EndpointError, FileExistsError):
 
 
 class UnsafeDirectory(EndpointError, PermissionError):
-    """The directory of the endpoint is one in which others could take its place."""
+    """Others could put something of theirs in the endpoint's place.
+
+    Everyone can write in its directory; or the directory of plain names is not yours alone.
+    """
 
     default_errno = errno.EPERM
 

@@ -37,6 +37,7 @@ class MemoryStream(ByteStream):
         self._stream = stream
         self._endpoint = endpoint
         self._peer = peer
+        self._closed = False
 
     @property
     def endpoint(self) -> Endpoint:
@@ -52,11 +53,13 @@ class MemoryStream(ByteStream):
 
     @property
     def send_buffer_size(self) -> int:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed here")
         return sys.maxsize
 
     @property
     def receive_buffer_size(self) -> int:
-        return sys.maxsize
+        return self.send_buffer_size
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -68,6 +71,7 @@ class MemoryStream(ByteStream):
         return bytes(await self._stream.receive_some(max_bytes))
 
     async def aclose(self) -> None:
+        self._closed = True
         await self._stream.aclose()
 
 

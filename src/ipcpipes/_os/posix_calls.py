@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint, posix_address
-from ..errors import EndpointNotFound, NotSupported, UnsafeDirectory
+from ..errors import (
+    EndpointDenied,
+    EndpointError,
+    EndpointNotFound,
+    NotSupported,
+    UnsafeDirectory,
+)
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -25,7 +31,7 @@ close_half = lib.ipc_close_half
 peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
-set_backlog = lib.ipc_set_backlog
+set_places = lib.ipc_set_places
 
 
 class Credentials(NamedTuple):
@@ -68,8 +74,9 @@ def hint_buffer_size(fd: int, size: int) -> None:
     lib.ipc_set_buffer_size(fd, size)
 
 
-def listen(address: bytes, mode: int, backlog: int) -> int:
-    return _check(lib.ipc_listen(address, len(address), mode, backlog))
+def listen(address: bytes, mode: int, places: int) -> int:
+    """A listening descriptor with a queue of ``places``."""
+    return _check(lib.ipc_listen(address, len(address), mode, places))
 
 
 def connect(address: bytes) -> int:
@@ -102,10 +109,11 @@ def resolve(endpoint: Endpoint) -> bytes:
         raise NotSupported(
             f"{endpoint}: the abstract namespace is Linux's; a plain name works on every system"
         )
+    temporary = os.environ.get("TMPDIR", "")
     return posix_address(
         endpoint,
         runtime_directory=_runtime_directory(),
-        temporary_directory=os.environ.get("TMPDIR") or "/tmp",
+        temporary_directory=temporary if temporary.startswith("/") else "/tmp",
         limit=lib.ipc_address_limit(),
     )
 
@@ -151,6 +159,7 @@ def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
     if create:
         try:
             os.mkdir(directory, 0o700)
+            os.chmod(directory, 0o700)  # whatever the umask is
         except FileExistsError:
             pass
         except PermissionError as error:
@@ -161,7 +170,7 @@ def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
 def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
     found = _stat(endpoint, where, directory, follow=False)
     if not stat.S_ISDIR(found.st_mode):
-        fault = "is not a directory"
+        fault = "is a link or not a directory"
     elif found.st_uid != os.geteuid():
         fault = f"belongs to user {found.st_uid}, and you are user {os.geteuid()}"
     elif found.st_mode & 0o022:
@@ -196,6 +205,10 @@ def _stat(endpoint: Endpoint, where: str, directory: str, *, follow: bool) -> os
         raise EndpointNotFound(
             endpoint, where, f"its directory {directory} does not exist; make it first"
         ) from None
+    except OSError as error:
+        advice = f"cannot look at its directory {directory}: {error.strerror}"
+        kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
+        raise kind(endpoint, where, advice, error.errno) from None
 
 
 transport = "Unix domain socket"

@@ -4,7 +4,8 @@ blocked by the dead.
 An exclusive flock(2) on a file beside the socket (``<path>.lock``) is held as long as the
 listener lives; the kernel drops it however the process ends. Whoever holds it may remove a
 dead socket file. The alternatives fall short: connecting to see whether somebody answers
-takes a full queue for a dead server on the BSDs, and two starters can both find it dead;
+takes a full queue for a dead server on macOS and the BSDs (which is left for the sockets of
+other programs there), and two starters can both find it dead;
 unlinking first, as many do, takes over live servers.
 """
 
@@ -19,7 +20,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..endpoint import Endpoint
-from ..errors import EndpointDenied, EndpointError, NotAnEndpoint, in_use_error
+from ..errors import (
+    EndpointDenied,
+    EndpointError,
+    NotAnEndpoint,
+    connect_error,
+    in_use_error,
+)
 from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -54,21 +61,30 @@ class Claim:
         found = os.lstat(self._path)
         self._socket_file = (found.st_dev, found.st_ino)
 
+    def socket_is_ours(self) -> bool:
+        """Whether the file at our address is still the socket that we bound."""
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._socket_file
+
     def release(self) -> None:
         """Removes the socket file if it is still the one we bound, and gives the lock up."""
-        if self._lock == -1 or os.getpid() != self._owner:
+        lock, self._lock = self._lock, -1
+        if lock == -1:
             return
-        # An OSError here: the directory has gone, or is no longer ours to write in.
-        if self._socket_file is not None:
+        # In a forked child only the descriptor goes: while it is open, the lock is held.
+        if os.getpid() == self._owner:
+            # An OSError here: the directory has gone, or is no longer ours to write in.
             with contextlib.suppress(OSError):
-                found = os.lstat(self._path)
-                if (found.st_dev, found.st_ino) == self._socket_file:
+                if self.socket_is_ours():
                     os.unlink(self._path)
-        with contextlib.suppress(OSError):
-            # While we hold the lock, so that nobody takes a lock on a file without a name.
-            os.unlink(self._lock_path)
-        os.close(self._lock)
-        self._lock = -1
+            with contextlib.suppress(OSError):
+                # While we hold the lock, so that nobody takes a lock on a file without a name.
+                if self._is_current(lock):
+                    os.unlink(self._lock_path)
+        os.close(lock)
 
     def _take_lock(self) -> int:
         while True:
@@ -82,8 +98,10 @@ class Claim:
                 holder = self._lock_or_holder(lock)
                 if holder is None:
                     if self._is_current(lock):
-                        os.ftruncate(lock, 0)
-                        os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
+                        # For messages only: on a full disk the lock is none the worse.
+                        with contextlib.suppress(OSError):
+                            os.ftruncate(lock, 0)
+                            os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
                         return lock
                     # The previous holder removed the file after we had opened it.
                     os.close(lock)
@@ -125,10 +143,25 @@ class Claim:
         fd = calls.connect(self._path)
         if fd >= 0:
             os.close(fd)
-        if fd == -errno.ECONNREFUSED:
-            os.unlink(self._path)
-        elif fd != -errno.ENOENT:
+        if fd >= 0 or fd in (-errno.EAGAIN, -errno.EPROTOTYPE):
             raise in_use_error(self._endpoint, self._readable, None)
+        if fd == -errno.ECONNREFUSED:
+            self._remove_dead_socket()
+        elif fd != -errno.ENOENT:
+            raise connect_error("errno", -fd, self._endpoint, self._readable)
+
+    def _remove_dead_socket(self) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise EndpointDenied(
+                self._endpoint,
+                self._readable,
+                f"a dead server left this socket, and it cannot be removed: {error.strerror}",
+                error.errno,
+            ) from None
 
     def _obstacle(self, path: str, what: str) -> NotAnEndpoint:
         return NotAnEndpoint(
@@ -139,7 +172,7 @@ class Claim:
 
     def _lock_error(self, error: OSError) -> EndpointError:
         path = os.fsdecode(self._lock_path)
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):
             return self._obstacle(path, "not a lock file")
         kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
         advice = f"cannot make its lock file {path}: {error.strerror}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import math
@@ -23,8 +24,8 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 logger = logging.getLogger("ipcpipes")
 
 _AGAIN = -errno.EAGAIN
-_BACKLOG_LIMIT = 4096
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
+_VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 _EXHAUSTION_PAUSE = 0.05  # seconds
 
 
@@ -65,6 +66,8 @@ class Listener(abc.Listener[streams.StreamT]):
         self._arrived: deque[int] = deque()
         self._room = trio.lowlevel.ParkingLot()
         self._accepting = False
+        self._exhausted = False
+        self._token = trio.lowlevel.current_trio_token()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -93,9 +96,14 @@ class Listener(abc.Listener[streams.StreamT]):
                 if fd == _AGAIN:
                     await trio.lowlevel.wait_readable(self._fd)
                 elif fd in _EXHAUSTED:
-                    logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
+                    if not self._exhausted:
+                        logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
+                    self._exhausted = True
                     await trio.sleep(_EXHAUSTION_PAUSE)
+                elif fd < 0 and fd not in _VANISHED:
+                    raise OSError(-fd, os.strerror(-fd), self.address)
                 elif fd >= 0 and (stream := self._admit(fd)) is not None:
+                    self._exhausted = False
                     break
                 else:
                     await trio.lowlevel.checkpoint()
@@ -123,28 +131,35 @@ class Listener(abc.Listener[streams.StreamT]):
             self._address,
             self._direction,
             self._buffer_size,
-            self._released,
+            self,
             credentials,
         )
         self._open_count += 1
         self._fit_queue()
         return stream
 
-    def _released(self) -> None:
+    def released(self) -> None:
+        """A stream that we accepted is closed."""
         self._open_count -= 1
         self._room.unpark()
         self._fit_queue()
+
+    def released_elsewhere(self) -> None:
+        """The same, from a finalizer."""
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self.released)
 
     def _fit_queue(self) -> None:
         if self._fd == -1 or self._max_instances == math.inf:
             return
         free = int(self._max_instances) - self._open_count - len(self._arrived)
-        calls.set_backlog(self._fd, min(max(free, 1), self._backlog) - 1)
+        calls.set_places(self._fd, min(max(free, 1), self._backlog))
         if free <= 0 and self._plug == -1:
-            self._plug = max(calls.connect(self._address), -1)
+            # Where somebody has put a file in our socket's place, the plug would go to him.
+            if self._claim is None or self._claim.socket_is_ours():
+                self._plug = max(calls.connect(self._address), -1)
         elif free > 0 and self._plug != -1:
-            os.close(self._plug)
-            self._plug = -1
+            self._pull_plug()
             # Usually this is the plug's other end; it must not keep its place in the queue.
             fd = calls.accept(self._fd)
             if fd >= 0:
@@ -152,6 +167,14 @@ class Listener(abc.Listener[streams.StreamT]):
                     self._arrived.append(fd)
                 else:
                     os.close(fd)
+
+    def _pull_plug(self) -> None:
+        plug, self._plug = self._plug, -1
+        if plug != -1:
+            # A forked child may hold it too: shut down, it is at its end for all of them.
+            calls.close_half(plug, True)
+            calls.close_half(plug, False)
+            os.close(plug)
 
     def _require_open(self) -> None:
         if self._fd == -1:
@@ -166,11 +189,9 @@ class Listener(abc.Listener[streams.StreamT]):
             self._claim.release()
         trio.lowlevel.notify_closing(fd)
         os.close(fd)
-        for other in (self._plug, *self._arrived):
-            if other != -1:
-                os.close(other)
-        self._plug = -1
-        self._arrived.clear()
+        self._pull_plug()
+        while self._arrived:
+            os.close(self._arrived.popleft())
         self._room.unpark_all()
 
     async def aclose(self) -> None:
@@ -178,13 +199,16 @@ class Listener(abc.Listener[streams.StreamT]):
         await trio.lowlevel.checkpoint()
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) != -1:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            if self._claim is not None:
-                self._claim.release()
-            for fd in (self._fd, self._plug, *self._arrived):
-                if fd != -1:
-                    os.close(fd)
+        if getattr(self, "_fd", -1) == -1:
+            return
+        text = f"unclosed {self!r}"
+        if self._claim is not None:
+            self._claim.release()
+        for fd in (self._fd, self._plug, *self._arrived):
+            if fd != -1:
+                os.close(fd)
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         state = " closed" if self._fd == -1 else ""
@@ -206,9 +230,9 @@ def listen(
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
     fd = -1
     try:
-        length = min(backlog, max_instances or backlog, _BACKLOG_LIMIT)
+        places = min(backlog, max_instances or backlog)
         try:
-            fd = calls.listen(address, permissions.mode, length - 1)
+            fd = calls.listen(address, permissions.mode, places)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise in_use_error(endpoint, calls.readable(address), None) from None

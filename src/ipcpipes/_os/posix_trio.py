@@ -6,8 +6,7 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import trio
 
@@ -15,7 +14,7 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from ..errors import connect_error
+from ..errors import EndpointNotFound, connect_error
 from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -34,6 +33,16 @@ _cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
 _wait_readable = trio.lowlevel.wait_readable
 
 
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self) -> None:
+        """The stream is closed."""
+
+    def released_elsewhere(self) -> None:
+        """The same, from a finalizer: in any thread, between any two steps."""
+
+
 class _Socket(abc.Connection):
     """One connected descriptor.
 
@@ -49,14 +58,14 @@ class _Socket(abc.Connection):
         endpoint: Endpoint,
         address: bytes,
         credentials: calls.Credentials,
-        on_close: Callable[[], None] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         self._fd = fd
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
         self._peer: PeerIdentity | None = None
-        self._on_close = on_close
+        self._owner = owner
         self._sending = False
         self._receiving = False
         self._receive_waited = False
@@ -99,17 +108,22 @@ class _Socket(abc.Connection):
             if self._sending or self._receiving:  # else nobody waits, and it costs a system call
                 trio.lowlevel.notify_closing(fd)
             os.close(fd)
-            if self._on_close is not None:
-                self._on_close()
+            if self._owner is not None:
+                self._owner.released()
 
     async def aclose(self) -> None:
         self._close()
         await trio.lowlevel.checkpoint()
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) != -1:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            os.close(self._fd)
+        if getattr(self, "_fd", -1) == -1:
+            return
+        text = f"unclosed {self!r}"
+        os.close(self._fd)
+        if self._owner is not None:
+            self._owner.released_elsewhere()
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         state = "closed" if self._fd == -1 else f"fd {self._fd}"
@@ -120,12 +134,12 @@ class _Sending(_Socket):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
+        # cffi takes bytes as they are; anything else is borrowed, not copied.
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
         self._sending = True
         try:
             await _checkpoint_if_cancelled()
             fd = self._require_sendable()
-            # cffi takes bytes as they are; anything else is borrowed, not copied.
-            buffer = data if type(data) is bytes else ffi.from_buffer(data)
             length = len(buffer)
             sent = calls.send(fd, buffer, 0, length)
             if sent == length:
@@ -134,6 +148,8 @@ class _Sending(_Socket):
             await self._send_rest(buffer, max(sent, 0), length, sent)
         finally:
             self._sending = False
+            if buffer is not data:
+                ffi.release(buffer)
 
     async def _send_rest(self, buffer: object, done: int, length: int, result: int) -> None:
         try:
@@ -229,11 +245,15 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        await trio.lowlevel.checkpoint()
-        if not self._eof_sent or self._fd == -1:
-            fd = self._require_sendable()
-            self._eof_sent = True
-            calls.close_half(fd, True)
+        self._sending = True
+        try:
+            await trio.lowlevel.checkpoint()
+            if not self._eof_sent or self._fd == -1:
+                fd = self._require_sendable()
+                self._eof_sent = True
+                calls.close_half(fd, True)
+        finally:
+            self._sending = False
 
 
 class SendStream(_Sending, abc.SendByteStream):
@@ -259,8 +279,13 @@ def connect(
 ) -> Any:
     """Connects at once; ``waited`` is for the message of the error."""
     address = calls.resolve(endpoint)
-    calls.check_place(endpoint, address, create=False)
-    fd = calls.connect(address)
+    try:
+        calls.check_place(endpoint, address, create=False)
+        fd = calls.connect(address)
+    except EndpointNotFound:
+        # No server has made the directory yet. Not to be tried all the same: somebody else
+        # could make it just now.
+        fd = -errno.ENOENT
     if fd < 0:
         where = calls.readable(address)
         raise connect_error("errno", -fd, endpoint, where, waited=waited)
@@ -273,7 +298,7 @@ def make_stream(
     address: bytes,
     direction: Direction,
     buffer_size: int | None,
-    on_close: Callable[[], None] | None,
+    owner: Owner | None,
     credentials: calls.Credentials | None = None,
 ) -> Any:
     """Takes ``fd`` over: it belongs to the stream, or is closed."""
@@ -284,4 +309,4 @@ def make_stream(
     except BaseException:
         os.close(fd)
         raise
-    return _STREAMS[direction](fd, endpoint, address, credentials, on_close)
+    return _STREAMS[direction](fd, endpoint, address, credentials, owner)

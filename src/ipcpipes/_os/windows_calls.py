@@ -22,10 +22,10 @@ ERROR_INSUFFICIENT_BUFFER = 122
 ERROR_PIPE_BUSY = 231
 ERROR_NO_DATA = 232
 ERROR_PIPE_NOT_CONNECTED = 233
-ERROR_PIPE_CONNECTED = 535
 ERROR_IO_INCOMPLETE = 996
 # TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES, NOT_ENOUGH_QUOTA
-EXHAUSTED = {4, 8, 14, 1450, 1816}
+# NO_SYSTEM_RESOURCES' neighbours: WORKING_SET_QUOTA, PAGEFILE_QUOTA, COMMITMENT_LIMIT
+EXHAUSTED = {4, 8, 14, 1450, 1452, 1453, 1455, 1816}
 PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 
 DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3}
@@ -37,6 +37,7 @@ transport = "Windows named pipe"
 begin_connect = lib.ipc_begin_connect
 begin_read = lib.ipc_begin_read
 begin_write = lib.ipc_begin_write
+cancel = lib.ipc_cancel
 close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
 operation_address = lib.ipc_operation_address

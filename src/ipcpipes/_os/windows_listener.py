@@ -67,6 +67,8 @@ class Listener(abc.Listener[streams.StreamT]):
         self._waiting: deque[_Instance] = deque()
         self._accepting = False
         self._closed = False
+        self._exhausted = False
+        self._token = trio.lowlevel.current_trio_token()
         self._event = calls.create_event()
         try:
             self._add_instance(first=True)
@@ -95,16 +97,18 @@ class Listener(abc.Listener[streams.StreamT]):
             await trio.lowlevel.checkpoint_if_cancelled()
             while True:
                 self._require_open()
-                exhausted = self._try_refill()
+                self._try_refill()
                 # The event is cleared before the look: what comes later sets it again.
                 calls.set_event(self._event, signalled=False)
                 stream = self._next_connected()
                 if stream is not None:
                     break
-                if exhausted and not self._waiting:
+                if self._exhausted and not self._waiting:
                     await trio.sleep(_EXHAUSTION_PAUSE)
                 else:
+                    # No checkpoint when the event is set already.
                     await trio.lowlevel.WaitForSingleObject(self._event)
+                    await trio.lowlevel.checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return stream
         finally:
@@ -113,7 +117,7 @@ class Listener(abc.Listener[streams.StreamT]):
                 self._close_event()
 
     def _next_connected(self) -> streams.StreamT | None:
-        """The stream of the client that has waited longest, if there is one."""
+        """The stream of a client that has come, if there is one."""
         for instance in list(self._waiting):
             code = calls.connect_result(instance.handle, instance.operation)
             if code == calls.ERROR_IO_INCOMPLETE:
@@ -122,40 +126,72 @@ class Listener(abc.Listener[streams.StreamT]):
             # A client that has left already is passed over, and so is its instance; its
             # successor is made first, so that the name goes on.
             left = code != 0 or calls.peek(instance.handle) in calls.PEER_GONE
-            if not left:
-                self._open_count += 1
-            self._try_refill()
             if left:
-                calls.close(instance.handle)
+                self._drop(instance)
                 continue
+            self._open_count += 1
+            try:
+                self._try_refill()
+            except BaseException:
+                self._open_count -= 1
+                calls.close(instance.handle)
+                raise
             stream: streams.StreamT = streams.STREAMS[self._direction](
                 instance.handle,
                 self._endpoint,
                 self._address,
                 server_end=True,
-                on_close=self._released,
+                owner=self,
             )
             return stream
         return None
 
-    def _released(self) -> None:
+    def _drop(self, instance: _Instance) -> None:
+        """Gives up the instance of a client that has left, after its successor is there."""
+        try:
+            self._try_refill()
+        finally:
+            calls.close(instance.handle)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        # Beginning to wait for a client clears the event (GetOverlappedResult, Remarks), and may
+        # have hidden the arrival of another one from accept.
+        calls.set_event(self._event, signalled=True)
+
+    def released(self) -> None:
+        """A stream that we accepted is about to close its handle."""
         self._open_count -= 1
         if not self._closed:
             self._try_refill()
-            # Beginning to wait for a client clears the event, and may have hidden another's
-            # arrival from accept: let it look again.
-            calls.set_event(self._event, signalled=True)
+            self._look_again()
 
-    def _try_refill(self) -> bool:
-        """Makes the instances that are missing; whether the system had no room for them."""
+    def released_elsewhere(self, handle: int) -> None:
+        """The same, from a finalizer; closes the handle too, when the successor is there."""
+
+        def release() -> None:
+            try:
+                self.released()
+            finally:
+                calls.close(handle)
+
+        try:
+            self._token.run_sync_soon(release)
+        except trio.RunFinishedError:
+            calls.close(handle)
+
+    def _try_refill(self) -> None:
+        """Makes the instances that are missing, or notes that the system has no room."""
         try:
             self._refill()
         except OSError as error:
             if error.winerror not in calls.EXHAUSTED:
                 raise
-            logger.warning("%r: %s; waiting for it to end", self, error)
-            return True
-        return False
+            if not self._exhausted:
+                logger.warning("%r: %s; waiting for it to end", self, error)
+            self._exhausted = True
+        else:
+            self._exhausted = False
 
     def _refill(self) -> None:
         while (
@@ -178,8 +214,7 @@ class Listener(abc.Listener[streams.StreamT]):
             raise calls.winerror(code)
         operation = calls.new_operation()
         code = calls.begin_connect(handle, operation, self._event)
-        # Connected already, or connected and gone again: the result stands in the operation.
-        if code not in (0, calls.ERROR_PIPE_CONNECTED, calls.ERROR_NO_DATA):
+        if code != 0:
             calls.close(handle)
             raise calls.winerror(code)
         self._waiting.append(_Instance(handle, operation))
@@ -211,8 +246,10 @@ class Listener(abc.Listener[streams.StreamT]):
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            text = f"unclosed {self!r}"
             self._close()
+            # Last: with warnings as errors it raises.
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         state = " closed" if self._closed else ""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import trio
 
@@ -27,10 +26,21 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 DEFAULT_RECEIVE_SIZE = 65536
 # A pending write is copied into kernel memory whole, so that a large one is cut.
 _LARGEST_WRITE = 1 << 20
-_LARGEST_READ = 1 << 30
+# The buffer is allocated whole before anything has come.
+_LARGEST_READ = 256 * 1024
 
 # Memory that the kernel may still write to after the event loop was torn down under us.
 _abandoned: list[object] = []
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self) -> None:
+        """The stream is about to close its handle."""
+
+    def released_elsewhere(self, handle: int) -> None:
+        """The same, from a finalizer: in any thread, between any two steps; and close it."""
 
 
 class _Pipe(abc.Connection):
@@ -47,14 +57,16 @@ class _Pipe(abc.Connection):
         address: str,
         *,
         server_end: bool,
-        on_close: Callable[[], None] | None = None,
+        owner: Owner | None = None,
     ) -> None:
         self._handle = handle
         self._endpoint = endpoint
         self._address = address
         self._server_end = server_end
         self._peer: PeerIdentity | None = None
-        self._on_close = on_close
+        self._owner = owner
+        self._pending = 0
+        self._doomed = -1
         self._sending = False
         self._receiving = False
         self._send_fault: str | None = None
@@ -89,6 +101,7 @@ class _Pipe(abc.Connection):
 
     async def _finish(self, operation: Any, buffer: object) -> int:
         """Waits for a submitted operation; its error code, 0 for success."""
+        self._pending += 1
         try:
             await trio.lowlevel.wait_overlapped(self._handle, calls.operation_address(operation))
         except OSError as error:
@@ -96,27 +109,47 @@ class _Pipe(abc.Connection):
         except GeneratorExit:
             _abandoned.append((operation, buffer))
             raise
+        finally:
+            self._pending -= 1
+            if self._pending == 0 and self._doomed != -1:
+                calls.close(self._doomed)
+                self._doomed = -1
         return 0
 
     def _close(self) -> None:
         handle, self._handle = self._handle, -1
         if handle == -1:
             return
-        # Before the handle goes: the listener makes the next instance, so that the name
-        # does not vanish with the last one.
-        if self._on_close is not None:
-            self._on_close()
-        # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
-        calls.close(handle)
+        try:
+            # Before the handle goes: the listener makes the next instance, so that the name
+            # does not vanish with the last one.
+            if self._owner is not None:
+                self._owner.released()
+        finally:
+            # What was written remains readable for the peer; DisconnectNamedPipe would
+            # discard it.
+            if self._pending == 0:
+                calls.close(handle)
+            else:
+                # trio may still have to cancel what is under way, by this handle: whoever
+                # waits last closes it.
+                self._doomed = handle
+                calls.cancel(handle)
 
     async def aclose(self) -> None:
         self._close()
         await trio.lowlevel.checkpoint()
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", -1) != -1:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        if getattr(self, "_handle", -1) == -1:
+            return
+        text = f"unclosed {self!r}"
+        if self._owner is None:
             calls.close(self._handle)
+        else:
+            self._owner.released_elsewhere(self._handle)
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         state = "closed" if self._handle == -1 else f"handle {self._handle}"
@@ -139,9 +172,11 @@ class _Sending(_Pipe):
                 try:
                     while done < length:
                         done += await self._send_part(buffer + done, length - done)
-                except trio.Cancelled:
-                    # The kernel does not tell how much of a cancelled write the peer has read.
-                    self._send_fault = f"a send_all of {length} bytes was cancelled half-way"
+                except BaseException:
+                    # Cancelled, mostly; a KeyboardInterrupt has the same effect. The kernel does
+                    # not tell how much of a cancelled write the peer has read.
+                    if self._send_fault is None:
+                        self._send_fault = f"a send_all of {length} bytes was cancelled half-way"
                     raise
         finally:
             self._sending = False
