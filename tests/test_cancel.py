@@ -250,11 +250,17 @@ async def test_sweep_send_eof() -> None:
 
 
 async def test_sweep_wait_send_all_might_not_block() -> None:
+    outcomes = []
     for step in STEPS[:6]:
         client, server = await stream_pair()
         async with client, server:
-            await cancelled_at(step, client.wait_send_all_might_not_block)
+            cancelled, _ = await cancelled_at(step, client.wait_send_all_might_not_block)
+            outcomes.append(cancelled)
             await check_usable(client, server)
+    assert outcomes[0]
+    assert not outcomes[-1]
+    with pytest.raises(trio.ClosedResourceError):
+        await client.wait_send_all_might_not_block()
 
 
 @pytest.mark.parametrize("which", ["stream", "listener"])
@@ -264,12 +270,14 @@ async def test_sweep_aclose(which: str) -> None:
         client = await ipcpipes.connect(listener.endpoint)
         server = await listener.accept()
         if which == "stream":
-            await cancelled_at(step, client.aclose)
+            cancelled, _ = await cancelled_at(step, client.aclose)
+            assert cancelled == (step < 2), "a checkpoint, after it has closed"
             assert await server.receive_some() == b""
             with pytest.raises(trio.ClosedResourceError):
                 await client.receive_some()
         else:
-            await cancelled_at(step, listener.aclose)
+            cancelled, _ = await cancelled_at(step, listener.aclose)
+            assert cancelled == (step < 2)
             with pytest.raises(trio.ClosedResourceError):
                 await listener.accept()
         for resource in (listener, client, server):

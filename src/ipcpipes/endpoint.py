@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Union
@@ -226,7 +227,8 @@ def posix_address(
 
 def _encoded(endpoint: Endpoint, text: str) -> bytes:
     try:
-        return os.fsencode(text)
+        # As os.fsencode does on POSIX, wherever this runs.
+        return text.encode(sys.getfilesystemencoding(), "surrogateescape")
     except UnicodeEncodeError:
         raise InvalidEndpoint(f"{endpoint} holds a character that no path can have") from None
 
