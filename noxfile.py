@@ -41,7 +41,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def windows(session: nox.Session) -> None:
     """Run the test suite on the Windows CPython under Wine (Linux only)."""
-    session.install("cffi>=2.0", "setuptools")
+    session.install("cffi>=2.0", "packaging", "setuptools")
     session.run("python", "tests/wine/testbed.py", "--", *session.posargs)
 
 
