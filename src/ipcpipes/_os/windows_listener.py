@@ -72,7 +72,7 @@ class Listener(abc.Listener[streams.StreamT]):
         self._event = calls.create_event()
         try:
             self._add_instance(first=True)
-            self._refill()
+            self._try_refill()
         except BaseException:
             self._close()
             raise
