@@ -140,12 +140,12 @@ class UnsafeDirectory(EndpointError, PermissionError):
     default_errno = errno.EPERM
 
 
-_NOT_FOUND = "nothing is there; start the server first, or wait for it with connect(..., wait=)"
-_DEAD = "nobody listens on this socket; its server has ended, or is just starting (wait=)"
+_NOT_FOUND = "nothing is there; start the server first, or wait for it (wait=SECONDS)"
+_DEAD = "nobody listens on this socket; its server has ended, or is just starting (wait=SECONDS)"
 _DENIED = (
     "access denied; the server admits other users only, or its pipe goes in the other direction"
 )
-_BUSY = "the server has no room for another client now; wait for it with connect(..., wait=)"
+_BUSY = "the server has no room for another client now; wait for it (wait=SECONDS)"
 _NO_PIPE = "this is not a pipe"
 
 # The one table: what the system says to one who connects.
