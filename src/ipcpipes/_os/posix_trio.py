@@ -16,15 +16,13 @@ from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import EndpointNotFound, connect_error
 from . import posix_calls as calls
+from .receive_size import receive_size
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-DEFAULT_RECEIVE_SIZE = 65536
 # More in flight for each wake-up of the receiver: without it, bulk data moves at half the speed.
 # Systems clamp it (Linux: to twice net.core.wmem_max); the memory is taken only while in use.
 DEFAULT_BUFFER_SIZE = 512 * 1024
-# os.read allocates what it is asked for first, and no more than the buffer can have come.
-_LARGEST_READ = 256 * 1024
 _AGAIN = -errno.EAGAIN
 
 # Looked up once: they are called for every message.
@@ -188,17 +186,9 @@ class _Sending(_Socket):
             self._sending = False
 
 
-def _checked_size(max_bytes: int) -> int:
-    if not isinstance(max_bytes, int):
-        raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
-    if max_bytes < 1:
-        raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
-    return min(max_bytes, _LARGEST_READ)
-
-
 class _Receiving(_Socket):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        size = DEFAULT_RECEIVE_SIZE if max_bytes is None else _checked_size(max_bytes)
+        size = receive_size(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True

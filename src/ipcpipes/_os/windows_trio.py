@@ -20,14 +20,12 @@ from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import connect_error
 from . import windows_calls as calls
+from .receive_size import receive_size
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-DEFAULT_RECEIVE_SIZE = 65536
 # A pending write is copied into kernel memory whole, so that a large one is cut.
 _LARGEST_WRITE = 1 << 20
-# The buffer is allocated whole before anything has come.
-_LARGEST_READ = 256 * 1024
 
 # Memory that the kernel may still write to after the event loop was torn down under us.
 _abandoned: list[object] = []
@@ -209,18 +207,12 @@ class _Sending(_Pipe):
 
 class _Receiving(_Pipe):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if max_bytes is None:
-            max_bytes = DEFAULT_RECEIVE_SIZE
-        elif not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
-        elif max_bytes < 1:
-            raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+        size = receive_size(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            size = min(max_bytes, _LARGEST_READ)
             buffer = calls.new_buffer("char[]", size)
             # A zero-byte message of a message-type pipe is no data, and not the end either.
             while (count := await self._receive_into(buffer, size)) == 0:

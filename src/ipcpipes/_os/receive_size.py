@@ -1,0 +1,24 @@
+"""How much one ``receive_some`` asks the system for, the same on every system."""
+
+from __future__ import annotations
+
+_DEFAULT = 64 * 1024
+# A buffer of the size that is asked for is taken before anything has come, and no more can come
+# at once than the system's own buffers hold.
+_LARGEST = 256 * 1024
+
+
+def receive_size(max_bytes: int | None) -> int:
+    """What to ask for.
+
+    Raises:
+        TypeError: ``max_bytes`` is neither an int nor ``None``.
+        ValueError: it is less than 1.
+    """
+    if max_bytes is None:
+        return _DEFAULT
+    if not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+    return min(max_bytes, _LARGEST)
