@@ -1,8 +1,8 @@
 """The cffi build of ``ipcpipes._ffi``.
 
-One declaration file (``.cdef``) and one C file for each side, POSIX and
-Windows; the C file is taken into the generated source by ``#include``, so that
-compilers and sanitizers name its own lines.
+One declaration file (``.cdef``) and one C file for what is common and for each
+side, POSIX and Windows; the C files are taken into the generated source by
+``#include``, so that compilers and sanitizers name their own lines.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ def ffibuilder_for(platform: str) -> FFI:
     """The builder for one side: ``"posix"`` or ``"win32"``, on whatever system
     this runs (the Windows side is also cross-built on Linux).
     """
-    side = {"posix": "posix", "win32": "windows"}[platform]
+    parts = ("framing", {"posix": "posix", "win32": "windows"}[platform])
     builder = FFI()
-    builder.cdef((HERE / f"{side}.cdef").read_text(encoding="utf-8"))
+    for part in parts:
+        builder.cdef((HERE / f"{part}.cdef").read_text(encoding="utf-8"))
     # The path is relative to the project, where the build runs, so that it
     # stands the same in every wheel's build.
     builder.set_source(
         "ipcpipes._ffi",
-        f'#include "{side}.c"\n',
+        "".join(f'#include "{part}.c"\n' for part in reversed(parts)),
         include_dirs=[os.path.relpath(HERE)],
-        depends=[os.path.relpath(HERE / f"{side}.c"), os.path.relpath(HERE / f"{side}.cdef")],
+        depends=[os.path.relpath(HERE / f"{part}.{kind}") for part in parts for kind in ("c", "cdef")],
         libraries=LIBRARIES[platform],
         extra_compile_args=COMPILE_ARGS[platform],
     )

@@ -81,13 +81,15 @@ static int ipc_fail(int fd, int code)
     return code;
 }
 
-static int ipc_socket(void)
+/* packets: SOCK_SEQPACKET, which keeps messages apart; macOS has none for AF_UNIX. */
+static int ipc_socket(int packets)
 {
+    int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
 #if defined(__linux__)
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     return fd == -1 ? -errno : fd;
 #else
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = socket(AF_UNIX, type, 0);
     int code;
     if (fd == -1)
         return -errno;
@@ -111,7 +113,7 @@ static int ipc_backlog(int places)
  * can connect, because connecting is refused until listen(2). Setting the mode
  * by umask(2) would change it for the whole process, and fchmod(2) on a socket
  * fails on macOS. bind(2) is also what never takes the place of another file. */
-static int ipc_listen(const char *address, size_t length, uint32_t mode, int places)
+static int ipc_listen(const char *address, size_t length, uint32_t mode, int places, int packets)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -121,7 +123,7 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int pla
 
     if (code < 0)
         return code;
-    fd = ipc_socket();
+    fd = ipc_socket(packets);
     if (fd < 0)
         return fd;
     if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
@@ -159,7 +161,7 @@ static int ipc_accept(int fd)
 }
 
 /* A local connect(2) succeeds or fails at once, it is never in progress. */
-static int ipc_connect(const char *address, size_t length)
+static int ipc_connect(const char *address, size_t length, int packets)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -168,7 +170,7 @@ static int ipc_connect(const char *address, size_t length)
 
     if (code < 0)
         return code;
-    fd = ipc_socket();
+    fd = ipc_socket(packets);
     if (fd < 0)
         return fd;
     if (connect(fd, (struct sockaddr *)&where, where_length) == -1)
@@ -198,6 +200,56 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
         return -errno;
     }
     return (int64_t)(position - offset);
+}
+
+/* What the next receive would find: its size, or -errno (-EAGAIN: nothing yet), or
+ * IPC_PACKETS_END. A packet may be empty, and recv(2) gives 0 for that as for the end; but with
+ * SO_PASSCRED every packet brings its sender's credentials (unix(7)), and the end does not. */
+#define IPC_PACKETS_END INT64_MIN
+
+static int ipc_ask_credentials(int fd)
+{
+#if defined(SO_PASSCRED)
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == -1 ? -errno : 0;
+#else
+    (void)fd;
+    return -EOPNOTSUPP;
+#endif
+}
+
+static int64_t ipc_next_packet_size(int fd)
+{
+#if defined(SO_PASSCRED)
+    struct msghdr message;
+    union {
+        struct cmsghdr aligned;
+        /* No room for more: descriptors that the peer sends along would become ours. */
+        char credentials[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    ssize_t size;
+
+    memset(&message, 0, sizeof(message));
+    message.msg_control = control.credentials;
+    message.msg_controllen = sizeof(control.credentials);
+    size = recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (size == -1)
+        return -errno;
+    return size == 0 && message.msg_controllen == 0 ? IPC_PACKETS_END : (int64_t)size;
+#else
+    (void)fd;
+    return -EOPNOTSUPP;
+#endif
+}
+
+/* Sends one packet, all of it or nothing. */
+static int ipc_send_packet(int fd, const char *data, size_t length)
+{
+    ssize_t sent = send(fd, data, length, MSG_NOSIGNAL);
+
+    if (sent == -1)
+        return -errno;
+    return (size_t)sent == length ? 0 : -EIO;
 }
 
 /* 0 when a read would have to wait, else not 0: there is data, an end or an error. */

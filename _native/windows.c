@@ -32,8 +32,10 @@ typedef struct {
 
 static uint32_t ipc_create_instance(const uint16_t *name, int first, int direction,
                                     uint32_t max_instances, uint32_t buffer_size,
-                                    const uint16_t *sddl, intptr_t *handle)
+                                    const uint16_t *sddl, int messages, intptr_t *handle)
 {
+    DWORD mode = messages ? PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE
+                          : PIPE_TYPE_BYTE | PIPE_READMODE_BYTE;
     SECURITY_ATTRIBUTES attributes;
     PSECURITY_DESCRIPTOR descriptor = NULL;
     DWORD open_mode = FILE_FLAG_OVERLAPPED;
@@ -54,10 +56,9 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
     attributes.nLength = sizeof(attributes);
     attributes.lpSecurityDescriptor = descriptor;
     attributes.bInheritHandle = FALSE;
-    instance = CreateNamedPipeW(
-        (LPCWSTR)name, open_mode,
-        PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
-        max_instances, buffer_size, buffer_size, 0, &attributes);
+    instance = CreateNamedPipeW((LPCWSTR)name, open_mode,
+                                mode | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, max_instances,
+                                buffer_size, buffer_size, 0, &attributes);
     if (instance == INVALID_HANDLE_VALUE)
         error = GetLastError();
     else
@@ -112,9 +113,9 @@ static void ipc_close_instance(intptr_t handle, ipc_operation *operation)
 
 /* The server may learn who we are and no more: without SECURITY_SQOS_PRESENT it
  * could act as us (CreateFileW, "Security and Access Rights"). */
-static uint32_t ipc_open(const uint16_t *name, int direction, intptr_t *handle)
+static uint32_t ipc_open(const uint16_t *name, int direction, int messages, intptr_t *handle)
 {
-    DWORD access = 0;
+    DWORD access = 0, mode = PIPE_READMODE_MESSAGE, error;
     HANDLE opened;
 
     if (direction & IPC_SENDS)
@@ -129,6 +130,12 @@ static uint32_t ipc_open(const uint16_t *name, int direction, intptr_t *handle)
     if (GetFileType(opened) != FILE_TYPE_PIPE) {
         CloseHandle(opened);
         return ERROR_BAD_PIPE;
+    }
+    /* ERROR_INVALID_PARAMETER: it is a byte-type pipe. */
+    if (messages && !SetNamedPipeHandleState(opened, &mode, NULL, NULL)) {
+        error = GetLastError();
+        CloseHandle(opened);
+        return error;
     }
     *handle = (intptr_t)opened;
     return 0;
@@ -183,6 +190,18 @@ static uint32_t ipc_peek(intptr_t handle)
     DWORD available;
 
     return PeekNamedPipe((HANDLE)handle, NULL, 0, NULL, &available, NULL) ? 0 : GetLastError();
+}
+
+/* The size of the next message, or of what is left of one that was read in part; 0 when
+ * there is none. */
+static uint32_t ipc_message_rest(intptr_t handle, uint32_t *rest)
+{
+    DWORD left;
+
+    if (!PeekNamedPipe((HANDLE)handle, NULL, 0, NULL, NULL, &left))
+        return GetLastError();
+    *rest = left;
+    return 0;
 }
 
 static uint32_t ipc_close(intptr_t handle)

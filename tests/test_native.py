@@ -47,7 +47,13 @@ def test_windows_side_compiles_without_a_warning() -> None:
 def test_addresses_are_measured_before_they_are_copied() -> None:
     limit = lib.ipc_address_limit()
     assert limit in (104, 108)
-    for function in (lib.ipc_connect, lambda a, n: lib.ipc_listen(a, n, 0o600, 1)):
+    def connect(address: bytes, length: int) -> int:
+        return lib.ipc_connect(address, length, False)
+
+    def listen(address: bytes, length: int) -> int:
+        return lib.ipc_listen(address, length, 0o600, 1, False)
+
+    for function in (connect, listen):
         assert function(b"/" + b"x" * limit, limit + 1) == -errno.ENAMETOOLONG
         assert function(b"/" + b"x" * limit, limit) == -errno.ENAMETOOLONG
         assert function(b"", 0) == -errno.EINVAL

@@ -1,4 +1,4 @@
-"""The contracts: what every stream and listener of ipcpipes is, on every system.
+"""The contracts: what every stream, channel and listener of ipcpipes is, on every system.
 
 They are trio's own (:class:`trio.abc.Stream`, :class:`trio.abc.Listener`) and add
 who is at the other end and where. Code that needs no more should ask for trio's.
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .endpoint import Endpoint
 
-__all__ = ["ByteStream", "Connection", "Listener", "PeerIdentity", "ReceiveByteStream"]
-__all__ += ["SendByteStream"]
+__all__ = ["ByteStream", "Connection", "HalfCloseableMessageChannel", "Listener"]
+__all__ += ["MessageChannel", "PeerIdentity", "ReceiveByteStream", "SendByteStream"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,24 @@ class SendByteStream(Connection, trio.abc.SendStream):
 class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
     """The receiving end of a one-way connection."""
 
+    @abstractmethod
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        """As ``receive_some(len(buffer))``, into memory of yours and without its limit.
 
-class ByteStream(Connection, trio.abc.Stream):
+        Args:
+            buffer: writable, contiguous memory of one byte or more; nobody else may use it
+                until this has returned. After a cancelled call its contents are undefined.
+
+        Returns:
+            How many bytes were received, 0 at the end of the stream.
+
+        Raises:
+            TypeError, ValueError: ``buffer`` is not writable, not contiguous, or empty.
+            And all that ``receive_some`` raises.
+        """
+
+
+class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     """A connection in both directions.
 
     Outside Windows it is a :class:`trio.abc.HalfCloseableStream` too; a Windows pipe has no
@@ -127,14 +145,130 @@ class ByteStream(Connection, trio.abc.Stream):
     """
 
 
-StreamT_co = TypeVar("StreamT_co", bound=Connection, covariant=True)
+class MessageChannel(trio.abc.Channel[bytes]):
+    """Messages in both directions: each arrives whole, once, and in order, or not at all.
+
+    An empty message is a message. Memory is bounded: nothing above :attr:`max_size` is sent,
+    received, or waited for.
+
+    ``async for message in channel`` ends at the end of the channel.
+
+    ``await aclose()`` closes the channel and what is below it, at once; what was sent before
+    remains readable for the peer. Tasks inside the other methods are woken with
+    :exc:`trio.ClosedResourceError`.
+
+    Several tasks may send: they wait for each other, in the order in which they came, and no
+    message gets into another. One task may receive.
+    """
+
+    @property
+    @abstractmethod
+    def endpoint(self) -> Endpoint | None:
+        """The endpoint that was connected to or listened on, ``None`` where there is none."""
+
+    @property
+    @abstractmethod
+    def peer(self) -> PeerIdentity:
+        """Who is at the other end, as :attr:`Connection.peer` says it."""
+
+    @property
+    @abstractmethod
+    def max_size(self) -> int:
+        """The largest message in bytes, for sending and receiving."""
+
+    @abstractmethod
+    async def send(self, value: bytes | bytearray | memoryview) -> None:
+        """Sends one message; returns when the system has taken all of it.
+
+        Cancelled before any of it went out, it leaves the channel as it was. Cancelled later,
+        or on Windows once the system has begun to write, it leaves the channel broken for
+        sending, because the peer may have a part; receiving goes on.
+
+        Args:
+            value: 0 to :attr:`max_size` bytes, as bytes or contiguous memory. It must not
+                change until this has returned.
+
+        Raises:
+            ipcpipes.MessageTooLarge: the message is above :attr:`max_size`, or above what the
+                system can send in one; nothing went out, and the channel is as it was.
+            ipcpipes.FramingError: the framing cannot carry this message; nothing went out.
+            trio.BrokenResourceError: the peer closed its end or died (each time), or an earlier
+                send was cancelled half-way.
+            trio.ClosedResourceError: you closed the channel, or its sending half.
+            TypeError: ``value`` is no bytes-like object, or not contiguous.
+        """
+
+    @abstractmethod
+    async def send_many(self, values: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Sends these messages, in order, with nobody else's in between.
+
+        Far cheaper for small ones than a :meth:`send` for each. None goes out when one of
+        them is refused. Cancelled after the first byte went out, it leaves the channel broken
+        for sending, as :meth:`send` does.
+
+        Args:
+            values: a sequence (a list, a tuple) of what :meth:`send` takes; an empty one sends
+                nothing.
+
+        Raises:
+            What :meth:`send` raises. TypeError: ``values`` is one message, no sequence of them.
+        """
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Returns the next message. Cancelled, it loses nothing.
+
+        Raises:
+            trio.EndOfChannel: the peer closed its end or died after its last whole message;
+                each time.
+            trio.BrokenResourceError: what came cannot be a message, by the peer's fault; its
+                ``__cause__`` is an :exc:`ipcpipes.FramingError`: :exc:`ipcpipes.MessageTooLarge`
+                with both sizes, refused before the memory was taken, or
+                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. Each
+                time, after the messages before it.
+            trio.ClosedResourceError: you closed the channel.
+            trio.BusyResourceError: another task of yours is receiving.
+        """
+
+    @abstractmethod
+    async def receive_many(self) -> list[bytes]:
+        """Returns all messages that have come, at least one; waits for the first.
+
+        Far cheaper for small ones than a :meth:`receive` for each. How many one call returns
+        is bounded by what one read of the system gives.
+
+        Raises:
+            What :meth:`receive` raises.
+        """
 
 
-class Listener(trio.abc.Listener[StreamT_co]):
+class HalfCloseableMessageChannel(MessageChannel):
+    """A channel that can end what it sends and go on receiving.
+
+    Over a Windows pipe there is none, so that a channel there is only a
+    :class:`MessageChannel`; a message that says so does the same everywhere.
+    """
+
+    @abstractmethod
+    async def send_eof(self) -> None:
+        """Ends what this end sends: the peer gets :exc:`trio.EndOfChannel` after the last
+        message. Senders that came earlier are waited for. Twice is as good as once.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            trio.BrokenResourceError: an earlier send was cancelled half-way; the end would
+                make the part look like the whole.
+        """
+
+
+ResourceT_co = TypeVar("ResourceT_co", bound=trio.abc.AsyncResource, covariant=True)
+
+
+class Listener(trio.abc.Listener[ResourceT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.listen` to :meth:`aclose`.
 
-    ``await accept()`` returns the next client's stream. Clients that left before they were
-    accepted, and clients that the access policy turns away, are passed over; when descriptors
+    ``await accept()`` returns the next client's stream, or channel. Clients that left before they
+    were accepted, and clients that the access policy turns away, are passed over; when descriptors
     run out, it logs a warning and goes on as soon as there are some again. A cancelled
     ``accept`` loses no client.
 

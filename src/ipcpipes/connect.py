@@ -10,9 +10,8 @@ from typing import Any, Literal, overload
 
 import trio
 
-from . import _os
-from ._os import Listener, ReceiveStream, SendStream, Stream
-from .abc import Connection
+from . import _os, abc
+from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .security import AccessPolicy, compiled
@@ -86,9 +85,19 @@ async def connect(
 
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
+    _check_direction(direction)
+    stream: Stream | SendStream | ReceiveStream = await connection(
+        endpoint, kind=direction, wait=wait, buffer_size=buffer_size
+    )
+    return stream
+
+
+async def connection(
+    endpoint: EndpointLike, *, kind: Kind, wait: float, buffer_size: int | None
+) -> Any:
+    """What every way to connect comes down to; see :func:`connect`."""
     where = Endpoint.of(endpoint)
     wait = _checked_seconds("wait", wait)
-    _check_direction(direction)
     _check_count("buffer_size", buffer_size)
     await trio.lowlevel.checkpoint()
     deadline = trio.current_time() + wait
@@ -96,13 +105,12 @@ async def connect(
     while True:
         remaining = deadline - trio.current_time()
         try:
-            stream: Stream | SendStream | ReceiveStream = _os.connect(
+            return _os.connect(
                 where,
-                direction=direction,
+                kind=kind,
                 buffer_size=buffer_size,
                 waited=wait if remaining <= 0 else 0.0,
             )
-            return stream
         except (EndpointNotFound, EndpointRefused):
             # Neither system tells when a name appears or a place becomes free in a way that
             # can be waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
@@ -185,18 +193,38 @@ async def listen(
 
     Nothing is left behind when it fails.
     """
+    _check_direction(direction)
+    return await listener(
+        endpoint,
+        kind=direction,
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+
+
+async def listener(
+    endpoint: EndpointLike,
+    *,
+    kind: Kind,
+    access: AccessPolicy | None,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+) -> Listener[Any]:
+    """What every way to listen comes down to; see :func:`listen`."""
     where = Endpoint.of(endpoint)
     policy = AccessPolicy.current_user() if access is None else access
     if not isinstance(policy, AccessPolicy):
         raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
     _check_count("max_instances", max_instances)
-    _check_direction(direction)
     _check_count("backlog", backlog, limit=4096, optional=False)
     _check_count("buffer_size", buffer_size)
     await trio.lowlevel.checkpoint()
     return _os.listen(
         where,
-        direction=direction,
+        kind=kind,
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,
@@ -276,20 +304,33 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
+    await serve_listener(handler, listener, task_status)
+
+
+async def serve_listener(
+    handler: Callable[[Any], Awaitable[object]],
+    listener: abc.Listener[Any],
+    task_status: trio.TaskStatus[Any],
+) -> None:
+    """What every way to serve comes down to; see :func:`serve`."""
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
         # Closed by its owner: no more clients, and the nursery waits for the handlers.
         with suppress(trio.ClosedResourceError):
             while True:
-                nursery.start_soon(_handle, handler, await listener.accept())
+                nursery.start_soon(_handle, handler, await listener.accept(), listener.endpoint)
 
 
-async def _handle(handler: Callable[[Any], Awaitable[object]], stream: Connection) -> None:
+async def _handle(
+    handler: Callable[[Any], Awaitable[object]],
+    connection: trio.abc.AsyncResource,
+    endpoint: Endpoint,
+) -> None:
     try:
-        async with stream:
-            await handler(stream)
+        async with connection:
+            await handler(connection)
     except Exception:
-        logger.exception("the handler of a client of %s failed", stream.endpoint)
+        logger.exception("the handler of a client of %s failed", endpoint)
 
 
 def _checked_seconds(what: str, value: object) -> float:

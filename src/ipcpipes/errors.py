@@ -1,11 +1,11 @@
 """The exceptions of ipcpipes, and the one table from system codes to them.
 
-Streams and listeners raise trio's own errors, named by who is at fault:
+Streams, channels and listeners raise trio's own errors, named by who is at fault:
 :exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError`
 (you closed it), :exc:`trio.BusyResourceError` (two tasks at once). What is here
-is raised before there is a stream: while an endpoint is named, listened on or
-connected to. Each class is also the built-in exception that code written
-against sockets would catch.
+is raised before there is a stream, while an endpoint is named, listened on or
+connected to; or says what is wrong with a message. Each class is also the
+built-in exception that code written against sockets would catch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ __all__ = [
     "EndpointInUse",
     "EndpointNotFound",
     "EndpointRefused",
+    "FramingError",
+    "IncompleteMessage",
     "InvalidEndpoint",
     "IpcError",
+    "MessageTooLarge",
     "NotAnEndpoint",
     "NotSupported",
     "UnsafeDirectory",
@@ -43,6 +46,53 @@ class InvalidEndpoint(IpcError, ValueError):
     a path longer than the system's socket addresses, a Windows pipe path on
     another system.
     """
+
+
+class FramingError(IpcError, ValueError):
+    """These bytes are not a message, or this message cannot be framed.
+
+    Raised as it is by whoever sends: your program's mistake, and nothing went on the wire.
+    A receiving channel raises :exc:`trio.BrokenResourceError` from it: the peer's mistake.
+    """
+
+
+class MessageTooLarge(FramingError):
+    """A message is larger than the limit; the text says both.
+
+    Attributes:
+        size: its size in bytes; for a framing that announces none, what had come when it
+            was refused.
+        max_size: the largest that is allowed.
+    """
+
+    def __init__(self, size: int, max_size: int, reason: str = "the limit is max_size") -> None:
+        super().__init__(size, max_size, reason)
+        self.size = size
+        self.max_size = max_size
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"a message of {self.size:,} bytes is too large: {self.reason}, {self.max_size:,} bytes"
+        )
+
+
+class IncompleteMessage(FramingError):
+    """The stream ended inside a message.
+
+    Attributes:
+        received: how many bytes of it had come, what the framing adds included.
+        expected: how many it would have had, ``None`` where that was not known yet.
+    """
+
+    def __init__(self, received: int, expected: int | None = None) -> None:
+        super().__init__(received, expected)
+        self.received = received
+        self.expected = expected
+
+    def __str__(self) -> str:
+        whole = "" if self.expected is None else f" of {self.expected:,}"
+        return f"the stream ended inside a message, after {self.received:,}{whole} bytes of it"
 
 
 class NotSupported(IpcError, OSError):
@@ -159,12 +209,17 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,
-        "this socket is of another type (datagram or sequenced packets)",
+        "this socket is of another type (a stream of bytes, or sequenced packets: "
+        "framing=NATIVE at one end only; or datagrams)",
     ),
     # winerror.h
     ("winerror", 2): (EndpointNotFound, _NOT_FOUND),  # ERROR_FILE_NOT_FOUND
     ("winerror", 3): (EndpointNotFound, _NOT_FOUND),  # ERROR_PATH_NOT_FOUND
     ("winerror", 5): (EndpointDenied, _DENIED),  # ERROR_ACCESS_DENIED
+    ("winerror", 87): (  # ERROR_INVALID_PARAMETER, by SetNamedPipeHandleState
+        EndpointDenied,
+        "this pipe is of another type (a stream of bytes); leave framing=NATIVE out",
+    ),
     ("winerror", 230): (NotAnEndpoint, _NO_PIPE),  # ERROR_BAD_PIPE
     ("winerror", 231): (EndpointBusy, _BUSY),  # ERROR_PIPE_BUSY
 }

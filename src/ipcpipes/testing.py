@@ -70,6 +70,14 @@ class MemoryStream(ByteStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return bytes(await self._stream.receive_some(max_bytes))
 
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with memoryview(buffer).cast("B") as view:
+            if view.readonly or not len(view):
+                raise ValueError("the buffer must be writable and hold one byte or more")
+            data = await self._stream.receive_some(len(view))
+            view[: len(data)] = data
+            return len(data)
+
     async def aclose(self) -> None:
         self._closed = True
         await self._stream.aclose()

@@ -28,10 +28,12 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 accept = lib.ipc_accept
 close_half = lib.ipc_close_half
+next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
 set_places = lib.ipc_set_places
+PACKETS_END = lib.IPC_PACKETS_END
 
 
 class Credentials(NamedTuple):
@@ -74,14 +76,30 @@ def hint_buffer_size(fd: int, size: int) -> None:
     lib.ipc_set_buffer_size(fd, size)
 
 
-def listen(address: bytes, mode: int, places: int) -> int:
+def listen(address: bytes, mode: int, places: int, *, packets: bool) -> int:
     """A listening descriptor with a queue of ``places``."""
-    return _check(lib.ipc_listen(address, len(address), mode, places))
+    return _check(lib.ipc_listen(address, len(address), mode, places, packets))
 
 
-def connect(address: bytes) -> int:
+def connect(address: bytes, *, packets: bool) -> int:
     """A connected descriptor, or ``-errno``."""
-    return int(lib.ipc_connect(address, len(address)))
+    return int(lib.ipc_connect(address, len(address), packets))
+
+
+def send_packet(fd: int, packet: bytes | memoryview) -> int:
+    """0, or ``-errno``."""
+    data: Any = packet if type(packet) is bytes else ffi.from_buffer(packet)
+    return int(lib.ipc_send_packet(fd, data, len(packet)))
+
+
+def ask_credentials(fd: int) -> None:
+    """From here on each packet brings its sender's, which tells an empty one from the end."""
+    _check(lib.ipc_ask_credentials(fd))
+
+
+def largest_packet(fd: int) -> int:
+    """The largest packet that can be sent (unix_dgram_sendmsg in Linux' net/unix/af_unix.c)."""
+    return _check(lib.ipc_buffer_size(fd, True)) - 32
 
 
 def _check(result: int) -> int:

@@ -140,7 +140,7 @@ class Claim:
         if not stat.S_ISSOCK(found.st_mode):
             raise self._obstacle(self._readable, "not a socket")
         # No listener of ipcpipes is alive, but another program's may be.
-        fd = calls.connect(self._path)
+        fd = calls.connect(self._path, packets=False)
         if fd >= 0:
             os.close(fd)
         if fd >= 0 or fd in (-errno.EAGAIN, -errno.EPROTOTYPE):

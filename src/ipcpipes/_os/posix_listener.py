@@ -17,7 +17,7 @@ import trio
 from .. import abc
 from ..endpoint import Endpoint
 from ..errors import connect_error, in_use_error
-from . import posix_calls as calls, posix_claim, posix_trio as streams
+from . import posix_calls as calls, posix_claim, posix_connection as connections
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -29,7 +29,7 @@ _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 _EXHAUSTION_PAUSE = 0.05  # seconds
 
 
-class Listener(abc.Listener[streams.StreamT]):
+class Listener(abc.Listener[connections.ConnectionT]):
     """A listening socket and the claim to its name.
 
     ``max_instances`` counts accepted streams that are open. So that a client above the limit
@@ -46,7 +46,7 @@ class Listener(abc.Listener[streams.StreamT]):
         claim: posix_claim.Claim | None,
         fd: int,
         *,
-        direction: streams.Direction,
+        kind: connections.Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -56,7 +56,7 @@ class Listener(abc.Listener[streams.StreamT]):
         self._address = address
         self._claim = claim
         self._fd = fd
-        self._direction: streams.Direction = direction
+        self._kind: connections.Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = buffer_size
@@ -81,7 +81,7 @@ class Listener(abc.Listener[streams.StreamT]):
     def connection_count(self) -> int:
         return self._open_count
 
-    async def accept(self) -> streams.StreamT:
+    async def accept(self) -> connections.ConnectionT:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting from this listener")
         self._accepting = True
@@ -112,7 +112,7 @@ class Listener(abc.Listener[streams.StreamT]):
         finally:
             self._accepting = False
 
-    def _admit(self, fd: int) -> streams.StreamT | None:
+    def _admit(self, fd: int) -> connections.ConnectionT | None:
         """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
         try:
             credentials = calls.peer_credentials(fd)
@@ -125,11 +125,11 @@ class Listener(abc.Listener[streams.StreamT]):
         if not welcome:
             os.close(fd)
             return None
-        stream: streams.StreamT = streams.make_stream(
+        stream: connections.ConnectionT = connections.take_over(
             fd,
             self._endpoint,
             self._address,
-            self._direction,
+            self._kind,
             self._buffer_size,
             self,
             credentials,
@@ -157,7 +157,7 @@ class Listener(abc.Listener[streams.StreamT]):
         if free <= 0 and self._plug == -1:
             # Where somebody has put a file in our socket's place, the plug would go to him.
             if self._claim is None or self._claim.socket_is_ours():
-                self._plug = max(calls.connect(self._address), -1)
+                self._plug = max(self._connect_plug(), -1)
         elif free > 0 and self._plug != -1:
             self._pull_plug()
             # Usually this is the plug's other end; it must not keep its place in the queue.
@@ -167,6 +167,9 @@ class Listener(abc.Listener[streams.StreamT]):
                     self._arrived.append(fd)
                 else:
                     os.close(fd)
+
+    def _connect_plug(self) -> int:
+        return calls.connect(self._address, packets=self._kind == "messages")
 
     def _pull_plug(self) -> None:
         plug, self._plug = self._plug, -1
@@ -218,13 +221,14 @@ class Listener(abc.Listener[streams.StreamT]):
 def listen(
     endpoint: Endpoint,
     *,
-    direction: streams.Direction,
+    kind: connections.Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
 ) -> Listener[Any]:
     """Takes the name and listens; what it made is gone again when it fails."""
+    connections.check_kind(kind)
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
@@ -232,7 +236,7 @@ def listen(
     try:
         places = min(backlog, max_instances or backlog)
         try:
-            fd = calls.listen(address, permissions.mode, places)
+            fd = calls.listen(address, permissions.mode, places, packets=kind == "messages")
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise in_use_error(endpoint, calls.readable(address), None) from None
@@ -252,7 +256,7 @@ def listen(
         address,
         claim,
         fd,
-        direction=direction,
+        kind=kind,
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,

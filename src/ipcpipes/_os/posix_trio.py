@@ -6,7 +6,8 @@ import errno
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import trio
 
@@ -14,15 +15,11 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from ..errors import EndpointNotFound, connect_error
 from . import posix_calls as calls
 from .receive_size import receive_size
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# More in flight for each wake-up of the receiver: without it, bulk data moves at half the speed.
-# Systems clamp it (Linux: to twice net.core.wmem_max); the memory is taken only while in use.
-DEFAULT_BUFFER_SIZE = 512 * 1024
 _AGAIN = -errno.EAGAIN
 
 # Looked up once: they are called for every message.
@@ -41,7 +38,7 @@ class Owner(Protocol):
         """The same, from a finalizer: in any thread, between any two steps."""
 
 
-class _Socket(abc.Connection):
+class Socket(abc.Connection):
     """One connected descriptor.
 
     Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`aclose`; ``_fd`` is -1 afterwards,
@@ -128,7 +125,7 @@ class _Socket(abc.Connection):
         return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
 
 
-class _Sending(_Socket):
+class _Sending(Socket):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -186,9 +183,23 @@ class _Sending(_Socket):
             self._sending = False
 
 
-class _Receiving(_Socket):
+_ArgumentT = TypeVar("_ArgumentT")
+_ResultT = TypeVar("_ResultT")
+
+
+class _Receiving(Socket):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        size = receive_size(max_bytes)
+        return await self._receive(os.read, receive_size(max_bytes), b"")
+
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with memoryview(buffer) as view:
+            if view.readonly or not view.nbytes:
+                raise ValueError("the buffer must be writable and hold one byte or more")
+            return await self._receive(os.readv, (view,), 0)
+
+    async def _receive(
+        self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
+    ) -> _ResultT:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
@@ -203,7 +214,7 @@ class _Receiving(_Socket):
             while True:
                 # read(2) into a new bytes object: a C function of ours would have to copy.
                 try:
-                    data = os.read(self._require_open(), size)
+                    result = read(self._require_open(), argument)
                     break
                 except BlockingIOError:
                     await _wait_readable(self._fd)
@@ -211,12 +222,12 @@ class _Receiving(_Socket):
                 except ConnectionResetError:
                     # The peer closed before it had read all that we sent: that is its affair,
                     # to us it is the end of the stream.
-                    data = b""
+                    result = end
                     break
             self._receive_waited = waited
             if not waited:
                 await _cancel_shielded_checkpoint()
-            return data
+            return result
         finally:
             self._receiving = False
 
@@ -256,47 +267,3 @@ class ReceiveStream(_Receiving, abc.ReceiveByteStream):
     """A connection that this end only receives from."""
 
     _shut_half = True
-
-
-Direction = Literal["duplex", "send", "receive"]
-StreamT = TypeVar("StreamT", Stream, SendStream, ReceiveStream)
-# Any: that the direction and the type go together is said once, in connect.py's overloads.
-_STREAMS: dict[str, Any] = {"duplex": Stream, "send": SendStream, "receive": ReceiveStream}
-
-
-def connect(
-    endpoint: Endpoint, *, direction: Direction, buffer_size: int | None, waited: float
-) -> Any:
-    """Connects at once; ``waited`` is for the message of the error."""
-    address = calls.resolve(endpoint)
-    try:
-        calls.check_place(endpoint, address, create=False)
-        fd = calls.connect(address)
-    except EndpointNotFound:
-        # No server has made the directory yet. Not to be tried all the same: somebody else
-        # could make it just now.
-        fd = -errno.ENOENT
-    if fd < 0:
-        where = calls.readable(address)
-        raise connect_error("errno", -fd, endpoint, where, waited=waited)
-    return make_stream(fd, endpoint, address, direction, buffer_size, None)
-
-
-def make_stream(
-    fd: int,
-    endpoint: Endpoint,
-    address: bytes,
-    direction: Direction,
-    buffer_size: int | None,
-    owner: Owner | None,
-    credentials: calls.Credentials | None = None,
-) -> Any:
-    """Takes ``fd`` over: it belongs to the stream, or is closed."""
-    try:
-        calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
-        if credentials is None:
-            credentials = calls.peer_credentials(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    return _STREAMS[direction](fd, endpoint, address, credentials, owner)

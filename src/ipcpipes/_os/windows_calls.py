@@ -21,13 +21,14 @@ ERROR_BROKEN_PIPE = 109
 ERROR_PIPE_BUSY = 231
 ERROR_NO_DATA = 232
 ERROR_PIPE_NOT_CONNECTED = 233
+ERROR_MORE_DATA = 234
 ERROR_IO_INCOMPLETE = 996
 # TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES, NOT_ENOUGH_QUOTA
 # NO_SYSTEM_RESOURCES' neighbours: WORKING_SET_QUOTA, PAGEFILE_QUOTA, COMMITMENT_LIMIT
 EXHAUSTED = {4, 8, 14, 1450, 1452, 1453, 1455, 1816}
 PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 
-DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3}
+_DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _TEXT_SIZE = 1024
 
@@ -57,20 +58,27 @@ def new_operation() -> Any:
 
 
 def create_instance(
-    address: str, *, first: bool, direction: str, buffer_size: int, sddl: str
+    address: str, *, first: bool, kind: str, buffer_size: int, sddl: str
 ) -> tuple[int, int]:
     """(error code, handle)"""
     handle = ffi.new("intptr_t *")
     code = lib.ipc_create_instance(
-        _wide(address), first, DIRECTIONS[direction], 255, buffer_size, _wide(sddl), handle
+        _wide(address),
+        first,
+        _DIRECTIONS[kind],
+        255,
+        buffer_size,
+        _wide(sddl),
+        kind == "messages",
+        handle,
     )
     return code, int(handle[0])
 
 
-def open_pipe(address: str, direction: str) -> tuple[int, int]:
+def open_pipe(address: str, kind: str) -> tuple[int, int]:
     """(error code, handle)"""
     handle = ffi.new("intptr_t *")
-    code = lib.ipc_open(_wide(address), DIRECTIONS[direction], handle)
+    code = lib.ipc_open(_wide(address), _DIRECTIONS[kind], kind == "messages", handle)
     return code, int(handle[0])
 
 
@@ -109,6 +117,12 @@ def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
 @functools.cache
 def current_user_sid() -> str:
     return _process_owner(0)[0]
+
+
+def next_message_size(handle: int) -> tuple[int, int]:
+    """(error code, size of the next message, or of what is left of one that was read in part)"""
+    rest = ffi.new("uint32_t *")
+    return lib.ipc_message_rest(handle, rest), int(rest[0])
 
 
 def security(handle: int) -> str:

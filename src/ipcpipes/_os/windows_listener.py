@@ -14,7 +14,7 @@ import trio
 from .. import abc
 from ..endpoint import Endpoint
 from ..errors import EndpointError, connect_error, in_use_error
-from . import windows_calls as calls, windows_trio as streams
+from . import windows_calls as calls, windows_connection as connections
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class _Instance(NamedTuple):
     operation: Any
 
 
-class Listener(abc.Listener[streams.StreamT]):
+class Listener(abc.Listener[connections.ConnectionT]):
     """Pipe instances that wait for clients.
 
     ``backlog`` instances wait at any time, each with a ConnectNamedPipe under way, because a
@@ -50,7 +50,7 @@ class Listener(abc.Listener[streams.StreamT]):
         endpoint: Endpoint,
         address: str,
         *,
-        direction: streams.Direction,
+        kind: connections.Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -58,7 +58,7 @@ class Listener(abc.Listener[streams.StreamT]):
     ) -> None:
         self._endpoint = endpoint
         self._address = address
-        self._direction: streams.Direction = direction
+        self._kind: connections.Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
@@ -89,7 +89,7 @@ class Listener(abc.Listener[streams.StreamT]):
     def connection_count(self) -> int:
         return self._open_count
 
-    async def accept(self) -> streams.StreamT:
+    async def accept(self) -> connections.ConnectionT:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting from this listener")
         self._accepting = True
@@ -116,7 +116,7 @@ class Listener(abc.Listener[streams.StreamT]):
             if self._closed:
                 self._close_event()
 
-    def _next_connected(self) -> streams.StreamT | None:
+    def _next_connected(self) -> connections.ConnectionT | None:
         """The stream of a client that has come, if there is one."""
         for instance in list(self._waiting):
             code = calls.connect_result(instance.handle, instance.operation)
@@ -136,7 +136,7 @@ class Listener(abc.Listener[streams.StreamT]):
                 self._open_count -= 1
                 calls.close(instance.handle)
                 raise
-            stream: streams.StreamT = streams.STREAMS[self._direction](
+            stream: connections.ConnectionT = connections.CONNECTIONS[self._kind](
                 instance.handle,
                 self._endpoint,
                 self._address,
@@ -204,7 +204,7 @@ class Listener(abc.Listener[streams.StreamT]):
         code, handle = calls.create_instance(
             self._address,
             first=first,
-            direction=self._direction,
+            kind=self._kind,
             buffer_size=self._buffer_size,
             sddl=self._sddl,
         )
@@ -259,7 +259,7 @@ class Listener(abc.Listener[streams.StreamT]):
 def listen(
     endpoint: Endpoint,
     *,
-    direction: streams.Direction,
+    kind: connections.Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
@@ -271,7 +271,7 @@ def listen(
         return Listener(
             endpoint,
             address,
-            direction=direction,
+            kind=kind,
             max_instances=max_instances,
             backlog=backlog,
             buffer_size=buffer_size,

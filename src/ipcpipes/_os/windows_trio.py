@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -18,7 +18,6 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from ..errors import connect_error
 from . import windows_calls as calls
 from .receive_size import receive_size
 
@@ -26,6 +25,7 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 
 # A pending write is copied into kernel memory whole, so that a large one is cut.
 _LARGEST_WRITE = 1 << 20
+_LARGEST_READ = 1 << 30
 
 # Memory that the kernel may still write to after the event loop was torn down under us.
 _abandoned: list[object] = []
@@ -41,7 +41,7 @@ class Owner(Protocol):
         """The same, from a finalizer: in any thread, between any two steps; and close it."""
 
 
-class _Pipe(abc.Connection):
+class Pipe(abc.Connection):
     """One handle of a pipe.
 
     Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`aclose`; ``_handle`` is -1
@@ -97,7 +97,7 @@ class _Pipe(abc.Connection):
             raise trio.ClosedResourceError("this stream was closed here")
         return self._handle
 
-    async def _finish(self, operation: Any, buffer: object) -> int:
+    async def finish(self, operation: Any, buffer: object) -> int:
         """Waits for a submitted operation; its error code, 0 for success."""
         self._pending += 1
         try:
@@ -154,7 +154,7 @@ class _Pipe(abc.Connection):
         return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
 
 
-class _Sending(_Pipe):
+class _Sending(Pipe):
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -184,7 +184,7 @@ class _Sending(_Pipe):
         size = min(length, _LARGEST_WRITE)
         code = calls.begin_write(self._require_open(), operation, start, size)
         if code == 0:
-            code = await self._finish(operation, start)
+            code = await self.finish(operation, start)
         if code != 0:
             self._require_open()
             reason = "the other end has closed or died"
@@ -205,28 +205,38 @@ class _Sending(_Pipe):
         await trio.lowlevel.checkpoint()
 
 
-class _Receiving(_Pipe):
+class _Receiving(Pipe):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         size = receive_size(max_bytes)
+        buffer = calls.new_buffer("char[]", size)
+        count = await self._receive(buffer, size)
+        return ffi.buffer(buffer, count)[:] if count > 0 else b""
+
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with ffi.from_buffer(buffer, require_writable=True) as memory:
+            if not len(memory):
+                raise ValueError("the buffer must hold one byte or more")
+            return await self._receive(memory, min(len(memory), _LARGEST_READ))
+
+    async def _receive(self, memory: Any, size: int) -> int:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            buffer = calls.new_buffer("char[]", size)
             # A zero-byte message of a message-type pipe is no data, and not the end either.
-            while (count := await self._receive_into(buffer, size)) == 0:
+            while (count := await self._read(memory, size)) == 0:
                 pass
-            return ffi.buffer(buffer, count)[:] if count > 0 else b""
+            return max(count, 0)
         finally:
             self._receiving = False
 
-    async def _receive_into(self, buffer: Any, size: int) -> int:
+    async def _read(self, memory: Any, size: int) -> int:
         """How many bytes have come; -1 for the end of the stream."""
         operation = calls.new_operation()
-        code = calls.begin_read(self._require_open(), operation, buffer, size)
+        code = calls.begin_read(self._require_open(), operation, memory, size)
         if code == 0:
-            code = await self._finish(operation, buffer)
+            code = await self.finish(operation, memory)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         if code == 0:
@@ -247,22 +257,3 @@ class SendStream(_Sending, abc.SendByteStream):
 
 class ReceiveStream(_Receiving, abc.ReceiveByteStream):
     """A connection that this end only receives from."""
-
-
-Direction = Literal["duplex", "send", "receive"]
-StreamT = TypeVar("StreamT", Stream, SendStream, ReceiveStream)
-# Any: that the direction and the type go together is said once, in connect.py's overloads.
-STREAMS: dict[str, Any] = {"duplex": Stream, "send": SendStream, "receive": ReceiveStream}
-
-
-def connect(
-    endpoint: Endpoint, *, direction: Direction, buffer_size: int | None, waited: float
-) -> Any:
-    """Connects at once; ``waited`` is for the message of the error. The listener's
-    ``buffer_size`` holds for both ends, so that the client's goes unused.
-    """
-    address = calls.resolve(endpoint)
-    code, handle = calls.open_pipe(address, direction)
-    if code != 0:
-        raise connect_error("winerror", code, endpoint, address, waited=waited)
-    return STREAMS[direction](handle, endpoint, address, server_end=False)

@@ -1,0 +1,77 @@
+"""POSIX: from an address, or an accepted descriptor, to what trio code holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ..endpoint import Endpoint
+from ..errors import EndpointNotFound, NotSupported, connect_error
+from . import posix_calls as calls, posix_packets as packets, posix_trio as streams
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+# More in flight for each wake-up of the receiver: without it, bulk data moves at half the speed.
+# Systems clamp it (Linux: to twice net.core.wmem_max); the memory is taken only while in use.
+DEFAULT_BUFFER_SIZE = 512 * 1024
+
+Kind = Literal["duplex", "send", "receive", "messages"]
+ConnectionT = TypeVar(
+    "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
+)
+# Any: that the kind and the type go together is said once, in the overloads of the doors.
+_CONNECTIONS: dict[str, Any] = {
+    "duplex": streams.Stream,
+    "send": streams.SendStream,
+    "receive": streams.ReceiveStream,
+    "messages": packets.Packets,
+}
+
+
+def connect(endpoint: Endpoint, *, kind: Kind, buffer_size: int | None, waited: float) -> Any:
+    """Connects at once; ``waited`` is for the message of the error."""
+    check_kind(kind)
+    address = calls.resolve(endpoint)
+    try:
+        calls.check_place(endpoint, address, create=False)
+        fd = calls.connect(address, packets=kind == "messages")
+    except EndpointNotFound:
+        # No server has made the directory yet. Not to be tried all the same: somebody else
+        # could make it just now.
+        fd = -errno.ENOENT
+    if fd < 0:
+        where = calls.readable(address)
+        raise connect_error("errno", -fd, endpoint, where, waited=waited)
+    return take_over(fd, endpoint, address, kind, buffer_size, None)
+
+
+def check_kind(kind: Kind) -> None:
+    if kind == "messages" and sys.platform != "linux":
+        raise NotSupported(
+            "this system has no sockets that keep messages apart (SOCK_SEQPACKET for AF_UNIX); "
+            "LengthPrefixed(), the default framing, works on every system"
+        )
+
+
+def take_over(
+    fd: int,
+    endpoint: Endpoint,
+    address: bytes,
+    kind: Kind,
+    buffer_size: int | None,
+    owner: streams.Owner | None,
+    credentials: calls.Credentials | None = None,
+) -> Any:
+    """Takes ``fd`` over: it belongs to what is returned, or is closed."""
+    try:
+        calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
+        if kind == "messages":
+            calls.ask_credentials(fd)
+        if credentials is None:
+            credentials = calls.peer_credentials(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _CONNECTIONS[kind](fd, endpoint, address, credentials, owner)

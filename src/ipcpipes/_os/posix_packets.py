@@ -1,0 +1,109 @@
+"""POSIX: a connected socket of sequenced packets (SOCK_SEQPACKET), which keeps messages apart."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import MessageTooLarge
+from . import posix_calls as calls, posix_trio as streams
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_AGAIN = {-errno.EAGAIN, -errno.EINTR}
+# How much one call takes of what has come, roughly.
+_BATCH = 64 * 1024
+
+
+class Packets(streams.Socket):
+    """Packets in both directions. It serves one channel, which sees to it that one task sends
+    and one receives at a time, and that nothing is sent after a part of a batch was cancelled.
+    """
+
+    @property
+    def largest(self) -> int:
+        """The largest packet in bytes that can be sent."""
+        return calls.largest_packet(self._require_open())
+
+    async def send_packets(self, packets: Sequence[bytes | memoryview]) -> None:
+        """Sends them all. ``sent_some`` tells, after it was cancelled, whether any went out.
+
+        Raises:
+            MessageTooLarge: one is above the system's limit; nothing went out.
+            trio.BrokenResourceError, trio.ClosedResourceError: as for streams.
+        """
+        self.sent_some = False
+        self._sending = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._require_open()
+            waited = False
+            for packet in packets:
+                while (result := calls.send_packet(self._require_open(), packet)) in _AGAIN:
+                    waited = True
+                    await trio.lowlevel.wait_writable(self._fd)
+                if result == -errno.EMSGSIZE:
+                    raise MessageTooLarge(len(packet), self.largest, "the socket's limit is")
+                if result < 0:
+                    raise trio.BrokenResourceError(
+                        f"the other end has closed or died ({os.strerror(-result)})"
+                    )
+                self.sent_some = True
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+
+    async def receive_packets(self, max_size: int, limit: int) -> list[bytes]:
+        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+
+        Raises:
+            MessageTooLarge: the first one is above ``max_size``; it was not received.
+            trio.ClosedResourceError: as for streams.
+        """
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = False
+            while (packets := self._take(self._require_open(), max_size, limit)) is None:
+                waited = True
+                await trio.lowlevel.wait_readable(self._fd)
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return packets
+        finally:
+            self._receiving = False
+
+    def _take(self, fd: int, max_size: int, limit: int) -> list[bytes] | None:
+        packets: list[bytes] = []
+        taken = 0
+        while len(packets) < limit and taken < _BATCH:
+            size = calls.next_packet_size(fd)
+            if size in _AGAIN:
+                return packets or None
+            if size == calls.PACKETS_END:
+                break
+            if size == -errno.ECONNRESET:
+                # Said once, before what is left to read: the peer closed without having read
+                # all that we sent.
+                continue
+            if size < 0:
+                raise trio.BrokenResourceError(os.strerror(-size))
+            if size > max_size:
+                if packets:
+                    break
+                raise MessageTooLarge(size, max_size)
+            # Reading nothing would not take an empty packet out of the queue.
+            packets.append(os.read(fd, max(size, 1)))
+            taken += size
+        return packets
+
+    async def send_eof(self) -> None:
+        """Ends what this end sends."""
+        await trio.lowlevel.checkpoint()
+        calls.close_half(self._require_open(), True)

@@ -1,0 +1,111 @@
+"""The framing of JSON-RPC in editors: a header section, then the body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..errors import FramingError, IncompleteMessage, MessageTooLarge
+from .body import SMALLEST, Body, BodySplitter
+from .contract import Buffer, Framing, Splitter, then_raise
+from .limits import DEFAULT_MAX_SIZE, check_max_size
+
+_END = b"\r\n\r\n"
+_LARGEST_HEADER = 4096
+_MOST_DIGITS = 19  # of 2**63 - 1
+
+
+@dataclass(frozen=True)
+class ContentLength(Framing):
+    r"""Each message after ``Content-Length: N\r\n\r\n``, with N counting bytes.
+
+    The base protocol of the Language Server Protocol and of vscode-jsonrpc ("Base Protocol",
+    "Header Part"). Other header fields, such as Content-Type, are passed over; upper and lower
+    case are the same in field names; a header section above 4,096 bytes is refused.
+
+    Attributes:
+        max_size: the largest body in bytes, 1 to 2**63 - 1.
+
+    Raises:
+        TypeError, ValueError: ``max_size`` is no int, or out of range.
+    """
+
+    max_size: int = DEFAULT_MAX_SIZE
+
+    def __post_init__(self) -> None:
+        check_max_size(self.max_size)
+
+    def frame(self, message: Buffer) -> Sequence[Buffer]:
+        return (b"Content-Length: %d\r\n\r\n" % len(message), message)
+
+    def splitter(self) -> Splitter:
+        return _Splitter(self.max_size)
+
+
+class _Splitter(BodySplitter):
+    """State: a body that is being received, or an unfinished header section in ``_rest``."""
+
+    def __init__(self, max_size: int) -> None:
+        super().__init__()
+        self._max_size = max_size
+        self._rest = b""
+
+    def split(self, data: bytes) -> Iterable[bytes]:
+        messages: list[bytes] = []
+        position = self._finish_body(data, messages)
+        if self._body is not None:
+            return messages
+        data = self._rest + data
+        try:
+            self._rest = self._split(data, position, messages)
+        except FramingError as error:
+            return then_raise(messages, error)
+        return messages
+
+    def _split(self, data: bytes, position: int, messages: list[bytes]) -> bytes:
+        """Adds the whole messages; what is left is the beginning of a header section."""
+        while position < len(data):
+            end = data.find(_END, position, position + _LARGEST_HEADER + len(_END))
+            if end == -1:
+                if len(data) - position >= _LARGEST_HEADER + len(_END):
+                    raise FramingError(f"a header section above {_LARGEST_HEADER:,} bytes")
+                return data[position:]
+            size = self._size(data[position:end])
+            start = end + len(_END)
+            if len(data) - start >= size:
+                messages.append(data[start : start + size])
+                position = start + size
+            elif size < SMALLEST:
+                return data[position:]
+            else:
+                self._body = Body(size)
+                self._body.put(data, start)
+                break
+        return b""
+
+    def _size(self, header: bytes) -> int:
+        sizes = set()
+        for line in header.split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            if not colon or not name or name != name.strip():
+                raise FramingError(f"not a header field: {line[:80]!r}")
+            if name.lower() == b"content-length":
+                value = value.strip(b" \t")
+                # isdigit() of bytes knows the ten ASCII digits only.
+                if not value.isdigit() or len(value) > _MOST_DIGITS:
+                    raise FramingError(f"not a Content-Length: {value[:80]!r}")
+                sizes.add(int(value))
+        if len(sizes) != 1:
+            raise FramingError(
+                f"{'two different' if sizes else 'no'} Content-Length in {header[:80]!r}"
+            )
+        size = sizes.pop()
+        if size > self._max_size:
+            raise MessageTooLarge(size, self._max_size)
+        return size
+
+    def end(self) -> None:
+        if self._body is not None:
+            raise IncompleteMessage(self._body.received, self._body.size)
+        if self._rest:
+            raise IncompleteMessage(len(self._rest))

@@ -1,0 +1,151 @@
+"""The default framing: each message after its length. Splitting and joining run in C."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .._ffi import ffi, lib
+from ..errors import IncompleteMessage, MessageTooLarge
+from .body import SMALLEST, Body, BodySplitter
+from .contract import Buffer, Framing, Splitter, then_raise
+from .limits import DEFAULT_MAX_SIZE, check_max_size
+
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_UNKNOWN = 2**64 - 1
+# How many messages one call into C finds: 16 KiB of numbers while it lasts.
+_CAPACITY = 1024
+_new_found = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+@dataclass(frozen=True)
+class LengthPrefixed(Framing):
+    """Each message after its length, an unsigned number; the default on every system.
+
+    Four bytes, little-endian is what .NET's ``BinaryWriter.Write(int)`` sends and
+    ``BinaryReader.ReadInt32`` reads.
+
+    Attributes:
+        width: bytes of the length: 1, 2, 4 or 8.
+        byteorder: ``"little"`` or ``"big"``.
+        max_size: the largest message in bytes, 1 to 2**63 - 1; where ``width`` can say less
+            (255 with 1, 65,535 with 2), that.
+        prefix: the length as :mod:`struct` packs it; it follows from the others.
+
+    Raises:
+        TypeError, ValueError: one of them is of the wrong type or out of range.
+    """
+
+    width: Literal[1, 2, 4, 8] = 4
+    byteorder: Literal["little", "big"] = "little"
+    max_size: int = DEFAULT_MAX_SIZE
+    prefix: struct.Struct = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.width, bool) or self.width not in _CODES:
+            raise ValueError(f"width must be 1, 2, 4 or 8 bytes, not {self.width!r}")
+        if self.byteorder not in ("little", "big"):
+            raise ValueError(f'byteorder must be "little" or "big", not {self.byteorder!r}')
+        check_max_size(self.max_size)
+        object.__setattr__(self, "max_size", min(self.max_size, 2 ** (8 * self.width) - 1))
+        order = "<" if self.byteorder == "little" else ">"
+        object.__setattr__(self, "prefix", struct.Struct(order + _CODES[self.width]))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.width, self.byteorder, self.max_size)
+
+    def frame(self, message: Buffer) -> Sequence[Buffer]:
+        return (self.prefix.pack(len(message)), message)
+
+    def join(self, messages: Sequence[Buffer]) -> bytes | bytearray:
+        if len(messages) == 1:
+            # Cheaper than a call into C.
+            return self.prefix.pack(len(messages[0])) + messages[0]
+        payload = b"".join(messages)
+        sizes = ffi.new("uint64_t[]", [len(message) for message in messages])
+        joined = bytearray(len(payload) + len(messages) * self.width)
+        with ffi.from_buffer(joined) as to:
+            failed = lib.ipc_join(
+                payload,
+                len(payload),
+                sizes,
+                len(messages),
+                self.width,
+                self.byteorder == "big",
+                to,
+                len(joined),
+            )
+        assert not failed
+        return joined
+
+    def splitter(self) -> Splitter:
+        return _Splitter(self)
+
+
+class _Splitter(BodySplitter):
+    """State: a body that is being received, or less than a length (and, for messages too
+    short to be received in place, the length) in ``_rest``.
+    """
+
+    def __init__(self, framing: LengthPrefixed) -> None:
+        super().__init__()
+        self._width = framing.width
+        self._big_endian = framing.byteorder == "big"
+        self._max_size = framing.max_size
+        self._unpack_from = framing.prefix.unpack_from
+        self._rest = b""
+
+    def split(self, data: bytes) -> Iterable[bytes]:
+        if self._body is None and not self._rest:
+            size = len(data) - self._width
+            # Mostly it is one message, and then a call into C does not pay.
+            if 0 <= size <= self._max_size and self._unpack_from(data)[0] == size:
+                return (data[self._width :],)
+        return self._split(data)
+
+    def _split(self, data: bytes) -> Iterable[bytes]:
+        messages: list[bytes] = []
+        position = self._finish_body(data, messages)
+        if self._body is not None:
+            return messages
+        if self._rest:
+            data = self._rest + data
+            self._rest = b""
+        size, count = _UNKNOWN, _CAPACITY
+        while count == _CAPACITY:
+            capacity = min(_CAPACITY, (len(data) - position) // self._width)
+            found = _new_found("uint64_t[]", 2 + 2 * capacity)
+            count = lib.ipc_split(
+                data,
+                position,
+                len(data),
+                self._width,
+                self._big_endian,
+                self._max_size,
+                found,
+                capacity,
+            )
+            numbers: list[int] = ffi.unpack(found, 2 + 2 * count)  # type: ignore[assignment]
+            position, size = numbers[:2]
+            pairs = iter(numbers[2:])
+            messages += [data[start:end] for start, end in zip(pairs, pairs, strict=True)]
+        if size > self._max_size and len(data) - position >= self._width:
+            return then_raise(messages, MessageTooLarge(size, self._max_size))
+        if SMALLEST <= size <= self._max_size:
+            self._body = Body(size)
+            self._body.put(data, position + self._width)
+        else:
+            self._rest = data[position:]
+        return messages
+
+    def end(self) -> None:
+        if self._body is not None:
+            raise IncompleteMessage(
+                self._width + self._body.received, self._width + self._body.size
+            )
+        if self._rest:
+            # With a whole length, what is announced is one byte that has not come.
+            expected = self._width + 1 if len(self._rest) == self._width else None
+            raise IncompleteMessage(len(self._rest), expected)
