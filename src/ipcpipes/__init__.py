@@ -1,16 +1,21 @@
 """Local inter-process communication: Windows named pipes and Unix domain sockets behind one
-trio stream API.
+trio API, for bytes and for messages.
 
 >>> stream = await ipcpipes.connect("svc")              # trio.abc.Stream
 >>> await ipcpipes.serve(handler, "svc")                # handler(stream) for each client
+>>> channel = await ipcpipes.connect_messages("svc")    # trio.abc.Channel[bytes]
+>>> await ipcpipes.serve_messages(handler, "svc")       # handler(channel) for each client
 
-Start at :func:`connect`, :func:`listen`, :func:`serve` and :class:`Endpoint`.
+Start at :func:`connect`, :func:`connect_messages`, their relatives and :class:`Endpoint`; code
+without an event loop starts at :mod:`ipcpipes.blocking`.
 """
 
 from __future__ import annotations
 
 from . import abc as abc
 from .abc import PeerIdentity
+from .broadcast import Broadcaster
+from .channel import MessageChannel, NativeMessageChannel
 from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
@@ -20,18 +25,26 @@ from .errors import (
     EndpointInUse,
     EndpointNotFound,
     EndpointRefused,
+    FramingError,
+    IncompleteMessage,
     InvalidEndpoint,
     IpcError,
+    MessageTooLarge,
     NotAnEndpoint,
     NotSupported,
     UnsafeDirectory,
 )
+from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
+from .messages import connect_messages, listen_messages, serve_messages
 from .security import AccessPolicy
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "NATIVE",
     "AccessPolicy",
+    "Broadcaster",
+    "ContentLength",
     "Endpoint",
     "EndpointBusy",
     "EndpointDenied",
@@ -39,18 +52,31 @@ __all__ = [
     "EndpointInUse",
     "EndpointNotFound",
     "EndpointRefused",
+    "Framing",
+    "FramingError",
+    "IncompleteMessage",
     "InvalidEndpoint",
     "IpcError",
+    "LengthPrefixed",
+    "Lines",
     "Listener",
+    "MessageChannel",
+    "MessageTooLarge",
+    "Native",
+    "NativeMessageChannel",
     "NotAnEndpoint",
     "NotSupported",
     "PeerIdentity",
     "ReceiveStream",
     "SendStream",
+    "Splitter",
     "Stream",
     "UnsafeDirectory",
     "abc",
     "connect",
+    "connect_messages",
     "listen",
+    "listen_messages",
     "serve",
+    "serve_messages",
 ]

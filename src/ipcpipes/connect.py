@@ -86,13 +86,13 @@ async def connect(
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
     _check_direction(direction)
-    stream: Stream | SendStream | ReceiveStream = await connection(
+    stream: Stream | SendStream | ReceiveStream = await open_connection(
         endpoint, kind=direction, wait=wait, buffer_size=buffer_size
     )
     return stream
 
 
-async def connection(
+async def open_connection(
     endpoint: EndpointLike, *, kind: Kind, wait: float, buffer_size: int | None
 ) -> Any:
     """What every way to connect comes down to; see :func:`connect`."""
@@ -194,7 +194,7 @@ async def listen(
     Nothing is left behind when it fails.
     """
     _check_direction(direction)
-    return await listener(
+    return await open_listener(
         endpoint,
         kind=direction,
         access=access,
@@ -204,7 +204,7 @@ async def listen(
     )
 
 
-async def listener(
+async def open_listener(
     endpoint: EndpointLike,
     *,
     kind: Kind,

@@ -209,8 +209,7 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,
-        "this socket is of another type (a stream of bytes, or sequenced packets: "
-        "framing=NATIVE at one end only; or datagrams)",
+        "this socket is of another type; is framing=NATIVE at one end only?",
     ),
     # winerror.h
     ("winerror", 2): (EndpointNotFound, _NOT_FOUND),  # ERROR_FILE_NOT_FOUND

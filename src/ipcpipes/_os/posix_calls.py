@@ -23,6 +23,7 @@ from ..errors import (
     NotSupported,
     UnsafeDirectory,
 )
+from ..framing import Buffer
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -86,7 +87,7 @@ def connect(address: bytes, *, packets: bool) -> int:
     return int(lib.ipc_connect(address, len(address), packets))
 
 
-def send_packet(fd: int, packet: bytes | memoryview) -> int:
+def send_packet(fd: int, packet: Buffer) -> int:
     """0, or ``-errno``."""
     data: Any = packet if type(packet) is bytes else ffi.from_buffer(packet)
     return int(lib.ipc_send_packet(fd, data, len(packet)))

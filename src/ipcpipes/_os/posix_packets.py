@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import MessageTooLarge
+from ..framing import Buffer
 from . import posix_calls as calls, posix_trio as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -30,7 +31,7 @@ class Packets(streams.Socket):
         """The largest packet in bytes that can be sent."""
         return calls.largest_packet(self._require_open())
 
-    async def send_packets(self, packets: Sequence[bytes | memoryview]) -> None:
+    async def send_packets(self, packets: Sequence[Buffer]) -> None:
         """Sends them all. ``sent_some`` tells, after it was cancelled, whether any went out.
 
         Raises:

@@ -10,6 +10,7 @@ import trio
 
 from .._ffi import ffi
 from ..errors import MessageTooLarge
+from ..framing import Buffer
 from ..framing.body import Body
 from . import windows_calls as calls, windows_trio as streams
 
@@ -29,7 +30,7 @@ class Packets(streams.Pipe):
     # A packet of which the system has given a part; the next call goes on with it.
     _part: Body | None = None
 
-    async def send_packets(self, packets: Sequence[bytes | memoryview]) -> None:
+    async def send_packets(self, packets: Sequence[Buffer]) -> None:
         """Sends them all. ``sent_some`` tells, after it was cancelled, whether the system has
         begun to write one: it does not tell how much of that the peer has read.
 

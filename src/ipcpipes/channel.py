@@ -1,0 +1,383 @@
+"""Messages for trio: framed over any stream, or native over packets of the system; one contract."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import trio
+
+from . import abc
+from .abc import PeerIdentity
+from .errors import FramingError, MessageTooLarge
+from .framing import Buffer, Framing, LengthPrefixed, Native
+
+if TYPE_CHECKING:
+    from ._os import Packets
+    from .endpoint import Endpoint
+
+__all__ = ["MessageChannel", "NativeMessageChannel"]
+
+# From here on a message is sent as it is; below, copying it beside its frame costs less than
+# a second call into the system.
+_LARGE = 64 * 1024
+# How many packets one receive_many takes at most.
+_MANY = 1024
+
+# Looked up once: it is called for every message.
+_checkpoint = trio.lowlevel.checkpoint
+
+
+@runtime_checkable
+class _SendsEof(Protocol):
+    async def send_eof(self) -> None: ...
+
+
+class _Channel(abc.MessageChannel):
+    """What both kinds have in common: who may send now, who receives, and what has gone wrong.
+
+    Lifetime: it owns what it was made over, and closes it. Messages that were received with
+    another one wait in ``_arrived``; while there are any, nothing more is received, so that a
+    slow consumer holds back the sender and not the memory.
+    """
+
+    def __init__(self, carrier: trio.abc.AsyncResource, max_size: int) -> None:
+        self._carrier = carrier
+        self._max_size = max_size
+        self._arrived: deque[bytes] = deque()
+        self._receiving = False
+        self._receive_fault: FramingError | None = None
+        self._sending = False
+        self._senders = trio.lowlevel.ParkingLot()
+        self._send_fault: str | None = None
+
+    @property
+    def max_size(self) -> int:
+        return self._max_size
+
+    async def send(self, value: Buffer) -> None:
+        message = value if type(value) is bytes else _flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        await self._in_turn(self._transmit, self._wire((message,)))
+
+    async def send_many(self, values: Sequence[Buffer]) -> None:
+        if isinstance(values, (bytes, bytearray, memoryview, str)):
+            raise TypeError(f"send_many takes a sequence of messages, not {type(values).__name__}")
+        messages = [value if type(value) is bytes else _flat(value) for value in values]
+        if (largest := max(map(len, messages), default=0)) > self._max_size:
+            raise self._too_large(largest)
+        await self._in_turn(self._transmit, self._wire(messages))
+
+    async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._sending:
+            await self._senders.park()  # and has the turn when it wakes
+        self._sending = True
+        try:
+            if self._send_fault is not None:
+                raise trio.BrokenResourceError(self._send_fault)
+            await action(*arguments)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._senders:
+            self._senders.unpark()
+        else:
+            self._sending = False
+
+    async def receive(self) -> bytes:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._receiving = True
+        try:
+            if self._arrived:
+                await _checkpoint()
+            while not self._arrived:
+                await self._fill(1)
+            return self._arrived.popleft()
+        finally:
+            self._receiving = False
+
+    async def receive_many(self) -> list[bytes]:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._receiving = True
+        try:
+            if self._arrived:
+                await _checkpoint()
+            while not self._arrived:
+                await self._fill(_MANY)
+            messages = list(self._arrived)
+            self._arrived.clear()
+            return messages
+        finally:
+            self._receiving = False
+
+    async def aclose(self) -> None:
+        self._arrived.clear()
+        self._send_fault = self._receive_fault = None
+        await self._carrier.aclose()
+
+    def _raise_fault(self) -> None:
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        return MessageTooLarge(size, self._max_size)
+
+    @abstractmethod
+    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
+        """What is handed to the system for them.
+
+        Raises:
+            FramingError: one of them cannot be framed.
+        """
+
+    @abstractmethod
+    async def _transmit(self, wire: Sequence[Buffer]) -> None:
+        """Sends it; a checkpoint also when it is empty. Sets ``_send_fault`` when it is cancelled
+        after the peer may have got a part.
+        """
+
+    @abstractmethod
+    async def _fill(self, limit: int) -> None:
+        """Waits for data and adds the messages in it, which may be none yet, to ``_arrived``.
+
+        Raises:
+            What :meth:`receive` raises.
+        """
+
+
+class _HalfCloseable(_Channel, abc.HalfCloseableMessageChannel):
+    async def send_eof(self) -> None:
+        assert isinstance(self._carrier, _SendsEof)
+        await self._in_turn(self._carrier.send_eof)
+
+
+class MessageChannel(_Channel):
+    """Messages over any trio stream, cut out of its bytes by a framing.
+
+    ``MessageChannel(stream, framing)`` is all it takes; :func:`ipcpipes.connect_messages` and its
+    relatives make one for you. See :class:`ipcpipes.abc.MessageChannel` for what it does. Over
+    a stream with ``send_eof`` it is a
+    :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
+
+    Over a stream of another library, a send that was cancelled while it waited leaves the
+    channel broken in any case: only streams of ipcpipes say whether a part went out.
+
+    Args:
+        stream: belongs to the channel from now on, which closes it; nobody else may use it.
+        framing: how messages are told apart; both ends must have the same.
+
+    Raises:
+        TypeError: ``stream`` is no :class:`trio.abc.Stream`, or ``framing`` no framing.
+    """
+
+    def __new__(cls, stream: trio.abc.Stream, framing: Framing | None = None) -> MessageChannel:
+        if cls is MessageChannel and isinstance(stream, _SendsEof):
+            cls = _HalfCloseableFramed
+        return super().__new__(cls)
+
+    def __init__(self, stream: trio.abc.Stream, framing: Framing | None = None) -> None:
+        framing = LengthPrefixed() if framing is None else framing
+        if not isinstance(stream, trio.abc.Stream):
+            raise TypeError(f"a channel is made over a trio.abc.Stream, not {stream!r}")
+        if isinstance(framing, Native):
+            raise TypeError(
+                "native messages are not made over a stream; take connect_messages or "
+                "listen_messages with framing=NATIVE"
+            )
+        if not isinstance(framing, Framing):
+            raise TypeError(f"framing must be a Framing, not {framing!r}")
+        super().__init__(stream, framing.max_size)
+        self._stream = stream
+        self._framing = framing
+        self._splitter = framing.splitter()
+        self._says_what_went_out = isinstance(stream, abc.SendByteStream)
+        self._quick_size = min(self._max_size, _LARGE - 1) if self._says_what_went_out else -1
+        self._receiver = stream if isinstance(stream, abc.ReceiveByteStream) else None
+        # Looked up once: they are called for every message.
+        self._join = framing.join
+        self._send_all = stream.send_all
+
+    @property
+    def stream(self) -> trio.abc.Stream:
+        """What the channel was made over."""
+        return self._stream
+
+    @property
+    def framing(self) -> Framing:
+        """How messages are told apart."""
+        return self._framing
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return getattr(self._stream, "endpoint", None)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
+        return peer
+
+    async def send(self, value: Buffer) -> None:
+        # What the base class does, for the usual case in as few steps as there can be.
+        if (
+            type(value) is bytes
+            and len(value) <= self._quick_size
+            and not self._sending
+            and self._send_fault is None
+        ):
+            self._sending = True
+            try:
+                await self._send_all(self._join((value,)))
+            finally:
+                self._end_turn()
+        else:
+            await super().send(value)
+
+    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
+        wire: list[Buffer] = []
+        small: list[Buffer] = []
+        for message in messages:
+            if len(message) < _LARGE:
+                small.append(message)
+                continue
+            if small:
+                wire.append(self._framing.join(small))
+                small = []
+            wire += self._framing.frame(message)
+        if small:
+            wire.append(self._framing.join(small))
+        return wire
+
+    async def _transmit(self, wire: Sequence[Buffer]) -> None:
+        sent = 0
+        if not self._says_what_went_out:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            for piece in wire or (b"",):
+                await self._send_all(piece)
+                sent += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise
+        except BaseException:
+            if sent or not self._says_what_went_out:
+                self._send_fault = "an earlier send was cancelled half-way"
+            raise
+
+    async def _fill(self, limit: int) -> None:
+        self._raise_fault()
+        buffer = None if self._receiver is None else self._splitter.get_buffer()
+        try:
+            if self._receiver is not None and buffer is not None:
+                count = await self._receiver.receive_into(buffer)
+                if count:
+                    self._arrived.extend(self._splitter.buffer_updated(count))
+                    return
+            else:
+                data = await self._stream.receive_some()
+                if data:
+                    self._arrived.extend(self._splitter.split(bytes(data)))
+                    return
+            self._splitter.end()
+        except FramingError as error:
+            self._receive_fault = error
+            if not self._arrived:
+                self._raise_fault()
+        else:
+            raise trio.EndOfChannel("the other end has closed")
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
+
+
+class _HalfCloseableFramed(MessageChannel, _HalfCloseable):
+    pass
+
+
+class NativeMessageChannel(_Channel):
+    """Messages that the system itself keeps apart, made by ``framing=NATIVE``.
+
+    See :class:`ipcpipes.abc.MessageChannel` for what it does. On Linux it is a
+    :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
+    """
+
+    def __new__(cls, packets: Packets, native: Native) -> NativeMessageChannel:
+        if cls is NativeMessageChannel and isinstance(packets, _SendsEof):
+            cls = _HalfCloseableNative
+        return super().__new__(cls)
+
+    def __init__(self, packets: Packets, native: Native) -> None:
+        super().__init__(packets, min(native.max_size, packets.largest))
+        self._packets = packets
+        self._native = native
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._packets.endpoint
+
+    @property
+    def address(self) -> str:
+        """The real address of the endpoint; an abstract name is written with ``@`` in front."""
+        return self._packets.address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        return self._packets.peer
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        if self._max_size < self._native.max_size:
+            return MessageTooLarge(size, self._max_size, "the system's limit for one packet is")
+        return super()._too_large(size)
+
+    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
+        return messages
+
+    async def _transmit(self, wire: Sequence[Buffer]) -> None:
+        try:
+            await self._packets.send_packets(wire)
+        except trio.ClosedResourceError:
+            raise
+        except trio.BrokenResourceError as error:
+            self._send_fault = str(error)
+            raise
+        except BaseException:
+            if self._packets.sent_some:
+                self._send_fault = "an earlier send was cancelled half-way"
+            raise
+
+    async def _fill(self, limit: int) -> None:
+        self._raise_fault()
+        try:
+            packets = await self._packets.receive_packets(self._native.max_size, limit)
+        except FramingError as error:
+            self._receive_fault = error
+            self._raise_fault()
+        else:
+            if not packets:
+                raise trio.EndOfChannel("the other end has closed")
+            self._arrived.extend(packets)
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes {NativeMessageChannel.__name__} over {self._packets!r}>"
+
+
+class _HalfCloseableNative(NativeMessageChannel, _HalfCloseable):
+    pass
+
+
+def _flat(value: Buffer) -> Buffer:
+    """As bytes that can be counted and cut: a memoryview may have other elements.
+
+    Raises:
+        TypeError: ``value`` is no bytes-like object, or not contiguous.
+    """
+    if isinstance(value, str):
+        raise TypeError("a message is bytes, not str; encode it")
+    view = memoryview(value)
+    if not view.c_contiguous:
+        raise TypeError("a message must be contiguous memory")
+    return view.cast("B") if view.nbytes else b""

@@ -1,0 +1,248 @@
+"""From an endpoint to a channel: the doors that users of messages come in by."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Literal, TypeVar, overload
+
+import trio
+
+from . import abc
+from .channel import MessageChannel, NativeMessageChannel
+from .connect import DEFAULT_BACKLOG, open_connection, open_listener, serve_listener
+from .endpoint import Endpoint, EndpointLike
+from .framing import Framing, LengthPrefixed, Native
+from .security import AccessPolicy
+
+__all__ = ["connect_messages", "listen_messages", "serve_messages"]
+
+ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
+
+
+@overload
+async def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    wait: float = ...,
+    buffer_size: int | None = ...,
+) -> MessageChannel: ...
+@overload
+async def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    wait: float = ...,
+    buffer_size: int | None = ...,
+) -> NativeMessageChannel: ...
+async def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing | Native | None = None,
+    wait: float = 0.0,
+    buffer_size: int | None = None,
+) -> MessageChannel | NativeMessageChannel:
+    """Connects to the server that listens for messages on ``endpoint``.
+
+    Args:
+        framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
+            is left out, any other :class:`Framing`, or ``NATIVE``.
+        endpoint, wait, buffer_size: as for :func:`ipcpipes.connect`.
+
+    Returns:
+        A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
+
+    Raises:
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
+        EndpointDenied: the server does not listen for native messages and you ask for them, or
+            (except on Windows, which lets you in) the reverse.
+        TypeError: ``framing`` is no framing.
+        And everything that :func:`ipcpipes.connect` raises.
+    """
+    framing = _checked(framing)
+    connection = await open_connection(
+        endpoint, kind=_kind(framing), wait=wait, buffer_size=buffer_size
+    )
+    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    return channel
+
+
+class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+    """A listener whose connections are handed out as channels. It owns the listener below."""
+
+    def __init__(self, connections: abc.Listener[Any], framing: Framing | Native) -> None:
+        self._connections = connections
+        self._framing = framing
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._connections.endpoint
+
+    @property
+    def address(self) -> str:
+        return self._connections.address
+
+    @property
+    def connection_count(self) -> int:
+        return self._connections.connection_count
+
+    async def accept(self) -> ChannelT_co:
+        channel: ChannelT_co = _channel(await self._connections.accept(), self._framing)
+        return channel
+
+    async def aclose(self) -> None:
+        await self._connections.aclose()
+
+    def __repr__(self) -> str:
+        return f"<{self._connections!r} for messages, {self._framing!r}>"
+
+
+@overload
+async def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> abc.Listener[MessageChannel]: ...
+@overload
+async def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> abc.Listener[NativeMessageChannel]: ...
+async def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing | Native | None = None,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+) -> abc.Listener[Any]:
+    """Takes the name and listens on it for clients that send and receive messages.
+
+    Args:
+        framing: as for :func:`connect_messages`.
+        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+
+    Returns:
+        A listener whose ``accept`` returns channels.
+
+    Raises:
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
+        TypeError: ``framing`` is no framing.
+        And everything that :func:`ipcpipes.listen` raises.
+    """
+    return await _listen(
+        endpoint,
+        _checked(framing),
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+
+
+@overload
+async def serve_messages(
+    handler: Callable[[MessageChannel], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+    task_status: trio.TaskStatus[abc.Listener[MessageChannel]] = ...,
+) -> None: ...
+@overload
+async def serve_messages(
+    handler: Callable[[NativeMessageChannel], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+    task_status: trio.TaskStatus[abc.Listener[NativeMessageChannel]] = ...,
+) -> None: ...
+async def serve_messages(
+    handler: Callable[[Any], Awaitable[object]],
+    endpoint: EndpointLike,
+    *,
+    framing: Framing | Native | None = None,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listens on ``endpoint`` and runs ``handler(channel)`` for each client, until cancelled.
+
+    In all else it is :func:`ipcpipes.serve`: a task for each handler, its channel closed when it
+    returns, errors of one client logged and kept from the others.
+
+    Args:
+        handler: an async function of one channel.
+        framing: as for :func:`connect_messages`.
+        task_status: for ``await nursery.start(serve_messages, ...)``, which returns the listener.
+        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+
+    Raises:
+        Everything that :func:`listen_messages` raises.
+    """
+    listener = await _listen(
+        endpoint,
+        _checked(framing),
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    await serve_listener(handler, listener, task_status)
+
+
+async def _listen(
+    endpoint: EndpointLike,
+    framing: Framing | Native,
+    *,
+    access: AccessPolicy | None,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+) -> _MessageListener[Any]:
+    connections = await open_listener(
+        endpoint,
+        kind=_kind(framing),
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    return _MessageListener(connections, framing)
+
+
+def _kind(framing: Framing | Native) -> Literal["duplex", "messages"]:
+    return "messages" if isinstance(framing, Native) else "duplex"
+
+
+def _checked(framing: Framing | Native | None) -> Framing | Native:
+    if framing is None:
+        return LengthPrefixed()
+    if not isinstance(framing, (Framing, Native)):
+        raise TypeError(f"framing must be a Framing or NATIVE, not {framing!r}")
+    return framing
+
+
+def _channel(connection: Any, framing: Framing | Native) -> Any:
+    if isinstance(framing, Native):
+        return NativeMessageChannel(connection, framing)
+    return MessageChannel(connection, framing)
