@@ -1,0 +1,174 @@
+"""Messages that the system keeps apart: what only these channels have to get right."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import ipcpipes
+from ipcpipes import NATIVE, Endpoint, MessageTooLarge, Native
+
+from .channels import connected
+from .conftest import WINDOWS
+
+if sys.platform not in ("linux", "win32"):
+    pytest.skip("this system has no native messages", allow_module_level=True)
+
+
+async def pair(native: Native = NATIVE) -> tuple[Any, Any]:
+    return await connected(native)()
+
+
+async def test_a_message_of_any_size_arrives_whole() -> None:
+    left, right = await pair()
+    async with left, right:
+        for size in (65_535, 65_536, 65_537, 200_001, left.max_size):
+            message = bytes([size % 251]) * size
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(left.send, message)
+                assert await right.receive() == message, size
+
+
+async def test_too_large_to_receive_is_refused() -> None:
+    endpoint = ipcpipes.testing.unique_endpoint()
+    async with await ipcpipes.listen_messages(endpoint, framing=Native(1000)) as listener:
+        sender = await ipcpipes.connect_messages(endpoint, framing=NATIVE)
+        async with sender, await listener.accept() as receiver:
+            assert receiver.max_size == 1000
+            await sender.send(bytes(1000))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send, bytes(100_000))
+                assert await receiver.receive() == bytes(1000)
+                for _ in range(2):
+                    with pytest.raises(
+                        trio.BrokenResourceError, match=r"100,000.* 1,000"
+                    ) as caught:
+                        await receiver.receive()
+                    assert isinstance(caught.value.__cause__, MessageTooLarge)
+                nursery.cancel_scope.cancel()
+
+
+async def test_the_limit_of_the_system_is_named() -> None:
+    left, right = await pair(Native(2**40))
+    async with left, right:
+        limit = left.max_size
+        if WINDOWS:
+            assert limit == 2**32 - 1
+            return
+        assert limit == left._packets.send_buffer_size - 32
+        with pytest.raises(MessageTooLarge, match="the system's limit for one packet is") as caught:
+            await left.send(bytes(limit + 1))
+        assert (caught.value.size, caught.value.max_size) == (limit + 1, limit)
+        await left.send(bytes(limit))
+        assert len(await right.receive()) == limit
+
+
+@pytest.mark.skipif(not WINDOWS, reason="Linux gives a packet in one read")
+async def test_a_receive_cancelled_between_its_two_reads_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left, right = await pair()
+    async with left, right:
+        messages = [bytes([number]) * (70_000 + number) for number in range(20)]
+        received: list[bytes] = []
+        cancelled = 0
+        read = right._packets._read
+        scope = trio.CancelScope()
+
+        async def read_or_be_cancelled(memory: Any, size: int) -> tuple[int, int]:
+            if right._packets._part is not None and cancelled <= len(received):
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+            code: int
+            code, count = await read(memory, size)
+            return code, count
+
+        monkeypatch.setattr(right._packets, "_read", read_or_be_cancelled)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(left.send_many, messages)
+            while len(received) < len(messages):
+                scope = trio.CancelScope()
+                with scope:
+                    received.append(await right.receive())
+                cancelled += scope.cancelled_caught
+        assert received == messages
+        assert cancelled == len(messages), "the test met what it is about"
+
+
+@pytest.mark.skipif(WINDOWS, reason="about sockets")
+async def test_descriptors_that_a_client_sends_along_are_not_taken(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    async with await ipcpipes.listen_messages(path, framing=NATIVE) as listener:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(str(path))
+            async with await listener.accept() as server:
+                before = set(Path("/proc/self/fd").iterdir())
+                socket.send_fds(client, [b"with a gift"], [client.fileno()] * 5)
+                socket.send_fds(client, [b""], [client.fileno()])
+                assert await server.receive() == b"with a gift"
+                assert await server.receive() == b""
+                assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+@pytest.mark.skipif(WINDOWS, reason="about sockets")
+async def test_any_program_with_such_a_socket_can_talk_to_it(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    async with await ipcpipes.listen_messages(path, framing=NATIVE) as listener:
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.connect(str(path))
+        async with await listener.accept() as server:
+            for message in (b"", b"abc", b"", b""):
+                client.send(message)
+            client.close()
+            assert [message async for message in server] == [b"", b"abc", b"", b""]
+
+
+@pytest.mark.skipif(WINDOWS, reason="about sockets")
+async def test_a_peer_that_closes_without_reading_is_at_its_end() -> None:
+    left, right = await pair()
+    async with left:
+        await right.send_many([b"one", b"two"])
+        await left.send(b"nobody reads this")
+        await right.aclose()
+        assert [message async for message in left] == [b"one", b"two"]
+
+
+async def test_a_packet_channel_can_be_told_its_buffer_size(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen_messages(
+        endpoint, framing=NATIVE, buffer_size=8192
+    ) as listener:
+        left = await ipcpipes.connect_messages(endpoint, framing=NATIVE, buffer_size=8192)
+        async with left, await listener.accept() as right:
+            if not WINDOWS:
+                assert left.max_size < 20_000
+            await left.send(bytes(8000))
+            assert await right.receive() == bytes(8000)
+            assert left.address == right.address
+            assert "NativeMessageChannel" in repr(left)
+
+
+def test_native_is_a_value() -> None:
+    assert Native() == NATIVE
+    assert NATIVE.max_size == 16 * 2**20
+    for nonsense in (0, -1, 2**63):
+        with pytest.raises(ValueError, match="max_size"):
+            Native(nonsense)
+    with pytest.raises(TypeError, match="max_size"):
+        Native("1000")  # type: ignore[arg-type]
+
+
+async def test_a_system_without_them_names_the_alternative(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if WINDOWS:
+        pytest.skip("Windows has them")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for door in (ipcpipes.connect_messages, ipcpipes.listen_messages):
+        with pytest.raises(ipcpipes.NotSupported, match=r"LengthPrefixed\(\)"):
+            await door(endpoint, framing=NATIVE)
