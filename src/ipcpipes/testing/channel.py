@@ -1,0 +1,397 @@
+"""The conformance kit for message channels."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+import trio.testing
+
+from ..abc import HalfCloseableMessageChannel, MessageChannel, PeerIdentity
+from ..errors import MessageTooLarge
+from .raises import raises
+
+ChannelMaker = Callable[[], Awaitable[tuple[MessageChannel, MessageChannel]]]
+
+# Around the sizes where implementations change their ways: what a read gives, what is received
+# in place, a page more than that.
+_SIZES = (0, 1, 2, 3, 64, 255, 256, 4096, 65_531, 65_536, 69_632, 300_000)
+_LARGE = 300_000
+# How many large messages are tried before a channel counts as one that never blocks.
+_ENOUGH = 64
+
+
+async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: bool = True) -> None:
+    """Checks that channels keep the contract of :class:`ipcpipes.abc.MessageChannel`.
+
+    Args:
+        channel_maker: an async function that returns the two ends of a new connection. It is
+            called many times, and the ends are closed.
+        cancels_sends: ``False`` leaves out what needs a send to be given up while it waits, for
+            adapters of code that cannot do that.
+
+    Raises:
+        AssertionError: a channel breaks the contract.
+
+    Messages of up to 300,000 bytes are sent where ``max_size`` allows them.
+    """
+    for check in (
+        _check_messages,
+        _check_batches,
+        _check_what_is_refused,
+        _check_checkpoints,
+        _check_cancelled_receive,
+        _check_busy,
+        _check_many_senders,
+        _check_both_ways_at_once,
+        _check_end,
+        _check_peer_gone,
+        _check_close,
+        _check_half_close,
+    ):
+        await _with_ends(channel_maker, check)
+    if cancels_sends:
+        for check in (_check_unsent_cancelled_send, _check_cancelled_send):
+            await _with_ends(channel_maker, check)
+
+
+async def _with_ends(
+    channel_maker: ChannelMaker, check: Callable[[MessageChannel, MessageChannel], Awaitable[None]]
+) -> None:
+    for swapped in (False, True):
+        left, right = await channel_maker()
+        async with left, right:
+            await check(*((right, left) if swapped else (left, right)))
+
+
+def _message(size: int, seed: int = 0) -> bytes:
+    """``size`` bytes that are not the same when shifted."""
+    return (b"%d %d;" % (size, seed) * (size // 4 + 1))[:size]
+
+
+def _sizes(channel: MessageChannel) -> list[int]:
+    return [size for size in _SIZES if size <= channel.max_size]
+
+
+async def _send_all(channel: MessageChannel, messages: list[bytes]) -> None:
+    for message in messages:
+        await channel.send(message)
+
+
+async def _receive_count(channel: MessageChannel, count: int, into: list[bytes]) -> None:
+    for _ in range(count):
+        into.append(await channel.receive())
+
+
+async def _exchange(sender: MessageChannel, receiver: MessageChannel, message: bytes) -> None:
+    got: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_receive_count, receiver, 1, got)
+        await sender.send(message)
+    assert got == [message]
+
+
+async def _check_messages(sender: MessageChannel, receiver: MessageChannel) -> None:
+    assert isinstance(sender, trio.abc.Channel)
+    assert isinstance(sender.peer, PeerIdentity)
+    assert sender.max_size >= 1
+    for size in _sizes(sender):
+        await _exchange(sender, receiver, _message(size))
+    sizes = _sizes(sender)
+    messages = [_message(size, seed) for seed in range(3) for size in (0, *sizes, *reversed(sizes))]
+    got: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_all, sender, messages)
+        nursery.start_soon(_receive_count, receiver, len(messages), got)
+    assert got == messages, "each message arrives whole, once, and in order"
+    assert all(type(message) is bytes for message in got)
+    for borrowed in (bytearray(b"abc"), memoryview(b"abc"), memoryview(b"zabc")[1:]):
+        await sender.send(borrowed)
+        assert await receiver.receive() == b"abc"
+    await sender.send(memoryview(b"12345678").cast("I"))
+    assert await receiver.receive() == b"12345678", "bytes are counted, not elements"
+
+
+async def _check_batches(sender: MessageChannel, receiver: MessageChannel) -> None:
+    await sender.send_many([])
+    for messages in (
+        [_message(number % 7, number) for number in range(1000)],
+        [_message(size) for size in _sizes(sender)] * 3,
+        [b""] * 50,
+    ):
+        got: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_many, messages)
+            while len(got) < len(messages):
+                batch = await receiver.receive_many()
+                assert batch, "receive_many gives one message at least"
+                got += batch
+        assert got == messages
+    await sender.send_many((b"a", bytearray(b"b"), memoryview(b"c")))
+    assert await receiver.receive() == b"a"
+    got = []
+    while len(got) < 2:
+        got += await receiver.receive_many()
+    assert got == [b"b", b"c"]
+
+
+async def _check_what_is_refused(sender: MessageChannel, receiver: MessageChannel) -> None:
+    if sender.max_size < 2**31:
+        too_large = bytes(sender.max_size + 1)
+        for attempt in (sender.send(too_large), sender.send_many([b"first", too_large])):
+            with raises(MessageTooLarge) as caught:
+                await attempt
+            assert isinstance(caught.error, MessageTooLarge)
+            assert caught.error.size == len(too_large)
+            assert caught.error.max_size == sender.max_size
+    nonsense: Any
+    for nonsense in ("text", 5, None, [b"list"]):
+        with raises(TypeError):
+            await sender.send(nonsense)
+    for nonsense in (b"bytes", bytearray(b"bytes"), "text", 5, [b"good", "bad"]):
+        with raises(TypeError):
+            await sender.send_many(nonsense)
+    with raises(TypeError):
+        await sender.send(memoryview(b"abcdef")[::2])
+    # Nothing of that went out.
+    await _exchange(sender, receiver, b"still good")
+
+
+async def _check_checkpoints(sender: MessageChannel, receiver: MessageChannel) -> None:
+    with trio.testing.assert_checkpoints():
+        await sender.send(b"a")
+    with trio.testing.assert_checkpoints():
+        await sender.send_many([b"b", b"c"])
+    with trio.testing.assert_checkpoints():
+        await sender.send_many([])
+    for _ in range(3):
+        with trio.testing.assert_checkpoints():
+            await receiver.receive()
+    await sender.send_many([b"d", b"e"])
+    with trio.testing.assert_checkpoints():
+        first = await receiver.receive()
+    with trio.testing.assert_checkpoints():
+        rest = await receiver.receive_many()
+    assert [first, *rest] == [b"d", b"e"]
+    with trio.testing.assert_checkpoints():
+        await receiver.aclose()
+    with trio.testing.assert_checkpoints():
+        await receiver.aclose()
+
+
+async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChannel) -> None:
+    async def receive_cancelled(receive: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await receive()
+        assert scope.cancelled_caught, (
+            "a cancelled receive must say so, when something is there too"
+        )
+
+    await receive_cancelled(receiver.receive)
+    await receive_cancelled(receiver.receive_many)
+    await sender.send_many([b"one", b"two"])
+    await receive_cancelled(receiver.receive)
+    assert await receiver.receive() == b"one"
+    await receive_cancelled(receiver.receive)
+    await receive_cancelled(receiver.receive_many)
+    assert await receiver.receive() == b"two"
+    # While it waits, before and in the middle of a large message.
+    message = _message(min(_LARGE, sender.max_size))
+    got: list[bytes] = []
+
+    async def receive_impatiently() -> None:
+        patience = 0
+        while not got:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_cancel_after, scope, patience)
+                    got.append(await receiver.receive())
+                    nursery.cancel_scope.cancel()
+            patience += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_impatiently)
+        for _ in range(20):
+            await trio.lowlevel.checkpoint()
+        nursery.start_soon(sender.send, message)
+    assert got == [message], "a cancelled receive loses nothing"
+    await _exchange(sender, receiver, b"after")
+
+
+async def _cancel_after(scope: trio.CancelScope, schedules: int) -> None:
+    for _ in range(schedules):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def _check_busy(sender: MessageChannel, receiver: MessageChannel) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receiver.receive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with raises(trio.BusyResourceError):
+            await receiver.receive()
+        with raises(trio.BusyResourceError):
+            await receiver.receive_many()
+        nursery.cancel_scope.cancel()
+    await _exchange(sender, receiver, b"one at a time")
+
+
+async def _check_many_senders(sender: MessageChannel, receiver: MessageChannel) -> None:
+    large = min(100_000, sender.max_size)
+
+    async def send_some(number: int) -> None:
+        for turn in range(6):
+            message = b"%d %d " % (number, turn)
+            if turn % 3 == 1:
+                message += bytes(large - len(message))
+            if turn % 3 == 2:
+                await sender.send_many([message, message])
+            else:
+                await sender.send(message)
+
+    got: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(send_some, number)
+        await _receive_count(receiver, 80, got)
+    seen: dict[int, list[int]] = {number: [] for number in range(10)}
+    for index, message in enumerate(got):
+        number, turn = map(int, message.split(b" ")[:2])
+        assert len(message) == (large if turn % 3 == 1 else 4), "each message is whole"
+        if turn in seen[number]:
+            assert got[index - 1] == message, "nobody's message comes between those of a batch"
+        seen[number].append(turn)
+    assert all(turns == [0, 1, 2, 2, 3, 4, 5, 5] for turns in seen.values()), "in order"
+
+
+async def _check_both_ways_at_once(left: MessageChannel, right: MessageChannel) -> None:
+    messages = [_message(min(_LARGE, left.max_size, right.max_size), seed) for seed in range(10)]
+    at_left: list[bytes] = []
+    at_right: list[bytes] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_all, left, messages)
+        nursery.start_soon(_send_all, right, messages)
+        nursery.start_soon(_receive_count, left, len(messages), at_left)
+        nursery.start_soon(_receive_count, right, len(messages), at_right)
+    assert at_left == at_right == messages
+
+
+async def _check_end(sender: MessageChannel, receiver: MessageChannel) -> None:
+    await sender.send_many([b"last", b"", b"words", b""])
+    await sender.aclose()
+    assert [message async for message in receiver] == [b"last", b"", b"words", b""]
+    for _ in range(2):
+        with raises(trio.EndOfChannel):
+            await receiver.receive()
+        with raises(trio.EndOfChannel):
+            await receiver.receive_many()
+
+
+async def _check_peer_gone(sender: MessageChannel, receiver: MessageChannel) -> None:
+    await sender.send(b"nobody reads this")
+    await receiver.aclose()
+    for attempt in (sender.send, sender.send):
+        # The system may take what is sent just before it notices.
+        with raises(trio.BrokenResourceError):
+            for _ in range(_ENOUGH):
+                await attempt(b"too late")
+    with raises(trio.BrokenResourceError):
+        await sender.send_many([b"too", b"late"])
+    with raises(trio.EndOfChannel):
+        await sender.receive()
+
+
+async def _check_close(channel: MessageChannel, other: MessageChannel) -> None:
+    async def receive_until_closed() -> None:
+        with raises(trio.ClosedResourceError):
+            await channel.receive()
+
+    await other.send_many([b"never", b"asked", b"for"])
+    assert await channel.receive() == b"never"
+    got: list[bytes] = []
+    while len(got) < 2:
+        got += await channel.receive_many()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive_until_closed)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await channel.aclose()
+    for attempt in (channel.receive, channel.receive_many):
+        with raises(trio.ClosedResourceError):
+            await attempt()
+    with raises(trio.ClosedResourceError):
+        await channel.send(b"x")
+    with raises(trio.ClosedResourceError):
+        await channel.send_many([])
+    await channel.aclose()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await other.aclose()
+    with raises(trio.ClosedResourceError):
+        await other.receive()
+
+
+async def _check_half_close(sender: MessageChannel, receiver: MessageChannel) -> None:
+    if not isinstance(sender, HalfCloseableMessageChannel):
+        assert not hasattr(sender, "send_eof")
+        return
+    await sender.send(b"that was all")
+    with trio.testing.assert_checkpoints():
+        await sender.send_eof()
+    await sender.send_eof()
+    with raises(trio.ClosedResourceError):
+        await sender.send(b"after the end")
+    assert [message async for message in receiver] == [b"that was all"]
+    with raises(trio.EndOfChannel):
+        await receiver.receive()
+    await _exchange(receiver, sender, b"the other direction goes on")
+
+
+async def _check_unsent_cancelled_send(sender: MessageChannel, receiver: MessageChannel) -> None:
+    for send in (sender.send, lambda message: sender.send_many([message])):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await send(b"never sent")
+        assert scope.cancelled_caught
+    await _exchange(sender, receiver, b"as it was")
+
+
+async def _check_cancelled_send(sender: MessageChannel, receiver: MessageChannel) -> None:
+    messages = [_message(min(_LARGE, sender.max_size), seed) for seed in range(_ENOUGH)]
+    sent: list[bytes] = []
+
+    async def fill() -> None:
+        for message in messages:
+            await sender.send(message)
+            sent.append(message)
+
+    async def queue_up() -> None:
+        await sender.send(b"never sent")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fill)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.start_soon(queue_up)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    if len(sent) == len(messages):
+        return  # it never blocks: memory, perhaps
+    got: list[bytes] = []
+    await _receive_count(receiver, len(sent), got)
+    assert got == sent, "what was sent before arrives"
+    try:
+        await sender.send(b"more")
+    except trio.BrokenResourceError:
+        with raises(trio.BrokenResourceError):
+            await sender.send_many([b"more"])
+    else:
+        assert await receiver.receive() == b"more", "nothing of a cancelled message was left over"
+    await _exchange(receiver, sender, b"the other direction goes on")
+    await sender.aclose()
+    try:
+        async for message in receiver:
+            # Windows does not tell how much of a cancelled message was taken.
+            assert message == messages[len(sent)]
+    except trio.BrokenResourceError:
+        pass  # the part of a message

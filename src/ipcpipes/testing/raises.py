@@ -1,0 +1,23 @@
+"""What the kits need of a test framework, so that users need none."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class Caught:
+    """What was raised, after the block."""
+
+    error: BaseException
+
+
+@contextmanager
+def raises(kind: type[BaseException]) -> Generator[Caught, None, None]:
+    caught = Caught()
+    try:
+        yield caught
+    except kind as error:
+        caught.error = error
+        return
+    raise AssertionError(f"{kind.__name__} was not raised")
