@@ -111,7 +111,8 @@ class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
             How many bytes were received, 0 at the end of the stream.
 
         Raises:
-            TypeError, ValueError: ``buffer`` is not writable, not contiguous, or empty.
+            TypeError: ``buffer`` is no bytes-like object.
+            ValueError: it is read-only, not contiguous, or empty.
             And all that ``receive_some`` raises.
         """
 

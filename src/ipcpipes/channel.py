@@ -13,6 +13,7 @@ from . import abc
 from .abc import PeerIdentity
 from .errors import FramingError, MessageTooLarge
 from .framing import Buffer, Framing, LengthPrefixed, Native
+from .framing.outgoing import LARGE, flat, flat_all, pieces
 
 if TYPE_CHECKING:
     from ._os import Packets
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
-# From here on a message is sent as it is; below, copying it beside its frame costs less than
-# a second call into the system.
-_LARGE = 64 * 1024
 # How many packets one receive_many takes at most.
 _MANY = 1024
 
@@ -58,15 +56,13 @@ class _Channel(abc.MessageChannel):
         return self._max_size
 
     async def send(self, value: Buffer) -> None:
-        message = value if type(value) is bytes else _flat(value)
+        message = flat(value)
         if len(message) > self._max_size:
             raise self._too_large(len(message))
         await self._in_turn(self._transmit, self._wire((message,)))
 
     async def send_many(self, values: Sequence[Buffer]) -> None:
-        if isinstance(values, (bytes, bytearray, memoryview, str)):
-            raise TypeError(f"send_many takes a sequence of messages, not {type(values).__name__}")
-        messages = [value if type(value) is bytes else _flat(value) for value in values]
+        messages = flat_all(values)
         if (largest := max(map(len, messages), default=0)) > self._max_size:
             raise self._too_large(largest)
         await self._in_turn(self._transmit, self._wire(messages))
@@ -197,7 +193,7 @@ class MessageChannel(_Channel):
         self._framing = framing
         self._splitter = framing.splitter()
         self._says_what_went_out = isinstance(stream, abc.SendByteStream)
-        self._quick_size = min(self._max_size, _LARGE - 1) if self._says_what_went_out else -1
+        self._quick_size = min(self._max_size, LARGE - 1) if self._says_what_went_out else -1
         self._receiver = stream if isinstance(stream, abc.ReceiveByteStream) else None
         # Looked up once: they are called for every message.
         self._join = framing.join
@@ -239,19 +235,7 @@ class MessageChannel(_Channel):
             await super().send(value)
 
     def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        wire: list[Buffer] = []
-        small: list[Buffer] = []
-        for message in messages:
-            if len(message) < _LARGE:
-                small.append(message)
-                continue
-            if small:
-                wire.append(self._framing.join(small))
-                small = []
-            wire += self._framing.frame(message)
-        if small:
-            wire.append(self._framing.join(small))
-        return wire
+        return pieces(self._framing, messages)
 
     async def _transmit(self, wire: Sequence[Buffer]) -> None:
         sent = 0
@@ -367,17 +351,3 @@ class NativeMessageChannel(_Channel):
 
 class _HalfCloseableNative(NativeMessageChannel, _HalfCloseable):
     pass
-
-
-def _flat(value: Buffer) -> Buffer:
-    """As bytes that can be counted and cut: a memoryview may have other elements.
-
-    Raises:
-        TypeError: ``value`` is no bytes-like object, or not contiguous.
-    """
-    if isinstance(value, str):
-        raise TypeError("a message is bytes, not str; encode it")
-    view = memoryview(value)
-    if not view.c_contiguous:
-        raise TypeError("a message must be contiguous memory")
-    return view.cast("B") if view.nbytes else b""

@@ -16,7 +16,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from . import posix_calls as calls
-from .receive_size import receive_size
+from .receive_size import receive_size, writable_bytes
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -192,9 +192,7 @@ class _Receiving(Socket):
         return await self._receive(os.read, receive_size(max_bytes), b"")
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
-        with memoryview(buffer) as view:
-            if view.readonly or not view.nbytes:
-                raise ValueError("the buffer must be writable and hold one byte or more")
+        with writable_bytes(buffer) as view:
             return await self._receive(os.readv, (view,), 0)
 
     async def _receive(

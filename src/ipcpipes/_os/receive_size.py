@@ -1,4 +1,4 @@
-"""How much one ``receive_some`` asks the system for, the same on every system."""
+"""Where received bytes go, and how many are asked for; the same on every system."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ def receive_size(max_bytes: int | None) -> int:
     if max_bytes < 1:
         raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
     return min(max_bytes, _LARGEST)
+
+
+def writable_bytes(buffer: bytearray | memoryview) -> memoryview:
+    """The memory that a ``receive_into`` was given, as bytes.
+
+    Raises:
+        TypeError: ``buffer`` is no bytes-like object.
+        ValueError: it is read-only, not contiguous, or empty.
+    """
+    view = memoryview(buffer)
+    if view.readonly or not view.c_contiguous or not view.nbytes:
+        raise ValueError("the buffer must be writable, contiguous and hold one byte or more")
+    return view.cast("B")

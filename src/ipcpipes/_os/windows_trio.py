@@ -19,7 +19,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from . import windows_calls as calls
-from .receive_size import receive_size
+from .receive_size import receive_size, writable_bytes
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -213,9 +213,7 @@ class _Receiving(Pipe):
         return ffi.buffer(buffer, count)[:] if count > 0 else b""
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
-        with ffi.from_buffer(buffer, require_writable=True) as memory:
-            if not len(memory):
-                raise ValueError("the buffer must hold one byte or more")
+        with ffi.from_buffer(writable_bytes(buffer)) as memory:
             return await self._receive(memory, min(len(memory), _LARGEST_READ))
 
     async def _receive(self, memory: Any, size: int) -> int:

@@ -8,6 +8,7 @@ import sys
 import trio
 import trio.testing
 
+from .._os.receive_size import writable_bytes
 from ..abc import ByteStream, PeerIdentity
 from ..endpoint import Endpoint
 
@@ -63,9 +64,7 @@ class MemoryStream(ByteStream):
         return bytes(await self._stream.receive_some(max_bytes))
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
-        with memoryview(buffer).cast("B") as view:
-            if view.readonly or not len(view):
-                raise ValueError("the buffer must be writable and hold one byte or more")
+        with writable_bytes(buffer) as view:
             data = await self._stream.receive_some(len(view))
             view[: len(data)] = data
             return len(data)
