@@ -1,4 +1,4 @@
-"""Runs the cases, prints the table, writes the JSON."""
+"""Runs the cases, prints the table, writes the JSON and draws the chart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from .cases import CASES
-from .contenders import command
 from .measure import FULL, QUICK, measure
 from .output import say
 from .report import document, table
@@ -23,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="PATH", help="where to write the figures")
+    parser.add_argument("--chart", type=Path, metavar="PATH", help="where to draw the chart (PNG)")
     parser.add_argument("--only", metavar="NAME", help="only cases with NAME in their names")
     parser.add_argument(
         "--apart", action="store_true", help="throughput with the ends on two CPUs, not on any"
@@ -41,18 +41,25 @@ def main() -> None:
         ]
     effort = QUICK if options.quick else FULL
 
-    results = []
     with tempfile.TemporaryDirectory(prefix="ipcpipes-bench-") as directory:
-        scratch = Path(directory)
-        for case in chosen:
-            commands = {name: command(name, scratch) for name in case.contenders}
-            results.append(measure(case, commands, effort, scratch))
+        results = [measure(case, effort, Path(directory)) for case in chosen]
     say(table(results))
 
+    figures = document(results, effort)
     path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document(results, effort), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     say(f"figures: {path}")
+
+    picture = options.chart or path.with_suffix(".png")
+    try:
+        from .chart import draw
+    except ImportError as error:
+        say(f"no chart: {error}")
+    else:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(figures, picture)
+        say(f"chart: {picture}")
 
 
 if __name__ == "__main__":

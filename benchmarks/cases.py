@@ -6,6 +6,7 @@ program for it in ``contenders/``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,20 +15,43 @@ KIB = 1024
 MIB = 1024 * KIB
 
 Placement = Literal["free", "together", "apart"]
+Role = Literal["server", "client"]
+Heap = Literal["young", "old"]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How the seconds of a round become the figure that is compared."""
+    """How what grew in a round (seconds, or bytes) becomes the figure that is compared."""
 
     name: str
     higher_is_better: bool
-    figure: Callable[[float, int, int], float]  # of seconds, count and size
+    figure: Callable[[float, int, int], float]  # of the growth, count and size
+
+    def meets(self, figure: float, goal: float) -> bool:
+        return figure >= goal if self.higher_is_better else figure <= goal
 
 
 GIGABYTES = Unit("GB/s", True, lambda seconds, count, size: count * size / seconds / 1e9)
 PER_SECOND = Unit("/s", True, lambda seconds, count, size: count / seconds)
+THOUSANDS = Unit("k/s", True, lambda seconds, count, size: count / seconds / 1e3)
 MICROSECONDS = Unit("us", False, lambda seconds, count, size: seconds / count * 1e6)
+KIBIBYTES = Unit("KiB", False, lambda grown, count, size: grown / count / KIB)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A program of ``contenders/``, and between how many connections its work goes round."""
+
+    program: str
+    connections: int = 1
+
+    def __str__(self) -> str:
+        if self.connections == 1:
+            return self.program
+        return f"{self.program}, {self.connections:,} connections"
+
+
+Goals = Mapping[Contender, float | None]
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,7 @@ class Case:
 
     Attributes:
         name: for ``--only``, the table and the JSON.
+        title: for the chart.
         scenario: what the two ends do; the contenders' programs know it by this name.
         size: bytes in a chunk or message.
         placement: where the ends run. ``"together"`` is one CPU for both; otherwise a round
@@ -46,56 +71,209 @@ class Case:
         rivals: whom the subject is compared with, and the goal for the ratio of the figures
             (subject to rival), ``None`` for no goal.
         subject: the contender that the goals are about.
+        limit: the goal for the subject's own figure.
+        count: operations in every round after the first, ``None`` for as many as fill the
+            time.
+        meter: the end whose figure counts.
+        heap: what the C library's allocator is like: that of a process which has only begun
+            (``"young"``), or of one that has freed something large before. With glibc this
+            decides whether large buffers cost page faults each time, which is half the time of
+            an asyncio round trip and four fifths of a large message in most of the rivals.
     """
 
     name: str
+    title: str
     scenario: str
     size: int
     unit: Unit
     placement: Placement
     first_count: int
-    rivals: Mapping[str, float | None]
-    subject: str = "ipcpipes"
+    rivals: Goals
+    subject: Contender = Contender("ipcpipes")
+    limit: float | None = None
+    count: int | None = None
+    meter: Role = "client"
+    heap: Heap = "young"
 
     @property
-    def contenders(self) -> tuple[str, ...]:
+    def contenders(self) -> tuple[Contender, ...]:
         return (*self.rivals, self.subject)
 
-    def meets(self, ratio: float, goal: float) -> bool:
-        return ratio >= goal if self.unit.higher_is_better else ratio <= goal
+
+def _rivals(goals: Mapping[str, float | None]) -> Goals:
+    return {Contender(program): goal for program, goal in goals.items()}
 
 
-def _bulk(name: str, size: int) -> Case:
+def _bulk(name: str, title: str, size: int) -> Case:
     return Case(
         name,
+        title,
         scenario="bulk",
         size=size,
         unit=GIGABYTES,
         placement="free",
         first_count=64 * MIB // size,
-        rivals={"C": 0.95, "trio.SocketStream": None},
+        rivals=_rivals({"C": 0.95, "trio.SocketStream": None}),
     )
 
 
-CASES = (
-    _bulk("bulk-64k", 64 * KIB),
-    _bulk("bulk-1m", MIB),
+def _large(name: str, title: str, heap: Heap) -> Case:
+    return Case(
+        name,
+        title,
+        scenario="messages",
+        size=MIB,
+        unit=GIGABYTES,
+        placement="free",
+        first_count=64,
+        rivals=_rivals(
+            {
+                "C": None,
+                "trio.SocketStream + frames": None,
+                "trio.SocketStream + frames, buffered": None,
+                "asyncio streams": None,
+                "asyncio streams, uvloop": None,
+                "multiprocessing.connection": 2.5,
+                "pyzmq": None,
+                "grpcio": None,
+                "ipcpipes.blocking": None,
+            }
+        ),
+        heap=heap,
+    )
+
+
+BYTES = (
+    _bulk("bulk-64k", "Bytes one way, 64 KiB a call", 64 * KIB),
+    _bulk("bulk-1m", "Bytes one way, 1 MiB a call", MIB),
     Case(
         "connect",
+        "Connections made and closed",
         scenario="connect",
         size=0,
         unit=PER_SECOND,
         placement="together",
         first_count=200,
-        rivals={"trio.socket": 0.7},
+        rivals=_rivals({"trio.socket": 0.7}),
     ),
     Case(
         "roundtrip-64",
+        "Round trip of 64 bytes",
         scenario="roundtrip",
         size=64,
         unit=MICROSECONDS,
         placement="together",
         first_count=1000,
-        rivals={"C": None, "bare trio": None, "trio.SocketStream": 0.6},
+        rivals=_rivals({"C": None, "bare trio": None, "trio.SocketStream": 0.6}),
     ),
 )
+
+MESSAGES = (
+    Case(
+        "message-roundtrip-64",
+        "Round trip of a 64-byte message, in an event loop",
+        scenario="message-roundtrip",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=500,
+        rivals=_rivals(
+            {
+                "C": None,
+                "trio.SocketStream + frames": 0.5,
+                "trio.SocketStream + frames, buffered": None,
+                "asyncio streams": 1.0,
+                "asyncio streams, uvloop": None,
+            }
+        ),
+        heap="old",
+    ),
+    Case(
+        "message-roundtrip-64-blocking",
+        "Round trip of a 64-byte message, blocking",
+        scenario="message-roundtrip",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=500,
+        rivals=_rivals(
+            {"C": 1.5, "multiprocessing.connection": 0.6, "pyzmq": None, "grpcio": None}
+        ),
+        subject=Contender("ipcpipes.blocking"),
+        heap="old",
+    ),
+    Case(
+        "messages-64",
+        "64-byte messages one way, each sent by itself",
+        scenario="messages",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=5000,
+        rivals=_rivals(
+            {
+                "C": None,
+                "trio.SocketStream + frames": 4.0,
+                "trio.SocketStream + frames, buffered": None,
+                "asyncio streams": None,
+                "asyncio streams, uvloop": None,
+                "multiprocessing.connection": None,
+                "pyzmq": None,
+                "ipcpipes.blocking": None,
+            }
+        ),
+        heap="old",
+    ),
+    Case(
+        "message-batches-64",
+        "64-byte messages one way, 256 a call",
+        scenario="message-batches",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=20_000,
+        rivals=_rivals({"C": None, "pyzmq": 2.0, "ipcpipes.blocking": None}),
+        heap="old",
+    ),
+    _large("messages-1m", "1 MiB messages one way", "old"),
+    _large("messages-1m-young", "1 MiB messages one way, in young processes", "young"),
+    Case(
+        "crowd-64",
+        "Round trips over many connections in turn",
+        scenario="crowd",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=1000,
+        rivals={
+            Contender("asyncio streams", 10): None,
+            Contender("asyncio streams", 1000): None,
+            Contender("multiprocessing.connection", 10): None,
+            Contender("multiprocessing.connection", 1000): None,
+            Contender("ipcpipes", 10): 1.5,
+            Contender("ipcpipes", 100): None,
+        },
+        subject=Contender("ipcpipes", 1000),
+        heap="old",
+    ),
+)
+
+# Where the system says what memory a process has to itself.
+MEMORY = (
+    Case(
+        "idle",
+        "Memory of the server for each of 1,000 idle connections",
+        scenario="idle",
+        size=64,
+        unit=KIBIBYTES,
+        placement="free",
+        # What the first connection brings into memory is not theirs.
+        first_count=10,
+        rivals=_rivals({"asyncio streams": None, "multiprocessing.connection": None}),
+        limit=32.0,
+        count=1000,
+        meter="server",
+    ),
+)
+
+CASES = (*BYTES, *MESSAGES, *(MEMORY if sys.platform == "linux" else ()))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-
-import trio
+from typing import Any, Protocol, TypeVar
 
 from .output import say
 
@@ -21,10 +21,12 @@ class Job:
     Attributes:
         name: differs for every pair of a run, and is a good name for an endpoint.
         size: bytes in a chunk or message.
+        connections: how many there are between the two ends.
     """
 
     name: str
     size: int
+    connections: int
 
     @property
     def path(self) -> str:
@@ -32,30 +34,99 @@ class Job:
         return str(Path(os.environ["XDG_RUNTIME_DIR"]) / self.name)
 
 
-End = Callable[[Job], Awaitable[None]]
-Round = Callable[[int], Awaitable[int]]
+class Closable(Protocol):
+    async def aclose(self) -> object: ...
 
 
-def run(ends: Mapping[tuple[str, str], End]) -> None:
-    """Runs the end that the command line asks for, by scenario and role."""
-    scenario, role, name, size = sys.argv[1:]
-    trio.run(ends[scenario, role], Job(name, int(size)))
+T = TypeVar("T")
+ClosableT = TypeVar("ClosableT", bound=Closable)
+End = Callable[[Job], Coroutine[Any, Any, None]]
+Part = Callable[[T, Job], Awaitable[None]]  # what one end does with its connection
+Parts = Mapping[tuple[str, str], Part[T]]  # by scenario and role
+Accept = Callable[[], Awaitable[T]]
+Listening = Callable[[Job], AbstractAsyncContextManager[Accept[T]]]
+Connect = Callable[[Job], Awaitable[T]]
+
+
+def chosen(ends: Mapping[tuple[str, str], T]) -> tuple[T, Job]:
+    """The end that the command line asks for, by scenario and role, and its job."""
+    scenario, role, name, size, connections = sys.argv[1:]
+    return ends[scenario, role], Job(name, int(size), int(connections))
+
+
+def ends(
+    listening: Listening[ClosableT], connect: Connect[ClosableT], parts: Parts[ClosableT]
+) -> dict[tuple[str, str], End]:
+    """The ends of a library: how it gets a connection, and what is then done with it."""
+    doors = {"server": serving(listening), "client": connecting(connect)}
+    return {(scenario, role): doors[role](part) for (scenario, role), part in parts.items()}
+
+
+def serving(listening: Listening[ClosableT]) -> Callable[[Part[ClosableT]], End]:
+    def end_for(part: Part[ClosableT]) -> End:
+        async def end(job: Job) -> None:
+            async with listening(job) as accept:
+                ready()
+                await _use(await accept(), part, job)
+
+        return end
+
+    return end_for
+
+
+def connecting(connect: Connect[ClosableT]) -> Callable[[Part[ClosableT]], End]:
+    def end_for(part: Part[ClosableT]) -> End:
+        async def end(job: Job) -> None:
+            connection = await connect(job)
+            ready()
+            await _use(connection, part, job)
+
+        return end
+
+    return end_for
+
+
+async def _use(connection: ClosableT, part: Part[ClosableT], job: Job) -> None:
+    try:
+        await part(connection, job)
+    finally:
+        await connection.aclose()
 
 
 def ready() -> None:
     say("ready")
 
 
-async def play(one_round: Round) -> None:
+Meter = Callable[[], float]
+
+
+async def play(
+    one_round: Callable[[int], Awaitable[int]], meter: Meter = time.perf_counter
+) -> None:
     """Plays rounds until there are no more; ``one_round`` returns what it completed.
 
     Between rounds it blocks the whole event loop, which has nothing else to do then.
+
+    Args:
+        meter: what is read before and after each round, and whose growth is reported.
     """
-    for count in _orders():
-        start = time.perf_counter()
+    for count in orders():
+        start = meter()
         completed = await one_round(count)
-        say(f"{time.perf_counter() - start:.9f} {completed}")
+        report(meter() - start, completed)
 
 
-def _orders() -> Iterator[int]:
+def play_blocking(one_round: Callable[[int], int], meter: Meter = time.perf_counter) -> None:
+    """As :func:`play`, for those without an event loop."""
+    for count in orders():
+        start = meter()
+        completed = one_round(count)
+        report(meter() - start, completed)
+
+
+def orders() -> Iterator[int]:
     return map(int, iter(sys.stdin.readline, ""))
+
+
+def report(growth: float, completed: int) -> None:
+    say(f"{growth:.9f} {completed}")

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cases import Case
-from .contenders import Command
+from .cases import Case, Contender
+from .contenders import NotInstalled, command
 from .pair import Pair
 
 
@@ -33,35 +33,81 @@ QUICK = Effort(starts=3, rounds=2, seconds=0.1)
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The subject's figures to a rival's: the median of the ratios and their middle half."""
+
+    low: float
+    ratio: float
+    high: float
+    goal: float | None
+    met: bool | None
+
+
+@dataclass(frozen=True)
 class Result:
-    """The figures of one case, one list per contender; the n-th ones are of one round."""
+    """The figures of one case, one list per contender; the n-th ones are of one round.
+
+    Attributes:
+        missing: those who cannot run here, who have no figures, and what they lack.
+    """
 
     case: Case
-    figures: Mapping[str, list[float]]
+    figures: Mapping[Contender, list[float]]
+    missing: Mapping[Contender, str]
 
-    def median(self, contender: str) -> float:
+    def median(self, contender: Contender) -> float:
         return statistics.median(self.figures[contender])
 
-    def ratios(self, rival: str) -> list[float]:
-        pairs = zip(self.figures[self.case.subject], self.figures[rival], strict=True)
-        return [subject / other for subject, other in pairs]
+    def comparison(self, rival: Contender) -> Comparison | None:
+        """``None`` where one of the two is missing."""
+        subject = self.case.subject
+        if subject in self.missing or rival in self.missing:
+            return None
+        rounds = zip(self.figures[subject], self.figures[rival], strict=True)
+        low, ratio, high = statistics.quantiles([ours / theirs for ours, theirs in rounds], n=4)
+        goal = self.case.rivals[rival]
+        met = None if goal is None else self.case.unit.meets(ratio, goal)
+        return Comparison(low, ratio, high, goal, met)
+
+    @property
+    def within_limit(self) -> bool | None:
+        """``None`` where there is no limit, or nobody to keep it."""
+        case = self.case
+        if case.limit is None or case.subject in self.missing:
+            return None
+        return case.unit.meets(self.median(case.subject), case.limit)
 
 
-def measure(case: Case, commands: Mapping[str, Command], effort: Effort, scratch: Path) -> Result:
-    """Runs ``case`` with the contenders in ``commands``, in their order."""
-    figures: dict[str, list[float]] = {name: [] for name in commands}
+def measure(case: Case, effort: Effort, scratch: Path) -> Result:
+    """Runs ``case`` with all its contenders, in their order."""
+    commands = {}
+    missing = {}
+    for contender in case.contenders:
+        try:
+            commands[contender] = command(contender.program, scratch)
+        except NotInstalled as error:
+            missing[contender] = str(error)
+
+    figures: dict[Contender, list[float]] = {contender: [] for contender in commands}
     for start in range(effort.starts):
         with ExitStack() as stack:
-            pairs: dict[str, tuple[Pair, int]] = {}
-            for number, (name, command) in enumerate(commands.items()):
+            pairs: dict[Contender, tuple[Pair, int]] = {}
+            for number, (contender, how) in enumerate(commands.items()):
                 socket_name = f"{case.name}-{number}-{start}"
-                pair = stack.enter_context(Pair(case, command, scratch, socket_name))
-                seconds = pair.play(case.first_count)
-                # The same time for all, not the same count: a slow contender must not get
-                # longer rounds, and so a larger share of what else the machine does.
-                pairs[name] = pair, max(1, round(case.first_count * effort.seconds / seconds))
+                pair = stack.enter_context(Pair(case, contender, how, scratch, socket_name))
+                pairs[contender] = pair, _warm_up(pair, case, effort)
             for _ in range(effort.rounds):
-                for name, (pair, count) in pairs.items():
-                    seconds = pair.play(count)
-                    figures[name].append(case.unit.figure(seconds, count, case.size))
-    return Result(case, figures)
+                for contender, (pair, count) in pairs.items():
+                    growth = pair.play(count)
+                    figures[contender].append(case.unit.figure(growth, count, case.size))
+    return Result(case, figures, missing)
+
+
+def _warm_up(pair: Pair, case: Case, effort: Effort) -> int:
+    """Plays the first round; returns how many operations the others shall have."""
+    growth = pair.play(case.first_count)
+    if case.count is not None:
+        return case.count
+    # The same time for all, not the same count: a slow contender must not get longer rounds,
+    # and so a larger share of what else the machine does.
+    return max(1, round(case.first_count * effort.seconds / growth))

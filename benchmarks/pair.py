@@ -1,8 +1,8 @@
 """The two processes of one contender.
 
 They live as long as their case does, so that a round costs no start of Python. Each prints
-``ready``, and then for each number it reads (how many operations) the seconds it took and
-how many operations it saw completed.
+``ready``, and then for each number it reads (how many operations) the seconds it took (or
+what else its scenario measures) and how many operations it saw completed.
 """
 
 from __future__ import annotations
@@ -13,31 +13,41 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from .cases import Case
+from .cases import MIB, Case, Contender, Role
 from .contenders import Command
 
 ROOT = Path(__file__).resolve().parent.parent
+# glibc otherwise gives every freed block of 128 KiB and more back, and takes it anew with a call
+# and a page fault for each 4 KiB, until the process has freed a larger one; these are the most
+# it would come to by itself (mallopt(3), M_MMAP_THRESHOLD).
+OLD_HEAP = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * MIB),
+}
 PATIENCE = 10  # seconds
+ROLES: tuple[Role, ...] = ("server", "client")
 
 
 class Pair:
-    """A server and a client; the client keeps the time.
+    """A server and a client; the client keeps the time, unless its case says otherwise.
 
     Lifetime: entered, it owns both processes; left, they are gone.
     """
 
-    def __init__(self, case: Case, command: Command, scratch: Path, name: str) -> None:
+    def __init__(
+        self, case: Case, contender: Contender, command: Command, scratch: Path, name: str
+    ) -> None:
         self._case = case
+        self._contender = contender
         self._command = command
         self._scratch = scratch
         self._name = name
-        self._ends: list[subprocess.Popen[str]] = []
+        self._ends: dict[Role, subprocess.Popen[str]] = {}
 
     def __enter__(self) -> Pair:
         try:
-            for role in ("server", "client"):
-                end = self._start(role)
-                self._ends.append(end)
+            for role in ROLES:
+                end = self._ends[role] = self._start(role)
                 if (line := self._read(end)) != "ready\n":
                     raise RuntimeError(f"expected a {role} that is ready, not {line!r}")
         except BaseException:
@@ -45,9 +55,10 @@ class Pair:
             raise
         return self
 
-    def _start(self, role: str) -> subprocess.Popen[str]:
+    def _start(self, role: Role) -> subprocess.Popen[str]:
+        numbers = map(str, (self._case.size, self._contender.connections))
         end = subprocess.Popen(
-            [*self._command, self._case.scenario, role, self._name, str(self._case.size)],
+            [*self._command, self._case.scenario, role, self._name, *numbers],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -55,7 +66,11 @@ class Pair:
             cwd=ROOT,
             # Where each contender puts its socket, ipcpipes by a plain name of its own;
             # nothing is left behind when the directory goes.
-            env={**os.environ, "XDG_RUNTIME_DIR": str(self._scratch)},
+            env={
+                **os.environ,
+                "XDG_RUNTIME_DIR": str(self._scratch),
+                **(OLD_HEAP if self._case.heap == "old" else {}),
+            },
         )
         if self._case.placement != "free" and sys.platform == "linux":
             cpus = sorted(os.sched_getaffinity(0))
@@ -64,17 +79,17 @@ class Pair:
         return end
 
     def play(self, count: int) -> float:
-        """One round of ``count`` operations: its seconds, as the client counts them."""
-        for end in self._ends:
+        """One round of ``count`` operations: its seconds, or what else the case measures."""
+        for end in self._ends.values():
             assert end.stdin is not None
             end.stdin.write(f"{count}\n")
-        seconds = 0.0
-        for end in self._ends:
+        measured = {}
+        for role, end in self._ends.items():
             taken, completed = self._read(end).split()
             if int(completed) != count:
                 raise RuntimeError(f"{self._command}: {completed} operations of {count}")
-            seconds = float(taken)
-        return seconds
+            measured[role] = float(taken)
+        return measured[self._case.meter]
 
     def _read(self, end: subprocess.Popen[str]) -> str:
         assert end.stdout is not None
@@ -90,18 +105,18 @@ class Pair:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            for end in self._ends:
+            for end in self._ends.values():
                 assert end.stdin is not None
                 end.stdin.close()
             if error is None:
-                for end in self._ends:
+                for end in self._ends.values():
                     if end.wait(PATIENCE) != 0:
                         raise RuntimeError(f"{end.args!r} ended with {end.returncode}")
         finally:
             self._kill()
 
     def _kill(self) -> None:
-        for end in self._ends:
+        for end in self._ends.values():
             end.kill()
             end.wait()
             for pipe in (end.stdin, end.stdout):

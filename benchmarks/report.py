@@ -3,45 +3,63 @@
 from __future__ import annotations
 
 import platform
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from .cases import Contender, Unit
 from .measure import Effort, Result
 
 HEADINGS = ("case", "contender", "median", "ratio", "middle half", "goal", "")
+PACKAGES = ("ipcpipes", "trio", "cffi", "uvloop", "pyzmq", "grpcio")
+VERDICTS = {None: "", True: "met", False: "MISSED"}
 
 
 def table(results: Sequence[Result]) -> str:
     """Ratios are the subject's figure to that of the row's contender."""
     rows: list[Sequence[str]] = [HEADINGS]
     for result in results:
-        case = result.case
-        for number, contender in enumerate(case.contenders):
-            figure = f"{result.median(contender):,.3g} {case.unit.name}"
-            if result.median(contender) >= 1000:
-                figure = f"{result.median(contender):,.0f} {case.unit.name}"
-            comparison = () if contender == case.subject else _comparison(result, contender)
-            rows.append((case.name if number == 0 else "", contender, figure, *comparison))
+        for number, contender in enumerate(result.case.contenders):
+            name = result.case.name if number == 0 else ""
+            rows.append((name, str(contender), *_cells(result, contender)))
     return _aligned(rows)
 
 
-def _comparison(result: Result, rival: str) -> Sequence[str]:
-    ratios = result.ratios(rival)
-    low, ratio, high = statistics.quantiles(ratios, n=4)
-    cells = [f"{ratio:.2f}x", f"{low:.2f}-{high:.2f}"]
-    goal = result.case.rivals[rival]
-    if goal is not None:
-        sign = ">=" if result.case.unit.higher_is_better else "<="
-        cells += [f"{sign} {goal}x", "met" if result.case.meets(ratio, goal) else "MISSED"]
+def figure(value: float, unit: Unit) -> str:
+    return f"{value:,.0f} {unit.name}" if value >= 1000 else f"{value:,.3g} {unit.name}"
+
+
+def goal(value: float, unit: Unit) -> str:
+    return f"{'>=' if unit.higher_is_better else '<='} {value:g}"
+
+
+def _cells(result: Result, contender: Contender) -> Sequence[str]:
+    case = result.case
+    if contender in result.missing:
+        return [f"missing: {result.missing[contender]}"]
+    median = figure(result.median(contender), case.unit)
+    if contender == case.subject:
+        if case.limit is None:
+            return [median]
+        limit = f"{goal(case.limit, case.unit)} {case.unit.name}"
+        return [median, "", "", limit, VERDICTS[result.within_limit]]
+    comparison = result.comparison(contender)
+    if comparison is None:
+        return [median]
+    cells = [median, f"{comparison.ratio:.2f}x", f"{comparison.low:.2f}-{comparison.high:.2f}"]
+    if comparison.goal is not None:
+        cells += [f"{goal(comparison.goal, case.unit)}x", VERDICTS[comparison.met]]
     return cells
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     filled = [[*row, *[""] * (len(HEADINGS) - len(row))] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
+    # What a missing one lacks may run on to the right.
+    widths = [
+        max(len(cell) for cell in column if not cell.startswith("missing"))
+        for column in zip(*filled, strict=True)
+    ]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in filled
@@ -53,25 +71,36 @@ def document(results: Sequence[Result], effort: Effort) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "versions": {name: version(name) for name in ("ipcpipes", "trio", "cffi")},
+        "versions": _versions(),
         "effort": asdict(effort),
         "cases": {result.case.name: _case(result) for result in results},
     }
 
 
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
 def _case(result: Result) -> dict[str, Any]:
     case = result.case
-    comparisons = {}
-    for rival, goal in case.rivals.items():
-        ratio = statistics.median(result.ratios(rival))
-        met = None if goal is None else case.meets(ratio, goal)
-        comparisons[rival] = {"ratio": ratio, "goal": goal, "met": met}
+    comparisons = {rival: result.comparison(rival) for rival in case.rivals}
     return {
+        "title": case.title,
         "unit": case.unit.name,
         "placement": case.placement,
+        "heap": case.heap,
         "higher_is_better": case.unit.higher_is_better,
-        "subject": case.subject,
-        "medians": {contender: result.median(contender) for contender in case.contenders},
-        "ratios": comparisons,
-        "figures": dict(result.figures),
+        "subject": str(case.subject),
+        "limit": case.limit,
+        "within_limit": result.within_limit,
+        "medians": {str(who): result.median(who) for who in result.figures},
+        "ratios": {str(who): asdict(how) for who, how in comparisons.items() if how is not None},
+        "figures": {str(who): figures for who, figures in result.figures.items()},
+        "missing": {str(who): why for who, why in result.missing.items()},
     }

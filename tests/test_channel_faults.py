@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from typing import Any
@@ -321,3 +322,35 @@ async def test_slow_consumers_hold_back_the_sender_and_not_the_memory() -> None:
                 scope.cancel()
             nursery.cancel_scope.cancel()
         assert sent < 5000
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+async def test_a_channel_that_was_closed_says_so_whatever_was_under_way(maker: Maker) -> None:
+    left, right = await maker()
+    await left.send_many([b"one", b"two", b"three"])
+
+    async def receive() -> None:
+        with contextlib.suppress(trio.ClosedResourceError):
+            await right.receive()
+
+    async with trio.open_nursery() as nursery:
+        # Closed between the last steps of a receive that has brought more than one message.
+        nursery.start_soon(receive)
+        nursery.start_soon(right.aclose)
+    for attempt in (right.receive, right.receive_many):
+        with pytest.raises(trio.ClosedResourceError):
+            await attempt()
+    await left.aclose()
+
+    left, right = await maker()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(left.send_many, [bytes(min(left.max_size, 300_000))] * 20)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        # Closed in the step in which a send is cancelled half-way.
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await left.aclose()
+    for message in (b"small", bytes(min(left.max_size, 100_000))):
+        with pytest.raises(trio.ClosedResourceError):
+            await left.send(message)
+    await right.aclose()

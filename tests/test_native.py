@@ -44,9 +44,15 @@ def test_windows_side_compiles_without_a_warning() -> None:
     compile_alone("x86_64-w64-mingw32-gcc", "windows.c", "-std=gnu99")
 
 
+def test_framing_compiles_without_a_warning_on_both() -> None:
+    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], "framing.c")
+    compile_alone("x86_64-w64-mingw32-gcc", "framing.c")
+
+
 def test_addresses_are_measured_before_they_are_copied() -> None:
     limit = lib.ipc_address_limit()
     assert limit in (104, 108)
+
     def connect(address: bytes, length: int) -> int:
         return lib.ipc_connect(address, length, False)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,39 @@ async def test_a_peer_that_closes_without_reading_is_at_its_end() -> None:
         await left.send(b"nobody reads this")
         await right.aclose()
         assert [message async for message in left] == [b"one", b"two"]
+
+
+@pytest.mark.skipif(WINDOWS, reason="about sockets")
+async def test_what_was_sent_just_before_the_end_comes_before_it() -> None:
+    # Linux looks for a packet, then for the end, and not for both at once.
+    from ipcpipes._os import posix_calls
+
+    go = threading.Event()
+    sockets: list[socket.socket] = []
+
+    def send_and_close() -> None:
+        for number in range(3000):
+            go.wait()
+            go.clear()
+            for _ in range(number % 100):
+                pass
+            sockets[0].send(b"last words")
+            sockets[0].close()
+
+    thread = threading.Thread(target=send_and_close)
+    thread.start()
+    for _ in range(3000):
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sockets[:] = [left]
+        posix_calls.ask_credentials(right.fileno())
+        go.set()
+        while (size := posix_calls.next_packet_size(right.fileno(), False)) == -errno.EAGAIN:
+            pass
+        right.close()
+        assert size == len(b"last words")
+        while left.fileno() != -1:
+            pass
+    thread.join()
 
 
 async def test_a_packet_channel_can_be_told_its_buffer_size(endpoint: Endpoint) -> None:

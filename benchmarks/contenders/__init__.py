@@ -1,13 +1,16 @@
-"""The contenders: programs that are one end of a case.
+"""The contenders' programs: each is one end of a case.
 
-Each is called with scenario, role, a name and a size, and talks as :mod:`benchmarks.pair`
-says. A Python one is a module here and a line in :data:`MODULES`.
+A program is called with scenario, role, a name, a size and a number of connections, and talks
+as :mod:`benchmarks.pair` says. A Python one is a module here and a line in :data:`MODULES`.
 """
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from . import c_blocking
@@ -15,15 +18,41 @@ from . import c_blocking
 Command = Sequence[str]
 
 MODULES = {
-    "ipcpipes": "ipcpipes_stream",
+    "ipcpipes": "ipcpipes_trio",
+    "ipcpipes.blocking": "ipcpipes_blocking",
     "trio.SocketStream": "trio_socket_stream",
+    "trio.SocketStream + frames": "trio_frames",
+    "trio.SocketStream + frames, buffered": "trio_frames_buffered",
     "trio.socket": "trio_socket",
     "bare trio": "trio_bare",
+    "asyncio streams": "asyncio_streams",
+    "asyncio streams, uvloop": "asyncio_uvloop",
+    "multiprocessing.connection": "multiprocessing_connection",
+    "pyzmq": "zmq_pair",
+    "grpcio": "grpc_calls",
 }
 
 
-def command(name: str, scratch: Path) -> Command:
-    """How to start the contender; what must be compiled first goes into ``scratch``."""
-    if name == "C":
+class NotInstalled(Exception):
+    """A contender cannot run here; the text says what it lacks."""
+
+
+@cache
+def command(program: str, scratch: Path) -> Command:
+    """How to start the program; what must be compiled first goes into ``scratch``.
+
+    Raises:
+        NotInstalled: the program does not so much as start.
+    """
+    if program == "C":
+        if shutil.which(c_blocking.COMPILER) is None:
+            raise NotInstalled(f"there is no {c_blocking.COMPILER}")
         return [str(c_blocking.compiled(scratch))]
-    return [sys.executable, "-m", f"{__name__}.{MODULES[name]}"]
+    module = f"{__name__}.{MODULES[program]}"
+    # In a process of its own: what is half installed may do worse than raise ImportError.
+    trial = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True
+    )
+    if trial.returncode != 0:
+        raise NotInstalled((trial.stderr.splitlines() or [f"ended with {trial.returncode}"])[-1])
+    return [sys.executable, "-m", module]

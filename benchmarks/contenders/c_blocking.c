@@ -133,6 +133,119 @@ static void answer(int fd, char *buffer, size_t size, long count)
     }
 }
 
+/* Messages: a length of four bytes, little-endian, and then as many bytes. They
+ * are received as whoever is in a hurry does it: whatever has come, in one call. */
+enum { HEADER = 4, BATCH = 256, READ_AHEAD = 64 * 1024 };
+
+struct reader {
+    int fd;
+    size_t capacity, start, end;
+    unsigned char *buffer;
+};
+
+static struct reader open_reader(int fd, size_t size)
+{
+    struct reader reader = {fd, HEADER + size + READ_AHEAD, 0, 0, NULL};
+
+    reader.buffer = malloc(reader.capacity);
+    if (reader.buffer == NULL)
+        fail("malloc");
+    return reader;
+}
+
+static void ensure(struct reader *reader, size_t count)
+{
+    if (reader->end - reader->start >= count)
+        return;
+    memmove(reader->buffer, reader->buffer + reader->start, reader->end - reader->start);
+    reader->end -= reader->start;
+    reader->start = 0;
+    while (reader->end < count)
+        reader->end += receive_some(reader->fd, (char *)reader->buffer + reader->end,
+                                    reader->capacity - reader->end);
+}
+
+static void receive_message(struct reader *reader, size_t expected)
+{
+    const unsigned char *header;
+    size_t size;
+
+    ensure(reader, HEADER);
+    header = reader->buffer + reader->start;
+    size = header[0] | header[1] << 8 | header[2] << 16 | (size_t)header[3] << 24;
+    if (size != expected)
+        fail("a message of another size");
+    ensure(reader, HEADER + size);
+    reader->start += HEADER + size;
+}
+
+/* `count` messages one behind the other, as they go out. */
+static char *framed(size_t size, size_t count)
+{
+    char *wire = malloc(count * (HEADER + size));
+    size_t i;
+
+    if (wire == NULL)
+        fail("malloc");
+    memset(wire, 'x', count * (HEADER + size));
+    for (i = 0; i < count; i++) {
+        unsigned char *header = (unsigned char *)wire + i * (HEADER + size);
+        header[0] = size & 0xff;
+        header[1] = size >> 8 & 0xff;
+        header[2] = size >> 16 & 0xff;
+        header[3] = size >> 24 & 0xff;
+    }
+    return wire;
+}
+
+static void ask_message(struct reader *reader, char *wire, size_t size, long count)
+{
+    long i;
+
+    for (i = 0; i < count; i++) {
+        send_all(reader->fd, wire, HEADER + size);
+        receive_message(reader, size);
+    }
+}
+
+static void answer_message(struct reader *reader, char *wire, size_t size, long count)
+{
+    long i;
+
+    for (i = 0; i < count; i++) {
+        receive_message(reader, size);
+        send_all(reader->fd, wire, HEADER + size);
+    }
+}
+
+static void send_messages(struct reader *reader, char *wire, size_t size, long count)
+{
+    long i;
+
+    for (i = 0; i < count; i++)
+        send_all(reader->fd, wire, HEADER + size);
+    receive_message(reader, size);
+}
+
+static void send_batches(struct reader *reader, char *wire, size_t size, long count)
+{
+    while (count > 0) {
+        long batch = count < BATCH ? count : BATCH;
+        send_all(reader->fd, wire, (size_t)batch * (HEADER + size));
+        count -= batch;
+    }
+    receive_message(reader, size);
+}
+
+static void receive_messages(struct reader *reader, char *wire, size_t size, long count)
+{
+    long i;
+
+    for (i = 0; i < count; i++)
+        receive_message(reader, size);
+    send_all(reader->fd, wire, HEADER + size);
+}
+
 static double now(void)
 {
     struct timespec time;
@@ -141,39 +254,68 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-int main(int argc, char **argv)
+static void report(double seconds, long completed)
 {
-    void (*play)(int, char *, size_t, long);
-    int fd, server;
-    size_t size;
-    char *buffer;
+    printf("%.9f %ld\n", seconds, completed);
+    fflush(stdout);
+}
+
+static void play_bytes(int fd, size_t size, void (*play)(int, char *, size_t, long))
+{
+    char *buffer = malloc(size);
     long count;
 
-    if (argc != 5) {
-        fprintf(stderr, "usage: c_blocking SCENARIO ROLE NAME SIZE\n");
+    if (buffer == NULL)
+        fail("malloc");
+    memset(buffer, 'x', size);
+    while (scanf("%ld", &count) == 1) {
+        double start = now();
+        play(fd, buffer, size, count);
+        report(now() - start, count);
+    }
+    free(buffer);
+}
+
+static void play_messages(int fd, size_t size,
+                          void (*play)(struct reader *, char *, size_t, long))
+{
+    struct reader reader = open_reader(fd, size);
+    char *wire = framed(size, play == send_batches ? BATCH : 1);
+    long count;
+
+    while (scanf("%ld", &count) == 1) {
+        double start = now();
+        play(&reader, wire, size, count);
+        report(now() - start, count);
+    }
+    free(wire);
+    free(reader.buffer);
+}
+
+int main(int argc, char **argv)
+{
+    int fd, server;
+    size_t size;
+
+    if (argc != 6 || strcmp(argv[5], "1") != 0 || (size = strtoul(argv[4], NULL, 10)) == 0) {
+        fprintf(stderr, "usage: c_blocking SCENARIO ROLE NAME SIZE 1\n");
         return 2;
     }
     server = strcmp(argv[2], "server") == 0;
+    fd = server ? open_server(argv[3]) : open_client(argv[3]);
     if (strcmp(argv[1], "bulk") == 0) {
-        play = server ? bulk_receive : bulk_send;
+        play_bytes(fd, size, server ? bulk_receive : bulk_send);
     } else if (strcmp(argv[1], "roundtrip") == 0) {
-        play = server ? answer : ask;
+        play_bytes(fd, size, server ? answer : ask);
+    } else if (strcmp(argv[1], "message-roundtrip") == 0) {
+        play_messages(fd, size, server ? answer_message : ask_message);
+    } else if (strcmp(argv[1], "messages") == 0) {
+        play_messages(fd, size, server ? receive_messages : send_messages);
+    } else if (strcmp(argv[1], "message-batches") == 0) {
+        play_messages(fd, size, server ? receive_messages : send_batches);
     } else {
         fprintf(stderr, "unknown scenario %s\n", argv[1]);
         return 2;
     }
-    size = strtoul(argv[4], NULL, 10);
-    buffer = malloc(size);
-    if (size == 0 || buffer == NULL)
-        fail("malloc");
-    memset(buffer, 'x', size);
-    fd = server ? open_server(argv[3]) : open_client(argv[3]);
-    while (scanf("%ld", &count) == 1) {
-        double start = now();
-        play(fd, buffer, size, count);
-        printf("%.9f %ld\n", now() - start, count);
-        fflush(stdout);
-    }
-    free(buffer);
     return 0;
 }

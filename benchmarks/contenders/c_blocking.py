@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+COMPILER = "gcc"
 SOURCE = Path(__file__).with_suffix(".c")
 
 
@@ -12,5 +13,5 @@ def compiled(scratch: Path) -> Path:
     binary = scratch / "c_blocking"
     if not binary.exists():
         flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
-        subprocess.run(["gcc", *flags, "-o", str(binary), str(SOURCE)], check=True)
+        subprocess.run([COMPILER, *flags, "-o", str(binary), str(SOURCE)], check=True)
     return binary

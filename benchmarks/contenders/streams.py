@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from benchmarks.end import Job, play
+from benchmarks.end import Job, Parts, play
 
 
 async def bulk_send(stream: trio.abc.Stream, job: Job) -> None:
@@ -63,7 +63,7 @@ async def answer(stream: trio.abc.Stream, job: Job) -> None:
     await play(one_round)
 
 
-ROUNDS = {
+PARTS: Parts[trio.abc.Stream] = {
     ("bulk", "client"): bulk_send,
     ("bulk", "server"): bulk_receive,
     ("roundtrip", "client"): ask,

@@ -10,7 +10,7 @@ import os
 
 import trio
 
-from benchmarks.end import End, Job, play, ready, run
+from benchmarks.end import Job, chosen, play, ready
 
 
 async def send(fd: int, message: bytes) -> None:
@@ -46,28 +46,23 @@ async def answer(fd: int, job: Job) -> None:
     await play(one_round)
 
 
-def server() -> End:
-    async def end(job: Job) -> None:
-        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
-            await listener.bind(job.path)
-            listener.listen(1)
-            ready()
-            connection, _ = await listener.accept()
-            with connection:
-                await answer(connection.fileno(), job)
-
-    return end
+async def serve(job: Job) -> None:
+    with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+        await listener.bind(job.path)
+        listener.listen(1)
+        ready()
+        connection, _ = await listener.accept()
+        with connection:
+            await answer(connection.fileno(), job)
 
 
-def client() -> End:
-    async def end(job: Job) -> None:
-        with trio.socket.socket(trio.socket.AF_UNIX) as connection:
-            await connection.connect(job.path)
-            ready()
-            await ask(connection.fileno(), job)
-
-    return end
+async def call(job: Job) -> None:
+    with trio.socket.socket(trio.socket.AF_UNIX) as connection:
+        await connection.connect(job.path)
+        ready()
+        await ask(connection.fileno(), job)
 
 
 if __name__ == "__main__":
-    run({("roundtrip", "server"): server(), ("roundtrip", "client"): client()})
+    end, job = chosen({("roundtrip", "server"): serve, ("roundtrip", "client"): call})
+    trio.run(end, job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from benchmarks.end import Job, play, ready, run
+from benchmarks.end import Job, chosen, play, ready
 
 
 async def accept_and_close(job: Job) -> None:
@@ -39,4 +39,6 @@ async def connect_and_close(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    run({("connect", "server"): accept_and_close, ("connect", "client"): connect_and_close})
+    ends = {("connect", "server"): accept_and_close, ("connect", "client"): connect_and_close}
+    end, job = chosen(ends)
+    trio.run(end, job)

@@ -47,6 +47,7 @@ class _Channel(abc.MessageChannel):
         self._arrived: deque[bytes] = deque()
         self._receiving = False
         self._receive_fault: FramingError | None = None
+        self._closed = False
         self._sending = False
         self._senders = trio.lowlevel.ParkingLot()
         self._send_fault: str | None = None
@@ -72,6 +73,7 @@ class _Channel(abc.MessageChannel):
             await self._senders.park()  # and has the turn when it wakes
         self._sending = True
         try:
+            self._require_open()
             if self._send_fault is not None:
                 raise trio.BrokenResourceError(self._send_fault)
             await action(*arguments)
@@ -87,10 +89,12 @@ class _Channel(abc.MessageChannel):
     async def receive(self) -> bytes:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
         self._receiving = True
         try:
             if self._arrived:
                 await _checkpoint()
+                self._require_open()
             while not self._arrived:
                 await self._fill(1)
             return self._arrived.popleft()
@@ -100,10 +104,12 @@ class _Channel(abc.MessageChannel):
     async def receive_many(self) -> list[bytes]:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
         self._receiving = True
         try:
             if self._arrived:
                 await _checkpoint()
+                self._require_open()
             while not self._arrived:
                 await self._fill(_MANY)
             messages = list(self._arrived)
@@ -113,11 +119,16 @@ class _Channel(abc.MessageChannel):
             self._receiving = False
 
     async def aclose(self) -> None:
+        self._closed = True
         self._arrived.clear()
-        self._send_fault = self._receive_fault = None
         await self._carrier.aclose()
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this channel was closed here")
+
     def _raise_fault(self) -> None:
+        self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .._ffi import ffi
+from ..errors import MessageTooLarge
 from .contract import Splitter
 
 # CPython shares the objects of empty and one-byte bytes, so that those cannot be filled.
@@ -57,6 +58,20 @@ class BodySplitter(Splitter):
 
     def __init__(self) -> None:
         self._body: Body | None = None
+
+    def _begin_body(self, size: int, max_size: int) -> Body:
+        """Where what follows belongs.
+
+        Raises:
+            MessageTooLarge: it is within ``max_size``, and still there is no memory for it.
+        """
+        try:
+            self._body = Body(size)
+        except (MemoryError, OverflowError):
+            raise MessageTooLarge(
+                size, max_size, "there is not that much memory; the limit is max_size"
+            ) from None
+        return self._body
 
     def _finish_body(self, data: bytes, messages: list[bytes]) -> int:
         """Gives the body what belongs to it; how many bytes of ``data`` that was."""

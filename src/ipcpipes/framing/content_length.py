@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import FramingError, IncompleteMessage, MessageTooLarge
-from .body import SMALLEST, Body, BodySplitter
+from .body import SMALLEST, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
 
@@ -43,11 +43,15 @@ class ContentLength(Framing):
 
 
 class _Splitter(BodySplitter):
-    """State: a body that is being received, or an unfinished header section in ``_rest``."""
+    """State: a body that is being received, with the size of its header section; or, in
+    ``_rest``, an unfinished header section (for a body too short to be received in place, a
+    whole one).
+    """
 
     def __init__(self, max_size: int) -> None:
         super().__init__()
         self._max_size = max_size
+        self._header = 0
         self._rest = b""
 
     def split(self, data: bytes) -> Iterable[bytes]:
@@ -78,8 +82,8 @@ class _Splitter(BodySplitter):
             elif size < SMALLEST:
                 return data[position:]
             else:
-                self._body = Body(size)
-                self._body.put(data, start)
+                self._header = start - position
+                self._begin_body(size, self._max_size).put(data, start)
                 break
         return b""
 
@@ -106,6 +110,10 @@ class _Splitter(BodySplitter):
 
     def end(self) -> None:
         if self._body is not None:
-            raise IncompleteMessage(self._body.received, self._body.size)
+            raise IncompleteMessage(
+                self._header + self._body.received, self._header + self._body.size
+            )
         if self._rest:
-            raise IncompleteMessage(len(self._rest))
+            # After a whole header section it is one byte that has not come.
+            expected = len(self._rest) + 1 if self._rest.endswith(_END) else None
+            raise IncompleteMessage(len(self._rest), expected)

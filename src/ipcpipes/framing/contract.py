@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Union
 
 from ..errors import FramingError
 
-Buffer = Union[bytes, bytearray, memoryview]
+Buffer = bytes | bytearray | memoryview
 """What can be sent: bytes, or contiguous memory that is borrowed while it is sent."""
 
 
@@ -58,7 +57,7 @@ class Splitter(ABC):
 
 
 class Framing(ABC):
-    """How messages are told apart in a stream: an immutable value, shared by any number of channels.
+    """How messages are told apart in a stream: an immutable value, for any number of channels.
 
     Your own framing has ``max_size``, :meth:`frame` and :meth:`splitter`.
 

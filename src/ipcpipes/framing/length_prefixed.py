@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .._ffi import ffi, lib
-from ..errors import IncompleteMessage, MessageTooLarge
-from .body import SMALLEST, Body, BodySplitter
+from ..errors import FramingError, IncompleteMessage, MessageTooLarge
+from .body import SMALLEST, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
 
@@ -44,7 +44,8 @@ class LengthPrefixed(Framing):
     prefix: struct.Struct = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or self.width not in _CODES:
+        # 4.0 and True are keys too, by their value.
+        if type(self.width) is not int or self.width not in _CODES:
             raise ValueError(f"width must be 1, 2, 4 or 8 bytes, not {self.width!r}")
         if self.byteorder not in ("little", "big"):
             raise ValueError(f'byteorder must be "little" or "big", not {self.byteorder!r}')
@@ -57,12 +58,18 @@ class LengthPrefixed(Framing):
         return type(self), (self.width, self.byteorder, self.max_size)
 
     def frame(self, message: Buffer) -> Sequence[Buffer]:
-        return (self.prefix.pack(len(message)), message)
+        try:
+            return (self.prefix.pack(len(message)), message)
+        except struct.error:
+            raise self._too_large((message,)) from None
 
     def join(self, messages: Sequence[Buffer]) -> bytes | bytearray:
         if len(messages) == 1:
             # Cheaper than a call into C.
-            return self.prefix.pack(len(messages[0])) + messages[0]
+            try:
+                return self.prefix.pack(len(messages[0])) + messages[0]
+            except struct.error:
+                raise self._too_large(messages) from None
         payload = b"".join(messages)
         sizes = ffi.new("uint64_t[]", [len(message) for message in messages])
         joined = bytearray(len(payload) + len(messages) * self.width)
@@ -77,8 +84,13 @@ class LengthPrefixed(Framing):
                 to,
                 len(joined),
             )
-        assert not failed
+        if failed:
+            raise self._too_large(messages)
         return joined
+
+    def _too_large(self, messages: Sequence[Buffer]) -> MessageTooLarge:
+        # Who does not ask about max_size first is refused at least what the length cannot say.
+        return MessageTooLarge(max(map(len, messages)), self.max_size)
 
     def splitter(self) -> Splitter:
         return _Splitter(self)
@@ -134,8 +146,11 @@ class _Splitter(BodySplitter):
         if size > self._max_size and len(data) - position >= self._width:
             return then_raise(messages, MessageTooLarge(size, self._max_size))
         if SMALLEST <= size <= self._max_size:
-            self._body = Body(size)
-            self._body.put(data, position + self._width)
+            try:
+                body = self._begin_body(size, self._max_size)
+            except FramingError as error:
+                return then_raise(messages, error)
+            body.put(data, position + self._width)
         else:
             self._rest = data[position:]
         return messages

@@ -1,0 +1,81 @@
+"""ipcpipes under trio, used as its users do: by a plain name, with every default."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+import ipcpipes
+from benchmarks.contenders import crowd, messages, streams
+from benchmarks.contenders.trio_tasks import task_group
+from benchmarks.end import Accept, Job, Parts, chosen, ends, play, ready
+
+
+@asynccontextmanager
+async def listening(job: Job) -> AsyncIterator[Accept[ipcpipes.Stream]]:
+    async with await ipcpipes.listen(job.name) as listener:
+        yield listener.accept
+
+
+async def connect(job: Job) -> ipcpipes.Stream:
+    return await ipcpipes.connect(job.name)
+
+
+@asynccontextmanager
+async def listening_for_messages(job: Job) -> AsyncIterator[Accept[ipcpipes.MessageChannel]]:
+    async with await ipcpipes.listen_messages(job.name) as listener:
+        yield listener.accept
+
+
+async def connect_for_messages(job: Job) -> ipcpipes.MessageChannel:
+    return await ipcpipes.connect_messages(job.name)
+
+
+async def accept_and_close(job: Job) -> None:
+    async with await ipcpipes.listen(job.name) as listener:
+
+        async def one_round(count: int) -> int:
+            for _ in range(count):
+                stream = await listener.accept()
+                await stream.aclose()
+            return count
+
+        ready()
+        await play(one_round)
+
+
+async def connect_and_close(job: Job) -> None:
+    name = job.name
+
+    async def one_round(count: int) -> int:
+        for _ in range(count):
+            stream = await ipcpipes.connect(name)
+            # Until the server has closed its end: one client at a time.
+            assert await stream.receive_some(1) == b""
+            await stream.aclose()
+        return count
+
+    ready()
+    await play(one_round)
+
+
+MESSAGE_PARTS: Parts[ipcpipes.MessageChannel] = {
+    **messages.PARTS,
+    **messages.BATCH_PARTS,
+    # Each message is sent by itself and received with whatever else has come: receive_many is
+    # there for every consumer, while batches to send need a producer that has them.
+    ("messages", "server"): messages.receive_batches,
+}
+ENDS = {
+    ("connect", "server"): accept_and_close,
+    ("connect", "client"): connect_and_close,
+    **ends(listening, connect, streams.PARTS),
+    **ends(listening_for_messages, connect_for_messages, MESSAGE_PARTS),
+    **crowd.ends(listening_for_messages, connect_for_messages, task_group),
+}
+
+if __name__ == "__main__":
+    end, job = chosen(ENDS)
+    trio.run(end, job)

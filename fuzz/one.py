@@ -1,0 +1,16 @@
+"""One target in this process, under atheris: ``python -m fuzz.one TARGET LIBFUZZER-OPTIONS...``.
+
+It is started by the campaign, since libFuzzer ends the process it runs in.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+if __name__ == "__main__":
+    with atheris.instrument_imports(include=["ipcpipes"]):
+        from fuzz.targets import TARGETS
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()

@@ -1,0 +1,7 @@
+"""What is said to whoever runs this."""
+
+from __future__ import annotations
+
+
+def say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201
