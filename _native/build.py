@@ -29,6 +29,7 @@ def ffibuilder_for(platform: str) -> FFI:
     this runs (the Windows side is also cross-built on Linux).
     """
     parts = ("framing", {"posix": "posix", "win32": "windows"}[platform])
+    sources = [HERE / f"{part}.{end}" for part in parts for end in ("c", "cdef")]
     builder = FFI()
     for part in parts:
         builder.cdef((HERE / f"{part}.cdef").read_text(encoding="utf-8"))
@@ -38,7 +39,7 @@ def ffibuilder_for(platform: str) -> FFI:
         "ipcpipes._ffi",
         "".join(f'#include "{part}.c"\n' for part in reversed(parts)),
         include_dirs=[os.path.relpath(HERE)],
-        depends=[os.path.relpath(HERE / f"{part}.{kind}") for part in parts for kind in ("c", "cdef")],
+        depends=[os.path.relpath(source) for source in sources],
         libraries=LIBRARIES[platform],
         extra_compile_args=COMPILE_ARGS[platform],
     )

@@ -202,6 +202,30 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
     return (int64_t)(position - offset);
 }
 
+/* Sends what is missing of data[0:length]: all from *position on, which is moved along, and is 0
+ * again when all is out. The count is kept there, and not returned, because an exception of a
+ * signal handler takes a result away. `wait` says whether it may wait for room; with a signal it
+ * ends with -EINTR all the same, so that Python's handlers run. Nothing to send still tells a
+ * descriptor that is none. Returns 0, or -errno. */
+static int ipc_send_rest(int fd, const char *data, size_t length, size_t *position, int wait)
+{
+    int flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
+
+    if (*position > length)
+        return -EINVAL;
+    do {
+        ssize_t sent = send(fd, data + *position, length - *position, flags);
+        if (sent == -1)
+            return -errno;
+        *position += (size_t)sent;
+        /* A signal ends a send that has taken some without an error. */
+        if (wait && *position < length)
+            return -EINTR;
+    } while (*position < length);
+    *position = 0;
+    return 0;
+}
+
 /* What the next receive would find: its size, or -errno (-EAGAIN: nothing yet), or
  * IPC_PACKETS_END. A packet may be empty, and recv(2) gives 0 for that as for the end; but with
  * SO_PASSCRED every packet brings its sender's credentials (unix(7)), and the end does not. */
@@ -218,9 +242,9 @@ static int ipc_ask_credentials(int fd)
 #endif
 }
 
-static int64_t ipc_next_packet_size(int fd)
-{
 #if defined(SO_PASSCRED)
+static int64_t ipc_peek_packet(int fd, int wait)
+{
     struct msghdr message;
     union {
         struct cmsghdr aligned;
@@ -232,20 +256,32 @@ static int64_t ipc_next_packet_size(int fd)
     memset(&message, 0, sizeof(message));
     message.msg_control = control.credentials;
     message.msg_controllen = sizeof(control.credentials);
-    size = recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    size = recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
     if (size == -1)
         return -errno;
     return size == 0 && message.msg_controllen == 0 ? IPC_PACKETS_END : (int64_t)size;
+}
+#endif
+
+static int64_t ipc_next_packet_size(int fd, int wait)
+{
+#if defined(SO_PASSCRED)
+    int64_t size = ipc_peek_packet(fd, wait);
+
+    /* Linux looks for a packet first and whether the peer has closed then: one that was sent
+     * in between is there, and the end is told all the same. After the end none can come. */
+    return size == IPC_PACKETS_END ? ipc_peek_packet(fd, 0) : size;
 #else
     (void)fd;
+    (void)wait;
     return -EOPNOTSUPP;
 #endif
 }
 
 /* Sends one packet, all of it or nothing. */
-static int ipc_send_packet(int fd, const char *data, size_t length)
+static int ipc_send_packet(int fd, const char *data, size_t length, int wait)
 {
-    ssize_t sent = send(fd, data, length, MSG_NOSIGNAL);
+    ssize_t sent = send(fd, data, length, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
 
     if (sent == -1)
         return -errno;

@@ -167,6 +167,72 @@ static uint32_t ipc_begin_write(intptr_t handle, ipc_operation *operation, const
     return ipc_begun(WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped));
 }
 
+/* What came of an operation that is done. */
+static uint32_t ipc_outcome(HANDLE handle, ipc_operation *operation)
+{
+    DWORD ignored;
+
+    return GetOverlappedResult(handle, &operation->overlapped, &ignored, TRUE) ? 0
+                                                                               : GetLastError();
+}
+
+/* Gives up an operation of ipc_transfer that may be under way, and waits until the system is done
+ * with it. Returns what came of it: it may have been faster. */
+static uint32_t ipc_abandon(intptr_t handle, ipc_operation *operation)
+{
+    if (!HasOverlappedIoCompleted(&operation->overlapped))
+        CancelIoEx((HANDLE)handle, &operation->overlapped);
+    return ipc_outcome((HANDLE)handle, operation);
+}
+
+/* Waits for an operation of ipc_transfer. Returns what came of it, or WAIT_TIMEOUT when it is
+ * still under way after so many milliseconds. When the event `closing` is set, the operation is
+ * given up (ERROR_OPERATION_ABORTED, unless it was faster). */
+static uint32_t ipc_await(intptr_t handle, ipc_operation *operation, intptr_t closing,
+                          uint32_t milliseconds)
+{
+    HANDLE events[2];
+    DWORD found;
+
+    events[0] = operation->overlapped.hEvent;
+    events[1] = (HANDLE)closing;
+    found = WaitForMultipleObjects(2, events, FALSE, milliseconds);
+    if (found == WAIT_OBJECT_0)
+        return ipc_outcome((HANDLE)handle, operation);
+    if (found == WAIT_TIMEOUT)
+        return WAIT_TIMEOUT;
+    return ipc_abandon(handle, operation);
+}
+
+/* Reads or writes on a handle without a completion port, and waits as ipc_await does. `event` is
+ * this operation's alone. The memory may be freed when the result is not WAIT_TIMEOUT; until then
+ * ipc_await or ipc_abandon must follow. */
+static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *data, uint32_t size,
+                             int writing, intptr_t event, intptr_t closing, uint32_t milliseconds)
+{
+    BOOL done;
+    DWORD error;
+
+    memset(operation, 0, sizeof(*operation));
+    operation->overlapped.hEvent = (HANDLE)event;
+    if (writing)
+        done = WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped);
+    else
+        done = ReadFile((HANDLE)handle, data, size, NULL, &operation->overlapped);
+    if (done)
+        return 0;
+    error = GetLastError();
+    return error == ERROR_IO_PENDING ? ipc_await(handle, operation, closing, milliseconds) : error;
+}
+
+/* 0 when the event is set, WAIT_TIMEOUT when it is not after so many milliseconds. */
+static uint32_t ipc_wait_event(intptr_t event, uint32_t milliseconds)
+{
+    DWORD found = WaitForSingleObject((HANDLE)event, milliseconds);
+
+    return found == WAIT_FAILED ? GetLastError() : found;
+}
+
 /* Gives up everything that is under way on the handle. */
 static void ipc_cancel(intptr_t handle)
 {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Literal, overload
@@ -13,18 +12,13 @@ import trio
 from . import _os, abc
 from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
 from .endpoint import Endpoint, EndpointLike
-from .errors import EndpointNotFound, EndpointRefused
-from .security import AccessPolicy, compiled
+from .opening import Attempts, listening
+from .options import DEFAULT_BACKLOG, Direction, check_direction
+from .security import AccessPolicy
 
 __all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "listen", "serve"]
 
 logger = logging.getLogger("ipcpipes")
-
-Direction = Literal["duplex", "send", "receive"]
-
-DEFAULT_BACKLOG = 256
-_FIRST_PAUSE = 0.001  # seconds
-_LONGEST_PAUSE = 0.05
 
 
 @overload
@@ -85,7 +79,7 @@ async def connect(
 
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
-    _check_direction(direction)
+    check_direction(direction)
     stream: Stream | SendStream | ReceiveStream = await open_connection(
         endpoint, kind=direction, wait=wait, buffer_size=buffer_size
     )
@@ -96,28 +90,14 @@ async def open_connection(
     endpoint: EndpointLike, *, kind: Kind, wait: float, buffer_size: int | None
 ) -> Any:
     """What every way to connect comes down to; see :func:`connect`."""
-    where = Endpoint.of(endpoint)
-    wait = _checked_seconds("wait", wait)
-    _check_count("buffer_size", buffer_size)
+    attempts = Attempts(_os.connect, endpoint, kind=kind, wait=wait, buffer_size=buffer_size)
     await trio.lowlevel.checkpoint()
-    deadline = trio.current_time() + wait
-    pause = _FIRST_PAUSE
+    deadline = trio.current_time() + attempts.wait
     while True:
-        remaining = deadline - trio.current_time()
-        try:
-            return _os.connect(
-                where,
-                kind=kind,
-                buffer_size=buffer_size,
-                waited=wait if remaining <= 0 else 0.0,
-            )
-        except (EndpointNotFound, EndpointRefused):
-            # Neither system tells when a name appears or a place becomes free in a way that
-            # can be waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
-            if remaining <= 0:
-                raise
-        await trio.sleep(min(pause, remaining))
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        connection = attempts.attempt(deadline - trio.current_time())
+        if connection is not None:
+            return connection
+        await trio.sleep(attempts.pause)
 
 
 @overload
@@ -193,7 +173,7 @@ async def listen(
 
     Nothing is left behind when it fails.
     """
-    _check_direction(direction)
+    check_direction(direction)
     return await open_listener(
         endpoint,
         kind=direction,
@@ -214,22 +194,16 @@ async def open_listener(
     buffer_size: int | None,
 ) -> Listener[Any]:
     """What every way to listen comes down to; see :func:`listen`."""
-    where = Endpoint.of(endpoint)
-    policy = AccessPolicy.current_user() if access is None else access
-    if not isinstance(policy, AccessPolicy):
-        raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
-    _check_count("max_instances", max_instances)
-    _check_count("backlog", backlog, limit=4096, optional=False)
-    _check_count("buffer_size", buffer_size)
-    await trio.lowlevel.checkpoint()
-    return _os.listen(
-        where,
+    options = listening(
+        endpoint,
         kind=kind,
+        access=access,
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,
-        permissions=compiled(policy),
     )
+    await trio.lowlevel.checkpoint()
+    return _os.listen(**options)
 
 
 @overload
@@ -331,32 +305,3 @@ async def _handle(
             await handler(connection)
     except Exception:
         logger.exception("the handler of a client of %s failed", endpoint)
-
-
-def _checked_seconds(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        seconds = math.inf if value > 0 else -math.inf
-    if math.isnan(seconds) or seconds < 0:
-        raise ValueError(f"{what} must be 0 or more seconds, not {value!r}")
-    return seconds
-
-
-def _check_count(
-    what: str, value: object, *, limit: int = 2**31 - 1, optional: bool = True
-) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        kinds = "an int or None" if optional else "an int"
-        raise TypeError(f"{what} must be {kinds}, not {value!r}")
-    if not 1 <= value <= limit:
-        raise ValueError(f"{what} must be 1 to {limit}, not {value}")
-
-
-def _check_direction(value: object) -> None:
-    if value not in ("duplex", "send", "receive"):
-        raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')

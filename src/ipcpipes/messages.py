@@ -9,9 +9,10 @@ import trio
 
 from . import abc
 from .channel import MessageChannel, NativeMessageChannel
-from .connect import DEFAULT_BACKLOG, open_connection, open_listener, serve_listener
+from .connect import open_connection, open_listener, serve_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Framing, LengthPrefixed, Native
+from .options import DEFAULT_BACKLOG
 from .security import AccessPolicy
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]

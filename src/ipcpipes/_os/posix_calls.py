@@ -33,8 +33,10 @@ next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
+send_rest = lib.ipc_send_rest
 set_places = lib.ipc_set_places
 PACKETS_END = lib.IPC_PACKETS_END
+new_position = ffi.typeof("size_t *")
 
 
 class Credentials(NamedTuple):
@@ -87,10 +89,10 @@ def connect(address: bytes, *, packets: bool) -> int:
     return int(lib.ipc_connect(address, len(address), packets))
 
 
-def send_packet(fd: int, packet: Buffer) -> int:
+def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
     """0, or ``-errno``."""
     data: Any = packet if type(packet) is bytes else ffi.from_buffer(packet)
-    return int(lib.ipc_send_packet(fd, data, len(packet)))
+    return int(lib.ipc_send_packet(fd, data, len(packet), wait))
 
 
 def ask_credentials(fd: int) -> None:

@@ -1,10 +1,11 @@
-"""POSIX: from an address, or an accepted descriptor, to what trio code holds."""
+"""POSIX: from an address, or an accepted descriptor, to what code holds."""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
@@ -22,7 +23,8 @@ ConnectionT = TypeVar(
     "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
 )
 # Any: that the kind and the type go together is said once, in the overloads of the doors.
-_CONNECTIONS: dict[str, Any] = {
+Connections = Mapping[str, Any]
+TRIO: Connections = {
     "duplex": streams.Stream,
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
@@ -30,7 +32,14 @@ _CONNECTIONS: dict[str, Any] = {
 }
 
 
-def connect(endpoint: Endpoint, *, kind: Kind, buffer_size: int | None, waited: float) -> Any:
+def connect(
+    endpoint: Endpoint,
+    *,
+    kind: Kind,
+    buffer_size: int | None,
+    waited: float,
+    connections: Connections = TRIO,
+) -> Any:
     """Connects at once; ``waited`` is for the message of the error."""
     check_kind(kind)
     address = calls.resolve(endpoint)
@@ -44,7 +53,7 @@ def connect(endpoint: Endpoint, *, kind: Kind, buffer_size: int | None, waited: 
     if fd < 0:
         where = calls.readable(address)
         raise connect_error("errno", -fd, endpoint, where, waited=waited)
-    return take_over(fd, endpoint, address, kind, buffer_size, None)
+    return take_over(connections, fd, endpoint, address, kind, buffer_size, None)
 
 
 def check_kind(kind: Kind) -> None:
@@ -56,12 +65,13 @@ def check_kind(kind: Kind) -> None:
 
 
 def take_over(
+    connections: Connections,
     fd: int,
     endpoint: Endpoint,
     address: bytes,
     kind: Kind,
     buffer_size: int | None,
-    owner: streams.Owner | None,
+    owner: object,
     credentials: calls.Credentials | None = None,
 ) -> Any:
     """Takes ``fd`` over: it belongs to what is returned, or is closed."""
@@ -74,4 +84,4 @@ def take_over(
     except BaseException:
         os.close(fd)
         raise
-    return _CONNECTIONS[kind](fd, endpoint, address, credentials, owner)
+    return connections[kind](fd, endpoint, address, credentials, owner)

@@ -3,79 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import logging
-import math
+import functools
 import os
 import sys
 import warnings
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .. import abc
-from ..endpoint import Endpoint
-from ..errors import connect_error, in_use_error
-from . import posix_calls as calls, posix_claim, posix_connection as connections
+from . import posix_connection as connections, posix_places as places
+from .obstacle import EXHAUSTION_PAUSE, Obstacle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-logger = logging.getLogger("ipcpipes")
 
-_AGAIN = -errno.EAGAIN
-_EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
-_VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
-_EXHAUSTION_PAUSE = 0.05  # seconds
+class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.ConnectionT]):
+    """A listening socket for trio; see :class:`ipcpipes.abc.Listener`."""
 
+    _connections = connections.TRIO
 
-class Listener(abc.Listener[connections.ConnectionT]):
-    """A listening socket and the claim to its name.
-
-    ``max_instances`` counts accepted streams that are open. So that a client above the limit
-    hears of it at once instead of waiting unheard in the kernel's queue, the queue is kept no
-    longer than what is free, by listen(2) again; and because the kernel's shortest queue
-    holds one, that one place is taken by a connection of our own (the plug) while nothing is
-    free. A client that slips in during the instant before the plug waits in the queue.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        address: bytes,
-        claim: posix_claim.Claim | None,
-        fd: int,
-        *,
-        kind: connections.Kind,
-        max_instances: int | None,
-        backlog: int,
-        buffer_size: int | None,
-        permissions: calls.Permissions,
-    ) -> None:
-        self._endpoint = endpoint
-        self._address = address
-        self._claim = claim
-        self._fd = fd
-        self._kind: connections.Kind = kind
-        self._max_instances = math.inf if max_instances is None else max_instances
-        self._backlog = backlog
-        self._buffer_size = buffer_size
-        self._admits = permissions.admits
-        self._open_count = 0
-        self._plug = -1
-        self._arrived: deque[int] = deque()
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._room = trio.lowlevel.ParkingLot()
         self._accepting = False
-        self._exhausted = False
         self._token = trio.lowlevel.current_trio_token()
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
-    @property
-    def address(self) -> str:
-        return calls.readable(self._address)
 
     @property
     def connection_count(self) -> int:
@@ -89,112 +41,43 @@ class Listener(abc.Listener[connections.ConnectionT]):
             await trio.lowlevel.checkpoint_if_cancelled()
             while True:
                 self._require_open()
-                if self._open_count >= self._max_instances:
+                found = self._try_accept()
+                if found is Obstacle.FULL:
                     await self._room.park()
-                    continue
-                fd = self._arrived.popleft() if self._arrived else calls.accept(self._fd)
-                if fd == _AGAIN:
+                elif found is Obstacle.NOBODY:
                     await trio.lowlevel.wait_readable(self._fd)
-                elif fd in _EXHAUSTED:
-                    if not self._exhausted:
-                        logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
-                    self._exhausted = True
-                    await trio.sleep(_EXHAUSTION_PAUSE)
-                elif fd < 0 and fd not in _VANISHED:
-                    raise OSError(-fd, os.strerror(-fd), self.address)
-                elif fd >= 0 and (stream := self._admit(fd)) is not None:
-                    self._exhausted = False
-                    break
-                else:
+                elif found is Obstacle.EXHAUSTED:
+                    await trio.sleep(EXHAUSTION_PAUSE)
+                elif isinstance(found, Obstacle):
                     await trio.lowlevel.checkpoint()
+                else:
+                    break
             await trio.lowlevel.cancel_shielded_checkpoint()
-            return stream
+            return found
         finally:
             self._accepting = False
 
-    def _admit(self, fd: int) -> connections.ConnectionT | None:
-        """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
-        try:
-            credentials = calls.peer_credentials(fd)
-            welcome = calls.peer_left(fd) == 0
-            if welcome and not self._admits(credentials):
-                welcome = False
-                logger.warning("%r: turned away %s", self, credentials.identity())
-        except OSError:
-            welcome = False
-        if not welcome:
-            os.close(fd)
-            return None
-        stream: connections.ConnectionT = connections.take_over(
-            fd,
-            self._endpoint,
-            self._address,
-            self._kind,
-            self._buffer_size,
-            self,
-            credentials,
-        )
-        self._open_count += 1
-        self._fit_queue()
-        return stream
-
     def released(self) -> None:
         """A stream that we accepted is closed."""
-        self._open_count -= 1
         self._room.unpark()
-        self._fit_queue()
+        self._count_released()
 
     def released_elsewhere(self) -> None:
         """The same, from a finalizer."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.released)
 
-    def _fit_queue(self) -> None:
-        if self._fd == -1 or self._max_instances == math.inf:
-            return
-        free = int(self._max_instances) - self._open_count - len(self._arrived)
-        calls.set_places(self._fd, min(max(free, 1), self._backlog))
-        if free <= 0 and self._plug == -1:
-            # Where somebody has put a file in our socket's place, the plug would go to him.
-            if self._claim is None or self._claim.socket_is_ours():
-                self._plug = max(self._connect_plug(), -1)
-        elif free > 0 and self._plug != -1:
-            self._pull_plug()
-            # Usually this is the plug's other end; it must not keep its place in the queue.
-            fd = calls.accept(self._fd)
-            if fd >= 0:
-                if calls.peer_left(fd) == 0:
-                    self._arrived.append(fd)
-                else:
-                    os.close(fd)
-
-    def _connect_plug(self) -> int:
-        return calls.connect(self._address, packets=self._kind == "messages")
-
-    def _pull_plug(self) -> None:
-        plug, self._plug = self._plug, -1
-        if plug != -1:
-            # A forked child may hold it too: shut down, it is at its end for all of them.
-            calls.close_half(plug, True)
-            calls.close_half(plug, False)
-            os.close(plug)
-
     def _require_open(self) -> None:
         if self._fd == -1:
             raise trio.ClosedResourceError("this listener was closed here")
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd == -1:
+        if self._fd == -1:
             return
-        # The name first: a client that finds it would be turned away a moment later.
         if self._claim is not None:
             self._claim.release()
-        trio.lowlevel.notify_closing(fd)
-        os.close(fd)
-        self._pull_plug()
-        while self._arrived:
-            os.close(self._arrived.popleft())
+        trio.lowlevel.notify_closing(self._fd)
+        self._close_sockets()
         self._room.unpark_all()
 
     async def aclose(self) -> None:
@@ -213,52 +96,5 @@ class Listener(abc.Listener[connections.ConnectionT]):
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
-    def __repr__(self) -> str:
-        state = " closed" if self._fd == -1 else ""
-        return f"<ipcpipes Listener {self.address!r}{state}>"
 
-
-def listen(
-    endpoint: Endpoint,
-    *,
-    kind: connections.Kind,
-    max_instances: int | None,
-    backlog: int,
-    buffer_size: int | None,
-    permissions: calls.Permissions,
-) -> Listener[Any]:
-    """Takes the name and listens; what it made is gone again when it fails."""
-    connections.check_kind(kind)
-    address = calls.resolve(endpoint)
-    calls.check_place(endpoint, address, create=True)
-    claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
-    fd = -1
-    try:
-        places = min(backlog, max_instances or backlog)
-        try:
-            fd = calls.listen(address, permissions.mode, places, packets=kind == "messages")
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise in_use_error(endpoint, calls.readable(address), None) from None
-            raise connect_error(
-                "errno", error.errno or errno.EIO, endpoint, calls.readable(address)
-            ) from None
-        if claim is not None:
-            claim.bound()
-    except BaseException:
-        if fd != -1:
-            os.close(fd)
-        if claim is not None:
-            claim.release()
-        raise
-    return Listener(
-        endpoint,
-        address,
-        claim,
-        fd,
-        kind=kind,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        permissions=permissions,
-    )
+listen = functools.partial(places.listen, Listener)

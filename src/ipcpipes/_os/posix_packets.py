@@ -43,6 +43,8 @@ class Packets(streams.Socket):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._require_open()
+            if self._eof_sent:
+                raise trio.ClosedResourceError("nothing can be sent after send_eof")
             waited = False
             for packet in packets:
                 while (result := calls.send_packet(self._require_open(), packet)) in _AGAIN:
@@ -84,7 +86,7 @@ class Packets(streams.Socket):
         packets: list[bytes] = []
         taken = 0
         while len(packets) < limit and taken < _BATCH:
-            size = calls.next_packet_size(fd)
+            size = calls.next_packet_size(fd, False)
             if size in _AGAIN:
                 return packets or None
             if size == calls.PACKETS_END:
@@ -99,8 +101,11 @@ class Packets(streams.Socket):
                 if packets:
                     break
                 raise MessageTooLarge(size, max_size)
-            # Reading nothing would not take an empty packet out of the queue.
-            packets.append(os.read(fd, max(size, 1)))
+            try:
+                # Reading nothing would not take an empty packet out of the queue.
+                packets.append(os.read(fd, max(size, 1)))
+            except ConnectionResetError:
+                continue
             taken += size
         return packets
 
@@ -108,3 +113,4 @@ class Packets(streams.Socket):
         """Ends what this end sends."""
         await trio.lowlevel.checkpoint()
         calls.close_half(self._require_open(), True)
+        self._eof_sent = True

@@ -22,7 +22,10 @@ ERROR_PIPE_BUSY = 231
 ERROR_NO_DATA = 232
 ERROR_PIPE_NOT_CONNECTED = 233
 ERROR_MORE_DATA = 234
+ERROR_OPERATION_ABORTED = 995
 ERROR_IO_INCOMPLETE = 996
+WAIT_TIMEOUT = 258
+INFINITE = 2**32 - 1
 # TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES, NOT_ENOUGH_QUOTA
 # NO_SYSTEM_RESOURCES' neighbours: WORKING_SET_QUOTA, PAGEFILE_QUOTA, COMMITMENT_LIMIT
 EXHAUSTED = {4, 8, 14, 1450, 1452, 1453, 1455, 1816}
@@ -34,6 +37,8 @@ _TEXT_SIZE = 1024
 
 transport = "Windows named pipe"
 
+abandon = lib.ipc_abandon
+await_operation = lib.ipc_await
 begin_connect = lib.ipc_begin_connect
 begin_read = lib.ipc_begin_read
 begin_write = lib.ipc_begin_write
@@ -42,7 +47,9 @@ close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
 operation_address = lib.ipc_operation_address
 peek = lib.ipc_peek
+transfer = lib.ipc_transfer
 transferred = lib.ipc_transferred
+wait_event = lib.ipc_wait_event
 # Without clearing: the kernel fills what we read.
 new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -104,14 +111,24 @@ def buffer_size(handle: int, *, sending: bool) -> int:
 
 def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
     """The peer's process, and the user that process runs under as far as we may ask."""
+    return process_identity(peer_process(handle, server_end=server_end))
+
+
+def peer_process(handle: int, *, server_end: bool) -> int:
+    """The peer's process id, 0 when the system does not tell it."""
     pid = ffi.new("uint32_t *")
-    if lib.ipc_peer_process(handle, server_end, pid) != 0 or pid[0] == 0:
+    return 0 if lib.ipc_peer_process(handle, server_end, pid) != 0 else int(pid[0])
+
+
+def process_identity(pid: int) -> PeerIdentity:
+    """The user that a process runs under, as far as we may ask; nothing for 0."""
+    if pid == 0:
         return PeerIdentity()
     try:
-        sid, account = _process_owner(pid[0])
+        sid, account = _process_owner(pid)
     except OSError:
-        return PeerIdentity(pid=pid[0])
-    return PeerIdentity(pid=pid[0], sid=sid, user=account or None)
+        return PeerIdentity(pid=pid)
+    return PeerIdentity(pid=pid, sid=sid, user=account or None)
 
 
 @functools.cache

@@ -1,8 +1,9 @@
-"""Windows: from an address, or a connected instance, to what trio code holds."""
+"""Windows: from an address, or a connected instance, to what code holds."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
@@ -16,7 +17,8 @@ ConnectionT = TypeVar(
     "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
 )
 # Any: that the kind and the type go together is said once, in the overloads of the doors.
-CONNECTIONS: dict[str, Any] = {
+Connections = Mapping[str, Any]
+TRIO: Connections = {
     "duplex": streams.Stream,
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
@@ -24,7 +26,14 @@ CONNECTIONS: dict[str, Any] = {
 }
 
 
-def connect(endpoint: Endpoint, *, kind: Kind, buffer_size: int | None, waited: float) -> Any:
+def connect(
+    endpoint: Endpoint,
+    *,
+    kind: Kind,
+    buffer_size: int | None,
+    waited: float,
+    connections: Connections = TRIO,
+) -> Any:
     """Connects at once; ``waited`` is for the message of the error. The listener's
     ``buffer_size`` holds for both ends, so that the client's goes unused.
     """
@@ -32,4 +41,4 @@ def connect(endpoint: Endpoint, *, kind: Kind, buffer_size: int | None, waited: 
     code, handle = calls.open_pipe(address, kind)
     if code != 0:
         raise connect_error("winerror", code, endpoint, address, waited=waited)
-    return CONNECTIONS[kind](handle, endpoint, address, server_end=False)
+    return connections[kind](handle, endpoint, address, server_end=False)

@@ -1,0 +1,27 @@
+"""The system's half of :mod:`ipcpipes.blocking`: whole-file twins, chosen here once.
+
+Apart from ``_os/__init__.py``, so that trio programs do not load it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "win32":
+    from .windows_blocking import (
+        ReceiveStream as ReceiveStream,
+        SendStream as SendStream,
+        Stream as Stream,
+    )
+    from .windows_blocking_connection import connect as connect
+    from .windows_blocking_listener import Listener as Listener, listen as listen
+    from .windows_blocking_packets import Packets as Packets
+else:
+    from .posix_blocking import (
+        ReceiveStream as ReceiveStream,
+        SendStream as SendStream,
+        Stream as Stream,
+    )
+    from .posix_blocking_connection import connect as connect
+    from .posix_blocking_listener import Listener as Listener, listen as listen
+    from .posix_blocking_packets import Packets as Packets

@@ -1,0 +1,348 @@
+"""POSIX: connected Unix domain sockets as streams for code without an event loop.
+
+The descriptors are in blocking mode, so that an operation is one system call: os.read and the
+C layer's send give the GIL up while they wait, and Python's signal handlers run. Only an
+operation with a timeout has to ask poll(2) first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import trio
+
+from .._ffi import ffi
+from ..abc import PeerIdentity
+from ..endpoint import Endpoint
+from ..framing import Buffer
+from . import posix_calls as calls
+from .deadline import Deadline
+from .receive_size import receive_size, writable_bytes
+from .shared_handle import SharedHandle
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = -errno.EINTR
+_NOTHING_CAME = "nothing was received"
+_NO_ROOM = "not all could be sent"
+
+# Looked up once: they are called for every message.
+_read = os.read
+_send_rest = calls.send_rest
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self) -> None:
+        """The stream is closed. From any thread, a signal handler or a finalizer."""
+
+
+class Socket(SharedHandle):
+    """One connected descriptor, in blocking mode.
+
+    Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`close`, and gives it back when
+    nobody is inside any more.
+    """
+
+    _shut_half: ClassVar[bool | None] = None
+
+    def __init__(
+        self,
+        fd: int,
+        endpoint: Endpoint,
+        address: bytes,
+        credentials: calls.Credentials,
+        owner: Owner | None = None,
+    ) -> None:
+        super().__init__(fd)
+        self._endpoint = endpoint
+        self._address = address
+        self._credentials = credentials
+        self._peer: PeerIdentity | None = None
+        self._owner = owner
+        # The descriptor while something can be sent: so that a send has one thing to look at.
+        self._send_number = fd
+        self._send_fault: str | None = None
+        self._eof_sent = False
+        self._position = ffi.new(calls.new_position)
+        # Asked once, because a property cannot keep the descriptor from being closed.
+        self._buffer_sizes = tuple(calls.buffer_size(fd, sending=way) for way in (True, False))
+        os.set_blocking(fd, True)
+        if self._shut_half is not None:
+            calls.close_half(fd, self._shut_half)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return calls.readable(self._address)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is None:
+            self._require_open()
+            self._peer = self._credentials.identity()
+        return self._peer
+
+    @property
+    def send_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[0]
+
+    @property
+    def receive_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[1]
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise trio.ClosedResourceError("this stream was closed here")
+        return self._number
+
+    def _busy(self, doing: str) -> Exception:
+        # The lock may also be held for a moment by who closes.
+        if self._number == -1:
+            return trio.ClosedResourceError("this stream was closed here")
+        return trio.BusyResourceError(f"another thread is {doing} this stream")
+
+    def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
+        poll = select.poll()
+        poll.register(self._require_open(), events)
+        if not poll.poll(deadline.milliseconds(what, first)):
+            raise deadline.error(what)
+
+    def _raise_unsendable(self, code: int) -> None:
+        self._require_open()
+        if self._eof_sent:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
+        if self._send_fault is None:
+            self._break(f"the other end has closed or died ({os.strerror(code)})")
+        raise trio.BrokenResourceError(self._send_fault)
+
+    def _require_sendable(self) -> None:
+        if self._send_number == -1:
+            self._raise_unsendable(errno.EPIPE)
+
+    def _break(self, fault: str) -> None:
+        self._send_number = -1
+        self._position[0] = 0
+        if self._send_fault is None:
+            self._send_fault = fault
+
+    def _shut_sending(self) -> None:
+        number = self._require_open()
+        if self._eof_sent:
+            return
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        self._eof_sent = True
+        self._send_number = -1
+        calls.close_half(number, True)
+
+    def close(self) -> None:
+        self._shut()
+
+    def _hide(self) -> None:
+        self._send_number = -1
+
+    def _wake(self, number: int) -> None:
+        calls.close_half(number, True)
+        calls.close_half(number, False)
+
+    def _give_up(self, number: int) -> None:
+        os.close(number)
+        if self._owner is not None:
+            self._owner.released()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_held", False):
+            return
+        text = f"unclosed {self!r}"
+        os.close(max(self._number, self._doomed))
+        if self._owner is not None:
+            self._owner.released()
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._number == -1 else f"fd {self._number}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(Socket):
+    def send_all(
+        self, data: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        # cffi takes bytes as they are; anything else is borrowed, not copied.
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        try:
+            if self._sending.locked():
+                raise self._busy("sending on")
+            with self._sending:
+                self._put(buffer, deadline)
+        finally:
+            if self._number == -1:
+                self._leave()
+            if buffer is not data:
+                ffi.release(buffer)
+
+    def _put(self, data: Any, deadline: Deadline | None) -> None:
+        """Sends all of it. The caller is inside, for sending."""
+        try:
+            code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
+            if code:
+                self._put_rest(data, deadline, code)
+        except BaseException:
+            # A TimeoutError, or what a signal handler raised: that may come right after the call,
+            # and then only the C layer knows how far it got.
+            if self._position[0]:
+                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            raise
+
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends all of them. The caller is inside, for sending."""
+        sent = 0
+        try:
+            for piece in pieces:
+                buffer: Any = piece if type(piece) is bytes else ffi.from_buffer(piece)
+                self._put(buffer, deadline)
+                sent += 1
+        except BaseException as error:
+            # What a signal handler raised may have come right after the first piece.
+            if sent or (len(pieces) > 1 and not isinstance(error, TimeoutError)):
+                self._break("a send was interrupted half-way")
+            raise
+
+    def _put_rest(self, data: Any, deadline: Deadline | None, code: int) -> None:
+        first = True
+        while code:
+            if code == _AGAIN and deadline is not None:
+                self._wait(select.POLLOUT, deadline, _NO_ROOM, first=first)
+                first = False
+            elif code != _INTERRUPTED:
+                self._raise_unsendable(-code)
+            code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
+
+
+class _Receiving(Socket):
+    def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
+        size = receive_size(max_bytes)
+        deadline = None if timeout is None else Deadline.after(timeout)
+        if self._receiving.locked():
+            raise self._busy("receiving from")
+        try:
+            with self._receiving:
+                return self._get(size, deadline)
+        finally:
+            if self._number == -1:
+                self._leave()
+
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        if self._receiving.locked():
+            raise self._busy("receiving from")
+        try:
+            with writable_bytes(buffer) as view, self._receiving:
+                return self._get_into(view, deadline)
+        finally:
+            if self._number == -1:
+                self._leave()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        data = self.receive_some()
+        if not data:
+            raise StopIteration
+        return data
+
+    def _get(self, size: int, deadline: Deadline | None) -> bytes:
+        """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, _NOTHING_CAME, first=True)
+        try:
+            data = _read(self._number, size)
+        except OSError as error:
+            self._check_end(error)
+            return b""
+        if not data:
+            self._require_open()
+        return data
+
+    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
+        """The same into memory; how many bytes have come."""
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, _NOTHING_CAME, first=True)
+        try:
+            count = os.readv(self._number, (view,))
+        except OSError as error:
+            self._check_end(error)
+            return 0
+        if not count:
+            self._require_open()
+        return count
+
+    def _check_end(self, error: OSError) -> None:
+        """Raises unless it is the end of the stream."""
+        self._require_open()
+        # The peer closed before it had read all that we sent: that is its affair.
+        if error.errno != errno.ECONNRESET:
+            raise trio.BrokenResourceError(str(error)) from error
+
+
+class Stream(_Sending, _Receiving):
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    def send_eof(self) -> None:
+        """Ends what this end sends; the other direction goes on. Twice is as good as once.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: another thread is sending.
+            trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; the end
+                of the stream would make the part look like the whole.
+        """
+        if self._sending.locked():
+            raise self._busy("sending on")
+        try:
+            with self._sending:
+                self._put_eof()
+        finally:
+            if self._number == -1:
+                self._leave()
+
+    def _put_eof(self) -> None:
+        self._shut_sending()
+
+
+class SendStream(_Sending):
+    """A connection that this end only sends on."""
+
+    _shut_half = False
+
+
+class ReceiveStream(_Receiving):
+    """A connection that this end only receives from."""
+
+    _shut_half = True

@@ -1,0 +1,20 @@
+"""POSIX: what code without an event loop holds, for each kind of connection."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+from . import posix_blocking as streams, posix_blocking_packets as packets, posix_connection
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+BLOCKING: posix_connection.Connections = {
+    "duplex": streams.Stream,
+    "send": streams.SendStream,
+    "receive": streams.ReceiveStream,
+    "messages": packets.Packets,
+}
+
+connect = functools.partial(posix_connection.connect, connections=BLOCKING)

@@ -1,0 +1,63 @@
+"""POSIX: a listening Unix domain socket without an event loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import posix_blocking_connection as connections, posix_places as places
+from .blocking_listener import BlockingListener, ConnectionT
+from .obstacle import Obstacle
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+
+class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
+    """A listening socket, and a pipe that wakes who waits: shutdown(2) on a listening socket
+    does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
+    """
+
+    _connections = connections.BLOCKING
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Before anything that needs care: it may fail, and then nothing else is ours.
+        self._woken, self._waker = os.pipe()
+        self._is_woken = False
+        places.Places.__init__(self, *arguments, **options)
+        BlockingListener.__init__(self)
+
+    def _count_released(self, handle: int = -1) -> None:
+        places.Places._count_released(self)
+
+    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if obstacle is Obstacle.NOBODY:
+            poll.register(self._fd, select.POLLIN)
+        poll.poll(milliseconds)
+
+    def _try_accept(self) -> ConnectionT | Obstacle:
+        if self._is_woken:
+            os.read(self._woken, 1)
+            self._is_woken = False
+        return super()._try_accept()
+
+    def _wake(self) -> None:
+        if not self._is_woken:
+            self._is_woken = True
+            os.write(self._waker, b"x")
+
+    def _give_name_up(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    def _give_all_up(self) -> None:
+        self._close_sockets()
+        os.close(self._woken)
+        os.close(self._waker)
+
+
+listen = functools.partial(places.listen, Listener)

@@ -1,0 +1,106 @@
+"""POSIX: a connected socket of sequenced packets (SOCK_SEQPACKET) without an event loop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import MessageTooLarge
+from ..framing import Buffer
+from . import posix_blocking as streams, posix_calls as calls
+from .deadline import Deadline
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = -errno.EINTR
+# The peer closed without having read all that we sent. It is said once, at any time, before what
+# is left to read.
+_RESET = -errno.ECONNRESET
+# How much one call takes of what has come, roughly.
+_BATCH = 64 * 1024
+
+
+class Packets(streams.Socket):
+    """Packets in both directions, for one channel, which is inside while it calls."""
+
+    @property
+    def largest(self) -> int:
+        """The largest packet in bytes that can be sent."""
+        return calls.largest_packet(self._require_open())
+
+    def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends them all.
+
+        Raises:
+            MessageTooLarge: one is above the system's limit; it did not go out.
+            trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        self._require_sendable()
+        sent = 0
+        try:
+            for packet in packets:
+                self._put_packet(packet, deadline)
+                sent += 1
+        except BaseException as error:
+            # One alone went out whole or not at all.
+            if sent or (len(packets) > 1 and not isinstance(error, (TimeoutError, ValueError))):
+                self._break("a send of several messages was interrupted half-way")
+            raise
+
+    def _put_packet(self, packet: Buffer, deadline: Deadline | None) -> None:
+        first = True
+        while code := calls.send_packet(self._send_number, packet, wait=deadline is None):
+            if code == _AGAIN and deadline is not None:
+                self._wait(select.POLLOUT, deadline, "not all could be sent", first=first)
+                first = False
+            elif code == -errno.EMSGSIZE:
+                raise MessageTooLarge(len(packet), self.largest, "the socket's limit is")
+            elif code != _INTERRUPTED:
+                self._raise_unsendable(-code)
+
+    def _get_packets(self, max_size: int, limit: int, deadline: Deadline | None) -> list[bytes]:
+        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+
+        Raises:
+            MessageTooLarge: the first one is above ``max_size``; it was not received.
+            trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, "nothing was received", first=True)
+        # It stays ours as long as we are inside, also when it is closed meanwhile.
+        number = self._require_open()
+        packets: list[bytes] = []
+        taken = 0
+        while len(packets) < limit and taken < _BATCH:
+            size = calls.next_packet_size(number, not packets)
+            if size == _AGAIN:
+                break
+            if size == calls.PACKETS_END:
+                break
+            if size in (_INTERRUPTED, _RESET):
+                continue
+            if size < 0:
+                raise trio.BrokenResourceError(os.strerror(-size))
+            if size > max_size:
+                if packets:
+                    break
+                raise MessageTooLarge(size, max_size)
+            try:
+                # Reading nothing would not take an empty packet out of the queue.
+                packets.append(os.read(number, max(size, 1)))
+            except ConnectionResetError:
+                continue
+            taken += size
+        if not packets:
+            self._require_open()
+        return packets
+
+    def _put_eof(self) -> None:
+        self._shut_sending()

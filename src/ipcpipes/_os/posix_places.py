@@ -1,0 +1,222 @@
+"""POSIX: a listening Unix domain socket, as far as nothing has to be waited for."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ..endpoint import Endpoint
+from ..errors import connect_error, in_use_error
+from . import posix_calls as calls, posix_claim, posix_connection
+from .obstacle import Obstacle
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+logger = logging.getLogger("ipcpipes")
+
+_AGAIN = -errno.EAGAIN
+_EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
+_VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
+
+ConnectionT = TypeVar("ConnectionT")
+
+
+class Places(Generic[ConnectionT]):
+    """A listening socket, the claim to its name, and the count of those who came in.
+
+    ``max_instances`` counts accepted streams that are open. So that a client above the limit
+    hears of it at once instead of waiting unheard in the kernel's queue, the queue is kept no
+    longer than what is free, by listen(2) again; and because the kernel's shortest queue
+    holds one, that one place is taken by a connection of our own (the plug) while nothing is
+    free. A client that slips in during the instant before the plug waits in the queue.
+
+    One thread at a time; whoever waits for clients builds on this.
+    """
+
+    _connections: ClassVar[posix_connection.Connections]
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        address: bytes,
+        claim: posix_claim.Claim | None,
+        fd: int,
+        *,
+        kind: posix_connection.Kind,
+        max_instances: int | None,
+        backlog: int,
+        buffer_size: int | None,
+        permissions: calls.Permissions,
+    ) -> None:
+        self._endpoint = endpoint
+        self._address = address
+        self._claim = claim
+        self._fd = fd
+        self._kind: posix_connection.Kind = kind
+        self._max_instances = math.inf if max_instances is None else max_instances
+        self._backlog = backlog
+        self._buffer_size = buffer_size
+        self._admits = permissions.admits
+        self._open_count = 0
+        self._plug = -1
+        self._arrived: deque[int] = deque()
+        self._exhausted = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return calls.readable(self._address)
+
+    def _try_accept(self) -> ConnectionT | Obstacle:
+        """A new connection, or what stands in its way."""
+        if self._open_count >= self._max_instances:
+            return Obstacle.FULL
+        fd = self._arrived.popleft() if self._arrived else calls.accept(self._fd)
+        if fd == _AGAIN:
+            return Obstacle.NOBODY
+        if fd in _EXHAUSTED:
+            if not self._exhausted:
+                logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
+            self._exhausted = True
+            return Obstacle.EXHAUSTED
+        if fd < 0 and fd not in _VANISHED:
+            raise OSError(-fd, os.strerror(-fd), self.address)
+        connection = self._admit(fd) if fd >= 0 else None
+        if connection is None:
+            return Obstacle.VANISHED
+        self._exhausted = False
+        return connection
+
+    def _admit(self, fd: int) -> ConnectionT | None:
+        """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
+        try:
+            credentials = calls.peer_credentials(fd)
+            welcome = calls.peer_left(fd) == 0
+            if welcome and not self._admits(credentials):
+                welcome = False
+                logger.warning("%r: turned away %s", self, credentials.identity())
+        except OSError:
+            welcome = False
+        if not welcome:
+            os.close(fd)
+            return None
+        connection: ConnectionT = posix_connection.take_over(
+            self._connections,
+            fd,
+            self._endpoint,
+            self._address,
+            self._kind,
+            self._buffer_size,
+            self,
+            credentials,
+        )
+        self._open_count += 1
+        self._fit_queue()
+        return connection
+
+    def _count_released(self) -> None:
+        """A stream that was accepted is closed."""
+        self._open_count -= 1
+        self._fit_queue()
+
+    def _fit_queue(self) -> None:
+        if self._fd == -1 or self._max_instances == math.inf:
+            return
+        free = int(self._max_instances) - self._open_count - len(self._arrived)
+        calls.set_places(self._fd, min(max(free, 1), self._backlog))
+        if free <= 0 and self._plug == -1:
+            # Where somebody has put a file in our socket's place, the plug would go to him.
+            if self._claim is None or self._claim.socket_is_ours():
+                self._plug = max(self._connect_plug(), -1)
+        elif free > 0 and self._plug != -1:
+            self._pull_plug()
+            # Usually this is the plug's other end; it must not keep its place in the queue.
+            fd = calls.accept(self._fd)
+            if fd >= 0:
+                if calls.peer_left(fd) == 0:
+                    self._arrived.append(fd)
+                else:
+                    os.close(fd)
+
+    def _connect_plug(self) -> int:
+        return calls.connect(self._address, packets=self._kind == "messages")
+
+    def _pull_plug(self) -> None:
+        plug, self._plug = self._plug, -1
+        if plug != -1:
+            # A forked child may hold it too: shut down, it is at its end for all of them.
+            calls.close_half(plug, True)
+            calls.close_half(plug, False)
+            os.close(plug)
+
+    def _close_sockets(self) -> None:
+        """Gives up all but the claim to the name, which comes first: a client that finds the
+        name would be turned away a moment later.
+        """
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+        self._pull_plug()
+        while self._arrived:
+            os.close(self._arrived.popleft())
+
+    def __repr__(self) -> str:
+        state = " closed" if self._fd == -1 else ""
+        return f"<ipcpipes Listener {self.address!r}{state}>"
+
+
+PlacesT = TypeVar("PlacesT", bound=Places[Any])
+
+
+def listen(
+    listener: type[PlacesT],
+    endpoint: Endpoint,
+    *,
+    kind: posix_connection.Kind,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+    permissions: calls.Permissions,
+) -> PlacesT:
+    """Takes the name and listens; what it made is gone again when it fails."""
+    posix_connection.check_kind(kind)
+    address = calls.resolve(endpoint)
+    calls.check_place(endpoint, address, create=True)
+    claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
+    fd = -1
+    try:
+        places = min(backlog, max_instances or backlog)
+        try:
+            fd = calls.listen(address, permissions.mode, places, packets=kind == "messages")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise in_use_error(endpoint, calls.readable(address), None) from None
+            raise connect_error(
+                "errno", error.errno or errno.EIO, endpoint, calls.readable(address)
+            ) from None
+        if claim is not None:
+            claim.bound()
+        return listener(
+            endpoint,
+            address,
+            claim,
+            fd,
+            kind=kind,
+            max_instances=max_instances,
+            backlog=backlog,
+            buffer_size=buffer_size,
+            permissions=permissions,
+        )
+    except BaseException:
+        if fd != -1:
+            os.close(fd)
+        if claim is not None:
+            claim.release()
+        raise

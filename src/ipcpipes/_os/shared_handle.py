@@ -1,0 +1,86 @@
+"""A descriptor or handle that some threads use while another one closes it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+
+
+class SharedHandle(ABC):
+    """A number of the system's with two sides, for sending and receiving.
+
+    Who uses it holds the side's lock meanwhile, reads ``_number`` while holding it, and calls
+    :meth:`_leave` after giving the lock back if ``_number`` is -1 by then. So the number is given
+    up only when nobody is inside, by whoever is the last, and never used after it was given up.
+
+    :meth:`_shut` waits for no lock: it may run in a signal handler or finalizer, between any
+    two steps of a thread that holds one. The locks are taken by ``with``, which, other than
+    ``acquire`` before ``try``, an exception of a signal handler cannot split.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._shutting = threading.Lock()
+        self._doomed = -1
+        self._process = os.getpid()
+
+    def _shut(self) -> None:
+        """Closes, from any thread; again and again does no harm."""
+        if not self._shutting.acquire(blocking=False):
+            return  # for ever: it is closed once
+        number, self._number = self._number, -1
+        self._hide()
+        if os.getpid() != self._process:
+            # A forked child: threads that were inside did not come along, and what they wait
+            # for is the parent's.
+            self._doomed = number
+            self._dispose()
+            return
+        if self._sending.locked() or self._receiving.locked():
+            self._wake(number)
+        self._doomed = number
+        self._leave()
+
+    def _leave(self) -> None:
+        """Gives the number up, when it is time and nobody else is inside.
+
+        Who finds one lock free and the other one taken need not try again: whoever has that one
+        calls this too.
+        """
+        while self._receiving.acquire(blocking=False):
+            try:
+                if self._sending.acquire(blocking=False):
+                    try:
+                        self._dispose()
+                    finally:
+                        self._sending.release()
+                    return
+            finally:
+                self._receiving.release()
+            if self._sending.locked():
+                return
+
+    def _dispose(self) -> None:
+        number, self._doomed = self._doomed, -1
+        if number != -1:
+            self._give_up(number)
+
+    @property
+    def _is_held(self) -> bool:
+        """Whether the number is still ours, closed or not."""
+        return self._number != -1 or self._doomed != -1
+
+    @abstractmethod
+    def _hide(self) -> None:
+        """Takes away what else leads to the number."""
+
+    @abstractmethod
+    def _wake(self, number: int) -> None:
+        """Ends the waiting of the threads inside."""
+
+    @abstractmethod
+    def _give_up(self, number: int) -> None:
+        """Gives the number back to the system, and says so to whom it concerns."""

@@ -1,0 +1,340 @@
+"""Windows: connected named pipes as streams for code without an event loop.
+
+The handles are overlapped here too: on a synchronous one the system makes a read and a write wait
+for each other, and two ends that both send and receive stand still. No completion port is asked:
+an operation sets an event, and the C layer waits for that or for the event that says "closing".
+Whoever wakes for another reason than the result gives the operation up and waits until the
+system is done with it, before its memory goes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from .._ffi import ffi
+from ..abc import PeerIdentity
+from ..endpoint import Endpoint
+from ..framing import Buffer
+from . import windows_calls as calls
+from .deadline import Deadline
+from .receive_size import receive_size, writable_bytes
+from .shared_handle import SharedHandle
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# A pending write is copied into kernel memory whole, so that a large one is cut.
+_LARGEST_WRITE = 1 << 20
+_LARGEST_READ = 1 << 30
+# In the main thread no wait is longer, so that Python's signal handlers run: Ctrl-C does not end
+# a wait of the system.
+_SLICE = 100  # milliseconds
+_NOTHING_CAME = "nothing was received"
+_NO_ROOM = "not all could be sent"
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self, handle: int) -> None:
+        """The stream is closed; closes its handle when the next instance is there. From any
+        thread, a signal handler or a finalizer.
+        """
+
+
+def longest_wait() -> int:
+    """How many milliseconds one wait of this thread may last."""
+    return _SLICE if threading.current_thread() is threading.main_thread() else calls.INFINITE
+
+
+class Pipe(SharedHandle):
+    """One handle of a pipe, and the events of its operations.
+
+    Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`close`, and gives it back when
+    nobody is inside any more. Buffers and operations belong to the frame that waits for them.
+    """
+
+    def __init__(
+        self,
+        handle: int,
+        endpoint: Endpoint,
+        address: str,
+        *,
+        server_end: bool,
+        owner: Owner | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._address = address
+        self._peer: PeerIdentity | None = None
+        self._owner = owner
+        self._send_fault: str | None = None
+        self._events: list[int] = []
+        try:
+            # Asked once, because a property cannot keep the handle from being closed.
+            self._peer_process = calls.peer_process(handle, server_end=server_end)
+            self._buffer_sizes = tuple(
+                calls.buffer_size(handle, sending=way) for way in (True, False)
+            )
+            for _ in range(3):
+                self._events.append(calls.create_event())
+        except BaseException:
+            self._give_up(handle)
+            raise
+        self._closing, self._sent, self._received = self._events
+        super().__init__(handle)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is None:
+            self._require_open()
+            self._peer = calls.process_identity(self._peer_process)
+        return self._peer
+
+    @property
+    def send_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[0]
+
+    @property
+    def receive_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[1]
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise trio.ClosedResourceError("this stream was closed here")
+        return self._number
+
+    def _busy(self, doing: str) -> Exception:
+        # The lock may also be held for a moment by who closes.
+        if self._number == -1:
+            return trio.ClosedResourceError("this stream was closed here")
+        return trio.BusyResourceError(f"another thread is {doing} this stream")
+
+    def _transfer(
+        self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
+    ) -> tuple[int, int]:
+        """Reads or writes, and waits for it: (error code, bytes). The caller is inside."""
+        handle = self._require_open()
+        what = _NO_ROOM if sending else _NOTHING_CAME
+        event = self._sent if sending else self._received
+        operation = calls.new_operation()
+        longest = longest_wait()
+        wait = longest if deadline is None else min(longest, deadline.milliseconds(what, True))
+        try:
+            code = calls.transfer(
+                handle, operation, memory, size, sending, event, self._closing, wait
+            )
+            while code == calls.WAIT_TIMEOUT:
+                if deadline is not None and deadline.remaining <= 0:
+                    code = calls.abandon(handle, operation)
+                    if code == calls.ERROR_OPERATION_ABORTED:
+                        raise deadline.error(what)
+                    break
+                if deadline is not None:
+                    wait = min(longest, deadline.milliseconds(what, True))
+                code = calls.await_operation(handle, operation, self._closing, wait)
+        except BaseException:
+            calls.abandon(handle, operation)
+            raise
+        return code, int(calls.transferred(operation))
+
+    def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
+        """Writes it, 4 GiB at most; how many bytes were taken. The caller is inside."""
+        self._require_sendable()
+        try:
+            code, count = self._transfer(memory, size, deadline, sending=True)
+        except BaseException:
+            # A TimeoutError, or what a signal handler raised. The system does not tell how much of
+            # a write that was given up the peer has read.
+            self._break("a send was interrupted half-way")
+            raise
+        if code != 0:
+            self._require_open()
+            gone = "the other end has closed or died"
+            self._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
+            self._require_sendable()
+        return count
+
+    def _require_sendable(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+
+    def _break(self, fault: str) -> None:
+        if self._send_fault is None:
+            self._send_fault = fault
+
+    def _require_good_end(self, code: int) -> None:
+        """Raises unless this code of a read stands for the end of the stream."""
+        self._require_open()
+        if code not in calls.PEER_GONE:
+            raise trio.BrokenResourceError(str(calls.winerror(code)))
+
+    def close(self) -> None:
+        self._shut()
+
+    def _hide(self) -> None:
+        """There is nothing."""
+
+    def _wake(self, number: int) -> None:
+        calls.set_event(self._closing, signalled=True)
+
+    def _give_up(self, number: int) -> None:
+        # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
+        try:
+            if self._owner is None:
+                calls.close(number)
+            else:
+                self._owner.released(number)
+        finally:
+            for event in self._events:
+                calls.close(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_held", False):
+            return
+        text = f"unclosed {self!r}"
+        self._give_up(max(self._number, self._doomed))
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._number == -1 else f"handle {self._number}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(Pipe):
+    def send_all(
+        self, data: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        deadline = Deadline.after(timeout)
+        with ffi.from_buffer(data) as buffer:
+            if self._sending.locked():
+                raise self._busy("sending on")
+            try:
+                with self._sending:
+                    self._put_memory(buffer, deadline)
+            finally:
+                if self._number == -1:
+                    self._leave()
+
+    def _put(self, data: Buffer, deadline: Deadline | None) -> None:
+        """Sends all of it. The caller is inside, for sending."""
+        with ffi.from_buffer(data) as buffer:
+            self._put_memory(buffer, deadline)
+
+    def _put_memory(self, buffer: Any, deadline: Deadline | None) -> None:
+        self._require_sendable()
+        done = 0
+        while done < len(buffer):
+            try:
+                done += self._write(
+                    buffer + done, min(len(buffer) - done, _LARGEST_WRITE), deadline
+                )
+            except BaseException:
+                if done:
+                    self._break(f"a send was interrupted after {done} of {len(buffer)} bytes")
+                raise
+
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends all of them. The caller is inside, for sending."""
+        sent = 0
+        try:
+            for piece in pieces:
+                self._put(piece, deadline)
+                sent += 1
+        except BaseException:
+            # The first byte of the first one breaks the stream by itself.
+            if sent:
+                self._break("a send was interrupted half-way")
+            raise
+
+
+class _Receiving(Pipe):
+    def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
+        size = receive_size(max_bytes)
+        deadline = Deadline.after(timeout)
+        if self._receiving.locked():
+            raise self._busy("receiving from")
+        try:
+            with self._receiving:
+                return self._get(size, deadline)
+        finally:
+            if self._number == -1:
+                self._leave()
+
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        deadline = Deadline.after(timeout)
+        if self._receiving.locked():
+            raise self._busy("receiving from")
+        try:
+            with writable_bytes(buffer) as view, self._receiving:
+                return self._get_into(view, deadline)
+        finally:
+            if self._number == -1:
+                self._leave()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        data = self.receive_some()
+        if not data:
+            raise StopIteration
+        return data
+
+    def _get(self, size: int, deadline: Deadline | None) -> bytes:
+        """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
+        memory = calls.new_buffer("char[]", size)
+        count = self._get_memory(memory, size, deadline)
+        return ffi.buffer(memory, count)[:] if count else b""
+
+    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
+        """The same into memory; how many bytes have come."""
+        with ffi.from_buffer(view, require_writable=True) as memory:
+            return self._get_memory(memory, len(memory), deadline)
+
+    def _get_memory(self, memory: Any, size: int, deadline: Deadline | None) -> int:
+        while True:
+            code, count = self._transfer(memory, min(size, _LARGEST_READ), deadline, sending=False)
+            if code != 0:
+                self._require_good_end(code)
+                return 0
+            # A zero-byte message of a message-type pipe is no data, and not the end either.
+            if count:
+                return count
+
+
+class Stream(_Sending, _Receiving):
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+
+class SendStream(_Sending):
+    """A connection that this end only sends on."""
+
+
+class ReceiveStream(_Receiving):
+    """A connection that this end only receives from."""

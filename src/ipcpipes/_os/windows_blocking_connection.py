@@ -1,0 +1,20 @@
+"""Windows: what code without an event loop holds, for each kind of connection."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING
+
+from . import windows_blocking as streams, windows_blocking_packets as packets, windows_connection
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+BLOCKING: windows_connection.Connections = {
+    "duplex": streams.Stream,
+    "send": streams.SendStream,
+    "receive": streams.ReceiveStream,
+    "messages": packets.Packets,
+}
+
+connect = functools.partial(windows_connection.connect, connections=BLOCKING)

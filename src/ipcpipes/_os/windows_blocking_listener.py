@@ -1,0 +1,54 @@
+"""Windows: the instances of a named pipe without an event loop."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import (
+    windows_blocking as streams,
+    windows_blocking_connection as connections,
+    windows_calls as calls,
+    windows_instances as instances,
+)
+from .blocking_listener import BlockingListener, ConnectionT
+from .obstacle import Obstacle
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+
+class Listener(instances.Instances[ConnectionT], BlockingListener[ConnectionT]):
+    """Pipe instances; the event that clients set wakes for everything else too. See
+    :class:`ipcpipes.blocking.abc.Listener`.
+    """
+
+    _connections = connections.BLOCKING
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        BlockingListener.__init__(self)
+        self._ended = True  # as long as there is nothing to give up
+        instances.Instances.__init__(self, *arguments, **options)
+        self._ended = False
+
+    def _count_released(self, handle: int = -1) -> None:
+        try:
+            instances.Instances._count_released(self)
+        finally:
+            calls.close(handle)
+
+    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+        longest = streams.longest_wait()
+        calls.wait_event(self._event, longest if milliseconds < 0 else min(longest, milliseconds))
+
+    def _wake(self) -> None:
+        calls.set_event(self._event, signalled=True)
+
+    def _give_clients_up(self) -> None:
+        self._close_instances()  # and the name with the last one
+
+    def _give_all_up(self) -> None:
+        self._close_event()
+
+
+listen = functools.partial(instances.listen, Listener)

@@ -1,0 +1,101 @@
+"""Windows: a connected pipe of the message type, without an event loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .._ffi import ffi
+from ..errors import MessageTooLarge
+from ..framing import Buffer
+from ..framing.body import Body
+from . import windows_blocking as streams, windows_calls as calls
+from .deadline import Deadline
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+_FIRST_READ = 64 * 1024
+
+
+class Packets(streams.Pipe):
+    """Packets in both directions, for one channel, which is inside while it calls."""
+
+    largest = 2**32 - 1
+    """The largest packet in bytes that can be sent (WriteFile counts in 32 bits)."""
+
+    # A packet of which the system has given a part; the next call goes on with it.
+    _part: Body | None = None
+
+    def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends them all.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        self._require_sendable()
+        sent = 0
+        try:
+            for packet in packets:
+                with ffi.from_buffer(packet) as memory:
+                    self._write(memory, len(memory), deadline)
+                sent += 1
+        except BaseException:
+            if sent:
+                self._break("a send of several messages was interrupted half-way")
+            raise
+
+    def _get_packets(self, max_size: int, limit: int, deadline: Deadline | None) -> list[bytes]:
+        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+
+        Raises:
+            MessageTooLarge: the first one is above ``max_size``.
+            trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        packet = self._get_packet(max_size, deadline)
+        if packet is None:
+            return []
+        packets = [packet]
+        taken = len(packet)
+        while len(packets) < limit and taken < _FIRST_READ:
+            code, size = calls.next_message_size(self._require_open())
+            if code != 0 or not 0 < size <= max_size:
+                break
+            # It is there, so that it needs no deadline, which now would lose the ones before it.
+            packet = self._get_packet(max_size, None)
+            if packet is None:
+                break
+            packets.append(packet)
+            taken += size
+        return packets
+
+    def _get_packet(self, max_size: int, deadline: Deadline | None) -> bytes | None:
+        if self._part is None:
+            memory = calls.new_buffer("char[]", _FIRST_READ)
+            code, count = self._transfer(memory, _FIRST_READ, deadline, sending=False)
+            if code == 0:
+                if count > max_size:
+                    raise MessageTooLarge(count, max_size)
+                return bytes(ffi.buffer(memory, count))
+            if code != calls.ERROR_MORE_DATA:
+                self._require_good_end(code)
+                return None
+            code, rest = calls.next_message_size(self._require_open())
+            if code != 0:
+                self._require_good_end(code)
+                return None
+            if count + rest > max_size:
+                raise MessageTooLarge(count + rest, max_size)
+            self._part = Body(count + rest)
+            self._part.put(ffi.buffer(memory, count)[:], 0)
+        while self._part.free:
+            # Straight into the packet; a read that was given up has taken nothing.
+            memory = ffi.from_buffer(self._part.free)
+            code, count = self._transfer(memory, min(len(memory), 1 << 30), deadline, sending=False)
+            if code not in (0, calls.ERROR_MORE_DATA):
+                self._require_good_end(code)
+                return None
+            self._part.updated(count)
+        packet = self._part.taken()
+        self._part = None
+        return packet

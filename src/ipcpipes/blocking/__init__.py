@@ -1,0 +1,39 @@
+"""The same without an event loop, for scripts, threads and child processes.
+
+>>> with blocking.connect("svc") as stream: ...              # send_all, receive_some, close
+>>> with blocking.connect_messages("svc") as channel: ...    # send, receive, for message in channel
+>>> with blocking.listen("svc") as listener: ...             # accept, for stream in listener
+
+Both ends choose for themselves: a blocking client talks to a trio server, and the reverse. What
+the methods do, with their ``timeout`` and their errors, is said in :mod:`ipcpipes.blocking.abc`.
+"""
+
+from __future__ import annotations
+
+from .._os.blocking import (
+    Listener as Listener,
+    ReceiveStream as ReceiveStream,
+    SendStream as SendStream,
+    Stream as Stream,
+)
+from . import abc as abc
+from .channel import (
+    MessageChannel as MessageChannel,
+    NativeMessageChannel as NativeMessageChannel,
+)
+from .connect import connect as connect, listen as listen
+from .messages import connect_messages as connect_messages, listen_messages as listen_messages
+
+__all__ = [
+    "Listener",
+    "MessageChannel",
+    "NativeMessageChannel",
+    "ReceiveStream",
+    "SendStream",
+    "Stream",
+    "abc",
+    "connect",
+    "connect_messages",
+    "listen",
+    "listen_messages",
+]

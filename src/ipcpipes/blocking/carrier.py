@@ -1,0 +1,123 @@
+"""What a channel stands on: a stream of ours from within, or any other one from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from .._os.deadline import Deadline
+from ..abc import PeerIdentity
+from ..framing import Buffer
+
+if TYPE_CHECKING:
+    from ..endpoint import Endpoint
+    from .abc import BareStream
+
+
+class Carrier(Protocol):
+    """What every connection of ours has for the channel over it, which so needs no second lock
+    and no second call for an operation. The rules are those of ``_os/shared_handle.py``.
+    """
+
+    _number: int
+    _sending: threading.Lock
+    _receiving: threading.Lock
+
+    @property
+    def endpoint(self) -> Endpoint | None: ...
+    @property
+    def peer(self) -> PeerIdentity: ...
+    def close(self) -> None: ...
+    def _leave(self) -> None: ...
+    def _busy(self, doing: str) -> Exception: ...
+    def _require_open(self) -> object: ...
+
+
+class StreamCarrier(Carrier, Protocol):
+    """A stream; what is sent and received goes through it in the order of the calls."""
+
+    def _put(self, data: Buffer, deadline: Deadline | None) -> None: ...
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None: ...
+    def _get(self, size: int, deadline: Deadline | None) -> bytes: ...
+    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int: ...
+
+
+class ForeignStream:
+    """Somebody else's stream in that shape. Closing it must wake who is inside, as its own
+    contract says; there is no number to take care of, and ``_number`` only says "closed".
+    """
+
+    def __init__(self, stream: BareStream) -> None:
+        for name in ("send_all", "receive_some", "close"):
+            if not callable(getattr(stream, name, None)):
+                raise TypeError(f"a channel is made over a stream with {name}, not {stream!r}")
+        self._stream = stream
+        self._number = 0
+        self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._send_fault: str | None = None
+        self._receive_into: Callable[..., int] | None = getattr(stream, "receive_into", None)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return getattr(self._stream, "endpoint", None)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
+        return peer
+
+    def close(self) -> None:
+        self._number = -1
+        self._stream.close()
+
+    def _leave(self) -> None:
+        pass
+
+    def _busy(self, doing: str) -> Exception:
+        return trio.BusyResourceError(f"another thread is {doing} this channel")
+
+    def _require_open(self) -> None:
+        if self._number == -1:
+            raise trio.ClosedResourceError("this channel was closed here")
+
+    def _put(self, data: Buffer, deadline: Deadline | None) -> None:
+        self._put_pieces((data,), deadline)
+
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        try:
+            for piece in pieces:
+                self._stream.send_all(piece, **_timeout(deadline))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise
+        except BaseException:
+            self._send_fault = "an earlier send was interrupted"
+            raise
+
+    def _put_eof(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        self._stream.send_eof()  # type: ignore[attr-defined]  # asked for when it is there only
+
+    def _get(self, size: int, deadline: Deadline | None) -> bytes:
+        self._require_open()
+        return bytes(self._stream.receive_some(size, **_timeout(deadline)))
+
+    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
+        if self._receive_into is not None:
+            self._require_open()
+            return self._receive_into(view, **_timeout(deadline))
+        data = self._get(len(view), deadline)
+        view[: len(data)] = data
+        return len(data)
+
+
+def _timeout(deadline: Deadline | None) -> dict[str, float]:
+    return {} if deadline is None else {"timeout": deadline.remaining}

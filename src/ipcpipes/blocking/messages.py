@@ -1,0 +1,179 @@
+"""From an endpoint to a channel, without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+
+from ..endpoint import Endpoint, EndpointLike
+from ..framing import Framing, LengthPrefixed, Native
+from ..options import DEFAULT_BACKLOG
+from ..security import AccessPolicy
+from . import abc
+from .channel import MessageChannel, NativeMessageChannel
+from .connect import open_connection, open_listener
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["connect_messages", "listen_messages"]
+
+ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
+
+
+@overload
+def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    wait: float = ...,
+    buffer_size: int | None = ...,
+) -> MessageChannel: ...
+@overload
+def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    wait: float = ...,
+    buffer_size: int | None = ...,
+) -> NativeMessageChannel: ...
+def connect_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing | Native | None = None,
+    wait: float = 0.0,
+    buffer_size: int | None = None,
+) -> MessageChannel | NativeMessageChannel:
+    """Connects to the server that listens for messages on ``endpoint``.
+
+    Args:
+        framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
+            is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
+        endpoint, wait, buffer_size: as for :func:`ipcpipes.blocking.connect`.
+
+    Returns:
+        A channel (:class:`ipcpipes.blocking.abc.MessageChannel`), for ``with``, ``send``,
+        ``receive`` and ``for message in channel``.
+
+    Raises:
+        Everything that :func:`ipcpipes.connect_messages` raises.
+    """
+    framing = _checked(framing)
+    connection = open_connection(endpoint, kind=_kind(framing), wait=wait, buffer_size=buffer_size)
+    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    return channel
+
+
+class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+    """A listener whose connections are handed out as channels. It owns the listener below."""
+
+    def __init__(self, connections: abc.Listener[Any], framing: Framing | Native) -> None:
+        self._connections = connections
+        self._framing = framing
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._connections.endpoint
+
+    @property
+    def address(self) -> str:
+        return self._connections.address
+
+    @property
+    def connection_count(self) -> int:
+        return self._connections.connection_count
+
+    def accept(self, *, timeout: float | None = None) -> ChannelT_co:
+        channel: ChannelT_co = _channel(self._connections.accept(timeout=timeout), self._framing)
+        return channel
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def __iter__(self) -> Iterator[ChannelT_co]:
+        return self
+
+    def __next__(self) -> ChannelT_co:
+        channel: ChannelT_co = _channel(next(self._connections), self._framing)
+        return channel
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._connections!r} for messages, {self._framing!r}>"
+
+
+@overload
+def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> abc.Listener[MessageChannel]: ...
+@overload
+def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    access: AccessPolicy | None = ...,
+    max_instances: int | None = ...,
+    backlog: int = ...,
+    buffer_size: int | None = ...,
+) -> abc.Listener[NativeMessageChannel]: ...
+def listen_messages(
+    endpoint: EndpointLike,
+    *,
+    framing: Framing | Native | None = None,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+) -> abc.Listener[Any]:
+    """Takes the name and listens on it for clients that send and receive messages.
+
+    Args:
+        framing: as for :func:`connect_messages`.
+        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+
+    Returns:
+        A listener (:class:`ipcpipes.blocking.abc.Listener`) whose ``accept`` returns channels.
+
+    Raises:
+        Everything that :func:`ipcpipes.listen_messages` raises.
+    """
+    framing = _checked(framing)
+    connections = open_listener(
+        endpoint,
+        kind=_kind(framing),
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    listener: abc.Listener[Any] = _MessageListener(connections, framing)
+    return listener
+
+
+def _kind(framing: Framing | Native) -> Literal["duplex", "messages"]:
+    return "messages" if isinstance(framing, Native) else "duplex"
+
+
+def _checked(framing: Framing | Native | None) -> Framing | Native:
+    if framing is None:
+        return LengthPrefixed()
+    if not isinstance(framing, (Framing, Native)):
+        raise TypeError(f"framing must be a Framing or NATIVE, not {framing!r}")
+    return framing
+
+
+def _channel(connection: Any, framing: Framing | Native) -> Any:
+    if isinstance(framing, Native):
+        return NativeMessageChannel(connection, framing)
+    return MessageChannel(connection, framing)

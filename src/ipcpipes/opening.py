@@ -1,0 +1,95 @@
+"""What every driver has in common when it connects and listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._os import Kind
+from .endpoint import Endpoint, EndpointLike
+from .errors import EndpointNotFound, EndpointRefused
+from .options import check_count, check_listen, checked_seconds
+from .security import AccessPolicy, compiled
+
+# Seconds. Neither system tells when a name appears or a place becomes free in a way that can be
+# waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.05
+
+
+class Attempts:
+    """Attempts to connect, until there is a connection or the time is over.
+
+    Whoever drives it has the clock, and sleeps.
+
+    Attributes:
+        wait: how many seconds there are in all.
+        pause: how many seconds to sleep until the next attempt.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[..., Any],
+        endpoint: EndpointLike,
+        *,
+        kind: Kind,
+        wait: float,
+        buffer_size: int | None,
+    ) -> None:
+        self._connect = connect
+        self._endpoint = Endpoint.of(endpoint)
+        self._kind = kind
+        self.wait = checked_seconds("wait", wait)
+        check_count("buffer_size", buffer_size)
+        self._buffer_size = buffer_size
+        self.pause = 0.0
+        self._next_pause = _FIRST_PAUSE
+
+    def attempt(self, remaining: float) -> Any:
+        """The connection, or ``None`` when it may be tried again after :attr:`pause`.
+
+        Raises:
+            EndpointError: it failed, and not for want of time; or ``remaining`` seconds are none.
+        """
+        try:
+            return self._connect(
+                self._endpoint,
+                kind=self._kind,
+                buffer_size=self._buffer_size,
+                waited=self.wait if remaining <= 0 else 0.0,
+            )
+        except (EndpointNotFound, EndpointRefused):
+            if remaining <= 0:
+                raise
+        self.pause = min(self._next_pause, remaining)
+        self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
+        return None
+
+
+def listening(
+    endpoint: EndpointLike,
+    *,
+    kind: Kind,
+    access: AccessPolicy | None,
+    max_instances: int | None,
+    backlog: int,
+    buffer_size: int | None,
+) -> dict[str, Any]:
+    """What the system's ``listen`` is called with.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+    """
+    where = Endpoint.of(endpoint)
+    policy = AccessPolicy.current_user() if access is None else access
+    if not isinstance(policy, AccessPolicy):
+        raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
+    check_listen(max_instances=max_instances, backlog=backlog, buffer_size=buffer_size)
+    return {
+        "endpoint": where,
+        "kind": kind,
+        "max_instances": max_instances,
+        "backlog": backlog,
+        "buffer_size": buffer_size,
+        "permissions": compiled(policy),
+    }

@@ -1,0 +1,65 @@
+"""What can be asked for when connecting and listening, checked the same way at every door."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Direction = Literal["duplex", "send", "receive"]
+
+DEFAULT_BACKLOG = 256
+LARGEST_BACKLOG = 4096
+
+
+def checked_seconds(what: str, value: object) -> float:
+    """A time of 0 or more seconds; ``math.inf`` is one.
+
+    Raises:
+        TypeError: ``value`` is no number.
+        ValueError: it is negative, or not a number in the other sense.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be a number of seconds, not {value!r}")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf if value > 0 else -math.inf
+    if math.isnan(seconds) or seconds < 0:
+        raise ValueError(f"{what} must be 0 or more seconds, not {value!r}")
+    return seconds
+
+
+def check_count(what: str, value: object, *, limit: int = 2**31 - 1, optional: bool = True) -> None:
+    """Refuses what is not an int of 1 to ``limit``, or ``None`` where that is allowed.
+
+    Raises:
+        TypeError, ValueError: it is of the wrong type, or out of range.
+    """
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        kinds = "an int or None" if optional else "an int"
+        raise TypeError(f"{what} must be {kinds}, not {value!r}")
+    if not 1 <= value <= limit:
+        raise ValueError(f"{what} must be 1 to {limit}, not {value}")
+
+
+def check_direction(value: object) -> None:
+    """Refuses what is no direction.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value not in ("duplex", "send", "receive"):
+        raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')
+
+
+def check_listen(*, max_instances: object, backlog: object, buffer_size: object) -> None:
+    """The numbers that every way to listen takes.
+
+    Raises:
+        TypeError, ValueError: one of them is of the wrong type, or out of range.
+    """
+    check_count("max_instances", max_instances)
+    check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
+    check_count("buffer_size", buffer_size)

@@ -1,0 +1,112 @@
+"""POSIX: descriptors and forks, without an event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("about descriptors", allow_module_level=True)
+
+import resource
+
+import trio
+
+from ipcpipes import Endpoint, blocking
+from ipcpipes.testing import unique_endpoint
+
+from .threads import Worker, receive_exactly, settle, stream_pair
+
+
+def test_a_forked_child_closes_its_own_copy_only() -> None:
+    client, server = stream_pair()
+    with client, server:
+        receiving = Worker(client.receive_some)
+        settle()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                client.close()
+                server.close()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert not receiving.is_done
+        server.send_all(b"still there")
+        assert receiving.result() == b"still there"
+
+
+def test_no_descriptor_is_used_after_it_was_given_away() -> None:
+    """While streams are closed under threads that use them, other files come and go under the
+    numbers that become free. What is written to a stream never gets into one of those.
+    """
+    stop = threading.Event()
+    strangers: list[bytes] = []
+
+    def open_and_close() -> None:
+        while not stop.is_set():
+            read, write = os.pipe()
+            try:
+                os.set_blocking(read, False)
+                time.sleep(0)
+                with contextlib.suppress(BlockingIOError):
+                    strangers.append(os.read(read, 100))
+            finally:
+                os.close(read)
+                os.close(write)
+
+    stranger = Worker(open_and_close)
+    try:
+        with blocking.listen(unique_endpoint()) as listener:
+            for _ in range(150):
+                client = blocking.connect(listener.endpoint)
+                server = listener.accept()
+                with client, server:
+
+                    def send(stream: Any) -> None:
+                        try:
+                            while True:
+                                stream.send_all(b"stray")
+                        except (trio.ClosedResourceError, trio.BrokenResourceError):
+                            pass
+
+                    workers = [Worker(send, stream) for stream in (client, server)]
+                    closers = [Worker(stream.close) for stream in (client, server)]
+                    for worker in (*workers, *closers):
+                        worker.result()
+    finally:
+        stop.set()
+        stranger.result()
+    assert not any(strangers)
+
+
+def test_accept_waits_for_descriptors(endpoint: Endpoint, caplog: Any) -> None:
+    with blocking.listen(endpoint) as listener, blocking.connect(endpoint) as client:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = [os.dup(0)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 2, hard))
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    spare.append(os.dup(0))
+            with pytest.raises(TimeoutError):
+                listener.accept(timeout=0.1)
+            accepting = Worker(listener.accept)
+            settle()
+            assert not accepting.is_done
+        finally:
+            for fd in spare:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with accepting.result() as server:
+            client.send_all(b"x")
+            assert receive_exactly(server, 1) == b"x"
+    assert "waiting for it to end" in caplog.text

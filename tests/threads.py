@@ -1,0 +1,132 @@
+"""Threads and blocking pairs for the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ipcpipes
+from ipcpipes import blocking
+from ipcpipes.testing import unique_endpoint
+
+from .children import SECONDS, Child
+from .pairs import OPPOSITE
+
+
+class Worker:
+    """A thread with a result."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
+        self._call = (function, arguments, options)
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        function, arguments, options = self._call
+        try:
+            self._result = function(*arguments, **options)
+        except BaseException as error:
+            self._error = error
+        del self._call
+
+    def result(self) -> Any:
+        """What it returned; or raises what it raised."""
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive(), "the thread hangs"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+
+def settle(seconds: float = 0.05) -> None:
+    """Gives threads the time to get to where they wait."""
+    time.sleep(seconds)
+
+
+def stream_pair(direction: Any = "duplex", **options: Any) -> tuple[Any, Any]:
+    """(client, server), where the client has ``direction``."""
+    with blocking.listen(
+        unique_endpoint(), direction=OPPOSITE[direction], backlog=1, **options
+    ) as listener:
+        client = blocking.connect(listener.endpoint, direction=direction)
+        return client, listener.accept(timeout=SECONDS)
+
+
+def channel_pair(framing: Any = None, **options: Any) -> tuple[Any, Any]:
+    framing = ipcpipes.LengthPrefixed() if framing is None else framing
+    with blocking.listen_messages(
+        unique_endpoint(), framing=framing, backlog=1, **options
+    ) as listener:
+        client = blocking.connect_messages(listener.endpoint, framing=framing)
+        return client, listener.accept(timeout=SECONDS)
+
+
+def framings() -> list[Any]:
+    """Framed, and native where there is such a thing."""
+    native = [ipcpipes.NATIVE] if sys.platform in ("linux", "win32") else []
+    return [ipcpipes.LengthPrefixed(), *native]
+
+
+def receive_all(stream: Any) -> bytes:
+    return b"".join(stream)
+
+
+def receive_exactly(stream: Any, count: int) -> bytes:
+    got = b""
+    while len(got) < count:
+        chunk = stream.receive_some(count - len(got), timeout=SECONDS)
+        assert chunk, f"the stream ended after {len(got)} of {count} bytes"
+        got += chunk
+    return got
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    elapsed = time.monotonic() - start
+    assert elapsed < seconds, f"it took {elapsed:.1f} s"
+
+
+_PRELUDE = """
+import sys, threading, time, trio, ipcpipes
+from ipcpipes import blocking
+def say(*words):
+    print(*words, flush=True)
+def hear():
+    return sys.stdin.readline().strip()
+"""
+
+
+@contextmanager
+def plain_child(program: str, *arguments: str) -> Iterator[Child]:
+    """Runs ``program`` in another interpreter, in its main thread and without an event loop.
+
+    It finds ``say(...)``, ``hear()`` and ``sys.argv[1:]``.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", _PRELUDE + textwrap.dedent(program), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Child(process)
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
