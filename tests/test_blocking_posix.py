@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -15,10 +16,12 @@ if sys.platform == "win32":
     pytest.skip("about descriptors", allow_module_level=True)
 
 import resource
+import socket
 
 import trio
 
 from ipcpipes import Endpoint, blocking
+from ipcpipes._ffi import ffi, lib
 from ipcpipes.testing import unique_endpoint
 
 from .threads import Worker, receive_exactly, settle, stream_pair
@@ -110,3 +113,29 @@ def test_accept_waits_for_descriptors(endpoint: Endpoint, caplog: Any) -> None:
             client.send_all(b"x")
             assert receive_exactly(server, 1) == b"x"
     assert "waiting for it to end" in caplog.text
+
+
+def test_the_c_layer_checks_what_it_is_given() -> None:
+    position = ffi.new("size_t *")
+    for wait in (False, True):
+        assert lib.ipc_send_rest(-1, b"x", 1, position, wait) == -errno.EBADF
+        assert lib.ipc_send_rest(-1, b"", 0, position, wait) == -errno.EBADF
+        assert lib.ipc_send_packet(-1, b"x", 1, wait) == -errno.EBADF
+        assert lib.ipc_next_packet_size(-1, wait) in (-errno.EBADF, -errno.EOPNOTSUPP)
+    position[0] = 2
+    assert lib.ipc_send_rest(-1, b"x", 1, position, True) == -errno.EINVAL
+    assert position[0] == 2
+
+
+def test_the_c_layer_says_how_far_it_got() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        position = ffi.new("size_t *")
+        data = bytes(10_000_000)
+        assert lib.ipc_send_rest(left.fileno(), data, len(data), position, False) == -errno.EAGAIN
+        taken = position[0]
+        assert 0 < taken < len(data)
+        assert len(right.recv(taken, socket.MSG_WAITALL)) == taken
+        assert lib.ipc_send_rest(left.fileno(), data, taken + 5, position, False) == 0
+        assert position[0] == 0
+        assert right.recv(100) == bytes(5)

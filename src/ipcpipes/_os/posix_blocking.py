@@ -113,7 +113,7 @@ class Socket(SharedHandle):
         return self._number
 
     def _busy(self, doing: str) -> Exception:
-        # The lock may also be held for a moment by who closes.
+        # Who closes may also have the turn, for a moment.
         if self._number == -1:
             return trio.ClosedResourceError("this stream was closed here")
         return trio.BusyResourceError(f"another thread is {doing} this stream")
@@ -196,13 +196,17 @@ class _Sending(Socket):
         # cffi takes bytes as they are; anything else is borrowed, not copied.
         buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
         try:
-            if self._sending.locked():
-                raise self._busy("sending on")
-            with self._sending:
+            try:
+                del self._may_send["turn"]
+            except KeyError:
+                raise self._busy("sending on") from None
+            try:
                 self._put(buffer, deadline)
+            finally:
+                self._may_send["turn"] = None
+                if self._waiting or self._number == -1:
+                    self._leave()
         finally:
-            if self._number == -1:
-                self._leave()
             if buffer is not data:
                 ffi.release(buffer)
 
@@ -248,25 +252,30 @@ class _Receiving(Socket):
     def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
         size = receive_size(max_bytes)
         deadline = None if timeout is None else Deadline.after(timeout)
-        if self._receiving.locked():
-            raise self._busy("receiving from")
         try:
-            with self._receiving:
-                return self._get(size, deadline)
+            del self._may_receive["turn"]
+        except KeyError:
+            raise self._busy("receiving from") from None
+        try:
+            return self._get(size, deadline)
         finally:
+            self._may_receive["turn"] = None
             if self._number == -1:
                 self._leave()
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = None if timeout is None else Deadline.after(timeout)
-        if self._receiving.locked():
-            raise self._busy("receiving from")
-        try:
-            with writable_bytes(buffer) as view, self._receiving:
+        with writable_bytes(buffer) as view:
+            try:
+                del self._may_receive["turn"]
+            except KeyError:
+                raise self._busy("receiving from") from None
+            try:
                 return self._get_into(view, deadline)
-        finally:
-            if self._number == -1:
-                self._leave()
+            finally:
+                self._may_receive["turn"] = None
+                if self._number == -1:
+                    self._leave()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -323,13 +332,15 @@ class Stream(_Sending, _Receiving):
             trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; the end
                 of the stream would make the part look like the whole.
         """
-        if self._sending.locked():
-            raise self._busy("sending on")
         try:
-            with self._sending:
-                self._put_eof()
+            del self._may_send["turn"]
+        except KeyError:
+            raise self._busy("sending on") from None
+        try:
+            self._put_eof()
         finally:
-            if self._number == -1:
+            self._may_send["turn"] = None
+            if self._waiting or self._number == -1:
                 self._leave()
 
     def _put_eof(self) -> None:

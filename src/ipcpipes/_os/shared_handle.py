@@ -6,23 +6,23 @@ import os
 import threading
 from abc import ABC, abstractmethod
 
+from .turns import Turns
 
-class SharedHandle(ABC):
+
+class SharedHandle(Turns, ABC):
     """A number of the system's with two sides, for sending and receiving.
 
-    Who uses it holds the side's lock meanwhile, reads ``_number`` while holding it, and calls
-    :meth:`_leave` after giving the lock back if ``_number`` is -1 by then. So the number is given
-    up only when nobody is inside, by whoever is the last, and never used after it was given up.
+    Who uses it has the side's turn meanwhile, reads ``_number`` while having it, and calls
+    :meth:`_leave` after giving it back if ``_number`` is -1 by then. So the number is given up
+    only when nobody is inside, by whoever is the last, and never used after it was given up.
 
-    :meth:`_shut` waits for no lock: it may run in a signal handler or finalizer, between any
-    two steps of a thread that holds one. The locks are taken by ``with``, which, other than
-    ``acquire`` before ``try``, an exception of a signal handler cannot split.
+    :meth:`_shut` and :meth:`_leave` wait for nobody: they may run in a signal handler or finalizer,
+    between any two steps of a thread that is inside.
     """
 
     def __init__(self, number: int) -> None:
+        super().__init__()
         self._number = number
-        self._sending = threading.Lock()
-        self._receiving = threading.Lock()
         self._shutting = threading.Lock()
         self._doomed = -1
         self._process = os.getpid()
@@ -39,29 +39,46 @@ class SharedHandle(ABC):
             self._doomed = number
             self._dispose()
             return
-        if self._sending.locked() or self._receiving.locked():
+        if not (self._may_send and self._may_receive):
             self._wake(number)
         self._doomed = number
         self._leave()
 
     def _leave(self) -> None:
+        """To be called after a turn was given back, if ``_number`` is -1 or somebody waits."""
+        if self._number == -1:
+            self._finish()
+        super()._leave()
+
+    def _finish(self) -> None:
         """Gives the number up, when it is time and nobody else is inside.
 
-        Who finds one lock free and the other one taken need not try again: whoever has that one
-        calls this too.
+        Who finds one side free and the other one taken need not try again: whoever has that one
+        comes here too.
         """
-        while self._receiving.acquire(blocking=False):
+        while True:
             try:
-                if self._sending.acquire(blocking=False):
-                    try:
-                        self._dispose()
-                    finally:
-                        self._sending.release()
+                del self._may_receive["turn"]
+            except KeyError:
+                return
+            try:
+                if self._dispose_unless_sending():
                     return
             finally:
-                self._receiving.release()
-            if self._sending.locked():
+                self._may_receive["turn"] = None
+            if not self._may_send:
                 return
+
+    def _dispose_unless_sending(self) -> bool:
+        try:
+            del self._may_send["turn"]
+        except KeyError:
+            return False
+        try:
+            self._dispose()
+        finally:
+            self._may_send["turn"] = None
+        return True
 
     def _dispose(self) -> None:
         number, self._doomed = self._doomed, -1

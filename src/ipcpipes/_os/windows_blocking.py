@@ -80,9 +80,7 @@ class Pipe(SharedHandle):
         try:
             # Asked once, because a property cannot keep the handle from being closed.
             self._peer_process = calls.peer_process(handle, server_end=server_end)
-            self._buffer_sizes = tuple(
-                calls.buffer_size(handle, sending=way) for way in (True, False)
-            )
+            self._buffer_sizes = _buffer_sizes(handle)
             for _ in range(3):
                 self._events.append(calls.create_event())
         except BaseException:
@@ -108,13 +106,17 @@ class Pipe(SharedHandle):
 
     @property
     def send_buffer_size(self) -> int:
-        self._require_open()
-        return self._buffer_sizes[0]
+        return self._buffer_size(0)
 
     @property
     def receive_buffer_size(self) -> int:
+        return self._buffer_size(1)
+
+    def _buffer_size(self, way: int) -> int:
         self._require_open()
-        return self._buffer_sizes[1]
+        if isinstance(self._buffer_sizes, OSError):
+            raise self._buffer_sizes
+        return self._buffer_sizes[way]
 
     def _require_open(self) -> int:
         if self._number == -1:
@@ -122,7 +124,7 @@ class Pipe(SharedHandle):
         return self._number
 
     def _busy(self, doing: str) -> Exception:
-        # The lock may also be held for a moment by who closes.
+        # Who closes may also have the turn, for a moment.
         if self._number == -1:
             return trio.ClosedResourceError("this stream was closed here")
         return trio.BusyResourceError(f"another thread is {doing} this stream")
@@ -232,13 +234,15 @@ class _Sending(Pipe):
     ) -> None:
         deadline = Deadline.after(timeout)
         with ffi.from_buffer(data) as buffer:
-            if self._sending.locked():
-                raise self._busy("sending on")
             try:
-                with self._sending:
-                    self._put_memory(buffer, deadline)
+                del self._may_send["turn"]
+            except KeyError:
+                raise self._busy("sending on") from None
+            try:
+                self._put_memory(buffer, deadline)
             finally:
-                if self._number == -1:
+                self._may_send["turn"] = None
+                if self._waiting or self._number == -1:
                     self._leave()
 
     def _put(self, data: Buffer, deadline: Deadline | None) -> None:
@@ -277,25 +281,30 @@ class _Receiving(Pipe):
     def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
         size = receive_size(max_bytes)
         deadline = Deadline.after(timeout)
-        if self._receiving.locked():
-            raise self._busy("receiving from")
         try:
-            with self._receiving:
-                return self._get(size, deadline)
+            del self._may_receive["turn"]
+        except KeyError:
+            raise self._busy("receiving from") from None
+        try:
+            return self._get(size, deadline)
         finally:
+            self._may_receive["turn"] = None
             if self._number == -1:
                 self._leave()
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = Deadline.after(timeout)
-        if self._receiving.locked():
-            raise self._busy("receiving from")
-        try:
-            with writable_bytes(buffer) as view, self._receiving:
+        with writable_bytes(buffer) as view:
+            try:
+                del self._may_receive["turn"]
+            except KeyError:
+                raise self._busy("receiving from") from None
+            try:
                 return self._get_into(view, deadline)
-        finally:
-            if self._number == -1:
-                self._leave()
+            finally:
+                self._may_receive["turn"] = None
+                if self._number == -1:
+                    self._leave()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -338,3 +347,16 @@ class SendStream(_Sending):
 
 class ReceiveStream(_Receiving):
     """A connection that this end only receives from."""
+
+
+def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
+    """For sending and for receiving; or why the system does not say: it tells nobody who may only
+    write (GetNamedPipeInfo needs GENERIC_READ).
+    """
+    try:
+        return (
+            calls.buffer_size(handle, sending=True),
+            calls.buffer_size(handle, sending=False),
+        )
+    except OSError as error:
+        return error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from .._os.deadline import Deadline
+from .._os.turns import Turns
 from ..abc import PeerIdentity
 from ..framing import Buffer
 
@@ -19,18 +21,20 @@ if TYPE_CHECKING:
 
 class Carrier(Protocol):
     """What every connection of ours has for the channel over it, which so needs no second lock
-    and no second call for an operation. The rules are those of ``_os/shared_handle.py``.
+    and no second call for an operation. The rules are those of ``_os/turns.py``.
     """
 
     _number: int
-    _sending: threading.Lock
-    _receiving: threading.Lock
+    _may_send: dict[str, None]
+    _may_receive: dict[str, None]
+    _waiting: deque[threading.Lock]
 
     @property
     def endpoint(self) -> Endpoint | None: ...
     @property
     def peer(self) -> PeerIdentity: ...
     def close(self) -> None: ...
+    def _queue(self, deadline: Deadline | None) -> None: ...
     def _leave(self) -> None: ...
     def _busy(self, doing: str) -> Exception: ...
     def _require_open(self) -> object: ...
@@ -45,7 +49,7 @@ class StreamCarrier(Carrier, Protocol):
     def _get_into(self, view: memoryview, deadline: Deadline | None) -> int: ...
 
 
-class ForeignStream:
+class ForeignStream(Turns):
     """Somebody else's stream in that shape. Closing it must wake who is inside, as its own
     contract says; there is no number to take care of, and ``_number`` only says "closed".
     """
@@ -55,9 +59,8 @@ class ForeignStream:
             if not callable(getattr(stream, name, None)):
                 raise TypeError(f"a channel is made over a stream with {name}, not {stream!r}")
         self._stream = stream
+        super().__init__()
         self._number = 0
-        self._sending = threading.Lock()
-        self._receiving = threading.Lock()
         self._send_fault: str | None = None
         self._receive_into: Callable[..., int] | None = getattr(stream, "receive_into", None)
 
@@ -73,9 +76,6 @@ class ForeignStream:
     def close(self) -> None:
         self._number = -1
         self._stream.close()
-
-    def _leave(self) -> None:
-        pass
 
     def _busy(self, doing: str) -> Exception:
         return trio.BusyResourceError(f"another thread is {doing} this channel")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
@@ -33,10 +33,10 @@ _MANY = 1024
 class _Channel(abc.MessageChannel):
     """What both kinds have in common.
 
-    Lifetime: it owns the carrier, and closes it. Who sends and who receives is inside the
-    carrier meanwhile (:class:`SharedHandle` says what that means), so that there is one lock for
-    an operation. Messages that came with another one wait in ``_arrived``; while there are any,
-    nothing more is received, so that a slow consumer holds back the sender and not the memory.
+    Lifetime: it owns the carrier, and closes it. Who sends and who receives has the carrier's turn
+    meanwhile (:class:`Turns` says what that means), so that there is one to take for an operation.
+    Messages that came with another one wait in ``_arrived``; while there are any, nothing more is
+    received, so that a slow consumer holds back the sender and not the memory.
     """
 
     def __init__(self, carrier: Carrier, max_size: int) -> None:
@@ -67,59 +67,65 @@ class _Channel(abc.MessageChannel):
         deadline = None if timeout is None else Deadline.after(timeout)
         if (largest := max(map(len, messages), default=0)) > self._max_size:
             raise self._too_large(largest)
-        wire = self._wire(messages)
+        self._in_turn(self._transmit, self._wire(messages), deadline)
+
+    def _in_turn(
+        self, action: Callable[..., None], wire: object, deadline: Deadline | None
+    ) -> None:
         carrier = self._carrier
+        while True:
+            try:
+                del carrier._may_send["turn"]
+                break
+            except KeyError:
+                carrier._queue(deadline)
         try:
-            if deadline is None:
-                with carrier._sending:
-                    self._transmit(wire, None)
-            else:
-                if not carrier._sending.acquire(timeout=min(deadline.remaining, 1e6)):
-                    raise deadline.error("other threads were sending, and did not finish")
-                try:
-                    self._transmit(wire, deadline)
-                finally:
-                    carrier._sending.release()
+            action(wire, deadline)
         finally:
-            if carrier._number == -1:
+            carrier._may_send["turn"] = None
+            if carrier._waiting or carrier._number == -1:
                 carrier._leave()
 
     def receive(self, *, timeout: float | None = None) -> bytes:
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
         arrived = self._arrived
-        if carrier._receiving.locked():
-            raise carrier._busy("receiving from")
         try:
-            with carrier._receiving:
-                if arrived:
-                    carrier._require_open()
-                while not arrived:
-                    message = self._fill(1, deadline)
-                    if message is not None:
-                        return message
-                return arrived.popleft()
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            if arrived:
+                carrier._require_open()
+            while not arrived:
+                message = self._fill(1, deadline)
+                if message is not None:
+                    return message
+            return arrived.popleft()
         finally:
+            carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
 
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
-        if carrier._receiving.locked():
-            raise carrier._busy("receiving from")
         try:
-            with carrier._receiving:
-                if self._arrived:
-                    carrier._require_open()
-                while not self._arrived:
-                    message = self._fill(_MANY, deadline)
-                    if message is not None:
-                        return [message]
-                messages = list(self._arrived)
-                self._arrived.clear()
-                return messages
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            if self._arrived:
+                carrier._require_open()
+            while not self._arrived:
+                message = self._fill(_MANY, deadline)
+                if message is not None:
+                    return [message]
+            messages = list(self._arrived)
+            self._arrived.clear()
+            return messages
         finally:
+            carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
 
@@ -173,12 +179,7 @@ class _Channel(abc.MessageChannel):
 class _HalfCloseable(_Channel, abc.HalfCloseableMessageChannel):
     def send_eof(self) -> None:
         carrier: Any = self._carrier  # it is one of those that have it
-        try:
-            with carrier._sending:
-                carrier._put_eof()
-        finally:
-            if carrier._number == -1:
-                carrier._leave()
+        self._in_turn(lambda *_: carrier._put_eof(), None, None)
 
 
 class MessageChannel(_Channel):
@@ -246,11 +247,17 @@ class MessageChannel(_Channel):
         if timeout is None and type(value) is bytes and len(value) <= self._quick_size:
             wire = self._join((value,))
             carrier = self._carrier
+            while True:
+                try:
+                    del carrier._may_send["turn"]
+                    break
+                except KeyError:
+                    carrier._queue(None)
             try:
-                with carrier._sending:
-                    self._put(wire, None)
+                self._put(wire, None)
             finally:
-                if carrier._number == -1:
+                carrier._may_send["turn"] = None
+                if carrier._waiting or carrier._number == -1:
                     carrier._leave()
         else:
             super().send(value, timeout=timeout)
