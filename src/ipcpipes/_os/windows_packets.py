@@ -91,6 +91,8 @@ class Packets(streams.Pipe):
             memory = calls.new_buffer("char[]", _FIRST_READ)
             code, count = await self._read(memory, _FIRST_READ)
             if code == 0:
+                if count > max_size:
+                    raise MessageTooLarge(count, max_size)
                 return bytes(ffi.buffer(memory, count))
             if code != calls.ERROR_MORE_DATA:
                 self._require_good_end(code)
