@@ -80,12 +80,12 @@ async def test_a_receive_cancelled_between_its_two_reads_loses_nothing(
         read = right._packets._read
         scope = trio.CancelScope()
 
-        async def read_or_be_cancelled(memory: Any, size: int) -> tuple[int, int]:
+        async def read_or_be_cancelled(memory: Any, size: int, owner: object) -> tuple[int, int]:
             if right._packets._part is not None and cancelled <= len(received):
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
             code: int
-            code, count = await read(memory, size)
+            code, count = await read(memory, size, owner)
             return code, count
 
         monkeypatch.setattr(right._packets, "_read", read_or_be_cancelled)
@@ -98,6 +98,45 @@ async def test_a_receive_cancelled_between_its_two_reads_loses_nothing(
                 cancelled += scope.cancelled_caught
         assert received == messages
         assert cancelled == len(messages), "the test met what it is about"
+
+
+@pytest.mark.skipif(not WINDOWS, reason="Linux gives a packet in one read")
+@pytest.mark.parametrize("then", ["closes", "goes on"])
+async def test_a_message_that_its_sender_gave_up_is_not_taken_for_whole(
+    then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right = await pair()
+    read = right._packets._read
+    scope = trio.CancelScope()
+
+    async def read_or_be_cancelled(memory: Any, size: int, owner: object) -> tuple[int, int]:
+        if right._packets._part is not None:
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+        code: int
+        code, count = await read(memory, size, owner)
+        return code, count
+
+    async with left, right:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(left.send, bytes(1_000_000))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            monkeypatch.setattr(right._packets, "_read", read_or_be_cancelled)
+            with scope:
+                await right.receive()
+            assert scope.cancelled_caught
+            monkeypatch.undo()
+            nursery.cancel_scope.cancel()
+        if then == "closes":
+            await left.aclose()
+        else:
+            # As a program would that does not know better.
+            left._send_fault = None
+            await left.send(b"the next message")
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError, match="inside a message") as caught:
+                await right.receive()
+            assert isinstance(caught.value.__cause__, ipcpipes.IncompleteMessage)
 
 
 async def test_a_packet_channel_can_be_told_its_buffer_size(endpoint: Endpoint) -> None:

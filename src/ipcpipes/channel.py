@@ -347,14 +347,14 @@ class NativeMessageChannel(_Channel):
     async def _fill(self, limit: int) -> None:
         self._raise_fault()
         try:
-            packets = await self._packets.receive_packets(self._native.max_size, limit)
+            some = await self._packets.receive_packets(self._arrived, self._native.max_size, limit)
         except FramingError as error:
             self._receive_fault = error
-            self._raise_fault()
+            if not self._arrived:
+                self._raise_fault()
         else:
-            if not packets:
+            if not some:
                 raise trio.EndOfChannel("the other end has closed")
-            self._arrived.extend(packets)
 
     def __repr__(self) -> str:
         return f"<ipcpipes {NativeMessageChannel.__name__} over {self._packets!r}>"

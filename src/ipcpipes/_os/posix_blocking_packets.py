@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import sys
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,21 +66,22 @@ class Packets(streams.Socket):
             elif code != _INTERRUPTED:
                 self._raise_unsendable(-code)
 
-    def _get_packets(self, max_size: int, limit: int, deadline: Deadline | None) -> list[bytes]:
-        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+    def _get_packets(
+        self, into: deque[bytes], max_size: int, limit: int, deadline: Deadline | None
+    ) -> bool:
+        """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
 
         Raises:
-            MessageTooLarge: the first one is above ``max_size``; it was not received.
+            MessageTooLarge: the next one is above ``max_size``; it was not received.
             trio.ClosedResourceError, TimeoutError: as for streams.
         """
         if deadline is not None:
             self._wait(select.POLLIN, deadline, "nothing was received", first=True)
         # It stays ours as long as we are inside, also when it is closed meanwhile.
         number = self._require_open()
-        packets: list[bytes] = []
         taken = 0
-        while len(packets) < limit and taken < _BATCH:
-            size = calls.next_packet_size(number, not packets)
+        while limit and taken < _BATCH:
+            size = calls.next_packet_size(number, not taken)
             if size == _AGAIN:
                 break
             if size == calls.PACKETS_END:
@@ -89,18 +91,19 @@ class Packets(streams.Socket):
             if size < 0:
                 raise trio.BrokenResourceError(os.strerror(-size))
             if size > max_size:
-                if packets:
+                if taken:
                     break
                 raise MessageTooLarge(size, max_size)
             try:
                 # Reading nothing would not take an empty packet out of the queue.
-                packets.append(os.read(number, max(size, 1)))
+                into.append(os.read(number, max(size, 1)))
             except ConnectionResetError:
                 continue
-            taken += size
-        if not packets:
+            limit -= 1
+            taken += size + 1
+        if not taken:
             self._require_open()
-        return packets
+        return bool(taken)
 
     def _put_eof(self) -> None:
         self._shut_sending()

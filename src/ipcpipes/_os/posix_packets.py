@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -62,33 +63,33 @@ class Packets(streams.Socket):
         finally:
             self._sending = False
 
-    async def receive_packets(self, max_size: int, limit: int) -> list[bytes]:
-        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+    async def receive_packets(self, into: deque[bytes], max_size: int, limit: int) -> bool:
+        """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
 
         Raises:
-            MessageTooLarge: the first one is above ``max_size``; it was not received.
+            MessageTooLarge: the next one is above ``max_size``; it was not received.
             trio.ClosedResourceError: as for streams.
         """
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             waited = False
-            while (packets := self._take(self._require_open(), max_size, limit)) is None:
+            while (some := self._take(self._require_open(), into, max_size, limit)) is None:
                 waited = True
                 await trio.lowlevel.wait_readable(self._fd)
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            return packets
+            return some
         finally:
             self._receiving = False
 
-    def _take(self, fd: int, max_size: int, limit: int) -> list[bytes] | None:
-        packets: list[bytes] = []
+    def _take(self, fd: int, into: deque[bytes], max_size: int, limit: int) -> bool | None:
+        """Whether there was any, ``None`` when they are still to come."""
         taken = 0
-        while len(packets) < limit and taken < _BATCH:
+        while limit and taken < _BATCH:
             size = calls.next_packet_size(fd, False)
             if size in _AGAIN:
-                return packets or None
+                return True if taken else None
             if size == calls.PACKETS_END:
                 break
             if size == -errno.ECONNRESET:
@@ -98,16 +99,17 @@ class Packets(streams.Socket):
             if size < 0:
                 raise trio.BrokenResourceError(os.strerror(-size))
             if size > max_size:
-                if packets:
+                if taken:
                     break
                 raise MessageTooLarge(size, max_size)
             try:
                 # Reading nothing would not take an empty packet out of the queue.
-                packets.append(os.read(fd, max(size, 1)))
+                into.append(os.read(fd, max(size, 1)))
             except ConnectionResetError:
                 continue
-            taken += size
-        return packets
+            limit -= 1
+            taken += size + 1
+        return bool(taken)
 
     async def send_eof(self) -> None:
         """Ends what this end sends."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._ffi import ffi
-from ..errors import MessageTooLarge
+from ..errors import IncompleteMessage, MessageTooLarge
 from ..framing import Buffer
 from ..framing.body import Body
 from . import windows_blocking as streams, windows_calls as calls
@@ -45,57 +46,58 @@ class Packets(streams.Pipe):
                 self._break("a send of several messages was interrupted half-way")
             raise
 
-    def _get_packets(self, max_size: int, limit: int, deadline: Deadline | None) -> list[bytes]:
-        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+    def _get_packets(
+        self, into: deque[bytes], max_size: int, limit: int, deadline: Deadline | None
+    ) -> bool:
+        """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+
+        When the deadline passes, it has added what it had received.
 
         Raises:
-            MessageTooLarge: the first one is above ``max_size``.
+            FramingError: the next one is above ``max_size``, or its sender gave it up half-way.
             trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
         """
-        packet = self._get_packet(max_size, deadline)
-        if packet is None:
-            return []
-        packets = [packet]
-        taken = len(packet)
-        while len(packets) < limit and taken < _FIRST_READ:
-            code, size = calls.next_message_size(self._require_open())
-            if code != 0 or not 0 < size <= max_size:
-                break
-            # It is there, so that it needs no deadline, which now would lose the ones before it.
-            packet = self._get_packet(max_size, None)
+        taken = 0
+        while True:
+            packet = self._get_packet(max_size, deadline)
             if packet is None:
-                break
-            packets.append(packet)
-            taken += size
-        return packets
+                return bool(taken)
+            into.append(packet)
+            limit -= 1
+            taken += len(packet) + 1
+            code, size = calls.next_message_size(self._require_open())
+            if code != 0 or not 0 < size <= max_size or not limit or taken > _FIRST_READ:
+                return True
 
     def _get_packet(self, max_size: int, deadline: Deadline | None) -> bytes | None:
         if self._part is None:
             memory = calls.new_buffer("char[]", _FIRST_READ)
             code, count = self._transfer(memory, _FIRST_READ, deadline, sending=False)
-            if code == 0:
-                if count > max_size:
-                    raise MessageTooLarge(count, max_size)
+            if code == 0 and count <= max_size:
                 return bytes(ffi.buffer(memory, count))
-            if code != calls.ERROR_MORE_DATA:
+            if code not in (0, calls.ERROR_MORE_DATA):
                 self._require_good_end(code)
                 return None
-            code, rest = calls.next_message_size(self._require_open())
-            if code != 0:
-                self._require_good_end(code)
-                return None
+            rest = 0
+            if code == calls.ERROR_MORE_DATA:
+                rest = calls.rest_of_message(self._require_open(), count, None)
             if count + rest > max_size:
                 raise MessageTooLarge(count + rest, max_size)
             self._part = Body(count + rest)
             self._part.put(ffi.buffer(memory, count)[:], 0)
-        while self._part.free:
+        part = self._part
+        while part.free:
+            # A sender that gives its message up takes back what was not read yet; what comes
+            # then is another message.
+            rest = calls.rest_of_message(self._require_open(), part.received, part.size)
+            if rest != len(part.free):
+                raise IncompleteMessage(part.received, part.size)
             # Straight into the packet; a read that was given up has taken nothing.
-            memory = ffi.from_buffer(self._part.free)
+            memory = ffi.from_buffer(part.free)
             code, count = self._transfer(memory, min(len(memory), 1 << 30), deadline, sending=False)
             if code not in (0, calls.ERROR_MORE_DATA):
                 self._require_good_end(code)
-                return None
-            self._part.updated(count)
-        packet = self._part.taken()
+                raise IncompleteMessage(part.received, part.size)
+            part.updated(count)
         self._part = None
-        return packet
+        return part.taken()

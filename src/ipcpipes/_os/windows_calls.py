@@ -10,9 +10,12 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import trio
+
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint, windows_address
+from ..errors import IncompleteMessage
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -140,6 +143,21 @@ def next_message_size(handle: int) -> tuple[int, int]:
     """(error code, size of the next message, or of what is left of one that was read in part)"""
     rest = ffi.new("uint32_t *")
     return lib.ipc_message_rest(handle, rest), int(rest[0])
+
+
+def rest_of_message(handle: int, received: int, expected: int | None) -> int:
+    """How much is left of the message of which a part was read, 1 byte or more.
+
+    Raises:
+        IncompleteMessage: its sender died, or took back what was not read yet.
+        trio.BrokenResourceError: anything else that the system says.
+    """
+    code, rest = next_message_size(handle)
+    if code in PEER_GONE or (code == 0 and rest == 0):
+        raise IncompleteMessage(received, expected)
+    if code != 0:
+        raise trio.BrokenResourceError(str(winerror(code)))
+    return rest
 
 
 def security(handle: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._ffi import ffi
-from ..errors import MessageTooLarge
+from ..errors import IncompleteMessage, MessageTooLarge
 from ..framing import Buffer
 from ..framing.body import Body
 from . import windows_calls as calls, windows_trio as streams
@@ -43,12 +44,13 @@ class Packets(streams.Pipe):
         if not packets:
             await trio.lowlevel.cancel_shielded_checkpoint()
         for packet in packets:
-            with ffi.from_buffer(packet) as buffer:
+            view = memoryview(packet)
+            with ffi.from_buffer(view) as buffer:
                 operation = calls.new_operation()
                 code = calls.begin_write(handle, operation, buffer, len(buffer))
                 if code == 0:
                     self.sent_some = True
-                    code = await self.finish(operation, buffer)
+                    code = await self.finish(operation, view)
                 else:
                     await trio.lowlevel.cancel_shielded_checkpoint()
             if code != 0:
@@ -59,70 +61,67 @@ class Packets(streams.Pipe):
                 )
             handle = self._require_open()
 
-    async def receive_packets(self, max_size: int, limit: int) -> list[bytes]:
-        """What has come, 1 to ``limit`` packets; waits for the first. ``[]`` is the end.
+    async def receive_packets(self, into: deque[bytes], max_size: int, limit: int) -> bool:
+        """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+
+        Cancelled, it has added what it had received.
 
         Raises:
-            MessageTooLarge: the first one is above ``max_size``.
+            FramingError: the next one is above ``max_size``, or its sender gave it up half-way.
             trio.BrokenResourceError, trio.ClosedResourceError: as for streams.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        packet = await self._receive_packet(max_size)
-        if packet is None:
-            return []
-        packets = [packet]
-        taken = len(packet)
-        while len(packets) < limit and taken < _FIRST_READ:
-            code, size = calls.next_message_size(self._require_open())
-            if code != 0 or not 0 < size <= max_size:
-                break
-            # It is there, so that nothing can be waited for; and a cancellation now would lose
-            # the ones before it.
-            with trio.CancelScope(shield=True):
-                packet = await self._receive_packet(max_size)
+        taken = 0
+        while True:
+            packet = await self._receive_packet(max_size)
             if packet is None:
-                break
-            packets.append(packet)
-            taken += size
-        return packets
+                return bool(taken)
+            into.append(packet)
+            limit -= 1
+            taken += len(packet) + 1
+            code, size = calls.next_message_size(self._require_open())
+            if code != 0 or not 0 < size <= max_size or not limit or taken > _FIRST_READ:
+                return True
 
     async def _receive_packet(self, max_size: int) -> bytes | None:
         if self._part is None:
             memory = calls.new_buffer("char[]", _FIRST_READ)
-            code, count = await self._read(memory, _FIRST_READ)
-            if code == 0:
-                if count > max_size:
-                    raise MessageTooLarge(count, max_size)
+            code, count = await self._read(memory, _FIRST_READ, memory)
+            if code == 0 and count <= max_size:
                 return bytes(ffi.buffer(memory, count))
-            if code != calls.ERROR_MORE_DATA:
+            if code not in (0, calls.ERROR_MORE_DATA):
                 self._require_good_end(code)
                 return None
-            code, rest = calls.next_message_size(self._require_open())
-            if code != 0:
-                self._require_good_end(code)
-                return None
+            rest = 0
+            if code == calls.ERROR_MORE_DATA:
+                rest = calls.rest_of_message(self._require_open(), count, None)
             if count + rest > max_size:
                 raise MessageTooLarge(count + rest, max_size)
             self._part = Body(count + rest)
             self._part.put(ffi.buffer(memory, count)[:], 0)
-        while self._part.free:
+        part = self._part
+        while part.free:
+            # A sender that gives its message up takes back what was not read yet; what comes
+            # then is another message.
+            rest = calls.rest_of_message(self._require_open(), part.received, part.size)
+            if rest != len(part.free):
+                raise IncompleteMessage(part.received, part.size)
             # Straight into the packet; a cancelled read has taken nothing.
-            memory = ffi.from_buffer(self._part.free)
-            code, count = await self._read(memory, min(len(memory), 1 << 30))
+            memory = ffi.from_buffer(part.free)
+            code, count = await self._read(memory, min(len(memory), 1 << 30), part.free)
             if code not in (0, calls.ERROR_MORE_DATA):
                 self._require_good_end(code)
-                return None
-            self._part.updated(count)
-        packet = self._part.taken()
+                raise IncompleteMessage(part.received, part.size)
+            part.updated(count)
         self._part = None
-        return packet
+        return part.taken()
 
-    async def _read(self, memory: object, size: int) -> tuple[int, int]:
+    async def _read(self, memory: object, size: int, owner: object) -> tuple[int, int]:
         """(error code, bytes)"""
         operation = calls.new_operation()
         code = calls.begin_read(self._require_open(), operation, memory, size)
         if code == 0:
-            code = await self.finish(operation, memory)
+            code = await self.finish(operation, owner)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         return code, int(calls.transferred(operation))

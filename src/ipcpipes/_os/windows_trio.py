@@ -97,15 +97,19 @@ class Pipe(abc.Connection):
             raise trio.ClosedResourceError("this stream was closed here")
         return self._handle
 
-    async def finish(self, operation: Any, buffer: object) -> int:
-        """Waits for a submitted operation; its error code, 0 for success."""
+    async def finish(self, operation: Any, owner: object) -> int:
+        """Waits for a submitted operation; its error code, 0 for success.
+
+        Args:
+            owner: what holds the operation's memory, and holds it in place, as long as it lives.
+        """
         self._pending += 1
         try:
             await trio.lowlevel.wait_overlapped(self._handle, calls.operation_address(operation))
         except OSError as error:
             return error.winerror or -1
         except GeneratorExit:
-            _abandoned.append((operation, buffer))
+            _abandoned.append((operation, owner))
             raise
         finally:
             self._pending -= 1
@@ -162,14 +166,15 @@ class _Sending(Pipe):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._require_sendable()
-            with ffi.from_buffer(data) as buffer:
+            view = memoryview(data)
+            with ffi.from_buffer(view) as buffer:
                 length = len(buffer)
                 if length == 0:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 done = 0
                 try:
                     while done < length:
-                        done += await self._send_part(buffer + done, length - done)
+                        done += await self._send_part(buffer + done, length - done, view)
                 except BaseException:
                     # Cancelled, mostly; a KeyboardInterrupt has the same effect. The kernel does
                     # not tell how much of a cancelled write the peer has read.
@@ -179,12 +184,12 @@ class _Sending(Pipe):
         finally:
             self._sending = False
 
-    async def _send_part(self, start: Any, length: int) -> int:
+    async def _send_part(self, start: Any, length: int, owner: memoryview) -> int:
         operation = calls.new_operation()
         size = min(length, _LARGEST_WRITE)
         code = calls.begin_write(self._require_open(), operation, start, size)
         if code == 0:
-            code = await self.finish(operation, start)
+            code = await self.finish(operation, owner)
         if code != 0:
             self._require_open()
             reason = "the other end has closed or died"
@@ -209,32 +214,33 @@ class _Receiving(Pipe):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         size = receive_size(max_bytes)
         buffer = calls.new_buffer("char[]", size)
-        count = await self._receive(buffer, size)
+        count = await self._receive(buffer, size, buffer)
         return ffi.buffer(buffer, count)[:] if count > 0 else b""
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
-        with ffi.from_buffer(writable_bytes(buffer)) as memory:
-            return await self._receive(memory, min(len(memory), _LARGEST_READ))
+        view = writable_bytes(buffer)
+        with ffi.from_buffer(view) as memory:
+            return await self._receive(memory, min(len(memory), _LARGEST_READ), view)
 
-    async def _receive(self, memory: Any, size: int) -> int:
+    async def _receive(self, memory: Any, size: int, owner: object) -> int:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             # A zero-byte message of a message-type pipe is no data, and not the end either.
-            while (count := await self._read(memory, size)) == 0:
+            while (count := await self._read(memory, size, owner)) == 0:
                 pass
             return max(count, 0)
         finally:
             self._receiving = False
 
-    async def _read(self, memory: Any, size: int) -> int:
+    async def _read(self, memory: Any, size: int, owner: object) -> int:
         """How many bytes have come; -1 for the end of the stream."""
         operation = calls.new_operation()
         code = calls.begin_read(self._require_open(), operation, memory, size)
         if code == 0:
-            code = await self.finish(operation, memory)
+            code = await self.finish(operation, owner)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
         if code == 0:

@@ -345,15 +345,15 @@ class NativeMessageChannel(_Channel):
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            packets = self._carrier._get_packets(self._native.max_size, limit, deadline)
+            some = self._carrier._get_packets(self._arrived, self._native.max_size, limit, deadline)
         except FramingError as error:
             self._receive_fault = error
-            self._raise_fault()
+            if not self._arrived:
+                self._raise_fault()
         else:
-            if not packets:
+            if not some:
                 raise trio.EndOfChannel("the other end has closed")
-            self._arrived.extend(packets)
-            return None
+        return None
 
     def __repr__(self) -> str:
         return f"<ipcpipes blocking {NativeMessageChannel.__name__} over {self._carrier!r}>"
