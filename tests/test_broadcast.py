@@ -164,6 +164,21 @@ async def test_a_message_that_is_too_large_for_one_goes_to_nobody() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_a_message_that_cannot_be_framed_goes_to_nobody() -> None:
+    news = Broadcaster()
+    left, right = memory_stream_pair()
+    async with MessageChannel(left, ipcpipes.Lines()) as server:
+        async with MessageChannel(right, ipcpipes.Lines()) as client:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(news.serve, server)
+                await trio.testing.wait_all_tasks_blocked()
+                with pytest.raises(ipcpipes.FramingError, match="delimiter"):
+                    await news.send(b"two\nlines")
+                await news.send(b"one line")
+                assert await client.receive() == b"one line"
+                nursery.cancel_scope.cancel()
+
+
 async def test_serving_ends_with_the_channel_and_with_cancellation() -> None:
     news = Broadcaster()
     server, client = await over_memory()

@@ -113,6 +113,15 @@ async def test_arguments_are_checked(door: str, endpoint: Endpoint) -> None:
     for nonsense in ("lines", 4, ipcpipes.LengthPrefixed):
         with pytest.raises(TypeError, match="framing"):
             await function(endpoint, framing=nonsense)
+
+    class Unlimited(ipcpipes.Lines):
+        max_size = None  # type: ignore[assignment]
+
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "max_size", None)
+
+    with pytest.raises(TypeError, match="max_size"):
+        await function(endpoint, framing=Unlimited())
     with pytest.raises(ValueError, match="buffer_size"):
         await function(endpoint, buffer_size=0)
     with pytest.raises(ipcpipes.InvalidEndpoint):

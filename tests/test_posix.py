@@ -17,6 +17,7 @@ from ipcpipes import Endpoint
 from ipcpipes.testing import check_listener, unique_endpoint
 
 from .children import python_child
+from .pairs import stream_pair
 
 if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
@@ -341,3 +342,25 @@ async def test_the_runtime_directory_is_ours_whatever_the_umask(
             assert (short_tmp / "ipcpipes").stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(old)
+
+
+async def test_a_keyboard_interrupt_right_after_a_part_went_out_breaks_sending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client, server = await stream_pair()
+    send = posix_calls.send
+
+    def send_and_be_interrupted(fd: int, data: object, offset: int, length: int) -> int:
+        send(fd, data, offset, length // 2)
+        raise KeyboardInterrupt
+
+    async with client, server:
+        with monkeypatch.context() as patch:
+            patch.setattr(posix_calls, "send", send_and_be_interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await client.send_all(b"a message")
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError, match="interrupted"):
+                await client.send_all(b"more")
+        await server.send_all(b"the other direction goes on")
+        assert await client.receive_some() == b"the other direction goes on"

@@ -9,8 +9,9 @@ from typing import Literal
 import trio
 
 from . import abc
+from .channel import MessageChannel
 from .errors import MessageTooLarge
-from .framing import Buffer
+from .framing import Buffer, Framing
 
 __all__ = ["Broadcaster"]
 
@@ -95,9 +96,6 @@ class Broadcaster:
         too runs it in a task beside that. It returns when sending shows that the client has
         gone, or you closed the channel, or the client was too slow; cancelling it takes the
         client out of the broadcast.
-
-        Raises:
-            ipcpipes.FramingError: a message cannot be framed for this channel.
         """
         client = _Client(channel)
         self._clients.add(client)
@@ -117,14 +115,12 @@ class Broadcaster:
         Clients are sent to when other tasks run: a loop that only calls this fills the queues.
 
         Raises:
-            ipcpipes.MessageTooLarge: it is above the ``max_size`` of one of the channels; nobody
-                gets it.
+            ipcpipes.FramingError: one of the channels cannot carry it (``MessageTooLarge``: it is
+                above that one's ``max_size``); nobody gets it.
             TypeError: ``message`` is no bytes-like object.
         """
         whole = bytes(memoryview(message))
-        for client in self._clients:
-            if len(whole) > client.channel.max_size:
-                raise MessageTooLarge(len(whole), client.channel.max_size)
+        self._check(whole)
         for client in self._clients:
             if len(client.waiting) < self._backlog:
                 client.put(whole)
@@ -134,6 +130,17 @@ class Broadcaster:
                 self._dropped_count += 1
             else:
                 client.scope.cancel()
+
+    def _check(self, message: bytes) -> None:
+        framings: list[Framing] = []
+        for client in self._clients:
+            channel = client.channel
+            if len(message) > channel.max_size:
+                raise MessageTooLarge(len(message), channel.max_size)
+            # Mostly it is one framing for all of them.
+            if isinstance(channel, MessageChannel) and channel.framing not in framings:
+                channel.framing.frame(message)
+                framings.append(channel.framing)
 
     async def send(self, message: Buffer) -> None:
         """As :meth:`send_nowait`, and lets other tasks run: a checkpoint. It waits for nobody.

@@ -258,8 +258,10 @@ class MessageChannel(_Channel):
                 sent += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
-        except BaseException:
-            if sent or not self._says_what_went_out:
+        except BaseException as error:
+            # A KeyboardInterrupt may have come right after the first of several.
+            in_doubt = len(wire) > 1 and not isinstance(error, trio.Cancelled)
+            if sent or in_doubt or not self._says_what_went_out:
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 

@@ -12,6 +12,7 @@ from .channel import MessageChannel, NativeMessageChannel
 from .connect import open_connection, open_listener, serve_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Framing, LengthPrefixed, Native
+from .framing.limits import check_max_size
 from .options import DEFAULT_BACKLOG
 from .security import AccessPolicy
 
@@ -240,6 +241,7 @@ def _checked(framing: Framing | Native | None) -> Framing | Native:
         return LengthPrefixed()
     if not isinstance(framing, (Framing, Native)):
         raise TypeError(f"framing must be a Framing or NATIVE, not {framing!r}")
+    check_max_size(getattr(framing, "max_size", None))
     return framing
 
 

@@ -21,6 +21,7 @@ from .receive_size import receive_size, writable_bytes
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
+_INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
 
 # Looked up once: they are called for every message.
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
@@ -136,8 +137,11 @@ class _Sending(Socket):
             await _checkpoint_if_cancelled()
             fd = self._require_sendable()
             length = len(buffer)
+            # A KeyboardInterrupt can come right after the call and take its result away.
+            self._send_fault = _INTERRUPTED
             sent = calls.send(fd, buffer, 0, length)
             if sent == length:
+                self._send_fault = None
                 await _cancel_shielded_checkpoint()
                 return
             await self._send_rest(buffer, max(sent, 0), length, sent)
@@ -151,14 +155,17 @@ class _Sending(Socket):
             while done < length:
                 if result < 0 and result != _AGAIN:
                     self._raise_broken(-result)
+                if done == 0:
+                    self._send_fault = None  # when it is cancelled now, it is as it was
                 await trio.lowlevel.wait_writable(self._require_open())
+                self._send_fault = _INTERRUPTED
                 result = calls.send(self._require_open(), buffer, done, length)
                 done += max(result, 0)
-        except BaseException:
-            # Cancelled, mostly; a KeyboardInterrupt has the same effect.
-            if done > 0 and self._send_fault is None:
+        except trio.Cancelled:
+            if done > 0:
                 self._send_fault = f"a send_all was cancelled after {done} of {length} bytes"
             raise
+        self._send_fault = None
 
     def _require_sendable(self) -> int:
         fd = self._require_open()
