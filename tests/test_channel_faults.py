@@ -354,3 +354,24 @@ async def test_a_channel_that_was_closed_says_so_whatever_was_under_way(maker: M
         with pytest.raises(trio.ClosedResourceError):
             await left.send(message)
     await right.aclose()
+
+
+async def test_a_keyboard_interrupt_does_not_come_between_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # It would take the turn to send with it, and the next send would wait for ever.
+    left, right = await over_stream()
+    protected = []
+    send_all = left._send_all
+
+    async def look_and_send(data: bytes) -> None:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        await send_all(data)
+
+    monkeypatch.setattr(left, "_send_all", look_and_send)
+    async with left, right:
+        await left.send(b"one")
+        await left.send(bytearray(b"two"))
+        await left.send_many([b"three"])
+        assert protected == [True] * 3
+        assert [await right.receive() for _ in range(3)] == [b"one", b"two", b"three"]

@@ -26,6 +26,9 @@ _MANY = 1024
 
 # Looked up once: it is called for every message.
 _checkpoint = trio.lowlevel.checkpoint
+# A KeyboardInterrupt comes where an operation waits, and not between its steps, where it would
+# take the turn to send along.
+_whole = trio.lowlevel.enable_ki_protection
 
 
 @runtime_checkable
@@ -56,12 +59,14 @@ class _Channel(abc.MessageChannel):
     def max_size(self) -> int:
         return self._max_size
 
+    @_whole
     async def send(self, value: Buffer) -> None:
         message = flat(value)
         if len(message) > self._max_size:
             raise self._too_large(len(message))
         await self._in_turn(self._transmit, self._wire((message,)))
 
+    @_whole
     async def send_many(self, values: Sequence[Buffer]) -> None:
         messages = flat_all(values)
         if (largest := max(map(len, messages), default=0)) > self._max_size:
@@ -86,6 +91,7 @@ class _Channel(abc.MessageChannel):
         else:
             self._sending = False
 
+    @_whole
     async def receive(self) -> bytes:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
@@ -101,6 +107,7 @@ class _Channel(abc.MessageChannel):
         finally:
             self._receiving = False
 
+    @_whole
     async def receive_many(self) -> list[bytes]:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
@@ -159,6 +166,7 @@ class _Channel(abc.MessageChannel):
 
 
 class _HalfCloseable(_Channel, abc.HalfCloseableMessageChannel):
+    @_whole
     async def send_eof(self) -> None:
         assert isinstance(self._carrier, _SendsEof)
         await self._in_turn(self._carrier.send_eof)
@@ -229,6 +237,7 @@ class MessageChannel(_Channel):
         peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
         return peer
 
+    @_whole
     async def send(self, value: Buffer) -> None:
         # What the base class does, for the usual case in as few steps as there can be.
         if (
