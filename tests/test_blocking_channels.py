@@ -254,3 +254,13 @@ def test_messages_are_exchanged_while_another_thread_is_busy() -> None:
         assert not waiting.is_done
         server.send(b"now")
         assert waiting.result() == b"now"
+
+
+@pytest.mark.parametrize("door", [blocking.connect_messages, blocking.listen_messages])
+def test_a_framing_without_a_limit_is_refused_before_anything_is_opened(door: Any) -> None:
+    class Unlimited(ipcpipes.Lines):
+        def __post_init__(self) -> None:
+            object.__setattr__(self, "max_size", None)
+
+    with pytest.raises(TypeError, match="max_size"):
+        door("nobody-is-here", framing=Unlimited())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 import trio
 
@@ -11,8 +11,8 @@ from . import abc
 from .channel import MessageChannel, NativeMessageChannel
 from .connect import open_connection, open_listener, serve_listener
 from .endpoint import Endpoint, EndpointLike
-from .framing import Framing, LengthPrefixed, Native
-from .framing.limits import check_max_size
+from .framing import Framing, Native
+from .framing.chosen import chosen, kind_of
 from .options import DEFAULT_BACKLOG
 from .security import AccessPolicy
 
@@ -61,9 +61,9 @@ async def connect_messages(
         TypeError: ``framing`` is no framing.
         And everything that :func:`ipcpipes.connect` raises.
     """
-    framing = _checked(framing)
+    framing = chosen(framing)
     connection = await open_connection(
-        endpoint, kind=_kind(framing), wait=wait, buffer_size=buffer_size
+        endpoint, kind=kind_of(framing), wait=wait, buffer_size=buffer_size
     )
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
     return channel
@@ -144,7 +144,7 @@ async def listen_messages(
     """
     return await _listen(
         endpoint,
-        _checked(framing),
+        chosen(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,
@@ -203,7 +203,7 @@ async def serve_messages(
     """
     listener = await _listen(
         endpoint,
-        _checked(framing),
+        chosen(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,
@@ -223,26 +223,13 @@ async def _listen(
 ) -> _MessageListener[Any]:
     connections = await open_listener(
         endpoint,
-        kind=_kind(framing),
+        kind=kind_of(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,
     )
     return _MessageListener(connections, framing)
-
-
-def _kind(framing: Framing | Native) -> Literal["duplex", "messages"]:
-    return "messages" if isinstance(framing, Native) else "duplex"
-
-
-def _checked(framing: Framing | Native | None) -> Framing | Native:
-    if framing is None:
-        return LengthPrefixed()
-    if not isinstance(framing, (Framing, Native)):
-        raise TypeError(f"framing must be a Framing or NATIVE, not {framing!r}")
-    check_max_size(getattr(framing, "max_size", None))
-    return framing
 
 
 def _channel(connection: Any, framing: Framing | Native) -> Any:

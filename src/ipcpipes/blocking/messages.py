@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..endpoint import Endpoint, EndpointLike
-from ..framing import Framing, LengthPrefixed, Native
+from ..framing import Framing, Native
+from ..framing.chosen import chosen, kind_of
 from ..options import DEFAULT_BACKLOG
 from ..security import AccessPolicy
 from . import abc
@@ -58,8 +59,10 @@ def connect_messages(
     Raises:
         Everything that :func:`ipcpipes.connect_messages` raises.
     """
-    framing = _checked(framing)
-    connection = open_connection(endpoint, kind=_kind(framing), wait=wait, buffer_size=buffer_size)
+    framing = chosen(framing)
+    connection = open_connection(
+        endpoint, kind=kind_of(framing), wait=wait, buffer_size=buffer_size
+    )
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
     return channel
 
@@ -148,10 +151,10 @@ def listen_messages(
     Raises:
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
-    framing = _checked(framing)
+    framing = chosen(framing)
     connections = open_listener(
         endpoint,
-        kind=_kind(framing),
+        kind=kind_of(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,
@@ -159,18 +162,6 @@ def listen_messages(
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing)
     return listener
-
-
-def _kind(framing: Framing | Native) -> Literal["duplex", "messages"]:
-    return "messages" if isinstance(framing, Native) else "duplex"
-
-
-def _checked(framing: Framing | Native | None) -> Framing | Native:
-    if framing is None:
-        return LengthPrefixed()
-    if not isinstance(framing, (Framing, Native)):
-        raise TypeError(f"framing must be a Framing or NATIVE, not {framing!r}")
-    return framing
 
 
 def _channel(connection: Any, framing: Framing | Native) -> Any:
