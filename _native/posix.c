@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -384,5 +386,96 @@ static int ipc_set_buffer_size(int fd, int size)
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == -1)
         return -errno;
 #endif
+    return 0;
+}
+
+/* A socket for this process and one for a child, connected with each other. The child's is in
+ * blocking mode, as any program expects of what it inherits; it too is close-on-exec until it is
+ * handed over, so that no other child gets it. */
+static int ipc_pair(int packets, int *fds)
+{
+    int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
+#if defined(__linux__)
+    int code;
+
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) == -1)
+        return -errno;
+    if (fcntl(fds[0], F_SETFL, O_RDWR | O_NONBLOCK) == 0)
+        return 0;
+    code = -errno;
+#else
+    int code;
+
+    if (socketpair(AF_UNIX, type, 0, fds) == -1)
+        return -errno;
+    code = ipc_prepare(fds[1]);
+    if (code == 0 && fcntl(fds[1], F_SETFL, O_RDWR) == -1)
+        code = -errno;
+    if (code == 0)
+        code = ipc_prepare(fds[0]);
+    if (code == 0)
+        return 0;
+#endif
+    close(fds[0]);
+    close(fds[1]);
+    return code;
+}
+
+/* write(2) to a pipe whose reader has gone sends SIGPIPE, and a pipe knows no MSG_NOSIGNAL. Python
+ * ignores that signal unless the program wants otherwise, and a library must not let it be killed.
+ * So it is held back in this thread meanwhile, and taken back when it has come by this write. */
+static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
+{
+    sigset_t pipe_signal, before, pending;
+    ssize_t written;
+    int code;
+
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    code = pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    if (code != 0)
+        return -code;
+    written = write(fd, data, length);
+    if (written == -1)
+        written = -errno;
+    if (written == -EPIPE && !sigismember(&before, SIGPIPE)) {
+        int signal_number;
+        /* Pending for the thread: nobody else waits for it, so that this does not wait either. */
+        if (sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE))
+            sigwait(&pipe_signal, &signal_number);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return written;
+}
+
+/* As ipc_send, for a pipe. */
+static int64_t ipc_write(int fd, const char *data, size_t offset, size_t length)
+{
+    size_t position = offset;
+
+    if (offset > length || length > INT64_MAX)
+        return -EINVAL;
+    while (position < length) {
+        ssize_t written = ipc_write_quietly(fd, data + position, length - position);
+        if (written >= 0)
+            position += (size_t)written;
+        else if (written != -EINTR)
+            return position > offset ? (int64_t)(position - offset) : (int64_t)written;
+    }
+    return (int64_t)(position - offset);
+}
+
+/* As ipc_send_rest without waiting, for a pipe in non-blocking mode. */
+static int ipc_write_rest(int fd, const char *data, size_t length, size_t *position)
+{
+    if (*position > length)
+        return -EINVAL;
+    do {
+        ssize_t written = ipc_write_quietly(fd, data + *position, length - *position);
+        if (written < 0)
+            return (int)written;
+        *position += (size_t)written;
+    } while (*position < length);
+    *position = 0;
     return 0;
 }

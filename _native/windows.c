@@ -426,3 +426,9 @@ static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size
     LocalFree(descriptor);
     return error;
 }
+
+/* Whether the handle is open and belongs to a pipe (or a socket). */
+static int ipc_is_pipe(intptr_t handle)
+{
+    return GetFileType((HANDLE)handle) == FILE_TYPE_PIPE;
+}

@@ -23,6 +23,7 @@ ROOMS = [
     "channel",
     "messages",
     "broadcast",
+    "child",
     "blocking",
     "testing",
     "_echo",

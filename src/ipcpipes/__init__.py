@@ -5,6 +5,7 @@ trio API, for bytes and for messages.
 >>> await ipcpipes.serve(handler, "svc")                # handler(stream) for each client
 >>> channel = await ipcpipes.connect_messages("svc")    # trio.abc.Channel[bytes]
 >>> await ipcpipes.serve_messages(handler, "svc")       # handler(channel) for each client
+>>> async with ipcpipes.open_child(command) as child:   # child.stream; parent_stream() in the child
 
 Start at :func:`connect`, :func:`connect_messages`, their relatives and :class:`Endpoint`; code
 without an event loop starts at :mod:`ipcpipes.blocking`.
@@ -16,6 +17,13 @@ from . import abc as abc
 from .abc import PeerIdentity
 from .broadcast import Broadcaster
 from .channel import MessageChannel, NativeMessageChannel
+from .child.anonymous import (
+    AnonymousReceiveStream,
+    AnonymousSendStream,
+    open_anonymous_pipe,
+)
+from .child.parent import parent_channel, parent_pipes, parent_stream
+from .child.process import Child, open_child
 from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
@@ -30,6 +38,7 @@ from .errors import (
     InvalidEndpoint,
     IpcError,
     MessageTooLarge,
+    NoParent,
     NotAnEndpoint,
     NotSupported,
     UnsafeDirectory,
@@ -43,7 +52,10 @@ __version__ = "0.1.0"
 __all__ = [
     "NATIVE",
     "AccessPolicy",
+    "AnonymousReceiveStream",
+    "AnonymousSendStream",
     "Broadcaster",
+    "Child",
     "ContentLength",
     "Endpoint",
     "EndpointBusy",
@@ -64,6 +76,7 @@ __all__ = [
     "MessageTooLarge",
     "Native",
     "NativeMessageChannel",
+    "NoParent",
     "NotAnEndpoint",
     "NotSupported",
     "PeerIdentity",
@@ -77,6 +90,11 @@ __all__ = [
     "connect_messages",
     "listen",
     "listen_messages",
+    "open_anonymous_pipe",
+    "open_child",
+    "parent_channel",
+    "parent_pipes",
+    "parent_stream",
     "serve",
     "serve_messages",
 ]

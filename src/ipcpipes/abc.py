@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
     from .endpoint import Endpoint
 
-__all__ = ["ByteStream", "Connection", "HalfCloseableMessageChannel", "Listener"]
+__all__ = [
+    "AnonymousPipeEnd",
+    "ByteStream",
+    "Connection",
+    "HalfCloseableMessageChannel",
+    "Listener",
+]
 __all__ += ["MessageChannel", "PeerIdentity", "ReceiveByteStream", "SendByteStream"]
 
 
@@ -144,6 +150,74 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
         TypeError, BufferError: ``data`` is no buffer, or not contiguous.
         TypeError, ValueError: ``max_bytes`` is no int, or less than 1.
     """
+
+
+class AnonymousPipeEnd(Connection):
+    """One end of an anonymous pipe: a stream of its direction, which can go to a child instead.
+
+    What applies to streams of that direction applies to it. ``peer`` says nothing, because a pipe
+    does not know who is there; ``endpoint`` is what the child finds it by. Closing the last copy
+    of the send end ends the stream; closing the last copy of the receive end breaks it.
+    """
+
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """How many bytes the pipe holds before a sender has to wait.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed, or was handed over.
+            ipcpipes.NotSupported: macOS does not tell it.
+        """
+
+    @abstractmethod
+    def set_capacity(self, size: int) -> None:
+        """Makes the pipe hold at least so many bytes (Linux: fcntl(2), F_SETPIPE_SZ).
+
+        Args:
+            size: 1 to 2**31 - 1 bytes. Linux rounds it up to a power of two of pages, and lets
+                only root go above ``/proc/sys/fs/pipe-max-size`` (1 MiB).
+
+        Raises:
+            PermissionError: it is above what this user may have.
+            OSError: there is more in the pipe now.
+            trio.ClosedResourceError: this end is closed, or was handed over.
+            ipcpipes.NotSupported: macOS has no such thing. Windows has, only when the pipe is
+                made: ``open_anonymous_pipe(capacity=...)``.
+        """
+
+    @abstractmethod
+    def hand_over(self) -> str:
+        """Gives this end to the child that is started next, and returns its number as text.
+
+        From here on nothing here can use it. The copy that stays here, for the child to
+        inherit, has to go as soon as the child has started, or the child's end never closes:
+        :func:`ipcpipes.open_child` sees to it (``pipes={"name": end}``); who starts the child in
+        another way calls :meth:`dispose_local_copy`.
+
+        The text is the decimal number that .NET's ``AnonymousPipeClientStream`` reads and
+        ``ipcpipes.Endpoint.inherited`` takes.
+
+        POSIX: the descriptor stays close-on-exec, so that only who names it inherits it:
+        ``subprocess.Popen(..., pass_fds=[int(text)])``. Windows: the handle becomes inheritable,
+        which is the only way there; name it in ``STARTUPINFO.lpAttributeList`` (``handle_list``).
+
+        Returns:
+            The number. Asked again, the same.
+
+        Raises:
+            RuntimeError: this end was used here before; its data and the child's would mix.
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: a task is using it.
+        """
+
+    @abstractmethod
+    def dispose_local_copy(self) -> None:
+        """Closes what :meth:`hand_over` kept for the child, once it has started.
+
+        What .NET calls ``DisposeLocalCopyOfClientHandle``. Without it this process would wait for
+        the end of a stream that it holds open itself. Twice is as good as once.
+        """
 
 
 class MessageChannel(trio.abc.Channel[bytes]):

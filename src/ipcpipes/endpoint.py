@@ -58,11 +58,19 @@ def _abstract_fault(name: str) -> str:
     return "" if name and "\0" not in name else "is not an abstract name: not empty, without NUL"
 
 
+def _inherited_fault(text: str) -> str:
+    # What .NET's long.TryParse reads, without the signs and spaces that no writer puts there.
+    if re.fullmatch(r"[0-9]{1,19}", text):
+        return ""
+    return "is not the number of a descriptor or handle, in decimal digits"
+
+
 _FAULTS: dict[str, Callable[[str], str]] = {
     "named": _plain_name_fault,
     "path": _path_fault,
     "dotnet": _dotnet_fault,
     "abstract": _abstract_fault,
+    "inherited": _inherited_fault,
 }
 
 
@@ -70,26 +78,28 @@ _FAULTS: dict[str, Callable[[str], str]] = {
 class Endpoint:
     r"""Where a server listens and a client connects: a value, made without touching the system.
 
-    Make one with :meth:`named`, :meth:`path`, :meth:`dotnet` or :meth:`abstract`. Functions
+    Make one with :meth:`named`, :meth:`path`, :meth:`dotnet`, :meth:`abstract` or
+    :meth:`inherited`. Functions
     that take an endpoint also take a ``str`` (absolute: a path; else: a plain name) and an
     ``os.PathLike`` (a path).
 
-    ======== =============================================== ==================================
-    made by  Linux and macOS                                 Windows
-    ======== =============================================== ==================================
-    named    ``<runtime directory>/ipcpipes/<name>.sock``    ``\\.\pipe\ipcpipes.<SID>.<name>``
-    path     the path                                        the pipe path
-    dotnet   ``$TMPDIR``, else ``/tmp/``; ``CoreFxPipe_``    ``\\.\pipe\<name>``
-             and the name
-    abstract Linux: the abstract name; macOS: not supported  not supported
-    ======== =============================================== ==================================
+    ========= ============================================== ==================================
+    made by   Linux and macOS                                Windows
+    ========= ============================================== ==================================
+    named     ``<runtime directory>/ipcpipes/<name>.sock``   ``\\.\pipe\ipcpipes.<SID>.<name>``
+    path      the path                                       the pipe path
+    dotnet    ``$TMPDIR``, else ``/tmp/``; ``CoreFxPipe_``   ``\\.\pipe\<name>``
+              and the name
+    abstract  Linux: the abstract name; macOS: not supported not supported
+    inherited the descriptor with that number                the handle with that number
+    ========= ============================================== ==================================
 
     The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``; where there is
     neither, the place is ``/tmp/ipcpipes-<uid>/<name>.sock``. It must belong to the user and
     be writable by nobody else, which is verified at each use.
     """
 
-    kind: Literal["named", "path", "dotnet", "abstract"]
+    kind: Literal["named", "path", "dotnet", "abstract", "inherited"]
     name: str
 
     def __post_init__(self) -> None:
@@ -163,6 +173,27 @@ class Endpoint:
         return cls("abstract", name)
 
     @classmethod
+    def inherited(cls, number: int | str) -> Endpoint:
+        """What this process was started with: an end of a pipe or a socket, by its number.
+
+        ``connect(Endpoint.inherited(text))`` takes it over, once: from then on it belongs to the
+        stream, and no child of this process inherits it by accident. A child of
+        :func:`ipcpipes.open_child` has :func:`ipcpipes.parent_stream` for that; this is for any
+        other parent, such as .NET's ``AnonymousPipeServerStream`` or systemd.
+
+        Args:
+            number: the descriptor or handle, as a number or in decimal digits
+                (``AnonymousPipeServerStream.GetClientHandleAsString``).
+
+        Raises:
+            TypeError: ``number`` is neither an ``int`` nor a ``str``.
+            InvalidEndpoint: ``number`` is negative, or no number.
+        """
+        if isinstance(number, bool) or not isinstance(number, (int, str)):
+            raise TypeError(f"a descriptor or handle is an int or a str, not {number!r}")
+        return cls("inherited", str(number))
+
+    @classmethod
     def of(cls, value: EndpointLike) -> Endpoint:
         """The endpoint that ``value`` means; an :class:`Endpoint` is returned as it is.
 
@@ -190,7 +221,7 @@ def posix_address(
     """The socket address of ``endpoint``: a path, or a NUL and an abstract name.
 
     Args:
-        endpoint: any but a Windows pipe path.
+        endpoint: any but a Windows pipe path and what is inherited.
         runtime_directory: where plain names live.
         temporary_directory: .NET's ``Path.GetTempPath()``.
         limit: the size of ``sun_path`` in bytes.
@@ -237,7 +268,7 @@ def windows_address(endpoint: Endpoint, *, sid: str) -> str:
     """The pipe path of ``endpoint``.
 
     Args:
-        endpoint: any but a POSIX path or an abstract name.
+        endpoint: any but a POSIX path, an abstract name and what is inherited.
         sid: the current user's SID as text.
 
     Raises:

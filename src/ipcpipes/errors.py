@@ -29,6 +29,7 @@ __all__ = [
     "InvalidEndpoint",
     "IpcError",
     "MessageTooLarge",
+    "NoParent",
     "NotAnEndpoint",
     "NotSupported",
     "UnsafeDirectory",
@@ -106,6 +107,10 @@ class NotSupported(IpcError, OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class NoParent(IpcError, RuntimeError):
+    """This process was not started by ``open_child``, or not with what it asks for now."""
 
 
 class EndpointError(IpcError, OSError):

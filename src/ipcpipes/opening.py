@@ -59,7 +59,8 @@ class Attempts:
                 waited=self.wait if remaining <= 0 else 0.0,
             )
         except (EndpointNotFound, EndpointRefused):
-            if remaining <= 0:
+            # What a process was started with does not come later.
+            if remaining <= 0 or self._endpoint.kind == "inherited":
                 raise
         self.pause = min(self._next_pause, remaining)
         self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)

@@ -2,8 +2,9 @@
 
 Whole-file twins, chosen here once. Each gives the same names: the streams, the packets and the
 listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
-(what flows and in which direction), ``Permissions`` (what an access policy is compiled to) and
-``transport`` (what it is called).
+(what flows and in which direction), ``Permissions`` (what an access policy is compiled to),
+``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
+``parent_end``, ``inheriting``, ``mark_of``, ``close_number``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,19 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
+    from .windows_anonymous import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
     from .windows_calls import Permissions as Permissions, transport as transport
-    from .windows_connection import Kind as Kind, connect as connect
+    from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
+    from .windows_inherited import (
+        close as close_number,
+        inheriting as inheriting,
+        mark_of as mark_of,
+        open_pair as open_pair,
+    )
     from .windows_listener import Listener as Listener, listen as listen
     from .windows_packets import Packets as Packets
     from .windows_trio import (
@@ -21,8 +33,19 @@ if sys.platform == "win32":
         Stream as Stream,
     )
 else:
+    from .posix_anonymous import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
     from .posix_calls import Permissions as Permissions, transport as transport
-    from .posix_connection import Kind as Kind, connect as connect
+    from .posix_connection import Kind as Kind, connect as connect, parent_end as parent_end
+    from .posix_inherited import (
+        close as close_number,
+        inheriting as inheriting,
+        mark_of as mark_of,
+        open_pair as open_pair,
+    )
     from .posix_listener import Listener as Listener, listen as listen
     from .posix_packets import Packets as Packets
     from .posix_trio import (
@@ -30,3 +53,10 @@ else:
         SendStream as SendStream,
         Stream as Stream,
     )
+
+__all__ = ["AnonymousReceiveStream", "AnonymousSendStream", "close_number"]
+
+
+def close_connection(connection: Stream | SendStream | ReceiveStream | Packets) -> None:
+    """Closes it at once, without a checkpoint."""
+    connection._close()

@@ -13,7 +13,12 @@ if sys.platform == "win32":
         SendStream as SendStream,
         Stream as Stream,
     )
-    from .windows_blocking_connection import connect as connect
+    from .windows_blocking_anonymous import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .windows_blocking_connection import connect as connect, parent_end as parent_end
     from .windows_blocking_listener import Listener as Listener, listen as listen
     from .windows_blocking_packets import Packets as Packets
 else:
@@ -22,6 +27,13 @@ else:
         SendStream as SendStream,
         Stream as Stream,
     )
-    from .posix_blocking_connection import connect as connect
+    from .posix_blocking_anonymous import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .posix_blocking_connection import connect as connect, parent_end as parent_end
     from .posix_blocking_listener import Listener as Listener, listen as listen
     from .posix_blocking_packets import Packets as Packets
+
+__all__ = ["AnonymousReceiveStream", "AnonymousSendStream"]

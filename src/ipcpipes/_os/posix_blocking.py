@@ -33,12 +33,19 @@ if TYPE_CHECKING:
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
-_NOTHING_CAME = "nothing was received"
-_NO_ROOM = "not all could be sent"
+NOTHING_CAME = "nothing was received"
+NO_ROOM = "not all could be sent"
 
 # Looked up once: they are called for every message.
 _read = os.read
 _send_rest = calls.send_rest
+
+
+class Peer(Protocol):
+    """What is known of who is at the other end."""
+
+    def identity(self) -> PeerIdentity:
+        """For the user, who may have to wait for it."""
 
 
 class Owner(Protocol):
@@ -62,7 +69,7 @@ class Socket(SharedHandle):
         fd: int,
         endpoint: Endpoint,
         address: bytes,
-        credentials: calls.Credentials,
+        credentials: Peer,
         owner: Owner | None = None,
     ) -> None:
         super().__init__(fd)
@@ -76,6 +83,9 @@ class Socket(SharedHandle):
         self._send_fault: str | None = None
         self._eof_sent = False
         self._position = ffi.new(calls.new_position)
+        self._prepare(fd)
+
+    def _prepare(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
         self._buffer_sizes = tuple(calls.buffer_size(fd, sending=way) for way in (True, False))
         os.set_blocking(fd, True)
@@ -241,7 +251,7 @@ class _Sending(Socket):
         first = True
         while code:
             if code == _AGAIN and deadline is not None:
-                self._wait(select.POLLOUT, deadline, _NO_ROOM, first=first)
+                self._wait(select.POLLOUT, deadline, NO_ROOM, first=first)
                 first = False
             elif code != _INTERRUPTED:
                 self._raise_unsendable(-code)
@@ -289,7 +299,7 @@ class _Receiving(Socket):
     def _get(self, size: int, deadline: Deadline | None) -> bytes:
         """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, _NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
             data = _read(self._number, size)
         except OSError as error:
@@ -302,7 +312,7 @@ class _Receiving(Socket):
     def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
         """The same into memory; how many bytes have come."""
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, _NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
             count = os.readv(self._number, (view,))
         except OSError as error:

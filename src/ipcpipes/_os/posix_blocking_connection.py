@@ -6,7 +6,12 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from . import posix_blocking as streams, posix_blocking_packets as packets, posix_connection
+from . import (
+    posix_blocking as streams,
+    posix_blocking_anonymous as anonymous,
+    posix_blocking_packets as packets,
+    posix_connection,
+)
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -15,6 +20,9 @@ BLOCKING: posix_connection.Connections = {
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
     "messages": packets.Packets,
+    "anonymous send": anonymous.SendStream,
+    "anonymous receive": anonymous.ReceiveStream,
 }
 
 connect = functools.partial(posix_connection.connect, connections=BLOCKING)
+parent_end = functools.partial(posix_connection.parent_end, connections=BLOCKING)

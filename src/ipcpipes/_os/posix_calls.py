@@ -34,6 +34,8 @@ peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
 send_rest = lib.ipc_send_rest
+write = lib.ipc_write
+write_rest = lib.ipc_write_rest
 set_places = lib.ipc_set_places
 PACKETS_END = lib.IPC_PACKETS_END
 new_position = ffi.typeof("size_t *")
@@ -53,6 +55,15 @@ class Credentials(NamedTuple):
         except KeyError:
             user = None
         return PeerIdentity(pid=self.pid, user=user, uid=self.uid, gid=self.gid)
+
+
+class Somebody(NamedTuple):
+    """The same where the kernel says nothing; ``pid`` is what we know ourselves."""
+
+    pid: int | None = None
+
+    def identity(self) -> PeerIdentity:
+        return PeerIdentity(pid=self.pid)
 
 
 class Permissions(NamedTuple):
@@ -87,6 +98,13 @@ def listen(address: bytes, mode: int, places: int, *, packets: bool) -> int:
 def connect(address: bytes, *, packets: bool) -> int:
     """A connected descriptor, or ``-errno``."""
     return int(lib.ipc_connect(address, len(address), packets))
+
+
+def pair(*, packets: bool) -> tuple[int, int]:
+    """Two connected sockets: one as ours are, and one for a child, in blocking mode."""
+    fds = ffi.new("int[2]")
+    _check(lib.ipc_pair(packets, fds))
+    return fds[0], fds[1]
 
 
 def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:

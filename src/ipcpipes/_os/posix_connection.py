@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
 from ..errors import EndpointNotFound, NotSupported, connect_error
-from . import posix_calls as calls, posix_packets as packets, posix_trio as streams
+from . import (
+    posix_anonymous as anonymous,
+    posix_calls as calls,
+    posix_inherited as inherited,
+    posix_packets as packets,
+    posix_trio as streams,
+)
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -29,6 +35,8 @@ TRIO: Connections = {
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
     "messages": packets.Packets,
+    "anonymous send": anonymous.SendStream,
+    "anonymous receive": anonymous.ReceiveStream,
 }
 
 
@@ -42,6 +50,8 @@ def connect(
 ) -> Any:
     """Connects at once; ``waited`` is for the message of the error."""
     check_kind(kind)
+    if endpoint.kind == "inherited":
+        return _take_over_inherited(connections, endpoint, kind, buffer_size)
     address = calls.resolve(endpoint)
     try:
         calls.check_place(endpoint, address, create=False)
@@ -54,6 +64,32 @@ def connect(
         where = calls.readable(address)
         raise connect_error("errno", -fd, endpoint, where, waited=waited)
     return take_over(connections, fd, endpoint, address, kind, buffer_size, None)
+
+
+def _take_over_inherited(
+    connections: Connections, endpoint: Endpoint, kind: Kind, buffer_size: int | None
+) -> Any:
+    fd, is_pipe = inherited.claim(endpoint, kind)
+    if is_pipe:
+        return connections[f"anonymous {kind}"](fd, endpoint)
+    return take_over(connections, fd, endpoint, inherited.address_of(fd), kind, buffer_size, None)
+
+
+def parent_end(
+    number: int,
+    endpoint: Endpoint,
+    kind: Kind,
+    pid: int,
+    *,
+    connections: Connections = TRIO,
+) -> Any:
+    """Our end of a pair; process ``pid`` finds the other one at ``endpoint``."""
+    if kind in ("send", "receive"):
+        return connections[f"anonymous {kind}"](number, endpoint)
+    # The credentials of a socketpair(2) are those of who made it: of us.
+    child = calls.Somebody(pid)
+    address = b"descriptor " + endpoint.name.encode()
+    return take_over(connections, number, endpoint, address, kind, None, None, child)
 
 
 def check_kind(kind: Kind) -> None:
@@ -72,7 +108,7 @@ def take_over(
     kind: Kind,
     buffer_size: int | None,
     owner: object,
-    credentials: calls.Credentials | None = None,
+    credentials: calls.Credentials | calls.Somebody | None = None,
 ) -> Any:
     """Takes ``fd`` over: it belongs to what is returned, or is closed."""
     try:
@@ -80,7 +116,11 @@ def take_over(
         if kind == "messages":
             calls.ask_credentials(fd)
         if credentials is None:
-            credentials = calls.peer_credentials(fd)
+            credentials = (
+                inherited.credentials(fd)
+                if endpoint.kind == "inherited"
+                else calls.peer_credentials(fd)
+            )
     except BaseException:
         os.close(fd)
         raise

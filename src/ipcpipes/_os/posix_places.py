@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..endpoint import Endpoint
 from ..errors import connect_error, in_use_error
-from . import posix_calls as calls, posix_claim, posix_connection
+from . import posix_calls as calls, posix_claim, posix_connection, posix_inherited as inherited
 from .obstacle import Obstacle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -62,6 +62,8 @@ class Places(Generic[ConnectionT]):
         self._backlog = backlog
         self._buffer_size = buffer_size
         self._admits = permissions.admits
+        # A socket that other processes accept from too: its queue is not ours to change.
+        self._is_shared = endpoint.kind == "inherited"
         self._open_count = 0
         self._plug = -1
         self._arrived: deque[int] = deque()
@@ -128,7 +130,7 @@ class Places(Generic[ConnectionT]):
         self._fit_queue()
 
     def _fit_queue(self) -> None:
-        if self._fd == -1 or self._max_instances == math.inf:
+        if self._fd == -1 or self._max_instances == math.inf or self._is_shared:
             return
         free = int(self._max_instances) - self._open_count - len(self._arrived)
         calls.set_places(self._fd, min(max(free, 1), self._backlog))
@@ -187,6 +189,16 @@ def listen(
 ) -> PlacesT:
     """Takes the name and listens; what it made is gone again when it fails."""
     posix_connection.check_kind(kind)
+    options: dict[str, Any] = {
+        "kind": kind,
+        "max_instances": max_instances,
+        "backlog": backlog,
+        "buffer_size": buffer_size,
+        "permissions": permissions,
+    }
+    if endpoint.kind == "inherited":
+        fd = inherited.claim_listener(endpoint, kind)
+        return listener(endpoint, inherited.listener_address(fd), None, fd, **options)
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
@@ -203,17 +215,7 @@ def listen(
             ) from None
         if claim is not None:
             claim.bound()
-        return listener(
-            endpoint,
-            address,
-            claim,
-            fd,
-            kind=kind,
-            max_instances=max_instances,
-            backlog=backlog,
-            buffer_size=buffer_size,
-            permissions=permissions,
-        )
+        return listener(endpoint, address, claim, fd, **options)
     except BaseException:
         if fd != -1:
             os.close(fd)

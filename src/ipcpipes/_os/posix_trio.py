@@ -29,6 +29,13 @@ _cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
 _wait_readable = trio.lowlevel.wait_readable
 
 
+class Peer(Protocol):
+    """What is known of who is at the other end."""
+
+    def identity(self) -> PeerIdentity:
+        """For the user, who may have to wait for it."""
+
+
 class Owner(Protocol):
     """Who counts a stream: the listener that accepted it."""
 
@@ -53,7 +60,7 @@ class Socket(abc.Connection):
         fd: int,
         endpoint: Endpoint,
         address: bytes,
-        credentials: calls.Credentials,
+        credentials: Peer,
         owner: Owner | None = None,
     ) -> None:
         self._fd = fd
@@ -127,6 +134,9 @@ class Socket(abc.Connection):
 
 
 class _Sending(Socket):
+    # write(2) where it is no socket.
+    _put = staticmethod(calls.send)
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
@@ -139,7 +149,7 @@ class _Sending(Socket):
             length = len(buffer)
             # A KeyboardInterrupt can come right after the call and take its result away.
             self._send_fault = _INTERRUPTED
-            sent = calls.send(fd, buffer, 0, length)
+            sent = self._put(fd, buffer, 0, length)
             if sent == length:
                 self._send_fault = None
                 await _cancel_shielded_checkpoint()
@@ -159,7 +169,7 @@ class _Sending(Socket):
                     self._send_fault = None  # when it is cancelled now, it is as it was
                 await trio.lowlevel.wait_writable(self._require_open())
                 self._send_fault = _INTERRUPTED
-                result = calls.send(self._require_open(), buffer, done, length)
+                result = self._put(self._require_open(), buffer, done, length)
                 done += max(result, 0)
         except trio.Cancelled:
             if done > 0:
@@ -265,10 +275,10 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
 class SendStream(_Sending, abc.SendByteStream):
     """A connection that this end only sends on."""
 
-    _shut_half = False
+    _shut_half: ClassVar[bool | None] = False
 
 
 class ReceiveStream(_Receiving, abc.ReceiveByteStream):
     """A connection that this end only receives from."""
 
-    _shut_half = True
+    _shut_half: ClassVar[bool | None] = True

@@ -44,6 +44,35 @@ class SharedHandle(Turns, ABC):
         self._doomed = number
         self._leave()
 
+    def _take_number(self, refusal: str | None) -> int:
+        """The number, which is the caller's from now on: this is closed, and gives nothing up.
+
+        Raises:
+            RuntimeError: with this ``refusal``, when it is still open.
+            What :meth:`_busy` makes, when somebody is inside or it is closed.
+        """
+        taken: list[dict[str, None]] = []
+        try:
+            for turns in (self._may_receive, self._may_send):
+                try:
+                    del turns["turn"]
+                except KeyError:
+                    raise self._busy("using") from None
+                taken.append(turns)
+            if refusal is not None and self._number != -1:
+                raise RuntimeError(refusal)
+            # For ever, as when it is closed.
+            if not self._shutting.acquire(blocking=False):
+                raise self._busy("closing")
+            number, self._number = self._number, -1
+            self._hide()
+            return number
+        finally:
+            for turns in taken:
+                turns["turn"] = None
+            if self._number == -1:
+                self._leave()
+
     def _leave(self) -> None:
         """To be called after a turn was given back, if ``_number`` is -1 or somebody waits."""
         if self._number == -1:
@@ -89,6 +118,10 @@ class SharedHandle(Turns, ABC):
     def _is_held(self) -> bool:
         """Whether the number is still ours, closed or not."""
         return self._number != -1 or self._doomed != -1
+
+    @abstractmethod
+    def _busy(self, doing: str) -> Exception:
+        """What is raised when another thread is ``doing`` something with it, or it is closed."""
 
     @abstractmethod
     def _hide(self) -> None:

@@ -70,6 +70,7 @@ class Pipe(SharedHandle):
         *,
         server_end: bool,
         owner: Owner | None = None,
+        process: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._address = address
@@ -79,7 +80,9 @@ class Pipe(SharedHandle):
         self._events: list[int] = []
         try:
             # Asked once, because a property cannot keep the handle from being closed.
-            self._peer_process = calls.peer_process(handle, server_end=server_end)
+            self._peer_process = (
+                calls.peer_process(handle, server_end=server_end) if process is None else process
+            )
             self._buffer_sizes = _buffer_sizes(handle)
             for _ in range(3):
                 self._events.append(calls.create_event())
@@ -354,9 +357,6 @@ def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
     write (GetNamedPipeInfo needs GENERIC_READ).
     """
     try:
-        return (
-            calls.buffer_size(handle, sending=True),
-            calls.buffer_size(handle, sending=False),
-        )
+        return calls.buffer_sizes(handle)
     except OSError as error:
         return error

@@ -6,7 +6,12 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from . import windows_blocking as streams, windows_blocking_packets as packets, windows_connection
+from . import (
+    windows_blocking as streams,
+    windows_blocking_anonymous as anonymous,
+    windows_blocking_packets as packets,
+    windows_connection,
+)
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -15,6 +20,9 @@ BLOCKING: windows_connection.Connections = {
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
     "messages": packets.Packets,
+    "anonymous send": anonymous.SendStream,
+    "anonymous receive": anonymous.ReceiveStream,
 }
 
 connect = functools.partial(windows_connection.connect, connections=BLOCKING)
+parent_end = functools.partial(windows_connection.parent_end, connections=BLOCKING)

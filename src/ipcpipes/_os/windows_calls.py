@@ -15,7 +15,7 @@ import trio
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint, windows_address
-from ..errors import IncompleteMessage
+from ..errors import IncompleteMessage, NotSupported
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -48,6 +48,7 @@ begin_write = lib.ipc_begin_write
 cancel = lib.ipc_cancel
 close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
+is_pipe = lib.ipc_is_pipe
 operation_address = lib.ipc_operation_address
 peek = lib.ipc_peek
 transfer = lib.ipc_transfer
@@ -68,7 +69,7 @@ def new_operation() -> Any:
 
 
 def create_instance(
-    address: str, *, first: bool, kind: str, buffer_size: int, sddl: str
+    address: str, *, first: bool, kind: str, buffer_size: int, sddl: str, limit: int = 255
 ) -> tuple[int, int]:
     """(error code, handle)"""
     handle = ffi.new("intptr_t *")
@@ -76,7 +77,7 @@ def create_instance(
         _wide(address),
         first,
         _DIRECTIONS[kind],
-        255,
+        limit,
         buffer_size,
         _wide(sddl),
         kind == "messages",
@@ -106,15 +107,11 @@ def set_event(event: int, *, signalled: bool) -> None:
     _check(lib.ipc_set_event(event, signalled))
 
 
-def buffer_size(handle: int, *, sending: bool) -> int:
+def buffer_sizes(handle: int) -> tuple[int, int]:
+    """(for sending, for receiving)"""
     sizes = ffi.new("uint32_t[2]")
     _check(lib.ipc_buffer_sizes(handle, sizes, sizes + 1))
-    return int(sizes[0 if sending else 1])
-
-
-def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
-    """The peer's process, and the user that process runs under as far as we may ask."""
-    return process_identity(peer_process(handle, server_end=server_end))
+    return int(sizes[0]), int(sizes[1])
 
 
 def peer_process(handle: int, *, server_end: bool) -> int:
@@ -179,8 +176,13 @@ def resolve(endpoint: Endpoint) -> str:
 
     Raises:
         InvalidEndpoint: it cannot be the path of a pipe here.
-        NotSupported: an abstract name.
+        NotSupported: an abstract name, or a handle.
     """
+    if endpoint.kind == "inherited":
+        raise NotSupported(
+            f"{endpoint}: Windows has no handle that listens; a worker makes instances of its own "
+            "(ipcpipes.parent_worker)"
+        )
     return windows_address(endpoint, sid=current_user_sid())
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
 from ..errors import connect_error
-from . import windows_calls as calls, windows_packets as packets, windows_trio as streams
+from . import (
+    windows_anonymous as anonymous,
+    windows_calls as calls,
+    windows_inherited as inherited,
+    windows_packets as packets,
+    windows_trio as streams,
+)
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -23,6 +29,8 @@ TRIO: Connections = {
     "send": streams.SendStream,
     "receive": streams.ReceiveStream,
     "messages": packets.Packets,
+    "anonymous send": anonymous.SendStream,
+    "anonymous receive": anonymous.ReceiveStream,
 }
 
 
@@ -37,8 +45,30 @@ def connect(
     """Connects at once; ``waited`` is for the message of the error. The listener's
     ``buffer_size`` holds for both ends, so that the client's goes unused.
     """
+    if endpoint.kind == "inherited":
+        handle = inherited.claim(endpoint, kind)
+        if kind in ("send", "receive"):
+            return connections[f"anonymous {kind}"](handle, endpoint)
+        return connections[kind](handle, endpoint, inherited.address_of(handle), server_end=False)
     address = calls.resolve(endpoint)
     code, handle = calls.open_pipe(address, kind)
     if code != 0:
         raise connect_error("winerror", code, endpoint, address, waited=waited)
     return connections[kind](handle, endpoint, address, server_end=False)
+
+
+def parent_end(
+    number: int,
+    endpoint: Endpoint,
+    kind: Kind,
+    pid: int,
+    *,
+    connections: Connections = TRIO,
+) -> Any:
+    """Our end of a pair; process ``pid`` finds the other one at ``endpoint``."""
+    if kind in ("send", "receive"):
+        return connections[f"anonymous {kind}"](number, endpoint)
+    # The system would name who opened the pipe: us.
+    return connections[kind](
+        number, endpoint, f"handle {endpoint.name}", server_end=True, process=pid
+    )

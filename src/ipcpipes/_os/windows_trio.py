@@ -56,11 +56,14 @@ class Pipe(abc.Connection):
         *,
         server_end: bool,
         owner: Owner | None = None,
+        process: int | None = None,
     ) -> None:
         self._handle = handle
         self._endpoint = endpoint
         self._address = address
         self._server_end = server_end
+        # Known from elsewhere; the system names whoever opened the pipe.
+        self._process = process
         self._peer: PeerIdentity | None = None
         self._owner = owner
         self._pending = 0
@@ -68,6 +71,9 @@ class Pipe(abc.Connection):
         self._sending = False
         self._receiving = False
         self._send_fault: str | None = None
+        self._register(handle)
+
+    def _register(self, handle: int) -> None:
         trio.lowlevel.register_with_iocp(handle)
 
     @property
@@ -81,16 +87,20 @@ class Pipe(abc.Connection):
     @property
     def peer(self) -> PeerIdentity:
         if self._peer is None:
-            self._peer = calls.peer_identity(self._require_open(), server_end=self._server_end)
+            handle = self._require_open()
+            process = self._process
+            if process is None:
+                process = calls.peer_process(handle, server_end=self._server_end)
+            self._peer = calls.process_identity(process)
         return self._peer
 
     @property
     def send_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=True)
+        return calls.buffer_sizes(self._require_open())[0]
 
     @property
     def receive_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=False)
+        return calls.buffer_sizes(self._require_open())[1]
 
     def _require_open(self) -> int:
         if self._handle == -1:

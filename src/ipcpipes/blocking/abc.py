@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from ..abc import PeerIdentity
     from ..endpoint import Endpoint
 
-__all__ = ["BareStream", "ByteStream", "Connection", "HalfCloseableMessageChannel", "Listener"]
+__all__ = [
+    "AnonymousPipeEnd",
+    "BareStream",
+    "ByteStream",
+    "Connection",
+    "HalfCloseableMessageChannel",
+    "Listener",
+]
 __all__ += ["MessageChannel", "ReceiveByteStream", "SendByteStream"]
 
 
@@ -175,6 +182,27 @@ class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     Outside Windows it has ``send_eof()`` too, which ends what this end sends; a Windows pipe has
     no half-close.
     """
+
+
+class AnonymousPipeEnd(Connection, Protocol):
+    """One end of an anonymous pipe: a stream of its direction, which can go to a child instead.
+
+    See :class:`ipcpipes.abc.AnonymousPipeEnd`, where all of it is said; threads take the place of
+    tasks.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many bytes the pipe holds before a sender has to wait."""
+
+    def set_capacity(self, size: int) -> None:
+        """Makes the pipe hold at least so many bytes."""
+
+    def hand_over(self) -> str:
+        """Gives this end to the child that is started next, and returns its number as text."""
+
+    def dispose_local_copy(self) -> None:
+        """Closes what :meth:`hand_over` kept for the child, once it has started."""
 
 
 class MessageChannel(Protocol):

@@ -1,0 +1,197 @@
+"""POSIX: the ends of a pipe(2) without an event loop.
+
+The descriptors are in non-blocking mode: no call of the system wakes a thread that is inside
+read(2) of a pipe, as shutdown(2) does for a socket, so that who has to wait does it in poll(2),
+where a second pipe says "closing".
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..endpoint import Endpoint
+from . import (
+    posix_blocking as streams,
+    posix_calls as calls,
+    posix_inherited as inherited,
+    posix_pipe as pipe,
+)
+from .anonymous import USED, Passing
+from .deadline import Deadline
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = -errno.EINTR
+
+
+class _End(Passing, streams.Socket):
+    """One descriptor of a pipe, and the pipe that wakes who waits, made when first needed.
+
+    Lifetime: as a socket's, but for what was handed over, which is kept in ``_handed_over`` until
+    it is disposed of.
+    """
+
+    @property
+    @abstractmethod
+    def _spare_turns(self) -> dict[str, None]:
+        """The turn of the direction that the pipe does not have."""
+
+    def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
+        self._woken = self._waker = -1
+        endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
+        super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
+
+    def _prepare(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+
+    @property
+    def capacity(self) -> int:
+        with self._held() as fd:
+            return pipe.capacity(fd)
+
+    def set_capacity(self, size: int) -> None:
+        with self._held() as fd:
+            pipe.set_capacity(fd, size)
+
+    @property
+    def send_buffer_size(self) -> int:
+        return self.capacity
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return self.capacity
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """The descriptor, which nobody closes meanwhile."""
+        turns = self._spare_turns
+        try:
+            del turns["turn"]
+        except KeyError:
+            raise self._busy("looking at") from None
+        try:
+            yield self._require_open()
+        finally:
+            turns["turn"] = None
+            if self._number == -1:
+                self._leave()
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise self._closed_here()
+        return self._number
+
+    def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
+        self._used = True
+        if self._waker == -1:
+            self._woken, self._waker = os.pipe()
+        # After that: who closes from here on finds it and writes.
+        poll = select.poll()
+        poll.register(self._require_open(), events)
+        poll.register(self._woken, select.POLLIN)
+        if deadline is None:
+            poll.poll()
+        elif not poll.poll(deadline.milliseconds(what, first=False)):
+            raise deadline.error(what)
+
+    def _wake(self, number: int) -> None:
+        if self._waker != -1:
+            os.write(self._waker, b"x")
+
+    def _give_up(self, number: int) -> None:
+        super()._give_up(number)
+        self._close_waker()
+
+    def _close_waker(self) -> None:
+        for fd in (self._woken, self._waker):
+            if fd != -1:
+                os.close(fd)
+        self._woken = self._waker = -1
+
+    def _take_out(self) -> int:
+        fd = self._take_number(USED if self._used else None)
+        # As any program expects of what it inherits.
+        os.set_blocking(fd, True)
+        return fd
+
+    def _close_number(self, number: int) -> None:
+        os.close(number)
+
+    def close(self) -> None:
+        super().close()
+        self.dispose_local_copy()
+
+    def __del__(self) -> None:
+        if self._handed_over != -1:
+            self._number, self._handed_over = self._handed_over, -1
+        if getattr(self, "_is_held", False):
+            self._close_waker()
+        super().__del__()
+
+
+class SendStream(_End, streams.SendStream):
+    """The end of an anonymous pipe that data goes into; see
+    :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
+    """
+
+    @property
+    def _spare_turns(self) -> dict[str, None]:
+        return self._may_receive
+
+    def _put(self, data: Any, deadline: Deadline | None) -> None:
+        self._used = True
+        try:
+            while code := calls.write_rest(self._send_number, data, len(data), self._position):
+                if code == _AGAIN:
+                    self._wait_ready(select.POLLOUT, deadline, streams.NO_ROOM)
+                elif code != _INTERRUPTED:
+                    self._raise_unsendable(-code)
+        except BaseException:
+            if self._position[0]:
+                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            raise
+
+
+class ReceiveStream(_End, streams.ReceiveStream):
+    """The end of an anonymous pipe that data comes out of; see
+    :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
+    """
+
+    @property
+    def _spare_turns(self) -> dict[str, None]:
+        return self._may_send
+
+    def _get(self, size: int, deadline: Deadline | None) -> bytes:
+        data: bytes = self._read(os.read, size, deadline, b"")
+        return data
+
+    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
+        count: int = self._read(os.readv, (view,), deadline, 0)
+        return count
+
+    def _read(
+        self, read: Callable[[int, Any], Any], argument: Any, deadline: Deadline | None, end: Any
+    ) -> Any:
+        self._used = True
+        while True:
+            try:
+                return read(self._number, argument)
+            except BlockingIOError:
+                self._wait_ready(select.POLLIN, deadline, streams.NOTHING_CAME)
+            except OSError as error:
+                self._check_end(error)
+                return end
+
+
+def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
+    """(receive end, send end)"""
+    receiving, sending = inherited.open_pipe(capacity)
+    return ReceiveStream(receiving), SendStream(sending)

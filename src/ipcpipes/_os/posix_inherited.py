@@ -1,0 +1,187 @@
+"""POSIX: descriptors on their way from a parent to its child."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..endpoint import Endpoint
+from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
+from . import posix_calls as calls, posix_pipe as pipe
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
+
+
+# The parent's side
+
+
+def open_pair(kind: str) -> tuple[int, int]:
+    """Two ends that are connected: one of ``kind`` for us, and the child's. Neither is inherited
+    by anybody until it is handed over; the child's is in blocking mode, as any program expects.
+    """
+    if kind == "receive":
+        return os.pipe()
+    if kind == "send":
+        theirs, ours = os.pipe()
+        return ours, theirs
+    return calls.pair(packets=kind == "messages")
+
+
+def open_pipe(capacity: int | None) -> tuple[int, int]:
+    """(receive end, send end) of a pipe(2)."""
+    receiving, sending = os.pipe()
+    if capacity is not None:
+        try:
+            pipe.set_capacity(receiving, capacity)
+        except BaseException:
+            os.close(receiving)
+            os.close(sending)
+            raise
+    return receiving, sending
+
+
+close = os.close
+
+
+def mark_of(number: int) -> str:
+    """What tells this pipe or socket from any other that may have its number one day."""
+    found = os.fstat(number)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+@contextmanager
+def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The options of subprocess.Popen with which the child gets ``numbers`` and no others.
+
+    They stay close-on-exec here, and become inheritable in the child alone, between fork and
+    exec: whatever other threads start meanwhile does not get them.
+    """
+    yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+
+
+# The child's side
+
+
+def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
+    """The descriptor that ``endpoint`` stands for, which is ours from now on, and whether it is
+    a pipe (else it is a socket). One that cannot be of ``kind`` is left alone.
+
+    Raises:
+        EndpointNotFound: there is no such descriptor, it was not inherited, or it was taken over
+            already.
+        NotAnEndpoint: it is neither a pipe nor a Unix domain socket of that type.
+        EndpointDenied: the pipe goes in the other direction.
+    """
+    fd, mode = _inherited(endpoint)
+    where = f"descriptor {fd}"
+    if stat.S_ISFIFO(mode):
+        way = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        if kind not in _WAYS:
+            wanted = "messages of the system" if kind == "messages" else "both directions"
+            raise NotAnEndpoint(
+                endpoint,
+                where,
+                f"this is a pipe, which cannot carry {wanted}; take it over with direction="
+                f'"{"receive" if way == os.O_RDONLY else "send"}"',
+            )
+        if way not in (_WAYS[kind], os.O_RDWR):
+            advice = f'this pipe goes in the other direction, and cannot be used to "{kind}"'
+            raise EndpointDenied(endpoint, where, advice)
+    elif stat.S_ISSOCK(mode):
+        _check_socket(endpoint, where, fd, kind, listening=False)
+    else:
+        raise NotAnEndpoint(endpoint, where, "this is neither a pipe nor a socket")
+    _make_ours(fd)
+    return fd, stat.S_ISFIFO(mode)
+
+
+def claim_listener(endpoint: Endpoint, kind: str) -> int:
+    """The same for a socket that listens."""
+    fd, mode = _inherited(endpoint)
+    where = f"descriptor {fd}"
+    if not stat.S_ISSOCK(mode):
+        raise NotAnEndpoint(endpoint, where, "this is not a socket that listens")
+    _check_socket(endpoint, where, fd, kind, listening=True)
+    _make_ours(fd)
+    return fd
+
+
+def address_of(fd: int) -> bytes:
+    """As people write it: an inherited end has no name."""
+    return b"descriptor %d" % fd
+
+
+def listener_address(fd: int) -> bytes:
+    """Where a listening socket is."""
+    with _borrowed(fd) as sock:
+        return os.fsencode(sock.getsockname())
+
+
+def credentials(fd: int) -> calls.Credentials | calls.Somebody:
+    """Who made the socket. macOS does not tell it of a socketpair(2)."""
+    try:
+        return calls.peer_credentials(fd)
+    except OSError:
+        return calls.Somebody()
+
+
+def _inherited(endpoint: Endpoint) -> tuple[int, int]:
+    fd = int(endpoint.name)
+    where = f"descriptor {fd}"
+    try:
+        mode = os.fstat(fd).st_mode
+    except (OSError, OverflowError):
+        advice = "this process has no such descriptor; its parent has to pass it on (pass_fds)"
+        raise EndpointNotFound(endpoint, where, advice, errno.EBADF) from None
+    # It came through exec, and so cannot be close-on-exec; what this program opened itself is
+    # (PEP 446), and so is what was taken over before.
+    if not os.get_inheritable(fd):
+        advice = "this descriptor was not inherited, or it was taken over before"
+        raise EndpointNotFound(endpoint, where, advice, errno.EBADF)
+    return fd, mode
+
+
+def _check_socket(endpoint: Endpoint, where: str, fd: int, kind: str, *, listening: bool) -> None:
+    wanted = socket.SOCK_SEQPACKET if kind == "messages" else socket.SOCK_STREAM
+    with _borrowed(fd) as sock:
+        if sock.family != socket.AF_UNIX:
+            fault = "this is not a Unix domain socket"
+        elif sock.type != wanted:
+            is_packets = sock.type == socket.SOCK_SEQPACKET
+            fault = (
+                "this socket keeps messages apart; take it over with framing=NATIVE"
+                if is_packets
+                else "this socket does not keep messages apart; leave framing=NATIVE out"
+            )
+        elif bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
+            fault = (
+                "this socket does not listen; connect takes it over"
+                if listening
+                else "this socket listens; listen takes it over"
+            )
+        else:
+            return
+    raise NotAnEndpoint(endpoint, where, fault)
+
+
+@contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket]:
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+def _make_ours(fd: int) -> None:
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)

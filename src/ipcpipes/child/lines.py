@@ -1,0 +1,92 @@
+"""The lines of what a child prints, as they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import trio
+
+LineSink = Callable[[str], object]
+
+# Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory.
+LONGEST_LINE = 65536
+# Seconds without anything, after which what still holds the pipe of a child that has ended is
+# taken for another process.
+_QUIET = 0.5
+
+
+class LineSplitter:
+    r"""Cuts bytes into lines: at ``\n``, ``\r\n``, and ``\r``, by which programs paint a progress
+    over itself. What is not UTF-8 becomes U+FFFD.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._after_return = False
+
+    def split(self, data: bytes) -> Iterator[str]:
+        """The lines that are complete now."""
+        if self._after_return and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_return = data.endswith(b"\r")
+        text = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, self._rest = text.split(b"\n")
+        for line in lines:
+            yield from _pieces(line)
+        if len(self._rest) >= LONGEST_LINE:
+            *pieces, self._rest = _cut(self._rest)
+            yield from map(_text, pieces)
+
+    def end(self) -> Iterator[str]:
+        """What came after the last line, if there is anything."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield _text(rest)
+
+
+def _pieces(line: bytes) -> Iterator[str]:
+    return map(_text, _cut(line))
+
+
+def _cut(line: bytes) -> list[bytes]:
+    return [line[i : i + LONGEST_LINE] for i in range(0, len(line), LONGEST_LINE)] or [b""]
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+class Capture:
+    """Reads a standard stream of a child to its end, and hands the lines on.
+
+    The child's end is not always the stream's: what the child has started may hold it too. So
+    after :meth:`child_ended` it ends as soon as nothing has come for a moment.
+    """
+
+    def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink) -> None:
+        self._stream = stream
+        self._sink = sink
+        self._patience = math.inf
+        self._scope = trio.CancelScope()
+
+    def child_ended(self) -> None:
+        self._patience = _QUIET
+        self._scope.deadline = trio.current_time() + _QUIET
+
+    async def run(self) -> None:
+        lines = LineSplitter()
+        # Not to be cancelled: the last lines of a child that is being ended are worth the most,
+        # and it is ended in any case.
+        with trio.CancelScope(shield=True):
+            async with self._stream:
+                while data := await self._receive():
+                    for line in lines.split(data):
+                        self._sink(line)
+        for line in lines.end():
+            self._sink(line)
+
+    async def _receive(self) -> bytes:
+        with trio.move_on_after(self._patience) as self._scope:
+            return bytes(await self._stream.receive_some())
+        return b""

@@ -1,0 +1,32 @@
+"""A nursery that its user need not know of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+
+@asynccontextmanager
+async def unseen_nursery() -> AsyncIterator[trio.Nursery]:
+    """A nursery for tasks of ours around a block of the user's: what the block raises comes out
+    as it is, and in a group only together with another error.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            alone = group.exceptions[0]
+            context, suppressed = alone.__context__, alone.__suppress_context__
+            try:
+                raise alone
+            finally:
+                alone.__context__, alone.__suppress_context__ = context, suppressed
+                del alone, context
+        raise

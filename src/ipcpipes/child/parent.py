@@ -1,0 +1,124 @@
+"""What a child calls to talk to its parent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import trio
+
+from .. import _os, abc
+from .._os import Stream
+from ..channel import MessageChannel, NativeMessageChannel
+from ..framing import Framing, Native
+from .adopting import Adopted, adopt
+from .nursery import unseen_nursery
+
+__all__ = ["parent_channel", "parent_pipes", "parent_stream"]
+
+
+@asynccontextmanager
+async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]:
+    """The byte stream to the parent, which has started this process by ``open_child``.
+
+    >>> async with ipcpipes.parent_stream() as stream:
+    ...     async for data in stream: ...
+
+    The stream ends when the parent closes its end, leaves its block, or dies, however it dies.
+    It can be had once; children of this process do not inherit it.
+
+    Args:
+        cancel_on_end: cancels the block as soon as the parent has left its block or died, also
+            while something else than the stream is waited for, and also when there is
+            something left to read. The program goes on after the block.
+
+    Returns:
+        For ``async with``: a :class:`ipcpipes.Stream`.
+
+    Raises:
+        NoParent: this process was not started by ``open_child``, has asked before, or was given
+            a channel or pipes.
+    """
+    async with _adopted("stream", cancel_on_end) as adopted, adopted.ends["stream"] as stream:
+        yield stream
+
+
+@asynccontextmanager
+async def parent_channel(
+    framing: Framing | Native | None = None, *, cancel_on_end: bool = False
+) -> AsyncIterator[abc.MessageChannel]:
+    """The message channel to the parent, which has started this process by
+    ``open_child(framing=...)``.
+
+    Args:
+        framing: the parent's, which is known when it is one of ipcpipes'; for a framing of
+            your own it has to be given.
+        cancel_on_end: as for :func:`parent_stream`.
+
+    Returns:
+        For ``async with``: a :class:`ipcpipes.MessageChannel` or
+        :class:`ipcpipes.NativeMessageChannel`.
+
+    Raises:
+        NoParent: this process was not started by ``open_child``, has asked before, or was not
+            given a channel.
+        TypeError: the framing is none, or has to be given.
+    """
+    async with (
+        _adopted("channel", cancel_on_end, framing) as adopted,
+        channel_over(adopted) as channel,
+    ):
+        yield channel
+
+
+@asynccontextmanager
+async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[str, Any]]:
+    """The pipes to the parent, which has started this process by ``open_child(pipes=...)``.
+
+    Args:
+        cancel_on_end: as for :func:`parent_stream`.
+
+    Returns:
+        For ``async with``: by name, a :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or
+        :class:`ipcpipes.ReceiveStream`; what the parent called ``"send"`` is to receive from here.
+
+    Raises:
+        NoParent: this process was not started by ``open_child``, has asked before, or was not
+            given pipes.
+    """
+    async with _adopted("pipe.", cancel_on_end) as adopted, AsyncExitStack() as stack:
+        pipes = {}
+        for name, end in adopted.ends.items():
+            pipes[name[5:]] = await stack.enter_async_context(end)
+        yield pipes
+
+
+def channel_over(adopted: Adopted) -> abc.MessageChannel:
+    carrier = adopted.ends["channel"]
+    if isinstance(adopted.framing, Native):
+        return NativeMessageChannel(carrier, adopted.framing)
+    return MessageChannel(carrier, adopted.framing)
+
+
+@asynccontextmanager
+async def _adopted(
+    wanted: str, cancel_on_end: bool, framing: Framing | Native | None = None
+) -> AsyncIterator[Adopted]:
+    await trio.lowlevel.checkpoint()
+    adopted = adopt(os.environ, wanted, _os.connect, _os.close_connection, framing)
+    async with adopted.lifeline:
+        if not cancel_on_end:
+            yield adopted
+            return
+        async with unseen_nursery() as nursery:
+            nursery.start_soon(_cancel_at_end, adopted.lifeline, nursery.cancel_scope)
+            yield adopted
+            nursery.cancel_scope.cancel()
+
+
+async def _cancel_at_end(lifeline: trio.abc.ReceiveStream, scope: trio.CancelScope) -> None:
+    while await lifeline.receive_some():
+        pass
+    scope.cancel()

@@ -1,0 +1,267 @@
+"""Starting a child, and ending it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import trio
+
+from .. import _os, abc
+from .._os import Stream
+from ..channel import MessageChannel, NativeMessageChannel
+from ..framing import Framing, Native
+from ..options import checked_seconds
+from .ends import Ends, naming
+from .lines import Capture, LineSink
+from .nursery import unseen_nursery
+
+if TYPE_CHECKING:
+    from .ends import Command
+
+    Redirection = int | IO[Any] | None
+
+PipeKind = Literal["duplex", "send", "receive"]
+Reason = Literal["exited", "signalled", "terminated", "killed"]
+
+__all__ = ["Child", "open_child"]
+
+# What decides on inheritance, or would start something else than a process of our own.
+_REFUSED = ("close_fds", "pass_fds", "text", "encoding", "errors", "universal_newlines", "bufsize")
+
+
+class Child:
+    """A process that was started by :func:`open_child`, and our ends of what it has.
+
+    Attributes:
+        process: the process itself, as trio has it.
+    """
+
+    def __init__(self, process: trio.Process, ends: dict[str, Any], lifeline: Any) -> None:
+        self.process = process
+        self._ends = ends
+        self._lifeline = lifeline
+        self._asked: Reason | None = None
+        self._captures: list[Capture] = []
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def stream(self) -> Stream:
+        """The byte stream to the child.
+
+        Raises:
+            AttributeError: it was given a channel, or pipes.
+        """
+        stream: Stream = self._end("stream")
+        return stream
+
+    @property
+    def channel(self) -> abc.MessageChannel:
+        """The message channel to the child.
+
+        Raises:
+            AttributeError: it was opened without ``framing``.
+        """
+        channel: abc.MessageChannel = self._end("channel")
+        return channel
+
+    @property
+    def pipes(self) -> Mapping[str, Any]:
+        """Our ends of the pipes that were asked for, by name; a pipe is a
+        :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or :class:`ipcpipes.ReceiveStream`.
+        Those that you opened yourself are not among them.
+
+        Raises:
+            AttributeError: it was opened without ``pipes``.
+        """
+        pipes: Mapping[str, Any] = self._end("pipes")
+        return pipes
+
+    def _end(self, name: str) -> Any:
+        if name not in self._ends:
+            raise AttributeError(
+                f"this child was opened without {name}; it has {', '.join(self._ends)}"
+            )
+        return self._ends[name]
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
+        return self.process.returncode
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it ended, ``None`` while it runs.
+
+        ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
+        does not tell it from the first). ``"terminated"``: it had not ended ``grace`` seconds
+        after its pipes were closed, or the block was cancelled, and SIGTERM (Windows:
+        TerminateProcess) was sent; perhaps it could still clean up. ``"killed"``: that did not
+        help either.
+        """
+        status = self.status
+        if status is None:
+            return None
+        if self._asked is not None:
+            return self._asked
+        return "signalled" if status < 0 else "exited"
+
+    async def wait(self) -> int:
+        """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
+        return await self.process.wait()
+
+    async def _close_ends(self) -> None:
+        with trio.CancelScope(shield=True):
+            pipes = self._ends.get("pipes", {}).values()
+            for end in (*pipes, self._ends.get("stream"), self._ends.get("channel")):
+                if end is not None:
+                    await end.aclose()
+            await self._lifeline.aclose()
+
+    async def _finish(self, grace: float) -> None:
+        """Sees the process to its end, whatever it does."""
+        try:
+            await self._close_ends()
+            with trio.move_on_after(grace):
+                await self.process.wait()
+        finally:
+            # Also when the waiting was cancelled; then there is no more patience.
+            if self.process.returncode is None:
+                with trio.CancelScope(shield=True):
+                    await self._end_by_force(grace)
+            for capture in self._captures:
+                capture.child_ended()
+
+    async def _end_by_force(self, grace: float) -> None:
+        self._asked = "terminated"
+        self.process.terminate()
+        with trio.move_on_after(grace):
+            await self.process.wait()
+            return
+        self._asked = "killed"
+        self.process.kill()
+        await self.process.wait()
+
+    def __repr__(self) -> str:
+        state = "running" if self.reason is None else f"{self.reason}, status {self.status}"
+        return f"<ipcpipes Child process {self.pid}, {state}>"
+
+
+@asynccontextmanager
+async def open_child(
+    command: Command,
+    *,
+    framing: Framing | Native | None = None,
+    pipes: Mapping[str, PipeKind | abc.AnonymousPipeEnd] | None = None,
+    stdin: Redirection = None,
+    stdout: Redirection | LineSink = None,
+    stderr: Redirection | LineSink = None,
+    env: Mapping[str, str] | None = None,
+    grace: float = 5.0,
+    **options: Any,
+) -> AsyncIterator[Child]:
+    """Starts a process that is connected with this one, for the length of a block.
+
+    >>> async with ipcpipes.open_child([sys.executable, "worker.py"]) as child:
+    ...     await child.stream.send_all(b"to do")
+
+    The child calls :func:`ipcpipes.parent_stream`. A program in another language reads the number
+    of its descriptor or handle from its environment (``IPCPIPES_STREAM``, ``IPCPIPES_CHANNEL``,
+    ``IPCPIPES_PIPE_LOG`` for a pipe called ``log``), or from its arguments, when ``command`` is
+    a function that puts it there. It inherits these handles and no others, whatever else is
+    open here, and no other process inherits them: this process keeps no copy of them, so that
+    either end sees the other one go, however it goes. (Windows: for the moment of the start they
+    are inheritable, and a process that other code starts just then with ``close_fds=False`` gets a
+    copy.)
+
+    When the block is left, the pipes are closed, which tells the child to end. One that has not
+    ended after ``grace`` seconds is terminated, and after as many again killed. When the block is
+    cancelled, it is terminated at once. Processes that the child has started are its own affair:
+    they are neither waited for nor ended.
+
+    Args:
+        command: the words of the command; or a function that gives them, called with the numbers
+            of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
+        framing: connects by messages (:attr:`Child.channel`) instead of bytes
+            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing.
+        pipes: connects by these pipes (:attr:`Child.pipes`) instead: what this end does with each,
+            ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
+            :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
+            letters, digits and ``_``, and begin with a letter.
+        stdin: as for :class:`subprocess.Popen`, but for PIPE.
+        stdout, stderr: the same; or a function, which is called with each line as it comes, such
+            as ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
+            not UTF-8 is replaced, and a line above 64 KiB comes in pieces. What the function raises
+            ends the block. ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+        env: the child's environment without what ipcpipes adds; this process' when ``None``.
+        grace: seconds, 0 or more; ``math.inf`` waits for ever.
+        options: any other of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
+            ``creationflags`` and so on; those that decide on inheritance and encoding are refused.
+
+    Returns:
+        For ``async with``: the :class:`Child`. It does not raise when the child fails; see
+        :attr:`Child.status` and :attr:`Child.reason`.
+
+    Raises:
+        OSError: the program cannot be started (``FileNotFoundError``: there is none); nothing is
+            left behind, and ends that were given are closed.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+        ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
+    """
+    grace = checked_seconds("grace", grace)
+    for name in _REFUSED:
+        if name in options:
+            raise TypeError(f"open_child takes no {name}: it decides that itself")
+    if subprocess.PIPE in (stdin, stdout, stderr):
+        raise TypeError(
+            "open_child takes no subprocess.PIPE: take the child's stream, or a function for the "
+            "lines of stdout and stderr"
+        )
+    sinks = {"stdout": stdout, "stderr": stderr}
+    redirections = {
+        name: subprocess.PIPE if callable(sink) else sink for name, sink in sinks.items()
+    }
+    async with unseen_nursery() as nursery:
+        with Ends(framing, pipes) as ends:
+            words = ends.command(command)
+            environment = ends.environment(os.environ if env is None else env)
+            given = {"stdin": stdin, **redirections, "env": environment, **options}
+            with ends.inheriting(given) as complete, naming(words):
+                process = await trio.lowlevel.open_process(words, **complete)
+            ends.started()
+            child = _child(process, ends)
+        try:
+            for name, sink in sinks.items():
+                if callable(sink):
+                    capture = Capture(getattr(process, name), sink)
+                    child._captures.append(capture)
+                    nursery.start_soon(capture.run)
+            yield child
+        finally:
+            await child._finish(grace)
+
+
+def _child(process: trio.Process, ends: Ends) -> Child:
+    def take(name: str) -> Any:
+        return ends.take(name, _os.parent_end, process.pid)
+
+    names = ends.pipe_names
+    found: dict[str, Any]
+    if ends.framing is not None:
+        carrier = take("channel")
+        if isinstance(ends.framing, Native):
+            found = {"channel": NativeMessageChannel(carrier, ends.framing)}
+        else:
+            found = {"channel": MessageChannel(carrier, ends.framing)}
+    elif ends.has_stream:
+        found = {"stream": take("stream")}
+    else:
+        found = {"pipes": {name: take(f"pipe.{name}") for name in names}}
+    return Child(process, found, take("lifeline"))
