@@ -356,7 +356,7 @@ async def test_a_keyboard_interrupt_right_after_a_part_went_out_breaks_sending(
 
     async with client, server:
         with monkeypatch.context() as patch:
-            patch.setattr(posix_calls, "send", send_and_be_interrupted)
+            patch.setattr(type(server), "_put", staticmethod(send_and_be_interrupted))
             with pytest.raises(KeyboardInterrupt):
                 await client.send_all(b"a message")
         for _ in range(2):

@@ -3,6 +3,7 @@
 >>> with blocking.connect("svc") as stream: ...              # send_all, receive_some, close
 >>> with blocking.connect_messages("svc") as channel: ...    # send, receive, for message in channel
 >>> with blocking.listen("svc") as listener: ...             # accept, for stream in listener
+>>> with blocking.open_child(command) as child: ...          # child.stream; parent_stream() there
 
 Both ends choose for themselves: a blocking client talks to a trio server, and the reverse. What
 the methods do, with their ``timeout`` and their errors, is said in :mod:`ipcpipes.blocking.abc`.
@@ -21,10 +22,17 @@ from .channel import (
     MessageChannel as MessageChannel,
     NativeMessageChannel as NativeMessageChannel,
 )
+from .child import Child as Child, open_child as open_child
 from .connect import connect as connect, listen as listen
 from .messages import connect_messages as connect_messages, listen_messages as listen_messages
+from .parent import (
+    parent_channel as parent_channel,
+    parent_pipes as parent_pipes,
+    parent_stream as parent_stream,
+)
 
 __all__ = [
+    "Child",
     "Listener",
     "MessageChannel",
     "NativeMessageChannel",
@@ -36,4 +44,8 @@ __all__ = [
     "connect_messages",
     "listen",
     "listen_messages",
+    "open_child",
+    "parent_channel",
+    "parent_pipes",
+    "parent_stream",
 ]

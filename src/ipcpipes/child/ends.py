@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _os
 from ..endpoint import Endpoint
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    Redirection = int | IO[Any] | None
     Command = Sequence[Word] | Callable[[Mapping[str, str]], Sequence[Word]]
 
 
@@ -150,15 +151,27 @@ class Ends:
         endpoint = Endpoint.inherited(self._handles[name].number)
         return parent_end(number, endpoint, kind, pid)
 
-    @property
-    def has_stream(self) -> bool:
-        """Whether a byte stream was asked for."""
-        return "stream" in self._handles
+    def taken(
+        self,
+        parent_end: Callable[..., Any],
+        pid: int,
+        framed: Callable[..., Any],
+        native: Callable[..., Any],
+    ) -> dict[str, Any]:
+        """All our ends but the lifeline, as the user has them: ``stream``, ``channel`` or
+        ``pipes``.
 
-    @property
-    def pipe_names(self) -> list[str]:
-        """The pipes that have an end of ours."""
-        return [name[5:] for name in self._ours if name.startswith("pipe.")]
+        Args:
+            parent_end: the system's, for the driver.
+            framed, native: make a channel.
+        """
+        if "stream" in self._handles:
+            return {"stream": self.take("stream", parent_end, pid)}
+        if self.framing is not None:
+            make = native if isinstance(self.framing, Native) else framed
+            return {"channel": make(self.take("channel", parent_end, pid), self.framing)}
+        names = [name for name in self._ours if name != "lifeline"]
+        return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
 
     def close(self) -> None:
         """Closes what nobody has taken."""

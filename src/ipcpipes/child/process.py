@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -16,24 +16,17 @@ from ..channel import MessageChannel, NativeMessageChannel
 from ..framing import Framing, Native
 from ..options import checked_seconds
 from .ends import Ends, naming
+from .fate import Fate, PipeKind, check_options
 from .lines import Capture, LineSink
 from .nursery import unseen_nursery
 
 if TYPE_CHECKING:
-    from .ends import Command
-
-    Redirection = int | IO[Any] | None
-
-PipeKind = Literal["duplex", "send", "receive"]
-Reason = Literal["exited", "signalled", "terminated", "killed"]
+    from .ends import Command, Redirection
 
 __all__ = ["Child", "open_child"]
 
-# What decides on inheritance, or would start something else than a process of our own.
-_REFUSED = ("close_fds", "pass_fds", "text", "encoding", "errors", "universal_newlines", "bufsize")
 
-
-class Child:
+class Child(Fate):
     """A process that was started by :func:`open_child`, and our ends of what it has.
 
     Attributes:
@@ -41,15 +34,13 @@ class Child:
     """
 
     def __init__(self, process: trio.Process, ends: dict[str, Any], lifeline: Any) -> None:
+        super().__init__(ends)
         self.process = process
-        self._ends = ends
         self._lifeline = lifeline
-        self._asked: Reason | None = None
         self._captures: list[Capture] = []
 
     @property
     def pid(self) -> int:
-        """The process id."""
         return self.process.pid
 
     @property
@@ -73,45 +64,8 @@ class Child:
         return channel
 
     @property
-    def pipes(self) -> Mapping[str, Any]:
-        """Our ends of the pipes that were asked for, by name; a pipe is a
-        :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or :class:`ipcpipes.ReceiveStream`.
-        Those that you opened yourself are not among them.
-
-        Raises:
-            AttributeError: it was opened without ``pipes``.
-        """
-        pipes: Mapping[str, Any] = self._end("pipes")
-        return pipes
-
-    def _end(self, name: str) -> Any:
-        if name not in self._ends:
-            raise AttributeError(
-                f"this child was opened without {name}; it has {', '.join(self._ends)}"
-            )
-        return self._ends[name]
-
-    @property
     def status(self) -> int | None:
-        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
         return self.process.returncode
-
-    @property
-    def reason(self) -> Reason | None:
-        """Why it ended, ``None`` while it runs.
-
-        ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
-        does not tell it from the first). ``"terminated"``: it had not ended ``grace`` seconds
-        after its pipes were closed, or the block was cancelled, and SIGTERM (Windows:
-        TerminateProcess) was sent; perhaps it could still clean up. ``"killed"``: that did not
-        help either.
-        """
-        status = self.status
-        if status is None:
-            return None
-        if self._asked is not None:
-            return self._asked
-        return "signalled" if status < 0 else "exited"
 
     async def wait(self) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
@@ -119,10 +73,8 @@ class Child:
 
     async def _close_ends(self) -> None:
         with trio.CancelScope(shield=True):
-            pipes = self._ends.get("pipes", {}).values()
-            for end in (*pipes, self._ends.get("stream"), self._ends.get("channel")):
-                if end is not None:
-                    await end.aclose()
+            for end in self._all_ends():
+                await end.aclose()
             await self._lifeline.aclose()
 
     async def _finish(self, grace: float) -> None:
@@ -148,10 +100,6 @@ class Child:
         self._asked = "killed"
         self.process.kill()
         await self.process.wait()
-
-    def __repr__(self) -> str:
-        state = "running" if self.reason is None else f"{self.reason}, status {self.status}"
-        return f"<ipcpipes Child process {self.pid}, {state}>"
 
 
 @asynccontextmanager
@@ -216,14 +164,7 @@ async def open_child(
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
     grace = checked_seconds("grace", grace)
-    for name in _REFUSED:
-        if name in options:
-            raise TypeError(f"open_child takes no {name}: it decides that itself")
-    if subprocess.PIPE in (stdin, stdout, stderr):
-        raise TypeError(
-            "open_child takes no subprocess.PIPE: take the child's stream, or a function for the "
-            "lines of stdout and stderr"
-        )
+    check_options(options, stdin, stdout, stderr)
     sinks = {"stdout": stdout, "stderr": stderr}
     redirections = {
         name: subprocess.PIPE if callable(sink) else sink for name, sink in sinks.items()
@@ -236,7 +177,8 @@ async def open_child(
             with ends.inheriting(given) as complete, naming(words):
                 process = await trio.lowlevel.open_process(words, **complete)
             ends.started()
-            child = _child(process, ends)
+            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+            child = Child(process, found, ends.take("lifeline", _os.parent_end, process.pid))
         try:
             for name, sink in sinks.items():
                 if callable(sink):
@@ -246,22 +188,3 @@ async def open_child(
             yield child
         finally:
             await child._finish(grace)
-
-
-def _child(process: trio.Process, ends: Ends) -> Child:
-    def take(name: str) -> Any:
-        return ends.take(name, _os.parent_end, process.pid)
-
-    names = ends.pipe_names
-    found: dict[str, Any]
-    if ends.framing is not None:
-        carrier = take("channel")
-        if isinstance(ends.framing, Native):
-            found = {"channel": NativeMessageChannel(carrier, ends.framing)}
-        else:
-            found = {"channel": MessageChannel(carrier, ends.framing)}
-    elif ends.has_stream:
-        found = {"stream": take("stream")}
-    else:
-        found = {"pipes": {name: take(f"pipe.{name}") for name in names}}
-    return Child(process, found, take("lifeline"))

@@ -1,0 +1,163 @@
+"""Starting a child, and ending it, without an event loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from .._os import blocking as _os
+from .._os.blocking import Stream
+from ..child.ends import Ends, naming
+from ..child.fate import Fate, PipeKind, check_options
+from ..framing import Framing, Native
+from ..options import checked_seconds
+from . import abc
+from .channel import MessageChannel, NativeMessageChannel
+
+if TYPE_CHECKING:
+    from ..child.ends import Command, Redirection
+
+__all__ = ["Child", "open_child"]
+
+# Seconds. One wait of subprocess is no longer (Windows counts milliseconds in 32 bits).
+_LONGEST = 1_000_000.0
+
+
+class Child(Fate):
+    """A process that was started by :func:`open_child`, and our ends of what it has.
+
+    Attributes:
+        process: the process itself, as :mod:`subprocess` has it.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], ends: dict[str, Any], lifeline: Any
+    ) -> None:
+        super().__init__(ends)
+        self.process = process
+        self._lifeline = lifeline
+
+    @property
+    def stream(self) -> Stream:
+        """The byte stream to the child.
+
+        Raises:
+            AttributeError: it was given a channel, or pipes.
+        """
+        stream: Stream = self._end("stream")
+        return stream
+
+    @property
+    def channel(self) -> abc.MessageChannel:
+        """The message channel to the child.
+
+        Raises:
+            AttributeError: it was opened without ``framing``.
+        """
+        channel: abc.MessageChannel = self._end("channel")
+        return channel
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
+        return self.process.poll()
+
+    def wait(self, *, timeout: float | None = None) -> int:
+        """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are.
+
+        Args:
+            timeout: seconds, 0 or more; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            TypeError, ValueError: ``timeout`` is no number of seconds, or negative.
+        """
+        seconds = math.inf if timeout is None else checked_seconds("timeout", timeout)
+        if not self._ends_within(seconds):
+            raise TimeoutError(f"process {self.pid} has not ended within {seconds:g} s")
+        return self.process.wait()
+
+    def _ends_within(self, seconds: float) -> bool:
+        try:
+            self.process.wait(None if seconds > _LONGEST else seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _close_ends(self) -> None:
+        for end in self._all_ends():
+            end.close()
+        self._lifeline.close()
+
+    def _finish(self, grace: float) -> None:
+        """Sees the process to its end, whatever it does."""
+        try:
+            self._close_ends()
+            self._ends_within(grace)
+        finally:
+            # Also when Ctrl-C came; then there is no more patience.
+            if self.process.poll() is None:
+                self._asked = "terminated"
+                self.process.terminate()
+                if not self._ends_within(grace):
+                    self._asked = "killed"
+                    self.process.kill()
+                    self.process.wait()
+
+
+@contextmanager
+def open_child(
+    command: Command,
+    *,
+    framing: Framing | Native | None = None,
+    pipes: Mapping[str, PipeKind | abc.AnonymousPipeEnd] | None = None,
+    stdin: Redirection = None,
+    stdout: Redirection = None,
+    stderr: Redirection = None,
+    env: Mapping[str, str] | None = None,
+    grace: float = 5.0,
+    **options: Any,
+) -> Iterator[Child]:
+    """Starts a process that is connected with this one, for the length of a block.
+
+    >>> with blocking.open_child([sys.executable, "worker.py"]) as child:
+    ...     child.stream.send_all(b"to do")
+
+    All is as :func:`ipcpipes.open_child` says; the child may be of either kind. Ctrl-C while the
+    block is left terminates the child at once.
+
+    Args:
+        command, framing, pipes, env, grace, options: as for :func:`ipcpipes.open_child`.
+        stdin, stdout, stderr: as for :class:`subprocess.Popen`, but for PIPE. Lines are not
+            handed to a function here, because that would take a thread behind your back.
+
+    Returns:
+        For ``with``: the :class:`Child`.
+
+    Raises:
+        Everything that :func:`ipcpipes.open_child` raises.
+    """
+    grace = checked_seconds("grace", grace)
+    check_options(options, stdin, stdout, stderr)
+    with Ends(framing, pipes) as ends:
+        words = ends.command(command)
+        environment = ends.environment(os.environ if env is None else env)
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "env": environment, **options}
+        with ends.inheriting(given) as complete, naming(words):
+            process = subprocess.Popen(words, **complete)
+        ends.started()
+        found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+        child = Child(process, found, ends.take("lifeline", _os.parent_end, process.pid))
+    try:
+        yield child
+    finally:
+        child._finish(grace)
