@@ -22,8 +22,10 @@ from .child.anonymous import (
     AnonymousSendStream,
     open_anonymous_pipe,
 )
+from .child.group import WorkerGroup
 from .child.parent import parent_channel, parent_pipes, parent_stream
 from .child.process import Child, open_child
+from .child.worker import Worker, group_worker
 from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
@@ -42,6 +44,7 @@ from .errors import (
     NotAnEndpoint,
     NotSupported,
     UnsafeDirectory,
+    WorkerFailed,
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
 from .messages import connect_messages, listen_messages, serve_messages
@@ -85,9 +88,13 @@ __all__ = [
     "Splitter",
     "Stream",
     "UnsafeDirectory",
+    "Worker",
+    "WorkerFailed",
+    "WorkerGroup",
     "abc",
     "connect",
     "connect_messages",
+    "group_worker",
     "listen",
     "listen_messages",
     "open_anonymous_pipe",

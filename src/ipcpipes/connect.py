@@ -292,14 +292,17 @@ async def serve_listener(
         # Closed by its owner: no more clients, and the nursery waits for the handlers.
         with suppress(trio.ClosedResourceError):
             while True:
-                nursery.start_soon(_handle, handler, await listener.accept(), listener.endpoint)
+                nursery.start_soon(
+                    handle_client, handler, await listener.accept(), listener.endpoint
+                )
 
 
-async def _handle(
+async def handle_client(
     handler: Callable[[Any], Awaitable[object]],
     connection: trio.abc.AsyncResource,
     endpoint: Endpoint,
 ) -> None:
+    """Runs the handler of one client of a server, whose errors are no others' affair."""
     try:
         async with connection:
             await handler(connection)

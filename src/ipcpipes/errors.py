@@ -33,6 +33,7 @@ __all__ = [
     "NotAnEndpoint",
     "NotSupported",
     "UnsafeDirectory",
+    "WorkerFailed",
 ]
 
 
@@ -111,6 +112,24 @@ class NotSupported(IpcError, OSError):
 
 class NoParent(IpcError, RuntimeError):
     """This process was not started by ``open_child``, or not with what it asks for now."""
+
+
+class WorkerFailed(IpcError, RuntimeError):
+    """A worker of a group ended too often, or its replacement did not get ready.
+
+    Attributes:
+        number: which worker, from 0.
+        status: its last exit status, as :attr:`ipcpipes.Child.status` has it.
+    """
+
+    def __init__(self, number: int, status: int | None, text: str) -> None:
+        super().__init__(number, status, text)
+        self.number = number
+        self.status = status
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"worker {self.number} {self.text}"
 
 
 class EndpointError(IpcError, OSError):

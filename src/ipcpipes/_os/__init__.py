@@ -4,7 +4,7 @@ Whole-file twins, chosen here once. Each gives the same names: the streams, the 
 listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
 (what flows and in which direction), ``Permissions`` (what an access policy is compiled to),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
-``parent_end``, ``inheriting``, ``mark_of``, ``close_number``.
+``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``SharedName``, ``join_shared``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if sys.platform == "win32":
     from .windows_calls import Permissions as Permissions, transport as transport
     from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .windows_inherited import (
+        APART as APART,
         close as close_number,
         inheriting as inheriting,
         mark_of as mark_of,
@@ -27,6 +28,11 @@ if sys.platform == "win32":
     )
     from .windows_listener import Listener as Listener, listen as listen
     from .windows_packets import Packets as Packets
+    from .windows_shared import (
+        SharedName as SharedName,
+        accept_waiting as accept_waiting,
+        join_shared as join_shared,
+    )
     from .windows_trio import (
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,
@@ -41,6 +47,7 @@ else:
     from .posix_calls import Permissions as Permissions, transport as transport
     from .posix_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .posix_inherited import (
+        APART as APART,
         close as close_number,
         inheriting as inheriting,
         mark_of as mark_of,
@@ -48,6 +55,11 @@ else:
     )
     from .posix_listener import Listener as Listener, listen as listen
     from .posix_packets import Packets as Packets
+    from .posix_shared import (
+        SharedName as SharedName,
+        accept_waiting as accept_waiting,
+        join_shared as join_shared,
+    )
     from .posix_trio import (
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,

@@ -23,6 +23,10 @@ _WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
 
 # The parent's side
 
+# The option of subprocess.Popen that keeps the terminal's Ctrl-C away from a child: the terminal
+# sends SIGINT to its foreground process group, which is of its session.
+APART: dict[str, Any] = {"start_new_session": True}
+
 
 def open_pair(kind: str) -> tuple[int, int]:
     """Two ends that are connected: one of ``kind`` for us, and the child's. Neither is inherited

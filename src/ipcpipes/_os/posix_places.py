@@ -52,6 +52,7 @@ class Places(Generic[ConnectionT]):
         backlog: int,
         buffer_size: int | None,
         permissions: calls.Permissions,
+        is_shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._address = address
@@ -63,7 +64,7 @@ class Places(Generic[ConnectionT]):
         self._buffer_size = buffer_size
         self._admits = permissions.admits
         # A socket that other processes accept from too: its queue is not ours to change.
-        self._is_shared = endpoint.kind == "inherited"
+        self._is_shared = is_shared
         self._open_count = 0
         self._plug = -1
         self._arrived: deque[int] = deque()
@@ -198,7 +199,8 @@ def listen(
     }
     if endpoint.kind == "inherited":
         fd = inherited.claim_listener(endpoint, kind)
-        return listener(endpoint, inherited.listener_address(fd), None, fd, **options)
+        where = inherited.listener_address(fd)
+        return listener(endpoint, where, None, fd, is_shared=True, **options)
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None

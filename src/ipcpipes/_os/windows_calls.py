@@ -49,6 +49,7 @@ cancel = lib.ipc_cancel
 close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
 is_pipe = lib.ipc_is_pipe
+is_synchronous = lib.ipc_is_synchronous
 operation_address = lib.ipc_operation_address
 peek = lib.ipc_peek
 transfer = lib.ipc_transfer
@@ -136,6 +137,23 @@ def current_user_sid() -> str:
     return _process_owner(0)[0]
 
 
+def write_without_waiting(handle: int) -> None:
+    """To be called once before the first :func:`write_now`."""
+    _check(lib.ipc_write_without_waiting(handle))
+
+
+def read_now(handle: int, memory: Any, size: int) -> tuple[int, int]:
+    """(error code, bytes) of a synchronous handle; WAIT_TIMEOUT when there is nothing yet."""
+    count = ffi.new("uint32_t *")
+    return lib.ipc_read_now(handle, memory, size, count), int(count[0])
+
+
+def write_now(handle: int, memory: Any, size: int) -> tuple[int, int]:
+    """The same for writing, perhaps only a part; WAIT_TIMEOUT when there is no room."""
+    count = ffi.new("uint32_t *")
+    return lib.ipc_write_now(handle, memory, size, count), int(count[0])
+
+
 def next_message_size(handle: int) -> tuple[int, int]:
     """(error code, size of the next message, or of what is left of one that was read in part)"""
     rest = ffi.new("uint32_t *")
@@ -181,7 +199,7 @@ def resolve(endpoint: Endpoint) -> str:
     if endpoint.kind == "inherited":
         raise NotSupported(
             f"{endpoint}: Windows has no handle that listens; a worker makes instances of its own "
-            "(ipcpipes.parent_worker)"
+            "(ipcpipes.group_worker)"
         )
     return windows_address(endpoint, sid=current_user_sid())
 

@@ -11,17 +11,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..endpoint import Endpoint
-from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
+from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint, NotSupported
 from . import windows_calls as calls
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 _BUFFER_SIZE = 65536
 _OPPOSITE = {"send": "receive", "receive": "send", "duplex": "duplex", "messages": "messages"}
+_NO_PIPE = "this is not a pipe"
 _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE, as GetNamedPipeInfo has it
 
 
 # The parent's side
+
+# The option of subprocess.Popen that keeps the console's Ctrl-C away from a child: "CTRL+C
+# signals will be disabled for all processes within the new process group" (Process Creation Flags).
+APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 def open_pair(kind: str, *, buffer_size: int | None = None) -> tuple[int, int]:
@@ -110,6 +115,7 @@ def claim(endpoint: Endpoint, kind: str) -> int:
             already.
         NotAnEndpoint: it is no pipe, or not one of that type.
         EndpointDenied: the pipe goes in the other direction.
+        NotSupported: it is synchronous, and goes in both directions.
     """
     handle = int(endpoint.name)
     where = f"handle {handle}"
@@ -123,15 +129,22 @@ def claim(endpoint: Endpoint, kind: str) -> int:
         advice = "this handle was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice)
     if not calls.is_pipe(handle):
-        raise NotAnEndpoint(endpoint, where, "this is not a pipe")
+        raise NotAnEndpoint(endpoint, where, _NO_PIPE)
     if kind in ("send", "receive"):
         # Looking into a pipe takes the right to read it.
-        denied = calls.peek(handle) == calls.ERROR_ACCESS_DENIED
-        if denied == (kind == "receive"):
+        code = calls.peek(handle)
+        if code not in (0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE):
+            raise NotAnEndpoint(endpoint, where, _NO_PIPE)  # a socket
+        if (code == calls.ERROR_ACCESS_DENIED) == (kind == "receive"):
             advice = f'this pipe goes in the other direction, and cannot be used to "{kind}"'
             raise EndpointDenied(endpoint, where, advice)
     else:
         _check_type(endpoint, where, handle, kind)
+        if calls.is_synchronous(handle):
+            raise NotSupported(
+                f"{endpoint}: on this handle a read and a write wait for each other; its maker "
+                "has to open it for overlapped operations (FILE_FLAG_OVERLAPPED)"
+            )
     os.set_handle_inheritable(handle, False)
     return handle
 

@@ -57,6 +57,7 @@ class Instances(Generic[ConnectionT]):
         backlog: int,
         buffer_size: int | None,
         permissions: calls.Permissions,
+        is_shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._address = address
@@ -71,7 +72,8 @@ class Instances(Generic[ConnectionT]):
         self._exhausted = False
         self._event = calls.create_event()
         try:
-            self._add_instance(first=True)
+            # Where others have instances of it too, the first one is not ours.
+            self._add_instance(first=not is_shared)
             self._try_refill()
         except BaseException:
             self._close_instances()
@@ -219,6 +221,7 @@ def listen(
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
+    is_shared: bool = False,
 ) -> InstancesT:
     """Takes the name and listens; what it made is gone again when it fails."""
     address = calls.resolve(endpoint)
@@ -231,6 +234,7 @@ def listen(
             backlog=backlog,
             buffer_size=buffer_size,
             permissions=permissions,
+            is_shared=is_shared,
         )
     except EndpointError:
         raise

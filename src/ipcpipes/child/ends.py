@@ -49,7 +49,7 @@ class Ends:
     Args:
         framing, pipes: as for :func:`ipcpipes.open_child`.
         inherited: descriptors of ours that the child gets a copy of, by what it knows them as.
-        listen: see :class:`.handover.Handover`.
+        group: see :class:`.handover.Handover`.
 
     Raises:
         TypeError, ValueError, OSError: as :func:`ipcpipes.open_child` says.
@@ -60,10 +60,10 @@ class Ends:
         framing: Framing | Native | None,
         pipes: Mapping[str, str | GivenEnd] | None,
         inherited: Mapping[str, int] | None = None,
-        listen: Mapping[str, Any] | None = None,
+        group: Mapping[str, Any] | None = None,
     ) -> None:
         self.framing = None if framing is None else chosen(framing)
-        self._listen = listen
+        self._group = group
         self._ours: dict[str, tuple[int, Kind]] = {}
         self._handles: dict[str, Handle] = {}
         self._theirs: list[int] = []
@@ -131,7 +131,7 @@ class Ends:
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """``base``, and where the child finds its handles."""
         found = {name: value for name, value in base.items() if not is_ours(name)}
-        found.update(variables(Handover(self._handles, self.framing, self._listen)))
+        found.update(variables(Handover(self._handles, self.framing, self._group)))
         return found
 
     def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:

@@ -50,12 +50,12 @@ class Handover(NamedTuple):
         handles: ``stream``, ``channel``, or ``pipe.`` and a name; ``lifeline`` is a pipe on which
             nothing comes but its end; ``listener`` a socket that listens.
         framing: of the channel, ``None`` for one that cannot be described.
-        listen: where a worker accepts clients, for its group.
+        group: what a worker is told by its group.
     """
 
     handles: Mapping[str, Handle]
     framing: Framing | Native | None = None
-    listen: Mapping[str, Any] | None = None
+    group: Mapping[str, Any] | None = None
 
 
 def opposite(kind: Kind) -> Kind:
@@ -95,7 +95,7 @@ def variables(handover: Handover) -> dict[str, str]:
             "version": VERSION,
             "handles": handover.handles,
             "framing": _described(handover.framing),
-            "listen": handover.listen,
+            "group": handover.group,
         },
         separators=(",", ":"),
     )
@@ -148,7 +148,7 @@ def _parsed(text: str) -> Handover:
         return Handover(
             {name: Handle(*handle) for name, handle in told["handles"].items()},
             _framing(told["framing"]),
-            told["listen"],
+            told["group"],
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         raise NoParent(f"{VARIABLE} in the environment is not ipcpipes' own: {text!r}") from None

@@ -41,7 +41,7 @@ async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]
         NoParent: this process was not started by ``open_child``, has asked before, or was given
             a channel or pipes.
     """
-    async with _adopted("stream", cancel_on_end) as adopted, adopted.ends["stream"] as stream:
+    async with adopted_ends("stream", cancel_on_end) as adopted, adopted.ends["stream"] as stream:
         yield stream
 
 
@@ -67,7 +67,7 @@ async def parent_channel(
         TypeError: the framing is none, or has to be given.
     """
     async with (
-        _adopted("channel", cancel_on_end, framing) as adopted,
+        adopted_ends("channel", cancel_on_end, framing) as adopted,
         channel_over(adopted) as channel,
     ):
         yield channel
@@ -88,7 +88,7 @@ async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[
         NoParent: this process was not started by ``open_child``, has asked before, or was not
             given pipes.
     """
-    async with _adopted("pipe.", cancel_on_end) as adopted, AsyncExitStack() as stack:
+    async with adopted_ends("pipe.", cancel_on_end) as adopted, AsyncExitStack() as stack:
         pipes = {}
         for name, end in adopted.ends.items():
             pipes[name[5:]] = await stack.enter_async_context(end)
@@ -103,7 +103,7 @@ def channel_over(adopted: Adopted) -> abc.MessageChannel:
 
 
 @asynccontextmanager
-async def _adopted(
+async def adopted_ends(
     wanted: str, cancel_on_end: bool, framing: Framing | Native | None = None
 ) -> AsyncIterator[Adopted]:
     await trio.lowlevel.checkpoint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +163,32 @@ async def open_child(
         TypeError, ValueError: an argument is of the wrong type or out of range.
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
+    async with run_child(
+        lambda: Ends(framing, pipes),
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        grace=grace,
+        **options,
+    ) as child:
+        yield child
+
+
+@asynccontextmanager
+async def run_child(
+    open_ends: Callable[[], Ends],
+    command: Command,
+    *,
+    stdin: Redirection = None,
+    stdout: Redirection | LineSink = None,
+    stderr: Redirection | LineSink = None,
+    env: Mapping[str, str] | None = None,
+    grace: float = 5.0,
+    **options: Any,
+) -> AsyncIterator[Child]:
+    """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options, stdin, stdout, stderr)
     sinks = {"stdout": stdout, "stderr": stderr}
@@ -170,7 +196,7 @@ async def open_child(
         name: subprocess.PIPE if callable(sink) else sink for name, sink in sinks.items()
     }
     async with unseen_nursery() as nursery:
-        with Ends(framing, pipes) as ends:
+        with open_ends() as ends:
             words = ends.command(command)
             environment = ends.environment(os.environ if env is None else env)
             given = {"stdin": stdin, **redirections, "env": environment, **options}

@@ -1,0 +1,81 @@
+"""POSIX: one listening socket from which several processes accept."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..endpoint import Endpoint
+from . import (
+    posix_calls as calls,
+    posix_inherited as inherited,
+    posix_listener as listeners,
+    posix_trio as streams,
+)
+from .obstacle import Obstacle
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+
+class SharedName:
+    """A name and the socket that listens there, for the children that inherit it. Clients wait in
+    its queue as long as no child accepts them.
+    """
+
+    def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
+        self._listener: listeners.Listener[streams.Stream] = listeners.listen(
+            endpoint,
+            kind="duplex",
+            max_instances=None,
+            backlog=backlog,
+            buffer_size=None,
+            permissions=permissions,
+        )
+
+    @property
+    def inherited(self) -> dict[str, int]:
+        """What each child inherits, by name."""
+        return {"listener": self._listener._fd}
+
+    def close(self) -> None:
+        """Gives the name up. Twice is as good as once."""
+        self._listener._close()
+
+
+def join_shared(
+    endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
+) -> listeners.Listener[streams.Stream]:
+    """A listener of this process beside those of others.
+
+    Args:
+        endpoint: the shared one.
+        number: of the socket that was inherited.
+    """
+    assert number is not None
+    fd = inherited.claim_listener(Endpoint.inherited(number), "duplex")
+    return listeners.Listener(
+        endpoint,
+        inherited.listener_address(fd),
+        None,
+        fd,
+        kind="duplex",
+        max_instances=None,
+        backlog=backlog,
+        buffer_size=None,
+        permissions=permissions,
+        is_shared=True,
+    )
+
+
+def accept_waiting(
+    listener: listeners.Listener[streams.Stream], limit: int
+) -> list[streams.Stream]:
+    """Those who have come already, ``limit`` at most. Nobody else may be accepting."""
+    found: list[streams.Stream] = []
+    while len(found) < limit:
+        stream = listener._try_accept()
+        if not isinstance(stream, Obstacle):
+            found.append(stream)
+        elif stream is not Obstacle.VANISHED:
+            break
+    return found

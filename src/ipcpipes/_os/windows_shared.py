@@ -1,0 +1,90 @@
+"""Windows: one pipe of which several processes make instances."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ..endpoint import Endpoint
+from ..errors import connect_error, in_use_error
+from . import (
+    windows_calls as calls,
+    windows_instances as instances,
+    windows_listener as listeners,
+    windows_trio as streams,
+)
+from .obstacle import Obstacle
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+
+class SharedName:
+    """A name that is held, and takes no clients: they find the instances that children make, or
+    hear that the server has no room while there are none.
+    """
+
+    def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
+        address = calls.resolve(endpoint)
+        code, self._instance = calls.create_instance(
+            address,
+            first=True,
+            kind="duplex",
+            buffer_size=instances.DEFAULT_BUFFER_SIZE,
+            sddl=permissions.sddl,
+        )
+        if code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
+            raise in_use_error(endpoint, address, None)
+        if code != 0:
+            raise connect_error("winerror", code, endpoint, address)
+        # An instance that has its client cannot have another one.
+        code, self._plug = calls.open_pipe(address, "duplex")
+        if code != 0:
+            calls.close(self._instance)
+            raise connect_error("winerror", code, endpoint, address)
+        self._closed = False
+
+    @property
+    def inherited(self) -> dict[str, int]:
+        """What each child inherits, by name: nothing listens by a handle."""
+        return {}
+
+    def close(self) -> None:
+        """Gives the name up. Twice is as good as once."""
+        if not self._closed:
+            self._closed = True
+            calls.close(self._plug)
+            calls.close(self._instance)
+
+
+def join_shared(
+    endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
+) -> listeners.Listener[streams.Stream]:
+    """A listener of this process beside those of others.
+
+    Args:
+        endpoint: the shared one.
+        number: ``None``.
+    """
+    return instances.listen(
+        listeners.Listener[streams.Stream],
+        endpoint,
+        kind="duplex",
+        max_instances=None,
+        backlog=backlog,
+        buffer_size=None,
+        permissions=permissions,
+        is_shared=True,
+    )
+
+
+def accept_waiting(
+    listener: listeners.Listener[streams.Stream], limit: int
+) -> list[streams.Stream]:
+    """Those who have come already, ``limit`` at most. Nobody else may be accepting."""
+    found: list[streams.Stream] = []
+    while len(found) < limit:
+        stream = listener._try_accept()
+        if isinstance(stream, Obstacle):
+            break
+        found.append(stream)
+    return found

@@ -1,0 +1,450 @@
+"""A master and its workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .. import _os
+from ..channel import MessageChannel
+from ..endpoint import Endpoint, EndpointLike
+from ..errors import WorkerFailed
+from ..framing import LengthPrefixed
+from ..options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
+from ..security import AccessPolicy, compiled
+from .ends import Ends
+from .nursery import unseen_nursery
+from .process import Child, run_child
+
+if TYPE_CHECKING:
+    from .ends import Command
+
+__all__ = ["WorkerGroup"]
+
+logger = logging.getLogger("ipcpipes")
+
+_FIRST_PAUSE = 0.1  # seconds, between a crash and the next start
+_LONGEST_PAUSE = 30.0
+# Seconds until a worker that was terminated is killed.
+_LAST_WORDS = 5.0
+
+
+class _Member:
+    """One process of the group, from its start to its end."""
+
+    def __init__(self, slot: _Slot) -> None:
+        self.slot = slot
+        self.child: Child | None = None
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        # It was told to finish: its end is no crash.
+        self.retired = False
+        # Cancelled when nobody waits for it any more; it is terminated then.
+        self.patience = trio.CancelScope()
+
+
+class _Slot:
+    """A place for a worker, which has a number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.current: _Member | None = None
+        # Held by who puts a worker there.
+        self.filling = trio.Lock()
+        self.crashes: deque[float] = deque()
+
+
+class WorkerGroup:
+    """A master and ``count`` workers: starts them, keeps them running, talks to them, ends them.
+
+    >>> group = ipcpipes.WorkerGroup([sys.executable, "worker.py"], 4, endpoint="svc")
+    >>> trio.run(group.run)
+
+    The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients,
+    each client going to one of them: on POSIX from one socket that all of them inherit, so that
+    a client which comes while no worker is free waits; on Windows each makes its own instances of
+    the pipe, and a client that finds none hears that the server is busy (``wait=``). The
+    master holds the name from the first to the last moment, and never talks to clients.
+
+    A worker that ends without being told to is started again, after a pause that doubles from
+    0.1 to 30 seconds. It supervises, and it is not a job queue: who wants jobs back from a worker
+    that has crashed has to keep them.
+
+    Args:
+        command: as for :func:`ipcpipes.open_child`.
+        count: how many workers, 1 or more.
+        endpoint: where clients connect, if there are any.
+        access: who may connect; this user when ``None``.
+        backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
+        on_message: called with the worker's number and each message that it sends; one call
+            after another for one worker. What it raises ends the group.
+        restarts: how many crashes of one worker ``within`` seconds are made good; one more ends
+            the group with :exc:`WorkerFailed`. ``None``: any number.
+        within: see ``restarts``; seconds, more than 0.
+        grace: seconds, 0 or more, that a worker has to get ready, and to finish when it was told
+            to; after that it is terminated.
+        options: any other of :func:`ipcpipes.open_child`, such as ``stderr`` and ``cwd``.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        count: int,
+        *,
+        endpoint: EndpointLike | None = None,
+        access: AccessPolicy | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+        on_message: Callable[[int, bytes], Awaitable[object]] | None = None,
+        restarts: int | None = 5,
+        within: float = 60.0,
+        grace: float = 30.0,
+        **options: Any,
+    ) -> None:
+        check_count("count", count, limit=4096, optional=False)
+        check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
+        if restarts != 0:
+            check_count("restarts", restarts)
+        self._command = command
+        self._endpoint = None if endpoint is None else Endpoint.of(endpoint)
+        self._access = AccessPolicy.current_user() if access is None else access
+        if not isinstance(self._access, AccessPolicy):
+            raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
+        self._backlog = backlog
+        self._on_message = on_message
+        self._restarts = math.inf if restarts is None else restarts
+        self._within = checked_seconds("within", within)
+        self._grace = checked_seconds("grace", grace)
+        self._options = {**_os.APART, **options}
+        self._slots = [_Slot(number) for number in range(count)]
+        self._members: set[_Member] = set()
+        self._name: _os.SharedName | None = None
+        self._nursery: trio.Nursery | None = None
+        self._stopping = trio.Event()
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process id of each worker that is there now, by its number."""
+        return {
+            slot.number: slot.current.child.pid
+            for slot in self._slots
+            if slot.current is not None and slot.current.child is not None
+        }
+
+    async def run(
+        self,
+        *,
+        handle_signals: bool = True,
+        task_status: trio.TaskStatus[WorkerGroup] = trio.TASK_STATUS_IGNORED,
+    ) -> signal.Signals | None:
+        """Starts the workers and keeps them running until the group is stopped.
+
+        The group ends in order (as :meth:`stop` says) when it is told to by :meth:`stop`, by
+        SIGTERM or by Ctrl-C; a second signal terminates the workers at once, and so does
+        cancelling ``run``. The workers do not get the terminal's Ctrl-C themselves.
+
+        Args:
+            handle_signals: whether SIGTERM and Ctrl-C are for this group; where it is only a
+                part of the program, they are not. They never are outside the main thread.
+            task_status: for ``await nursery.start(group.run)``, which then returns the group as
+                soon as all workers are ready.
+
+        Returns:
+            The signal that has ended it, ``None`` when it was :meth:`stop`.
+
+        Raises:
+            WorkerFailed: a worker ended too often, or did not get ready in time too often.
+            OSError: the program cannot be started.
+            RuntimeError: the group runs already, or has run.
+            And all that :func:`ipcpipes.listen` raises for the endpoint.
+        """
+        if self._nursery is not None or self._stopping.is_set():
+            raise RuntimeError("a WorkerGroup runs once")
+        caught: list[signal.Signals] = []
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        await trio.lowlevel.checkpoint()
+        try:
+            async with unseen_nursery() as nursery:
+                self._nursery = nursery
+                if self._endpoint is not None:
+                    permissions = compiled(self._access)
+                    self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
+                if handle_signals and in_main_thread:
+                    await nursery.start(self._heed_signals, caught, nursery.cancel_scope)
+                async with unseen_nursery() as starting:
+                    for slot in self._slots:
+                        starting.start_soon(self._fill, slot)
+                task_status.started(self)
+                await self._stopping.wait()
+                await self._end_in_order()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._stopping.set()
+            if self._name is not None:
+                self._name.close()
+        return caught[0] if caught else None
+
+    def stop(self) -> None:
+        """Ends the group in order, and returns at once; :meth:`run` returns when it is done.
+
+        The name is given up, so that no new client comes; each worker is told to finish: its
+        messages end, it accepts no more, completes what it has in hand, and ends. One that has
+        not after ``grace`` seconds is terminated.
+        """
+        self._stopping.set()
+
+    async def send(
+        self, message: bytes | bytearray | memoryview, *, worker: int | None = None
+    ) -> None:
+        """Sends a message to all workers, or to one.
+
+        What was sent to a worker before it was told to finish, it still gets. To all: a worker
+        that is being started again or dies meanwhile gets none. To one: waits until it is there.
+
+        Args:
+            message: 1 byte or more.
+            worker: its number, ``None`` for all.
+
+        Raises:
+            ValueError: the message is empty; an empty one has a meaning of its own.
+            IndexError: there is no such worker.
+            trio.BrokenResourceError: this one worker has died; it may have got the message.
+            trio.ClosedResourceError: the group has ended.
+            And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
+        """
+        if not len(message):
+            raise ValueError("a message of a group cannot be empty")
+        if worker is not None and not 0 <= worker < len(self._slots):
+            raise IndexError(f"there is no worker {worker}: they are 0 to {len(self._slots) - 1}")
+        self._require_running()
+        if worker is not None:
+            await self._send_to_one(self._slots[worker], message)
+            return
+        async with unseen_nursery() as nursery:
+            for slot in self._slots:
+                nursery.start_soon(self._send_if_there, slot, message)
+
+    async def roll_over(self) -> None:
+        """Replaces all workers, one after another, so that the group serves without a pause.
+
+        For each, a new process is started; when it is ready it takes the place, and the old one
+        is told to finish. No message and no client is lost: what was sent to the old one it
+        still gets, and its last messages are received. (Windows: a client that has reached the
+        old worker in the very moment in which it stops accepting sees its connection end.)
+
+        Raises:
+            WorkerFailed: a new worker did not get ready; the old one stays, and so do those
+                that come after it.
+            OSError: the program cannot be started; the same.
+            trio.ClosedResourceError: the group has ended.
+        """
+        for slot in self._slots:
+            self._require_running()
+            async with slot.filling:
+                old = slot.current
+                slot.current = await self._start(slot)
+                if old is not None:
+                    await self._retire(old)
+
+    def _require_running(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError("this group does not run: await group.run()")
+        if self._stopping.is_set():
+            raise trio.ClosedResourceError("this group was stopped")
+        return self._nursery
+
+    async def _send_to_one(self, slot: _Slot, message: bytes | bytearray | memoryview) -> None:
+        while slot.current is None or slot.current.ended.is_set():
+            # Who fills it holds this.
+            async with slot.filling:
+                pass
+            self._require_running()
+        await _channel(slot.current).send(message)
+
+    async def _send_if_there(self, slot: _Slot, message: bytes | bytearray | memoryview) -> None:
+        member = slot.current
+        if member is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await _channel(member).send(message)
+
+    # Starting
+
+    async def _fill(self, slot: _Slot) -> None:
+        """Puts a worker into its place, in as many attempts as are allowed."""
+        async with slot.filling:
+            while slot.current is None and not self._stopping.is_set():
+                try:
+                    slot.current = await self._start(slot)
+                except WorkerFailed as failure:
+                    await self._pause_after(slot, failure)
+
+    async def _start(self, slot: _Slot) -> _Member:
+        """A new process, ready.
+
+        Raises:
+            WorkerFailed: it did not get ready.
+            OSError: it cannot be started.
+        """
+        member = _Member(slot)
+        nursery = self._require_running()
+        await nursery.start(self._attend, member)
+        with trio.move_on_after(self._grace) as patience:
+            await _first_of(member.ready, member.ended, self._stopping)
+        if member.ready.is_set() or self._stopping.is_set():
+            return member
+        member.retired = True
+        member.patience.cancel()
+        await member.ended.wait()
+        assert member.child is not None
+        text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
+        raise WorkerFailed(slot.number, member.child.status, f"{text} ({_how(member.child)})")
+
+    async def _pause_after(self, slot: _Slot, failure: WorkerFailed) -> None:
+        """Counts a crash, and waits for a while.
+
+        Raises:
+            WorkerFailed: there were too many.
+        """
+        now = trio.current_time()
+        slot.crashes.append(now)
+        while slot.crashes[0] < now - self._within:
+            slot.crashes.popleft()
+        times = len(slot.crashes)
+        if times > self._restarts:
+            text = f"{failure.text}; that was crash {times} within {self._within:g} s"
+            raise WorkerFailed(slot.number, failure.status, text) from None
+        pause = min(_FIRST_PAUSE * 2 ** min(times - 1, 30), _LONGEST_PAUSE)
+        logger.warning("%s; starting it again in %g s", failure, pause)
+        with trio.move_on_after(pause):
+            await self._stopping.wait()
+
+    # One worker's life
+
+    async def _attend(self, member: _Member, *, task_status: trio.TaskStatus[None]) -> None:
+        """Runs one process to its end."""
+        slot = member.slot
+        self._members.add(member)
+        try:
+            with member.patience:
+                async with run_child(
+                    lambda: self._ends(slot), self._command, grace=_LAST_WORDS, **self._options
+                ) as child:
+                    member.child = child
+                    task_status.started()
+                    logger.info("worker %d is process %d", slot.number, child.pid)
+                    await self._receive_all(member, _channel(member))
+                    # It has nothing more to say, and so nothing more to do.
+                    with trio.move_on_after(self._grace):
+                        await child.wait()
+        finally:
+            self._members.discard(member)
+            member.ended.set()
+        assert member.child is not None
+        logger.info("worker %d, process %d: %s", slot.number, child.pid, _how(child))
+        if not member.retired:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._replace, member, child)
+
+    def _ends(self, slot: _Slot) -> Ends:
+        where = self._endpoint
+        group = {
+            "number": slot.number,
+            "endpoint": None if where is None else [where.kind, where.name],
+            "admits": self._access.admits,
+            "backlog": self._backlog,
+        }
+        inherited = {} if self._name is None else self._name.inherited
+        return Ends(LengthPrefixed(), None, inherited, group)
+
+    async def _receive_all(self, member: _Member, channel: MessageChannel) -> None:
+        # A worker that is killed while it sends leaves a part of a message.
+        with suppress(trio.BrokenResourceError):
+            async for message in channel:
+                if not message:
+                    member.ready.set()
+                elif self._on_message is not None:
+                    await self._on_message(member.slot.number, message)
+
+    async def _replace(self, member: _Member, child: Child) -> None:
+        """After a crash."""
+        slot = member.slot
+        async with slot.filling:
+            if slot.current is not member or self._stopping.is_set():
+                return  # somebody has replaced it already, or nobody wants it any more
+            slot.current = None
+            failure = WorkerFailed(slot.number, child.status, f"ended ({_how(child)})")
+            await self._pause_after(slot, failure)
+        await self._fill(slot)
+
+    # Ending
+
+    async def _retire(self, member: _Member) -> None:
+        """Tells a worker to finish, and waits until it has."""
+        member.retired = True
+        with trio.move_on_after(self._grace) as patience:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await _channel(member).send(b"")
+            await member.ended.wait()
+        if patience.cancelled_caught:
+            logger.warning(
+                "worker %d has not finished within %g s", member.slot.number, self._grace
+            )
+            member.patience.cancel()
+            await member.ended.wait()
+
+    async def _end_in_order(self) -> None:
+        if self._name is not None:
+            self._name.close()
+        async with unseen_nursery() as nursery:
+            for member in list(self._members):
+                if member.child is not None:
+                    nursery.start_soon(self._retire, member)
+
+    async def _heed_signals(
+        self,
+        caught: list[signal.Signals],
+        scope: trio.CancelScope,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                caught.append(signal.Signals(number))
+                if len(caught) > 1:
+                    scope.cancel()
+                self.stop()
+
+
+def _channel(member: _Member) -> MessageChannel:
+    assert member.child is not None
+    channel = member.child.channel
+    assert isinstance(channel, MessageChannel)
+    return channel
+
+
+def _how(child: Child) -> str:
+    return f"{child.reason}, status {child.status}"
+
+
+async def _first_of(*events: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(_cancel_when, event, nursery.cancel_scope)
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -1,0 +1,179 @@
+"""A worker's side of a group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .. import _os
+from .._os import Listener, Stream
+from ..channel import MessageChannel
+from ..connect import handle_client
+from ..endpoint import Endpoint
+from ..errors import NoParent
+from ..security import AccessPolicy, compiled
+from .nursery import unseen_nursery
+from .parent import adopted_ends, channel_over
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Worker", "group_worker"]
+
+
+class Worker:
+    """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
+
+    ``async for message in worker`` gives the group's messages, and ends when the worker is to
+    finish: it was told to, or the master is gone.
+
+    Attributes:
+        number: which worker of the group this is, from 0. The one that takes its place has the
+            same.
+        listener: where the group's clients come in, for this worker as for the others;
+            ``None`` for a group without an endpoint.
+    """
+
+    def __init__(
+        self, number: int, channel: MessageChannel, listener: Listener[Stream] | None
+    ) -> None:
+        self.number = number
+        self.listener = listener
+        self._channel = channel
+        self._finishing = False
+
+    async def send(self, message: bytes | bytearray | memoryview) -> None:
+        """Sends a message to the master, which hands it to the group's ``on_message``.
+
+        Also while the worker finishes; what was sent before it ends is received.
+
+        Args:
+            message: 1 byte or more.
+
+        Raises:
+            ValueError: it is empty; an empty one has a meaning of its own.
+            And all that :meth:`ipcpipes.abc.MessageChannel.send` raises.
+        """
+        if not len(message):
+            raise ValueError("a message of a group cannot be empty")
+        await self._channel.send(message)
+
+    async def receive(self) -> bytes:
+        """Returns the next message of the group.
+
+        Raises:
+            trio.EndOfChannel: the worker is to finish what it has in hand and end.
+            And all that :meth:`ipcpipes.abc.MessageChannel.receive` raises.
+        """
+        if not self._finishing:
+            message = await self._channel.receive()
+            if message:
+                return message
+            self._finishing = True
+        else:
+            await trio.lowlevel.checkpoint()
+        raise trio.EndOfChannel("the group has told this worker to finish")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def serve(
+        self,
+        handler: Callable[[Stream], Awaitable[object]],
+        on_message: Callable[[bytes], Awaitable[object]] | None = None,
+    ) -> None:
+        """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
+
+        Then no more clients are accepted (but those who have come already), and it returns when
+        the last handler has. Errors of a handler are logged and end that one connection, as in
+        :func:`ipcpipes.serve`.
+
+        Args:
+            handler: an async function of one stream.
+            on_message: called with each message of the group, one after another.
+
+        Raises:
+            RuntimeError: the group has no endpoint.
+            And what ``on_message`` raises.
+        """
+        listener = self.listener
+        if listener is None:
+            raise RuntimeError("this group has no endpoint: WorkerGroup(..., endpoint=...)")
+        async with listener, unseen_nursery() as nursery:
+            with trio.CancelScope() as accepting:
+                nursery.start_soon(self._heed, on_message, accepting)
+                while True:
+                    stream = await listener.accept()
+                    nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+            for stream in _os.accept_waiting(listener, _MOST_LATE):
+                nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+            await listener.aclose()
+
+    async def _heed(
+        self,
+        on_message: Callable[[bytes], Awaitable[object]] | None,
+        accepting: trio.CancelScope,
+    ) -> None:
+        async for message in self:
+            if on_message is not None:
+                await on_message(message)
+        accepting.cancel()
+
+
+# So that a worker among clients without end finishes all the same.
+_MOST_LATE = 256
+
+
+@asynccontextmanager
+async def group_worker() -> AsyncIterator[Worker]:
+    """Makes this process a worker of the group that has started it.
+
+    >>> async with ipcpipes.group_worker() as worker:
+    ...     await worker.serve(handler)
+
+    Entering the block says that the worker is ready, so whatever it has to prepare comes first.
+
+    Returns:
+        For ``async with``: the :class:`Worker`.
+
+    Raises:
+        NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
+        OSError: it cannot listen (Windows: no instance of the pipe can be made).
+    """
+    async with (
+        adopted_ends("channel", cancel_on_end=False) as adopted,
+        channel_over(adopted) as channel,
+    ):
+        group = adopted.handover.group
+        if group is None:
+            raise NoParent("this process was started by open_child, not by a WorkerGroup")
+        assert isinstance(channel, MessageChannel)
+        listener = _listener(group, adopted.handover.handles)
+        try:
+            await channel.send(b"")
+            yield Worker(group["number"], channel, listener)
+        finally:
+            if listener is not None:
+                with trio.CancelScope(shield=True):
+                    await listener.aclose()
+
+
+def _listener(group: Mapping[str, Any], handles: Mapping[str, Any]) -> Listener[Stream] | None:
+    if group["endpoint"] is None:
+        return None
+    handle = handles.get("listener")
+    return _os.join_shared(
+        Endpoint(*group["endpoint"]),
+        None if handle is None else handle.number,
+        compiled(AccessPolicy(group["admits"])),
+        group["backlog"],
+    )
