@@ -1,0 +1,336 @@
+"""How children end, and what each side sees of it: every bad child has one stated outcome."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from ipcpipes import open_child
+
+from . import programs
+from .conftest import WINDOWS
+from .pairs import receive_all, receive_exactly
+
+SECONDS = 30  # longer than anything takes, so that only a hang runs into it
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    if WINDOWS:
+        import _winapi
+
+        try:
+            handle = _winapi.OpenProcess(0x1000, False, pid)  # QUERY_LIMITED_INFORMATION
+        except OSError:
+            return False
+        try:
+            return _winapi.GetExitCodeProcess(handle) == 259  # STILL_ACTIVE
+        finally:
+            _winapi.CloseHandle(handle)
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def until_gone(pid: int) -> None:
+    with trio.fail_after(SECONDS):
+        while is_alive(pid):
+            await trio.sleep(0.01)
+
+
+# The child's doing
+
+
+async def test_a_child_that_exits_by_itself() -> None:
+    async with open_child(programs.plain_program("sys.exit(7)")) as child:
+        assert await child.stream.receive_some() == b""
+        assert await child.wait() == 7
+    assert (child.status, child.reason) == (7, "exited")
+    assert repr(child) == f"<ipcpipes Child process {child.pid}, exited, status 7>"
+
+
+async def test_what_it_sent_before_can_be_read_after_its_end() -> None:
+    program = programs.blocking_program("""
+    with blocking.parent_stream() as stream:
+        stream.send_all(b"x" * 1000)
+    """)
+    async with open_child(program) as child:
+        await child.wait()
+        assert await receive_all(child.stream) == b"x" * 1000
+        with pytest.raises(trio.BrokenResourceError):
+            await child.stream.send_all(b"too late")
+
+
+async def test_a_child_that_is_killed() -> None:
+    async with open_child(programs.ECHO) as child:
+        await child.stream.send_all(b"hello")
+        assert await receive_exactly(child.stream, 5) == b"hello"
+        child.process.kill()
+        assert await child.stream.receive_some() == b""
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await child.stream.send_all(b"x")
+    if WINDOWS:
+        assert (child.status, child.reason) == (1, "exited")
+    else:
+        assert (child.status, child.reason) == (-signal.SIGKILL, "signalled")
+
+
+async def test_a_child_that_closes_its_end_and_goes_on_is_terminated() -> None:
+    program = programs.blocking_program("""
+    with blocking.parent_stream():
+        pass
+    time.sleep(60)
+    """)
+    async with open_child(program, grace=0.1) as child:
+        assert await child.stream.receive_some() == b""
+        assert child.status is None
+    assert child.reason == "terminated"
+    assert child.status == (1 if WINDOWS else -signal.SIGTERM)
+
+
+async def test_a_child_that_hangs_is_terminated() -> None:
+    async with open_child(programs.HANG, grace=0.1) as child:
+        pass
+    assert child.reason == "terminated"
+
+
+@pytest.mark.skipif(WINDOWS, reason="TerminateProcess cannot be ignored")
+async def test_a_child_that_ignores_sigterm_is_killed() -> None:
+    program = programs.plain_program("""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("here")
+    time.sleep(60)
+    """)
+    ready = trio.Event()
+    async with open_child(program, grace=0.1, stdout=lambda line: ready.set()) as child:
+        await ready.wait()
+    assert (child.status, child.reason) == (-signal.SIGKILL, "killed")
+
+
+@pytest.mark.skipif(WINDOWS, reason="no process can be stopped there")
+async def test_a_child_that_is_stopped_is_killed() -> None:
+    async with open_child(programs.ECHO, grace=0.1) as child:
+        os.kill(child.pid, signal.SIGSTOP)
+    assert (child.status, child.reason) == (-signal.SIGKILL, "killed")
+
+
+async def test_grandchildren_that_keep_the_handles_hold_nobody_up() -> None:
+    # It inherits all there is, the standard streams too, and lives longer than the child.
+    program = programs.plain_program("""
+    grandchild = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False
+    )
+    say(grandchild.pid)
+    """)
+    lines: list[str] = []
+    begin = time.monotonic()
+    async with open_child(program, stdout=lines.append) as child:
+        assert await child.wait() == 0
+    assert (child.status, child.reason) == (0, "exited")
+    assert time.monotonic() - begin < SECONDS
+    grandchild = int(lines[0])
+    assert is_alive(grandchild)  # it is its own affair
+    os.kill(grandchild, signal.SIGTERM)
+    await until_gone(grandchild)
+
+
+async def test_a_child_that_never_reads_does_not_hold_the_end_up() -> None:
+    async with open_child(programs.HANG, grace=0.1) as child:
+        with trio.move_on_after(0.2):
+            await child.stream.send_all(b"x" * 10_000_000)
+    assert child.reason == "terminated"
+
+
+# The parent's doing
+
+
+async def test_leaving_the_block_tells_the_child_to_end() -> None:
+    async with open_child(programs.ECHO, grace=SECONDS) as child:
+        pass
+    assert (child.status, child.reason) == (0, "exited")
+
+
+async def test_a_cancelled_block_terminates_the_child_at_once() -> None:
+    with trio.move_on_after(0.05) as scope:
+        async with open_child(programs.HANG, grace=SECONDS) as child:
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert child.reason == "terminated"
+    await until_gone(child.pid)
+
+
+async def test_cancelled_while_it_waits_for_the_child_it_terminates_it_at_once() -> None:
+    begin = trio.current_time()
+    with trio.CancelScope() as scope:
+        async with open_child(programs.HANG, grace=SECONDS) as child:
+            scope.deadline = trio.current_time() + 0.3
+    assert scope.cancelled_caught
+    assert child.reason == "terminated"
+    assert trio.current_time() - begin < SECONDS
+
+
+async def test_cancelled_before_it_begins_it_starts_nothing() -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with open_child(programs.HANG):
+            pytest.fail("it started")
+    assert scope.cancelled_caught
+
+
+async def test_a_stream_that_was_closed_before_is_no_matter() -> None:
+    async with open_child(programs.ECHO) as child:
+        await child.stream.aclose()
+        assert await child.wait() == 0
+
+
+async def test_wait_can_be_cancelled_and_called_again() -> None:
+    async with open_child(programs.ECHO) as child:
+        with trio.move_on_after(0.05) as scope:
+            await child.wait()
+        assert scope.cancelled_caught
+        await child.stream.aclose()
+        assert await child.wait() == await child.wait() == 0
+
+
+# The parent's death, however it dies
+
+_FAMILY = """
+import os, signal, sys, subprocess, trio, ipcpipes
+
+async def main():
+    async with ipcpipes.open_child([sys.executable, "-c", sys.argv[1]]) as child:
+        # The grandfather keeps what the child is given here, and nothing of the pipes.
+        print("parent", os.getpid(), child.pid, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+def family(child: str) -> subprocess.Popen[str]:
+    """A parent with a child of this program, which speaks on the same standard output."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _FAMILY, programs.TRIO + textwrap.dedent(child)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+_SEES_THE_END = """
+async def main():
+    async with ipcpipes.parent_stream() as stream:
+        say("child is ready")
+        assert await stream.receive_some() == b""
+    say("end of stream")
+trio.run(main)
+"""
+_IS_CANCELLED = """
+async def main():
+    async with ipcpipes.parent_stream(cancel_on_end=True) as stream:
+        say("child is ready")
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            say("cancelled")
+            raise
+    say("and goes on")
+trio.run(main)
+"""
+_SEES_THE_END_WITHOUT_TRIO = """
+from ipcpipes import blocking
+with blocking.parent_stream() as stream:
+    say("child is ready")
+    assert stream.receive_some() == b""
+say("end of stream")
+"""
+
+
+@pytest.mark.parametrize(
+    ("child", "lines"),
+    [
+        (_SEES_THE_END, ["end of stream"]),
+        (_IS_CANCELLED, ["cancelled", "and goes on"]),
+        (_SEES_THE_END_WITHOUT_TRIO, ["end of stream"]),
+    ],
+    ids=["end", "cancel_on_end", "blocking"],
+)
+def test_kill_9_of_the_parent_is_the_end_of_the_stream(child: str, lines: list[str]) -> None:
+    parent = family(child)
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        heard = sorted(parent.stdout.readline().strip() for _ in range(2))
+        assert heard[0] == "child is ready"
+        pid = int(heard[1].split()[-1])
+        parent.kill()
+        # The end of this pipe, too: nobody is left who has it.
+        assert parent.stdout.read().splitlines() == lines
+    trio.run(until_gone, pid)
+
+
+async def test_cancel_on_end_also_when_the_parent_leaves_its_block() -> None:
+    program = [sys.executable, "-c", programs.TRIO + textwrap.dedent(_IS_CANCELLED)]
+    lines: list[str] = []
+    ready = trio.Event()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        ready.set()
+
+    async with open_child(program, stdout=hear) as child:
+        await ready.wait()
+    assert lines == ["child is ready", "cancelled", "and goes on"]
+    assert (child.status, child.reason) == (0, "exited")
+
+
+async def test_cancel_on_end_leaves_the_block_alone_as_long_as_the_parent_is_there() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.parent_stream(cancel_on_end=True) as stream:
+        async for data in stream:
+            await stream.send_all(data)
+    """)
+    async with open_child(program) as child:
+        for _ in range(3):
+            await child.stream.send_all(b"hello")
+            assert await receive_exactly(child.stream, 5) == b"hello"
+    assert child.status == 0
+
+
+async def test_errors_in_the_childs_block_come_out_as_they_are() -> None:
+    program = programs.trio_program("""
+    try:
+        async with ipcpipes.parent_stream(cancel_on_end=True):
+            raise ValueError("mine")
+    except ValueError as error:
+        say(repr(error))
+    """)
+    lines: list[str] = []
+    async with open_child(program, stdout=lines.append):
+        pass
+    assert lines == ["ValueError('mine')"]
+
+
+@pytest.mark.skipif(WINDOWS, reason="half-close")
+async def test_send_eof_is_the_end_of_the_stream_and_no_reason_to_cancel() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.parent_stream(cancel_on_end=True) as stream:
+        received = b""
+        async for data in stream:
+            received += data
+        await trio.sleep(0.1)
+        await stream.send_all(received.upper())
+    """)
+    async with open_child(program) as child:
+        await child.stream.send_all(b"hello")
+        await child.stream.send_eof()  # type: ignore[attr-defined,unused-ignore]
+        assert await receive_all(child.stream) == b"HELLO"
