@@ -49,6 +49,8 @@ class PeerIdentity:
 
     def __str__(self) -> str:
         number = self.sid if self.sid is not None else self.uid
+        if self.user is None and number is None:
+            return "unknown" if self.pid is None else f"process {self.pid}"
         return f"{self.user or 'unknown user'} ({number}), process {self.pid}"
 
 

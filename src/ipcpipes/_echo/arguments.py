@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .as_child import as_child
 from .diagnose import diagnose
 from .send import send
 from .serve import serve
@@ -26,6 +27,9 @@ FILE, or standard input when a file or a pipe is redirected there, is sent as
 messages of at most 64 KiB and then as one stream. Without any, generated data
 of growing sizes is sent. A pipe that stays silent for a second is left alone.
 (Windows: a pipe on standard input is read only when FILE is "-".)
+
+With --child the other process is a child that has inherited its end, without a
+name (ipcpipes.open_child and parent_stream), and has to end with status 0.
 
 To try two programs or two users: "echo serve" here, "echo send NAME" there.
 A FILE that is called serve or send is written ./serve or ./send.
@@ -47,6 +51,13 @@ def add_commands(commands: Commands) -> None:
         type=_positive,
         default=2.0,
         help="how long to send generated data, about (default: %(default)g)",
+    )
+    echo.add_argument(
+        "--child", action="store_true", help="through what a child inherits, not through a name"
+    )
+    # What the child of --child is started with.
+    echo.add_argument(
+        "--as-child", dest="run", action="store_const", const=as_child, help=argparse.SUPPRESS
     )
     echo.set_defaults(run=diagnose)
 

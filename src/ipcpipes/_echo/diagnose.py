@@ -1,8 +1,9 @@
-"""``echo``: a server in a second process, real input through it, and what it took."""
+"""``echo``: a second process, real input through it, and what it took."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 from contextlib import nullcontext
 
@@ -14,12 +15,14 @@ import ipcpipes
 from .._os import transport
 from ..abc import ByteStream
 from . import generated, output
+from .child_process import child_process
 from .client import fail_when_stalled
 from .ledger import Ledger
 from .measure import Measured, warm_up, with_generated_data, with_input
-from .report import Report, as_json, as_text
+from .report import ChildEnd, Report, as_json, as_text
 from .server_process import server_process
 from .source import Source, open_source, rewindable, unasked_input
+from .system import child_transport
 
 __all__ = ["diagnose"]
 
@@ -30,23 +33,12 @@ async def diagnose(arguments: argparse.Namespace) -> None:
     Raises:
         Failure: anything at all did not work.
         EndpointError: the server could not be reached.
+        OSError: the child could not be started.
     """
     source = await _source(arguments.file)
     with source or nullcontext():
-        async with server_process() as server, await server.connect() as stream:
-            measured = await _measure(stream, source, arguments.seconds)
-            report = Report(
-                endpoint=stream.endpoint.name,
-                address=stream.address,
-                transport=transport,
-                peer=stream.peer,
-                platform=_platform(),
-                versions=_versions(),
-                input_name=None if source is None else source.name,
-                seed=generated.SEED if source is None else None,
-                round_trips=measured.round_trips,
-                streamed=measured.streamed,
-            )
+        through = _through_child if arguments.child else _through_server
+        report = await through(source, arguments.seconds)
         output.write(as_json(report) if arguments.json else as_text(report))
 
 
@@ -54,6 +46,38 @@ async def _source(name: str | None) -> Source | None:
     if name is None:
         return await unasked_input()
     return await rewindable(await open_source(name))
+
+
+async def _through_server(source: Source | None, seconds: float) -> Report:
+    async with server_process() as server, await server.connect() as stream:
+        return _report(stream, transport, source, await _measure(stream, source, seconds))
+
+
+async def _through_child(source: Source | None, seconds: float) -> Report:
+    async with child_process() as child:
+        measured = await _measure(child.stream, source, seconds)
+        report = _report(child.stream, child_transport, source, measured)
+    # Known only now.
+    assert child.reason is not None
+    assert child.status is not None
+    return dataclasses.replace(report, child=ChildEnd(child.reason, child.status))
+
+
+def _report(
+    stream: ByteStream, carried_by: str, source: Source | None, measured: Measured
+) -> Report:
+    return Report(
+        endpoint=stream.endpoint.name,
+        address=stream.address,
+        transport=carried_by,
+        peer=stream.peer,
+        platform=_platform(),
+        versions=_versions(),
+        input_name=None if source is None else source.name,
+        seed=generated.SEED if source is None else None,
+        round_trips=measured.round_trips,
+        streamed=measured.streamed,
+    )
 
 
 async def _measure(stream: ByteStream, source: Source | None, seconds: float) -> Measured:

@@ -1,21 +1,26 @@
-"""POSIX: any descriptor read without holding the event loop up, and a process out of reach of
-Ctrl-C.
+"""POSIX: any descriptor read without holding the event loop up, processes out of reach of Ctrl-C,
+and what connects one with its parent.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-__all__ = ["open_apart", "read_some", "ready_within"]
+__all__ = ["APART", "child_transport", "read_some", "ready_within"]
+
+# The terminal sends SIGINT to its foreground process group, which is of its session.
+APART: dict[str, Any] = {"start_new_session": True}
+"""The options of subprocess.Popen for a process that Ctrl-C does not reach."""
+
+child_transport = "socketpair(2)"
+"""What :func:`ipcpipes.open_child` connects with."""
 
 
 async def read_some(fd: int, size: int) -> bytes:
@@ -45,15 +50,3 @@ async def ready_within(fd: int, seconds: float) -> bool:
         await trio.lowlevel.wait_readable(fd)
         return True
     return False
-
-
-async def open_apart(command: Sequence[str]) -> trio.Process:
-    """Starts ``command`` with pipes for standard input and error, and without Ctrl-C."""
-    return await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # The terminal sends SIGINT to its foreground process group, which is of its session.
-        start_new_session=True,
-    )

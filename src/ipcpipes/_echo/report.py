@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from ..abc import PeerIdentity
 from .figures import RoundTrips, Streamed, readable_size
 
-__all__ = ["Report", "as_json", "as_text"]
+__all__ = ["ChildEnd", "Report", "as_json", "as_text"]
+
+
+class ChildEnd(NamedTuple):
+    """How a child ended, as :class:`ipcpipes.Child` has it."""
+
+    reason: str
+    status: int
 
 
 @dataclass(frozen=True)
@@ -17,6 +25,7 @@ class Report:
 
     Attributes:
         input_name: the file; ``None`` when the data was generated, from ``seed``.
+        child: ``None`` when a server was at the other end.
     """
 
     endpoint: str
@@ -29,6 +38,7 @@ class Report:
     seed: int | None
     round_trips: list[RoundTrips]
     streamed: Streamed
+    child: ChildEnd | None = None
 
     @property
     def verified_bytes(self) -> int:
@@ -68,6 +78,7 @@ def as_json(report: Report) -> str:
                 "seconds": round(report.streamed.seconds, 6),
                 "megabytes_per_second": round(report.streamed.bytes_per_second / 1e6, 3),
             },
+            "child": None if report.child is None else report.child._asdict(),
             "verified_bytes": report.verified_bytes,
         },
         indent=2,
@@ -88,11 +99,10 @@ def as_text(report: Report) -> str:
     lines = [f"{name:<11}{value}" for name, value in facts.items()]
     if report.round_trips:
         lines += ["", *_table(report.round_trips)]
-    lines += [
-        "",
-        f"stream     {_streamed(report.streamed)}",
-        f"result     ok: {report.verified_bytes} bytes sent, every one came back right",
-    ]
+    lines += ["", f"stream     {_streamed(report.streamed)}"]
+    if report.child is not None:
+        lines.append(f"child      {report.child.reason}, status {report.child.status}")
+    lines.append(f"result     ok: {report.verified_bytes} bytes sent, every one came back right")
     return "\n".join(lines)
 
 

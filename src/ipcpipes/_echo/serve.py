@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 
 import trio
@@ -12,6 +11,7 @@ import ipcpipes
 
 from .. import abc
 from . import output
+from .echoing import echo
 from .source import CHUNK
 from .system import read_some
 
@@ -27,19 +27,12 @@ async def serve(arguments: argparse.Namespace) -> None:
     """
     async with trio.open_nursery() as nursery:
         listener: abc.Listener[abc.ByteStream] = await nursery.start(
-            ipcpipes.serve, _echo, arguments.name
+            ipcpipes.serve, echo, arguments.name
         )
         output.write(f"listening on {listener.endpoint} at {listener.address}")
         if arguments.until_stdin_closes:
             await _stdin_closes()
             nursery.cancel_scope.cancel()
-
-
-async def _echo(stream: abc.ByteStream) -> None:
-    # A client that leaves while it is being answered is no news.
-    with contextlib.suppress(trio.BrokenResourceError):
-        while data := await stream.receive_some(CHUNK):
-            await stream.send_all(data)
 
 
 async def _stdin_closes() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,14 +13,14 @@ import trio
 import ipcpipes
 
 from .. import abc
-from .failure import ConnectionEnded, Failure, causes
-from .system import open_apart
+from .ended import LONGEST_MESSAGE, is_about_the_end, process_ended
+from .failure import Failure
+from .system import APART
 
 __all__ = ["ServerProcess", "server_process"]
 
 _START_WITHIN = 20.0  # seconds; a cold start from a slow disk
 _END_WITHIN = 5.0
-_LONGEST_MESSAGE = 4096
 
 
 class ServerProcess:
@@ -58,10 +58,7 @@ class ServerProcess:
         """What to tell the user of a server that has ended."""
         await self._said_all.wait()
         status = await self.process.wait()
-        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        lines = self._said.decode(errors="replace").split("\n")
-        last = next((line for line in reversed(lines) if line.strip()), "")
-        return Failure(f"the server process ended {how}: {last}".rstrip(": "))
+        return process_ended("server", status, self._said.decode(errors="replace"))
 
     async def listen_to_stderr(self) -> None:
         """Collects the end of what it says, and lets it never wait for a reader."""
@@ -69,7 +66,7 @@ class ServerProcess:
         assert stderr is not None
         async with stderr:
             async for data in stderr:
-                self._said = (self._said + data)[-_LONGEST_MESSAGE:]
+                self._said = (self._said + data)[-LONGEST_MESSAGE:]
         self._said_all.set()
 
     async def stop(self) -> None:
@@ -98,8 +95,12 @@ async def server_process() -> AsyncIterator[ServerProcess]:
     name = f"echo-{secrets.token_hex(4)}"
     # Ctrl-C is for this process alone. The server may still be importing then, with no handler
     # in place to keep it from printing a traceback.
-    process = await open_apart(
-        [sys.executable, "-m", "ipcpipes", "echo", "serve", name, "--until-stdin-closes"]
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "ipcpipes", "echo", "serve", name, "--until-stdin-closes"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        **APART,
     )
     server = ServerProcess(process, name)
     async with trio.open_nursery() as nursery:
@@ -107,7 +108,7 @@ async def server_process() -> AsyncIterator[ServerProcess]:
         try:
             yield server
         except Exception as error:
-            if any(isinstance(each, ConnectionEnded) for each in causes(error)):
+            if is_about_the_end(error):
                 # Mostly because the process ended: then say so, and how.
                 with trio.move_on_after(1):
                     await process.wait()

@@ -1,4 +1,4 @@
-"""The two things that systems do differently here: whole-file twins, chosen once."""
+"""What systems do differently here: whole-file twins, chosen once."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import sys
 
 if sys.platform == "win32":
     from .windows import (
-        open_apart as open_apart,
+        APART as APART,
+        child_transport as child_transport,
         read_some as read_some,
         ready_within as ready_within,
     )
 else:
     from .posix import (
-        open_apart as open_apart,
+        APART as APART,
+        child_transport as child_transport,
         read_some as read_some,
         ready_within as ready_within,
     )

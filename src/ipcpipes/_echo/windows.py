@@ -1,5 +1,5 @@
-"""Windows: any descriptor read without holding the event loop up, and a process out of reach
-of Ctrl-C.
+"""Windows: any descriptor read without holding the event loop up, processes out of reach of Ctrl-C,
+and what connects one with its parent.
 """
 
 from __future__ import annotations
@@ -7,14 +7,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-__all__ = ["open_apart", "read_some", "ready_within"]
+__all__ = ["APART", "child_transport", "read_some", "ready_within"]
+
+# "CTRL+C signals will be disabled for all processes within the new process group" (Process
+# Creation Flags).
+APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+"""The options of subprocess.Popen for a process that Ctrl-C does not reach."""
+
+child_transport = "Windows named pipe, inherited"
+"""What :func:`ipcpipes.open_child` connects with."""
 
 
 async def read_some(fd: int, size: int) -> bytes:
@@ -30,16 +37,3 @@ async def ready_within(fd: int, seconds: float) -> bool:
     """
     await trio.lowlevel.checkpoint()
     return False
-
-
-async def open_apart(command: Sequence[str]) -> trio.Process:
-    """Starts ``command`` with pipes for standard input and error, and without Ctrl-C."""
-    return await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # "CTRL+C signals will be disabled for all processes within the new process group"
-        # (Process Creation Flags).
-        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
-    )
