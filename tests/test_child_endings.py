@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
 import trio
@@ -18,35 +17,7 @@ from ipcpipes import open_child
 from . import programs
 from .conftest import WINDOWS
 from .pairs import receive_all, receive_exactly
-
-SECONDS = 30  # longer than anything takes, so that only a hang runs into it
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    if WINDOWS:
-        import _winapi
-
-        try:
-            handle = _winapi.OpenProcess(0x1000, False, pid)  # QUERY_LIMITED_INFORMATION
-        except OSError:
-            return False
-        try:
-            return _winapi.GetExitCodeProcess(handle) == 259  # STILL_ACTIVE
-        finally:
-            _winapi.CloseHandle(handle)
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-async def until_gone(pid: int) -> None:
-    with trio.fail_after(SECONDS):
-        while is_alive(pid):
-            await trio.sleep(0.01)
-
+from .processes import SECONDS, is_alive, until_gone
 
 # The child's doing
 
@@ -83,7 +54,7 @@ async def test_a_child_that_is_killed() -> None:
     if WINDOWS:
         assert (child.status, child.reason) == (1, "exited")
     else:
-        assert (child.status, child.reason) == (-signal.SIGKILL, "signalled")
+        assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "signalled")
 
 
 async def test_a_child_that_closes_its_end_and_goes_on_is_terminated() -> None:
@@ -115,14 +86,14 @@ async def test_a_child_that_ignores_sigterm_is_killed() -> None:
     ready = trio.Event()
     async with open_child(program, grace=0.1, stdout=lambda line: ready.set()) as child:
         await ready.wait()
-    assert (child.status, child.reason) == (-signal.SIGKILL, "killed")
+    assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "killed")
 
 
 @pytest.mark.skipif(WINDOWS, reason="no process can be stopped there")
 async def test_a_child_that_is_stopped_is_killed() -> None:
     async with open_child(programs.ECHO, grace=0.1) as child:
-        os.kill(child.pid, signal.SIGSTOP)
-    assert (child.status, child.reason) == (-signal.SIGKILL, "killed")
+        os.kill(child.pid, signal.Signals["SIGSTOP"])
+    assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "killed")
 
 
 async def test_grandchildren_that_keep_the_handles_hold_nobody_up() -> None:

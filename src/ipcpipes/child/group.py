@@ -131,6 +131,7 @@ class WorkerGroup:
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
         self._stopping = trio.Event()
+        self._failure: WorkerFailed | OSError | None = None
 
     @property
     def pids(self) -> dict[int, int]:
@@ -181,7 +182,7 @@ class WorkerGroup:
                     self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
                 if handle_signals and in_main_thread:
                     await nursery.start(self._heed_signals, caught, nursery.cancel_scope)
-                async with unseen_nursery() as starting:
+                async with trio.open_nursery() as starting:
                     for slot in self._slots:
                         starting.start_soon(self._fill, slot)
                 task_status.started(self)
@@ -192,6 +193,8 @@ class WorkerGroup:
             self._stopping.set()
             if self._name is not None:
                 self._name.close()
+        if self._failure is not None:
+            raise self._failure
         return caught[0] if caught else None
 
     def stop(self) -> None:
@@ -252,7 +255,10 @@ class WorkerGroup:
             self._require_running()
             async with slot.filling:
                 old = slot.current
-                slot.current = await self._start(slot)
+                started = await self._start(slot)
+                if isinstance(started, WorkerFailed):
+                    raise started
+                slot.current = started
                 if old is not None:
                     await self._retire(old)
 
@@ -281,20 +287,32 @@ class WorkerGroup:
 
     # Starting
 
-    async def _fill(self, slot: _Slot) -> None:
-        """Puts a worker into its place, in as many attempts as are allowed."""
-        async with slot.filling:
-            while slot.current is None and not self._stopping.is_set():
-                try:
-                    slot.current = await self._start(slot)
-                except WorkerFailed as failure:
-                    await self._pause_after(slot, failure)
+    async def _fill(self, slot: _Slot, crash: WorkerFailed | None = None) -> None:
+        """Puts a worker into its place, in as many attempts as are allowed; without success it
+        ends the group.
+        """
+        try:
+            async with slot.filling:
+                while slot.current is None and not self._stopping.is_set():
+                    if crash is not None:
+                        await self._pause_after(slot, crash)
+                        crash = None
+                        continue
+                    started = await self._start(slot)
+                    if isinstance(started, WorkerFailed):
+                        crash = started
+                    else:
+                        slot.current = started
+        except (WorkerFailed, OSError) as failure:
+            # The first of several is told, and they are no group of errors.
+            self._failure = self._failure or failure
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
 
-    async def _start(self, slot: _Slot) -> _Member:
-        """A new process, ready.
+    async def _start(self, slot: _Slot) -> _Member | WorkerFailed:
+        """A new process, ready; or why it is not, and it is gone then.
 
         Raises:
-            WorkerFailed: it did not get ready.
             OSError: it cannot be started.
         """
         member = _Member(slot)
@@ -309,7 +327,7 @@ class WorkerGroup:
         await member.ended.wait()
         assert member.child is not None
         text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
-        raise WorkerFailed(slot.number, member.child.status, f"{text} ({_how(member.child)})")
+        return WorkerFailed(slot.number, member.child.status, f"{text} ({_how(member.child)})")
 
     async def _pause_after(self, slot: _Slot, failure: WorkerFailed) -> None:
         """Counts a crash, and waits for a while.
@@ -381,12 +399,10 @@ class WorkerGroup:
         """After a crash."""
         slot = member.slot
         async with slot.filling:
-            if slot.current is not member or self._stopping.is_set():
-                return  # somebody has replaced it already, or nobody wants it any more
+            if slot.current is not member:
+                return  # a roll-over has replaced it already
             slot.current = None
-            failure = WorkerFailed(slot.number, child.status, f"ended ({_how(child)})")
-            await self._pause_after(slot, failure)
-        await self._fill(slot)
+        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({_how(child)})"))
 
     # Ending
 

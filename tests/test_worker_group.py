@@ -1,0 +1,473 @@
+"""A master and its workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+import ipcpipes
+from ipcpipes import Endpoint, WorkerFailed, WorkerGroup
+
+from . import programs
+from .conftest import WINDOWS
+from .pairs import receive_exactly
+from .processes import SECONDS, is_alive, until_gone
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+# Says its pid to each client, and echoes. Answers each message; "crash" and "hang" do just that.
+SERVER = programs.trio_program("""
+async def handler(stream):
+    await stream.send_all(b"%d\\n" % os.getpid())
+    async for data in stream:
+        await stream.send_all(data)
+
+async with ipcpipes.group_worker() as worker:
+    async def on_message(message):
+        if message == b"crash":
+            os._exit(3)
+        if message == b"hang":
+            while True:
+                pass
+        await worker.send(b"%d got %s" % (worker.number, message))
+    await worker.serve(handler, on_message)
+    await worker.send(b"%d is done" % worker.number)
+""")
+# Without clients: each job is answered.
+JOBS = programs.trio_program("""
+async with ipcpipes.group_worker() as worker:
+    async for job in worker:
+        await worker.send(job + b" by %d" % worker.number)
+    await worker.send(b"bye")
+""")
+
+
+class Heard:
+    """What the workers have said."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[int, bytes]] = []
+        self._news = trio.Event()
+
+    async def __call__(self, number: int, message: bytes) -> None:
+        self.messages.append((number, message))
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, count: int) -> list[bytes]:
+        with trio.fail_after(SECONDS):
+            while len(self.messages) < count:
+                await self._news.wait()
+        return sorted(message for _, message in self.messages)
+
+
+@asynccontextmanager
+async def running(command: Sequence[str], count: int, **options: Any) -> AsyncIterator[WorkerGroup]:
+    """A group for the length of a block, which is ended in order."""
+    group = WorkerGroup(command, count, **options)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        yield group
+        group.stop()
+
+
+async def ask(endpoint: Endpoint, data: bytes = b"x") -> int:
+    """A client that gets its answer, and the worker's pid."""
+    async with await ipcpipes.connect(endpoint, wait=SECONDS) as stream:
+        pid = b""
+        while not pid.endswith(b"\n"):
+            pid += await receive_exactly(stream, 1)
+        await stream.send_all(data)
+        assert await receive_exactly(stream, len(data)) == data
+        return int(pid)
+
+
+async def until(condition: Any) -> None:
+    with trio.fail_after(SECONDS):
+        while not condition():
+            await trio.sleep(0.01)
+
+
+async def test_workers_serve_one_endpoint_and_answer_messages(endpoint: Endpoint) -> None:
+    heard = Heard()
+    async with running(SERVER, 2, endpoint=endpoint, on_message=heard) as group:
+        pids = group.pids
+        assert sorted(pids) == [0, 1]
+        assert {await ask(endpoint) for _ in range(10)} <= set(pids.values())
+        await group.send(b"reload")
+        assert await heard.until(2) == [b"0 got reload", b"1 got reload"]
+        await group.send(b"only you", worker=1)
+        await heard.until(3)
+        assert heard.messages[2] == (1, b"1 got only you")
+    assert sorted(heard.messages[3:]) == [(0, b"0 is done"), (1, b"1 is done")]
+    for pid in pids.values():
+        assert not is_alive(pid)
+    with pytest.raises(ipcpipes.EndpointNotFound):
+        await ipcpipes.connect(endpoint)
+
+
+async def test_workers_that_get_jobs() -> None:
+    heard = Heard()
+    async with running(JOBS, 3, on_message=heard) as group:
+        for number in range(3):
+            for job in range(10):
+                await group.send(b"%d" % job, worker=number)
+        await heard.until(30)
+    # In order for each of them, and none is lost; the last words come after the work.
+    for number in range(3):
+        said = [message for who, message in heard.messages if who == number]
+        assert said == [b"%d by %d" % (job, number) for job in range(10)] + [b"bye"]
+
+
+async def test_a_worker_that_crashes_is_started_again(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard()
+    async with running(SERVER, 2, endpoint=endpoint, on_message=heard) as group:
+        before = group.pids
+        await group.send(b"crash", worker=1)
+        await until(lambda: group.pids.get(1) not in (None, before[1]))
+        assert group.pids[0] == before[0]
+        # Waits for it, if it is not there yet.
+        await group.send(b"hello", worker=1)
+        assert await heard.until(1) == [b"1 got hello"]
+    assert "worker 1 ended (exited, status 3); starting it again in 0.1 s" in caplog.text
+
+
+async def test_too_many_crashes_end_the_group(endpoint: Endpoint) -> None:
+    heard = Heard()
+    pids: set[int] = set()
+    group = WorkerGroup(SERVER, 2, endpoint=endpoint, on_message=heard, restarts=1)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            for _ in range(2):
+                pids.update(group.pids.values())
+                await group.send(b"crash", worker=1)
+                await until(lambda: group.pids.get(1) not in pids)
+    (failure,) = caught.value.exceptions
+    assert isinstance(failure, WorkerFailed)
+    assert str(failure) == "worker 1 ended (exited, status 3); that was crash 2 within 60 s"
+    assert not any(map(is_alive, pids))
+
+
+async def test_a_program_that_always_fails_is_tried_as_often_as_allowed() -> None:
+    program = programs.plain_program("sys.exit(9)")
+    group = WorkerGroup(program, 1, restarts=2)
+    with pytest.raises(WorkerFailed) as caught:
+        await group.run()
+    assert str(caught.value) == (
+        "worker 0 ended before it was ready (exited, status 9); that was crash 3 within 60 s"
+    )
+    assert (caught.value.number, caught.value.status) == (0, 9)
+
+
+async def test_a_program_that_is_not_there(endpoint: Endpoint) -> None:
+    group = WorkerGroup(["/no-such-program"], 2, endpoint=endpoint)
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        await group.run()
+    async with await ipcpipes.listen(endpoint):
+        pass  # the name is free
+
+
+async def test_a_worker_that_does_not_get_ready_is_ended() -> None:
+    with pytest.raises(WorkerFailed, match="did not get ready"):
+        await WorkerGroup(programs.HANG, 1, grace=0.3, restarts=0).run()
+
+
+async def test_a_worker_that_does_not_finish_is_terminated(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        await trio.sleep_forever()
+    """)
+    group = WorkerGroup(program, 1, grace=10)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        pid = group.pids[0]
+        group._grace = 0.1
+        group.stop()
+    assert not is_alive(pid)
+    assert "worker 0 has not finished within 0.1 s" in caplog.text
+
+
+async def test_roll_over_replaces_every_worker_and_loses_no_client(endpoint: Endpoint) -> None:
+    """Under load: clients come all the time, and each of them is answered."""
+    heard = Heard()
+    served: Counter[int] = Counter()
+    over = False
+
+    async def clients() -> None:
+        while not over:
+            served[await ask(endpoint, b"hello")] += 1
+
+    async with running(SERVER, 2, endpoint=endpoint, on_message=heard) as group:
+        before = set(group.pids.values())
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(clients)
+            await until(lambda: served)
+            await group.roll_over()
+            after = set(group.pids.values())
+            count = sum(served.values())
+            await until(lambda: sum(served.values()) > count + 10)
+            over = True
+        assert not before & after
+        assert not any(map(is_alive, before))
+        assert set(served) <= before | after
+        assert set(served) & after
+
+
+async def test_roll_over_loses_no_message() -> None:
+    heard = Heard()
+    sent = 0
+    over = False
+
+    async with running(JOBS, 2, on_message=heard) as group:
+
+        async def send() -> None:
+            nonlocal sent
+            while not over:
+                await group.send(b"%d" % sent, worker=sent % 2)
+                sent += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await group.roll_over()
+            over = True
+    answers = [message for _, message in heard.messages if message != b"bye"]
+    assert sorted(answers) == sorted(b"%d by %d" % (n, n % 2) for n in range(sent))
+    assert len(heard.messages) == sent + 4  # four workers in all said bye
+
+
+async def test_a_roll_over_to_a_program_that_fails_leaves_the_old_ones(tmp_path: Path) -> None:
+    program = tmp_path / "worker.py"
+    program.write_text(JOBS[2])
+    heard = Heard()
+    async with running([sys.executable, str(program)], 2, on_message=heard) as group:
+        before = group.pids
+        program.write_text("import sys; sys.exit(4)")
+        with pytest.raises(WorkerFailed, match=r"worker 0 ended before it was ready .*status 4"):
+            await group.roll_over()
+        assert group.pids == before
+        await group.send(b"still")
+        assert await heard.until(2) == [b"still by 0", b"still by 1"]
+
+
+async def test_the_end_waits_for_clients_that_are_being_served(endpoint: Endpoint) -> None:
+    group = WorkerGroup(SERVER, 1, endpoint=endpoint)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        stream = await ipcpipes.connect(endpoint, wait=SECONDS)
+        async with stream:
+            while (await receive_exactly(stream, 1)) != b"\n":
+                pass
+            group.stop()
+            await trio.sleep(0.2)
+            await stream.send_all(b"still here")
+            assert await receive_exactly(stream, 10) == b"still here"
+            assert is_alive(next(iter(group.pids.values())))
+
+
+async def test_cancelled_it_ends_at_once(endpoint: Endpoint) -> None:
+    group = WorkerGroup(SERVER, 2, endpoint=endpoint)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        pids = list(group.pids.values())
+        nursery.cancel_scope.cancel()
+    assert not any(map(is_alive, pids))
+    with pytest.raises(trio.ClosedResourceError):
+        await group.send(b"x")
+
+
+async def test_an_error_of_on_message_ends_the_group() -> None:
+    async def refuse(number: int, message: bytes) -> None:
+        raise ValueError(message)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(JOBS, 1, on_message=refuse) as group:
+            await group.send(b"job")
+            await trio.sleep_forever()
+    assert isinstance(caught.value.exceptions[0], ValueError)
+
+
+# Signals, as a program gets them
+
+MASTER = """
+import os, sys, trio, ipcpipes
+
+async def on_message(number, message):
+    print("heard", message.decode(), flush=True)
+
+async def main():
+    group = ipcpipes.WorkerGroup(
+        [sys.executable, "-c", sys.argv[1]], 2, grace=float(sys.argv[2]), on_message=on_message
+    )
+    async with trio.open_nursery() as nursery:
+        result = []
+        async def run(*, task_status):
+            result.append(await group.run(task_status=task_status))
+        await nursery.start(run)
+        print("ready", *group.pids.values(), flush=True)
+    print("ended by", result[0].name, flush=True)
+
+trio.run(main)
+"""
+STUBBORN = programs.trio_program("""
+async with ipcpipes.group_worker() as worker:
+    await trio.sleep_forever()
+""")
+
+
+def start_master(worker: Sequence[str], grace: float) -> tuple[Any, list[int]]:
+    master = subprocess.Popen(
+        [sys.executable, "-c", MASTER, worker[2], str(grace)], stdout=subprocess.PIPE, text=True
+    )
+    assert master.stdout is not None
+    word, *pids = master.stdout.readline().split()
+    assert word == "ready"
+    return master, [int(pid) for pid in pids]
+
+
+@pytest.mark.skipif(WINDOWS, reason="signals from another process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_group_in_order(number: signal.Signals) -> None:
+    master, pids = start_master(JOBS, SECONDS)
+    with master:
+        master.send_signal(number)
+        lines = master.stdout.read().splitlines()
+        assert lines == ["heard bye", "heard bye", f"ended by {number.name}"]
+        assert master.wait(SECONDS) == 0
+    assert not any(map(is_alive, pids))
+
+
+@pytest.mark.skipif(WINDOWS, reason="signals from another process")
+def test_the_second_signal_ends_it_at_once() -> None:
+    master, pids = start_master(STUBBORN, 1000)
+    with master:
+        master.send_signal(signal.SIGINT)
+        master.send_signal(signal.SIGTERM)
+        assert master.stdout.read().startswith("ended by ")
+        assert master.wait(SECONDS) == 0
+    assert not any(map(is_alive, pids))
+
+
+def test_kill_9_of_the_master_ends_the_workers_in_order() -> None:
+    master, pids = start_master(JOBS, SECONDS)
+    with master:
+        master.kill()
+    for pid in pids:
+        trio.run(until_gone, pid)
+
+
+if sys.platform != "win32":
+
+    async def test_workers_are_out_of_the_terminals_reach() -> None:
+        async with running(JOBS, 1) as group:
+            assert os.getsid(group.pids[0]) == group.pids[0] != os.getsid(0)
+
+
+# Misuse
+
+
+async def test_misuse() -> None:
+    group = WorkerGroup(JOBS, 1)
+    with pytest.raises(RuntimeError, match="does not run"):
+        await group.send(b"x")
+    with pytest.raises(ValueError, match="cannot be empty"):
+        await group.send(b"")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        with pytest.raises(IndexError, match="there is no worker 1"):
+            await group.send(b"x", worker=1)
+        with pytest.raises(IndexError):
+            await group.send(b"x", worker=-1)
+        with pytest.raises(RuntimeError, match="runs once"):
+            await group.run()
+        group.stop()
+        group.stop()
+        with pytest.raises(trio.ClosedResourceError):
+            await group.send(b"x")
+        with pytest.raises(trio.ClosedResourceError):
+            await group.roll_over()
+    with pytest.raises(RuntimeError, match="runs once"):
+        await group.run()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"count": 0}, ValueError),
+        ({"count": 1.5}, TypeError),
+        ({"restarts": -1}, ValueError),
+        ({"grace": -1}, ValueError),
+        ({"within": "x"}, TypeError),
+        ({"backlog": 0}, ValueError),
+        ({"endpoint": 5}, TypeError),
+        ({"access": "everyone"}, TypeError),
+    ],
+)
+def test_wrong_options(options: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        WorkerGroup(JOBS, **{"count": 1, **options})
+
+
+async def test_the_name_is_taken(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint):
+        with pytest.raises(ipcpipes.EndpointInUse):
+            await WorkerGroup(SERVER, 1, endpoint=endpoint).run()
+
+
+async def test_a_child_that_is_no_worker_says_so() -> None:
+    program = programs.trio_program("""
+    try:
+        async with ipcpipes.group_worker():
+            pass
+    except ipcpipes.NoParent as error:
+        say(error)
+    """)
+    lines: list[str] = []
+    async with ipcpipes.open_child(program, stdout=lines.append):
+        pass
+    framing = ipcpipes.LengthPrefixed()
+    async with ipcpipes.open_child(program, framing=framing, stdout=lines.append):
+        pass
+    assert "gave this process no channel, but stream" in lines[0]
+    assert lines[1] == "this process was started by open_child, not by a WorkerGroup"
+
+
+async def test_a_worker_without_an_endpoint_cannot_serve(caplog: pytest.LogCaptureFixture) -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        try:
+            await worker.serve(print)
+        except RuntimeError as error:
+            await worker.send(str(error).encode())
+        async for message in worker:
+            pass
+        try:
+            await worker.receive()
+        except trio.EndOfChannel:
+            await worker.send(b"again and again")
+    """)
+    heard = Heard()
+    async with running(program, 1, on_message=heard):
+        await heard.until(1)
+    assert [message for _, message in heard.messages] == [
+        b"this group has no endpoint: WorkerGroup(..., endpoint=...)",
+        b"again and again",
+    ]
