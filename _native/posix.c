@@ -424,21 +424,36 @@ static int ipc_pair(int packets, int *fds)
 /* write(2) to a pipe whose reader has gone sends SIGPIPE, and a pipe knows no MSG_NOSIGNAL. Python
  * ignores that signal unless the program wants otherwise, and a library must not let it be killed.
  * So it is held back in this thread meanwhile, and taken back when it has come by this write. */
+#if defined(F_SETNOSIGPIPE)
+static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
+{
+    ssize_t written;
+
+    /* macOS sends it to the process, where any thread takes it; but the pipe can be told. */
+    if (fcntl(fd, F_SETNOSIGPIPE, 1) == -1)
+        return -errno;
+    written = write(fd, data, length);
+    return written == -1 ? -errno : written;
+}
+#else
 static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
 {
     sigset_t pipe_signal, before, pending;
     ssize_t written;
-    int code;
+    int code, is_older;
 
     sigemptyset(&pipe_signal);
     sigaddset(&pipe_signal, SIGPIPE);
     code = pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     if (code != 0)
         return -code;
+    /* One that the program holds back itself is its own. */
+    is_older = sigismember(&before, SIGPIPE) == 1 && sigpending(&pending) == 0
+               && sigismember(&pending, SIGPIPE) == 1;
     written = write(fd, data, length);
     if (written == -1)
         written = -errno;
-    if (written == -EPIPE && !sigismember(&before, SIGPIPE)) {
+    if (written == -EPIPE && !is_older) {
         int signal_number;
         /* Pending for the thread: nobody else waits for it, so that this does not wait either. */
         if (sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE))
@@ -447,6 +462,7 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return written;
 }
+#endif
 
 /* As ipc_send, for a pipe. */
 static int64_t ipc_write(int fd, const char *data, size_t offset, size_t length)

@@ -15,6 +15,7 @@
 #include <windows.h>
 #include <aclapi.h>
 #include <sddl.h>
+#include <winternl.h>
 
 #ifndef PIPE_REJECT_REMOTE_CLIENTS
 #define PIPE_REJECT_REMOTE_CLIENTS 0x00000008
@@ -431,4 +432,89 @@ static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size
 static int ipc_is_pipe(intptr_t handle)
 {
     return GetFileType((HANDLE)handle) == FILE_TYPE_PIPE;
+}
+
+/* Some things only the native calls tell; they are in every process. */
+typedef void (*ipc_function)(void);
+
+static ipc_function ipc_native_call(const char *name)
+{
+    HMODULE library = GetModuleHandleW(L"ntdll.dll");
+
+    return library == NULL ? NULL : (ipc_function)GetProcAddress(library, name);
+}
+
+/* What the handle may be used for: IPC_SENDS, IPC_RECEIVES, both or nothing. */
+static int ipc_directions(intptr_t handle)
+{
+    typedef NTSTATUS(NTAPI * query)(HANDLE, int, void *, ULONG, ULONG *);
+    query ask = (query)ipc_native_call("NtQueryObject");
+    const int object_basic_information = 0;
+    PUBLIC_OBJECT_BASIC_INFORMATION found;
+
+    if (ask == NULL
+        || ask((HANDLE)handle, object_basic_information, &found, sizeof(found), NULL) < 0)
+        return 0;
+    return (found.GrantedAccess & FILE_WRITE_DATA ? IPC_SENDS : 0)
+           | (found.GrantedAccess & FILE_READ_DATA ? IPC_RECEIVES : 0);
+}
+
+/* Whether the handle was opened without FILE_FLAG_OVERLAPPED (CreatePipe's are): no completion
+ * port takes it, and an operation on it waits by itself and makes all others wait (ntifs.h,
+ * FileModeInformation). */
+static int ipc_is_synchronous(intptr_t handle)
+{
+    typedef NTSTATUS(NTAPI * query)(HANDLE, IO_STATUS_BLOCK *, void *, ULONG, int);
+    const ULONG synchronous_alert = 0x10, synchronous_nonalert = 0x20;
+    const int file_mode_information = 16;
+    query ask = (query)ipc_native_call("NtQueryInformationFile");
+    IO_STATUS_BLOCK status;
+    ULONG mode = 0;
+
+    if (ask == NULL || ask((HANDLE)handle, &status, &mode, sizeof(mode), file_mode_information) < 0)
+        return 0;
+    return (mode & (synchronous_alert | synchronous_nonalert)) != 0;
+}
+
+/* From here on a write to this end of a pipe does not wait (ipc_write_now). */
+static uint32_t ipc_write_without_waiting(intptr_t handle)
+{
+    DWORD mode = PIPE_READMODE_BYTE | PIPE_NOWAIT;
+
+    return SetNamedPipeHandleState((HANDLE)handle, &mode, NULL, NULL) ? 0 : GetLastError();
+}
+
+/* Reads what is there from a synchronous handle; WAIT_TIMEOUT when there is nothing. */
+static uint32_t ipc_read_now(intptr_t handle, char *buffer, uint32_t size, uint32_t *count)
+{
+    DWORD available, done = 0;
+
+    if (!PeekNamedPipe((HANDLE)handle, NULL, 0, NULL, &available, NULL))
+        return GetLastError();
+    if (available == 0)
+        return WAIT_TIMEOUT;
+    if (!ReadFile((HANDLE)handle, buffer, size < available ? size : available, &done, NULL)
+        && GetLastError() != ERROR_MORE_DATA)
+        return GetLastError();
+    *count = done;
+    return 0;
+}
+
+/* Writes a part to a synchronous handle after ipc_write_without_waiting; WAIT_TIMEOUT when there
+ * is no room for one byte. A write that does not fit whole writes nothing, so that smaller ones
+ * are tried. */
+static uint32_t ipc_write_now(intptr_t handle, const char *data, uint32_t size, uint32_t *count)
+{
+    DWORD done;
+
+    for (; size > 0; size /= 2) {
+        done = 0;
+        if (!WriteFile((HANDLE)handle, data, size, &done, NULL))
+            return GetLastError();
+        if (done > 0) {
+            *count = done;
+            return 0;
+        }
+    }
+    return WAIT_TIMEOUT;
 }

@@ -33,7 +33,7 @@ for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
     if fd <= 2:
         continue
     kinds.append("socket" if stat.S_ISSOCK(mode) else "pipe" if stat.S_ISFIFO(mode) else "other")
-say(*kinds)
+say(*sorted(kinds))
 """)
 
 
@@ -51,11 +51,11 @@ async def test_a_child_has_its_ends_and_no_others() -> None:
     try:
         for fd in held:
             os.set_inheritable(fd, True)
-        assert await said(OPEN) == ["socket", "pipe"]  # the stream, and the lifeline
-        assert await said(OPEN, pipes={"a": "send", "b": "duplex"}) == ["pipe", "socket", "pipe"]
+        assert await said(OPEN) == ["pipe", "socket"]  # the lifeline, and the stream
+        assert await said(OPEN, pipes={"a": "send", "b": "duplex"}) == ["pipe", "pipe", "socket"]
         receive_end, send_end = ipcpipes.open_anonymous_pipe()
         async with receive_end, send_end:
-            assert await said(OPEN) == ["socket", "pipe"]
+            assert await said(OPEN) == ["pipe", "socket"]
             assert await said(OPEN, pipes={"mine": send_end}) == ["pipe", "pipe"]
     finally:
         for fd in held:

@@ -426,6 +426,7 @@ def test_wrong_options(options: dict[str, Any], error: type[Exception]) -> None:
         WorkerGroup(JOBS, **{"count": 1, **options})
 
 
+@pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored")
 async def test_the_name_is_taken(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint):
         with pytest.raises(ipcpipes.EndpointInUse):

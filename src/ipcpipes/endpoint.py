@@ -181,6 +181,14 @@ class Endpoint:
         :func:`ipcpipes.open_child` has :func:`ipcpipes.parent_stream` for that; this is for any
         other parent, such as .NET's ``AnonymousPipeServerStream`` or systemd.
 
+        What cannot be taken over is left as it is, with an error: :exc:`EndpointNotFound` (there
+        is none, it was not inherited, or it was taken over before), :exc:`EndpointDenied` (the
+        pipe goes in the other direction), :exc:`NotAnEndpoint` (something else).
+
+        Windows: a pipe that its maker opened without FILE_FLAG_OVERLAPPED, as CreatePipe and so
+        .NET and ``subprocess`` do, is looked at again every 1 to 20 ms while there is nothing to
+        do; one in both directions is refused with :exc:`NotSupported`.
+
         Args:
             number: the descriptor or handle, as a number or in decimal digits
                 (``AnonymousPipeServerStream.GetClientHandleAsString``).

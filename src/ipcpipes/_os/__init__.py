@@ -21,6 +21,7 @@ if sys.platform == "win32":
     from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .windows_inherited import (
         APART as APART,
+        child_environment as child_environment,
         close as close_number,
         inheriting as inheriting,
         mark_of as mark_of,
@@ -48,6 +49,7 @@ else:
     from .posix_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .posix_inherited import (
         APART as APART,
+        child_environment as child_environment,
         close as close_number,
         inheriting as inheriting,
         mark_of as mark_of,

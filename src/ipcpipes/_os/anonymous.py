@@ -19,19 +19,22 @@ class Passing(ABC):
 
     _used = False
     _handed_over = -1
+    _is_gone = False
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
             self._handed_over = self._take_out()
+            self._is_gone = True
         return str(self._handed_over)
 
     def dispose_local_copy(self) -> None:
-        number, self._handed_over = self._handed_over, -1
+        # In one step, so that two threads that close do not both close it.
+        number = vars(self).pop("_handed_over", -1)
         if number != -1:
             self._close_number(number)
 
     def _closed_here(self) -> trio.ClosedResourceError:
-        if self._handed_over != -1:
+        if self._is_gone:
             return trio.ClosedResourceError("this end was handed over; it is the child's now")
         return trio.ClosedResourceError("this stream was closed here")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .. import abc
+from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from . import (
     posix_calls as calls,
@@ -29,14 +30,15 @@ class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
     def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
         endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
         super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
+        self._peer = PeerIdentity()
         os.set_blocking(fd, False)
 
     @property
     def capacity(self) -> int:
-        return pipe.capacity(super()._require_open())
+        return pipe.capacity(self._require_ours())
 
     def set_capacity(self, size: int) -> None:
-        pipe.set_capacity(super()._require_open(), size)
+        pipe.set_capacity(self._require_ours(), size)
 
     @property
     def send_buffer_size(self) -> int:
@@ -46,15 +48,18 @@ class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
     def receive_buffer_size(self) -> int:
         return self.capacity
 
-    def _require_open(self) -> int:
+    def _require_ours(self) -> int:
         if self._fd == -1:
             raise self._closed_here()
-        self._used = True
         return self._fd
 
+    def _require_open(self) -> int:
+        fd = self._require_ours()
+        self._used = True
+        return fd
+
     def _take_out(self) -> int:
-        if self._fd == -1:
-            raise self._closed_here()
+        self._require_ours()
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this end")
         if self._used:

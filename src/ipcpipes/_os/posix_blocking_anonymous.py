@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from . import (
     posix_blocking as streams,
@@ -48,6 +49,7 @@ class _End(Passing, streams.Socket):
         self._woken = self._waker = -1
         endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
         super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
+        self._peer = PeerIdentity()
 
     def _prepare(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -88,6 +90,9 @@ class _End(Passing, streams.Socket):
         if self._number == -1:
             raise self._closed_here()
         return self._number
+
+    def _busy(self, doing: str) -> Exception:
+        return self._closed_here() if self._number == -1 else super()._busy(doing)
 
     def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
         self._used = True

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,24 @@ def mark_of(number: int) -> str:
     """What tells this pipe or socket from any other that may have its number one day."""
     found = os.fstat(number)
     return f"{found.st_dev}:{found.st_ino}"
+
+
+def child_environment(
+    base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
+) -> dict[Any, Any]:
+    """``base`` (``None``: this process' own) without what ``is_ours``, and with what is
+    ``added``. In bytes: the system wants them so, and has them so; subprocess would encode each
+    again.
+    """
+    if base is None:
+        found: dict[Any, Any] = os.environb.copy()
+    else:
+        found = {os.fsencode(name): value for name, value in base.items()}
+    for name in [name for name in found if name.startswith(b"IPCPIPES_")]:
+        if is_ours(os.fsdecode(name)):
+            del found[name]
+    found.update({os.fsencode(name): os.fsencode(value) for name, value in added.items()})
+    return found
 
 
 @contextmanager
@@ -172,14 +190,27 @@ def _check_socket(endpoint: Endpoint, where: str, fd: int, kind: str, *, listeni
                 if listening
                 else "this socket listens; listen takes it over"
             )
+        elif not listening and _is_unconnected(sock):
+            fault = "this socket is not connected"
         else:
             return
     raise NotAnEndpoint(endpoint, where, fault)
 
 
+def _is_unconnected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        # Linux remembers a peer that has closed; elsewhere that looks the same as none.
+        return sys.platform == "linux"
+    return False
+
+
 @contextmanager
 def _borrowed(fd: int) -> Iterator[socket.socket]:
+    blocks = os.get_blocking(fd)
     sock = socket.socket(fileno=fd)
+    os.set_blocking(fd, blocks)  # with socket.setdefaulttimeout it was changed
     try:
         yield sock
     finally:

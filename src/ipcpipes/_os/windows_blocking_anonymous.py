@@ -52,6 +52,9 @@ class _End(Passing, streams.Pipe):
             raise self._closed_here()
         return self._number
 
+    def _busy(self, doing: str) -> Exception:
+        return self._closed_here() if self._number == -1 else super()._busy(doing)
+
     def _transfer(
         self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
     ) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from . import (
     windows_blocking_anonymous as anonymous,
     windows_blocking_packets as packets,
     windows_connection,
+    windows_synchronous_blocking as synchronous,
 )
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -22,6 +23,8 @@ BLOCKING: windows_connection.Connections = {
     "messages": packets.Packets,
     "anonymous send": anonymous.SendStream,
     "anonymous receive": anonymous.ReceiveStream,
+    "synchronous send": synchronous.SendStream,
+    "synchronous receive": synchronous.ReceiveStream,
 }
 
 connect = functools.partial(windows_connection.connect, connections=BLOCKING)

@@ -137,6 +137,12 @@ def current_user_sid() -> str:
     return _process_owner(0)[0]
 
 
+def goes(handle: int, kind: str) -> bool:
+    """Whether it may be used in the direction, or both, of ``kind``."""
+    wanted = _DIRECTIONS[kind]
+    return lib.ipc_directions(handle) & wanted == wanted
+
+
 def write_without_waiting(handle: int) -> None:
     """To be called once before the first :func:`write_now`."""
     _check(lib.ipc_write_without_waiting(handle))

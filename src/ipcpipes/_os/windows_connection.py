@@ -13,6 +13,7 @@ from . import (
     windows_calls as calls,
     windows_inherited as inherited,
     windows_packets as packets,
+    windows_synchronous as synchronous,
     windows_trio as streams,
 )
 
@@ -31,6 +32,8 @@ TRIO: Connections = {
     "messages": packets.Packets,
     "anonymous send": anonymous.SendStream,
     "anonymous receive": anonymous.ReceiveStream,
+    "synchronous send": synchronous.SendStream,
+    "synchronous receive": synchronous.ReceiveStream,
 }
 
 
@@ -48,7 +51,8 @@ def connect(
     if endpoint.kind == "inherited":
         handle = inherited.claim(endpoint, kind)
         if kind in ("send", "receive"):
-            return connections[f"anonymous {kind}"](handle, endpoint)
+            way = "synchronous" if calls.is_synchronous(handle) else "anonymous"
+            return connections[f"{way} {kind}"](handle, endpoint)
         return connections[kind](handle, endpoint, inherited.address_of(handle), server_end=False)
     address = calls.resolve(endpoint)
     code, handle = calls.open_pipe(address, kind)

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 
 _BUFFER_SIZE = 65536
 _OPPOSITE = {"send": "receive", "receive": "send", "duplex": "duplex", "messages": "messages"}
-_NO_PIPE = "this is not a pipe"
+# What looking into a pipe gives.
+_SEEN = {0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE}
 _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE, as GetNamedPipeInfo has it
 
 
@@ -63,6 +64,16 @@ close = calls.close
 def mark_of(number: int) -> str:
     """What tells this pipe from one of another process that may have its number one day."""
     return str(calls.peer_process(number, server_end=False) or "")
+
+
+def child_environment(
+    base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
+) -> dict[Any, Any]:
+    """``base`` (``None``: this process' own) without what ``is_ours``, and with what is
+    ``added``.
+    """
+    given = os.environ if base is None else base
+    return {**{name: value for name, value in given.items() if not is_ours(name)}, **added}
 
 
 @contextmanager
@@ -128,23 +139,15 @@ def claim(endpoint: Endpoint, kind: str) -> int:
     if not inheritable:
         advice = "this handle was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice)
-    if not calls.is_pipe(handle):
-        raise NotAnEndpoint(endpoint, where, _NO_PIPE)
+    # A socket passes for a pipe until it is looked into, which takes the right to read.
+    if not calls.is_pipe(handle) or calls.peek(handle) not in _SEEN:
+        raise NotAnEndpoint(endpoint, where, "this is not a pipe")
     if kind in ("send", "receive"):
-        # Looking into a pipe takes the right to read it.
-        code = calls.peek(handle)
-        if code not in (0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE):
-            raise NotAnEndpoint(endpoint, where, _NO_PIPE)  # a socket
-        if (code == calls.ERROR_ACCESS_DENIED) == (kind == "receive"):
+        if not calls.goes(handle, kind):
             advice = f'this pipe goes in the other direction, and cannot be used to "{kind}"'
             raise EndpointDenied(endpoint, where, advice)
     else:
-        _check_type(endpoint, where, handle, kind)
-        if calls.is_synchronous(handle):
-            raise NotSupported(
-                f"{endpoint}: on this handle a read and a write wait for each other; its maker "
-                "has to open it for overlapped operations (FILE_FLAG_OVERLAPPED)"
-            )
+        _check_duplex(endpoint, where, handle, kind)
     os.set_handle_inheritable(handle, False)
     return handle
 
@@ -154,19 +157,24 @@ def address_of(handle: int) -> str:
     return f"handle {handle}"
 
 
-def _check_type(endpoint: Endpoint, where: str, handle: int, kind: str) -> None:
-    try:
-        flags, _ = calls.pipe_flags(handle)
-    except OSError as error:
-        advice = f"this is not a pipe in both directions ({error})"
-        raise NotAnEndpoint(endpoint, where, advice) from None
+def _check_duplex(endpoint: Endpoint, where: str, handle: int, kind: str) -> None:
+    if not calls.goes(handle, "duplex"):
+        wanted = "messages of the system" if kind == "messages" else "both directions"
+        way = "receive" if calls.goes(handle, "receive") else "send"
+        advice = f'this is a pipe, which cannot carry {wanted}; take it over with direction="{way}"'
+        raise NotAnEndpoint(endpoint, where, advice)
+    flags, _ = calls.pipe_flags(handle)
     keeps_messages = bool(flags & _TYPE_MESSAGE)
-    if keeps_messages == (kind == "messages"):
-        return
-    raise NotAnEndpoint(
-        endpoint,
-        where,
-        "this pipe keeps messages apart; take it over with framing=NATIVE"
-        if keeps_messages
-        else "this pipe does not keep messages apart; leave framing=NATIVE out",
-    )
+    if keeps_messages != (kind == "messages"):
+        raise NotAnEndpoint(
+            endpoint,
+            where,
+            "this pipe keeps messages apart; take it over with framing=NATIVE"
+            if keeps_messages
+            else "this pipe does not keep messages apart; leave framing=NATIVE out",
+        )
+    if calls.is_synchronous(handle):
+        raise NotSupported(
+            f"{endpoint}: on this handle a read and a write wait for each other; its maker has "
+            "to open it for overlapped operations (FILE_FLAG_OVERLAPPED)"
+        )

@@ -18,6 +18,11 @@ from .._os.blocking import (
     Stream as Stream,
 )
 from . import abc as abc
+from .anonymous import (
+    AnonymousReceiveStream as AnonymousReceiveStream,
+    AnonymousSendStream as AnonymousSendStream,
+    open_anonymous_pipe as open_anonymous_pipe,
+)
 from .channel import (
     MessageChannel as MessageChannel,
     NativeMessageChannel as NativeMessageChannel,
@@ -32,6 +37,8 @@ from .parent import (
 )
 
 __all__ = [
+    "AnonymousReceiveStream",
+    "AnonymousSendStream",
     "Child",
     "Listener",
     "MessageChannel",
@@ -44,6 +51,7 @@ __all__ = [
     "connect_messages",
     "listen",
     "listen_messages",
+    "open_anonymous_pipe",
     "open_child",
     "parent_channel",
     "parent_pipes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from ..child.ends import Command, Redirection
 
 __all__ = ["Child", "open_child"]
-
-# Seconds. One wait of subprocess is no longer (Windows counts milliseconds in 32 bits).
-_LONGEST = 1_000_000.0
 
 
 class Child(Fate):
@@ -87,11 +83,7 @@ class Child(Fate):
         return self.process.wait()
 
     def _ends_within(self, seconds: float) -> bool:
-        try:
-            self.process.wait(None if seconds > _LONGEST else seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return _os.ends_within(self.process, seconds)
 
     def _close_ends(self) -> None:
         for end in self._all_ends():
@@ -150,7 +142,7 @@ def open_child(
     check_options(options, stdin, stdout, stderr)
     with Ends(framing, pipes) as ends:
         words = ends.command(command)
-        environment = ends.environment(os.environ if env is None else env)
+        environment = ends.environment(env)
         given = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "env": environment, **options}
         with ends.inheriting(given) as complete, naming(words):
             process = subprocess.Popen(words, **complete)

@@ -52,10 +52,9 @@ def adopt(
         framing = chosen(framing)
     handover = take(environment, wanted)
     handles = {
-        name: handle
-        for name, handle in handover.handles.items()
-        if name.startswith(wanted) or name == "lifeline"
+        name: handle for name, handle in handover.handles.items() if name.startswith(wanted)
     }
+    handles["lifeline"] = handover.handles["lifeline"]
     for name, handle in handles.items():
         _check_mark(name, handle)
     if "channel" in handles:

@@ -70,14 +70,19 @@ class Ends:
         self._given: list[GivenEnd] = []
         self._lent = dict(inherited or {})
         wanted = self._wanted(pipes)
+        self._names = list(wanted)
         try:
-            for name, kind in wanted.items():
+            # Its end is the end of this process, or of its interest in the child.
+            self._open("lifeline", "send")
+            # In this order no two of the child's descriptors are neighbours, where nothing is in
+            # between: CPython cannot close the empty range there at once and takes a long way
+            # round, one descriptor after another (_close_open_fds in _posixsubprocess.c).
+            for name in sorted(wanted, key=lambda name: wanted[name] != "send"):
+                kind = wanted[name]
                 if isinstance(kind, str):
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
                 else:
                     self._give(name, kind)
-            # Its end is the end of this process, or of its interest in the child.
-            self._open("lifeline", "send")
             for name, number in self._lent.items():
                 self._handles[name] = Handle(str(number), "duplex", _os.mark_of(number))
         except BaseException:
@@ -128,11 +133,10 @@ class Ends:
             raise TypeError(f"a command is a sequence of one word or more, not {words!r}")
         return list(words)
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base``, and where the child finds its handles."""
-        found = {name: value for name, value in base.items() if not is_ours(name)}
-        found.update(variables(Handover(self._handles, self.framing, self._group)))
-        return found
+    def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
+        """``base``, or this process' environment, and where the child finds its handles."""
+        ours = variables(Handover(self._handles, self.framing, self._group))
+        return _os.child_environment(base, ours, is_ours)
 
     def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
         """The options of subprocess.Popen with which the child gets its ends and nothing else."""
@@ -170,7 +174,7 @@ class Ends:
         if self.framing is not None:
             make = native if isinstance(self.framing, Native) else framed
             return {"channel": make(self.take("channel", parent_end, pid), self.framing)}
-        names = [name for name in self._ours if name != "lifeline"]
+        names = [name for name in self._names if name in self._ours]
         return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
 
     def close(self) -> None:

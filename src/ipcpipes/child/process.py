@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -198,7 +197,7 @@ async def run_child(
     async with unseen_nursery() as nursery:
         with open_ends() as ends:
             words = ends.command(command)
-            environment = ends.environment(os.environ if env is None else env)
+            environment = ends.environment(env)
             given = {"stdin": stdin, **redirections, "env": environment, **options}
             with ends.inheriting(given) as complete, naming(words):
                 process = await trio.lowlevel.open_process(words, **complete)

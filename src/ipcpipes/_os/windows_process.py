@@ -1,0 +1,29 @@
+"""Windows: waiting for the end of a process, without an event loop."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+# Seconds. No wait is longer, so that Python's signal handlers run: Ctrl-C does not end a wait of
+# the system.
+_SLICE = 0.1
+
+
+def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits until it has ended, so many seconds at most; whether it has."""
+    deadline = math.inf if seconds == math.inf else time.monotonic() + seconds
+    while process.poll() is None:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        try:
+            process.wait(min(remaining, _SLICE))
+        except subprocess.TimeoutExpired:
+            continue
+    return True

@@ -1,0 +1,81 @@
+"""Windows: the same ends without an event loop; see ``windows_synchronous.py``."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import (
+    windows_blocking as streams,
+    windows_blocking_anonymous as anonymous,
+    windows_calls as calls,
+    windows_synchronous as synchronous,
+)
+from .anonymous import Passing
+from .deadline import Deadline
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+_NOTHING_CAME = "nothing was received"
+_NO_ROOM = "not all could be sent"
+
+
+class _End(Passing, streams.Pipe):
+    def _repeat(
+        self, attempt: Callable[[], tuple[int, int]], what: str, deadline: Deadline | None
+    ) -> tuple[int, int]:
+        """(error code, bytes) of the first attempt that comes to something."""
+        self._used = True
+        for pause in synchronous.pauses():
+            code, count = attempt()
+            if code != calls.WAIT_TIMEOUT:
+                break
+            milliseconds = math.ceil(pause * 1000)
+            if deadline is not None:
+                milliseconds = min(milliseconds, deadline.milliseconds(what, first=False))
+            # Who closes ends the pause.
+            calls.wait_event(self._closing, milliseconds)
+        return code, count
+
+
+class SendStream(_End, anonymous.SendStream):
+    """The send end of an anonymous pipe that another program made; see
+    :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
+    """
+
+    def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
+        self._require_sendable()
+        if not self._used:
+            # Not before: who hands this end over gives it away as it came.
+            calls.write_without_waiting(self._require_open())
+
+        def attempt() -> tuple[int, int]:
+            handle = self._require_open()
+            # What a signal handler raises can come right after the call and take its result away.
+            self._send_fault = synchronous.INTERRUPTED
+            result = calls.write_now(handle, memory, min(size, synchronous.LARGEST_WRITE))
+            self._send_fault = None
+            return result
+
+        code, count = self._repeat(attempt, _NO_ROOM, deadline)
+        if code != 0:
+            self._break(synchronous.fault_of(code))
+            self._require_sendable()
+        return count
+
+
+class ReceiveStream(_End, anonymous.ReceiveStream):
+    """The receive end of an anonymous pipe that another program made; see
+    :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
+    """
+
+    def _transfer(
+        self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
+    ) -> tuple[int, int]:
+        return self._repeat(
+            lambda: calls.read_now(self._require_open(), memory, size),
+            _NOTHING_CAME,
+            deadline,
+        )

@@ -1,0 +1,100 @@
+"""Children that inherit an end, started as any program would: with subprocess."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .children import SECONDS, Child
+
+# The file descriptor of an inherited number, for a child that knows nothing of ipcpipes.
+_PRELUDE = """
+import os, sys
+def say(*words):
+    print(*words, flush=True)
+def hear():
+    return sys.stdin.readline().strip()
+def descriptor(text, flags):
+    if sys.platform == "win32":
+        import msvcrt
+        return msvcrt.open_osfhandle(int(text), flags)
+    return int(text)
+"""
+
+# How a child takes its end over and uses it: it says what it receives, and sends what it hears.
+USERS = {
+    "trio": """
+        import trio, ipcpipes
+        async def main():
+            where = ipcpipes.Endpoint.inherited(sys.argv[1])
+            async with await ipcpipes.connect(where, direction=sys.argv[2]) as stream:
+                say("ready")
+                if sys.argv[2] == "send":
+                    while line := await trio.to_thread.run_sync(hear):
+                        await stream.send_all(line.encode())
+                else:
+                    async for data in stream:
+                        say(data.decode())
+        trio.run(main)
+        """,
+    "blocking": """
+        from ipcpipes import Endpoint, blocking
+        where = Endpoint.inherited(sys.argv[1])
+        with blocking.connect(where, direction=sys.argv[2]) as stream:
+            say("ready")
+            if sys.argv[2] == "send":
+                while line := hear():
+                    stream.send_all(line.encode())
+            else:
+                for data in stream:
+                    say(data.decode())
+        """,
+    "ignorant": """
+        say("ready")
+        if sys.argv[2] == "send":
+            fd = descriptor(sys.argv[1], os.O_WRONLY)
+            while line := hear():
+                os.write(fd, line.encode())
+        else:
+            fd = descriptor(sys.argv[1], os.O_RDONLY)
+            while data := os.read(fd, 1000):
+                say(data.decode())
+        os.close(fd)
+        """,
+}
+
+
+def options_for(*numbers: int) -> dict[str, Any]:
+    """What subprocess.Popen needs for a child to inherit these, and no others."""
+    if sys.platform == "win32":
+        startup = subprocess.STARTUPINFO()
+        startup.lpAttributeList = {"handle_list": list(numbers)}
+        return {"startupinfo": startup, "close_fds": True}
+    return {"pass_fds": numbers}
+
+
+@contextmanager
+def inheriting_child(program: str, number: str, *arguments: str) -> Iterator[Child]:
+    """Runs ``program`` in another interpreter, which inherits ``number``: its ``sys.argv[1]``.
+
+    It finds ``say(...)``, ``hear()`` and ``descriptor(text, flags)``.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PRELUDE + textwrap.dedent(program), number, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options_for(int(number)),
+    )
+    try:
+        yield Child(process)
+    finally:
+        process.kill()
+        process.wait(SECONDS)
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
