@@ -122,6 +122,13 @@ def test_a_child_that_ignores_sigterm_is_killed() -> None:
     assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "killed")
 
 
+def test_terminate_is_for_children_that_do_not_notice() -> None:
+    with blocking.open_child(programs.HANG, grace=SECONDS) as child:
+        child.terminate()
+        assert child.wait(timeout=SECONDS) == (1 if WINDOWS else -signal.SIGTERM)
+    assert child.reason == "terminated"
+
+
 def test_what_the_block_raises_comes_out_and_the_child_ends() -> None:
     with pytest.raises(ValueError, match="mine"), blocking.open_child(programs.ECHO) as child:
         raise ValueError("mine")

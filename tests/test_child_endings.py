@@ -116,6 +116,35 @@ async def test_grandchildren_that_keep_the_handles_hold_nobody_up() -> None:
     await until_gone(grandchild)
 
 
+async def test_a_grandchild_that_goes_on_printing_holds_nobody_up() -> None:
+    program = programs.plain_program("""
+    noise = "import time\\nfor _ in range(600): print('noise', flush=True); time.sleep(0.1)"
+    grandchild = subprocess.Popen([sys.executable, "-c", noise], close_fds=False)
+    say("last words", grandchild.pid)
+    """)
+    lines: list[str] = []
+    begin = time.monotonic()
+    async with open_child(program, stdout=lines.append) as child:
+        assert await child.wait() == 0
+    assert time.monotonic() - begin < SECONDS
+    (last_words,) = (line for line in lines if line != "noise")
+    grandchild = int(last_words.split()[-1])
+    os.kill(grandchild, signal.SIGTERM)
+    await until_gone(grandchild)
+
+
+async def test_terminate_is_for_children_that_do_not_notice() -> None:
+    begin = time.monotonic()
+    async with open_child(programs.HANG, grace=SECONDS) as child:
+        child.terminate()
+    assert (child.reason, time.monotonic() - begin < SECONDS) == ("terminated", True)
+    child.terminate()
+    async with open_child(programs.plain_program("")) as child:
+        await child.wait()
+        child.terminate()
+    assert (child.status, child.reason) == (0, "exited")
+
+
 async def test_a_child_that_never_reads_does_not_hold_the_end_up() -> None:
     async with open_child(programs.HANG, grace=0.1) as child:
         with trio.move_on_after(0.2):

@@ -18,6 +18,7 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
+from ..errors import NotSupported
 from . import windows_calls as calls
 from .receive_size import receive_size, writable_bytes
 
@@ -74,7 +75,16 @@ class Pipe(abc.Connection):
         self._register(handle)
 
     def _register(self, handle: int) -> None:
-        trio.lowlevel.register_with_iocp(handle)
+        try:
+            trio.lowlevel.register_with_iocp(handle)
+        except OSError as error:
+            # ERROR_INVALID_PARAMETER; a pipe's end has one completion port in its whole life.
+            if error.winerror != 87 or self._endpoint.kind != "inherited":
+                raise
+            raise NotSupported(
+                f"{self._endpoint}: the process that this handle comes from has used it with its "
+                "event loop, and nobody else can; hand over an end that was not used"
+            ) from None
 
     @property
     def endpoint(self) -> Endpoint:

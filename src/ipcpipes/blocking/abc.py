@@ -193,7 +193,12 @@ class AnonymousPipeEnd(Connection, Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many bytes the pipe holds before a sender has to wait."""
+        """How many bytes the pipe holds before a sender has to wait.
+
+        Raises:
+            trio.BusyResourceError: another thread asks just now.
+            And what the other one raises.
+        """
 
     def set_capacity(self, size: int) -> None:
         """Makes the pipe hold at least so many bytes."""

@@ -67,6 +67,11 @@ class Child(Fate):
         """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
         return self.process.poll()
 
+    def terminate(self) -> None:
+        if self.process.poll() is None:
+            self._asked = "terminated"
+            self.process.terminate()
+
     def wait(self, *, timeout: float | None = None) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are.
 
@@ -92,15 +97,17 @@ class Child(Fate):
 
     def _finish(self, grace: float) -> None:
         """Sees the process to its end, whatever it does."""
+        last_grace = grace
         try:
             self._close_ends()
             self._ends_within(grace)
+            if self._asked is not None:
+                last_grace = 0  # it was asked before, and has had its time
         finally:
             # Also when Ctrl-C came; then there is no more patience.
             if self.process.poll() is None:
-                self._asked = "terminated"
-                self.process.terminate()
-                if not self._ends_within(grace):
+                self.terminate()
+                if not self._ends_within(last_grace):
                     self._asked = "killed"
                     self.process.kill()
                     self.process.wait()
@@ -140,16 +147,22 @@ def open_child(
     """
     grace = checked_seconds("grace", grace)
     check_options(options, stdin, stdout, stderr)
-    with Ends(framing, pipes) as ends:
-        words = ends.command(command)
-        environment = ends.environment(env)
-        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "env": environment, **options}
-        with ends.inheriting(given) as complete, naming(words):
-            process = subprocess.Popen(words, **complete)
-        ends.started()
-        found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
-        child = Child(process, found, ends.take("lifeline", _os.parent_end, process.pid))
+    process = child = None
     try:
+        with Ends(framing, pipes) as ends:
+            words = ends.command(command)
+            streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+            given = {**streams, "env": ends.environment(env), **options}
+            with ends.inheriting(given) as complete, naming(words):
+                process = subprocess.Popen(words, **complete)
+            ends.started()
+            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
+            child = Child(process, found, lifeline)
         yield child
     finally:
-        child._finish(grace)
+        if child is not None:
+            child._finish(grace)
+        elif process is not None:  # Ctrl-C, just then
+            process.kill()
+            process.wait()

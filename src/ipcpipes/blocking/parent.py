@@ -10,6 +10,7 @@ from typing import Any
 from .._os import blocking as _os
 from .._os.blocking import Stream
 from ..child.adopting import Adopted, adopt
+from ..errors import NoParent
 from ..framing import Framing, Native
 from . import abc
 from .channel import MessageChannel, NativeMessageChannel
@@ -51,6 +52,9 @@ def parent_channel(framing: Framing | Native | None = None) -> abc.MessageChanne
         NoParent, TypeError: as for :func:`ipcpipes.parent_channel`.
     """
     adopted = _adopted("channel", framing)
+    if adopted.handover.group is not None:
+        adopted.ends["channel"].close()
+        raise NoParent("a worker of a WorkerGroup has an event loop: ipcpipes.group_worker()")
     carrier = adopted.ends["channel"]
     if isinstance(adopted.framing, Native):
         return NativeMessageChannel(carrier, adopted.framing)

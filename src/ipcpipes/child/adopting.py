@@ -51,9 +51,7 @@ def adopt(
     if framing is not None:
         framing = chosen(framing)
     handover = take(environment, wanted)
-    handles = {
-        name: handle for name, handle in handover.handles.items() if name.startswith(wanted)
-    }
+    handles = {name: handle for name, handle in handover.handles.items() if name.startswith(wanted)}
     handles["lifeline"] = handover.handles["lifeline"]
     for name, handle in handles.items():
         _check_mark(name, handle)

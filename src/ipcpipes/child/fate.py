@@ -71,15 +71,22 @@ class Fate(ABC):
     def status(self) -> int | None:
         """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
 
+    @abstractmethod
+    def terminate(self) -> None:
+        """Asks the process to end now, and returns at once: SIGTERM, on Windows TerminateProcess.
+
+        For a program that does not notice when its pipes are closed. Leaving the block waits
+        for it, ``grace`` seconds at most, and then kills it. No matter if it has ended already.
+        """
+
     @property
     def reason(self) -> Reason | None:
         """Why it ended, ``None`` while it runs.
 
         ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
-        does not tell it from the first). ``"terminated"``: it had not ended ``grace`` seconds
-        after its pipes were closed, or the block was cancelled, and SIGTERM (Windows:
-        TerminateProcess) was sent; perhaps it could still clean up. ``"killed"``: that did not
-        help either.
+        does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
+        or because it had not ended ``grace`` seconds after its pipes were closed or the block was
+        cancelled; perhaps it could still clean up. ``"killed"``: that did not help either.
         """
         status = self.status
         if status is None:

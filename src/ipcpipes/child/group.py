@@ -85,7 +85,10 @@ class WorkerGroup:
         access: who may connect; this user when ``None``.
         backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
         on_message: called with the worker's number and each message that it sends; one call
-            after another for one worker. What it raises ends the group.
+            after another for one worker. What it raises ends the group. While a worker is
+            rolled over, its successor has the same number.
+        on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
+            ended, for whatever reason, and after its last message. What it raises ends the group.
         restarts: how many crashes of one worker ``within`` seconds are made good; one more ends
             the group with :exc:`WorkerFailed`. ``None``: any number.
         within: see ``restarts``; seconds, more than 0.
@@ -106,6 +109,7 @@ class WorkerGroup:
         access: AccessPolicy | None = None,
         backlog: int = DEFAULT_BACKLOG,
         on_message: Callable[[int, bytes], Awaitable[object]] | None = None,
+        on_end: Callable[[int, Child], Awaitable[object]] | None = None,
         restarts: int | None = 5,
         within: float = 60.0,
         grace: float = 30.0,
@@ -122,6 +126,7 @@ class WorkerGroup:
             raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
         self._backlog = backlog
         self._on_message = on_message
+        self._on_end = on_end
         self._restarts = math.inf if restarts is None else restarts
         self._within = checked_seconds("within", within)
         self._grace = checked_seconds("grace", grace)
@@ -169,8 +174,8 @@ class WorkerGroup:
             RuntimeError: the group runs already, or has run.
             And all that :func:`ipcpipes.listen` raises for the endpoint.
         """
-        if self._nursery is not None or self._stopping.is_set():
-            raise RuntimeError("a WorkerGroup runs once")
+        if self._nursery is not None:
+            raise RuntimeError("a WorkerGroup runs once; it runs already, or has run")
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
         await trio.lowlevel.checkpoint()
@@ -221,7 +226,9 @@ class WorkerGroup:
         Raises:
             ValueError: the message is empty; an empty one has a meaning of its own.
             IndexError: there is no such worker.
-            trio.BrokenResourceError: this one worker has died; it may have got the message.
+            trio.BrokenResourceError: this one worker has died; it may have got the message. (One
+                that dies just after gives no error here: what a worker has received and not
+                answered is lost with it.)
             trio.ClosedResourceError: the group has ended.
             And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
         """
@@ -369,8 +376,11 @@ class WorkerGroup:
         finally:
             self._members.discard(member)
             member.ended.set()
-        assert member.child is not None
-        logger.info("worker %d, process %d: %s", slot.number, child.pid, _how(child))
+            if member.child is not None:
+                how = _how(member.child)
+                logger.info("worker %d, process %d: %s", slot.number, member.child.pid, how)
+        if self._on_end is not None:
+            await self._on_end(slot.number, child)
         if not member.retired:
             assert self._nursery is not None
             self._nursery.start_soon(self._replace, member, child)

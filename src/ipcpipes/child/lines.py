@@ -11,9 +11,10 @@ LineSink = Callable[[str], object]
 
 # Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory.
 LONGEST_LINE = 65536
-# Seconds without anything, after which what still holds the pipe of a child that has ended is
-# taken for another process.
-_QUIET = 0.5
+# After its end, what a child has printed is in the pipe, so that it takes no waiting, and is no
+# more than a pipe holds. All else comes from another process that has the pipe too.
+_PATIENCE = 0.5  # seconds
+_MOST_LEFT = 2**20  # bytes
 
 
 class LineSplitter:
@@ -60,19 +61,23 @@ def _text(line: bytes) -> str:
 class Capture:
     """Reads a standard stream of a child to its end, and hands the lines on.
 
-    The child's end is not always the stream's: what the child has started may hold it too. So
-    after :meth:`child_ended` it ends as soon as nothing has come for a moment.
+    The child's end is not always the stream's: what the child has started may hold it too, and
+    go on printing. So after :meth:`child_ended` it reads what is left, and ends.
     """
 
     def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink) -> None:
         self._stream = stream
         self._sink = sink
         self._patience = math.inf
+        self._left = math.inf
+        self._ended_at = math.inf
         self._scope = trio.CancelScope()
 
     def child_ended(self) -> None:
-        self._patience = _QUIET
-        self._scope.deadline = trio.current_time() + _QUIET
+        self._patience = _PATIENCE
+        self._left = _MOST_LEFT
+        self._ended_at = trio.current_time()
+        self._scope.deadline = self._ended_at + _PATIENCE
 
     async def run(self) -> None:
         lines = LineSplitter()
@@ -87,6 +92,11 @@ class Capture:
             self._sink(line)
 
     async def _receive(self) -> bytes:
-        with trio.move_on_after(self._patience) as self._scope:
-            return bytes(await self._stream.receive_some())
+        begin = trio.current_time()
+        with trio.move_on_after(max(self._patience, 0)) as self._scope:
+            data = bytes(await self._stream.receive_some())
+            now = trio.current_time()
+            self._patience -= max(0.0, now - max(begin, self._ended_at))
+            self._left -= len(data)
+            return data if self._left >= 0 else b""
         return b""

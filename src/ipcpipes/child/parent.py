@@ -12,6 +12,7 @@ import trio
 from .. import _os, abc
 from .._os import Stream
 from ..channel import MessageChannel, NativeMessageChannel
+from ..errors import NoParent
 from ..framing import Framing, Native
 from .adopting import Adopted, adopt
 from .nursery import unseen_nursery
@@ -70,6 +71,8 @@ async def parent_channel(
         adopted_ends("channel", cancel_on_end, framing) as adopted,
         channel_over(adopted) as channel,
     ):
+        if adopted.handover.group is not None:
+            raise NoParent("this process is a worker of a WorkerGroup; call group_worker()")
         yield channel
 
 

@@ -66,6 +66,11 @@ class Child(Fate):
     def status(self) -> int | None:
         return self.process.returncode
 
+    def terminate(self) -> None:
+        if self.process.returncode is None:
+            self._asked = "terminated"
+            self.process.terminate()
+
     async def wait(self) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
         return await self.process.wait()
@@ -78,21 +83,23 @@ class Child(Fate):
 
     async def _finish(self, grace: float) -> None:
         """Sees the process to its end, whatever it does."""
+        last_grace = grace
         try:
             await self._close_ends()
             with trio.move_on_after(grace):
                 await self.process.wait()
+            if self._asked is not None:
+                last_grace = 0  # it was asked before, and has had its time
         finally:
             # Also when the waiting was cancelled; then there is no more patience.
             if self.process.returncode is None:
                 with trio.CancelScope(shield=True):
-                    await self._end_by_force(grace)
+                    await self._end_by_force(last_grace)
             for capture in self._captures:
                 capture.child_ended()
 
     async def _end_by_force(self, grace: float) -> None:
-        self._asked = "terminated"
-        self.process.terminate()
+        self.terminate()
         with trio.move_on_after(grace):
             await self.process.wait()
             return
@@ -175,7 +182,10 @@ async def open_child(
         yield child
 
 
+# A KeyboardInterrupt comes where it waits, and not between the start of the process and the block
+# that sees to its end.
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def run_child(
     open_ends: Callable[[], Ends],
     command: Command,

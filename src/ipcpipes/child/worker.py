@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -35,6 +35,8 @@ class Worker:
             same.
         listener: where the group's clients come in, for this worker as for the others;
             ``None`` for a group without an endpoint.
+        finishing: an event that is set when the worker is to finish, once its messages were read
+            so far; for handlers of clients that would stay for ever.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Worker:
         self.number = number
         self.listener = listener
         self._channel = channel
-        self._finishing = False
+        self.finishing = trio.Event()
 
     async def send(self, message: bytes | bytearray | memoryview) -> None:
         """Sends a message to the master, which hands it to the group's ``on_message``.
@@ -68,14 +70,16 @@ class Worker:
             trio.EndOfChannel: the worker is to finish what it has in hand and end.
             And all that :meth:`ipcpipes.abc.MessageChannel.receive` raises.
         """
-        if not self._finishing:
-            message = await self._channel.receive()
+        if self.finishing.is_set():
+            await trio.lowlevel.checkpoint()
+        else:
+            message = b""
+            with suppress(trio.EndOfChannel):  # the master is gone
+                message = await self._channel.receive()
             if message:
                 return message
-            self._finishing = True
-        else:
-            await trio.lowlevel.checkpoint()
-        raise trio.EndOfChannel("the group has told this worker to finish")
+            self.finishing.set()
+        raise trio.EndOfChannel("the group has told this worker to finish, or is gone")
 
     def __aiter__(self) -> Self:
         return self
@@ -134,13 +138,17 @@ _MOST_LATE = 256
 
 
 @asynccontextmanager
-async def group_worker() -> AsyncIterator[Worker]:
+async def group_worker(*, cancel_on_end: bool = False) -> AsyncIterator[Worker]:
     """Makes this process a worker of the group that has started it.
 
     >>> async with ipcpipes.group_worker() as worker:
     ...     await worker.serve(handler)
 
     Entering the block says that the worker is ready, so whatever it has to prepare comes first.
+
+    Args:
+        cancel_on_end: cancels the block when the master has died, also while the worker is busy;
+            without it, a worker that reads its messages finishes in order then.
 
     Returns:
         For ``async with``: the :class:`Worker`.
@@ -150,7 +158,7 @@ async def group_worker() -> AsyncIterator[Worker]:
         OSError: it cannot listen (Windows: no instance of the pipe can be made).
     """
     async with (
-        adopted_ends("channel", cancel_on_end=False) as adopted,
+        adopted_ends("channel", cancel_on_end) as adopted,
         channel_over(adopted) as channel,
     ):
         group = adopted.handover.group
