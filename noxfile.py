@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nox
 
+FOLDERS = ["src", "tests", "examples", "benchmarks", "_native", "fuzz"]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 nox.needs_version = ">=2025.2.9"
@@ -34,7 +35,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy --strict, for each system."""
     session.install(".[lint,test]")
     for platform in ("linux", "darwin", "win32"):
-        session.run("mypy", "--platform", platform, "src", "tests", "benchmarks", "_native", "fuzz")
+        session.run("mypy", "--platform", platform, *FOLDERS)
     session.run("mypy", "noxfile.py", "setup.py")
 
 

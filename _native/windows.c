@@ -195,7 +195,7 @@ static uint32_t ipc_await(intptr_t handle, ipc_operation *operation, intptr_t cl
     HANDLE events[2];
     DWORD found;
 
-    events[0] = operation->overlapped.hEvent;
+    events[0] = (HANDLE)((intptr_t)operation->overlapped.hEvent & ~(intptr_t)1);
     events[1] = (HANDLE)closing;
     found = WaitForMultipleObjects(2, events, FALSE, milliseconds);
     if (found == WAIT_OBJECT_0)
@@ -205,9 +205,10 @@ static uint32_t ipc_await(intptr_t handle, ipc_operation *operation, intptr_t cl
     return ipc_abandon(handle, operation);
 }
 
-/* Reads or writes on a handle without a completion port, and waits as ipc_await does. `event` is
- * this operation's alone. The memory may be freed when the result is not WAIT_TIMEOUT; until then
- * ipc_await or ipc_abandon must follow. */
+/* Reads or writes, and waits as ipc_await does. `event` is this operation's alone; its lowest bit
+ * keeps the result away from a completion port that somebody else may have bound the pipe to
+ * (GetQueuedCompletionStatus, Remarks). The memory may be freed when the result is not
+ * WAIT_TIMEOUT; until then ipc_await or ipc_abandon must follow. */
 static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *data, uint32_t size,
                              int writing, intptr_t event, intptr_t closing, uint32_t milliseconds)
 {
@@ -215,7 +216,7 @@ static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *da
     DWORD error;
 
     memset(operation, 0, sizeof(*operation));
-    operation->overlapped.hEvent = (HANDLE)event;
+    operation->overlapped.hEvent = (HANDLE)(event | 1);
     if (writing)
         done = WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped);
     else

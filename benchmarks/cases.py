@@ -75,6 +75,9 @@ class Case:
         count: operations in every round after the first, ``None`` for as many as fill the
             time.
         meter: the end whose figure counts.
+        capacity: bytes that fit into the pipe(2) between the ends, which is made for them and of
+            which each inherits its end; ``None`` where they connect by themselves.
+        child: a C program of ``contenders/`` that the client starts; there is no server then.
         heap: what the C library's allocator is like: that of a process which has only begun
             (``"young"``), or of one that has freed something large before. With glibc this
             decides whether large buffers cost page faults each time, which is half the time of
@@ -94,6 +97,12 @@ class Case:
     count: int | None = None
     meter: Role = "client"
     heap: Heap = "young"
+    capacity: int | None = None
+    child: str | None = None
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return ("server", "client") if self.child is None else ("client",)
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
@@ -114,6 +123,30 @@ def _bulk(name: str, title: str, size: int) -> Case:
         placement="free",
         first_count=64 * MIB // size,
         rivals=_rivals({"C": 0.95, "trio.SocketStream": None}),
+    )
+
+
+def _pipe(name: str, title: str, size: int, capacity: int, placement: Placement) -> Case:
+    return Case(
+        name,
+        title,
+        scenario="pipe",
+        size=size,
+        unit=GIGABYTES,
+        placement=placement,
+        first_count=64 * MIB // size,
+        rivals=_rivals(
+            {
+                "C": 0.95,
+                "os.write, os.readv": None,
+                "trio.lowlevel.FdStream": None,
+                "multiprocessing.Pipe": None,
+                "ipcpipes.blocking": None,
+            }
+        ),
+        # It has all when it has the last byte, and nothing need be sent back.
+        meter="server",
+        capacity=capacity,
     )
 
 
@@ -258,6 +291,51 @@ MESSAGES = (
     ),
 )
 
+# Such a chunk fills the pipe, so that the ends take turns, as they do in a round trip: apart, or
+# free, they measure how fast the machine wakes an idle core.
+PIPES = (
+    _pipe(
+        "pipe-64k",
+        "Bytes through an anonymous pipe, 64 KiB a call",
+        64 * KIB,
+        64 * KIB,
+        "together",
+    ),
+    _pipe(
+        "pipe-1m",
+        "Bytes through an anonymous pipe, 1 MiB a call",
+        MIB,
+        64 * KIB,
+        "together",
+    ),
+)
+
+# Where the system lets one choose what a pipe holds.
+WIDE_PIPES = (
+    _pipe("pipe-64k-wide", "Through a pipe that holds 1 MiB, 64 KiB a call", 64 * KIB, MIB, "free"),
+    _pipe("pipe-1m-wide", "Through a pipe that holds 1 MiB, 1 MiB a call", MIB, MIB, "free"),
+)
+
+CHILDREN = (
+    Case(
+        "child",
+        "Starting a child, to the first byte that comes back from it",
+        scenario="child",
+        size=1,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=20,
+        rivals=_rivals(
+            {
+                "subprocess.Popen": 1.15,
+                "trio.lowlevel.open_process": None,
+                "ipcpipes.blocking": None,
+            }
+        ),
+        child="echo_child",
+    ),
+)
+
 # Where the system says what memory a process has to itself.
 MEMORY = (
     Case(
@@ -276,4 +354,6 @@ MEMORY = (
     ),
 )
 
-CASES = (*BYTES, *MESSAGES, *(MEMORY if sys.platform == "linux" else ()))
+LINUX = (*WIDE_PIPES, *MEMORY)
+
+CASES = (*BYTES, *MESSAGES, *PIPES, *CHILDREN, *(LINUX if sys.platform == "linux" else ()))

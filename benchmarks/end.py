@@ -19,7 +19,8 @@ class Job:
     """What one end was started for.
 
     Attributes:
-        name: differs for every pair of a run, and is a good name for an endpoint.
+        name: differs for every pair of a run, and is a good name for an endpoint; the number of
+            a descriptor, or the name of a program, where there is no endpoint.
         size: bytes in a chunk or message.
         connections: how many there are between the two ends.
     """
@@ -31,7 +32,20 @@ class Job:
     @property
     def path(self) -> str:
         """Where a contender that wants a path can put its socket."""
-        return str(Path(os.environ["XDG_RUNTIME_DIR"]) / self.name)
+        return self._in_scratch(self.name)
+
+    @property
+    def number(self) -> int:
+        """The descriptor of this end, where there is a pipe between the two."""
+        return int(self.name)
+
+    @property
+    def child(self) -> str:
+        """The program to start, where there is one."""
+        return self._in_scratch(self.name)
+
+    def _in_scratch(self, name: str) -> str:
+        return str(Path(os.environ["XDG_RUNTIME_DIR"]) / name)
 
 
 class Closable(Protocol):

@@ -84,7 +84,7 @@ def measure(case: Case, effort: Effort, scratch: Path) -> Result:
     missing = {}
     for contender in case.contenders:
         try:
-            commands[contender] = command(contender.program, scratch)
+            commands[contender] = command(contender.program, scratch, case.child)
         except NotInstalled as error:
             missing[contender] = str(error)
 

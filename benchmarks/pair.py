@@ -10,11 +10,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from .cases import MIB, Case, Contender, Role
 from .contenders import Command
+
+if sys.platform == "linux":
+    import fcntl
 
 ROOT = Path(__file__).resolve().parent.parent
 # glibc otherwise gives every freed block of 128 KiB and more back, and takes it anew with a call
@@ -25,11 +30,11 @@ OLD_HEAP = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * MIB),
 }
 PATIENCE = 10  # seconds
-ROLES: tuple[Role, ...] = ("server", "client")
 
 
 class Pair:
-    """A server and a client; the client keeps the time, unless its case says otherwise.
+    """A server and a client, or a client alone; the client keeps the time, unless its case says
+    otherwise.
 
     Lifetime: entered, it owns both processes; left, they are gone.
     """
@@ -46,24 +51,42 @@ class Pair:
 
     def __enter__(self) -> Pair:
         try:
-            for role in ROLES:
-                end = self._ends[role] = self._start(role)
-                if (line := self._read(end)) != "ready\n":
-                    raise RuntimeError(f"expected a {role} that is ready, not {line!r}")
+            with self._pipe() as numbers:
+                for role in self._case.roles:
+                    end = self._ends[role] = self._start(role, numbers)
+                    if (line := self._read(end)) != "ready\n":
+                        raise RuntimeError(f"expected a {role} that is ready, not {line!r}")
         except BaseException:
             self._kill()
             raise
         return self
 
-    def _start(self, role: Role) -> subprocess.Popen[str]:
-        numbers = map(str, (self._case.size, self._contender.connections))
+    @contextmanager
+    def _pipe(self) -> Iterator[Mapping[Role, int]]:
+        """The end of each, to be inherited; none where they need no pipe."""
+        if self._case.capacity is None:
+            yield {}
+            return
+        receiving, sending = os.pipe()
+        try:
+            if sys.platform == "linux":  # elsewhere it is the same for all without
+                fcntl.fcntl(sending, fcntl.F_SETPIPE_SZ, self._case.capacity)
+            yield {"server": receiving, "client": sending}
+        finally:
+            os.close(receiving)
+            os.close(sending)
+
+    def _start(self, role: Role, numbers: Mapping[Role, int]) -> subprocess.Popen[str]:
+        name = str(numbers.get(role, self._case.child or self._name))
+        counts = map(str, (self._case.size, self._contender.connections))
         end = subprocess.Popen(
-            [*self._command, self._case.scenario, role, self._name, *numbers],
+            [*self._command, self._case.scenario, role, name, *counts],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
             cwd=ROOT,
+            pass_fds=[numbers[role]] if numbers else [],
             # Where each contender puts its socket, ipcpipes by a plain name of its own;
             # nothing is left behind when the directory goes.
             env={

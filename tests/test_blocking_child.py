@@ -85,11 +85,18 @@ def test_the_standard_streams_go_where_subprocess_would_send_them(tmp_path: Any)
     ):
         pass
     assert (tmp_path / "out").read_text().split() == ["out", "err"]
-    with (
-        pytest.raises(TypeError, match=r"no subprocess\.PIPE"),
-        blocking.open_child(program, stdout=subprocess.PIPE),
-    ):
-        pytest.fail("it started")
+
+
+def test_standard_streams_of_ones_own() -> None:
+    program = programs.plain_program("say(sys.stdin.readline().upper().strip())")
+    with blocking.open_child(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.process.stdin is not None
+        assert child.process.stdout is not None
+        child.process.stdin.write(b"hello\n")
+        child.process.stdin.flush()
+        assert child.process.stdout.read().strip() == b"HELLO"
+    assert child.process.stdin.closed
+    assert child.process.stdout.closed
 
 
 def test_wait_with_a_timeout() -> None:

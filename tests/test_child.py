@@ -18,7 +18,7 @@ from ipcpipes import ContentLength, Framing, LengthPrefixed, Lines, Native, open
 
 from . import programs
 from .conftest import WINDOWS
-from .pairs import receive_exactly
+from .pairs import receive_all, receive_exactly
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -306,8 +306,6 @@ async def test_a_child_of_a_child(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"stdin": subprocess.PIPE}, TypeError, "no subprocess.PIPE"),
-        ({"stdout": subprocess.PIPE}, TypeError, "no subprocess.PIPE"),
         ({"pass_fds": [3]}, TypeError, "takes no pass_fds"),
         ({"close_fds": False}, TypeError, "takes no close_fds"),
         ({"text": True}, TypeError, "takes no text"),
@@ -419,6 +417,32 @@ async def test_standard_error_and_both_together() -> None:
     assert await lines_of(written(b"oh\n", stream="stderr"), "stderr") == ["oh"]
     body = written(b"out\n") + "\n" + written(b"err\n", stream="stderr")
     assert await lines_of(body, stderr=subprocess.STDOUT) == ["out", "err"]
+
+
+async def test_standard_streams_of_ones_own() -> None:
+    program = programs.plain_program("say(sys.stdin.readline().upper().strip(), 'and the rest')")
+    async with open_child(
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=lines_unexpected
+    ) as child:
+        stdin, stdout = child.process.stdin, child.process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        await stdin.send_all(b"hello\n")
+        assert (await receive_all(stdout)).split() == [b"HELLO", b"and", b"the", b"rest"]
+    for stream in (stdin, stdout):
+        with pytest.raises(trio.ClosedResourceError):
+            await stdin.send_all(b"x") if stream is stdin else await stdout.receive_some()
+
+
+def lines_unexpected(line: str) -> None:
+    pytest.fail(line)
+
+
+@pytest.mark.skipif(WINDOWS, reason="cat")
+async def test_a_program_that_reads_its_input_ends_with_the_block() -> None:
+    async with open_child(["cat"], stdin=subprocess.PIPE, grace=60) as child:
+        pass
+    assert (child.status, child.reason) == (0, "exited")
 
 
 async def test_a_line_comes_while_the_child_runs() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from . import c_blocking
+from . import c_programs
 
 Command = Sequence[str]
 
@@ -24,10 +24,15 @@ MODULES = {
     "trio.SocketStream + frames": "trio_frames",
     "trio.SocketStream + frames, buffered": "trio_frames_buffered",
     "trio.socket": "trio_socket",
+    "trio.lowlevel.FdStream": "trio_fd_stream",
+    "trio.lowlevel.open_process": "trio_process",
     "bare trio": "trio_bare",
     "asyncio streams": "asyncio_streams",
     "asyncio streams, uvloop": "asyncio_uvloop",
     "multiprocessing.connection": "multiprocessing_connection",
+    "multiprocessing.Pipe": "multiprocessing_pipe",
+    "os.write, os.readv": "os_pipe",
+    "subprocess.Popen": "subprocess_popen",
     "pyzmq": "zmq_pair",
     "grpcio": "grpc_calls",
 }
@@ -38,16 +43,19 @@ class NotInstalled(Exception):
 
 
 @cache
-def command(program: str, scratch: Path) -> Command:
+def command(program: str, scratch: Path, child: str | None = None) -> Command:
     """How to start the program; what must be compiled first goes into ``scratch``.
+
+    Args:
+        child: a C program that it will start.
 
     Raises:
         NotInstalled: the program does not so much as start.
     """
+    if child is not None:
+        _compiled(child, scratch)
     if program == "C":
-        if shutil.which(c_blocking.COMPILER) is None:
-            raise NotInstalled(f"there is no {c_blocking.COMPILER}")
-        return [str(c_blocking.compiled(scratch))]
+        return [_compiled("c_blocking", scratch)]
     module = f"{__name__}.{MODULES[program]}"
     # In a process of its own: what is half installed may do worse than raise ImportError.
     trial = subprocess.run(
@@ -56,3 +64,9 @@ def command(program: str, scratch: Path) -> Command:
     if trial.returncode != 0:
         raise NotInstalled((trial.stderr.splitlines() or [f"ended with {trial.returncode}"])[-1])
     return [sys.executable, "-m", module]
+
+
+def _compiled(name: str, scratch: Path) -> str:
+    if shutil.which(c_programs.COMPILER) is None:
+        raise NotInstalled(f"there is no {c_programs.COMPILER}")
+    return str(c_programs.compiled(name, scratch))

@@ -1,5 +1,5 @@
 /* The baseline: blocking calls on a Unix domain socket, with the system's own
- * buffer sizes. It talks with the harness as benchmarks/pair.py says. Any error
+ * buffer sizes, or on a pipe that was inherited. It talks with the harness as benchmarks/pair.py says. Any error
  * ends it, which the harness notices. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +111,33 @@ static void bulk_receive(int fd, char *buffer, size_t size, long count)
 {
     receive_total(fd, buffer, size, size * (size_t)count);
     send_all(fd, buffer, 1);
+}
+
+static void pipe_send(int fd, char *buffer, size_t size, long count)
+{
+    size_t left = size * (size_t)count;
+
+    while (left > 0) {
+        ssize_t sent = write(fd, buffer, size);
+        /* In blocking mode it takes all, unless a signal comes. */
+        if (sent != (ssize_t)size)
+            fail("write");
+        left -= size;
+    }
+}
+
+static void pipe_receive(int fd, char *buffer, size_t size, long count)
+{
+    size_t left = size * (size_t)count;
+
+    while (left > 0) {
+        ssize_t received = read(fd, buffer, size);
+        if (received <= 0)
+            fail("read");
+        if ((size_t)received > left)
+            fail("more than was sent");
+        left -= (size_t)received;
+    }
 }
 
 static void ask(int fd, char *buffer, size_t size, long count)
@@ -302,6 +329,11 @@ int main(int argc, char **argv)
         return 2;
     }
     server = strcmp(argv[2], "server") == 0;
+    if (strcmp(argv[1], "pipe") == 0) {
+        say_ready();
+        play_bytes(atoi(argv[3]), size, server ? pipe_receive : pipe_send);
+        return 0;
+    }
     fd = server ? open_server(argv[3]) : open_client(argv[3]);
     if (strcmp(argv[1], "bulk") == 0) {
         play_bytes(fd, size, server ? bulk_receive : bulk_send);

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from benchmarks.contenders import messages_blocking
+import ipcpipes
+from benchmarks.contenders import messages_blocking, pipes_blocking
 from benchmarks.contenders.messages_blocking import Accept, Parts, ends
-from benchmarks.end import Job, chosen
-from ipcpipes.blocking import MessageChannel, connect_messages, listen_messages
+from benchmarks.contenders.stopwatch import Stopwatch
+from benchmarks.end import Job, chosen, play_blocking, ready
+from ipcpipes.blocking import (
+    MessageChannel,
+    connect,
+    connect_messages,
+    listen_messages,
+    open_child,
+)
 
 
 @contextmanager
@@ -17,8 +25,37 @@ def listening(job: Job) -> Iterator[Accept[MessageChannel]]:
         yield listener.accept
 
 
-def connect(job: Job) -> AbstractContextManager[MessageChannel]:
+def connect_for_messages(job: Job) -> AbstractContextManager[MessageChannel]:
     return connect_messages(job.name)
+
+
+def send_through_pipe(job: Job) -> None:
+    with connect(ipcpipes.Endpoint.inherited(job.number), direction="send") as stream:
+        ready()
+        pipes_blocking.send(stream.send_all, job)
+
+
+def receive_through_pipe(job: Job) -> None:
+    with connect(ipcpipes.Endpoint.inherited(job.number), direction="receive") as stream:
+        ready()
+        pipes_blocking.receive(stream.receive_into, job)
+
+
+def start_children(job: Job) -> None:
+    command = [job.child]
+    watch = Stopwatch()
+
+    def one_round(count: int) -> int:
+        for _ in range(count):
+            watch.start()
+            with open_child(command) as child:
+                child.stream.send_all(b"x")
+                assert child.stream.receive_some(1) == b"x"
+                watch.stop()
+        return count
+
+    ready()
+    play_blocking(one_round, watch.total)
 
 
 PARTS: Parts[MessageChannel] = {
@@ -28,6 +65,13 @@ PARTS: Parts[MessageChannel] = {
     ("messages", "server"): messages_blocking.receive_batches,
 }
 
+ENDS = {
+    ("child", "client"): start_children,
+    ("pipe", "client"): send_through_pipe,
+    ("pipe", "server"): receive_through_pipe,
+    **ends(listening, connect_for_messages, PARTS),
+}
+
 if __name__ == "__main__":
-    end, job = chosen(ends(listening, connect, PARTS))
+    end, job = chosen(ENDS)
     end(job)

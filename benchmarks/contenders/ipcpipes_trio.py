@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 
 import ipcpipes
-from benchmarks.contenders import crowd, messages, streams
+from benchmarks.contenders import crowd, messages, pipes, streams
+from benchmarks.contenders.stopwatch import Stopwatch
 from benchmarks.contenders.trio_tasks import task_group
 from benchmarks.end import Accept, Job, Parts, chosen, ends, play, ready
 
@@ -61,6 +62,37 @@ async def connect_and_close(job: Job) -> None:
     await play(one_round)
 
 
+async def send_through_pipe(job: Job) -> None:
+    where = ipcpipes.Endpoint.inherited(job.number)
+    async with await ipcpipes.connect(where, direction="send") as stream:
+        ready()
+        await pipes.send(stream.send_all, job)
+
+
+async def receive_through_pipe(job: Job) -> None:
+    where = ipcpipes.Endpoint.inherited(job.number)
+    async with await ipcpipes.connect(where, direction="receive") as stream:
+        ready()
+        await pipes.receive(stream.receive_into, job)
+
+
+async def start_children(job: Job) -> None:
+    command = [job.child]
+    watch = Stopwatch()
+
+    async def one_round(count: int) -> int:
+        for _ in range(count):
+            watch.start()
+            async with ipcpipes.open_child(command) as child:
+                await child.stream.send_all(b"x")
+                assert await child.stream.receive_some(1) == b"x"
+                watch.stop()
+        return count
+
+    ready()
+    await play(one_round, watch.total)
+
+
 MESSAGE_PARTS: Parts[ipcpipes.MessageChannel] = {
     **messages.PARTS,
     **messages.BATCH_PARTS,
@@ -71,6 +103,9 @@ MESSAGE_PARTS: Parts[ipcpipes.MessageChannel] = {
 ENDS = {
     ("connect", "server"): accept_and_close,
     ("connect", "client"): connect_and_close,
+    ("pipe", "client"): send_through_pipe,
+    ("pipe", "server"): receive_through_pipe,
+    ("child", "client"): start_children,
     **ends(listening, connect, streams.PARTS),
     **ends(listening_for_messages, connect_for_messages, MESSAGE_PARTS),
     **crowd.ends(listening_for_messages, connect_for_messages, task_group),

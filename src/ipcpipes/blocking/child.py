@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .._os import blocking as _os
@@ -94,6 +94,10 @@ class Child(Fate):
         for end in self._all_ends():
             end.close()
         self._lifeline.close()
+        if self.process.stdin is not None:
+            # What was written and cannot be delivered is the child's affair.
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
 
     def _finish(self, grace: float) -> None:
         """Sees the process to its end, whatever it does."""
@@ -111,6 +115,9 @@ class Child(Fate):
                     self._asked = "killed"
                     self.process.kill()
                     self.process.wait()
+            for file in (self.process.stdout, self.process.stderr):
+                if file is not None:
+                    file.close()
 
 
 @contextmanager
@@ -136,8 +143,9 @@ def open_child(
 
     Args:
         command, framing, pipes, env, grace, options: as for :func:`ipcpipes.open_child`.
-        stdin, stdout, stderr: as for :class:`subprocess.Popen`, but for PIPE. Lines are not
-            handed to a function here, because that would take a thread behind your back.
+        stdin, stdout, stderr: as for :class:`subprocess.Popen`; what PIPE makes is in
+            ``child.process`` and closed with the block. Lines are not handed to a function
+            here, because that would take a thread behind your back.
 
     Returns:
         For ``with``: the :class:`Child`.
@@ -146,7 +154,7 @@ def open_child(
         Everything that :func:`ipcpipes.open_child` raises.
     """
     grace = checked_seconds("grace", grace)
-    check_options(options, stdin, stdout, stderr)
+    check_options(options)
     process = child = None
     try:
         with Ends(framing, pipes) as ends:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -14,7 +13,7 @@ Reason = Literal["exited", "signalled", "terminated", "killed"]
 _REFUSED = ("close_fds", "pass_fds", "text", "encoding", "errors", "universal_newlines", "bufsize")
 
 
-def check_options(options: Mapping[str, object], *standard_streams: object) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Refuses options of subprocess.Popen that do not go with a child of ours.
 
     Raises:
@@ -23,11 +22,6 @@ def check_options(options: Mapping[str, object], *standard_streams: object) -> N
     for name in _REFUSED:
         if name in options:
             raise TypeError(f"open_child takes no {name}: it decides that itself")
-    if subprocess.PIPE in standard_streams:
-        raise TypeError(
-            "open_child takes no subprocess.PIPE: take the child's own stream; for the lines of "
-            "stdout and stderr, a function (not in ipcpipes.blocking)"
-        )
 
 
 class Fate(ABC):

@@ -66,7 +66,7 @@ class Capture:
     """
 
     def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink) -> None:
-        self._stream = stream
+        self.stream = stream
         self._sink = sink
         self._patience = math.inf
         self._left = math.inf
@@ -84,7 +84,7 @@ class Capture:
         # Not to be cancelled: the last lines of a child that is being ended are worth the most,
         # and it is ended in any case.
         with trio.CancelScope(shield=True):
-            async with self._stream:
+            async with self.stream:
                 while data := await self._receive():
                     for line in lines.split(data):
                         self._sink(line)
@@ -94,7 +94,7 @@ class Capture:
     async def _receive(self) -> bytes:
         begin = trio.current_time()
         with trio.move_on_after(max(self._patience, 0)) as self._scope:
-            data = bytes(await self._stream.receive_some())
+            data = bytes(await self.stream.receive_some())
             now = trio.current_time()
             self._patience -= max(0.0, now - max(begin, self._ended_at))
             self._left -= len(data)

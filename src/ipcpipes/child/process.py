@@ -80,6 +80,8 @@ class Child(Fate):
             for end in self._all_ends():
                 await end.aclose()
             await self._lifeline.aclose()
+            if self.process.stdin is not None:
+                await self.process.stdin.aclose()
 
     async def _finish(self, grace: float) -> None:
         """Sees the process to its end, whatever it does."""
@@ -97,6 +99,14 @@ class Child(Fate):
                     await self._end_by_force(last_grace)
             for capture in self._captures:
                 capture.child_ended()
+            await self._close_outputs()
+
+    async def _close_outputs(self) -> None:
+        with trio.CancelScope(shield=True):
+            captured = [capture.stream for capture in self._captures]
+            for stream in (self.process.stdout, self.process.stderr):
+                if stream is not None and stream not in captured:
+                    await stream.aclose()
 
     async def _end_by_force(self, grace: float) -> None:
         self.terminate()
@@ -149,9 +159,11 @@ async def open_child(
             ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
             letters, digits and ``_``, and begin with a letter.
-        stdin: as for :class:`subprocess.Popen`, but for PIPE.
-        stdout, stderr: the same; or a function, which is called with each line as it comes, such
-            as ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
+        stdin: as for :class:`subprocess.Popen`; with PIPE, ``child.process.stdin`` is a trio
+            stream, which is closed with the others.
+        stdout, stderr: the same (with PIPE, you have to read ``child.process.stdout`` yourself, or
+            the child waits); or a function, which is called with each line as it comes, such as
+            ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
             not UTF-8 is replaced, and a line above 64 KiB comes in pieces. What the function raises
             ends the block. ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
         env: the child's environment without what ipcpipes adds; this process' when ``None``.
@@ -199,7 +211,7 @@ async def run_child(
 ) -> AsyncIterator[Child]:
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
-    check_options(options, stdin, stdout, stderr)
+    check_options(options)
     sinks = {"stdout": stdout, "stderr": stderr}
     redirections = {
         name: subprocess.PIPE if callable(sink) else sink for name, sink in sinks.items()
