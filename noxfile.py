@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -96,3 +97,18 @@ def bench(session: nox.Session) -> None:
     """Measure against C, trio and what else people use: table, JSON, chart (needs gcc)."""
     session.install(".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def frozen(session: nox.Session) -> None:
+    """Freeze a program that starts itself as a child, and run it."""
+    session.install(".", "pyinstaller>=6.10")
+    folder = session.create_tmp()
+    program = Path(__file__).parent / "tests" / "frozen" / "program.py"
+    for kind in ("--onedir", "--onefile"):
+        dist = Path(folder, kind.strip("-"))
+        options = ("--distpath", str(dist), "--workpath", folder, "--specpath", folder)
+        session.run("pyinstaller", "--noconfirm", kind, *options, str(program), silent=True)
+        name = "program.exe" if sys.platform == "win32" else "program"
+        found = next(path for path in dist.rglob(name) if path.is_file())
+        session.run(str(found), external=True)

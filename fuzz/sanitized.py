@@ -18,6 +18,7 @@ from .output import say
 
 TESTS = Path("tests")
 ONCE = ["framing*", "native", "streams", "cancel", "channel*", "blocking*"]
+ONCE += ["anonymous_pipes", "posix*", "inherited_endpoints", "child"]
 OVER_AND_OVER = ["framing_in_c", "framing_properties"]
 EXAMPLES = 500
 

@@ -47,6 +47,7 @@ class _End(Passing, streams.Socket):
 
     def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
         self._woken = self._waker = -1
+        self._poll: select.poll | None = None
         endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
         super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
         self._peer = PeerIdentity()
@@ -96,16 +97,22 @@ class _End(Passing, streams.Socket):
 
     def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
         self._used = True
+        if self._poll is None:
+            self._poll = self._new_poll(events)
+        # After that: who closes from here on finds the waker, and writes.
+        self._require_open()
+        if deadline is None:
+            self._poll.poll()
+        elif not self._poll.poll(deadline.milliseconds(what, first=False)):
+            raise deadline.error(what)
+
+    def _new_poll(self, events: int) -> select.poll:
         if self._waker == -1:
             self._woken, self._waker = os.pipe()
-        # After that: who closes from here on finds it and writes.
         poll = select.poll()
-        poll.register(self._require_open(), events)
         poll.register(self._woken, select.POLLIN)
-        if deadline is None:
-            poll.poll()
-        elif not poll.poll(deadline.milliseconds(what, first=False)):
-            raise deadline.error(what)
+        poll.register(self._require_open(), events)
+        return poll
 
     def _wake(self, number: int) -> None:
         if self._waker != -1:
