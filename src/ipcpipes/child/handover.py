@@ -25,6 +25,7 @@ _OPPOSITE: dict[str, Kind] = {"send": "receive", "receive": "send"}
 _FRAMINGS: dict[str, type[Any]] = {
     each.__name__: each for each in (LengthPrefixed, Lines, ContentLength, Native)
 }
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 _PIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
@@ -90,14 +91,13 @@ def variables(handover: Handover) -> dict[str, str]:
             found["IPCPIPES_PIPE_" + name[5:].upper()] = handle.number
         elif name in ("stream", "channel"):
             found["IPCPIPES_" + name.upper()] = handle.number
-    found[VARIABLE] = json.dumps(
+    found[VARIABLE] = _encoded(
         {
             "version": VERSION,
             "handles": handover.handles,
             "framing": _described(handover.framing),
             "group": handover.group,
-        },
-        separators=(",", ":"),
+        }
     )
     return found
 

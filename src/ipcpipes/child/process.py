@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -32,11 +32,13 @@ class Child(Fate):
         process: the process itself, as trio has it.
     """
 
-    def __init__(self, process: trio.Process, ends: dict[str, Any], lifeline: Any) -> None:
+    def __init__(
+        self, process: trio.Process, ends: dict[str, Any], lifeline: Any, captures: list[Capture]
+    ) -> None:
         super().__init__(ends)
         self.process = process
         self._lifeline = lifeline
-        self._captures: list[Capture] = []
+        self._captures = captures
 
     @property
     def pid(self) -> int:
@@ -212,26 +214,31 @@ async def run_child(
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options)
-    sinks = {"stdout": stdout, "stderr": stderr}
-    redirections = {
-        name: subprocess.PIPE if callable(sink) else sink for name, sink in sinks.items()
+    sinks = {
+        name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
     }
-    async with unseen_nursery() as nursery:
-        with open_ends() as ends:
-            words = ends.command(command)
-            environment = ends.environment(env)
-            given = {"stdin": stdin, **redirections, "env": environment, **options}
-            with ends.inheriting(given) as complete, naming(words):
-                process = await trio.lowlevel.open_process(words, **complete)
-            ends.started()
-            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
-            child = Child(process, found, ends.take("lifeline", _os.parent_end, process.pid))
+    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+    streams.update(dict.fromkeys(sinks, subprocess.PIPE))
+    with open_ends() as ends:
+        words = ends.command(command)
+        given = {**streams, "env": ends.environment(env), **options}
+        with ends.inheriting(given) as complete, naming(words):
+            process = await trio.lowlevel.open_process(words, **complete)
+        ends.started()
+        found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+        lifeline = ends.take("lifeline", _os.parent_end, process.pid)
+        captures = [Capture(getattr(process, name), sink) for name, sink in sinks.items()]
+        child = Child(process, found, lifeline, captures)
+    async with _reading(captures) if captures else nullcontext():
         try:
-            for name, sink in sinks.items():
-                if callable(sink):
-                    capture = Capture(getattr(process, name), sink)
-                    child._captures.append(capture)
-                    nursery.start_soon(capture.run)
             yield child
         finally:
             await child._finish(grace)
+
+
+@asynccontextmanager
+async def _reading(captures: list[Capture]) -> AsyncIterator[None]:
+    async with unseen_nursery() as nursery:
+        for capture in captures:
+            nursery.start_soon(capture.run)
+        yield
