@@ -99,6 +99,15 @@ def test_standard_streams_of_ones_own() -> None:
     assert child.process.stdout.closed
 
 
+@pytest.mark.skipif(WINDOWS, reason="there it may have to wait")
+def test_input_that_is_left_in_the_buffer_holds_nobody_up() -> None:
+    with blocking.open_child(programs.HANG, stdin=subprocess.PIPE, grace=0.1) as child:
+        assert child.process.stdin is not None
+        child.process.stdin.write(b"x" * 65536)
+        child.process.stdin.write(b"does not fit")
+    assert child.reason == "terminated"
+
+
 def test_wait_with_a_timeout() -> None:
     with blocking.open_child(programs.ECHO) as child:
         with pytest.raises(TimeoutError, match=rf"process {child.pid} has not ended within 0.05 s"):

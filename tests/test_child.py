@@ -14,11 +14,13 @@ import pytest
 import trio
 
 import ipcpipes
-from ipcpipes import ContentLength, Framing, LengthPrefixed, Lines, Native, open_child
+from ipcpipes import ContentLength, Framing, LengthPrefixed, Lines, Native, blocking, open_child
+from ipcpipes.child import handover
 
 from . import programs
 from .conftest import WINDOWS
 from .pairs import receive_all, receive_exactly
+from .processes import children_of_this_process
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -283,6 +285,46 @@ trio.run(main)
     assert lines[0].startswith("the parent's stream did not come along: number ")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"version":1}',
+        '{"version":1,"handles":{},"framing":null,"group":null}',
+        '{"version":1,"handles":{"stream":["3","duplex",""]},"framing":null,"group":null}',
+        *(
+            f'{{"version":1,"handles":{{"stream":[{number},{kind},""],"lifeline":["4","receive",""]'
+            f'}},"framing":{framing},"group":{group}}}'
+            for number, kind, framing, group in [
+                ("null", '"duplex"', "null", "null"),
+                ('"abc"', '"duplex"', "null", "null"),
+                ('"-1"', '"duplex"', "null", "null"),
+                (f'"{"9" * 5000}"', '"duplex"', "null", "null"),
+                ('"3"', '"sideways"', "null", "null"),
+                ('"3"', '"duplex"', "5", "null"),
+                ('"3"', '"duplex"', '{"type":"Nope"}', "null"),
+                ('"3"', '"duplex"', '{"type":"Lines","delimiter":5}', "null"),
+                ('"3"', '"duplex"', "null", "{}"),
+                ('"3"', '"duplex"', "null", '{"number":0,"endpoint":["x","y"]}'),
+            ]
+        ),
+    ],
+)
+def test_what_nobody_of_ours_has_written_is_no_parent(told: str) -> None:
+    environment = {"IPCPIPES_PARENT": told}
+    with pytest.raises(ipcpipes.NoParent, match="is not ipcpipes' own"):
+        handover.take(environment, "stream")
+    assert environment == {"IPCPIPES_PARENT": told}
+
+
+def test_another_version_is_told() -> None:
+    with pytest.raises(ipcpipes.NoParent, match=r"another version .*\(2, here it is 1\)"):
+        handover.take({"IPCPIPES_PARENT": '{"version":2}'}, "stream")
+
+
 async def test_a_child_of_a_child(tmp_path: Path) -> None:
     program = programs.trio_program(
         """
@@ -348,6 +390,25 @@ async def test_a_program_that_is_not_there_is_named_and_leaves_nothing() -> None
         assert await receive_end.receive_some() == b""
 
 
+class Unusable(LengthPrefixed):
+    def splitter(self) -> Any:
+        raise ValueError("no splitter")
+
+
+async def test_a_framing_that_fails_leaves_no_process() -> None:
+    pids: list[str] = []
+    with pytest.raises(ValueError, match="no splitter"):
+        async with open_child(programs.HANG, framing=Unusable(), stdout=pids.append):
+            pytest.fail("it started")
+    with (
+        pytest.raises(ValueError, match="no splitter"),
+        blocking.open_child(programs.HANG, framing=Unusable()),
+    ):
+        pytest.fail("it started")
+    if sys.platform == "linux":
+        assert not children_of_this_process()
+
+
 async def test_a_child_says_what_it_does_not_have() -> None:
     async with open_child(programs.plain_program("")) as child:
         with pytest.raises(AttributeError, match="opened without channel; it has stream"):
@@ -411,6 +472,11 @@ async def test_lines(pieces: Iterable[bytes], lines: list[str]) -> None:
 async def test_a_line_without_end_comes_in_pieces() -> None:
     lines = await lines_of('say("x" * 65536 + "y")')
     assert [len(line) for line in lines] == [65536, 1]
+
+
+async def test_no_piece_ends_within_a_character() -> None:
+    lines = await lines_of('sys.stdout.buffer.write(("x" + "\\u00e9" * 100000).encode())')
+    assert "".join(lines) == "x" + "é" * 100000
 
 
 async def test_standard_error_and_both_together() -> None:

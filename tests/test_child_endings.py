@@ -203,6 +203,54 @@ async def test_wait_can_be_cancelled_and_called_again() -> None:
         assert await child.wait() == await child.wait() == 0
 
 
+_STUBBORN = """
+import os, signal, sys, threading, time, trio
+from ipcpipes import blocking, open_child
+
+CHILD = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    "signal.signal(signal.SIGINT, signal.SIG_IGN); print('here', flush=True); time.sleep(60)"
+)
+
+def press_ctrl_c():
+    for _ in range(3):
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+def without_trio():
+    reading, writing = os.pipe()
+    with blocking.open_child([sys.executable, "-c", CHILD], grace=60, stdout=writing) as child:
+        os.read(reading, 5)
+        pids.append(child)
+        threading.Thread(target=press_ctrl_c, daemon=True).start()
+
+async def with_trio():
+    ready = trio.Event()
+    stdout = (lambda line: ready.set()) if sys.argv[1] == "lines" else None
+    async with open_child([sys.executable, "-c", CHILD], grace=60, stdout=stdout) as child:
+        pids.append(child)
+        await (ready.wait() if stdout else trio.sleep(0.5))
+        threading.Thread(target=press_ctrl_c, daemon=True).start()
+
+pids = []
+try:
+    without_trio() if sys.argv[1] == "blocking" else trio.run(with_trio)
+except KeyboardInterrupt:
+    print(pids[0].pid, pids[0].reason, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(WINDOWS, reason="signals")
+@pytest.mark.parametrize("how", ["trio", "lines", "blocking"])
+def test_ctrl_c_again_and_again_ends_the_patience_and_not_the_care(how: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _STUBBORN, how], capture_output=True, text=True, timeout=SECONDS
+    ).stdout.split()
+    assert said[-1] == "killed"
+    assert not is_alive(int(said[-2]))
+
+
 # The parent's death, however it dies
 
 _FAMILY = """

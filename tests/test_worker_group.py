@@ -304,15 +304,112 @@ async def test_cancelled_it_ends_at_once(endpoint: Endpoint) -> None:
         await group.send(b"x")
 
 
-async def test_an_error_of_on_message_ends_the_group() -> None:
+@pytest.mark.parametrize("error", [ValueError("mine"), trio.BrokenResourceError("mine")])
+async def test_an_error_of_on_message_ends_the_group(error: Exception) -> None:
     async def refuse(number: int, message: bytes) -> None:
-        raise ValueError(message)
+        raise error
 
     with pytest.raises(ExceptionGroup) as caught:
         async with running(JOBS, 1, on_message=refuse) as group:
             await group.send(b"job")
             await trio.sleep_forever()
-    assert isinstance(caught.value.exceptions[0], ValueError)
+    assert caught.value.exceptions == (error,)
+
+
+async def test_what_cannot_be_sent_is_one_error() -> None:
+    async with running(JOBS, 2) as group:
+        for worker in (None, 1):
+            with pytest.raises(ipcpipes.MessageTooLarge):
+                await group.send(b"x" * (2**24 + 1), worker=worker)
+            with pytest.raises(TypeError):
+                await group.send("text", worker=worker)  # type: ignore[arg-type]
+
+
+async def test_a_send_that_was_cancelled_half_way_spoils_nothing() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        await trio.sleep(0.5)
+        async for job in worker:
+            await worker.send(b"%d" % len(job))
+    """)
+    heard = Heard()
+    async with running(program, 1, on_message=heard) as group:
+        with trio.move_on_after(0.1) as scope:
+            await group.send(b"x" * 5_000_000)
+        assert scope.cancelled_caught
+        with trio.move_on_after(0.1) as scope:
+            await group.send(b"waits behind it, and is not sent")
+        assert scope.cancelled_caught
+        await group.send(b"next", worker=0)
+        await heard.until(2)
+    assert [message for _, message in heard.messages] == [b"5000000", b"4"]
+
+
+async def test_roll_over_can_be_cancelled_at_any_moment() -> None:
+    pids: set[int] = set()
+    async with running(JOBS, 2) as group:
+        for seconds in (0.01, 0.05, 0.1, 0.2, 0.4):
+            with trio.move_on_after(seconds):
+                await group.roll_over()
+            pids.update(group.pids.values())
+            await until(lambda: len(group._members) == 2)
+        await group.send(b"still", worker=0)
+    assert not any(map(is_alive, pids))
+
+
+async def test_the_last_messages_are_heard_however_long_that_takes() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        async for job in worker:
+            pass
+        for number in range(10):
+            await worker.send(b"%d" % number)
+    """)
+    heard: list[bytes] = []
+
+    async def slowly(number: int, message: bytes) -> None:
+        await trio.sleep(0.1)
+        heard.append(message)
+
+    group = WorkerGroup(program, 1, on_message=slowly, grace=10)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        group._grace = 0.3
+        group.stop()
+    assert heard == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.skipif(WINDOWS, reason="fork")
+async def test_a_crash_is_noticed_though_a_fork_of_the_worker_lives_on() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        async for job in worker:
+            if job == b"crash":
+                if os.fork() == 0:
+                    import time
+                    time.sleep(5)
+                os._exit(3)
+            await worker.send(b"%d" % os.getpid())
+    """)
+    heard = Heard()
+    async with running(program, 1, on_message=heard) as group:
+        before = group.pids[0]
+        await group.send(b"crash", worker=0)
+        await until(lambda: group.pids.get(0, before) != before)
+        await group.send(b"who are you", worker=0)
+        assert await heard.until(1) == [b"%d" % group.pids[0]]
+
+
+async def test_the_end_waits_for_on_end() -> None:
+    ended: list[int] = []
+
+    async def on_end(number: int, child: ipcpipes.Child) -> None:
+        await trio.sleep(0.1)
+        ended.append(number)
+
+    async with running(JOBS, 2, on_end=on_end):
+        pass
+    assert sorted(ended) == [0, 1]
 
 
 # Signals, as a program gets them
@@ -426,6 +523,7 @@ async def test_misuse() -> None:
         ({"restarts": -1}, ValueError),
         ({"grace": -1}, ValueError),
         ({"within": "x"}, TypeError),
+        ({"within": 0}, ValueError),
         ({"backlog": 0}, ValueError),
         ({"endpoint": 5}, TypeError),
         ({"access": "everyone"}, TypeError),

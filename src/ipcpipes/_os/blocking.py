@@ -21,7 +21,7 @@ if sys.platform == "win32":
     from .windows_blocking_connection import connect as connect, parent_end as parent_end
     from .windows_blocking_listener import Listener as Listener, listen as listen
     from .windows_blocking_packets import Packets as Packets
-    from .windows_process import ends_within as ends_within
+    from .windows_process import close_input as close_input, ends_within as ends_within
 else:
     from .posix_blocking import (
         ReceiveStream as ReceiveStream,
@@ -36,6 +36,6 @@ else:
     from .posix_blocking_connection import connect as connect, parent_end as parent_end
     from .posix_blocking_listener import Listener as Listener, listen as listen
     from .posix_blocking_packets import Packets as Packets
-    from .posix_process import ends_within as ends_within
+    from .posix_process import close_input as close_input, ends_within as ends_within
 
 __all__ = ["AnonymousReceiveStream", "AnonymousSendStream"]

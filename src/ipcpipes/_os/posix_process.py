@@ -7,7 +7,8 @@ import os
 import select
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -24,6 +25,15 @@ def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
         except subprocess.TimeoutExpired:
             return False
     return process.poll() is not None
+
+
+def close_input(file: IO[bytes]) -> None:
+    """Closes what a child reads from, and waits for nobody: a child that does not read any more
+    does not get what is left in the buffer.
+    """
+    with suppress(OSError, ValueError):
+        os.set_blocking(file.fileno(), False)
+        file.close()
 
 
 def _waited(pid: int, seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,11 @@ class SharedName:
             permissions=permissions,
         )
 
-    @property
-    def inherited(self) -> dict[str, int]:
-        """What each child inherits, by name."""
-        return {"listener": self._listener._fd}
+    def copies(self) -> dict[str, int]:
+        """What a child inherits, by name; the caller's own, so that closing this does no harm to
+        a start that is under way.
+        """
+        return {"listener": os.dup(self._listener._fd)}
 
     def close(self) -> None:
         """Gives the name up. Twice is as good as once."""

@@ -6,13 +6,22 @@ import math
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 # Seconds. No wait is longer, so that Python's signal handlers run: Ctrl-C does not end a wait of
 # the system.
 _SLICE = 0.1
+
+
+def close_input(file: IO[bytes]) -> None:
+    """Closes what a child reads from. What is left in the buffer, a few KiB that were not flushed,
+    may have to wait for a child that does not read: this side of the pipe knows no other way.
+    """
+    with suppress(OSError, ValueError):
+        file.close()
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -43,9 +43,8 @@ class SharedName:
             raise connect_error("winerror", code, endpoint, address)
         self._closed = False
 
-    @property
-    def inherited(self) -> dict[str, int]:
-        """What each child inherits, by name: nothing listens by a handle."""
+    def copies(self) -> dict[str, int]:
+        """What a child inherits, by name: nothing, because nothing listens by a handle."""
         return {}
 
     def close(self) -> None:

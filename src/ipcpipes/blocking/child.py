@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .._os import blocking as _os
@@ -72,6 +72,11 @@ class Child(Fate):
             self._asked = "terminated"
             self.process.terminate()
 
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self._asked = "killed"
+            self.process.kill()
+
     def wait(self, *, timeout: float | None = None) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are.
 
@@ -95,9 +100,7 @@ class Child(Fate):
             end.close()
         self._lifeline.close()
         if self.process.stdin is not None:
-            # What was written and cannot be delivered is the child's affair.
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
+            _os.close_input(self.process.stdin)
 
     def _finish(self, grace: float) -> None:
         """Sees the process to its end, whatever it does."""
@@ -109,15 +112,17 @@ class Child(Fate):
                 last_grace = 0  # it was asked before, and has had its time
         finally:
             # Also when Ctrl-C came; then there is no more patience.
-            if self.process.poll() is None:
-                self.terminate()
-                if not self._ends_within(last_grace):
-                    self._asked = "killed"
-                    self.process.kill()
+            try:
+                if self.process.poll() is None:
+                    self.terminate()
+                    self._ends_within(last_grace)
+            finally:
+                if self.process.poll() is None:
+                    self.kill()
                     self.process.wait()
-            for file in (self.process.stdout, self.process.stderr):
-                if file is not None:
-                    file.close()
+                for file in (self.process.stdout, self.process.stderr):
+                    if file is not None:
+                        file.close()
 
 
 @contextmanager

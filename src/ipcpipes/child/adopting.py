@@ -73,7 +73,7 @@ def adopt(
 def _check_mark(name: str, handle: Handle) -> None:
     try:
         mark = _os.mark_of(int(handle.number))
-    except OSError:
+    except (OSError, OverflowError):
         mark = "none"
     if handle.mark and mark != handle.mark:
         raise NoParent(

@@ -48,7 +48,7 @@ class Ends:
 
     Args:
         framing, pipes: as for :func:`ipcpipes.open_child`.
-        inherited: descriptors of ours that the child gets a copy of, by what it knows them as.
+        lent: more for the child to inherit, by what it knows it as; this closes it.
         group: see :class:`.handover.Handover`.
 
     Raises:
@@ -59,19 +59,21 @@ class Ends:
         self,
         framing: Framing | Native | None,
         pipes: Mapping[str, str | GivenEnd] | None,
-        inherited: Mapping[str, int] | None = None,
+        lent: Mapping[str, int] | None = None,
         group: Mapping[str, Any] | None = None,
     ) -> None:
-        self.framing = None if framing is None else chosen(framing)
         self._group = group
         self._ours: dict[str, tuple[int, Kind]] = {}
         self._handles: dict[str, Handle] = {}
-        self._theirs: list[int] = []
+        self._theirs: list[int] = list((lent or {}).values())
         self._given: list[GivenEnd] = []
-        self._lent = dict(inherited or {})
-        wanted = self._wanted(pipes)
-        self._names = list(wanted)
         try:
+            self.framing = None if framing is None else chosen(framing)
+            if isinstance(self.framing, Framing):
+                # One of the user's own may fail; then there is no process yet.
+                self.framing.splitter()
+            wanted = self._wanted(pipes)
+            self._names = list(wanted)
             # Its end is the end of this process, or of its interest in the child.
             self._open("lifeline", "send")
             # In this order no two of the child's descriptors are neighbours, where nothing is in
@@ -83,7 +85,7 @@ class Ends:
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
                 else:
                     self._give(name, kind)
-            for name, number in self._lent.items():
+            for name, number in (lent or {}).items():
                 self._handles[name] = Handle(str(number), "duplex", _os.mark_of(number))
         except BaseException:
             self.close()

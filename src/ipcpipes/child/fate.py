@@ -73,6 +73,12 @@ class Fate(ABC):
         for it, ``grace`` seconds at most, and then kills it. No matter if it has ended already.
         """
 
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends the process now, whatever it does: SIGKILL, on Windows TerminateProcess. No matter
+        if it has ended already.
+        """
+
     @property
     def reason(self) -> Reason | None:
         """Why it ended, ``None`` while it runs.
@@ -80,7 +86,8 @@ class Fate(ABC):
         ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
         does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
         or because it had not ended ``grace`` seconds after its pipes were closed or the block was
-        cancelled; perhaps it could still clean up. ``"killed"``: that did not help either.
+        cancelled; perhaps it could still clean up. ``"killed"``: that did not help, or :meth:`kill`
+        was called.
         """
         status = self.status
         if status is None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .. import _os
-from ..channel import MessageChannel
 from ..endpoint import Endpoint, EndpointLike
 from ..errors import WorkerFailed
 from ..framing import LengthPrefixed
 from ..options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
 from ..security import AccessPolicy, compiled
 from .ends import Ends
+from .member import LAST_WORDS, Member
 from .nursery import unseen_nursery
 from .process import Child, run_child
 
@@ -33,22 +33,6 @@ logger = logging.getLogger("ipcpipes")
 
 _FIRST_PAUSE = 0.1  # seconds, between a crash and the next start
 _LONGEST_PAUSE = 30.0
-# Seconds until a worker that was terminated is killed.
-_LAST_WORDS = 5.0
-
-
-class _Member:
-    """One process of the group, from its start to its end."""
-
-    def __init__(self, slot: _Slot) -> None:
-        self.slot = slot
-        self.child: Child | None = None
-        self.ready = trio.Event()
-        self.ended = trio.Event()
-        # It was told to finish: its end is no crash.
-        self.retired = False
-        # Cancelled when nobody waits for it any more; it is terminated then.
-        self.patience = trio.CancelScope()
 
 
 class _Slot:
@@ -56,7 +40,7 @@ class _Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.current: _Member | None = None
+        self.current: Member | None = None
         # Held by who puts a worker there.
         self.filling = trio.Lock()
         self.crashes: deque[float] = deque()
@@ -129,14 +113,17 @@ class WorkerGroup:
         self._on_end = on_end
         self._restarts = math.inf if restarts is None else restarts
         self._within = checked_seconds("within", within)
+        if not self._within:
+            raise ValueError("within must be more than 0 seconds")
         self._grace = checked_seconds("grace", grace)
         self._options = {**_os.APART, **options}
         self._slots = [_Slot(number) for number in range(count)]
-        self._members: set[_Member] = set()
+        self._members: set[Member] = set()
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
+        self._has_run = False
         self._stopping = trio.Event()
-        self._failure: WorkerFailed | OSError | None = None
+        self._failure: Exception | None = None
 
     @property
     def pids(self) -> dict[int, int]:
@@ -174,8 +161,9 @@ class WorkerGroup:
             RuntimeError: the group runs already, or has run.
             And all that :func:`ipcpipes.listen` raises for the endpoint.
         """
-        if self._nursery is not None:
+        if self._has_run:
             raise RuntimeError("a WorkerGroup runs once; it runs already, or has run")
+        self._has_run = True
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
         await trio.lowlevel.checkpoint()
@@ -218,6 +206,8 @@ class WorkerGroup:
 
         What was sent to a worker before it was told to finish, it still gets. To all: a worker
         that is being started again or dies meanwhile gets none. To one: waits until it is there.
+        Cancelled before the system has begun to take the message, it sends none; later, the worker
+        gets it all the same.
 
         Args:
             message: 1 byte or more.
@@ -240,9 +230,22 @@ class WorkerGroup:
         if worker is not None:
             await self._send_to_one(self._slots[worker], message)
             return
-        async with unseen_nursery() as nursery:
+        failures: list[Exception] = []
+
+        async def send_if_there(member: Member) -> None:
+            try:
+                await member.send(message)
+            except trio.BrokenResourceError:
+                pass
+            except Exception as failure:
+                failures.append(failure)
+
+        async with trio.open_nursery() as nursery:
             for slot in self._slots:
-                nursery.start_soon(self._send_if_there, slot, message)
+                if slot.current is not None:
+                    nursery.start_soon(send_if_there, slot.current)
+        if failures:
+            raise failures[0]
 
     async def roll_over(self) -> None:
         """Replaces all workers, one after another, so that the group serves without a pause.
@@ -267,14 +270,20 @@ class WorkerGroup:
                     raise started
                 slot.current = started
                 if old is not None:
-                    await self._retire(old)
+                    # To the end, also when this is cancelled.
+                    self._require_nursery().start_soon(self._retire, old)
+                    await old.ended.wait()
 
-    def _require_running(self) -> trio.Nursery:
+    def _require_nursery(self) -> trio.Nursery:
         if self._nursery is None:
             raise RuntimeError("this group does not run: await group.run()")
+        return self._nursery
+
+    def _require_running(self) -> trio.Nursery:
+        nursery = self._require_nursery()
         if self._stopping.is_set():
             raise trio.ClosedResourceError("this group was stopped")
-        return self._nursery
+        return nursery
 
     async def _send_to_one(self, slot: _Slot, message: bytes | bytearray | memoryview) -> None:
         while slot.current is None or slot.current.ended.is_set():
@@ -282,15 +291,7 @@ class WorkerGroup:
             async with slot.filling:
                 pass
             self._require_running()
-        await _channel(slot.current).send(message)
-
-    async def _send_if_there(self, slot: _Slot, message: bytes | bytearray | memoryview) -> None:
-        member = slot.current
-        if member is None:
-            await trio.lowlevel.checkpoint()
-        else:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await _channel(member).send(message)
+        await slot.current.send(message)
 
     # Starting
 
@@ -310,27 +311,33 @@ class WorkerGroup:
                         crash = started
                     else:
                         slot.current = started
-        except (WorkerFailed, OSError) as failure:
-            # The first of several is told, and they are no group of errors.
-            self._failure = self._failure or failure
-            if self._nursery is not None:
-                self._nursery.cancel_scope.cancel()
+        except Exception as failure:
+            if not self._stopping.is_set():
+                # The first of several is told, and they are no group of errors.
+                self._failure = self._failure or failure
+                self._require_nursery().cancel_scope.cancel()
 
-    async def _start(self, slot: _Slot) -> _Member | WorkerFailed:
+    async def _start(self, slot: _Slot) -> Member | WorkerFailed:
         """A new process, ready; or why it is not, and it is gone then.
 
         Raises:
             OSError: it cannot be started.
         """
-        member = _Member(slot)
+        member = Member(slot.number)
         nursery = self._require_running()
-        await nursery.start(self._attend, member)
-        with trio.move_on_after(self._grace) as patience:
-            await _first_of(member.ready, member.ended, self._stopping)
+        try:
+            await nursery.start(self._attend, slot, member)
+            with trio.move_on_after(self._grace) as patience:
+                await _first_of(member.ready, member.ended, self._stopping)
+        except BaseException:  # cancelled, perhaps as a group of it
+            member.retired = True
+            if member.child is not None and not member.ended.is_set():
+                nursery.start_soon(member.end_by_force)
+            raise
         if member.ready.is_set() or self._stopping.is_set():
             return member
         member.retired = True
-        member.patience.cancel()
+        await member.end_by_force()
         await member.ended.wait()
         assert member.child is not None
         text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
@@ -357,35 +364,35 @@ class WorkerGroup:
 
     # One worker's life
 
-    async def _attend(self, member: _Member, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _attend(
+        self, slot: _Slot, member: Member, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         """Runs one process to its end."""
-        slot = member.slot
         self._members.add(member)
         try:
-            with member.patience:
-                async with run_child(
-                    lambda: self._ends(slot), self._command, grace=_LAST_WORDS, **self._options
-                ) as child:
-                    member.child = child
-                    task_status.started()
-                    logger.info("worker %d is process %d", slot.number, child.pid)
-                    await self._receive_all(member, _channel(member))
-                    # It has nothing more to say, and so nothing more to do.
-                    with trio.move_on_after(self._grace):
-                        await child.wait()
+            async with run_child(
+                lambda: self._ends(slot), self._command, grace=LAST_WORDS, **self._options
+            ) as child:
+                member.child = child
+                task_status.started()
+                logger.info("worker %d is process %d", slot.number, child.pid)
+                await member.converse(child, self._on_message)
+                # It has nothing more to say, and so nothing more to do.
+                with trio.move_on_after(self._grace):
+                    await child.wait()
+            if self._on_end is not None:
+                await self._on_end(slot.number, child)
         finally:
             self._members.discard(member)
             member.ended.set()
             if member.child is not None:
                 how = _how(member.child)
                 logger.info("worker %d, process %d: %s", slot.number, member.child.pid, how)
-        if self._on_end is not None:
-            await self._on_end(slot.number, child)
         if not member.retired:
-            assert self._nursery is not None
-            self._nursery.start_soon(self._replace, member, child)
+            self._require_nursery().start_soon(self._replace, slot, member, child)
 
     def _ends(self, slot: _Slot) -> Ends:
+        self._require_running()
         where = self._endpoint
         group = {
             "number": slot.number,
@@ -393,21 +400,11 @@ class WorkerGroup:
             "admits": self._access.admits,
             "backlog": self._backlog,
         }
-        inherited = {} if self._name is None else self._name.inherited
-        return Ends(LengthPrefixed(), None, inherited, group)
+        lent = {} if self._name is None else self._name.copies()
+        return Ends(LengthPrefixed(), None, lent, group)
 
-    async def _receive_all(self, member: _Member, channel: MessageChannel) -> None:
-        # A worker that is killed while it sends leaves a part of a message.
-        with suppress(trio.BrokenResourceError):
-            async for message in channel:
-                if not message:
-                    member.ready.set()
-                elif self._on_message is not None:
-                    await self._on_message(member.slot.number, message)
-
-    async def _replace(self, member: _Member, child: Child) -> None:
+    async def _replace(self, slot: _Slot, member: Member, child: Child) -> None:
         """After a crash."""
-        slot = member.slot
         async with slot.filling:
             if slot.current is not member:
                 return  # a roll-over has replaced it already
@@ -416,19 +413,19 @@ class WorkerGroup:
 
     # Ending
 
-    async def _retire(self, member: _Member) -> None:
+    async def _retire(self, member: Member) -> None:
         """Tells a worker to finish, and waits until it has."""
         member.retired = True
+        assert member.child is not None
         with trio.move_on_after(self._grace) as patience:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await _channel(member).send(b"")
-            await member.ended.wait()
+            with suppress(trio.BrokenResourceError):
+                await member.send(b"")
+            await member.child.wait()
         if patience.cancelled_caught:
-            logger.warning(
-                "worker %d has not finished within %g s", member.slot.number, self._grace
-            )
-            member.patience.cancel()
-            await member.ended.wait()
+            logger.warning("worker %d has not finished within %g s", member.number, self._grace)
+            await member.end_by_force()
+        # What it has said may take longer to be heard.
+        await member.ended.wait()
 
     async def _end_in_order(self) -> None:
         if self._name is not None:
@@ -452,13 +449,6 @@ class WorkerGroup:
                 if len(caught) > 1:
                     scope.cancel()
                 self.stop()
-
-
-def _channel(member: _Member) -> MessageChannel:
-    assert member.child is not None
-    channel = member.child.channel
-    assert isinstance(channel, MessageChannel)
-    return channel
 
 
 def _how(child: Child) -> str:

@@ -11,8 +11,9 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
+from ..endpoint import Endpoint
 from ..errors import NoParent
 from ..framing import ContentLength, Framing, LengthPrefixed, Lines, Native
 
@@ -145,13 +146,28 @@ def _parsed(text: str) -> Handover:
                 f"the parent uses another version of {VARIABLE} ({told['version']}, here it is "
                 f"{VERSION}); take the same ipcpipes in both processes"
             )
-        return Handover(
-            {name: Handle(*handle) for name, handle in told["handles"].items()},
-            _framing(told["framing"]),
-            told["group"],
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
+        handles = {name: _handle(*handle) for name, handle in told["handles"].items()}
+        if "lifeline" not in handles:
+            raise ValueError("no lifeline")
+        return Handover(handles, _framing(told["framing"]), _group(told["group"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise NoParent(f"{VARIABLE} in the environment is not ipcpipes' own: {text!r}") from None
+
+
+def _handle(number: str, kind: str, mark: str) -> Handle:
+    Endpoint.inherited(number)
+    if kind not in get_args(Kind) or not isinstance(mark, str):
+        raise ValueError(kind)
+    return Handle(number, kind, mark)  # type: ignore[arg-type]  # it is one of them
+
+
+def _group(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    if found is not None:
+        for name in ("number", "endpoint", "admits", "backlog"):
+            found[name]  # or a KeyError
+        if found["endpoint"] is not None:
+            Endpoint(*found["endpoint"])
+    return found
 
 
 def _described(framing: Framing | Native | None) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ class LineSplitter:
         *lines, self._rest = text.split(b"\n")
         for line in lines:
             yield from _pieces(line)
-        if len(self._rest) >= LONGEST_LINE:
+        if len(self._rest) > LONGEST_LINE:
             *pieces, self._rest = _cut(self._rest)
             yield from map(_text, pieces)
 
@@ -51,7 +51,15 @@ def _pieces(line: bytes) -> Iterator[str]:
 
 
 def _cut(line: bytes) -> list[bytes]:
-    return [line[i : i + LONGEST_LINE] for i in range(0, len(line), LONGEST_LINE)] or [b""]
+    pieces = []
+    while len(line) > LONGEST_LINE:
+        end = LONGEST_LINE
+        # Not within a character: its bytes after the first one begin with the bits 10.
+        while end > LONGEST_LINE - 4 and line[end] & 0xC0 == 0x80:
+            end -= 1
+        pieces.append(line[:end])
+        line = line[end:]
+    return [*pieces, line]
 
 
 def _text(line: bytes) -> str:

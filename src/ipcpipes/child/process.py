@@ -73,6 +73,11 @@ class Child(Fate):
             self._asked = "terminated"
             self.process.terminate()
 
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            self._asked = "killed"
+            self.process.kill()
+
     async def wait(self) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
         return await self.process.wait()
@@ -96,28 +101,31 @@ class Child(Fate):
                 last_grace = 0  # it was asked before, and has had its time
         finally:
             # Also when the waiting was cancelled; then there is no more patience.
-            if self.process.returncode is None:
-                with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True):
+                try:
                     await self._end_by_force(last_grace)
-            for capture in self._captures:
-                capture.child_ended()
-            await self._close_outputs()
-
-    async def _close_outputs(self) -> None:
-        with trio.CancelScope(shield=True):
-            captured = [capture.stream for capture in self._captures]
-            for stream in (self.process.stdout, self.process.stderr):
-                if stream is not None and stream not in captured:
-                    await stream.aclose()
+                finally:
+                    for capture in self._captures:
+                        capture.child_ended()
+                    await self._close_outputs()
 
     async def _end_by_force(self, grace: float) -> None:
-        self.terminate()
-        with trio.move_on_after(grace):
-            await self.process.wait()
-            return
-        self._asked = "killed"
-        self.process.kill()
-        await self.process.wait()
+        try:
+            if self.process.returncode is None:
+                self.terminate()
+                with trio.move_on_after(grace):
+                    await self.process.wait()
+        finally:
+            # Ctrl-C, too, ends the patience and not the care.
+            if self.process.returncode is None:
+                self.kill()
+                await self.process.wait()
+
+    async def _close_outputs(self) -> None:
+        captured = [capture.stream for capture in self._captures]
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None and stream not in captured:
+                await stream.aclose()
 
 
 @asynccontextmanager
@@ -224,16 +232,29 @@ async def run_child(
         given = {**streams, "env": ends.environment(env), **options}
         with ends.inheriting(given) as complete, naming(words):
             process = await trio.lowlevel.open_process(words, **complete)
-        ends.started()
-        found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
-        lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-        captures = [Capture(getattr(process, name), sink) for name, sink in sinks.items()]
-        child = Child(process, found, lifeline, captures)
+        try:
+            ends.started()
+            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
+            captures = [Capture(getattr(process, name), sink) for name, sink in sinks.items()]
+            child = Child(process, found, lifeline, captures)
+        except BaseException:  # a framing of the user's own, perhaps
+            await _do_away_with(process)
+            raise
     async with _reading(captures) if captures else nullcontext():
         try:
             yield child
         finally:
             await child._finish(grace)
+
+
+async def _do_away_with(process: trio.Process) -> None:
+    process.kill()
+    with trio.CancelScope(shield=True):
+        await process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                await stream.aclose()
 
 
 @asynccontextmanager

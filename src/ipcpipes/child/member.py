@@ -1,0 +1,150 @@
+"""One process of a worker group, as its master has it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..channel import MessageChannel
+from ..framing import Buffer
+from .nursery import unseen_nursery
+from .process import Child
+
+# Seconds until a worker that was terminated is killed.
+LAST_WORDS = 5.0
+# Seconds to wait in all, once a worker's process has ended, for messages that are not in the pipe
+# yet: there are none, and who still holds the pipe is another process, which the worker forked.
+_PATIENCE = 0.5
+
+
+class _Delivery:
+    """A message on its way to a worker, and how that ended."""
+
+    def __init__(self, message: Buffer) -> None:
+        self.message = message
+        self.over = trio.Event()
+        self.failure: Exception | None = None
+
+
+class Member:
+    """One process, from its start to its end.
+
+    What is sent to it goes through one task, in order: a sender that is cancelled in the middle of
+    a message would leave the channel broken for everybody else.
+
+    Attributes:
+        number: which worker it is, or will be, or was.
+        child: the process, once it is started.
+        ready: it has said so.
+        ended: it is gone, and all that it said was heard.
+        retired: it was told to finish, so that its end is no crash.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.child: Child | None = None
+        self.ready = trio.Event()
+        self.ended = trio.Event()
+        self.retired = False
+        self._outbox: deque[_Delivery] = deque()
+        self._posted = trio.Event()
+        self._is_gone = False
+        self._patience = math.inf
+        self._ended_at = math.inf
+        self._waiting = trio.CancelScope()
+
+    async def send(self, message: Buffer) -> None:
+        """Returns when the system has taken all of it. Cancelled before it has begun with it, it
+        is not sent; later, it is sent all the same.
+
+        Raises:
+            trio.BrokenResourceError: the worker is gone.
+            What the channel's ``send`` raises.
+        """
+        if self._is_gone:
+            raise self._gone()
+        delivery = _Delivery(message)
+        self._outbox.append(delivery)
+        self._posted.set()
+        try:
+            await delivery.over.wait()
+        except trio.Cancelled:
+            if delivery in self._outbox:
+                self._outbox.remove(delivery)
+            raise
+        if delivery.failure is not None:
+            raise delivery.failure
+
+    async def converse(
+        self, child: Child, on_message: Callable[[int, bytes], Awaitable[object]] | None
+    ) -> None:
+        """Sends what is posted, and hands on what comes, to the end of the channel or of the
+        process, whichever is first.
+        """
+        channel = child.channel
+        assert isinstance(channel, MessageChannel)
+        try:
+            async with unseen_nursery() as nursery:
+                nursery.start_soon(self._deliver, channel)
+                nursery.start_soon(self._watch, child)
+                while (message := await self._receive(channel)) is not None:
+                    if not message:
+                        self.ready.set()
+                    elif on_message is not None:
+                        await on_message(self.number, message)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._is_gone = True
+            for delivery in self._outbox:
+                delivery.failure = self._gone()
+                delivery.over.set()
+
+    async def end_by_force(self) -> None:
+        """Terminates it, and kills it when that does not help. What it has said is still heard."""
+        assert self.child is not None
+        self.child.terminate()
+        with trio.move_on_after(LAST_WORDS):
+            await self.child.wait()
+            return
+        self.child.kill()
+
+    async def _receive(self, channel: MessageChannel) -> bytes | None:
+        """The next message; ``None`` at the end."""
+        begin = trio.current_time()
+        with trio.move_on_after(max(self._patience, 0)) as self._waiting:
+            try:
+                message = await channel.receive()
+            except (trio.EndOfChannel, trio.BrokenResourceError):
+                # A worker that is killed while it sends leaves a part of a message.
+                return None
+            self._patience -= max(0.0, trio.current_time() - max(begin, self._ended_at))
+            return message
+        return None
+
+    async def _watch(self, child: Child) -> None:
+        await child.wait()
+        self._patience = _PATIENCE
+        self._ended_at = trio.current_time()
+        self._waiting.deadline = self._ended_at + _PATIENCE
+
+    async def _deliver(self, channel: MessageChannel) -> None:
+        while True:
+            while not self._outbox:
+                self._posted = trio.Event()
+                await self._posted.wait()
+            delivery = self._outbox.popleft()
+            try:
+                await channel.send(delivery.message)
+            except Exception as failure:
+                delivery.failure = failure
+            except BaseException:  # the end of it all, in the middle of this one
+                delivery.failure = self._gone()
+                raise
+            finally:
+                delivery.over.set()
+
+    def _gone(self) -> trio.BrokenResourceError:
+        return trio.BrokenResourceError(f"worker {self.number} has ended")
