@@ -142,6 +142,14 @@ async def test_an_end_of_ones_own_goes_to_the_child_and_is_closed_here() -> None
             assert await receive_end.receive_some() == b""
 
 
+async def test_one_end_has_one_name() -> None:
+    receive_end, send_end = ipcpipes.open_anonymous_pipe()
+    async with receive_end, send_end:
+        with pytest.raises(ValueError, match="under two names"):
+            async with open_child(programs.ECHO, pipes={"a": send_end, "b": send_end}):
+                pytest.fail("it started")
+
+
 async def test_python_m(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text(
         "from ipcpipes import blocking\n"
@@ -351,6 +359,7 @@ async def test_a_child_of_a_child(tmp_path: Path) -> None:
         ({"pass_fds": [3]}, TypeError, "takes no pass_fds"),
         ({"close_fds": False}, TypeError, "takes no close_fds"),
         ({"text": True}, TypeError, "takes no text"),
+        ({"shell": True}, TypeError, "name it in the command"),
         ({"grace": -1}, ValueError, "grace must be 0 or more"),
         ({"grace": "5"}, TypeError, "grace must be a number"),
         ({"framing": 4}, TypeError, "framing must be"),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -400,6 +401,24 @@ async def test_a_crash_is_noticed_though_a_fork_of_the_worker_lives_on() -> None
         assert await heard.until(1) == [b"%d" % group.pids[0]]
 
 
+async def test_a_roll_over_in_a_group_that_is_cancelled() -> None:
+    for seconds in (0.01, 0.05, 0.2):
+        group = WorkerGroup(JOBS, 2)
+        async with trio.open_nursery() as nursery, trio.open_nursery() as inner:
+            await inner.start(group.run)
+
+            async def roll_over(group: WorkerGroup = group) -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    while True:
+                        await group.roll_over()
+
+            nursery.start_soon(roll_over)
+            await trio.sleep(seconds)
+            pids = list(group.pids.values())
+            inner.cancel_scope.cancel()
+        assert not any(map(is_alive, pids))
+
+
 async def test_the_end_waits_for_on_end() -> None:
     ended: list[int] = []
 
@@ -458,6 +477,20 @@ def test_a_signal_ends_the_group_in_order(number: signal.Signals) -> None:
         master.send_signal(number)
         lines = master.stdout.read().splitlines()
         assert lines == ["heard bye", "heard bye", f"ended by {number.name}"]
+        assert master.wait(SECONDS) == 0
+    assert not any(map(is_alive, pids))
+
+
+@pytest.mark.skipif(WINDOWS, reason="signals from another process")
+def test_a_third_signal_does_not_make_the_master_leave_its_workers_behind() -> None:
+    worker = [*STUBBORN]
+    worker[2] = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + worker[2]
+    master, pids = start_master(worker, 1000)
+    with master:
+        for _ in range(4):
+            master.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        assert master.stdout.read() == "ended by SIGTERM\n"
         assert master.wait(SECONDS) == 0
     assert not any(map(is_alive, pids))
 

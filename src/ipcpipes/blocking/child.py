@@ -18,7 +18,7 @@ from . import abc
 from .channel import MessageChannel, NativeMessageChannel
 
 if TYPE_CHECKING:
-    from ..child.ends import Command, Redirection
+    from ..child.ends import Command, Redirection, Word
 
 __all__ = ["Child", "open_child"]
 
@@ -125,6 +125,16 @@ class Child(Fate):
                         file.close()
 
 
+class _Process(subprocess.Popen[bytes]):
+    """A process that is known from the moment in which there is one: Ctrl-C may come while the
+    constructor waits for the program to begin.
+    """
+
+    def __init__(self, started: list[_Process], words: list[Word], **options: Any) -> None:
+        started.append(self)
+        super().__init__(words, **options)
+
+
 @contextmanager
 def open_child(
     command: Command,
@@ -160,14 +170,15 @@ def open_child(
     """
     grace = checked_seconds("grace", grace)
     check_options(options)
-    process = child = None
+    started: list[_Process] = []
+    child = None
     try:
         with Ends(framing, pipes) as ends:
             words = ends.command(command)
             streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
             given = {**streams, "env": ends.environment(env), **options}
             with ends.inheriting(given) as complete, naming(words):
-                process = subprocess.Popen(words, **complete)
+                process = _Process(started, words, **complete)
             ends.started()
             found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
@@ -176,6 +187,7 @@ def open_child(
     finally:
         if child is not None:
             child._finish(grace)
-        elif process is not None:  # Ctrl-C, just then
-            process.kill()
-            process.wait()
+        for process in started:
+            if child is None and process.pid is not None:  # Ctrl-C, just then
+                process.kill()
+                process.wait()

@@ -74,6 +74,10 @@ class Ends:
                 self.framing.splitter()
             wanted = self._wanted(pipes)
             self._names = list(wanted)
+            # First, so that they are closed whatever fails.
+            for name, given in wanted.items():
+                if not isinstance(given, str):
+                    self._give(name, given)
             # Its end is the end of this process, or of its interest in the child.
             self._open("lifeline", "send")
             # In this order no two of the child's descriptors are neighbours, where nothing is in
@@ -83,8 +87,6 @@ class Ends:
                 kind = wanted[name]
                 if isinstance(kind, str):
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
-                else:
-                    self._give(name, kind)
             for name, number in (lent or {}).items():
                 self._handles[name] = Handle(str(number), "duplex", _os.mark_of(number))
         except BaseException:
@@ -105,6 +107,9 @@ class Ends:
                     f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
                     f"anonymous pipe, not {kind!r}"
                 )
+        given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
+        if len(given) != len(set(given)):
+            raise ValueError("the same end cannot be handed over under two names")
         return {f"pipe.{name}": kind for name, kind in pipes.items()}
 
     def _open(self, name: str, kind: Kind) -> None:

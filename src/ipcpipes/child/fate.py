@@ -10,7 +10,19 @@ PipeKind = Literal["duplex", "send", "receive"]
 Reason = Literal["exited", "signalled", "terminated", "killed"]
 
 # What decides on inheritance and encoding.
-_REFUSED = ("close_fds", "pass_fds", "text", "encoding", "errors", "universal_newlines", "bufsize")
+_REFUSED = (
+    "close_fds",
+    "pass_fds",
+    "shell",
+    "text",
+    "encoding",
+    "errors",
+    "universal_newlines",
+    "bufsize",
+)
+
+_OURS = "it decides that itself"
+_REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
 
 
 def check_options(options: Mapping[str, object]) -> None:
@@ -21,7 +33,7 @@ def check_options(options: Mapping[str, object]) -> None:
     """
     for name in _REFUSED:
         if name in options:
-            raise TypeError(f"open_child takes no {name}: it decides that itself")
+            raise TypeError(f"open_child takes no {name}: {_REASONS.get(name, _OURS)}")
 
 
 class Fate(ABC):

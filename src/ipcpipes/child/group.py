@@ -122,6 +122,7 @@ class WorkerGroup:
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
         self._has_run = False
+        self._signals = trio.CancelScope(shield=True)
         self._stopping = trio.Event()
         self._failure: Exception | None = None
 
@@ -167,28 +168,38 @@ class WorkerGroup:
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
         await trio.lowlevel.checkpoint()
-        try:
-            async with unseen_nursery() as nursery:
-                self._nursery = nursery
-                if self._endpoint is not None:
-                    permissions = compiled(self._access)
-                    self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
+        async with unseen_nursery() as outer:
+            try:
                 if handle_signals and in_main_thread:
-                    await nursery.start(self._heed_signals, caught, nursery.cancel_scope)
-                async with trio.open_nursery() as starting:
-                    for slot in self._slots:
-                        starting.start_soon(self._fill, slot)
-                task_status.started(self)
-                await self._stopping.wait()
-                await self._end_in_order()
-                nursery.cancel_scope.cancel()
-        finally:
-            self._stopping.set()
-            if self._name is not None:
-                self._name.close()
+                    await outer.start(self._heed_signals, caught)
+                await self._run(task_status)
+            finally:
+                self._signals.cancel()
         if self._failure is not None:
             raise self._failure
         return caught[0] if caught else None
+
+    async def _run(self, task_status: trio.TaskStatus[WorkerGroup]) -> None:
+        try:
+            async with unseen_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    if self._endpoint is not None:
+                        permissions = compiled(self._access)
+                        self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
+                    async with trio.open_nursery() as starting:
+                        for slot in self._slots:
+                            starting.start_soon(self._fill, slot)
+                    task_status.started(self)
+                    await self._stopping.wait()
+                    await self._end_in_order()
+                finally:
+                    # At once, so that nobody starts anything more while the rest is cancelled.
+                    self._stopping.set()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if self._name is not None:
+                self._name.close()
 
     def stop(self) -> None:
         """Ends the group in order, and returns at once; :meth:`run` returns when it is done.
@@ -266,6 +277,7 @@ class WorkerGroup:
             async with slot.filling:
                 old = slot.current
                 started = await self._start(slot)
+                self._require_running()
                 if isinstance(started, WorkerFailed):
                     raise started
                 slot.current = started
@@ -436,18 +448,19 @@ class WorkerGroup:
                     nursery.start_soon(self._retire, member)
 
     async def _heed_signals(
-        self,
-        caught: list[signal.Signals],
-        scope: trio.CancelScope,
-        *,
-        task_status: trio.TaskStatus[None],
+        self, caught: list[signal.Signals], *, task_status: trio.TaskStatus[None]
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # Until all workers are gone, also when the group is cancelled: a signal that nobody
+        # heeds would end this process and leave them.
+        with (
+            self._signals,
+            trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        ):
             task_status.started()
             async for number in signals:
                 caught.append(signal.Signals(number))
                 if len(caught) > 1:
-                    scope.cancel()
+                    self._require_nursery().cancel_scope.cancel()
                 self.stop()
 
 
