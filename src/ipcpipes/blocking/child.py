@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from . import abc
 from .channel import MessageChannel, NativeMessageChannel
 
 if TYPE_CHECKING:
-    from ..child.ends import Command, Redirection, Word
+    from ..child.ends import Command, Redirection
 
 __all__ = ["Child", "open_child"]
 
@@ -125,14 +127,23 @@ class Child(Fate):
                         file.close()
 
 
-class _Process(subprocess.Popen[bytes]):
-    """A process that is known from the moment in which there is one: Ctrl-C may come while the
-    constructor waits for the program to begin.
-    """
-
-    def __init__(self, started: list[_Process], words: list[Word], **options: Any) -> None:
-        started.append(self)
-        super().__init__(words, **options)
+@contextmanager
+def _ctrl_c_comes_later() -> Iterator[None]:
+    """Puts off what Ctrl-C does until the process is known to whoever ends it."""
+    before = signal.getsignal(signal.SIGINT)
+    # Python's handlers run in the main thread; and what is no function of Python's, the child
+    # has to inherit.
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
@@ -170,15 +181,14 @@ def open_child(
     """
     grace = checked_seconds("grace", grace)
     check_options(options)
-    started: list[_Process] = []
-    child = None
+    process = child = None
     try:
-        with Ends(framing, pipes) as ends:
+        with Ends(framing, pipes) as ends, _ctrl_c_comes_later():
             words = ends.command(command)
             streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
             given = {**streams, "env": ends.environment(env), **options}
             with ends.inheriting(given) as complete, naming(words):
-                process = _Process(started, words, **complete)
+                process = subprocess.Popen(words, **complete)
             ends.started()
             found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
@@ -187,7 +197,6 @@ def open_child(
     finally:
         if child is not None:
             child._finish(grace)
-        for process in started:
-            if child is None and process.pid is not None:  # Ctrl-C, just then
-                process.kill()
-                process.wait()
+        elif process is not None:
+            process.kill()
+            process.wait()

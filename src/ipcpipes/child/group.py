@@ -7,8 +7,8 @@ import math
 import signal
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -20,7 +20,7 @@ from ..framing import LengthPrefixed
 from ..options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
 from ..security import AccessPolicy, compiled
 from .ends import Ends
-from .member import LAST_WORDS, Member
+from .member import LAST_WORDS, Delivery, Member
 from .nursery import unseen_nursery
 from .process import Child, run_child
 
@@ -72,7 +72,9 @@ class WorkerGroup:
             after another for one worker. What it raises ends the group. While a worker is
             rolled over, its successor has the same number.
         on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
-            ended, for whatever reason, and after its last message. What it raises ends the group.
+            ended by itself or in order, after its last message. What it raises ends the group.
+            :meth:`run` waits for both; they may call :meth:`send`, :meth:`roll_over` and
+            :meth:`stop`.
         restarts: how many crashes of one worker ``within`` seconds are made good; one more ends
             the group with :exc:`WorkerFailed`. ``None``: any number.
         within: see ``restarts``; seconds, more than 0.
@@ -132,7 +134,9 @@ class WorkerGroup:
         return {
             slot.number: slot.current.child.pid
             for slot in self._slots
-            if slot.current is not None and slot.current.child is not None
+            if slot.current is not None
+            and slot.current.child is not None
+            and slot.current.child.status is None
         }
 
     async def run(
@@ -168,13 +172,16 @@ class WorkerGroup:
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
         await trio.lowlevel.checkpoint()
-        async with unseen_nursery() as outer:
-            try:
-                if handle_signals and in_main_thread:
-                    await outer.start(self._heed_signals, caught)
-                await self._run(task_status)
-            finally:
-                self._signals.cancel()
+        with ExitStack() as stack:
+            async with unseen_nursery() as outer:
+                try:
+                    if handle_signals and in_main_thread:
+                        receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+                        signals = stack.enter_context(receiver)
+                        outer.start_soon(self._heed_signals, signals, caught)
+                    await self._run(task_status)
+                finally:
+                    self._signals.cancel()
         if self._failure is not None:
             raise self._failure
         return caught[0] if caught else None
@@ -241,20 +248,21 @@ class WorkerGroup:
         if worker is not None:
             await self._send_to_one(self._slots[worker], message)
             return
+        # All at once: a roll-over that goes on meanwhile does not get in between.
+        deliveries = [slot.current.post(message) for slot in self._slots if slot.current]
         failures: list[Exception] = []
 
-        async def send_if_there(member: Member) -> None:
+        async def wait(delivery: Delivery) -> None:
             try:
-                await member.send(message)
+                await delivery.wait()
             except trio.BrokenResourceError:
                 pass
             except Exception as failure:
                 failures.append(failure)
 
         async with trio.open_nursery() as nursery:
-            for slot in self._slots:
-                if slot.current is not None:
-                    nursery.start_soon(send_if_there, slot.current)
+            for delivery in deliveries:
+                nursery.start_soon(wait, delivery)
         if failures:
             raise failures[0]
 
@@ -284,7 +292,8 @@ class WorkerGroup:
                 if old is not None:
                     # To the end, also when this is cancelled.
                     self._require_nursery().start_soon(self._retire, old)
-                    await old.ended.wait()
+                    assert old.child is not None
+                    await old.child.wait()
 
     def _require_nursery(self) -> trio.Nursery:
         if self._nursery is None:
@@ -303,7 +312,7 @@ class WorkerGroup:
             async with slot.filling:
                 pass
             self._require_running()
-        await slot.current.send(message)
+        await slot.current.post(message).wait()
 
     # Starting
 
@@ -431,7 +440,7 @@ class WorkerGroup:
         assert member.child is not None
         with trio.move_on_after(self._grace) as patience:
             with suppress(trio.BrokenResourceError):
-                await member.send(b"")
+                await member.post(b"").wait()
             await member.child.wait()
         if patience.cancelled_caught:
             logger.warning("worker %d has not finished within %g s", member.number, self._grace)
@@ -448,20 +457,16 @@ class WorkerGroup:
                     nursery.start_soon(self._retire, member)
 
     async def _heed_signals(
-        self, caught: list[signal.Signals], *, task_status: trio.TaskStatus[None]
+        self, signals: AsyncIterator[int], caught: list[signal.Signals]
     ) -> None:
         # Until all workers are gone, also when the group is cancelled: a signal that nobody
         # heeds would end this process and leave them.
-        with (
-            self._signals,
-            trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
-        ):
-            task_status.started()
+        with self._signals:
             async for number in signals:
                 caught.append(signal.Signals(number))
-                if len(caught) > 1:
-                    self._require_nursery().cancel_scope.cancel()
                 self.stop()
+                if len(caught) > 1 and self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()
 
 
 def _how(child: Child) -> str:

@@ -11,10 +11,10 @@ LineSink = Callable[[str], object]
 
 # Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory.
 LONGEST_LINE = 65536
-# After its end, what a child has printed is in the pipe, so that it takes no waiting, and is no
-# more than a pipe holds. All else comes from another process that has the pipe too.
-_PATIENCE = 0.5  # seconds
-_MOST_LEFT = 2**20  # bytes
+# After its end, what a child has printed is in the pipe, and comes with the next reads. All else
+# is from another process that has the pipe too.
+_PATIENCE = 0.5  # seconds without anything
+_MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
 class LineSplitter:
@@ -76,16 +76,13 @@ class Capture:
     def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink) -> None:
         self.stream = stream
         self._sink = sink
-        self._patience = math.inf
-        self._left = math.inf
-        self._ended_at = math.inf
-        self._scope = trio.CancelScope()
+        self._has_ended = False
+        self._reads_left = _MOST_READS
+        self._waiting = trio.CancelScope()
 
     def child_ended(self) -> None:
-        self._patience = _PATIENCE
-        self._left = _MOST_LEFT
-        self._ended_at = trio.current_time()
-        self._scope.deadline = self._ended_at + _PATIENCE
+        self._has_ended = True
+        self._waiting.deadline = trio.current_time() + _PATIENCE
 
     async def run(self) -> None:
         lines = LineSplitter()
@@ -100,11 +97,14 @@ class Capture:
             self._sink(line)
 
     async def _receive(self) -> bytes:
-        begin = trio.current_time()
-        with trio.move_on_after(max(self._patience, 0)) as self._scope:
-            data = bytes(await self.stream.receive_some())
-            now = trio.current_time()
-            self._patience -= max(0.0, now - max(begin, self._ended_at))
-            self._left -= len(data)
-            return data if self._left >= 0 else b""
+        for _ in range(2):
+            with trio.CancelScope(deadline=self._deadline()) as self._waiting:
+                return bytes(await self.stream.receive_some())
+            # Perhaps other tasks have taken all the time. What is there is read without a wait.
         return b""
+
+    def _deadline(self) -> float:
+        if not self._has_ended:
+            return math.inf
+        self._reads_left -= 1
+        return trio.current_time() + _PATIENCE if self._reads_left > 0 else -math.inf

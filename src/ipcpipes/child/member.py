@@ -15,18 +15,37 @@ from .process import Child
 
 # Seconds until a worker that was terminated is killed.
 LAST_WORDS = 5.0
-# Seconds to wait in all, once a worker's process has ended, for messages that are not in the pipe
-# yet: there are none, and who still holds the pipe is another process, which the worker forked.
-_PATIENCE = 0.5
+# After its end, what a worker has sent is in the pipe, and comes with the next reads. All else is
+# from another process that has the pipe too, because the worker has forked.
+_PATIENCE = 0.5  # seconds without anything
+_MOST_READS = 100
 
 
-class _Delivery:
+class Delivery:
     """A message on its way to a worker, and how that ended."""
 
-    def __init__(self, message: Buffer) -> None:
+    def __init__(self, message: bytes, outbox: deque[Delivery]) -> None:
         self.message = message
         self.over = trio.Event()
         self.failure: Exception | None = None
+        self._outbox = outbox
+
+    async def wait(self) -> None:
+        """Returns when the system has taken all of it. Cancelled before it has begun with it, it
+        is not sent; later, it is sent all the same.
+
+        Raises:
+            trio.BrokenResourceError: the worker is gone.
+            What the channel's ``send`` raises.
+        """
+        try:
+            await self.over.wait()
+        except trio.Cancelled:
+            if self in self._outbox:
+                self._outbox.remove(self)
+            raise
+        if self.failure is not None:
+            raise self.failure
 
 
 class Member:
@@ -49,34 +68,24 @@ class Member:
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.retired = False
-        self._outbox: deque[_Delivery] = deque()
+        self._outbox: deque[Delivery] = deque()
         self._posted = trio.Event()
         self._is_gone = False
-        self._patience = math.inf
-        self._ended_at = math.inf
+        self._has_ended = False
+        self._reads_left = _MOST_READS
         self._waiting = trio.CancelScope()
 
-    async def send(self, message: Buffer) -> None:
-        """Returns when the system has taken all of it. Cancelled before it has begun with it, it
-        is not sent; later, it is sent all the same.
-
-        Raises:
-            trio.BrokenResourceError: the worker is gone.
-            What the channel's ``send`` raises.
-        """
+    def post(self, message: Buffer) -> Delivery:
+        """Puts a message behind those that are on their way; the copy is ours."""
+        flat = message if isinstance(message, bytes) else bytes(memoryview(message))
+        delivery = Delivery(flat, self._outbox)
         if self._is_gone:
-            raise self._gone()
-        delivery = _Delivery(message)
-        self._outbox.append(delivery)
-        self._posted.set()
-        try:
-            await delivery.over.wait()
-        except trio.Cancelled:
-            if delivery in self._outbox:
-                self._outbox.remove(delivery)
-            raise
-        if delivery.failure is not None:
-            raise delivery.failure
+            delivery.failure = self._gone()
+            delivery.over.set()
+        else:
+            self._outbox.append(delivery)
+            self._posted.set()
+        return delivery
 
     async def converse(
         self, child: Child, on_message: Callable[[int, bytes], Awaitable[object]] | None
@@ -90,11 +99,12 @@ class Member:
             async with unseen_nursery() as nursery:
                 nursery.start_soon(self._deliver, channel)
                 nursery.start_soon(self._watch, child)
-                while (message := await self._receive(channel)) is not None:
-                    if not message:
-                        self.ready.set()
-                    elif on_message is not None:
-                        await on_message(self.number, message)
+                while messages := await self._receive(channel):
+                    for message in messages:
+                        if not message:
+                            self.ready.set()
+                        elif on_message is not None:
+                            await on_message(self.number, message)
                 nursery.cancel_scope.cancel()
         finally:
             self._is_gone = True
@@ -111,24 +121,28 @@ class Member:
             return
         self.child.kill()
 
-    async def _receive(self, channel: MessageChannel) -> bytes | None:
-        """The next message; ``None`` at the end."""
-        begin = trio.current_time()
-        with trio.move_on_after(max(self._patience, 0)) as self._waiting:
-            try:
-                message = await channel.receive()
-            except (trio.EndOfChannel, trio.BrokenResourceError):
-                # A worker that is killed while it sends leaves a part of a message.
-                return None
-            self._patience -= max(0.0, trio.current_time() - max(begin, self._ended_at))
-            return message
-        return None
+    async def _receive(self, channel: MessageChannel) -> list[bytes]:
+        """The messages that have come; none at the end."""
+        for _ in range(2):
+            with trio.CancelScope(deadline=self._deadline()) as self._waiting:
+                try:
+                    return await channel.receive_many()
+                except (trio.EndOfChannel, trio.BrokenResourceError):
+                    # A worker that is killed while it sends leaves a part of a message.
+                    return []
+            # Perhaps other tasks have taken all the time. What is there is read without a wait.
+        return []
+
+    def _deadline(self) -> float:
+        if not self._has_ended:
+            return math.inf
+        self._reads_left -= 1
+        return trio.current_time() + _PATIENCE if self._reads_left > 0 else -math.inf
 
     async def _watch(self, child: Child) -> None:
         await child.wait()
-        self._patience = _PATIENCE
-        self._ended_at = trio.current_time()
-        self._waiting.deadline = self._ended_at + _PATIENCE
+        self._has_ended = True
+        self._waiting.deadline = trio.current_time() + _PATIENCE
 
     async def _deliver(self, channel: MessageChannel) -> None:
         while True:

@@ -167,7 +167,8 @@ async def group_worker(*, cancel_on_end: bool = False) -> AsyncIterator[Worker]:
         assert isinstance(channel, MessageChannel)
         listener = _listener(group, adopted.handover.handles)
         try:
-            await channel.send(b"")
+            with suppress(trio.BrokenResourceError):  # the master is gone: then there is no work
+                await channel.send(b"")
             yield Worker(group["number"], channel, listener)
         finally:
             if listener is not None:
