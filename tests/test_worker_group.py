@@ -419,6 +419,100 @@ async def test_a_roll_over_in_a_group_that_is_cancelled() -> None:
         assert not any(map(is_alive, pids))
 
 
+async def test_a_busy_master_hears_every_last_message() -> None:
+    program = programs.trio_program("""
+    async with ipcpipes.group_worker() as worker:
+        async for job in worker:
+            pass
+        for number in range(500):
+            await worker.send(b"%d" % number)
+    """)
+    heard: list[bytes] = []
+
+    async def hear(number: int, message: bytes) -> None:
+        heard.append(message)
+
+    async def be_busy() -> None:
+        while True:
+            time.sleep(0.01)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(be_busy)
+        async with running(program, 1, on_message=hear):
+            pass
+        nursery.cancel_scope.cancel()
+    assert heard == [b"%d" % number for number in range(500)]
+
+
+async def test_what_is_sent_to_all_is_not_lost_in_a_roll_over() -> None:
+    heard = Heard()
+    sent = 0
+    async with running(JOBS, 1, on_message=heard) as group:
+        over = False
+
+        async def send() -> None:
+            nonlocal sent
+            while not over:
+                await group.send(b"job")
+                sent += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            for _ in range(2 if WINDOWS else 5):
+                await group.roll_over()
+            over = True
+    assert [message for _, message in heard.messages].count(b"job by 0") == sent
+
+
+@pytest.mark.parametrize("place", ["on_message", "on_end"])
+async def test_a_worker_can_ask_for_a_roll_over(place: str) -> None:
+    rolled = trio.Event()
+    asked = False
+    group: WorkerGroup
+
+    async def roll_over(*_: object) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            await group.roll_over()
+            rolled.set()
+
+    options: dict[str, Any] = {place: roll_over}
+    with trio.fail_after(SECONDS):
+        async with running(JOBS, 2, **options) as group:
+            before = group.pids
+            if place == "on_message":
+                await group.send(b"please", worker=0)
+            else:
+                os.kill(before[0], signal.SIGTERM)
+            await rolled.wait()
+            assert not set(before.values()) & set(group.pids.values())
+
+
+async def test_a_message_is_copied_when_it_is_posted() -> None:
+    heard = Heard()
+    async with running(JOBS, 1, on_message=heard) as group:
+        message = bytearray(b"job")
+        with trio.move_on_after(0):
+            await group.send(message)
+        message.clear()
+        await group.send(memoryview(b"next"))
+        await heard.until(1)
+    assert heard.messages[-2][1] == b"next by 0"
+
+
+async def test_run_can_be_cancelled_at_each_of_its_first_steps() -> None:
+    for steps in range(12):
+        group = WorkerGroup(JOBS, 1)
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(group.run)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+
+
 async def test_the_end_waits_for_on_end() -> None:
     ended: list[int] = []
 
