@@ -25,6 +25,7 @@ ROOMS = [
     "broadcast",
     "child",
     "blocking",
+    "rpc",
     "testing",
     "_echo",
     "__init__",

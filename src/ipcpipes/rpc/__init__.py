@@ -1,0 +1,123 @@
+"""Remote procedure calls whose parameters can be pipes: data that streams inside an ordinary call.
+
+>>> class Accumulator(rpc.Interface, uuid="5b4b1e6c-2f0e-4e57-9c4d-0a4c7b0f6f11", version=(1, 0)):
+...     @rpc.operation
+...     async def total(self, scale: int, numbers: rpc.InPipe[rpc.int32]) -> int: ...
+>>> class AccumulatorManager(Accumulator):
+...     async def total(self, scale, numbers):
+...         return scale * sum([sum(chunk) async for chunk in numbers])
+>>> await rpc.serve(AccumulatorManager(), "accumulator")         # the server
+>>> async with rpc.connect(Accumulator, "accumulator") as acc:   # the client
+...     await acc.total(2, numbers=[1, 2, 3])
+"""
+
+from __future__ import annotations
+
+from .calling import CallEvent
+from .client import Client, ClientOperation, bind, connect
+from .current import CurrentCall, current_call
+from .elements import (
+    Length,
+    Structure,
+    boolean,
+    byte,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from .errors import (
+    AsyncCallPending,
+    BadStubData,
+    CallCancelled,
+    CommFailure,
+    DefinitionError,
+    Fault,
+    InvalidAsyncCall,
+    InvalidAsyncHandle,
+    InvalidBound,
+    NoCallActive,
+    PipeAppMemory,
+    PipeClosed,
+    PipeDisciplineError,
+    PipeEmpty,
+    PipeError,
+    ProcnumOutOfRange,
+    ProtocolError,
+    RpcError,
+    ServerTooBusy,
+    ServerUnavailable,
+    UnknownInterface,
+    WrongPipeOrder,
+    WrongPipeVersion,
+)
+from .feeding import PipeControl
+from .handle import CallHandle
+from .interface import Interface, operation
+from .parameters import Chunk, InOutPipe, InPipe, OutPipe, PipeName, Range
+from .server import serve, serve_connection
+
+__all__ = [
+    "AsyncCallPending",
+    "BadStubData",
+    "CallCancelled",
+    "CallEvent",
+    "CallHandle",
+    "Chunk",
+    "Client",
+    "ClientOperation",
+    "CommFailure",
+    "CurrentCall",
+    "DefinitionError",
+    "Fault",
+    "InOutPipe",
+    "InPipe",
+    "Interface",
+    "InvalidAsyncCall",
+    "InvalidAsyncHandle",
+    "InvalidBound",
+    "Length",
+    "NoCallActive",
+    "OutPipe",
+    "PipeAppMemory",
+    "PipeClosed",
+    "PipeControl",
+    "PipeDisciplineError",
+    "PipeEmpty",
+    "PipeError",
+    "PipeName",
+    "ProcnumOutOfRange",
+    "ProtocolError",
+    "Range",
+    "RpcError",
+    "ServerTooBusy",
+    "ServerUnavailable",
+    "Structure",
+    "UnknownInterface",
+    "WrongPipeOrder",
+    "WrongPipeVersion",
+    "bind",
+    "boolean",
+    "byte",
+    "connect",
+    "current_call",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "operation",
+    "serve",
+    "serve_connection",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]

@@ -1,0 +1,63 @@
+"""From what a client passes to what is sent: which argument is which, and which ones are pipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from .definition import Operation, Pipe
+
+__all__ = ["bound", "encoded"]
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def bound(
+    operation: Operation, given: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Any], dict[Pipe, Any]]:
+    """(the arguments in order, what was given for pipes).
+
+    Raises:
+        TypeError: one is missing, unknown, or there twice.
+    """
+    parameters = operation.parameters
+    if not operation.pipes and len(given) == len(parameters) and not named:
+        return list(given), {}
+    if len(given) > len(parameters):
+        raise TypeError(
+            f"{operation}() takes {len(parameters)} arguments, and {len(given)} were given"
+        )
+    values = dict(zip(parameters, given))  # noqa: B905  # the rest is named, or missing
+    for name, value in named.items():
+        if name not in parameters:
+            raise TypeError(f"{operation}() has no parameter {name!r}")
+        if name in values:
+            raise TypeError(f"{operation}() got {name!r} twice")
+        values[name] = value
+    pipes = {pipe: values.pop(pipe.name) for pipe in operation.pipes if pipe.name in values}
+    for name in operation.types:
+        if name not in values:
+            if name not in operation.defaults:
+                raise TypeError(f"{operation}() lacks the argument {name!r}")
+            values[name] = operation.defaults[name]
+    return [values[name] for name in operation.types], pipes
+
+
+def encoded(operation: Operation, values: Sequence[Any]) -> bytes:
+    """The arguments as octets.
+
+    Raises:
+        TypeError, ValueError, OverflowError: one of them cannot be sent.
+    """
+    try:
+        return _encode(values)
+    except (TypeError, ValueError, OverflowError) as error:
+        for name, value in zip(operation.types, values, strict=True):
+            try:
+                _encode(value)
+            except (TypeError, ValueError, OverflowError):
+                kind = type(error)
+                raise kind(f"{operation}(): the argument {name} cannot be sent: {error}") from None
+        raise

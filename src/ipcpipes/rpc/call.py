@@ -1,0 +1,421 @@
+"""One call at one end, without I/O: its pipes, whose turn it is, and how it ends."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .definition import Operation, Pipe
+from .errors import (
+    BadStubData,
+    CallCancelled,
+    InvalidAsyncHandle,
+    InvalidBound,
+    PipeAppMemory,
+    PipeDisciplineError,
+    PipeError,
+    ProtocolError,
+    RpcError,
+)
+from .ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
+from .state import CallState, Cursor, Party, next_call
+from .wire import Kind
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["Call"]
+
+# What one frame carries of a pipe: enough that a frame costs little beside it, and little enough
+# that others need not wait long behind it.
+FRAGMENT = 256 * 1024
+# Elements below this wait for company until the output is sent next, or there is so much of them.
+SMALL = 4 * 1024
+BATCH = 32 * 1024
+# A count, with the gaps around it.
+_PREFIX = 16
+
+
+class _Incoming:
+    """A pipe that is received."""
+
+    def __init__(self, pipe: Pipe, credit: int) -> None:
+        self.pipe = pipe
+        self.reader = ChunkReader(pipe.element, pipe.range)
+        self._window = credit
+        self._credit = credit  # what the other end may still send
+
+    def arrived(self, octets: memoryview) -> None:
+        if len(octets) > self._credit:
+            raise ProtocolError(
+                f"{len(octets):,} octets came for the pipe {self.pipe.name}, where "
+                f"{self._credit:,} were allowed"
+            )
+        self._credit -= len(octets)
+        self.reader.feed(octets)
+
+    def grant(self) -> int:
+        """How many octets more may come now: 0, or so many that it pays to say so."""
+        more = self._window - self._credit - self.reader.waiting
+        if self.reader.ended or more < self._window // 2:
+            return 0
+        self._credit += more
+        return more
+
+
+class _Outgoing:
+    """A pipe that is sent."""
+
+    def __init__(self, pipe: Pipe, credit: int) -> None:
+        self.pipe = pipe
+        self.writer = ChunkWriter(pipe.element)
+        self.credit = credit
+        self.small = bytearray()
+        self.spoilt = False
+
+
+class Push:
+    """Elements on their way into a pipe: as much at a time as the credit allows.
+
+    Without a range, each fragment is a chunk of its own, so that the pipe is whole after each. With
+    one the chunk is what the user pushed, and has to be sent whole once it has begun.
+    """
+
+    def __init__(self, octets: memoryview, count: int) -> None:
+        self.octets = octets
+        self.count = count
+        self.position = 0
+
+    @property
+    def done(self) -> bool:
+        return self.position >= len(self.octets)
+
+
+class Call:
+    """One call at one end of a connection."""
+
+    def __init__(self, session: Session, number: int, operation: Operation) -> None:
+        self.session = session
+        self.id = number
+        self.operation = operation
+        self.state = CallState.NEW
+        self.body: memoryview = memoryview(b"")  # the arguments, then the result
+        self.milliseconds: int | None = None
+        self.cancel_requested = False
+        self.failure: RpcError | None = None  # what has ended it, from the other end
+        self.latched: PipeError | None = None
+        self.over = False  # at this end: it was answered, or the answer was taken
+        self.is_answered = False
+        self.owner: Any = None  # what waits for it, in the driver
+        self.notify = False  # whether its user wants to hear of what was sent
+        self._serving = session.party is Party.SERVER
+        if operation.pipes:
+            self._open_pipes(operation)
+        else:
+            self.cursor = _NO_PIPES
+            self.incoming: dict[int, _Incoming] = {}
+            self.outgoing: dict[int, _Outgoing] = {}
+            self._arriving: deque[int] = deque()
+
+    def _open_pipes(self, operation: Operation) -> None:
+        receives, sends = operation.ins, operation.outs
+        if not self._serving:
+            receives, sends = sends, receives
+        self.cursor = Cursor(operation.ins, operation.outs)
+        credit = self.session.limits.credit
+        self.incoming = {i: _Incoming(operation.pipes[i], credit) for i in receives}
+        credit = self.session.peer_credit
+        self.outgoing = {i: _Outgoing(operation.pipes[i], credit) for i in sends}
+        self._arriving = deque(receives)
+
+    def advance(self, sender: Party, kind: Kind) -> None:
+        """Raises:
+        ProtocolError: this frame may not come now.
+        """
+        self.state = next_call(self.state, sender, kind)
+
+    # What comes from the other end.
+
+    def arrived(self, index: int, octets: memoryview) -> None:
+        """Octets of a pipe.
+
+        Raises:
+            ProtocolError: it is not that pipe's turn, or they are more than was allowed.
+        """
+        if self.state is CallState.ORPHANED:
+            return
+        if not self._arriving or self._arriving[0] != index:
+            raise ProtocolError(f"pipe {index} of {self.operation} came out of turn")
+        if not self._serving and not self.cursor.done and (self.cursor.turn or (True,))[0]:
+            raise ProtocolError(f"{self.operation} answered before it had all its in-pipes")
+        pipe = self.incoming[index]
+        try:
+            pipe.arrived(octets)
+        except (InvalidBound, BadStubData) as error:
+            # The data's fault and not the connection's.
+            self.lose(error)
+            return
+        if pipe.reader.ended:
+            self._arriving.popleft()
+
+    def credited(self, index: int, amount: int) -> None:
+        """Raises:
+        ProtocolError: there is no such pipe.
+        """
+        if self.state is CallState.ORPHANED:
+            return
+        pipe = self.outgoing.get(index)
+        if pipe is None:
+            raise ProtocolError(f"{self.operation} sends no pipe {index} from here")
+        pipe.credit += amount
+
+    def orphaned(self) -> None:
+        """The client has given the call up."""
+        self.cancel_requested = True
+        self.lose(CallCancelled("the client has given the call up"))
+
+    def lose(self, failure: RpcError) -> None:
+        """Nothing more can come of it."""
+        if self.failure is None:
+            self.failure = failure
+
+    def answered(self, body: memoryview) -> None:
+        """The server's answer.
+
+        Raises:
+            ProtocolError: its pipes have not come to their ends.
+        """
+        if self._arriving:
+            raise ProtocolError(f"{self.operation} was answered before its pipes had ended")
+        self.body = body
+        self.is_answered = True
+
+    # What goes to the other end.
+
+    def orphan(self) -> None:
+        """Gives it up, at the client: nothing that still comes is waited for."""
+        for pipe in self.incoming.values():
+            pipe.reader.clear()
+        if self.state in (CallState.OPEN, CallState.CANCELLING) and self._is_open:
+            self.advance(self.session.party, Kind.ORPHANED)
+            self.session.emit(Kind.ORPHANED, self.id)
+
+    def cancel(self) -> None:
+        """Asks the server to come to an end, at the client."""
+        if self.state is CallState.OPEN and self._is_open:
+            self.advance(self.session.party, Kind.CANCEL)
+            self.session.emit(Kind.CANCEL, self.id)
+
+    @property
+    def _is_open(self) -> bool:
+        return self.id in self.session.calls and not self.session.failure
+
+    def finish(self, body: bytes | None, error: RpcError | None) -> RpcError | None:
+        """Answers it, at the server; what the answer is a failure with, if it is one.
+
+        Raises:
+            InvalidAsyncHandle: it was answered before.
+        """
+        self._require_live()
+        if error is None:
+            error = self.latched or self.failure
+        if error is None and not self.cursor.done:
+            into, index = self.cursor.turn or (True, 0)
+            name = self.operation.pipes[index].name
+            error = PipeDisciplineError(
+                f"{self.operation} returned before the pipe {name} was "
+                + ("drained" if into else "closed")
+            )
+        if error is None and body is not None and not self.session.fits(body):
+            error = BadStubData(
+                f"the result of {self.operation} has {len(body):,} bytes, and the client takes "
+                f"frames of {self.session.peer_max_frame:,}; send what is large through a pipe"
+            )
+        self.over = True
+        if self._is_open:
+            self.flush()
+            kind = Kind.RESPONSE if error is None else Kind.FAULT
+            self.advance(self.session.party, kind)
+            del self.session.calls[self.id]
+            if error is not None:
+                self.session.emit_fault(self.id, error)
+            elif body is not None:
+                self.session.emit(Kind.RESPONSE, self.id, body)
+        return error
+
+    def _require_live(self) -> None:
+        if self.over:
+            raise InvalidAsyncHandle
+
+    def raise_failure(self) -> None:
+        """Raises:
+        RpcError: what has ended it, if something has.
+        """
+        if self.failure is not None:
+            raise self.failure.again()
+
+    # Its pipes.
+
+    def pull(self, index: int, max_elements: int = LARGEST_COUNT) -> memoryview | None:
+        """Elements that have come, as octets, each with its padding; none at the end, once.
+
+        Returns:
+            ``None`` when there is nothing now.
+
+        Raises:
+            PipeError: what :meth:`ipcpipes.rpc.InPipe.pull` raises.
+        """
+        try:
+            return self._pull(index, max_elements)
+        except PipeError as error:
+            self._latch(error)
+            raise
+
+    def _pull(self, index: int, max_elements: int) -> memoryview | None:
+        self._require_live()
+        if self._serving:
+            self.raise_failure()
+        self._check_turn(index, into=self._serving, pulling=True)
+        pipe = self.incoming[index]
+        if pipe.reader.has_elements:
+            if max_elements < 1:
+                raise PipeAppMemory("a pull of no elements, and there are some")
+            octets = pipe.reader.take(max_elements)
+            more = pipe.grant()
+            if more and self._is_open:
+                self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
+            return octets
+        if pipe.reader.ended:
+            self.cursor.advance()
+            return memoryview(b"")
+        self.raise_failure()
+        # What lies here is less than an element; the credit must allow the rest of it.
+        more = pipe.grant()
+        if more and self._is_open:
+            self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
+        return None
+
+    def _check_turn(self, index: int, *, into: bool, pulling: bool) -> None:
+        try:
+            self.cursor.check(index, into=into, pulling=pulling)
+        except PipeError as error:
+            name = self.operation.pipes[index].name
+            turn = self.cursor.turn
+            text = f"pipe {name} of {self.operation}: {error.message}"
+            if turn is not None and turn != (into, index):
+                text += f"; it is {self.operation.pipes[turn[1]].name}'s turn"
+                text += " to be drained" if turn[0] else " to be written"
+            raise type(error)(text) from None
+
+    def _latch(self, error: PipeError) -> None:
+        if self.latched is None and self._serving:
+            self.latched = error
+
+    def check_push(self, index: int, count: int | None) -> None:
+        """Whether so many elements may be pushed now; ``None`` is the end.
+
+        Raises:
+            PipeError: what :meth:`ipcpipes.rpc.OutPipe.push` raises.
+        """
+        try:
+            self._require_live()
+            self.raise_failure()
+            self._check_turn(index, into=not self._serving, pulling=False)
+            pipe = self.outgoing[index]
+            if pipe.spoilt:
+                raise BadStubData("an earlier push was cancelled in the middle of its chunk")
+            limits = pipe.pipe.range
+            if count is not None and limits is not None and not limits.low <= count <= limits.high:
+                raise InvalidBound(
+                    f"{count:,} elements in a chunk of {pipe.pipe.name}, where {limits.low:,} to "
+                    f"{limits.high:,} are allowed"
+                )
+        except PipeError as error:
+            self._latch(error)
+            raise
+
+    def push_small(self, index: int, octets: memoryview) -> bool:
+        """Takes elements along with others; ``False`` when there is no room for them now.
+
+        :meth:`check_push` has to come before.
+        """
+        pipe = self.outgoing[index]
+        size = len(pipe.small) + len(octets)
+        if size > BATCH and pipe.small:
+            self.flush()
+            size = len(octets)
+        if size + _PREFIX > pipe.credit:
+            return False
+        if not pipe.small:
+            self.session.has_small(self)
+        pipe.small += octets
+        if pipe.pipe.range is not None:
+            self.flush()  # where counts are limited, they are kept
+        return True
+
+    def push_some(self, index: int, push: Push) -> bool:
+        """Sends what can go now; whether anything could.
+
+        Raises:
+            RpcError: the call has ended.
+        """
+        self._require_live()
+        self.raise_failure()
+        self.flush()
+        pipe = self.outgoing[index]
+        element = pipe.pipe.element
+        stride = element.stride
+        ranged = pipe.pipe.range is not None
+        room = min(pipe.credit, self.session.fragment) - _PREFIX
+        start = push.position
+        count = min(room // stride, (len(push.octets) - start) // stride)
+        if count < 1:
+            return False
+        end = start + count * stride
+        push.position = end
+        if ranged:
+            prefix = pipe.writer.prefix(push.count) if start == 0 else b""
+            last = end == len(push.octets)
+        else:
+            prefix = pipe.writer.prefix(count)
+            last = True
+        if last:
+            end -= stride - element.size
+        self._emit_pipe(index, pipe, prefix, push.octets[start:end])
+        pipe.spoilt = ranged and not push.done
+        return True
+
+    def _emit_pipe(
+        self, index: int, pipe: _Outgoing, prefix: bytes, octets: memoryview | bytearray
+    ) -> None:
+        body = b"".join((prefix, octets))
+        pipe.credit -= len(body)
+        self.session.emit(Kind.PIPE, self.id, body, number=index)
+        if self.notify:
+            self.session.notified[self] = None
+
+    def flush(self) -> None:
+        """Sends the small elements that have waited for company."""
+        for index, pipe in self.outgoing.items():
+            if pipe.small:
+                octets, pipe.small = pipe.small, bytearray()
+                if self._is_open and self.state is not CallState.ORPHANED:
+                    element = pipe.pipe.element
+                    stride = element.stride
+                    prefix = pipe.writer.prefix(len(octets) // stride)
+                    end = len(octets) - (stride - element.size)
+                    self._emit_pipe(index, pipe, prefix, memoryview(octets)[:end])
+
+    def close_pipe(self, index: int) -> bool:
+        """Ends the pipe; ``False`` when there is no credit for it now."""
+        self.flush()
+        pipe = self.outgoing[index]
+        octets = pipe.writer.end()
+        if len(octets) > pipe.credit:
+            return False
+        self._emit_pipe(index, pipe, b"", memoryview(octets))
+        self.cursor.advance()
+        return True
+
+
+_NO_PIPES = Cursor((), ())

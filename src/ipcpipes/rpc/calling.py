@@ -1,0 +1,162 @@
+"""A client's call under trio: from the request to the answer."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import trio
+
+from .arguments import encoded
+from .call import Call
+from .definition import Operation, Pipe
+from .errors import BadStubData, CallCancelled
+from .exchange import Exchange
+from .feeding import drain, feed
+from .link import Link
+from .pipes import end_of
+from .session import Event
+
+__all__ = ["CallEvent", "Caller", "ClientExchange", "Notify", "run_pipes"]
+
+
+class CallEvent(enum.Enum):
+    """What ``notify`` is called with (RPC_ASYNC_EVENT in rpcasync.h)."""
+
+    CALL_COMPLETE = "the call is over; complete() does not wait"
+    SEND_COMPLETE = "the system has taken what was pushed"
+    RECEIVE_COMPLETE = "something has come for a pipe, or its end"
+
+
+Notify: TypeAlias = Callable[[CallEvent], object]
+
+
+class Caller:
+    """Begins calls on a connection, as many at a time as the server takes."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.room = trio.lowlevel.ParkingLot()
+
+    async def begin(
+        self, operation: Operation, values: Sequence[Any], notify: Notify | None
+    ) -> ClientExchange:
+        """Sends the request. It is a checkpoint only where there is no answer to wait for.
+
+        Raises:
+            RpcError: there is no connection, or no such operation.
+            TypeError, ValueError: the arguments cannot be sent.
+        """
+        link, session = self.link, self.link.session
+        octets = encoded(operation, values)
+        session.require_open()
+        if operation.options.maybe or not session.has_room or link.is_full:
+            await trio.lowlevel.checkpoint()
+            while not session.has_room and session.failure is None:
+                await self.room.park()
+            await link.wait_room()
+            session.require_open()
+        call = session.request(operation, octets, _milliseconds())
+        exchange = ClientExchange(link, call, notify)
+        link.flush()
+        return exchange
+
+    def may_have_room(self) -> None:
+        """A call has ended, or all have."""
+        if self.room:
+            self.room.unpark_all()
+
+
+def _milliseconds() -> int | None:
+    """What is left until the caller's deadline, for the server."""
+    deadline = trio.current_effective_deadline()
+    if deadline == math.inf:
+        return None
+    left = (deadline - trio.current_time()) * 1000
+    return int(min(max(left, 1), 2**32 - 1))
+
+
+class ClientExchange(Exchange):
+    """A call at the client."""
+
+    def __init__(self, link: Link, call: Call, notify: Notify | None) -> None:
+        super().__init__(link, call)
+        self._notify = notify
+        call.notify = notify is not None
+
+    def wake(self, event: Event) -> None:
+        super().wake(event)
+        if self.scope is not None and self.call.failure is not None:
+            self.scope.cancel()
+        if self._notify is not None:
+            over = self.is_over
+            self._notify(CallEvent.CALL_COMPLETE if over else CallEvent.RECEIVE_COMPLETE)
+
+    def sent(self) -> None:
+        if self._notify is not None:
+            self._notify(CallEvent.SEND_COMPLETE)
+
+    @property
+    def is_over(self) -> bool:
+        return self.call.is_answered or self.call.failure is not None
+
+    async def answered(self) -> None:
+        """Waits for the answer."""
+        if self.is_over:
+            await trio.lowlevel.checkpoint()
+        while not self.is_over:
+            await self.wait()
+
+    def result(self) -> Any:
+        """The answer, once.
+
+        Raises:
+            RpcError: it is a failure.
+        """
+        call = self.call
+        call.raise_failure()
+        try:
+            return call.operation.result_decoder.decode(call.body)
+        except msgspec.MsgspecError as error:
+            raise BadStubData(
+                f"the result of {call.operation} is not of its type: {error}"
+            ) from None
+
+    def leave(self) -> None:
+        """The call is over at this end; it is given up if it is not at the other one."""
+        if not self.is_over:
+            self.call.orphan()
+            self.link.flush()
+        self.call.over = True
+
+    def abandon(self) -> None:
+        """Gives it up, and lets whoever waits for it know."""
+        self.call.orphan()
+        self.call.lose(CallCancelled())
+        self.link.flush()
+        self.wake(Event.ANSWER)
+
+
+async def run_pipes(exchange: Exchange, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
+    """Fills and empties the pipes that something was given for, each in its turn."""
+    call = exchange.call
+    with trio.CancelScope() as scope:
+        # What is being read may never come to its end, and then nobody would hear of a failure.
+        exchange.scope = scope
+        for pipe, (source, _) in feeds.items():
+            if pipe.into:
+                await exchange.wait_turn(pipe.index, into=True)
+                call.raise_failure()
+                largest = None if pipe.range is None else pipe.range.high
+                end = end_of(exchange, pipe, serving=False)
+                await feed(end, source, pipe.element, largest)
+    exchange.scope = None
+    if scope.cancelled_caught:
+        call.raise_failure()
+    for pipe, (_, sink) in feeds.items():
+        if pipe.out:
+            await exchange.wait_turn(pipe.index, into=False)
+            await drain(end_of(exchange, pipe, serving=False), sink, pipe.element)

@@ -1,0 +1,269 @@
+"""The client's side under trio: connect to a server, and call its operations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from ..child.nursery import unseen_nursery
+from ..connect import connect as connect_stream
+from ..endpoint import EndpointLike
+from .arguments import bound
+from .calling import Caller, Notify, run_pipes
+from .carrier import Carrier, Transport
+from .definition import Definition, Operation
+from .errors import CallCancelled, CommFailure
+from .feeding import check_given
+from .handle import CallHandle
+from .interface import Interface
+from .link import Link
+from .session import Event, Happened, Session
+from .state import Party
+from .wire import DEFAULT_CREDIT, MAX_FRAME, Limits
+
+__all__ = ["Client", "ClientOperation", "bind", "connect"]
+
+InterfaceT = TypeVar("InterfaceT", bound=Interface)
+
+
+class Client(Generic[InterfaceT]):
+    """The server's implementation of an interface, as the client has it.
+
+    Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
+    each call is by itself: one whose pipe stands still holds up no other.
+    """
+
+    def __init__(self, caller: Caller, definition: Definition) -> None:
+        self._caller = caller
+        self._definition = definition
+        self._operations = {
+            name: ClientOperation(caller, one, one.options.timeout, None)
+            for name, one in definition.operations.items()
+        }
+
+    def __getattr__(self, name: str) -> ClientOperation:
+        try:
+            operation = self._operations[name]
+        except KeyError:
+            raise AttributeError(f"{self._definition} has no operation {name!r}") from None
+        setattr(self, name, operation)  # found without this the next time
+        return operation
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._operations]
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.carrier!r}>"
+
+
+@dataclass(frozen=True, eq=False)
+class ClientOperation:
+    """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+
+    _caller: Caller
+    _operation: Operation
+    _timeout: float | None
+    _notify: Notify | None
+
+    async def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Calls it, and waits for the result.
+
+        Args:
+            arguments, named: as the interface has them. A pipe towards the server takes memory
+                (bytes, an array, a NumPy array), a binary file, an iterable or async iterable of
+                elements or of chunks, or a function ``pull(max_elements)`` that returns the next
+                ones and none at the end. A pipe towards the client takes a binary file, a list, a
+                bytearray, or a function ``push(chunk)``, which is called once with an empty chunk
+                at the end. A pipe in both directions takes a tuple of the two. Functions may be
+                async.
+
+        Returns:
+            What the manager returned.
+
+        Raises:
+            rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
+                the manager raised an exception of its own.
+            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
+                is larger than the client takes.
+            And whatever a file or function of yours raises; the call is given up then.
+
+        A call whose cancel scope is cancelled is given up, and the server's manager is cancelled
+        too. The deadline of the scope goes along with the call.
+        """
+        operation = self._operation
+        values, given = bound(operation, arguments, named)
+        if operation.pipes:
+            missing = [pipe.name for pipe in operation.pipes if pipe not in given]
+            if missing:
+                raise TypeError(
+                    f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
+                    "from or to empty it into, or drive it by hand with begin()"
+                )
+            feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        else:
+            feeds = {}
+        with trio.CancelScope(deadline=self._deadline()):
+            exchange = await self._caller.begin(operation, values, self._notify)
+            if operation.options.maybe:
+                return None
+            try:
+                if feeds:
+                    await run_pipes(exchange, feeds)
+                await exchange.answered()
+                return exchange.result()
+            finally:
+                exchange.leave()
+        raise CallCancelled(f"{operation} took longer than its {self._timeout:g} s")
+
+    def begin(self, *arguments: Any, **named: Any) -> CallHandle:
+        """The same, to be gone on with by hand: ``async with acc.total.begin(2) as call: ...``.
+
+        Args:
+            arguments, named: as for a call. Pipes that are given something are filled and emptied
+                by themselves; the others are ``call.pipes["name"]``.
+
+        Returns:
+            For ``async with``: a :class:`CallHandle`.
+
+        Raises:
+            TypeError, ValueError: as a call does; nothing was sent.
+        """
+        if self._operation.options.maybe:
+            raise TypeError(f"nobody waits for {self._operation}; call it")
+        values, given = bound(self._operation, arguments, named)
+        feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
+
+    def with_options(
+        self, *, timeout: float | None = None, notify: Notify | None = None
+    ) -> ClientOperation:
+        """The same operation with other options.
+
+        Args:
+            timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
+                ``None`` for no limit.
+            notify: called with each :class:`CallEvent` of a call that is begun; it must not wait.
+        """
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        return ClientOperation(self._caller, self._operation, timeout, notify)
+
+    def _deadline(self) -> float:
+        return math.inf if self._timeout is None else trio.current_time() + self._timeout
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc operation {self._operation}>"
+
+
+@asynccontextmanager
+async def connect(
+    interface: type[InterfaceT],
+    endpoint: EndpointLike,
+    *,
+    wait: float = 0.0,
+    buffer_size: int | None = None,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    keep_alive: float | None = None,
+) -> AsyncIterator[Client[InterfaceT]]:
+    """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
+    acc:``.
+
+    Args:
+        interface: the class that has the operations.
+        endpoint, wait, buffer_size: as for :func:`ipcpipes.connect`.
+        max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
+            2**32 - 1; what a call can take of memory.
+        keep_alive: seconds after which a server that was silent is asked whether it is there; the
+            connection ends when it does not answer for as long again. ``None`` does not ask: the
+            system tells when a process ends, and not when it hangs.
+
+    Returns:
+        For ``async with``: a :class:`Client`, whose attributes are the operations.
+
+    Raises:
+        rpc.UnknownInterface: the server does not serve it, or not this version.
+        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        And everything that :func:`ipcpipes.connect` raises.
+    """
+    limits = Limits(max_frame=max_frame, credit=credit)
+    stream = await connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
+    async with _client(interface, stream, limits, keep_alive) as client:
+        yield client
+
+
+@asynccontextmanager
+async def bind(
+    interface: type[InterfaceT],
+    transport: Transport,
+    *,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    keep_alive: float | None = None,
+) -> AsyncIterator[Client[InterfaceT]]:
+    """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
+
+    Args:
+        transport: a trio stream, or a trio channel whose messages are ``bytes``; the other end runs
+            :func:`serve_connection`. It belongs to the client from now on, which closes it.
+        interface, max_frame, credit, keep_alive: as for :func:`connect`.
+
+    Returns:
+        For ``async with``: a :class:`Client`.
+
+    Raises:
+        TypeError: it is no such transport.
+        And what :func:`connect` raises once it has connected.
+    """
+    limits = Limits(max_frame=max_frame, credit=credit)
+    async with _client(interface, transport, limits, keep_alive) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _client(
+    interface: type[InterfaceT], transport: Transport, limits: Limits, keep_alive: float | None
+) -> AsyncIterator[Client[InterfaceT]]:
+    carrier = Carrier(transport, limits)
+    session = Session(Party.CLIENT, {}, carrier.limits)
+    answered = trio.Event()
+
+    def on_event(happened: Happened) -> None:
+        if happened.event is not Event.CANCEL:
+            caller.may_have_room()
+        if session.failure is not None or happened.event in (Event.BOUND, Event.REFUSED):
+            answered.set()
+
+    link = Link(carrier, session, on_event, keep_alive=keep_alive)
+    caller = Caller(link)
+    session.bind(definition_of(interface))
+    async with unseen_nursery() as nursery:
+        nursery.start_soon(link.run)
+        try:
+            link.flush()
+            await answered.wait()
+            if session.failure is not None:
+                raise session.failure.again()
+            yield Client(caller, definition_of(interface))
+            await link.drain()
+        finally:
+            link.close(CommFailure("the connection was closed here"))
+            nursery.cancel_scope.cancel()
+
+
+def definition_of(interface: type[Interface]) -> Definition:
+    """What an interface says.
+
+    Raises:
+        TypeError: it is none.
+    """
+    definition = getattr(interface, "_rpc_definition", None)
+    if not isinstance(definition, Definition):
+        raise TypeError(f"{interface!r} is no interface; derive it from rpc.Interface")
+    return definition

@@ -1,0 +1,371 @@
+"""What a pipe can carry: elements of a fixed size, and how they lie in memory and on the wire.
+
+The layout is NDR's (C706, chapter 14): little-endian, each scalar at a multiple of its own size
+from where the pipe's octets begin.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ..errors import NotSupported
+
+__all__ = [
+    "Element",
+    "IllegalElement",
+    "Length",
+    "Structure",
+    "boolean",
+    "byte",
+    "element_of",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
+
+if sys.byteorder != "little":
+    raise NotSupported("ipcpipes.rpc hands out what has come as it is, which is little-endian")
+
+LARGEST = 64 * 1024
+"""Bytes of one element. A receiver has to hold one whole, and its credit has to have room for
+it."""
+
+
+@dataclass(frozen=True)
+class Element:
+    """How one element lies in memory.
+
+    Attributes:
+        name: what messages and the protocol call it.
+        size: octets of one.
+        alignment: what its position is a multiple of: 1, 2, 4 or 8.
+        format: what :mod:`struct` calls it: one letter for a scalar, and for a structure letters
+            with its padding.
+        structure: the class of its values, ``None`` for scalars.
+    """
+
+    name: str
+    size: int
+    alignment: int
+    format: str
+    structure: type[Structure] | None = None
+
+    @property
+    def stride(self) -> int:
+        """From one element to the next. There is no padding after the last one."""
+        return -(-self.size // self.alignment) * self.alignment
+
+
+class IllegalElement(Exception):
+    """A type that no pipe can carry: (rule, what it is and what to take instead)."""
+
+
+# For a type checker they are what their values are.
+byte: TypeAlias = Annotated[int, Element("byte", 1, 1, "B"), msgspec.Meta(ge=0, le=255)]
+int8: TypeAlias = Annotated[int, Element("int8", 1, 1, "b"), msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
+int16: TypeAlias = Annotated[
+    int, Element("int16", 2, 2, "h"), msgspec.Meta(ge=-(2**15), le=2**15 - 1)
+]
+int32: TypeAlias = Annotated[
+    int, Element("int32", 4, 4, "i"), msgspec.Meta(ge=-(2**31), le=2**31 - 1)
+]
+int64: TypeAlias = Annotated[
+    int, Element("int64", 8, 8, "q"), msgspec.Meta(ge=-(2**63), le=2**63 - 1)
+]
+uint8: TypeAlias = Annotated[int, Element("uint8", 1, 1, "B"), msgspec.Meta(ge=0, le=2**8 - 1)]
+uint16: TypeAlias = Annotated[int, Element("uint16", 2, 2, "H"), msgspec.Meta(ge=0, le=2**16 - 1)]
+uint32: TypeAlias = Annotated[int, Element("uint32", 4, 4, "I"), msgspec.Meta(ge=0, le=2**32 - 1)]
+# MessagePack itself ends where this does.
+uint64: TypeAlias = Annotated[int, Element("uint64", 8, 8, "Q"), msgspec.Meta(ge=0)]
+float32: TypeAlias = Annotated[float, Element("float32", 4, 4, "f")]
+float64: TypeAlias = Annotated[float, Element("float64", 8, 8, "d")]
+boolean: TypeAlias = Annotated[bool, Element("boolean", 1, 1, "?")]
+
+# [v1_enum]: a plain enum of MIDL has 16 bits, and no pipe can carry it.
+_ENUM = Element("enum", 4, 4, "i")
+
+
+def Length(length: int) -> msgspec.Meta:  # noqa: N802  # used as a type is
+    """Makes a list an array of so many elements: ``Annotated[list[rpc.float32], rpc.Length(3)]``.
+
+    Args:
+        length: 1 or more.
+    """
+    if type(length) is not int or length < 1:
+        raise ValueError(f"an array has 1 element or more, not {length!r}")
+    return msgspec.Meta(min_length=length, max_length=length)
+
+
+class Structure(msgspec.Struct):
+    """The base of structures that a pipe can carry: fixed scalars, arrays, and structures of them.
+
+    >>> class Sample(rpc.Structure):
+    ...     time: rpc.int64
+    ...     channels: Annotated[list[rpc.float32], rpc.Length(4)]
+    >>> Sample(time=0, channels=[0.0, 0.0, 0.0, 0.0])
+
+    It is a :class:`msgspec.Struct`, so that it can be a parameter or a result too.
+    """
+
+
+def element_of(annotation: object) -> Element:
+    """The element that a type stands for.
+
+    Raises:
+        IllegalElement: no pipe can carry it.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, Structure):
+        return layout_of(annotation).element
+    if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
+        if not all(-(2**31) <= member < 2**31 for member in annotation):
+            raise IllegalElement("elements", f"{annotation.__name__} has values beyond 32 bits")
+        return _ENUM
+    if get_origin(annotation) is Annotated:
+        base, *notes = get_args(annotation)
+        elements = [note for note in notes if isinstance(note, Element)]
+        strange = [note for note in notes if not isinstance(note, (Element, msgspec.Meta))]
+        if len(elements) == 1 and not strange:
+            return elements[0]
+        if isinstance(base, type) and issubclass(base, enum.IntEnum):
+            raise IllegalElement(
+                "elements",
+                f"an enumeration has 32 bits ([v1_enum]) and no other size; take {base.__name__} "
+                "as it is",
+            )
+        if elements or (isinstance(base, type) and issubclass(base, Structure)):
+            raise IllegalElement(
+                "no transmit_as", "an element has one representation; leave the annotation out"
+            )
+    raise IllegalElement("elements", _why_not(annotation))
+
+
+def _why_not(annotation: object) -> str:
+    """For each kind of type that somebody may try: what it is, and what to take instead."""
+    from types import NoneType, UnionType
+    from typing import Union
+
+    origin = get_origin(annotation)
+    shown = getattr(annotation, "__name__", None) or str(annotation)
+    if annotation in (int, float, bool):
+        wide = {int: "rpc.int64", float: "rpc.float64", bool: "rpc.boolean"}[annotation]
+        return f"{shown} has no fixed size; take a type such as {wide}"
+    if annotation in (None, NoneType):
+        return "void is no element; leave the parameter out"
+    if origin in (Union, UnionType):
+        if NoneType in get_args(annotation):
+            return "an optional value is a pointer; take a structure with a boolean that says so"
+        return "a union is no element; take a structure with a field for each arm"
+    if annotation in (bytes, bytearray, memoryview, str):
+        return (
+            f"{shown} is a conformant array, its size is not fixed; take a pipe of rpc.byte, or a "
+            "structure with an array of rpc.Length(n)"
+        )
+    if _fixed_array(annotation) is not None:
+        return "a bare array is no element; wrap it in an rpc.Structure"
+    if origin in (list, tuple, set, frozenset, dict) or annotation in (list, tuple, set, dict):
+        return (
+            f"{shown} is a conformant or varying array, its size is not fixed; take the pipe "
+            "itself for it, or a structure with an array of rpc.Length(n)"
+        )
+    if isinstance(annotation, type) and any(
+        hasattr(annotation, name)
+        for name in ("fileno", "aclose", "receive_some", "_rpc_definition")
+    ):
+        return f"{shown} is a handle, which means nothing to another process"
+    return (
+        f"{shown} is a pointer, or nothing that has a fixed size; take a type of ipcpipes.rpc or a "
+        "subclass of rpc.Structure"
+    )
+
+
+def _fixed_array(annotation: object) -> tuple[object, int] | None:
+    """(what it holds, how many), for a list with a :func:`Length`."""
+    if get_origin(annotation) is not Annotated:
+        return None
+    base, *notes = get_args(annotation)
+    if get_origin(base) is not list or len(get_args(base)) != 1 or len(notes) != 1:
+        return None
+    note = notes[0]
+    if not isinstance(note, msgspec.Meta) or note.min_length is None:
+        return None
+    return (get_args(base)[0], note.min_length) if note.min_length == note.max_length else None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A structure's element, and how its values become scalars and back."""
+
+    element: Element
+    packer: struct.Struct
+    flatten: Callable[[Any, list[Any]], None]
+    build: Callable[[Iterator[Any]], Any]
+    fields: list[tuple[Any, ...]]
+
+    @property
+    def array_description(self) -> list[tuple[Any, ...]]:
+        """The fields with their padding, for NumPy's array interface (its ``descr``)."""
+        gap = self.element.stride - self.element.size
+        return [*self.fields, ("", f"|V{gap}")] if gap else self.fields
+
+    def pack_into(self, memory: bytearray, position: int, value: object) -> None:
+        """Raises:
+        TypeError, ValueError, OverflowError: a value does not fit.
+        """
+        scalars: list[Any] = []
+        self.flatten(value, scalars)
+        try:
+            self.packer.pack_into(memory, position, *scalars)
+        except struct.error as error:
+            raise ValueError(f"{value!r} does not fit its structure: {error}") from None
+
+    def unpack_from(self, memory: memoryview, position: int) -> Any:
+        return self.build(iter(self.packer.unpack_from(memory, position)))
+
+
+_layouts: dict[type[Structure], Layout] = {}
+
+
+def layout_of(structure: type[Structure]) -> Layout:
+    """The layout of a structure, found once.
+
+    Raises:
+        IllegalElement: one of its fields is of a type that no pipe can carry.
+    """
+    layout = _layouts.get(structure)
+    if layout is None:
+        layout = _layouts[structure] = _lay_out(structure)
+    return layout
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One field, or what an array holds: where it begins is the concern of who contains it."""
+
+    size: int
+    alignment: int
+    format: str
+    description: str
+    flatten: Callable[[Any, list[Any]], None]
+    build: Callable[[Iterator[Any]], Any]
+    numpy: Any  # a typestr, or the fields of a structure
+    shape: tuple[int, ...] = ()
+
+
+def _lay_out(structure: type[Structure]) -> Layout:
+    part = _structure_part(structure)
+    if part.size > LARGEST:
+        raise IllegalElement(
+            "elements",
+            f"{structure.__name__} has {part.size:,} bytes, above {LARGEST:,}; take a pipe of what "
+            "it consists of",
+        )
+    element = Element(part.description, part.size, part.alignment, part.format, structure)
+    packer = struct.Struct("<" + part.format)
+    return Layout(element, packer, part.flatten, part.build, part.numpy)
+
+
+def _padding(position: int, alignment: int) -> int:
+    return -position % alignment
+
+
+def _structure_part(structure: type[Structure]) -> _Part:
+    hints = get_type_hints(structure, include_extras=True)
+    names = structure.__struct_fields__
+    if not names:
+        raise IllegalElement("elements", f"{structure.__name__} is empty; give it a field")
+    parts = []
+    described: list[tuple[Any, ...]] = []
+    size, letters, alignment = 0, "", 1
+    for name in names:
+        try:
+            part = _part(hints[name])
+        except IllegalElement as error:
+            rule, text = error.args
+            raise IllegalElement(rule, f"its field {structure.__name__}.{name}: {text}") from None
+        gap = _padding(size, part.alignment)
+        if gap:
+            letters += f"{gap}x"
+            described.append(("", f"|V{gap}"))
+        letters += part.format
+        described.append((name, part.numpy, part.shape) if part.shape else (name, part.numpy))
+        size += gap + part.size
+        alignment = max(alignment, part.alignment)
+        parts.append(part)
+
+    def flatten(value: Any, scalars: list[Any]) -> None:
+        if not isinstance(value, structure):
+            raise TypeError(f"an element is a {structure.__name__}, not {value!r}")
+        for name, part in zip(names, parts, strict=True):
+            part.flatten(getattr(value, name), scalars)
+
+    def build(scalars: Iterator[Any]) -> Any:
+        return structure(*[part.build(scalars) for part in parts])
+
+    fields = ", ".join(f"{n}: {p.description}" for n, p in zip(names, parts, strict=True))
+    return _Part(size, alignment, letters, f"{{{fields}}}", flatten, build, described)
+
+
+def _part(annotation: object) -> _Part:
+    if isinstance(annotation, type) and issubclass(annotation, Structure):
+        return _structure_part(annotation)
+    array = _fixed_array(annotation)
+    if array is not None:
+        return _array_part(*array)
+    element = element_of(annotation)
+    build: Callable[[Iterator[Any]], Any] = next
+    if isinstance(annotation, type) and element is _ENUM:
+        build = _enumeration_builder(annotation)
+    size, letter = element.size, element.format
+    typestr = f"{'|' if size == 1 else '<'}{_NUMPY.get(letter, 'u')}{size}"
+    return _Part(size, element.alignment, letter, element.name, _flatten_scalar, build, typestr)
+
+
+def _enumeration_builder(enumeration: type) -> Callable[[Iterator[Any]], Any]:
+    return lambda scalars: enumeration(next(scalars))
+
+
+_NUMPY = {**dict.fromkeys("bhiq", "i"), "f": "f", "d": "f", "?": "b"}
+
+
+def _flatten_scalar(value: Any, scalars: list[Any]) -> None:
+    scalars.append(value)
+
+
+def _array_part(annotation: object, length: int) -> _Part:
+    part = _part(annotation)
+    gap = _padding(part.size, part.alignment)
+    size = length * part.size + (length - 1) * gap
+    if size > LARGEST:
+        raise IllegalElement("elements", f"an array of {size:,} bytes is above {LARGEST:,}")
+    if len(part.format) == 1:
+        letters = f"{length}{part.format}"
+    else:
+        letters = (f"{gap}x" * bool(gap)).join([part.format] * length)
+
+    def flatten(value: Sequence[Any], scalars: list[Any]) -> None:
+        if len(value) != length:
+            raise ValueError(f"an array of {length} elements, not {len(value)}")
+        for item in value:
+            part.flatten(item, scalars)
+
+    def build(scalars: Iterator[Any]) -> Any:
+        return [part.build(scalars) for _ in range(length)]
+
+    # NumPy has no array whose last item lacks its padding.
+    numpy, shape = (f"|V{size}", ()) if gap else (part.numpy, (length, *part.shape))
+    description = f"{part.description}[{length}]"
+    return _Part(size, part.alignment, letters, description, flatten, build, numpy, shape)

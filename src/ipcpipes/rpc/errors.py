@@ -1,0 +1,295 @@
+"""What goes wrong in a remote call: one exception for each status, and the one table of them.
+
+The numbers are those of Windows' RPC (winerror.h) and, for what a server answers, of DCE
+(C706, appendix E), so that somebody who knows either finds them here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..errors import IpcError
+
+__all__ = [
+    "AsyncCallPending",
+    "BadStubData",
+    "CallCancelled",
+    "CommFailure",
+    "DefinitionError",
+    "Fault",
+    "InvalidAsyncCall",
+    "InvalidAsyncHandle",
+    "InvalidBound",
+    "NoCallActive",
+    "PipeAppMemory",
+    "PipeClosed",
+    "PipeDisciplineError",
+    "PipeEmpty",
+    "PipeError",
+    "ProcnumOutOfRange",
+    "ProtocolError",
+    "RpcError",
+    "ServerTooBusy",
+    "ServerUnavailable",
+    "UnknownInterface",
+    "WrongPipeOrder",
+    "WrongPipeVersion",
+]
+
+
+class DefinitionError(IpcError, TypeError):
+    """An interface breaks a rule of what can be called remotely: your program's mistake.
+
+    The text names the rule, the interface, the operation and the parameter, and the cure.
+
+    Attributes:
+        rule: which rule, a few words (``"only a parameter"``), as docs/rpc-rules.md heads it.
+    """
+
+    def __init__(self, rule: str, where: str, text: str) -> None:
+        super().__init__(rule, where, text)
+        self.rule = rule
+        self.where = where
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text} (rule: {self.rule})"
+
+
+class RpcError(IpcError):
+    """A call failed. Each status has a class of its own below this one.
+
+    Attributes:
+        code: the status as Windows numbers it (``RPC_X_…``, ``RPC_S_…``; winerror.h).
+        fault_status: the same as DCE numbers it (``nca_s_fault_…``), ``None`` where it has none.
+        message: what happened, one line.
+        type: the name of the exception that the server's manager raised; ``None`` where it was
+            none, or it happened at this end.
+        traceback: the server's traceback as text, when the server sends it (``tracebacks=True``).
+    """
+
+    default_code: ClassVar[int]
+    default_message: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: int | None = None,
+        type: str | None = None,  # noqa: A002  # what it is called in the protocol, too
+        traceback: str | None = None,
+    ) -> None:
+        self.message = self.default_message if message is None else message
+        super().__init__(self.message)
+        self.code = self.default_code if code is None else code
+        self.type = type
+        self.traceback = traceback
+
+    @property
+    def fault_status(self) -> int | None:
+        return FAULT_STATUS.get(self.code)
+
+    def again(self) -> RpcError:
+        """The same once more: an exception that is raised twice keeps the tracebacks of both."""
+        kind = type(self)
+        return kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.message,), self.__dict__
+
+    def __str__(self) -> str:
+        return self.message if self.type is None else f"{self.type}: {self.message}"
+
+
+class Fault(RpcError):
+    """The server's manager raised an exception, aborted the call, or answered with a code of yours.
+
+    A manager raises it to choose what the client sees: ``raise rpc.Fault("no such log", code=2)``.
+    Any other exception of a manager arrives as a fault with the code RPC_S_CALL_FAILED.
+    """
+
+    default_code = 1726  # RPC_S_CALL_FAILED
+    default_message = "the server's manager failed"
+
+
+class PipeError(RpcError):
+    """A pipe was used against its rules, or can go no further."""
+
+
+class WrongPipeOrder(PipeError):
+    """It is another pipe's turn: in-pipes from left to right, then out-pipes from left to right."""
+
+    default_code = 1831  # RPC_X_WRONG_PIPE_ORDER
+    default_message = "it is not this pipe's turn"
+
+
+class PipeClosed(PipeError):
+    """Something was pushed into a pipe that was closed."""
+
+    default_code = 1916  # RPC_X_PIPE_CLOSED
+    default_message = "this pipe is closed"
+
+
+class PipeEmpty(PipeError):
+    """Something was pulled from a pipe whose end had been pulled."""
+
+    default_code = 1918  # RPC_X_PIPE_EMPTY
+    default_message = "this pipe has been read to its end"
+
+
+class PipeDisciplineError(PipeError):
+    """The manager returned before each in-pipe was drained and each out-pipe closed."""
+
+    default_code = 1917  # RPC_X_PIPE_DISCIPLINE_ERROR
+    default_message = "the manager returned before it was done with its pipes"
+
+
+class PipeAppMemory(PipeError):
+    """There was no room for what has come: a pull of none, or a buffer for less than one."""
+
+    default_code = 14  # RPC_X_PIPE_APP_MEMORY
+    default_message = "there is no room for an element"
+
+
+class WrongPipeVersion(PipeError):
+    """The two ends mean different pipes by the same operation."""
+
+    default_code = 1832  # RPC_X_WRONG_PIPE_VERSION
+    default_message = "the ends differ about the pipes of this operation"
+
+
+class CommFailure(PipeError):
+    """The connection ended in the middle of a call: the other end died, or closed."""
+
+    default_code = 1820  # RPC_S_COMM_FAILURE
+    default_message = "the connection ended during the call"
+
+
+class CallCancelled(PipeError):
+    """The client gave the call up, or its time has run out."""
+
+    default_code = 1818  # RPC_S_CALL_CANCELLED
+    default_message = "the call was cancelled"
+
+
+class InvalidBound(PipeError):
+    """A chunk has more elements, or fewer, than the pipe's ``Range`` allows."""
+
+    default_code = 1734  # RPC_X_INVALID_BOUND
+    default_message = "a count is out of its range"
+
+
+class BadStubData(PipeError):
+    """What arrived is not what the operation's types say."""
+
+    default_code = 1783  # RPC_X_BAD_STUB_DATA
+    default_message = "what arrived is not of the right type"
+
+
+class AsyncCallPending(RpcError):
+    """The call, or the pipe, has nothing yet; ask again."""
+
+    default_code = 997  # RPC_S_ASYNC_CALL_PENDING
+    default_message = "not yet"
+
+
+class InvalidAsyncHandle(RpcError):
+    """The call is over: it was completed, aborted, or its manager has raised."""
+
+    default_code = 1914  # RPC_S_INVALID_ASYNC_HANDLE
+    default_message = "this call is over"
+
+
+class InvalidAsyncCall(RpcError):
+    """The handle is in use for a call that is not over."""
+
+    default_code = 1915  # RPC_S_INVALID_ASYNC_CALL
+    default_message = "this handle is in use for another call"
+
+
+class NoCallActive(RpcError):
+    """There is no call here: this code was not called by a server of :mod:`ipcpipes.rpc`."""
+
+    default_code = 1725  # RPC_S_NO_CALL_ACTIVE
+    default_message = "no call is being served here"
+
+
+class ProcnumOutOfRange(RpcError):
+    """The server's version of the interface has no such operation."""
+
+    default_code = 1745  # RPC_S_PROCNUM_OUT_OF_RANGE
+    default_message = "the server has no such operation"
+
+
+class UnknownInterface(RpcError):
+    """The server does not serve this interface, or not this version of it."""
+
+    default_code = 1717  # RPC_S_UNKNOWN_IF
+    default_message = "the server does not serve this interface"
+
+
+class ServerTooBusy(RpcError):
+    """The server takes no more calls now."""
+
+    default_code = 1723  # RPC_S_SERVER_TOO_BUSY
+    default_message = "the server takes no more calls now"
+
+
+class ServerUnavailable(RpcError):
+    """The connection is closed or going away; this call was not begun."""
+
+    default_code = 1722  # RPC_S_SERVER_UNAVAILABLE
+    default_message = "the connection is closed"
+
+
+class ProtocolError(RpcError):
+    """The other end does not keep to the protocol; the connection is closed."""
+
+    default_code = 1728  # RPC_S_PROTOCOL_ERROR
+    default_message = "the other end does not keep to the protocol"
+
+
+# DCE's numbers (C706, appendix E: nca_s_fault_...).
+FAULT_STATUS = {
+    1831: 0x1C000016,  # pipe_order
+    1916: 0x1C000015,  # pipe_closed
+    1917: 0x1C000017,  # pipe_discipline
+    1918: 0x1C000014,  # pipe_empty
+    1820: 0x1C000018,  # pipe_comm_error
+    14: 0x1C000019,  # pipe_memory
+    1818: 0x1C00000D,  # cancel
+    1734: 0x1C000007,  # invalid_bound
+    1745: 0x1C010002,  # nca_op_rng_error
+    1717: 0x1C010003,  # nca_unk_if
+    1728: 0x1C01000B,  # nca_proto_error
+    1723: 0x1C010014,  # nca_server_too_busy
+}
+
+_CLASSES = {
+    kind.default_code: kind
+    for kind in (
+        Fault,
+        WrongPipeOrder,
+        PipeClosed,
+        PipeEmpty,
+        PipeDisciplineError,
+        PipeAppMemory,
+        WrongPipeVersion,
+        CommFailure,
+        CallCancelled,
+        InvalidBound,
+        BadStubData,
+        ProcnumOutOfRange,
+        ServerTooBusy,
+    )
+}
+
+
+def error_of(
+    code: int,
+    message: str,
+    type: str | None = None,  # noqa: A002
+    traceback: str | None = None,
+) -> RpcError:
+    """What a fault of the server is at the client: the class of its code, else :class:`Fault`."""
+    return _CLASSES.get(code, Fault)(message, code=code, type=type, traceback=traceback)

@@ -1,0 +1,50 @@
+"""From an exception of a manager to what the client may know of it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+
+from .call import Call
+from .errors import Fault, RpcError
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["fault_of"]
+
+logger = logging.getLogger("ipcpipes.rpc")
+
+LONGEST_MESSAGE = 4 * 1024
+LONGEST_TRACEBACK = 64 * 1024
+
+
+def fault_of(error: Exception, call: Call, *, with_traceback: bool) -> RpcError:
+    """What the client gets: the code, type and message of the exception, and nothing else of the
+    server but its traceback where that is allowed. What nobody expected is logged here.
+    """
+    latched = call.latched or call.failure
+    if latched is not None and _is(error, latched):
+        return latched
+    text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+    trace = text if with_traceback else None
+    if isinstance(error, Fault):
+        return Fault(_cut(error.message), code=error.code, type=error.type, traceback=trace)
+    logger.error("%s failed", call.operation, exc_info=error)
+    name = type(error).__qualname__
+    module = type(error).__module__
+    return Fault(
+        _cut(str(error)), type=name if module == "builtins" else f"{module}.{name}", traceback=trace
+    )
+
+
+def _is(error: BaseException, wanted: RpcError) -> bool:
+    """Whether it is that failure, or a group of nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is(part, wanted) for part in error.exceptions)
+    return isinstance(error, RpcError) and type(error) is type(wanted) and error.code == wanted.code
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "..."

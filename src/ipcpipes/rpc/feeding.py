@@ -1,0 +1,320 @@
+"""What a client may give for a pipe parameter, and how its elements get into the pipe and out."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import trio
+
+from .chunks import Structures, octets_of
+from .definition import Pipe
+from .elements import Element
+from .errors import PipeAppMemory
+
+__all__ = ["PipeControl", "check_given", "drain", "feed"]
+
+# Bytes that a source is asked for at a time, and a file read or written by.
+PIECE = 256 * 1024
+# An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
+BATCH = 32 * 1024
+PATIENCE = 0.001  # seconds
+
+Given: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class PipeControl:
+    """MIDL's pipe control structure, for who wants to choose the memory.
+
+    Attributes:
+        pull: ``pull(buffer)`` fills a writable memoryview of elements and returns how many, 0 at
+            the end. It may be an async function. For pipes towards the server.
+        push: ``push(chunk)`` is given a memoryview of the elements that have come, and once, at the
+            end, an empty one. It may be an async function. For pipes towards the client.
+        alloc: ``alloc(size)`` returns writable memory, of which as many whole elements are used as
+            fit, up to ``size`` bytes; ``None`` allocates.
+    """
+
+    pull: Callable[[memoryview], Any] | None = None
+    push: Callable[[memoryview], Any] | None = None
+    alloc: Callable[[int], Any] | None = None
+
+
+def check_given(pipe: Pipe, given: Given) -> tuple[Given, Given]:
+    """(what fills it, what it is emptied into).
+
+    Raises:
+        TypeError: it can be neither.
+    """
+    source = sink = given
+    if pipe.into and pipe.out and not isinstance(given, PipeControl):
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(
+                f"the pipe {pipe.name} goes in both directions; give (source, sink), not {given!r}"
+            )
+        source, sink = given
+    if pipe.into:
+        _check_source(pipe, source)
+    if pipe.out:
+        _check_sink(pipe, sink)
+    return source, sink
+
+
+def _check_source(pipe: Pipe, source: Given) -> None:
+    if isinstance(source, PipeControl):
+        if source.pull is None:
+            raise TypeError(f"the control of the pipe {pipe.name} needs a pull function")
+        return
+    if isinstance(source, str) or not (
+        _is_memory(source)
+        or callable(source)
+        or hasattr(source, "read")
+        or isinstance(source, Iterable)
+        or hasattr(source, "__aiter__")
+    ):
+        raise TypeError(
+            f"the pipe {pipe.name} is filled from memory, a file, an iterable or a pull function, "
+            f"not from {source!r}"
+        )
+    if isinstance(source, io.TextIOBase):
+        raise TypeError(f"the pipe {pipe.name} is filled from a binary file; open it with 'rb'")
+
+
+def _check_sink(pipe: Pipe, sink: Given) -> None:
+    if isinstance(sink, PipeControl):
+        if sink.push is None:
+            raise TypeError(f"the control of the pipe {pipe.name} needs a push function")
+        return
+    if not (callable(sink) or hasattr(sink, "write") or hasattr(sink, "extend")):
+        raise TypeError(
+            f"the pipe {pipe.name} is emptied into a file, a list, a bytearray or a push function, "
+            f"not into {sink!r}"
+        )
+    if isinstance(sink, io.TextIOBase):
+        raise TypeError(f"the pipe {pipe.name} is emptied into a binary file; open it with 'wb'")
+
+
+def _is_memory(value: object) -> bool:
+    if isinstance(value, Structures):
+        return True
+    try:
+        memoryview(value).release()  # type: ignore[arg-type]
+    except (TypeError, BufferError):
+        return False
+    return True
+
+
+# Into the pipe.
+
+
+async def feed(end: Any, source: Given, element: Element, largest: int | None) -> None:
+    """Pushes what the source has, to its end, and closes the pipe.
+
+    Args:
+        end: the pipe.
+        largest: how many elements a chunk may have, ``None`` for any number.
+    """
+    size = PIECE if largest is None else min(PIECE, largest * element.stride)
+    if _is_memory(source):
+        octets = octets_of(source, element)
+        step = len(octets) if largest is None else largest * element.stride
+        for start in range(0, len(octets), step or 1):
+            await end.push(octets[start : start + step])
+    elif isinstance(source, PipeControl):
+        await _from_control(end, source, element, size)
+    elif hasattr(source, "read"):
+        await _from_file(end, source, size // element.stride * element.stride, element)
+    elif hasattr(source, "__aiter__"):
+        await _from_async_iterable(end, source, element, size)
+    elif isinstance(source, Iterable):
+        await _from_iterable(end, source, element, size)
+    else:
+        most = size // element.stride
+        while len(elements := await _called(source, most)):
+            await end.push(elements)
+    await end.close()
+
+
+async def _called(function: Callable[..., Any], *arguments: object) -> Any:
+    result = function(*arguments)
+    return await result if inspect.isawaitable(result) else result
+
+
+def _room(control: PipeControl, size: int, element: Element) -> memoryview:
+    """Memory of the user's, or else ours, of whole elements."""
+    memory: Any = bytearray(size) if control.alloc is None else control.alloc(size)
+    octets = memoryview(memory).cast("B")[:size]
+    whole = len(octets) // element.stride * element.stride
+    if not whole:
+        raise PipeAppMemory(
+            f"alloc({size:,}) gave {len(octets):,} bytes, less than one {element.name}"
+        )
+    return octets[:whole]
+
+
+async def _from_control(end: Any, control: PipeControl, element: Element, size: int) -> None:
+    assert control.pull is not None
+    while True:
+        octets = _room(control, size, element)
+        view = octets if element.structure else octets.cast(element.format)  # type: ignore[call-overload]
+        count = await _called(control.pull, view)
+        most = len(octets) // element.stride
+        if type(count) is not int or not 0 <= count <= most:
+            raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
+        if not count:
+            return
+        await end.push(octets[: count * element.stride])
+
+
+async def _from_file(end: Any, file: Any, size: int, element: Element) -> None:
+    inline = isinstance(file, io.BytesIO) or inspect.iscoroutinefunction(file.read)
+    rest = b""
+    while True:
+        if inline:
+            data = await _called(file.read, size)
+        else:
+            # Reading from a disk may take its time, and the others go on meanwhile.
+            data = await trio.to_thread.run_sync(file.read, size)
+        if isinstance(data, str):
+            raise TypeError("a pipe is filled from a binary file; open it with 'rb'")
+        if not data:
+            break
+        if rest:
+            data = rest + data
+        whole = len(data) // element.stride * element.stride
+        rest = data[whole:]
+        if whole:
+            await end.push(memoryview(data)[:whole])
+    if rest:
+        raise ValueError(
+            f"the file ends inside an element: {len(rest)} bytes of {element.stride} are left"
+        )
+
+
+def _is_chunk(item: object) -> bool:
+    return isinstance(item, (list, tuple)) or _is_memory(item)
+
+
+class _Batch:
+    """Single elements on their way to becoming a chunk."""
+
+    def __init__(self, element: Element, size: int) -> None:
+        self._element = element
+        self._most = max(min(size, BATCH) // element.stride, 1)
+        self._items: list[Any] = []
+        self._since = 0.0
+
+    def add(self, item: object) -> bool:
+        """Whether it is time to send what there is."""
+        if not self._items:
+            self._since = trio.current_time()
+        self._items.append(item)
+        return len(self._items) >= self._most or trio.current_time() - self._since > PATIENCE
+
+    def take(self) -> memoryview:
+        items, self._items = self._items, []
+        return octets_of(items, self._element)
+
+
+async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size: int) -> None:
+    batch = _Batch(element, size)
+    iterator: Iterator[Any] = iter(source)
+    try:
+        for item in iterator:
+            if _is_chunk(item):
+                await _push_all(end, batch)
+                await _push_chunk(end, item, element, size)
+            elif batch.add(item):
+                await _push_all(end, batch)
+        await _push_all(end, batch)
+    finally:
+        if inspect.isgenerator(iterator):
+            iterator.close()
+
+
+async def _from_async_iterable(end: Any, source: Any, element: Element, size: int) -> None:
+    batch = _Batch(element, size)
+    iterator: AsyncIterator[Any] = source.__aiter__()
+    try:
+        async for item in iterator:
+            if _is_chunk(item):
+                await _push_chunk(end, item, element, size)
+            else:
+                # The next one may be long in coming.
+                batch.add(item)
+                await _push_all(end, batch)
+    finally:
+        if inspect.isasyncgen(iterator):
+            await iterator.aclose()
+
+
+async def _push_all(end: Any, batch: _Batch) -> None:
+    octets = batch.take()
+    if octets:
+        await end.push(octets)
+
+
+async def _push_chunk(end: Any, chunk: object, element: Element, size: int) -> None:
+    octets = octets_of(chunk, element)
+    step = max(size // element.stride, 1) * element.stride
+    for start in range(0, len(octets), step):
+        await end.push(octets[start : start + step])
+
+
+# Out of the pipe.
+
+
+async def drain(end: Any, sink: Given, element: Element) -> None:
+    """Pulls to the end, into the sink. A push function hears of the end by an empty chunk."""
+    if isinstance(sink, PipeControl):
+        await _into_control(end, sink, element)
+    elif hasattr(sink, "write"):
+        await _into_file(end, sink)
+    elif hasattr(sink, "extend"):
+        async for chunk in end:
+            sink.extend(chunk)
+    else:
+        while True:
+            chunk = await end.pull()
+            await _called(sink, chunk)
+            if not len(chunk):
+                return
+
+
+async def _into_file(end: Any, file: Any) -> None:
+    inline = isinstance(file, io.BytesIO) or inspect.iscoroutinefunction(file.write)
+    async for chunk in end:
+        octets = memoryview(bytes(chunk)) if isinstance(chunk, Structures) else chunk.cast("B")
+        while octets:
+            if inline:
+                written = await _called(file.write, octets)
+            else:
+                written = await trio.to_thread.run_sync(file.write, octets)
+            # An unbuffered file may take a part of it.
+            octets = octets[len(octets) if written is None else written :]
+
+
+async def _into_control(end: Any, control: PipeControl, element: Element) -> None:
+    assert control.push is not None
+    empty = memoryview(b"") if element.structure else memoryview(b"").cast(element.format)  # type: ignore[call-overload]
+    while True:
+        chunk = await end.pull(PIECE // element.stride or 1)
+        octets = chunk.memory if isinstance(chunk, Structures) else chunk.cast("B")
+        if not octets:
+            await _called(control.push, empty)
+            return
+        size = len(octets)
+        while octets:
+            room = _room(control, size, element)
+            count = min(len(room), len(octets))
+            room[:count] = octets[:count]
+            octets = octets[count:]
+            view = room[:count]
+            await _called(
+                control.push,
+                view if element.structure else view.cast(element.format),  # type: ignore[call-overload]
+            )

@@ -1,0 +1,196 @@
+"""The asynchronous handle: a call that its user goes on with by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .calling import Caller, ClientExchange, Notify, run_pipes
+from .definition import Operation, Pipe
+from .errors import (
+    AsyncCallPending,
+    CallCancelled,
+    InvalidAsyncCall,
+    InvalidAsyncHandle,
+    RpcError,
+)
+from .pipes import end_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["CallHandle"]
+
+
+class CallHandle:
+    """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
+
+    It is good for one call, and over once that was completed. Leaving the block before gives the
+    call up.
+
+    Attributes:
+        pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
+            into and ``close``, one towards the client to ``pull`` from or iterate; see
+            :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. They have their turns as
+            they have at the server.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        operation: Operation,
+        values: Sequence[Any],
+        feeds: Mapping[Pipe, tuple[Any, Any]],
+        timeout: float | None,
+        notify: Notify | None,
+    ) -> None:
+        self._caller = caller
+        self._operation = operation
+        self._values = values
+        self._feeds = feeds
+        self._timeout = timeout
+        self._notify = notify
+        self._begun = False
+        self._deadline = math.inf
+        self._given_exchange: ClientExchange | None = None
+        self._pumping: trio.CancelScope | None = None
+        self._pumped = trio.Event()
+        self._pump_error: BaseException | None = None
+        self.pipes: Mapping[str, Any] = {}
+
+    async def __aenter__(self) -> Self:
+        if self._begun:
+            exchange = self._given_exchange
+            over = exchange is not None and exchange.call.over
+            raise InvalidAsyncHandle if over else InvalidAsyncCall
+        self._begun = True
+        if self._timeout is not None:
+            self._deadline = trio.current_time() + self._timeout
+        await trio.lowlevel.checkpoint()
+        with trio.CancelScope(deadline=self._deadline):
+            self._given_exchange = await self._caller.begin(
+                self._operation, self._values, self._notify
+            )
+        if self._given_exchange is None:
+            raise self._too_long()
+        exchange = self._given_exchange
+        by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
+        self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+        if self._feeds:
+            self._pumping = trio.CancelScope()
+            self._caller.link.start_soon(self._pump)
+        return self
+
+    async def _pump(self) -> None:
+        """Fills and empties the pipes that something was given for, beside its user.
+
+        What goes wrong with that is raised by :meth:`complete`, which is where the call ends.
+        """
+        assert self._pumping is not None
+        try:
+            with self._pumping:
+                await run_pipes(self._exchange, self._feeds)
+        except RpcError as error:
+            # Mostly what has ended the call, and then its answer says so.
+            self._exchange.call.lose(error)
+        except Exception as error:
+            self._pump_error = error
+            self._exchange.abandon()
+        finally:
+            self._pumped.set()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exchange.leave()
+        if self._pumping is not None:
+            self._pumping.cancel()
+            with trio.CancelScope(shield=True):
+                await self._pumped.wait()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def complete(self) -> Any:
+        """Waits until the call is over; once, and pipes that are driven by hand have to be at their
+        ends for that to come.
+
+        Returns:
+            What the manager returned.
+
+        Raises:
+            rpc.RpcError: as a call raises it.
+            rpc.CallCancelled: the call was cancelled, or took longer than its ``timeout``.
+            rpc.InvalidAsyncHandle: it was completed before.
+            And whatever a file or function that was given for a pipe has raised.
+        """
+        self._require_live()
+        with trio.CancelScope(deadline=self._deadline):
+            await self._exchange.answered()
+        if not self._exchange.is_over:
+            self._exchange.leave()
+            raise self._too_long()
+        if self._pumping is not None and self._exchange.call.failure is None:
+            await self._pumped.wait()
+        return self._result()
+
+    def complete_nowait(self) -> Any:
+        """The same without waiting.
+
+        Raises:
+            rpc.AsyncCallPending: it is not over; ask again.
+            And what :meth:`complete` raises.
+        """
+        self._require_live()
+        pumping = self._pumping is not None and not self._pumped.is_set()
+        if not self._exchange.is_over or (pumping and self._exchange.call.failure is None):
+            raise AsyncCallPending
+        return self._result()
+
+    def cancel(self, *, abortive: bool = True) -> None:
+        """Cancels the call; no effect once it is over.
+
+        Args:
+            abortive: it is over at once, and :meth:`complete` raises :class:`CallCancelled`; the
+                server's manager is cancelled. Otherwise the manager can ask
+                (``current_call().test_cancel()``), and the client waits for what it answers.
+        """
+        exchange = self._given_exchange
+        if exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        if exchange.call.over or exchange.is_over:
+            return
+        if abortive:
+            exchange.abandon()
+        else:
+            exchange.call.cancel()
+            exchange.link.flush()
+
+    def _result(self) -> Any:
+        try:
+            if self._pump_error is not None:
+                raise self._pump_error
+            return self._exchange.result()
+        finally:
+            self._exchange.leave()
+
+    @property
+    def _exchange(self) -> ClientExchange:
+        if self._given_exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        return self._given_exchange
+
+    def _require_live(self) -> None:
+        if self._exchange.call.over:
+            raise InvalidAsyncHandle
+
+    def _too_long(self) -> CallCancelled:
+        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc call of {self._operation}>"

@@ -1,0 +1,177 @@
+"""Pipe chunks as octets, in NDR form: pure, and the same for both ends.
+
+A chunk is its count, a 32-bit number at a multiple of 4, and so many elements, the first at a
+multiple of its alignment; a count of 0 ends the pipe (C706, 14.3.12.7 "Pipes"). Positions count
+from where the pipe's octets begin. What lies in a gap means nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+
+from .elements import Element
+from .errors import InvalidBound, ProtocolError
+from .parameters import Range
+
+__all__ = ["ChunkReader", "ChunkWriter"]
+
+_COUNT = struct.Struct("<I")
+LARGEST_COUNT = 2**32 - 1
+# Pieces below this are copied together, so that what stays in memory is in proportion to what
+# has come, however small the other end has cut it.
+_SMALL = 2 * 1024
+_MERGED = 64 * 1024
+
+
+class ChunkWriter:
+    """Where a pipe that is being written stands."""
+
+    def __init__(self, element: Element) -> None:
+        self._element = element
+        self._position = 0
+
+    def prefix(self, count: int) -> bytes:
+        """What goes before so many elements, with the gaps; they have to follow, as they are."""
+        gap = -self._position % 4
+        first = self._position + gap + 4
+        second_gap = -first % self._element.alignment
+        element = self._element
+        self._position = (first + second_gap + (count - 1) * element.stride + element.size) % 8
+        return bytes(gap) + _COUNT.pack(count) + bytes(second_gap)
+
+    def end(self) -> bytes:
+        """What ends the pipe."""
+        return bytes(-self._position % 4) + _COUNT.pack(0)
+
+
+class ChunkReader:
+    """Finds the elements in the octets of a pipe, however they are cut.
+
+    Nothing is copied but what is small, or cut in two; nothing is taken for what has only been
+    announced.
+    """
+
+    def __init__(self, element: Element, limits: Range | None = None) -> None:
+        self._element = element
+        self._limits = limits
+        self._position = 0
+        self._gap = 0  # octets to pass over
+        self._count = b""  # what has come of a count
+        self._left = 0  # octets of this chunk that have not come
+        self._pieces: deque[memoryview] = deque()
+        self._size = 0  # octets in them
+        self._tail = bytearray()  # after the pieces: small ones, merged
+        self._partial = bytearray()  # after the tail: an element that was cut
+        self.ended = False
+
+    @property
+    def waiting(self) -> int:
+        """Octets of elements that have come and were not taken."""
+        return self._size + len(self._tail) + len(self._partial)
+
+    @property
+    def has_elements(self) -> bool:
+        return bool(self._pieces or self._tail)
+
+    def feed(self, octets: memoryview) -> None:
+        """Takes octets that have come.
+
+        Raises:
+            ProtocolError: they go on after the end.
+            InvalidBound: a count is out of the pipe's range.
+        """
+        start, size = 0, len(octets)
+        while start < size:
+            if self.ended:
+                raise ProtocolError("a pipe goes on after its end")
+            if self._gap:
+                step = min(self._gap, size - start)
+                self._gap -= step
+                self._position += step
+                start += step
+            elif self._left:
+                step = min(self._left, size - start)
+                self._take(octets[start : start + step])
+                self._left -= step
+                self._position += step
+                start += step
+                if not self._left:
+                    self._end_chunk()
+            else:
+                step = min(4 - len(self._count), size - start)
+                self._count += octets[start : start + step]
+                self._position += step
+                start += step
+                if len(self._count) == 4:
+                    self._begin_chunk()
+
+    def _begin_chunk(self) -> None:
+        (count,) = _COUNT.unpack(self._count)
+        self._count = b""
+        if count == 0:
+            self.ended = True
+            return
+        if self._limits is not None and not self._limits.low <= count <= self._limits.high:
+            raise InvalidBound(
+                f"a chunk of {count:,} elements, where {self._limits.low:,} to "
+                f"{self._limits.high:,} are allowed"
+            )
+        self._gap = -self._position % self._element.alignment
+        self._left = (count - 1) * self._element.stride + self._element.size
+
+    def _end_chunk(self) -> None:
+        if self._partial:  # the last element of padded ones: no padding comes
+            self._partial += bytes(self._element.stride - len(self._partial))
+            self._tail += self._partial
+            self._partial = bytearray()
+        self._gap = -self._position % 4
+
+    def _take(self, octets: memoryview) -> None:
+        stride = self._element.stride
+        if self._partial:
+            step = min(stride - len(self._partial), len(octets))
+            self._partial += octets[:step]
+            octets = octets[step:]
+            if len(self._partial) == stride:
+                self._tail += self._partial
+                self._partial = bytearray()
+        whole = len(octets) // stride * stride
+        if whole < len(octets):
+            self._partial = bytearray(octets[whole:])
+            octets = octets[:whole]
+        if not whole:
+            return
+        if whole < _SMALL and len(self._tail) < _MERGED:
+            self._tail += octets
+        else:
+            self._settle()
+            self._pieces.append(octets)
+            self._size += whole
+
+    def _settle(self) -> None:
+        """Makes the tail a piece, which nothing is added to any more."""
+        if self._tail:
+            self._pieces.append(memoryview(self._tail))
+            self._size += len(self._tail)
+            self._tail = bytearray()
+
+    def take(self, max_elements: int) -> memoryview:
+        """1 to ``max_elements`` elements, as octets, each with its padding; there are some."""
+        stride = self._element.stride
+        if not self._pieces:
+            self._settle()
+        piece = self._pieces.popleft()
+        limit = max_elements * stride
+        if len(piece) > limit:
+            self._pieces.appendleft(piece[limit:])
+            piece = piece[:limit]
+        self._size -= len(piece)
+        return piece
+
+    def clear(self) -> None:
+        """Forgets what was not taken."""
+        self._pieces.clear()
+        self._size = 0
+        self._tail = bytearray()
+        self._partial = bytearray()

@@ -1,0 +1,60 @@
+"""The ends of a call's pipes, as a manager has them, and a client that drives them by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .exchange import Exchange
+from .parameters import InOutPipe, InPipe, OutPipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .definition import Pipe
+
+__all__ = ["end_of"]
+
+
+class _End:
+    def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
+        self._exchange = exchange
+        self._pipe = pipe
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
+
+
+class _PullEnd(_End, InPipe[Any], implementation=True):
+    async def pull(self, max_elements: int | None = None) -> Any:
+        return await self._exchange.pull(self._pipe.index, max_elements)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await self._exchange.pull(self._pipe.index, None)
+        if len(chunk):
+            return chunk
+        raise StopAsyncIteration
+
+
+class _PushEnd(_End, OutPipe[Any], implementation=True):
+    async def push(self, elements: Any) -> None:
+        await self._exchange.push(self._pipe.index, elements)
+
+    def push_nowait(self, elements: Any) -> None:
+        self._exchange.push_nowait(self._pipe.index, elements)
+
+    async def close(self) -> None:
+        await self._exchange.close(self._pipe.index)
+
+
+class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
+    pass
+
+
+def end_of(exchange: Exchange, pipe: Pipe, *, serving: bool) -> Any:
+    """This side's end of a pipe: what is pulled at one is pushed at the other."""
+    if pipe.into and pipe.out:
+        return _BothEnds(exchange, pipe)
+    return (_PullEnd if pipe.into is serving else _PushEnd)(exchange, pipe)

@@ -1,0 +1,314 @@
+"""The server's side under trio: managers that implement interfaces, and their calls."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import msgspec
+import trio
+
+from ..abc import Listener
+from ..connect import Stream, handle_client, listen
+from ..endpoint import EndpointLike
+from ..options import DEFAULT_BACKLOG
+from ..security import AccessPolicy
+from .call import Call
+from .carrier import Carrier, Transport
+from .current import CurrentCall, _current, deadline_of
+from .definition import Definition, Operation
+from .errors import BadStubData, CallCancelled, RpcError
+from .exchange import Exchange
+from .faults import fault_of
+from .interface import Interface
+from .link import Link
+from .pipes import end_of
+from .session import Event, Happened, Session
+from .state import ConnectionState, Party
+from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+
+__all__ = ["Managers", "serve", "serve_connection"]
+
+Managers: TypeAlias = Interface | Iterable[Interface]
+"""One manager, or several, of different interfaces."""
+
+# A client that has connected and says nothing.
+PATIENCE = 10.0  # seconds
+
+
+async def serve(
+    managers: Managers,
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    keep_alive: float | None = None,
+    tracebacks: bool = False,
+    task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listens on ``endpoint`` and serves the managers' operations to each client, until cancelled.
+
+    Each call of an ``async def`` runs in a task of its own, which is cancelled when its client
+    gives the call up, dies, or has said how long it would wait. A plain ``def`` runs at once, in
+    the task that reads the connection: for what takes microseconds. What a manager raises is the
+    call's failure, and its client's affair: it is logged (logger ``ipcpipes.rpc``), and the server
+    goes on. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
+
+    Closing the listener lets the calls that are open come to their ends, and then ``serve``
+    returns; clients are told not to begin others. Cancelling it cancels them.
+
+    Args:
+        managers: an instance of a class derived from an interface; or several, of different ones.
+        max_frame: the largest arguments that are taken, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may be ahead of the manager, 131,072 to 2**32 - 1;
+            what a call can take of memory.
+        max_calls: how many calls one connection may have open, 1 to 1,048,576; a client of ours
+            waits then.
+        keep_alive: as for :func:`connect`.
+        tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
+            code of the server; for those who may see them.
+        task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
+        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+
+    Raises:
+        TypeError: a manager implements no interface, or two the same.
+        And everything that :func:`ipcpipes.listen` raises.
+    """
+    server = _Server(
+        managers, Limits(max_frame, credit, max_calls), keep_alive=keep_alive, tracebacks=tracebacks
+    )
+    listener = await listen(
+        endpoint,
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    async with listener, trio.open_nursery() as nursery:
+        task_status.started(listener)
+        with suppress(trio.ClosedResourceError):
+            while True:
+                stream = await listener.accept()
+                nursery.start_soon(handle_client, server.handle, stream, listener.endpoint)
+        server.shut_down()
+
+
+async def serve_connection(
+    managers: Managers,
+    transport: Transport,
+    *,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    keep_alive: float | None = None,
+    tracebacks: bool = False,
+) -> None:
+    """Serves the client at the other end of one connection, until that ends: a child's stream, its
+    parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
+
+    Args:
+        transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
+            function from now on, which closes it.
+        managers, max_frame, credit, max_calls, keep_alive, tracebacks: as for :func:`serve`.
+
+    Raises:
+        TypeError: it is no such transport; or as :func:`serve`.
+    """
+    server = _Server(
+        managers, Limits(max_frame, credit, max_calls), keep_alive=keep_alive, tracebacks=tracebacks
+    )
+    await server.handle(transport)
+
+
+class _Served:
+    """An operation with the method that implements it."""
+
+    def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
+        self.operation = operation
+        self.method = method
+        self.is_async = inspect.iscoroutinefunction(method)
+
+    def arguments(self, call: Call, exchange: Exchange) -> list[Any]:
+        """What the method is called with.
+
+        Raises:
+            BadStubData: they are not of their types.
+        """
+        operation = self.operation
+        try:
+            values = operation.arguments_decoder.decode(call.body)
+        except msgspec.MsgspecError as error:
+            raise BadStubData(f"{operation}: {_named(str(error), operation)}") from None
+        call.body = memoryview(b"")
+        if not operation.pipes:
+            return [getattr(values, name) for name in operation.types]
+        pipes = operation.pipe_names
+        return [
+            end_of(exchange, pipes[name], serving=True) if name in pipes else getattr(values, name)
+            for name in operation.parameters
+        ]
+
+
+def _named(text: str, operation: Operation) -> str:
+    """What msgspec says, with the parameter's name instead of its place."""
+    for place, name in enumerate(operation.types):
+        text = text.replace(f"`$[{place}]", f"`{name}")
+    return text
+
+
+class _Server:
+    """The managers, and the connections they are served on."""
+
+    def __init__(
+        self, managers: Managers, limits: Limits, *, keep_alive: float | None, tracebacks: bool
+    ) -> None:
+        self.limits = limits
+        self.keep_alive = keep_alive
+        self.tracebacks = tracebacks
+        self.definitions: dict[str, Definition] = {}
+        self.served: dict[str, dict[str, _Served]] = {}
+        self.connections: set[_Connection] = set()
+        for manager in [managers] if isinstance(managers, Interface) else managers:
+            self._add(manager)
+        if not self.definitions:
+            raise TypeError("there is no manager to serve")
+
+    def _add(self, manager: Interface) -> None:
+        definition = getattr(manager, "_rpc_definition", None)
+        if not isinstance(manager, Interface) or definition is None:
+            raise TypeError(
+                f"{manager!r} implements no interface; give an instance of a class that is derived "
+                "from one"
+            )
+        key = str(definition.uuid)
+        if key in self.definitions:
+            raise TypeError(f"two managers implement {definition.name}; serve one of them")
+        self.definitions[key] = definition
+        self.served[key] = {
+            name: _Served(one, getattr(manager, name))
+            for name, one in definition.operations.items()
+        }
+
+    async def handle(self, transport: Transport) -> None:
+        """Serves one client."""
+        connection = _Connection(self, transport)
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+
+    def shut_down(self) -> None:
+        """No new calls."""
+        for connection in self.connections:
+            connection.shut_down()
+
+
+class _Connection:
+    """One client. Its calls run in the nursery of its link, and end with it."""
+
+    def __init__(self, server: _Server, transport: Transport) -> None:
+        self._server = server
+        carrier = Carrier(transport, server.limits)
+        self._session = Session(Party.SERVER, server.definitions, carrier.limits)
+        self._link = Link(carrier, self._session, self._on_event, keep_alive=server.keep_alive)
+        self._served: Mapping[str, _Served] = {}
+        self._peer = carrier.peer
+        self._token = trio.lowlevel.current_trio_token()
+        self._unbound = trio.CancelScope(deadline=trio.current_time() + PATIENCE)
+        self._leaving = False
+
+    async def run(self) -> None:
+        with self._unbound:
+            await self._link.run()
+
+    def shut_down(self) -> None:
+        self._session.shut_down()
+        self._link.flush()
+        self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        if not self._session.calls and not self._leaving:
+            self._leaving = True
+            self._link.start_soon(self._leave)
+
+    async def _leave(self) -> None:
+        await self._link.drain()
+        self._unbound.cancel()
+
+    def _on_event(self, happened: Happened) -> None:
+        if happened.event is Event.REQUEST:
+            assert happened.call is not None
+            self._begin(happened.call)
+        elif happened.event is Event.BOUND:
+            assert self._session.definition is not None
+            self._served = self._server.served[str(self._session.definition.uuid)]
+            self._unbound.deadline = float("inf")
+        elif happened.event is Event.REFUSED:
+            self._link.start_soon(self._leave)
+
+    def _begin(self, call: Call) -> None:
+        served = self._served[call.operation.name]
+        exchange = _ServerExchange(self._link, call)
+        deadline = deadline_of(call)
+        current = CurrentCall(call, self._peer, deadline, self._token.run_sync_soon)
+        try:
+            arguments = served.arguments(call, exchange)
+        except BadStubData as error:
+            current.failed(error)
+            return
+        if served.is_async:
+            exchange.scope = trio.CancelScope(deadline=deadline)
+            self._link.start_soon(self._run, served.method, arguments, current, exchange.scope)
+            return
+        before = _current.set(current)
+        try:
+            result = served.method(*arguments)
+        except Exception as error:
+            current.failed(self._fault(error, call))
+        else:
+            current.returned(result)
+        finally:
+            _current.reset(before)
+
+    async def _run(
+        self,
+        method: Callable[..., Awaitable[Any]],
+        arguments: list[Any],
+        current: CurrentCall,
+        scope: trio.CancelScope,
+    ) -> None:
+        """Runs a manager's method, whose errors are its client's affair."""
+        _current.set(current)  # of this task alone
+        with scope:
+            try:
+                result = await method(*arguments)
+            except Exception as error:
+                current.failed(self._fault(error, current._call))
+            else:
+                current.returned(result)
+        if scope.cancelled_caught and not current.is_deferred:
+            current.failed(CallCancelled("the time of the call was over"))
+        if self._session.state is ConnectionState.DRAINING:
+            self._leave_when_done()
+
+    def _fault(self, error: Exception, call: Call) -> RpcError:
+        return fault_of(error, call, with_traceback=self._server.tracebacks)
+
+
+class _ServerExchange(Exchange):
+    """A call at the server."""
+
+    def wake(self, event: Event) -> None:
+        super().wake(event)
+        # The manager hears of it where it waits: in a pipe by that pipe's failure, which was waked
+        # above and so comes first; anywhere else by its cancellation.
+        if event is Event.ORPHANED and self.scope is not None:
+            self.scope.cancel()

@@ -1,0 +1,449 @@
+"""One end of a connection: its calls, pipes and credits. Messages in, events and messages out.
+
+There is no I/O here, and no waiting: what cannot go on now says so, and whoever drives it asks
+again when something has come. So it is the same with an event loop and without.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from .call import FRAGMENT, Call
+from .definition import Definition, Operation
+from .errors import (
+    CommFailure,
+    ProcnumOutOfRange,
+    ProtocolError,
+    RpcError,
+    ServerTooBusy,
+    ServerUnavailable,
+    UnknownInterface,
+    WrongPipeVersion,
+    error_of,
+)
+from .state import CallState, ConnectionState, Party, next_call, next_connection
+from .wire import (
+    HEAD,
+    LEAST_CREDIT,
+    LEAST_FRAME,
+    MAYBE,
+    TIMED,
+    VERSION,
+    Bind,
+    BindAck,
+    FaultBody,
+    Frame,
+    Kind,
+    Limits,
+    Reason,
+    decode,
+    encode,
+)
+
+__all__ = ["Event", "Happened", "Session"]
+
+_to_octets = msgspec.msgpack.Encoder().encode
+_bind = msgspec.msgpack.Decoder(Bind)
+_bind_ack = msgspec.msgpack.Decoder(BindAck)
+_reason = msgspec.msgpack.Decoder(Reason)
+_fault = msgspec.msgpack.Decoder(FaultBody)
+
+
+BodyT = TypeVar("BodyT")
+
+
+class Event(enum.Enum):
+    """What a message has brought."""
+
+    NOTHING = "nothing"
+    BOUND = "the server has taken the client"
+    REFUSED = "the server has refused the client"
+    REQUEST = "a call begins"
+    PROGRESS = "a pipe of a call can go on"
+    ANSWER = "a call is over"
+    CANCEL = "a client wants a call to end"
+    ORPHANED = "a client has given a call up"
+    SHUTDOWN = "the other end begins no calls any more"
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event, and the call it is about."""
+
+    event: Event
+    call: Call | None = None
+
+
+_NOTHING = Happened(Event.NOTHING)
+
+
+class Session:
+    """One end of one connection.
+
+    Args:
+        party: which end.
+        definitions: what a server serves, what a client wants, by the text of their uuid.
+        limits: what this end accepts.
+    """
+
+    def __init__(self, party: Party, definitions: Mapping[str, Definition], limits: Limits) -> None:
+        self.party = party
+        self.peer = Party.SERVER if party is Party.CLIENT else Party.CLIENT
+        self.state = ConnectionState.UNBOUND
+        self.limits = limits
+        self.calls: dict[int, Call] = {}
+        self.output: list[bytes] = []
+        self.output_size = 0
+        self.failure: RpcError | None = None
+        self.pings = 0
+        self.definition: Definition | None = None
+        self.peer_credit = 0
+        self.peer_max_frame = 0
+        self.fragment = 0
+        self.peer_calls = 0
+        self._definitions = definitions
+        self._by_number: list[Operation] = []
+        self._numbers: dict[str, tuple[int, str]] = {}
+        self._last_call = 0
+        self._dirty: dict[Call, None] = {}
+        self.notified: dict[Call, None] = {}
+
+    # What goes out.
+
+    def emit(
+        self,
+        kind: Kind,
+        call: int = 0,
+        body: bytes = b"",
+        *,
+        flags: int = 0,
+        number: int = 0,
+        amount: int = 0,
+    ) -> None:
+        """Puts a frame into the output."""
+        frame = encode(kind, call, body, flags=flags, number=number, amount=amount)
+        self.output.append(frame)
+        self.output_size += len(frame)
+
+    def has_small(self, call: Call) -> None:
+        """A pipe of this call has elements that wait for company."""
+        self._dirty[call] = None
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self.output or self._dirty)
+
+    def take_notified(self) -> list[Call]:
+        """The calls whose user wants to hear that what they have pushed was sent."""
+        notified = list(self.notified)
+        self.notified.clear()
+        return notified
+
+    def take_output(self) -> list[bytes]:
+        """The frames to send now, in order."""
+        for call in self._dirty:
+            call.flush()
+        self._dirty.clear()
+        output, self.output = self.output, []
+        self.output_size = 0
+        return output
+
+    def fits(self, body: bytes) -> bool:
+        """Whether the other end takes a frame with this body."""
+        return len(body) + HEAD.size <= self.peer_max_frame
+
+    # The client.
+
+    def bind(self, definition: Definition) -> None:
+        """Asks the server for this interface."""
+        self.definition = definition
+        body = Bind(
+            VERSION,
+            str(definition.uuid),
+            definition.version,
+            self.limits.max_frame,
+            self.limits.credit,
+            definition.name,
+        )
+        self._advance(self.party, Kind.BIND)
+        self.emit(Kind.BIND, 0, _to_octets(body))
+
+    def require_open(self) -> None:
+        """Raises:
+        CommFailure, ProtocolError: the connection has ended.
+        ServerUnavailable: the server begins no new calls, or the connection was closed here.
+        """
+        if self.state is ConnectionState.OPEN:
+            return
+        if self.failure is not None:
+            raise self.failure.again()
+        raise ServerUnavailable(
+            "the server is going away; connect again"
+            if self.state is ConnectionState.DRAINING
+            else None
+        )
+
+    def number_of(self, operation: Operation) -> int:
+        """By which number the server knows the operation.
+
+        Raises:
+            ProcnumOutOfRange: it does not.
+            WrongPipeVersion: it has other pipes there.
+        """
+        number, pipes = self._numbers.get(operation.name, (-1, ""))
+        if number < 0:
+            raise ProcnumOutOfRange(f"the server's {operation.interface} has no {operation.name}")
+        if pipes != operation.signature_of_pipes:
+            raise WrongPipeVersion(
+                f"{operation} has the pipes ({operation.signature_of_pipes}) here and ({pipes}) at "
+                "the server"
+            )
+        return number
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the server takes one more call now."""
+        return len(self.calls) < self.peer_calls
+
+    def request(self, operation: Operation, arguments: bytes, milliseconds: int | None) -> Call:
+        """Begins a call; :meth:`require_open` and :meth:`number_of` were asked.
+
+        Raises:
+            ValueError: the arguments are larger than the server takes.
+        """
+        number = self.number_of(operation)
+        if not self.fits(arguments):
+            raise ValueError(
+                f"the arguments of {operation} have {len(arguments):,} bytes, and the server takes "
+                f"frames of {self.peer_max_frame:,}; send what is large through a pipe"
+            )
+        self._last_call += 1
+        call = Call(self, self._last_call, operation)
+        call.advance(self.party, Kind.REQUEST)
+        flags = (MAYBE if operation.options.maybe else 0) | (TIMED if milliseconds else 0)
+        self.emit(
+            Kind.REQUEST, call.id, arguments, flags=flags, number=number, amount=milliseconds or 0
+        )
+        if operation.options.maybe:
+            call.state = CallState.DONE
+        else:
+            self.calls[call.id] = call
+        return call
+
+    # The server.
+
+    def shut_down(self, message: str = "the server is going away") -> None:
+        """Begins no new calls; those that are open go on."""
+        if self.state is ConnectionState.OPEN:
+            self.state = ConnectionState.DRAINING
+            self.emit(Kind.SHUTDOWN, 0, _to_octets(Reason(0, message, self._last_call)))
+
+    # Both.
+
+    def close(self, failure: RpcError) -> None:
+        """The connection is gone, or has to go: every call on it has failed with this."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
+            self.emit(Kind.SHUTDOWN, 0, _to_octets(Reason(failure.code, failure.message)))
+        self.state = ConnectionState.CLOSED
+        self.failure = failure
+        for call in self.calls.values():
+            call.lose(CommFailure(f"{CommFailure.default_message}: {failure.message}"))
+
+    def ping(self) -> None:
+        """Asks the other end whether it is there."""
+        self.pings += 1
+        self.emit(Kind.PING)
+
+    def receive(self, message: bytes) -> Happened:
+        """Takes a message of the other end.
+
+        Raises:
+            ProtocolError: the other end does not keep to the protocol. :meth:`close` has to follow.
+        """
+        frame = decode(message)
+        kind = frame.kind
+        if kind is Kind.SHUTDOWN:
+            return self._shutdown(frame)
+        self._advance(self.peer, kind)
+        if kind is Kind.REQUEST:
+            return self._request(frame)
+        if kind is Kind.PING:
+            if not self.output or self.output[-1] != _PONG:  # so that they do not pile up
+                self.output.append(_PONG)
+                self.output_size += len(_PONG)
+            return _NOTHING
+        if kind is Kind.PONG:
+            self.pings = 0
+            return _NOTHING
+        if kind is Kind.BIND:
+            return self._bind(frame)
+        if kind is Kind.BIND_ACK:
+            return self._bind_ack(frame)
+        if kind is Kind.BIND_NAK:
+            return self._bind_nak(frame)
+        return self._of_call(frame)
+
+    def _advance(self, sender: Party, kind: Kind) -> None:
+        self.state = next_connection(self.state, sender, kind)
+
+    def _bind(self, frame: Frame) -> Happened:
+        wanted = _body(_bind, frame)
+        refusal = self._refusal(wanted)
+        if refusal is not None:
+            self._advance(self.party, Kind.BIND_NAK)
+            self.emit(Kind.BIND_NAK, 0, _to_octets(refusal))
+            return Happened(Event.REFUSED)
+        self.definition = self._definitions[wanted.uuid]
+        self._by_number = list(self.definition.operations.values())
+        self.peer_credit = wanted.credit
+        self._set_max_frame(wanted.max_frame)
+        self._advance(self.party, Kind.BIND_ACK)
+        self.emit(
+            Kind.BIND_ACK,
+            0,
+            _to_octets(
+                BindAck(
+                    VERSION,
+                    self.definition.version,
+                    self.limits.max_frame,
+                    self.limits.credit,
+                    self.limits.calls,
+                    [(one.name, one.signature_of_pipes) for one in self._by_number],
+                )
+            ),
+        )
+        return Happened(Event.BOUND)
+
+    def _set_max_frame(self, theirs: int) -> None:
+        # What this end can receive is what its channel carries, in both directions.
+        self.peer_max_frame = min(theirs, self.limits.max_frame)
+        self.fragment = min(FRAGMENT, self.peer_max_frame - HEAD.size)
+
+    def _refusal(self, wanted: Bind) -> Reason | None:
+        if wanted.protocol != VERSION:
+            return Reason(
+                ProtocolError.default_code,
+                f"the client speaks version {wanted.protocol} of the protocol, not {VERSION}",
+            )
+        if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
+            return Reason(ProtocolError.default_code, "the client's limits are too low")
+        definition = self._definitions.get(wanted.uuid)
+        if definition is None:
+            return Reason(
+                UnknownInterface.default_code,
+                f"the server does not serve the interface {wanted.name} ({wanted.uuid})",
+            )
+        major, minor = definition.version
+        if wanted.version[0] != major or wanted.version[1] > minor:
+            return Reason(
+                UnknownInterface.default_code,
+                f"the server serves {definition}, which does not do for a client of "
+                f"{wanted.version[0]}.{wanted.version[1]}",
+            )
+        return None
+
+    def _bind_ack(self, frame: Frame) -> Happened:
+        given = _body(_bind_ack, frame)
+        self.peer_credit = given.credit
+        self._set_max_frame(given.max_frame)
+        self.peer_calls = given.calls
+        self._numbers = {
+            name: (number, pipes) for number, (name, pipes) in enumerate(given.operations)
+        }
+        return Happened(Event.BOUND)
+
+    def _bind_nak(self, frame: Frame) -> Happened:
+        reason = _body(_reason, frame)
+        kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
+        self.failure = kind(reason.message, code=reason.code)
+        return Happened(Event.REFUSED)
+
+    def _shutdown(self, frame: Frame) -> Happened:
+        reason = _body(_reason, frame)
+        if reason.code:
+            self.close(CommFailure(f"the other end has closed the connection: {reason.message}"))
+            return Happened(Event.SHUTDOWN)
+        self._advance(self.peer, Kind.SHUTDOWN)
+        for call in list(self.calls.values()):
+            if call.id > reason.last_call:
+                del self.calls[call.id]
+                call.lose(ServerUnavailable(f"{reason.message}; this call was not begun"))
+        return Happened(Event.SHUTDOWN)
+
+    def _request(self, frame: Frame) -> Happened:
+        if self.state is ConnectionState.DRAINING:
+            return _NOTHING
+        if frame.call != self._last_call + 1:
+            raise ProtocolError(f"call {frame.call} follows call {self._last_call}")
+        self._last_call = frame.call
+        maybe = bool(frame.flags & MAYBE)
+        error: RpcError | None = None
+        if frame.number >= len(self._by_number):
+            error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
+        elif len(self.calls) >= self.limits.calls:
+            error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
+        elif maybe != self._by_number[frame.number].options.maybe:
+            error = ProtocolError("the ends differ about whether somebody waits for the answer")
+        if error is not None:
+            if not maybe:
+                self.emit_fault(frame.call, error)
+            return _NOTHING
+        call = Call(self, frame.call, self._by_number[frame.number])
+        call.advance(self.peer, Kind.REQUEST)
+        call.body = frame.body
+        call.milliseconds = frame.amount if frame.flags & TIMED else None
+        self.calls[call.id] = call
+        return Happened(Event.REQUEST, call)
+
+    def _of_call(self, frame: Frame) -> Happened:
+        call = self.calls.get(frame.call)
+        if call is None:
+            if not 0 < frame.call <= self._last_call:
+                raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
+            next_call(CallState.DONE, self.peer, frame.kind)
+            return _NOTHING
+        call.advance(self.peer, frame.kind)
+        kind = frame.kind
+        if kind is Kind.PIPE:
+            call.arrived(frame.number, frame.body)
+            return Happened(Event.PROGRESS, call)
+        if kind is Kind.CREDIT:
+            call.credited(frame.number, frame.amount)
+            return Happened(Event.PROGRESS, call)
+        if kind is Kind.CANCEL:
+            call.cancel_requested = True
+            return Happened(Event.CANCEL, call)
+        if kind is Kind.ORPHANED:
+            call.orphaned()
+            return Happened(Event.ORPHANED, call)
+        del self.calls[call.id]
+        if kind is Kind.FAULT:
+            body = _body(_fault, frame)
+            call.lose(error_of(body.code, body.message, body.type, body.traceback))
+        else:
+            call.answered(frame.body)
+        return Happened(Event.ANSWER, call)
+
+    def emit_fault(self, call: int, error: RpcError) -> None:
+        """Answers a call with a failure."""
+        body = FaultBody(error.code, error.message, error.type, error.traceback)
+        self.emit(Kind.FAULT, call, _to_octets(body))
+
+
+_PONG = encode(Kind.PONG)
+
+
+def _body(decoder: msgspec.msgpack.Decoder[BodyT], frame: Frame) -> BodyT:
+    try:
+        return decoder.decode(frame.body)
+    except msgspec.MsgspecError as error:
+        raise ProtocolError(
+            f"the body of {frame.kind.name} is not what it should be: {error}"
+        ) from None
