@@ -204,6 +204,12 @@ class _Sending(Pipe):
         finally:
             self._sending = False
 
+    def send_now(self, data: bytes | memoryview) -> int:
+        """What can be sent without waiting: nothing, because the end of an overlapped operation
+        comes by the completion port, also where it was over at once.
+        """
+        return 0
+
     async def _send_part(self, start: Any, length: int, owner: memoryview) -> int:
         operation = calls.new_operation()
         size = min(length, _LARGEST_WRITE)

@@ -19,7 +19,7 @@ from .errors import (
 )
 from .ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
 from .state import CallState, Cursor, Party, next_call
-from .wire import Kind
+from .wire import Kind, encode
 
 if TYPE_CHECKING:
     from .session import Session
@@ -354,7 +354,20 @@ class Call:
         return True
 
     def push_some(self, index: int, push: Push) -> bool:
-        """Sends what can go now; whether anything could.
+        """Puts what can go now into the output, copied; whether anything could.
+
+        Raises:
+            RpcError: the call has ended.
+        """
+        parts = self.push_in_place(index, push)
+        if parts is None:
+            return False
+        self.session.emit_frame(b"".join(parts))
+        return True
+
+    def push_in_place(self, index: int, push: Push) -> tuple[bytes, memoryview] | None:
+        """The next frame for the pipe, to be sent after what is in the output: its head, and the
+        user's memory as it is. ``None`` when nothing can go now.
 
         Raises:
             RpcError: the call has ended.
@@ -370,29 +383,34 @@ class Call:
         start = push.position
         count = min(room // stride, (len(push.octets) - start) // stride)
         if count < 1:
-            return False
+            return None
         end = start + count * stride
         push.position = end
         if ranged:
             prefix = pipe.writer.prefix(push.count) if start == 0 else b""
-            last = end == len(push.octets)
+            last = push.done
         else:
             prefix = pipe.writer.prefix(count)
             last = True
         if last:
             end -= stride - element.size
-        self._emit_pipe(index, pipe, prefix, push.octets[start:end])
+        octets = push.octets[start:end]
+        pipe.credit -= len(prefix) + len(octets)
         pipe.spoilt = ranged and not push.done
-        return True
+        self._count_notice()
+        return encode(Kind.PIPE, self.id, prefix, number=index), octets
+
+    def _count_notice(self) -> None:
+        if self.notify:
+            self.session.notified[self] = None
 
     def _emit_pipe(
-        self, index: int, pipe: _Outgoing, prefix: bytes, octets: memoryview | bytearray
+        self, index: int, pipe: _Outgoing, prefix: bytes, octets: memoryview | bytes
     ) -> None:
         body = b"".join((prefix, octets))
         pipe.credit -= len(body)
         self.session.emit(Kind.PIPE, self.id, body, number=index)
-        if self.notify:
-            self.session.notified[self] = None
+        self._count_notice()
 
     def flush(self) -> None:
         """Sends the small elements that have waited for company."""
@@ -413,7 +431,7 @@ class Call:
         octets = pipe.writer.end()
         if len(octets) > pipe.credit:
             return False
-        self._emit_pipe(index, pipe, b"", memoryview(octets))
+        self._emit_pipe(index, pipe, b"", octets)
         self.cursor.advance()
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 import trio
 
 from .. import abc
+from .._os import Stream
 from ..abc import PeerIdentity
 from ..channel import MessageChannel
 from ..framing import LengthPrefixed
@@ -20,15 +22,24 @@ Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
 each of whose messages is a frame."""
 
+_pack = struct.Struct("<I").pack
+
 
 class Carrier:
-    """Sends and receives messages, many at a time where the channel can.
+    """Sends and receives frames, many at a time where the channel can.
 
     Lifetime: it owns the transport, and closes it.
+
+    Attributes:
+        sends_now: whether :meth:`send_now` may send anything.
     """
 
     def __init__(self, transport: Transport, limits: Limits) -> None:
+        self._stream: trio.abc.Stream | None = None
+        self._now: Stream | None = None
         if isinstance(transport, trio.abc.Stream):
+            self._stream = transport
+            self._now = transport if isinstance(transport, Stream) else None
             transport = MessageChannel(transport, LengthPrefixed(max_size=limits.max_frame))
         elif not isinstance(transport, trio.abc.Channel):
             raise TypeError(f"calls go over a stream or a message channel, not {transport!r}")
@@ -43,14 +54,49 @@ class Carrier:
         peer: PeerIdentity = getattr(self._channel, "peer", PeerIdentity())
         return peer
 
-    async def send(self, messages: Sequence[bytes]) -> None:
-        if self._many is None:
-            for message in messages:
-                await self._channel.send(message)
-        elif len(messages) == 1:
-            await self._many.send(messages[0])
+    @property
+    def sends_now(self) -> bool:
+        return self._now is not None
+
+    def send_now(self, frames: Sequence[bytes]) -> bytes:
+        """Hands the system what it takes without waiting.
+
+        Returns:
+            What it has not taken, for :meth:`send_rest`; mostly nothing.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
+        """
+        assert self._now is not None
+        octets = _joined(frames)
+        sent = self._now.send_now(octets)
+        return octets[sent:]
+
+    def send_memory_now(self, frames: Sequence[bytes], head: bytes, octets: memoryview) -> bytes:
+        """The same, with one frame more at the end, whose body is memory of somebody else's; what
+        is not sent of it is copied.
+        """
+        assert self._now is not None
+        first = _joined([*frames, head], len(octets))
+        sent = self._now.send_now(first)
+        if sent < len(first):
+            return b"".join((first[sent:], octets))
+        return bytes(octets[self._now.send_now(octets) :])
+
+    async def send_rest(self, octets: bytes) -> None:
+        assert self._stream is not None
+        await self._stream.send_all(octets)
+
+    async def send(self, frames: Sequence[bytes]) -> None:
+        """Sends frames that are in one part each."""
+        if self._stream is not None:
+            # The channel is ours alone, and nobody else sends through it.
+            await self._stream.send_all(_joined(frames))
+        elif self._many is not None:
+            await self._many.send_many(frames)
         else:
-            await self._many.send_many(messages)
+            for frame in frames:
+                await self._channel.send(frame)
 
     async def receive(self) -> list[bytes]:
         if self._many is None:
@@ -63,3 +109,14 @@ class Carrier:
     def __repr__(self) -> str:
         channel: Any = self._channel
         return repr(channel)
+
+
+def _joined(frames: Sequence[bytes], more: int = 0) -> bytes:
+    """As they go over a stream: each after its length, that of the last with so much more."""
+    if len(frames) == 1:
+        return _pack(len(frames[0]) + more) + frames[0]
+    parts: list[bytes] = []
+    for frame in frames:
+        parts += (_pack(len(frame)), frame)
+    parts[-2] = _pack(len(frames[-1]) + more)
+    return b"".join(parts)

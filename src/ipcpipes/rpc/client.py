@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,21 +13,27 @@ from ..child.nursery import unseen_nursery
 from ..connect import connect as connect_stream
 from ..endpoint import EndpointLike
 from .arguments import bound
+from .call import Call
 from .calling import Caller, Notify, run_pipes
 from .carrier import Carrier, Transport
-from .definition import Definition, Operation
+from .definition import Definition, Operation, Pipe
 from .errors import CallCancelled, CommFailure
 from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
 from .link import Link
-from .session import Event, Happened, Session
+from .session import Event, Session
 from .state import Party
 from .wire import DEFAULT_CREDIT, MAX_FRAME, Limits
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
+
+_NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
+# A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
+# have to agree on.
+_whole = trio.lowlevel.enable_ki_protection
 
 
 class Client(Generic[InterfaceT]):
@@ -70,6 +75,7 @@ class ClientOperation:
     _timeout: float | None
     _notify: Notify | None
 
+    @_whole
     async def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Calls it, and waits for the result.
 
@@ -104,21 +110,28 @@ class ClientOperation:
                     f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
                     "from or to empty it into, or drive it by hand with begin()"
                 )
-            feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+            feeds: Mapping[Pipe, tuple[Any, Any]] = {
+                pipe: check_given(pipe, one) for pipe, one in given.items()
+            }
         else:
-            feeds = {}
-        with trio.CancelScope(deadline=self._deadline()):
-            exchange = await self._caller.begin(operation, values, self._notify)
-            if operation.options.maybe:
-                return None
-            try:
-                if feeds:
-                    await run_pipes(exchange, feeds)
-                await exchange.answered()
-                return exchange.result()
-            finally:
-                exchange.leave()
+            feeds = _NO_PIPES
+        if self._timeout is None:
+            return await self._go_through(values, feeds)
+        with trio.CancelScope(deadline=trio.current_time() + self._timeout):
+            return await self._go_through(values, feeds)
         raise CallCancelled(f"{operation} took longer than its {self._timeout:g} s")
+
+    async def _go_through(self, values: list[Any], feeds: Mapping[Pipe, tuple[Any, Any]]) -> Any:
+        exchange = await self._caller.begin(self._operation, values, self._notify)
+        if self._operation.options.maybe:
+            return None
+        try:
+            if feeds:
+                await run_pipes(exchange, feeds)
+            await exchange.answered()
+            return exchange.result()
+        finally:
+            exchange.leave()
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
         """The same, to be gone on with by hand: ``async with acc.total.begin(2) as call: ...``.
@@ -152,9 +165,6 @@ class ClientOperation:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
         return ClientOperation(self._caller, self._operation, timeout, notify)
-
-    def _deadline(self) -> float:
-        return math.inf if self._timeout is None else trio.current_time() + self._timeout
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc operation {self._operation}>"
@@ -234,10 +244,9 @@ async def _client(
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
 
-    def on_event(happened: Happened) -> None:
-        if happened.event is not Event.CANCEL:
-            caller.may_have_room()
-        if session.failure is not None or happened.event in (Event.BOUND, Event.REFUSED):
+    def on_event(event: Event, call: Call | None) -> None:
+        caller.may_have_room()
+        if session.failure is not None or event in (Event.BOUND, Event.REFUSED):
             answered.set()
 
     link = Link(carrier, session, on_event, keep_alive=keep_alive)
@@ -251,7 +260,7 @@ async def _client(
             if session.failure is not None:
                 raise session.failure.again()
             yield Client(caller, definition_of(interface))
-            await link.drain()
+            await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))
             nursery.cancel_scope.cancel()

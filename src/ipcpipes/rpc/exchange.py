@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+# A KeyboardInterrupt comes where an operation waits, and not between its steps.
+_whole = trio.lowlevel.enable_ki_protection
+
 
 class Exchange:
     """Waits where :class:`Call` only says that nothing can go on now."""
@@ -25,26 +28,39 @@ class Exchange:
         self.link = link
         self.call = call
         self.scope: trio.CancelScope | None = None  # of what ends with the call
-        self._lot = trio.lowlevel.ParkingLot()
+        self._tasks: list[trio.lowlevel.Task] = []
         self._busy: set[tuple[str, int]] = set()
         call.owner = self
 
     def wake(self, event: Event) -> None:
         """Something has come for this call."""
-        self._lot.unpark_all()
+        self._wake_tasks()
+
+    def _wake_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            trio.lowlevel.reschedule(task)
 
     def sent(self) -> None:
         """Elements of this call were taken by the system."""
 
     async def wait(self) -> None:
         """Until something has come."""
-        await self._lot.park()
+        # A ParkingLot for each call would cost more than all its use.
+        task = trio.lowlevel.current_task()
+        self._tasks.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._tasks.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def wait_turn(self, index: int, *, into: bool) -> None:
         """Until it is this pipe's turn, or the call has ended."""
         call = self.call
         while call.cursor.turn not in ((into, index), None) and call.failure is None:
-            await self._lot.park()
+            await self.wait()
 
     async def pull(self, index: int, max_elements: int | None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
@@ -63,11 +79,11 @@ class Exchange:
             self.link.flush()
             if octets is not None:
                 if not octets:
-                    self._lot.unpark_all()  # another pipe's turn
+                    self._wake_tasks()  # another pipe's turn
                 if not waited:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return octets
-            await self._lot.park()
+            await self.wait()
             waited = True
 
     async def push(self, index: int, elements: object) -> None:
@@ -88,16 +104,21 @@ class Exchange:
             self.link.flush()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        while True:
-            await self.link.wait_room()
-            if not call.push_some(index, push):
-                await self._lot.park()
+        link = self.link
+        while not push.done:
+            await link.wait_room()
+            if link.takes_memory:
+                parts = call.push_in_place(index, push)
+                if parts is not None:
+                    link.send_memory(*parts)
+                    continue
+            elif call.push_some(index, push):
+                link.flush()
                 continue
-            self.link.flush()
-            if push.done:
-                break
+            await self.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
+    @_whole
     def push_nowait(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
         call = self.call
@@ -121,12 +142,13 @@ class Exchange:
         call.check_push(index, None)
         await trio.lowlevel.checkpoint_if_cancelled()
         while not call.close_pipe(index):
-            await self._lot.park()
+            await self.wait()
             call.check_push(index, None)
         self.link.flush()
-        self._lot.unpark_all()
+        self._wake_tasks()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
+    @_whole
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:

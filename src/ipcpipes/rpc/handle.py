@@ -62,6 +62,7 @@ class CallHandle:
         self._pump_error: BaseException | None = None
         self.pipes: Mapping[str, Any] = {}
 
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
         if self._begun:
             exchange = self._given_exchange
@@ -103,6 +104,7 @@ class CallHandle:
         finally:
             self._pumped.set()
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

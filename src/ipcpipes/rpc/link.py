@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
+from .call import Call
 from .carrier import Carrier
 from .errors import CommFailure, ProtocolError, RpcError
-from .session import Event, Happened, Session
+from .running import Suspended
+from .session import Event, Session
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -21,21 +23,26 @@ __all__ = ["Link"]
 
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
+# With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
+# go together, which costs a pass and spares a system call for each.
+FEW = 4
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Link:
     """One end of a connection.
 
-    Lifetime: it owns the carrier, which is closed when reading has come to its end. The writer
-    takes all that has gathered since it last looked; who has something to send only says so, and so
-    many small frames go in one system call.
+    Lifetime: it owns the carrier, which is closed when reading has come to its end. What is to be
+    sent is sent at once where the system takes it and there is little; else the writer takes all
+    that has gathered since it last looked.
     """
 
     def __init__(
         self,
         carrier: Carrier,
         session: Session,
-        on_event: Callable[[Happened], None],
+        on_event: Callable[[Event, Call | None], Suspended | None],
         *,
         keep_alive: float | None,
     ) -> None:
@@ -44,26 +51,76 @@ class Link:
         self._on_event = on_event
         self._keep_alive = keep_alive
         self._heard = False
-        self._to_write = trio.Event()
-        self._writing = False
+        self._reading = False  # a batch, whose answers go together
+        self._writing = False  # the writer has something in its hands
+        self._rest = b""
+        self._writer = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
-        self._idle = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether who has more to send should wait."""
-        return self.session.output_size > FULL
+        return self.session.output_size + len(self._rest) > FULL
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether :meth:`send_memory` may be used now."""
+        return self.carrier.sends_now and not self._writing
 
     async def wait_room(self) -> None:
         """Waits while there is too much to be sent."""
         while self.is_full and self.session.failure is None:
             await self._room.park()
 
-    def flush(self) -> None:
-        """Has the output sent, soon."""
-        if self.session.has_output:
-            self._to_write.set()
+    async def wait_sent(self) -> None:
+        """Waits until all that is to be sent was sent, or cannot be."""
+        self.flush()
+        while (self._writing or self.session.has_output) and self.session.failure is None:
+            await self._room.park()
+
+    def flush(self, *, at_once: bool = False) -> None:
+        """Has the output sent, soon, or else at once as far as the system takes it."""
+        session = self.session
+        if self._writing or not session.has_output:
+            return
+        if self.carrier.sends_now and (
+            at_once or (len(session.calls) <= FEW and not self._reading)
+        ):
+            try:
+                self._send_now()
+            except _GONE:
+                self._wake_writer()  # which finds it out, too
+        elif not self._reading:
+            self._wake_writer()
+
+    def _send_now(self) -> None:
+        notified = self.session.take_notified()
+        self._rest = self.carrier.send_now(self.session.take_output())
+        self._hand_over_rest(notified)
+
+    def send_memory(self, head: bytes, octets: memoryview) -> None:
+        """Sends a frame whose body is the user's memory, which is the user's again afterwards.
+        :attr:`takes_memory` was asked.
+        """
+        frames = self.session.take_output()
+        notified = self.session.take_notified()
+        try:
+            self._rest = self.carrier.send_memory_now(frames, head, octets)
+        except _GONE:
+            self._wake_writer()
+            return
+        self._hand_over_rest(notified)
+
+    def _hand_over_rest(self, notified: list[Call]) -> None:
+        if self._rest:
+            self._writing = True
+            self._wake_writer()
+        for call in notified:
+            call.owner.sent()
+
+    def _wake_writer(self) -> None:
+        self._writer.unpark()
 
     async def run(self) -> None:
         """Reads and writes until the connection ends, which is no error here: each call on it says
@@ -74,16 +131,30 @@ class Link:
             nursery.start_soon(self._write)
             if self._keep_alive is not None:
                 nursery.start_soon(self._watch, self._keep_alive)
-            try:
-                await self._read()
-            except trio.Cancelled:
-                self.close(CommFailure("the connection was closed"))
-                raise
-            finally:
-                nursery.cancel_scope.cancel()
-                with trio.CancelScope(shield=True):
-                    await self._say_last_words()
-                    await self.carrier.aclose()
+            await self._read(())
+
+    async def _read(self, frames: Sequence[bytes]) -> None:
+        """Takes what comes, these frames first, until the connection ends; or becomes the task of a
+        call that has to wait, and another one reads on.
+        """
+        try:
+            waiting, frames = await self._take_until_one_waits(frames)
+        except BaseException:
+            self.close(CommFailure("the connection was closed"))
+            await self._end()
+            raise
+        if waiting is None:
+            await self._end()
+        else:
+            self.start_soon(self._read, frames)
+            await waiting.finish()
+
+    async def _end(self) -> None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._say_last_words()
+            await self.carrier.aclose()
 
     def start_soon(
         self,
@@ -94,36 +165,52 @@ class Link:
         assert self._nursery is not None
         self._nursery.start_soon(function, *arguments)
 
-    async def _read(self) -> None:
-        session = self.session
+    async def _take_until_one_waits(
+        self, frames: Sequence[bytes]
+    ) -> tuple[Suspended | None, Sequence[bytes]]:
+        """(the call that waits, or ``None`` at the end; the frames that come after it)."""
         try:
-            while session.failure is None:
-                # Between these no task runs: what a batch brings is answered in one.
-                for message in await self.carrier.receive():
-                    self._heard = True
-                    self._take(message)
-                    if session.failure is not None:
-                        return
-                self.flush()
+            while self.session.failure is None:
+                if not frames:
+                    frames = await self.carrier.receive()
+                self._heard = True
+                waiting, frames = self._take_all(frames)
+                if waiting is not None:
+                    return waiting, frames
                 # A client that does not read its answers cannot have more of them made.
-                await self.wait_room()
-        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                if self.is_full:
+                    await self.wait_room()
+        except (trio.EndOfChannel, *_GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))
+        return None, ()
 
-    def _take(self, message: bytes) -> None:
+    def _take_all(self, frames: Sequence[bytes]) -> tuple[Suspended | None, Sequence[bytes]]:
+        """(a call that waits, in this task; the frames after it)."""
+        self._reading = True
+        waiting, place = None, 0
         try:
-            happened = self.session.receive(message)
+            for frame in frames:
+                place += 1
+                waiting = self._take(frame)
+                if waiting is not None or self.session.failure is not None:
+                    break
+        finally:
+            self._reading = False
+        self.flush(at_once=True)
+        return waiting, frames[place:]
+
+    def _take(self, frame: bytes) -> Suspended | None:
+        try:
+            event, call = self.session.receive(frame)
         except ProtocolError as error:
             self.close(error)
-            return
+            return None
         if self.session.failure is not None:
             self.close(self.session.failure)
-            return
-        call = happened.call
+            return None
         if call is not None and call.owner is not None:
-            call.owner.wake(happened.event)
-        if happened.event is not Event.PROGRESS:
-            self._on_event(happened)
+            call.owner.wake(event)
+        return None if event is Event.PROGRESS else self._on_event(event, call)
 
     def close(self, failure: RpcError) -> None:
         """The connection has ended, or has to: every call on it has failed."""
@@ -133,47 +220,38 @@ class Link:
             if call.owner is not None:
                 call.owner.wake(Event.ORPHANED)
         self._room.unpark_all()
-        self._on_event(Happened(Event.SHUTDOWN))
+        self._on_event(Event.SHUTDOWN, None)
 
     async def _write(self) -> None:
         session = self.session
         try:
             while True:
-                await self._to_write.wait()
-                self._to_write = trio.Event()
-                while session.has_output:
+                if not self._rest and not session.has_output:
+                    self._writing = False
+                    self._room.unpark_all()
+                    await self._writer.park()
+                self._writing = True
+                if self._rest:
+                    await self.carrier.send_rest(self._rest)
+                    self._rest = b""
+                elif session.has_output:
                     notified = session.take_notified()
-                    await self._send()
+                    await self.carrier.send(session.take_output())
                     for call in notified:
                         call.owner.sent()
                 self._room.unpark_all()
-                self._idle.unpark_all()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        except _GONE as error:
             # Reading finds the end itself, after what came before it; a peer that neither reads nor
             # closes its end has to be left.
             if session.failure is None:
                 self.close(CommFailure(f"the connection ended ({error})"))
             await self.carrier.aclose()
 
-    async def _send(self) -> None:
-        frames = self.session.take_output()
-        self._writing = True
-        await self.carrier.send(frames)
-        self._writing = False
-        self._room.unpark_all()
-
     async def _say_last_words(self) -> None:
         """Sends what is left, such as the reason of an end; not for long, and not into a frame."""
         if not self._writing and self.session.has_output:
-            with trio.move_on_after(0.5):
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self._send()
-
-    async def drain(self) -> None:
-        """Waits until all that is to be sent was sent, or cannot be."""
-        self.flush()
-        while (self._writing or self.session.has_output) and self.session.failure is None:
-            await self._idle.park()
+            with trio.move_on_after(0.5), suppress(*_GONE):
+                await self.carrier.send(self.session.take_output())
 
     async def _watch(self, seconds: float) -> None:
         """Asks the other end whether it is there, when it has not been heard for a while."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from typing import Any, TypeAlias
 
 import msgspec
@@ -25,7 +26,8 @@ from .faults import fault_of
 from .interface import Interface
 from .link import Link
 from .pipes import end_of
-from .session import Event, Happened, Session
+from .running import Suspended, started
+from .session import Event, Session
 from .state import ConnectionState, Party
 from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 
@@ -240,21 +242,22 @@ class _Connection:
             self._link.start_soon(self._leave)
 
     async def _leave(self) -> None:
-        await self._link.drain()
+        await self._link.wait_sent()
         self._unbound.cancel()
 
-    def _on_event(self, happened: Happened) -> None:
-        if happened.event is Event.REQUEST:
-            assert happened.call is not None
-            self._begin(happened.call)
-        elif happened.event is Event.BOUND:
+    def _on_event(self, event: Event, call: Call | None) -> Suspended | None:
+        if event is Event.REQUEST:
+            assert call is not None
+            return self._begin(call)
+        if event is Event.BOUND:
             assert self._session.definition is not None
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
-        elif happened.event is Event.REFUSED:
+        elif event is Event.REFUSED:
             self._link.start_soon(self._leave)
+        return None
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call) -> Suspended | None:
         served = self._served[call.operation.name]
         exchange = _ServerExchange(self._link, call)
         deadline = deadline_of(call)
@@ -263,11 +266,12 @@ class _Connection:
             arguments = served.arguments(call, exchange)
         except BadStubData as error:
             current.failed(error)
-            return
+            return None
         if served.is_async:
-            exchange.scope = trio.CancelScope(deadline=deadline)
-            self._link.start_soon(self._run, served.method, arguments, current, exchange.scope)
-            return
+            scope = exchange.scope = trio.CancelScope(deadline=deadline)
+            context = copy_context()
+            context.run(_current.set, current)
+            return started(self._run(served.method, arguments, current, scope), context)
         before = _current.set(current)
         try:
             result = served.method(*arguments)
@@ -277,6 +281,7 @@ class _Connection:
             current.returned(result)
         finally:
             _current.reset(before)
+        return None
 
     async def _run(
         self,
@@ -286,7 +291,6 @@ class _Connection:
         scope: trio.CancelScope,
     ) -> None:
         """Runs a manager's method, whose errors are its client's affair."""
-        _current.set(current)  # of this task alone
         with scope:
             try:
                 result = await method(*arguments)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -71,15 +70,10 @@ class Event(enum.Enum):
     SHUTDOWN = "the other end begins no calls any more"
 
 
-@dataclass(frozen=True)
-class Happened:
-    """An event, and the call it is about."""
+Happened: TypeAlias = tuple[Event, Call | None]
+"""An event, and the call it is about."""
 
-    event: Event
-    call: Call | None = None
-
-
-_NOTHING = Happened(Event.NOTHING)
+_NOTHING: Happened = (Event.NOTHING, None)
 
 
 class Session:
@@ -126,7 +120,10 @@ class Session:
         amount: int = 0,
     ) -> None:
         """Puts a frame into the output."""
-        frame = encode(kind, call, body, flags=flags, number=number, amount=amount)
+        self.emit_frame(encode(kind, call, body, flags=flags, number=number, amount=amount))
+
+    def emit_frame(self, frame: bytes) -> None:
+        """The same for one that is made."""
         self.output.append(frame)
         self.output_size += len(frame)
 
@@ -299,7 +296,7 @@ class Session:
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
             self.emit(Kind.BIND_NAK, 0, _to_octets(refusal))
-            return Happened(Event.REFUSED)
+            return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
         self._by_number = list(self.definition.operations.values())
         self.peer_credit = wanted.credit
@@ -319,7 +316,7 @@ class Session:
                 )
             ),
         )
-        return Happened(Event.BOUND)
+        return Event.BOUND, None
 
     def _set_max_frame(self, theirs: int) -> None:
         # What this end can receive is what its channel carries, in both directions.
@@ -357,25 +354,25 @@ class Session:
         self._numbers = {
             name: (number, pipes) for number, (name, pipes) in enumerate(given.operations)
         }
-        return Happened(Event.BOUND)
+        return Event.BOUND, None
 
     def _bind_nak(self, frame: Frame) -> Happened:
         reason = _body(_reason, frame)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
         self.failure = kind(reason.message, code=reason.code)
-        return Happened(Event.REFUSED)
+        return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:
         reason = _body(_reason, frame)
         if reason.code:
             self.close(CommFailure(f"the other end has closed the connection: {reason.message}"))
-            return Happened(Event.SHUTDOWN)
+            return Event.SHUTDOWN, None
         self._advance(self.peer, Kind.SHUTDOWN)
         for call in list(self.calls.values()):
             if call.id > reason.last_call:
                 del self.calls[call.id]
                 call.lose(ServerUnavailable(f"{reason.message}; this call was not begun"))
-        return Happened(Event.SHUTDOWN)
+        return Event.SHUTDOWN, None
 
     def _request(self, frame: Frame) -> Happened:
         if self.state is ConnectionState.DRAINING:
@@ -400,7 +397,7 @@ class Session:
         call.body = frame.body
         call.milliseconds = frame.amount if frame.flags & TIMED else None
         self.calls[call.id] = call
-        return Happened(Event.REQUEST, call)
+        return Event.REQUEST, call
 
     def _of_call(self, frame: Frame) -> Happened:
         call = self.calls.get(frame.call)
@@ -413,23 +410,23 @@ class Session:
         kind = frame.kind
         if kind is Kind.PIPE:
             call.arrived(frame.number, frame.body)
-            return Happened(Event.PROGRESS, call)
+            return Event.PROGRESS, call
         if kind is Kind.CREDIT:
             call.credited(frame.number, frame.amount)
-            return Happened(Event.PROGRESS, call)
+            return Event.PROGRESS, call
         if kind is Kind.CANCEL:
             call.cancel_requested = True
-            return Happened(Event.CANCEL, call)
+            return Event.CANCEL, call
         if kind is Kind.ORPHANED:
             call.orphaned()
-            return Happened(Event.ORPHANED, call)
+            return Event.ORPHANED, call
         del self.calls[call.id]
         if kind is Kind.FAULT:
             body = _body(_fault, frame)
             call.lose(error_of(body.code, body.message, body.type, body.traceback))
         else:
             call.answered(frame.body)
-        return Happened(Event.ANSWER, call)
+        return Event.ANSWER, call
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""

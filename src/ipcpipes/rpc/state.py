@@ -15,38 +15,38 @@ from .wire import Kind
 __all__ = ["CallState", "ConnectionState", "Cursor", "Party", "next_call", "next_connection"]
 
 
-class Party(enum.Enum):
+class Party(enum.IntEnum):
     """Who sends."""
 
-    CLIENT = "client"
-    SERVER = "server"
+    CLIENT = 0
+    SERVER = 1
 
 
-class ConnectionState(enum.Enum):
+class ConnectionState(enum.IntEnum):
     """Where a connection stands.
 
     ``DRAINING``: the server begins no new calls; those that are open come to their end.
     """
 
-    UNBOUND = "unbound"
-    BINDING = "binding"
-    OPEN = "open"
-    DRAINING = "draining"
-    CLOSED = "closed"
+    UNBOUND = 0
+    BINDING = 1
+    OPEN = 2
+    DRAINING = 3
+    CLOSED = 4
 
 
-class CallState(enum.Enum):
+class CallState(enum.IntEnum):
     """Where a call stands.
 
     ``CANCELLING``: the client has asked for its end and waits for the answer. ``ORPHANED``: the
     client has given it up, and passes over what still comes.
     """
 
-    NEW = "new"
-    OPEN = "open"
-    CANCELLING = "cancelling"
-    ORPHANED = "orphaned"
-    DONE = "done"
+    NEW = 0
+    OPEN = 1
+    CANCELLING = 2
+    ORPHANED = 3
+    DONE = 4
 
 
 _C, _S = Party.CLIENT, Party.SERVER
@@ -113,7 +113,8 @@ def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> Connec
         return CONNECTION[state, sender, kind]
     except KeyError:
         raise ProtocolError(
-            f"the {sender.value} sent {kind.name} on a connection that is {state.value}"
+            f"the {sender.name.lower()} sent {kind.name} on a connection that is "
+            f"{state.name.lower()}"
         ) from None
 
 
@@ -127,7 +128,7 @@ def next_call(state: CallState, sender: Party, kind: Kind) -> CallState:
         return CALL[state, sender, kind]
     except KeyError:
         raise ProtocolError(
-            f"the {sender.value} sent {kind.name} for a call that is {state.value}"
+            f"the {sender.name.lower()} sent {kind.name} for a call that is {state.name.lower()}"
         ) from None
 
 
