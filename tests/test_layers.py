@@ -28,11 +28,12 @@ ROOMS = [
     "rpc",
     "testing",
     "_echo",
+    "_call",
     "__init__",
     "__main__",
 ]
 # What is at the bottom is used by users only.
-OUTERMOST = {"testing", "_echo", "__init__", "__main__"}
+OUTERMOST = {"testing", "_echo", "_call", "__init__", "__main__"}
 
 
 def modules() -> list[Path]:

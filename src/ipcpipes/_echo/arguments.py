@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     # Generic for the type checker only.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["add_commands", "join_command"]
+__all__ = ["add_command", "add_commands", "join_command", "positive", "seconds"]
 
 _ECHO = """\
 Starts an echo server in a second process, sends real data through it, checks
@@ -31,6 +31,9 @@ of growing sizes is sent. A pipe that stays silent for a second is left alone.
 With --child the other process is a child that has inherited its end, without a
 name (ipcpipes.open_child and parent_stream), and has to end with status 0.
 
+With --rpc the bytes go as arguments and results of remote calls, and then
+through a pipe of a call to the server and a pipe of another one back.
+
 To try two programs or two users: "echo serve" here, "echo send NAME" there.
 A FILE that is called serve or send is written ./serve or ./send.
 """
@@ -42,18 +45,22 @@ error says what), 2 wrong usage, 130 Ctrl-C.
 
 def add_commands(commands: Commands) -> None:
     """Adds ``echo``, ``echo serve`` and ``echo send``, each with what it ``run``s."""
-    echo = _add(commands, "echo", "try it out on this machine, and measure it", _ECHO)
+    echo = add_command(commands, "echo", "try it out on this machine, and measure it", _ECHO)
     echo.add_argument("file", metavar="FILE", nargs="?", help='what to send; "-": standard input')
     echo.add_argument("--json", action="store_true", help="print one JSON document")
     echo.add_argument(
         "--seconds",
         metavar="S",
-        type=_positive,
+        type=positive,
         default=2.0,
         help="how long to send generated data, about (default: %(default)g)",
     )
-    echo.add_argument(
+    through = echo.add_mutually_exclusive_group()
+    through.add_argument(
         "--child", action="store_true", help="through what a child inherits, not through a name"
+    )
+    through.add_argument(
+        "--rpc", action="store_true", help="through calls and pipes of ipcpipes.rpc"
     )
     # What the child of --child is started with.
     echo.add_argument(
@@ -61,7 +68,7 @@ def add_commands(commands: Commands) -> None:
     )
     echo.set_defaults(run=diagnose)
 
-    server = _add(
+    server = add_command(
         commands,
         "echo serve",
         "serve echoes until Ctrl-C",
@@ -75,11 +82,12 @@ def add_commands(commands: Commands) -> None:
         default="echo",
         help="a plain name or an absolute path (default: %(default)s)",
     )
+    server.add_argument("--rpc", action="store_true", help="serve the calls that echo --rpc makes")
     # How the diagnostic's server notices that the diagnostic has ended, however it did.
     server.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     server.set_defaults(run=serve)
 
-    client = _add(
+    client = add_command(
         commands,
         "echo send",
         "send a file through an echo server",
@@ -97,7 +105,7 @@ def add_commands(commands: Commands) -> None:
     client.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=0.0,
         help="how long to wait for a server that is not there yet (default: %(default)g)",
     )
@@ -113,7 +121,8 @@ def join_command(argv: Sequence[str]) -> list[str]:
     return list(argv)
 
 
-def _add(commands: Commands, name: str, short: str, long: str) -> argparse.ArgumentParser:
+def add_command(commands: Commands, name: str, short: str, long: str) -> argparse.ArgumentParser:
+    """Adds one command, in the form that all have."""
     return commands.add_parser(
         name,
         help=short,
@@ -124,14 +133,16 @@ def _add(commands: Commands, name: str, short: str, long: str) -> argparse.Argum
     )
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """The type of an argument: 0 or more."""
     value = _number(text)
     if math.isnan(value) or value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not 0 or more seconds")
     return value
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """The type of an argument: more than 0."""
     value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 seconds")

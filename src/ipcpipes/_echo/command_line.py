@@ -6,26 +6,34 @@ import argparse
 import contextlib
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import ipcpipes
 
 from . import interrupt, output
-from .arguments import add_commands, join_command
+from .arguments import join_command
 from .failure import explain
+
+if TYPE_CHECKING:
+    from .arguments import Commands
 
 __all__ = ["run"]
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], commands: Sequence[Callable[[Commands], None]]) -> int:
     """Runs the command that ``argv`` asks for.
+
+    Args:
+        argv: without the program's name.
+        commands: what adds the commands that there are.
 
     Returns:
         The exit status. What went wrong has been said, in one line on standard error.
     """
     output.prepare()
     try:
-        return _run(argv)
+        return _run(argv, commands)
     except Exception as error:
         line = explain(error)
         if line is None:
@@ -34,11 +42,11 @@ def run(argv: Sequence[str]) -> int:
         return 1
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], commands: Sequence[Callable[[Commands], None]]) -> int:
     try:
         # argparse would not notice that nobody reads its help.
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            arguments = _parser().parse_args(join_command(argv))
+            arguments = _parser(commands).parse_args(join_command(argv))
     except SystemExit as end:
         # After --help and --version, and after wrong usage.
         if printed.getvalue():
@@ -47,12 +55,14 @@ def _run(argv: Sequence[str]) -> int:
     return interrupt.run(functools.partial(arguments.run, arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(commands: Sequence[Callable[[Commands], None]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m ipcpipes",
         description="Named pipes and Unix domain sockets: try them out on this machine.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ipcpipes {ipcpipes.__version__}")
-    add_commands(parser.add_subparsers(metavar="COMMAND", required=True, title="commands"))
+    added = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for add in commands:
+        add(added)
     return parser

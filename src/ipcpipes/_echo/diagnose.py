@@ -37,7 +37,11 @@ async def diagnose(arguments: argparse.Namespace) -> None:
     """
     source = await _source(arguments.file)
     with source or nullcontext():
-        through = _through_child if arguments.child else _through_server
+        through = _through_server
+        if arguments.rpc:
+            through = _through_calls
+        elif arguments.child:
+            through = _through_child
         report = await through(source, arguments.seconds)
         output.write(as_json(report) if arguments.json else as_text(report))
 
@@ -51,6 +55,21 @@ async def _source(name: str | None) -> Source | None:
 async def _through_server(source: Source | None, seconds: float) -> Report:
     async with server_process() as server, await server.connect() as stream:
         return _report(stream, transport, source, await _measure(stream, source, seconds))
+
+
+async def _through_calls(source: Source | None, seconds: float) -> Report:
+    # Here, so that who does not need it does not load it.
+    from . import call_measure, calls
+
+    async with server_process("--rpc") as server:
+        stream = await server.connect()
+        async with calls.client(stream) as client:
+            ledger = Ledger()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail_when_stalled, ledger)
+                measured = await call_measure.measure(client, ledger, source, seconds)
+                nursery.cancel_scope.cancel()
+            return _report(stream, f"{transport}, calls and pipes", source, measured)
 
 
 async def _through_child(source: Source | None, seconds: float) -> Report:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
+from typing import Protocol
 
 import trio
-
-from .ledger import Ledger
 
 __all__ = ["show_progress"]
 
@@ -14,7 +13,13 @@ _LONG = 0.5  # seconds; what is done sooner needs no bar
 _FRAME = 0.1
 
 
-async def show_progress(ledger: Ledger, total: int | None) -> None:
+class Counter(Protocol):
+    """What says how far it is."""
+
+    returned: int
+
+
+async def show_progress(counter: Counter, total: int | None) -> None:
     """Shows on standard error how much has come back, until it is cancelled.
 
     Args:
@@ -40,5 +45,5 @@ async def show_progress(ledger: Ledger, total: int | None) -> None:
     ) as progress:
         task = progress.add_task("", total=total)
         while True:
-            progress.update(task, completed=ledger.returned, refresh=True)
+            progress.update(task, completed=counter.returned, refresh=True)
             await trio.sleep(_FRAME)

@@ -26,9 +26,15 @@ async def serve(arguments: argparse.Namespace) -> None:
         Failure: standard output cannot be written to.
     """
     async with trio.open_nursery() as nursery:
-        listener: abc.Listener[abc.ByteStream] = await nursery.start(
-            ipcpipes.serve, echo, arguments.name
-        )
+        if arguments.rpc:
+            # Here, so that who does not need it does not load it.
+            from . import calls
+
+            listener: abc.Listener[abc.ByteStream] = await nursery.start(
+                calls.serve, arguments.name
+            )
+        else:
+            listener = await nursery.start(ipcpipes.serve, echo, arguments.name)
         output.write(f"listening on {listener.endpoint} at {listener.address}")
         if arguments.until_stdin_closes:
             await _stdin_closes()

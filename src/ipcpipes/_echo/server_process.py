@@ -21,6 +21,7 @@ __all__ = ["ServerProcess", "server_process"]
 
 _START_WITHIN = 20.0  # seconds; a cold start from a slow disk
 _END_WITHIN = 5.0
+_COMMAND = (sys.executable, "-m", "ipcpipes", "echo", "serve")
 
 
 class ServerProcess:
@@ -86,8 +87,11 @@ class ServerProcess:
 
 
 @asynccontextmanager
-async def server_process() -> AsyncIterator[ServerProcess]:
+async def server_process(*options: str) -> AsyncIterator[ServerProcess]:
     """Starts the server under a name of its own; it is gone when the block is left.
+
+    Args:
+        options: of ``echo serve``.
 
     Raises:
         Failure: it ended before its time.
@@ -96,7 +100,7 @@ async def server_process() -> AsyncIterator[ServerProcess]:
     # Ctrl-C is for this process alone. The server may still be importing then, with no handler
     # in place to keep it from printing a traceback.
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "ipcpipes", "echo", "serve", name, "--until-stdin-closes"],
+        [*_COMMAND, name, *options, "--until-stdin-closes"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

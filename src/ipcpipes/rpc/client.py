@@ -204,7 +204,7 @@ async def connect(
     """
     limits = Limits(max_frame=max_frame, credit=credit)
     stream = await connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
-    async with _client(interface, stream, limits, keep_alive) as client:
+    async with client_of(definition_of(interface), stream, limits, keep_alive) as client:
         yield client
 
 
@@ -232,14 +232,15 @@ async def bind(
         And what :func:`connect` raises once it has connected.
     """
     limits = Limits(max_frame=max_frame, credit=credit)
-    async with _client(interface, transport, limits, keep_alive) as client:
+    async with client_of(definition_of(interface), transport, limits, keep_alive) as client:
         yield client
 
 
 @asynccontextmanager
-async def _client(
-    interface: type[InterfaceT], transport: Transport, limits: Limits, keep_alive: float | None
-) -> AsyncIterator[Client[InterfaceT]]:
+async def client_of(
+    definition: Definition, transport: Transport, limits: Limits, keep_alive: float | None
+) -> AsyncIterator[Client[Any]]:
+    """What every way to become a client comes down to; see :func:`connect`."""
     carrier = Carrier(transport, limits)
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
@@ -251,7 +252,7 @@ async def _client(
 
     link = Link(carrier, session, on_event, keep_alive=keep_alive)
     caller = Caller(link)
-    session.bind(definition_of(interface))
+    session.bind(definition)
     async with unseen_nursery() as nursery:
         nursery.start_soon(link.run)
         try:
@@ -259,7 +260,7 @@ async def _client(
             await answered.wait()
             if session.failure is not None:
                 raise session.failure.again()
-            yield Client(caller, definition_of(interface))
+            yield Client(caller, definition)
             await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))

@@ -184,8 +184,8 @@ class _Maker:
     scope: Mapping[str, Any]
 
     def operation(self, number: int) -> Operation:
-        hints = self._hints()
         parameters = self._parameters()
+        hints = self._hints()
         result = hints.pop("return", NoneType)
         self._check_result(result)
         types: dict[str, Any] = {}
@@ -228,7 +228,9 @@ class _Maker:
     def _parameters(self) -> dict[str, inspect.Parameter]:
         if not inspect.isfunction(self.function):
             self._fail("parameters", None, "an operation is a method, made with def or async def")
-        _, *parameters = inspect.signature(self.function).parameters.values()
+        itself, *parameters = inspect.signature(self.function).parameters.values() or (None,)
+        if itself is None:
+            self._fail("parameters", None, "it is a method; its first parameter is self")
         for parameter in parameters:
             what = f"parameter {parameter.name}"
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -276,7 +278,7 @@ class _Maker:
             kind, *notes = get_args(kind)
         if isinstance(kind, (InPipe, OutPipe)):
             self._fail("by reference", what, "it is the type that is written here, not a pipe")
-        if kind in _PIPES:
+        if _is_bare_pipe(kind):
             self._fail("elements", what, f"say what it carries: {kind.__name__}[rpc.byte]")
         if get_origin(kind) not in _PIPES:
             if _is_optional_pipe(kind):
@@ -336,13 +338,17 @@ def _is_optional_pipe(annotation: Any) -> bool:
     return NoneType in arms and any(get_origin(_bare(arm)) in _PIPES for arm in arms)
 
 
+def _is_bare_pipe(annotation: Any) -> bool:
+    return any(annotation is kind for kind in _PIPES)  # not all that is annotated can be hashed
+
+
 def _bare(annotation: Any) -> Any:
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether there is a pipe in it: as an argument of a generic type, or in a field of a class."""
-    if annotation in _PIPES or get_origin(annotation) in _PIPES:
+    if _is_bare_pipe(annotation) or get_origin(annotation) in _PIPES:
         return True
     if isinstance(annotation, type) and annotation not in seen:
         fields = _field_types(annotation)
@@ -392,7 +398,9 @@ def follows(cls: type, implementation: object, operation: Operation) -> None:
     where = f"manager {cls.__name__}, operation {operation.name}"
     if not inspect.isfunction(implementation):
         raise DefinitionError("parameters", where, "it is no method; make it with def or async def")
-    _, *parameters = inspect.signature(implementation).parameters.values()
+    itself, *parameters = inspect.signature(implementation).parameters.values() or (None,)
+    if itself is None:
+        raise DefinitionError("parameters", where, "it is a method; its first parameter is self")
     names = tuple(parameter.name for parameter in parameters)
     if names != operation.parameters:
         raise DefinitionError(

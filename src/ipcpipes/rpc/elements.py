@@ -95,6 +95,21 @@ float32: TypeAlias = Annotated[float, Element("float32", 4, 4, "f")]
 float64: TypeAlias = Annotated[float, Element("float64", 8, 8, "d")]
 boolean: TypeAlias = Annotated[bool, Element("boolean", 1, 1, "?")]
 
+_SCALARS: list[object] = [
+    byte,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    float32,
+    float64,
+    boolean,
+]
+
 # [v1_enum]: a plain enum of MIDL has 16 bits, and no pipe can carry it.
 _ENUM = Element("enum", 4, 4, "i")
 
@@ -137,8 +152,8 @@ def element_of(annotation: object) -> Element:
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
         elements = [note for note in notes if isinstance(note, Element)]
-        strange = [note for note in notes if not isinstance(note, (Element, msgspec.Meta))]
-        if len(elements) == 1 and not strange:
+        # Whatever else is noted beside it would be lost on the way.
+        if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
             raise IllegalElement(
@@ -282,8 +297,17 @@ def _padding(position: int, alignment: int) -> int:
     return -position % alignment
 
 
-def _structure_part(structure: type[Structure]) -> _Part:
-    hints = get_type_hints(structure, include_extras=True)
+def _structure_part(structure: type[Structure], within: tuple[type[Structure], ...] = ()) -> _Part:
+    if structure in within:
+        raise IllegalElement(
+            "elements", f"{structure.__name__} would hold itself; that takes a pointer"
+        )
+    try:
+        hints = get_type_hints(structure, include_extras=True)
+    except Exception as error:
+        raise IllegalElement(
+            "elements", f"the fields of {structure.__name__} cannot be understood: {error}"
+        ) from None
     names = structure.__struct_fields__
     if not names:
         raise IllegalElement("elements", f"{structure.__name__} is empty; give it a field")
@@ -292,7 +316,7 @@ def _structure_part(structure: type[Structure]) -> _Part:
     size, letters, alignment = 0, "", 1
     for name in names:
         try:
-            part = _part(hints[name])
+            part = _part(hints[name], (*within, structure))
         except IllegalElement as error:
             rule, text = error.args
             raise IllegalElement(rule, f"its field {structure.__name__}.{name}: {text}") from None
@@ -319,12 +343,12 @@ def _structure_part(structure: type[Structure]) -> _Part:
     return _Part(size, alignment, letters, f"{{{fields}}}", flatten, build, described)
 
 
-def _part(annotation: object) -> _Part:
+def _part(annotation: object, within: tuple[type[Structure], ...]) -> _Part:
     if isinstance(annotation, type) and issubclass(annotation, Structure):
-        return _structure_part(annotation)
+        return _structure_part(annotation, within)
     array = _fixed_array(annotation)
     if array is not None:
-        return _array_part(*array)
+        return _array_part(*array, within)
     element = element_of(annotation)
     build: Callable[[Iterator[Any]], Any] = next
     if isinstance(annotation, type) and element is _ENUM:
@@ -345,8 +369,8 @@ def _flatten_scalar(value: Any, scalars: list[Any]) -> None:
     scalars.append(value)
 
 
-def _array_part(annotation: object, length: int) -> _Part:
-    part = _part(annotation)
+def _array_part(annotation: object, length: int, within: tuple[type[Structure], ...]) -> _Part:
+    part = _part(annotation, within)
     gap = _padding(part.size, part.alignment)
     size = length * part.size + (length - 1) * gap
     if size > LARGEST:

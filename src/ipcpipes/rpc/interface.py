@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import sys
 import uuid as uuids
 from collections.abc import Callable, Mapping
@@ -53,7 +54,7 @@ def operation(
     options = Options(idempotent=idempotent, maybe=maybe, timeout=timeout)
 
     def mark(marked: FunctionT) -> FunctionT:
-        if not callable(marked):
+        if not callable(marked) or isinstance(marked, staticmethod):
             raise TypeError(f"@rpc.operation stands over a method, not {marked!r}")
         setattr(marked, _MARK, options)
         return abc.abstractmethod(marked)
@@ -102,6 +103,7 @@ class Interface(abc.ABC):
         }
         base = getattr(cls, "_rpc_definition", None)
         if uuid is not None or version is not None:
+            _check_bases(cls)
             inherited = {} if base is None else base.operations
             cls._rpc_definition = define(
                 cls, _uuid(cls, uuid), _version(cls, version), marked, inherited, _scope()
@@ -115,6 +117,17 @@ class Interface(abc.ABC):
             )
         else:
             _check_manager(cls, base.operations)
+
+
+def _check_bases(cls: type) -> None:
+    bases = [one for one in cls.__bases__ if hasattr(one, "_rpc_definition")]
+    if len(bases) > 1:
+        raise DefinitionError(
+            "identity",
+            f"interface {cls.__name__}",
+            f"it inherits from {' and '.join(one.__name__ for one in bases)}, both of which number "
+            "their operations from 0; take one of them",
+        )
 
 
 def _scope() -> Mapping[str, Any]:
@@ -152,5 +165,6 @@ def _version(cls: type, value: tuple[int, int] | None) -> tuple[int, int]:
 
 def _check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
     for name, one in operations.items():
-        if name in vars(cls):
-            follows(cls, vars(cls)[name], one)
+        implementation = inspect.getattr_static(cls, name)
+        if not getattr(implementation, "__isabstractmethod__", False):
+            follows(cls, implementation, one)

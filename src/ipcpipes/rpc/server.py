@@ -24,6 +24,7 @@ from .errors import BadStubData, CallCancelled, RpcError
 from .exchange import Exchange
 from .faults import fault_of
 from .interface import Interface
+from .introspection import IntrospectionManager
 from .link import Link
 from .pipes import end_of
 from .running import Suspended, started
@@ -53,6 +54,7 @@ async def serve(
     max_calls: int = DEFAULT_CALLS,
     keep_alive: float | None = None,
     tracebacks: bool = False,
+    introspection: bool = False,
     task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and serves the managers' operations to each client, until cancelled.
@@ -76,6 +78,8 @@ async def serve(
         keep_alive: as for :func:`connect`.
         tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
             code of the server; for those who may see them.
+        introspection: whether clients may ask what is offered, as ``python -m ipcpipes call NAME``
+            does.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
 
@@ -84,7 +88,11 @@ async def serve(
         And everything that :func:`ipcpipes.listen` raises.
     """
     server = _Server(
-        managers, Limits(max_frame, credit, max_calls), keep_alive=keep_alive, tracebacks=tracebacks
+        managers,
+        Limits(max_frame, credit, max_calls),
+        keep_alive=keep_alive,
+        tracebacks=tracebacks,
+        introspection=introspection,
     )
     listener = await listen(
         endpoint,
@@ -111,6 +119,7 @@ async def serve_connection(
     max_calls: int = DEFAULT_CALLS,
     keep_alive: float | None = None,
     tracebacks: bool = False,
+    introspection: bool = False,
 ) -> None:
     """Serves the client at the other end of one connection, until that ends: a child's stream, its
     parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
@@ -118,13 +127,18 @@ async def serve_connection(
     Args:
         transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
             function from now on, which closes it.
-        managers, max_frame, credit, max_calls, keep_alive, tracebacks: as for :func:`serve`.
+        managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
+            :func:`serve`.
 
     Raises:
         TypeError: it is no such transport; or as :func:`serve`.
     """
     server = _Server(
-        managers, Limits(max_frame, credit, max_calls), keep_alive=keep_alive, tracebacks=tracebacks
+        managers,
+        Limits(max_frame, credit, max_calls),
+        keep_alive=keep_alive,
+        tracebacks=tracebacks,
+        introspection=introspection,
     )
     await server.handle(transport)
 
@@ -169,7 +183,13 @@ class _Server:
     """The managers, and the connections they are served on."""
 
     def __init__(
-        self, managers: Managers, limits: Limits, *, keep_alive: float | None, tracebacks: bool
+        self,
+        managers: Managers,
+        limits: Limits,
+        *,
+        keep_alive: float | None,
+        tracebacks: bool,
+        introspection: bool,
     ) -> None:
         self.limits = limits
         self.keep_alive = keep_alive
@@ -181,6 +201,8 @@ class _Server:
             self._add(manager)
         if not self.definitions:
             raise TypeError("there is no manager to serve")
+        if introspection:
+            self._add(IntrospectionManager(list(self.definitions.values())))
 
     def _add(self, manager: Interface) -> None:
         definition = getattr(manager, "_rpc_definition", None)

@@ -1,0 +1,61 @@
+"""The command as the user types it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from .._echo.arguments import add_command, positive, seconds
+
+if TYPE_CHECKING:
+    from .._echo.arguments import Commands
+
+__all__ = ["add_commands"]
+
+_CALL = """\
+Lists what the RPC server at NAME offers, or calls one of its operations. The
+server has to allow it: rpc.serve(..., introspection=True).
+
+An argument is name=value, and the value is JSON, or else text. For a pipe
+towards the server, give name=@FILE (its bytes are the elements, as they lie in
+memory), name=- for standard input, or a JSON list of elements. A pipe towards
+the client goes to name=@FILE, or name=- for standard output, which is also
+where it goes when it is not mentioned: bytes as they are, numbers one a line.
+A pipe in both directions is name=SOURCE,SINK, each of these.
+
+What the operation returns is printed as JSON; on standard error, where a pipe
+goes to standard output. On a terminal, a long pipe shows a progress bar (needs
+rich: pip install "ipcpipes[cli]").
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds ``call``, with what it ``run``s."""
+    call = add_command(commands, "call", "list and call what an RPC server offers", _CALL)
+    call.add_argument("name", metavar="NAME", help="where the server listens")
+    call.add_argument(
+        "operation", metavar="INTERFACE.OPERATION", nargs="?", help="which one to call"
+    )
+    call.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="name=value")
+    call.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=seconds,
+        default=0.0,
+        help="how long to wait for a server that is not there yet (default: %(default)g)",
+    )
+    call.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=positive,
+        default=None,
+        help="how long the call may take (default: as long as it takes)",
+    )
+    call.set_defaults(run=_run)
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    # Here, so that the other commands need not load what calls need.
+    from .call import call
+
+    await call(arguments)
