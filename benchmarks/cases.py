@@ -291,6 +291,70 @@ MESSAGES = (
     ),
 )
 
+CALLS = (
+    Case(
+        "rpc-call",
+        "A call with 64 bytes there and back, in an event loop",
+        scenario="rpc-call",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=300,
+        rivals=_rivals({"grpcio": 0.2, "multiprocessing.Manager": None}),
+        subject=Contender("ipcpipes.rpc"),
+        heap="old",
+    ),
+    Case(
+        "rpc-call-blocking",
+        "A call with 64 bytes there and back, blocking",
+        scenario="rpc-call",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=300,
+        rivals=_rivals({"multiprocessing.Manager": 0.8, "grpcio": None}),
+        subject=Contender("ipcpipes.rpc.blocking"),
+        heap="old",
+    ),
+    Case(
+        "rpc-calls-64",
+        "Calls with 64 bytes there and back, 64 in flight",
+        scenario="rpc-calls",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=1000,
+        rivals=_rivals({"grpcio": 10.0}),
+        subject=Contender("ipcpipes.rpc"),
+        heap="old",
+    ),
+    Case(
+        "rpc-pipe-1m",
+        "Through a pipe of a call, 1 MiB a chunk",
+        scenario="bulk",
+        size=MIB,
+        unit=GIGABYTES,
+        placement="free",
+        first_count=64,
+        rivals=_rivals({"C": 0.8, "grpcio": 4.0, "ipcpipes": None}),
+        subject=Contender("ipcpipes.rpc"),
+        heap="old",
+    ),
+    Case(
+        "rpc-elements-64",
+        "Elements of 64 bytes, pushed one by one into a pipe of a call",
+        scenario="elements",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=20_000,
+        rivals={},
+        subject=Contender("ipcpipes.rpc"),
+        limit=500.0,
+        heap="old",
+    ),
+)
+
 # Such a chunk fills the pipe, so that the ends take turns: how fast the machine wakes an idle core
 # is a large part of it, for everybody.
 PIPES = (
@@ -354,4 +418,4 @@ MEMORY = (
 
 LINUX = (*WIDE_PIPES, *MEMORY)
 
-CASES = (*BYTES, *MESSAGES, *PIPES, *CHILDREN, *(LINUX if sys.platform == "linux" else ()))
+CASES = (*BYTES, *MESSAGES, *CALLS, *PIPES, *CHILDREN, *(LINUX if sys.platform == "linux" else ()))

@@ -20,6 +20,7 @@ Command = Sequence[str]
 MODULES = {
     "ipcpipes": "ipcpipes_trio",
     "ipcpipes.blocking": "ipcpipes_blocking",
+    "ipcpipes.rpc": "ipcpipes_rpc",
     "trio.SocketStream": "trio_socket_stream",
     "trio.SocketStream + frames": "trio_frames",
     "trio.SocketStream + frames, buffered": "trio_frames_buffered",
@@ -31,6 +32,7 @@ MODULES = {
     "asyncio streams, uvloop": "asyncio_uvloop",
     "multiprocessing.connection": "multiprocessing_connection",
     "multiprocessing.Pipe": "multiprocessing_pipe",
+    "multiprocessing.Manager": "multiprocessing_manager",
     "os.write, os.readv": "os_pipe",
     "subprocess.Popen": "subprocess_popen",
     "pyzmq": "zmq_pair",

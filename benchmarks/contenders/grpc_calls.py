@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
+from queue import SimpleQueue
 from threading import Condition
 from typing import Any
 
 import grpc
 
 from benchmarks.contenders.messages import DONE
+from benchmarks.contenders.rpc_interface import IN_FLIGHT
 from benchmarks.end import Job, chosen, play_blocking, ready
 
 SERVICE = "benchmark"
@@ -106,6 +108,27 @@ def stream(job: Job) -> None:
         play_blocking(one_round)
 
 
+def ask_many(job: Job) -> None:
+    """As many calls as :data:`IN_FLIGHT` at a time, each begun when another is answered."""
+    size = job.size
+    message = b"x" * size
+    with grpc.insecure_channel(f"unix:{job.path}") as channel:
+        echo = channel.unary_unary(f"/{SERVICE}/Echo")
+
+        def one_round(count: int) -> int:
+            answered: SimpleQueue[Any] = SimpleQueue()
+            for begun in range(count):
+                if begun >= IN_FLIGHT:
+                    assert len(answered.get().result()) == size
+                echo.future(message).add_done_callback(answered.put)
+            for _ in range(min(count, IN_FLIGHT)):
+                assert len(answered.get().result()) == size
+            return count
+
+        ready()
+        play_blocking(one_round)
+
+
 if __name__ == "__main__":
     end, job = chosen(
         {
@@ -113,6 +136,12 @@ if __name__ == "__main__":
             ("message-roundtrip", "client"): ask,
             ("messages", "server"): serve,
             ("messages", "client"): stream,
+            ("rpc-call", "server"): serve,
+            ("rpc-call", "client"): ask,
+            ("rpc-calls", "server"): serve,
+            ("rpc-calls", "client"): ask_many,
+            ("bulk", "server"): serve,
+            ("bulk", "client"): stream,
         }
     )
     end(job)

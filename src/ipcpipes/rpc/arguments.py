@@ -58,6 +58,8 @@ def encoded(operation: Operation, values: Sequence[Any]) -> bytes:
             try:
                 _encode(value)
             except (TypeError, ValueError, OverflowError):
-                kind = type(error)
-                raise kind(f"{operation}(): the argument {name} cannot be sent: {error}") from None
+                text = f"{operation}(): the argument {name} cannot be sent: {error}"
+                if isinstance(error, UnicodeError):  # which is made of other things than a text
+                    raise ValueError(text) from None
+                raise type(error)(text) from None
         raise

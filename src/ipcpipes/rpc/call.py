@@ -66,12 +66,19 @@ class _Incoming:
 class _Outgoing:
     """A pipe that is sent."""
 
-    def __init__(self, pipe: Pipe, credit: int) -> None:
+    def __init__(self, pipe: Pipe, credit: int, turn: tuple[bool, int]) -> None:
         self.pipe = pipe
+        self.turn = turn
+        self.stride = pipe.element.stride
         self.writer = ChunkWriter(pipe.element)
         self.credit = credit
         self.small = bytearray()
-        self.spoilt = False
+        self.spoilt = False  # a chunk was begun, and will not be finished
+
+    @property
+    def is_special(self) -> bool:
+        """Whether each push has to be looked at: its chunks are bounded."""
+        return self.pipe.range is not None
 
 
 class Push:
@@ -125,7 +132,8 @@ class Call:
         credit = self.session.limits.credit
         self.incoming = {i: _Incoming(operation.pipes[i], credit) for i in receives}
         credit = self.session.peer_credit
-        self.outgoing = {i: _Outgoing(operation.pipes[i], credit) for i in sends}
+        into = not self._serving
+        self.outgoing = {i: _Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
         self._arriving = deque(receives)
 
     def advance(self, sender: Party, kind: Kind) -> None:
@@ -142,11 +150,11 @@ class Call:
         Raises:
             ProtocolError: it is not that pipe's turn, or they are more than was allowed.
         """
-        if self.state is CallState.ORPHANED:
-            return
+        if self.state is CallState.ORPHANED or self.failure is not None:
+            return  # nobody will pull it
         if not self._arriving or self._arriving[0] != index:
             raise ProtocolError(f"pipe {index} of {self.operation} came out of turn")
-        if not self._serving and not self.cursor.done and (self.cursor.turn or (True,))[0]:
+        if not self._serving and self._has_turn_into:
             raise ProtocolError(f"{self.operation} answered before it had all its in-pipes")
         pipe = self.incoming[index]
         try:
@@ -154,9 +162,16 @@ class Call:
         except (InvalidBound, BadStubData) as error:
             # The data's fault and not the connection's.
             self.lose(error)
+            if not self._serving:
+                self._give_up()
             return
         if pipe.reader.ended:
             self._arriving.popleft()
+
+    @property
+    def _has_turn_into(self) -> bool:
+        turn = self.cursor.turn
+        return turn is not None and turn[0]
 
     def credited(self, index: int, amount: int) -> None:
         """Raises:
@@ -185,6 +200,8 @@ class Call:
         Raises:
             ProtocolError: its pipes have not come to their ends.
         """
+        if self._has_turn_into:
+            raise ProtocolError(f"{self.operation} was answered before it had all its in-pipes")
         if self._arriving:
             raise ProtocolError(f"{self.operation} was answered before its pipes had ended")
         self.body = body
@@ -196,6 +213,9 @@ class Call:
         """Gives it up, at the client: nothing that still comes is waited for."""
         for pipe in self.incoming.values():
             pipe.reader.clear()
+        self._give_up()
+
+    def _give_up(self) -> None:
         if self.state in (CallState.OPEN, CallState.CANCELLING) and self._is_open:
             self.advance(self.session.party, Kind.ORPHANED)
             self.session.emit(Kind.ORPHANED, self.id)
@@ -237,6 +257,8 @@ class Call:
             kind = Kind.RESPONSE if error is None else Kind.FAULT
             self.advance(self.session.party, kind)
             del self.session.calls[self.id]
+            if self.operation.options.maybe:
+                return error  # nobody waits for it
             if error is not None:
                 self.session.emit_fault(self.id, error)
             elif body is not None:
@@ -304,7 +326,7 @@ class Call:
             text = f"pipe {name} of {self.operation}: {error.message}"
             if turn is not None and turn != (into, index):
                 text += f"; it is {self.operation.pipes[turn[1]].name}'s turn"
-                text += " to be drained" if turn[0] else " to be written"
+                text += " to be drained" if turn[0] is self._serving else " to be written"
             raise type(error)(text) from None
 
     def _latch(self, error: PipeError) -> None:
@@ -334,12 +356,20 @@ class Call:
             self._latch(error)
             raise
 
-    def push_small(self, index: int, octets: memoryview) -> bool:
+    def push_small(self, index: int, octets: memoryview | bytes) -> bool:
         """Takes elements along with others; ``False`` when there is no room for them now.
 
-        :meth:`check_push` has to come before.
+        Raises:
+            PipeError: what :meth:`check_push` raises.
         """
         pipe = self.outgoing[index]
+        if (
+            self.cursor.turn != pipe.turn
+            or self.failure is not None
+            or self.over
+            or pipe.is_special
+        ):
+            self.check_push(index, len(octets) // pipe.stride)
         size = len(pipe.small) + len(octets)
         if size > BATCH and pipe.small:
             self.flush()
@@ -349,7 +379,7 @@ class Call:
         if not pipe.small:
             self.session.has_small(self)
         pipe.small += octets
-        if pipe.pipe.range is not None:
+        if pipe.is_special:
             self.flush()  # where counts are limited, they are kept
         return True
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import trio
 
 from .. import abc
 from .._os import Stream
 from ..abc import PeerIdentity
-from ..channel import MessageChannel
-from ..framing import LengthPrefixed
-from .wire import Limits
+from .frames import READ_SIZE, FrameReader
+from .wire import Frame, Limits
 
 __all__ = ["Carrier", "Transport"]
 
@@ -35,23 +34,29 @@ class Carrier:
     """
 
     def __init__(self, transport: Transport, limits: Limits) -> None:
+        self._transport = transport
         self._stream: trio.abc.Stream | None = None
         self._now: Stream | None = None
+        self._into: abc.ReceiveByteStream | None = None
+        self._channel: trio.abc.Channel[bytes] | None = None
+        self._many: abc.MessageChannel | None = None
         if isinstance(transport, trio.abc.Stream):
             self._stream = transport
             self._now = transport if isinstance(transport, Stream) else None
-            transport = MessageChannel(transport, LengthPrefixed(max_size=limits.max_frame))
-        elif not isinstance(transport, trio.abc.Channel):
+            self._into = transport if isinstance(transport, abc.ReceiveByteStream) else None
+        elif isinstance(transport, trio.abc.Channel):
+            self._channel = transport
+            self._many = transport if isinstance(transport, abc.MessageChannel) else None
+        else:
             raise TypeError(f"calls go over a stream or a message channel, not {transport!r}")
-        self._channel: trio.abc.Channel[bytes] = transport
-        self._many = transport if isinstance(transport, abc.MessageChannel) else None
         size = limits.max_frame if self._many is None else self._many.max_size
         # Raises where the channel is too narrow.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size))
+        self._reader = FrameReader(self.limits.max_frame)
 
     @property
     def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._channel, "peer", PeerIdentity())
+        peer: PeerIdentity = getattr(self._transport, "peer", PeerIdentity())
         return peer
 
     @property
@@ -68,6 +73,8 @@ class Carrier:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
+        if not frames:  # what was to be sent was of a call that is over
+            return b""
         octets = _joined(frames)
         sent = self._now.send_now(octets)
         return octets[sent:]
@@ -89,26 +96,47 @@ class Carrier:
 
     async def send(self, frames: Sequence[bytes]) -> None:
         """Sends frames that are in one part each."""
-        if self._stream is not None:
-            # The channel is ours alone, and nobody else sends through it.
+        if not frames:
+            await trio.lowlevel.checkpoint()
+        elif self._stream is not None:
             await self._stream.send_all(_joined(frames))
         elif self._many is not None:
             await self._many.send_many(frames)
-        else:
+        elif self._channel is not None:
             for frame in frames:
                 await self._channel.send(frame)
 
-    async def receive(self) -> list[bytes]:
-        if self._many is None:
-            return [await self._channel.receive()]
-        return await self._many.receive_many()
+    async def receive(self) -> Sequence[bytes | Frame]:
+        """What has come: frames, or messages that are.
+
+        Raises:
+            ProtocolError: it is no frame, or the stream has ended inside one.
+            trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
+                has ended.
+        """
+        if self._stream is not None:
+            return await self._receive_frames(self._stream)
+        if self._many is not None:
+            return await self._many.receive_many()
+        assert self._channel is not None
+        return [await self._channel.receive()]
+
+    async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
+        buffer = self._reader.get_buffer()
+        if buffer is not None and self._into is not None:
+            size = await self._into.receive_into(buffer)
+            if size:
+                return self._reader.buffer_updated(buffer, size)
+        elif octets := await stream.receive_some(READ_SIZE):
+            return self._reader.feed(bytes(octets))
+        self._reader.end()
+        raise trio.EndOfChannel("the other end has closed")
 
     async def aclose(self) -> None:
-        await self._channel.aclose()
+        await self._transport.aclose()
 
     def __repr__(self) -> str:
-        channel: Any = self._channel
-        return repr(channel)
+        return repr(self._transport)
 
 
 def _joined(frames: Sequence[bytes], more: int = 0) -> bytes:

@@ -65,12 +65,11 @@ class Structures(Sequence[Structure]):
     def __bytes__(self) -> bytes:
         return bytes(self.memory)
 
-    def __buffer__(self, flags: int, /) -> memoryview:
-        return self.memory  # Python 3.12 and later ask for it (PEP 688)
-
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """For NumPy, which so makes a structured array over the same memory."""
+        """For NumPy, which so makes a structured array over the same memory. It looks here only
+        where there is no ``__buffer__`` (PEP 688), which would give it plain octets.
+        """
         return {
             "version": 3,
             "shape": (len(self),),

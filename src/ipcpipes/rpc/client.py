@@ -21,7 +21,7 @@ from .errors import CallCancelled, CommFailure
 from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
-from .link import Link
+from .link import Link, check_keep_alive
 from .session import Event, Session
 from .state import Party
 from .wire import DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -30,6 +30,7 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
+_SAME: Any = object()
 _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 # A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
 # have to agree on.
@@ -130,6 +131,9 @@ class ClientOperation:
                 await run_pipes(exchange, feeds)
             await exchange.answered()
             return exchange.result()
+        except CallCancelled:
+            await exchange.let_own_deadline_pass()
+            raise
         finally:
             exchange.leave()
 
@@ -153,17 +157,21 @@ class ClientOperation:
         return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
 
     def with_options(
-        self, *, timeout: float | None = None, notify: Notify | None = None
+        self, *, timeout: float | None = _SAME, notify: Notify | None = _SAME
     ) -> ClientOperation:
-        """The same operation with other options.
+        """The same operation with other options; what is not given stays as it is.
 
         Args:
             timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that is begun; it must not wait.
         """
-        if timeout is not None and not timeout > 0:
+        if timeout is _SAME:
+            timeout = self._timeout
+        elif timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        if notify is _SAME:
+            notify = self._notify
         return ClientOperation(self._caller, self._operation, timeout, notify)
 
     def __repr__(self) -> str:
@@ -202,9 +210,11 @@ async def connect(
         rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
         And everything that :func:`ipcpipes.connect` raises.
     """
+    definition = definition_of(interface)
     limits = Limits(max_frame=max_frame, credit=credit)
+    check_keep_alive(keep_alive)
     stream = await connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
-    async with client_of(definition_of(interface), stream, limits, keep_alive) as client:
+    async with client_of(definition, stream, limits, keep_alive) as client:
         yield client
 
 
@@ -241,6 +251,7 @@ async def client_of(
     definition: Definition, transport: Transport, limits: Limits, keep_alive: float | None
 ) -> AsyncIterator[Client[Any]]:
     """What every way to become a client comes down to; see :func:`connect`."""
+    check_keep_alive(keep_alive)
     carrier = Carrier(transport, limits)
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
@@ -253,8 +264,15 @@ async def client_of(
     link = Link(carrier, session, on_event, keep_alive=keep_alive)
     caller = Caller(link)
     session.bind(definition)
+    # What cancels the block has it take leave of the connection, and not find it ended.
+    lasting = trio.CancelScope(shield=True)
+
+    async def run() -> None:
+        with lasting:
+            await link.run()
+
     async with unseen_nursery() as nursery:
-        nursery.start_soon(link.run)
+        nursery.start_soon(run)
         try:
             link.flush()
             await answered.wait()
@@ -264,7 +282,7 @@ async def client_of(
             await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))
-            nursery.cancel_scope.cancel()
+            lasting.cancel()
 
 
 def definition_of(interface: type[Interface]) -> Definition:

@@ -56,9 +56,11 @@ class CurrentCall:
         peer: PeerIdentity,
         deadline: float,
         hand_back: Callable[[Callable[[], None]], None],
+        answered: Callable[[], None],
     ) -> None:
         self._call = call
         self._hand_back = hand_back
+        self._answered = answered
         self._decided = threading.Lock()
         self._thread = threading.get_ident()
         self.operation = call.operation.name
@@ -140,6 +142,7 @@ class CurrentCall:
         if not self._call.over:  # the connection's end may have come before
             self._call.finish(body, error)
             self._call.owner.link.flush()
+            self._answered()
 
     def returned(self, result: Any) -> None:
         """The manager has returned."""
@@ -147,7 +150,7 @@ class CurrentCall:
             return
         try:
             body = _encode(result)
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:
             self.failed(
                 BadStubData(f"the result of {self._call.operation} cannot be sent: {error}")
             )

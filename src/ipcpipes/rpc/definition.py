@@ -350,7 +350,8 @@ def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether there is a pipe in it: as an argument of a generic type, or in a field of a class."""
     if _is_bare_pipe(annotation) or get_origin(annotation) in _PIPES:
         return True
-    if isinstance(annotation, type) and annotation not in seen:
+    # list[int] is a type, too, as Python 3.10 has it.
+    if isinstance(annotation, type) and get_origin(annotation) is None and annotation not in seen:
         fields = _field_types(annotation)
         return any(_contains_pipe(field, seen | {annotation}) for field in fields)
     return any(

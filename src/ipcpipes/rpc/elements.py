@@ -7,6 +7,7 @@ from where the pipe's octets begin.
 from __future__ import annotations
 
 import enum
+import inspect
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -40,9 +41,9 @@ __all__ = [
 if sys.byteorder != "little":
     raise NotSupported("ipcpipes.rpc hands out what has come as it is, which is little-endian")
 
-LARGEST = 64 * 1024
-"""Bytes of one element. A receiver has to hold one whole, and its credit has to have room for
-it."""
+LARGEST = 60 * 1024
+"""Bytes of one element. With its count it has to fit into the smallest frame there may be, and into
+half of the smallest credit, below which none is given back."""
 
 
 @dataclass(frozen=True)
@@ -228,13 +229,9 @@ class Layout:
     packer: struct.Struct
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
-    fields: list[tuple[Any, ...]]
-
-    @property
-    def array_description(self) -> list[tuple[Any, ...]]:
-        """The fields with their padding, for NumPy's array interface (its ``descr``)."""
-        gap = self.element.stride - self.element.size
-        return [*self.fields, ("", f"|V{gap}")] if gap else self.fields
+    array_description: dict[str, Any]
+    """What NumPy makes a dtype of: a name, a format and an offset for each field. A list of fields
+    would need a name for each gap too, and NumPy's own are such as "f1"."""
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
         """Raises:
@@ -276,7 +273,7 @@ class _Part:
     description: str
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
-    numpy: Any  # a typestr, or the fields of a structure
+    numpy: Any  # a typestr, or what describes a structure
     shape: tuple[int, ...] = ()
 
 
@@ -290,7 +287,8 @@ def _lay_out(structure: type[Structure]) -> Layout:
         )
     element = Element(part.description, part.size, part.alignment, part.format, structure)
     packer = struct.Struct("<" + part.format)
-    return Layout(element, packer, part.flatten, part.build, part.numpy)
+    description = {**part.numpy, "itemsize": element.stride}
+    return Layout(element, packer, part.flatten, part.build, description)
 
 
 def _padding(position: int, alignment: int) -> int:
@@ -312,7 +310,8 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
     if not names:
         raise IllegalElement("elements", f"{structure.__name__} is empty; give it a field")
     parts = []
-    described: list[tuple[Any, ...]] = []
+    formats: list[Any] = []
+    offsets: list[int] = []
     size, letters, alignment = 0, "", 1
     for name in names:
         try:
@@ -323,9 +322,9 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
         gap = _padding(size, part.alignment)
         if gap:
             letters += f"{gap}x"
-            described.append(("", f"|V{gap}"))
         letters += part.format
-        described.append((name, part.numpy, part.shape) if part.shape else (name, part.numpy))
+        formats.append((part.numpy, part.shape) if part.shape else part.numpy)
+        offsets.append(size + gap)
         size += gap + part.size
         alignment = max(alignment, part.alignment)
         parts.append(part)
@@ -339,6 +338,15 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
     def build(scalars: Iterator[Any]) -> Any:
         return structure(*[part.build(scalars) for part in parts])
 
+    def build_by_name(scalars: Iterator[Any]) -> Any:
+        return structure(
+            **{name: part.build(scalars) for name, part in zip(names, parts, strict=True)}
+        )
+
+    signature = inspect.signature(structure)
+    if any(one.kind is one.KEYWORD_ONLY for one in signature.parameters.values()):
+        build = build_by_name
+    described = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
     fields = ", ".join(f"{n}: {p.description}" for n, p in zip(names, parts, strict=True))
     return _Part(size, alignment, letters, f"{{{fields}}}", flatten, build, described)
 

@@ -101,7 +101,7 @@ class Exchange:
         call.check_push(index, push.count)
         await trio.lowlevel.checkpoint_if_cancelled()
         if len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
-            self.link.flush()
+            self.link.flush_soon()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         link = self.link
@@ -122,16 +122,23 @@ class Exchange:
     def push_nowait(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
         call = self.call
-        element = call.operation.pipes[index].element
-        octets = octets_of(elements, element)
-        if ("pushing into", index) in self._busy:
+        octets: bytes | memoryview
+        if type(elements) is bytes and len(elements) % call.outgoing[index].stride == 0:
+            octets = elements
+        else:
+            octets = octets_of(elements, call.operation.pipes[index].element)
+        if self._busy and ("pushing into", index) in self._busy:
             raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
-        call.check_push(index, len(octets) // element.stride)
         if len(octets) > SMALL:
-            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push the rest")
-        if self.link.is_full or not call.push_small(index, octets):
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+        if not octets:
+            call.check_push(index, None)
+            if not call.close_pipe(index):
+                raise trio.WouldBlock
+            self._wake_tasks()
+        elif self.link.is_full or not call.push_small(index, octets):
             raise trio.WouldBlock
-        self.link.flush()
+        self.link.flush_soon()
 
     async def close(self, index: int) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.close` does."""

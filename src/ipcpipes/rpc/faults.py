@@ -30,12 +30,17 @@ def fault_of(error: Exception, call: Call, *, with_traceback: bool) -> RpcError:
     text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     trace = text if with_traceback else None
     if isinstance(error, Fault):
-        return Fault(_cut(error.message), code=error.code, type=error.type, traceback=trace)
+        # What a user has put there is whatever it is.
+        code = error.code if type(error.code) is int and 0 < error.code < 2**32 else None
+        kind = None if error.type is None else str(error.type)
+        return Fault(_cut(str(error.message)), code=code, type=kind, traceback=trace)
     logger.error("%s failed", call.operation, exc_info=error)
     name = type(error).__qualname__
     module = type(error).__module__
     return Fault(
-        _cut(str(error)), type=name if module == "builtins" else f"{module}.{name}", traceback=trace
+        _cut(_text(error)),
+        type=name if module == "builtins" else f"{module}.{name}",
+        traceback=trace,
     )
 
 
@@ -44,6 +49,13 @@ def _is(error: BaseException, wanted: RpcError) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is(part, wanted) for part in error.exceptions)
     return isinstance(error, RpcError) and type(error) is type(wanted) and error.code == wanted.code
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be made)"
 
 
 def _cut(message: str) -> str:

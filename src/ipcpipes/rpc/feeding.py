@@ -200,24 +200,44 @@ def _is_chunk(item: object) -> bool:
 
 
 class _Batch:
-    """Single elements on their way to becoming a chunk."""
+    """Small things on their way to becoming a chunk: single elements, or small chunks of them."""
 
     def __init__(self, element: Element, size: int) -> None:
         self._element = element
-        self._most = max(min(size, BATCH) // element.stride, 1)
+        self._size = min(size, BATCH)
         self._items: list[Any] = []
+        self._most = max(self._size // element.stride, 1)
+        self._octets = bytearray()
         self._since = 0.0
 
     def add(self, item: object) -> bool:
-        """Whether it is time to send what there is."""
-        if not self._items:
+        """Takes an element or a chunk; whether it is time to send what there is."""
+        if not self._items and not self._octets:
             self._since = trio.current_time()
-        self._items.append(item)
-        return len(self._items) >= self._most or trio.current_time() - self._since > PATIENCE
+        if _is_chunk(item):
+            self._pack()
+            self._octets += octets_of(item, self._element)
+        else:
+            self._items.append(item)
+        return (
+            len(self._octets) >= self._size
+            or len(self._items) >= self._most
+            or trio.current_time() - self._since > PATIENCE
+        )
+
+    def _pack(self) -> None:
+        if self._items:
+            self._octets += octets_of(self._items, self._element)
+            self._items = []
 
     def take(self) -> memoryview:
-        items, self._items = self._items, []
-        return octets_of(items, self._element)
+        self._pack()
+        octets, self._octets = self._octets, bytearray()
+        return memoryview(octets)
+
+
+def _is_large(item: object, size: int) -> bool:
+    return type(item) is not int and _is_memory(item) and memoryview(item).nbytes >= size  # type: ignore[arg-type]
 
 
 async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size: int) -> None:
@@ -225,41 +245,30 @@ async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size
     iterator: Iterator[Any] = iter(source)
     try:
         for item in iterator:
-            if _is_chunk(item):
-                await _push_all(end, batch)
-                await _push_chunk(end, item, element, size)
+            if _is_large(item, BATCH):
+                await _push_all(end, batch.take(), element, size)
+                await _push_all(end, octets_of(item, element), element, size)
             elif batch.add(item):
-                await _push_all(end, batch)
-        await _push_all(end, batch)
+                await _push_all(end, batch.take(), element, size)
+        await _push_all(end, batch.take(), element, size)
     finally:
         if inspect.isgenerator(iterator):
             iterator.close()
 
 
 async def _from_async_iterable(end: Any, source: Any, element: Element, size: int) -> None:
-    batch = _Batch(element, size)
     iterator: AsyncIterator[Any] = source.__aiter__()
     try:
         async for item in iterator:
-            if _is_chunk(item):
-                await _push_chunk(end, item, element, size)
-            else:
-                # The next one may be long in coming.
-                batch.add(item)
-                await _push_all(end, batch)
+            # The next one may be long in coming, and so none waits for company here.
+            octets = octets_of(item if _is_chunk(item) else [item], element)
+            await _push_all(end, octets, element, size)
     finally:
         if inspect.isasyncgen(iterator):
             await iterator.aclose()
 
 
-async def _push_all(end: Any, batch: _Batch) -> None:
-    octets = batch.take()
-    if octets:
-        await end.push(octets)
-
-
-async def _push_chunk(end: Any, chunk: object, element: Element, size: int) -> None:
-    octets = octets_of(chunk, element)
+async def _push_all(end: Any, octets: memoryview, element: Element, size: int) -> None:
     step = max(size // element.stride, 1) * element.stride
     for start in range(0, len(octets), step):
         await end.push(octets[start : start + step])
@@ -276,7 +285,8 @@ async def drain(end: Any, sink: Given, element: Element) -> None:
         await _into_file(end, sink)
     elif hasattr(sink, "extend"):
         async for chunk in end:
-            sink.extend(chunk)
+            octets = isinstance(sink, bytearray) and isinstance(chunk, Structures)
+            sink.extend(chunk.memory if octets else chunk)
     else:
         while True:
             chunk = await end.pull()

@@ -95,12 +95,11 @@ class CallHandle:
         try:
             with self._pumping:
                 await run_pipes(self._exchange, self._feeds)
-        except RpcError as error:
-            # Mostly what has ended the call, and then its answer says so.
-            self._exchange.call.lose(error)
         except Exception as error:
-            self._pump_error = error
-            self._exchange.abandon()
+            # What has ended the call is said by its answer.
+            if self._exchange.call.failure is None or not isinstance(error, RpcError):
+                self._pump_error = error
+                self._exchange.abandon()
         finally:
             self._pumped.set()
 
@@ -134,6 +133,7 @@ class CallHandle:
         self._require_live()
         with trio.CancelScope(deadline=self._deadline):
             await self._exchange.answered()
+            await self._exchange.let_own_deadline_pass()
         if not self._exchange.is_over:
             self._exchange.leave()
             raise self._too_long()

@@ -13,13 +13,15 @@ from .carrier import Carrier
 from .errors import CommFailure, ProtocolError, RpcError
 from .running import Suspended
 from .session import Event, Session
+from .state import Party
+from .wire import Frame
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
     ArgumentsT = TypeVarTuple("ArgumentsT")
 
-__all__ = ["Link"]
+__all__ = ["Link", "check_keep_alive"]
 
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
@@ -28,6 +30,14 @@ FULL = 1024 * 1024
 FEW = 4
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+def check_keep_alive(seconds: float | None) -> None:
+    """Raises:
+    TypeError, ValueError: it is no time.
+    """
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"keep_alive must be more than 0 seconds, not {seconds!r}")
 
 
 class Link:
@@ -68,6 +78,13 @@ class Link:
         """Whether :meth:`send_memory` may be used now."""
         return self.carrier.sends_now and not self._writing
 
+    @property
+    def _is_fed_up(self) -> bool:
+        """A client that does not read its answers cannot have more of them made. A client reads
+        on, whatever waits to be sent: were both ends to wait for the other, they would for ever.
+        """
+        return self.session.party is Party.SERVER and self.is_full
+
     async def wait_room(self) -> None:
         """Waits while there is too much to be sent."""
         while self.is_full and self.session.failure is None:
@@ -94,9 +111,15 @@ class Link:
         elif not self._reading:
             self._wake_writer()
 
+    def flush_soon(self) -> None:
+        """Has the output sent in the next pass of the scheduler, with what comes until then."""
+        if not self._writing:
+            self._wake_writer()
+
     def _send_now(self) -> None:
+        frames = self.session.take_output()
         notified = self.session.take_notified()
-        self._rest = self.carrier.send_now(self.session.take_output())
+        self._rest = self.carrier.send_now(frames)
         self._hand_over_rest(notified)
 
     def send_memory(self, head: bytes, octets: memoryview) -> None:
@@ -133,7 +156,7 @@ class Link:
                 nursery.start_soon(self._watch, self._keep_alive)
             await self._read(())
 
-    async def _read(self, frames: Sequence[bytes]) -> None:
+    async def _read(self, frames: Sequence[bytes | Frame]) -> None:
         """Takes what comes, these frames first, until the connection ends; or becomes the task of a
         call that has to wait, and another one reads on.
         """
@@ -166,8 +189,8 @@ class Link:
         self._nursery.start_soon(function, *arguments)
 
     async def _take_until_one_waits(
-        self, frames: Sequence[bytes]
-    ) -> tuple[Suspended | None, Sequence[bytes]]:
+        self, frames: Sequence[bytes | Frame]
+    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
         """(the call that waits, or ``None`` at the end; the frames that come after it)."""
         try:
             while self.session.failure is None:
@@ -177,14 +200,17 @@ class Link:
                 waiting, frames = self._take_all(frames)
                 if waiting is not None:
                     return waiting, frames
-                # A client that does not read its answers cannot have more of them made.
-                if self.is_full:
+                if self._is_fed_up:
                     await self.wait_room()
+        except ProtocolError as error:
+            self.close(error)
         except (trio.EndOfChannel, *_GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))
         return None, ()
 
-    def _take_all(self, frames: Sequence[bytes]) -> tuple[Suspended | None, Sequence[bytes]]:
+    def _take_all(
+        self, frames: Sequence[bytes | Frame]
+    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
         """(a call that waits, in this task; the frames after it)."""
         self._reading = True
         waiting, place = None, 0
@@ -192,14 +218,14 @@ class Link:
             for frame in frames:
                 place += 1
                 waiting = self._take(frame)
-                if waiting is not None or self.session.failure is not None:
+                if waiting is not None or self.session.failure is not None or self._is_fed_up:
                     break
         finally:
             self._reading = False
         self.flush(at_once=True)
         return waiting, frames[place:]
 
-    def _take(self, frame: bytes) -> Suspended | None:
+    def _take(self, frame: bytes | Frame) -> Suspended | None:
         try:
             event, call = self.session.receive(frame)
         except ProtocolError as error:
@@ -210,7 +236,12 @@ class Link:
             return None
         if call is not None and call.owner is not None:
             call.owner.wake(event)
-        return None if event is Event.PROGRESS else self._on_event(event, call)
+        if event is Event.PROGRESS or event is Event.CREDIT:
+            return None
+        if event is Event.SHUTDOWN:
+            for lost in self.session.take_lost():
+                lost.owner.wake(event)
+        return self._on_event(event, call)
 
     def close(self, failure: RpcError) -> None:
         """The connection has ended, or has to: every call on it has failed."""
@@ -235,8 +266,9 @@ class Link:
                     await self.carrier.send_rest(self._rest)
                     self._rest = b""
                 elif session.has_output:
+                    frames = session.take_output()
                     notified = session.take_notified()
-                    await self.carrier.send(session.take_output())
+                    await self.carrier.send(frames)
                     for call in notified:
                         call.owner.sent()
                 self._room.unpark_all()

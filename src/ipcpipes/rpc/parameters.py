@@ -120,6 +120,9 @@ class OutPipe(_Pipe, Generic[T], implementation=True):
     def push_nowait(self, elements: Elements[T]) -> None:
         """The same without waiting, for many small ones: they travel together.
 
+        Args:
+            elements: as for :meth:`push`, up to 4,096 bytes of them.
+
         Raises:
             trio.WouldBlock: the client, or the connection, cannot take more; nothing was sent.
             And what :meth:`push` raises.

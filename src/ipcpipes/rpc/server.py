@@ -8,7 +8,6 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeAlias
 
-import msgspec
 import trio
 
 from ..abc import Listener
@@ -25,7 +24,7 @@ from .exchange import Exchange
 from .faults import fault_of
 from .interface import Interface
 from .introspection import IntrospectionManager
-from .link import Link
+from .link import Link, check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
 from .session import Event, Session
@@ -160,7 +159,7 @@ class _Served:
         operation = self.operation
         try:
             values = operation.arguments_decoder.decode(call.body)
-        except msgspec.MsgspecError as error:
+        except Exception as error:  # also of text that is none, and of a user's own types
             raise BadStubData(f"{operation}: {_named(str(error), operation)}") from None
         call.body = memoryview(b"")
         if not operation.pipes:
@@ -191,6 +190,7 @@ class _Server:
         tracebacks: bool,
         introspection: bool,
     ) -> None:
+        check_keep_alive(keep_alive)
         self.limits = limits
         self.keep_alive = keep_alive
         self.tracebacks = tracebacks
@@ -283,26 +283,25 @@ class _Connection:
         served = self._served[call.operation.name]
         exchange = _ServerExchange(self._link, call)
         deadline = deadline_of(call)
-        current = CurrentCall(call, self._peer, deadline, self._token.run_sync_soon)
+        current = CurrentCall(
+            call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
+        )
         try:
             arguments = served.arguments(call, exchange)
         except BadStubData as error:
             current.failed(error)
             return None
+        context = copy_context()
+        context.run(_current.set, current)
         if served.is_async:
             scope = exchange.scope = trio.CancelScope(deadline=deadline)
-            context = copy_context()
-            context.run(_current.set, current)
             return started(self._run(served.method, arguments, current, scope), context)
-        before = _current.set(current)
         try:
-            result = served.method(*arguments)
+            result = context.run(served.method, *arguments)
         except Exception as error:
             current.failed(self._fault(error, call))
         else:
             current.returned(result)
-        finally:
-            _current.reset(before)
         return None
 
     async def _run(
@@ -320,8 +319,11 @@ class _Connection:
                 current.failed(self._fault(error, current._call))
             else:
                 current.returned(result)
-        if scope.cancelled_caught and not current.is_deferred:
+        if scope.cancelled_caught:
             current.failed(CallCancelled("the time of the call was over"))
+        self._leave_if_draining()
+
+    def _leave_if_draining(self) -> None:
         if self._session.state is ConnectionState.DRAINING:
             self._leave_when_done()
 

@@ -55,6 +55,9 @@ _fault = msgspec.msgpack.Decoder(FaultBody)
 
 BodyT = TypeVar("BodyT")
 
+# Characters of what a fault says, where all of it is more than a frame takes.
+LONGEST_TEXT = 4 * 1024
+
 
 class Event(enum.Enum):
     """What a message has brought."""
@@ -63,7 +66,8 @@ class Event(enum.Enum):
     BOUND = "the server has taken the client"
     REFUSED = "the server has refused the client"
     REQUEST = "a call begins"
-    PROGRESS = "a pipe of a call can go on"
+    PROGRESS = "something has come for a pipe"
+    CREDIT = "a pipe has room for more"
     ANSWER = "a call is over"
     CANCEL = "a client wants a call to end"
     ORPHANED = "a client has given a call up"
@@ -106,6 +110,7 @@ class Session:
         self._last_call = 0
         self._dirty: dict[Call, None] = {}
         self.notified: dict[Call, None] = {}
+        self._lost: list[Call] = []
 
     # What goes out.
 
@@ -140,6 +145,11 @@ class Session:
         notified = list(self.notified)
         self.notified.clear()
         return notified
+
+    def take_lost(self) -> list[Call]:
+        """The calls that a shutdown of the server has ended before they were begun."""
+        lost, self._lost = self._lost, []
+        return lost
 
     def take_output(self) -> list[bytes]:
         """The frames to send now, in order."""
@@ -256,15 +266,16 @@ class Session:
     def ping(self) -> None:
         """Asks the other end whether it is there."""
         self.pings += 1
-        self.emit(Kind.PING)
+        if self.state in (ConnectionState.OPEN, ConnectionState.DRAINING):
+            self.emit(Kind.PING)
 
-    def receive(self, message: bytes) -> Happened:
-        """Takes a message of the other end.
+    def receive(self, message: bytes | Frame) -> Happened:
+        """Takes a message of the other end; or a frame, where it was taken apart already.
 
         Raises:
             ProtocolError: the other end does not keep to the protocol. :meth:`close` has to follow.
         """
-        frame = decode(message)
+        frame = message if isinstance(message, Frame) else decode(message)
         kind = frame.kind
         if kind is Kind.SHUTDOWN:
             return self._shutdown(frame)
@@ -335,7 +346,7 @@ class Session:
         if definition is None:
             return Reason(
                 UnknownInterface.default_code,
-                f"the server does not serve the interface {wanted.name} ({wanted.uuid})",
+                f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
             )
         major, minor = definition.version
         if wanted.version[0] != major or wanted.version[1] > minor:
@@ -348,6 +359,8 @@ class Session:
 
     def _bind_ack(self, frame: Frame) -> Happened:
         given = _body(_bind_ack, frame)
+        if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
+            raise ProtocolError("the server's limits are too low")
         self.peer_credit = given.credit
         self._set_max_frame(given.max_frame)
         self.peer_calls = given.calls
@@ -372,14 +385,15 @@ class Session:
             if call.id > reason.last_call:
                 del self.calls[call.id]
                 call.lose(ServerUnavailable(f"{reason.message}; this call was not begun"))
+                self._lost.append(call)
         return Event.SHUTDOWN, None
 
     def _request(self, frame: Frame) -> Happened:
-        if self.state is ConnectionState.DRAINING:
-            return _NOTHING
         if frame.call != self._last_call + 1:
             raise ProtocolError(f"call {frame.call} follows call {self._last_call}")
         self._last_call = frame.call
+        if self.state is ConnectionState.DRAINING:
+            return _NOTHING  # the client learns that it was not begun, if it has not yet
         maybe = bool(frame.flags & MAYBE)
         error: RpcError | None = None
         if frame.number >= len(self._by_number):
@@ -406,6 +420,7 @@ class Session:
                 raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
             next_call(CallState.DONE, self.peer, frame.kind)
             return _NOTHING
+        given_up = call.state is CallState.ORPHANED
         call.advance(self.peer, frame.kind)
         kind = frame.kind
         if kind is Kind.PIPE:
@@ -413,34 +428,45 @@ class Session:
             return Event.PROGRESS, call
         if kind is Kind.CREDIT:
             call.credited(frame.number, frame.amount)
-            return Event.PROGRESS, call
+            return Event.CREDIT, call
         if kind is Kind.CANCEL:
             call.cancel_requested = True
             return Event.CANCEL, call
         if kind is Kind.ORPHANED:
             call.orphaned()
             return Event.ORPHANED, call
-        del self.calls[call.id]
         if kind is Kind.FAULT:
             body = _body(_fault, frame)
             call.lose(error_of(body.code, body.message, body.type, body.traceback))
-        else:
+        elif not given_up:
             call.answered(frame.body)
+        # Not before: an answer that is none ends the connection, and this call with it.
+        del self.calls[call.id]
         return Event.ANSWER, call
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
-        body = FaultBody(error.code, error.message, error.type, error.traceback)
-        self.emit(Kind.FAULT, call, _to_octets(body))
+        message, kind, trace = map(_text, (error.message, error.type, error.traceback))
+        body = _to_octets(FaultBody(error.code, message or "", kind, trace))
+        if not self.fits(body):
+            message, kind = (message or "")[:LONGEST_TEXT], kind and kind[:LONGEST_TEXT]
+            body = _to_octets(FaultBody(error.code, message, kind))
+        self.emit(Kind.FAULT, call, body)
 
 
 _PONG = encode(Kind.PONG)
 
 
+def _text(text: str | None) -> str | None:
+    """The same without what is no text, such as a file's name has it that is no UTF-8."""
+    return text and text.encode(errors="backslashreplace").decode()
+
+
 def _body(decoder: msgspec.msgpack.Decoder[BodyT], frame: Frame) -> BodyT:
     try:
         return decoder.decode(frame.body)
-    except msgspec.MsgspecError as error:
+    # The last two are what msgspec says of text that is none, and of what is nested too deeply.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(
             f"the body of {frame.kind.name} is not what it should be: {error}"
         ) from None

@@ -51,7 +51,7 @@ MAYBE = 1
 # A REQUEST whose amount is a time limit in milliseconds.
 TIMED = 2
 
-_KINDS = {int(kind): kind for kind in Kind}
+KINDS = {int(kind): kind for kind in Kind}
 
 
 class Frame(NamedTuple):
@@ -97,7 +97,7 @@ def decode(message: bytes) -> Frame:
     if len(message) < HEAD.size:
         raise ProtocolError(f"a frame of {len(message)} octets is too short")
     kind, flags, number, amount, call = HEAD.unpack_from(message)
-    known = _KINDS.get(kind)
+    known = KINDS.get(kind)
     if known is None:
         raise ProtocolError(f"there is no frame of kind {kind}")
     return Frame(known, flags, number, amount, call, memoryview(message)[HEAD.size :])

@@ -1,0 +1,232 @@
+"""``python -m ipcpipes call`` run as users do, against a server in this process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import trio
+
+from ipcpipes import rpc
+
+from .echo_runs import as_users_have_it, finish
+
+NAME = "call-test"
+
+
+class Point(rpc.Structure):
+    x: rpc.int32
+    y: rpc.int32
+
+
+class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=(1, 2)):
+    """What the tests call."""
+
+    @rpc.operation
+    def join(self, words: list[str], separator: str = " ") -> str:
+        """Joins words.
+
+        With something in between.
+        """
+        raise NotImplementedError
+
+    @rpc.operation
+    async def total(self, scale: int, numbers: rpc.InPipe[rpc.int32]) -> int:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def count(self, up_to: int, numbers: rpc.OutPipe[rpc.int32]) -> str:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def upper(self, text: rpc.InOutPipe[rpc.byte]) -> int:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def points(
+        self, points: Annotated[rpc.InPipe[Point], rpc.Range(1, 10)]
+    ) -> list[tuple[int, int]]:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def fail(self) -> None:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def hang(self) -> None:
+        raise NotImplementedError
+
+    @rpc.operation(maybe=True)
+    async def note(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class ToolsManager(Tools):
+    def join(self, words: list[str], separator: str = " ") -> str:
+        return separator.join(words)
+
+    async def total(self, scale: int, numbers: rpc.InPipe[rpc.int32]) -> int:
+        return scale * sum([sum(chunk) async for chunk in numbers])
+
+    async def count(self, up_to: int, numbers: rpc.OutPipe[rpc.int32]) -> str:
+        await numbers.push(range(1, up_to + 1))
+        await numbers.close()
+        return "counted"
+
+    async def upper(self, text: rpc.InOutPipe[rpc.byte]) -> int:
+        octets = b"".join([bytes(chunk) async for chunk in text])
+        await text.push(octets.upper())
+        await text.close()
+        return len(octets)
+
+    async def points(
+        self, points: Annotated[rpc.InPipe[Point], rpc.Range(1, 10)]
+    ) -> list[tuple[int, int]]:
+        return [(point.x, point.y) async for chunk in points for point in chunk]
+
+    async def fail(self) -> None:
+        raise ValueError("two\nlines")
+
+    async def hang(self) -> None:
+        await trio.sleep_forever()
+
+    async def note(self, text: str) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with as_users_have_it(monkeypatch) as directory:
+        yield directory
+
+
+@asynccontextmanager
+async def served(*, introspection: bool = True) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(rpc.serve, ToolsManager(), NAME, introspection=introspection))
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def called(
+    *arguments: str | Path, text: bytes | None = None, status: int = 0
+) -> subprocess.CompletedProcess[bytes]:
+    result = await trio.to_thread.run_sync(partial(finish, "call", NAME, *arguments, text=text))
+    assert result.returncode == status, result.stderr
+    assert b"Traceback" not in result.stderr
+    return result
+
+
+async def test_without_an_operation_it_lists_what_there_is() -> None:
+    async with served():
+        listing = (await called()).stdout.decode()
+    assert f"Tools 1.2 ({Tools._rpc_definition.uuid})" in listing
+    assert "  join(words: list[str], separator: str = ' ') -> str\n      Joins words.\n" in (
+        listing.replace("\r\n", "\n")
+    )
+    assert "total(scale: int, numbers: in pipe of int32) -> int" in listing
+    assert "upper(text: inout pipe of byte) -> int" in listing
+
+
+async def test_values_are_json_or_else_text() -> None:
+    async with served():
+        result = await called("Tools.join", 'words=["a", "b"]', "separator=-x-")
+    assert json.loads(result.stdout) == "a-x-b"
+
+
+async def test_what_has_a_default_can_be_left_out() -> None:
+    async with served():
+        assert json.loads((await called("Tools.join", 'words=["a", "b"]')).stdout) == "a b"
+
+
+async def test_a_pipe_is_filled_from_json_from_a_file_and_from_standard_input(
+    tmp_path: Path,
+) -> None:
+    octets = b"".join(number.to_bytes(4, "little") for number in (1, 2, 3))
+    file = tmp_path / "numbers"
+    file.write_bytes(octets)
+    async with served():
+        for source, text in (("[1, 2, 3]", None), (f"@{file}", None), ("-", octets)):
+            result = await called("Tools.total", "scale=2", f"numbers={source}", text=text)
+            assert json.loads(result.stdout) == 12
+
+
+async def test_numbers_come_one_a_line_and_the_result_beside_them() -> None:
+    async with served():
+        result = await called("Tools.count", "up_to=3")
+    assert result.stdout.split() == [b"1", b"2", b"3"]
+    assert b'result: "counted"' in result.stderr
+
+
+async def test_into_a_file_they_go_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "numbers"
+    async with served():
+        result = await called("Tools.count", "up_to=2", f"numbers=@{file}")
+    assert file.read_bytes() == bytes([1, 0, 0, 0, 2, 0, 0, 0])
+    assert json.loads(result.stdout) == "counted"
+
+
+async def test_a_pipe_in_both_directions_takes_a_source_and_a_sink(tmp_path: Path) -> None:
+    source, sink = tmp_path / "source", tmp_path / "sink"
+    source.write_bytes(b"abc" * 100_000)
+    async with served():
+        result = await called("Tools.upper", f"text=@{source},@{sink}")
+        assert json.loads(result.stdout) == 300_000
+        assert sink.read_bytes() == b"ABC" * 100_000
+        assert (await called("Tools.upper", f"text=@{source}")).stdout == b"ABC" * 100_000
+
+
+async def test_structures_are_octets(tmp_path: Path) -> None:
+    file = tmp_path / "points"
+    file.write_bytes(bytes([1, 0, 0, 0, 2, 0, 0, 0]) * 3)
+    async with served():
+        result = await called("Tools.points", f"points=@{file}")
+    assert json.loads(result.stdout) == [[1, 2]] * 3
+
+
+async def test_nothing_is_printed_where_nobody_answers() -> None:
+    async with served():
+        assert (await called("Tools.note", "text=hello")).stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("Tools.nothing",), "Tools has no operation nothing"),
+        (("Nothing.join",), "no interface Nothing; it has Tools"),
+        (("join",), "no INTERFACE.OPERATION"),
+        (("Tools.join", "words"), "words is no name=value"),
+        (("Tools.join", "letters=[]"), "it takes words, separator"),
+        (("Tools.join", "words=[]", "words=[]"), "words is given twice"),
+        (("Tools.join",), "lacks the argument 'words'"),
+        (("Tools.join", "words=3"), "Expected `array`, got `int` - at `words`"),
+        (("Tools.total", "scale=1"), "numbers=@FILE"),
+        (("Tools.total", "scale=1", "numbers=7"), "@FILE, - or a JSON list"),
+        (("Tools.total", "scale=1", "numbers=@nowhere"), "nowhere: "),
+        (("Tools.fail",), "ValueError: two lines"),
+        (("Tools.hang", "--timeout", "0.2"), "took longer than its 0.2 s"),
+    ],
+)
+async def test_what_goes_wrong_is_one_line(arguments: tuple[str, ...], line: str) -> None:
+    async with served():
+        result = await called(*arguments, status=1)
+    said = result.stderr.decode().splitlines()
+    assert len(said) == 1
+    assert line in said[0]
+    assert result.stdout == b""
+
+
+async def test_a_server_that_does_not_say_what_it_offers() -> None:
+    async with served(introspection=False):
+        result = await called(status=1)
+    assert b"introspection=True" in result.stderr
+
+
+async def test_a_server_that_is_not_there() -> None:
+    assert b"call-test" in (await called(status=1)).stderr

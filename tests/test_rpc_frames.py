@@ -1,0 +1,161 @@
+"""Frames out of a stream's octets, however they are cut."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, strategies as st
+
+from ipcpipes.rpc import ProtocolError
+from ipcpipes.rpc.frames import READ_SIZE, FrameReader
+from ipcpipes.rpc.wire import MAX_FRAME, Frame, Kind, encode
+
+LARGE = 1 << 20
+
+
+def on_stream(*frames: bytes) -> bytes:
+    return b"".join(struct.pack("<I", len(frame)) + frame for frame in frames)
+
+
+def fed(reader: FrameReader, octets: bytes, *cuts: int) -> list[Frame]:
+    """What comes of the octets, cut at these places, by the way that the reader asks for."""
+    found: list[Frame] = []
+    places = [0, *sorted(cuts), len(octets)]
+    for start, end in pairwise(places):
+        while start < end:
+            buffer = reader.get_buffer()
+            if buffer is None:
+                step = min(end - start, READ_SIZE)
+                found += reader.feed(octets[start : start + step])
+            else:
+                step = min(end - start, len(buffer))
+                buffer[:step] = octets[start : start + step]
+                found += reader.buffer_updated(buffer, step)
+            start += step
+    return found
+
+
+def joined(frames: list[Frame]) -> list[tuple[Kind, int, int, bytes]]:
+    """The frames with the parts of each pipe in one."""
+    whole: list[tuple[Kind, int, int, bytes]] = []
+    for frame in frames:
+        one = (frame.kind, frame.call, frame.number, bytes(frame.body))
+        if whole and frame.kind is Kind.PIPE and whole[-1][:3] == one[:3]:
+            whole[-1] = (*one[:3], whole[-1][3] + one[3])
+        else:
+            whole.append(one)
+    return whole
+
+
+kinds = st.sampled_from([Kind.REQUEST, Kind.PIPE, Kind.RESPONSE, Kind.CREDIT])
+bodies = st.binary(max_size=60) | st.integers(0, 200_000).map(lambda size: bytes(size))
+
+
+@given(st.lists(st.tuples(kinds, bodies), max_size=8), st.data())
+def test_frames_come_whole_and_in_order_however_the_octets_are_cut(
+    parts: list[tuple[Kind, bytes]], data: st.DataObject
+) -> None:
+    frames = [encode(kind, place, body) for place, (kind, body) in enumerate(parts, 1)]
+    octets = on_stream(*frames)
+    cuts = data.draw(st.lists(st.integers(0, len(octets)), max_size=6))
+    reader = FrameReader(MAX_FRAME)
+    found = joined(fed(reader, octets, *cuts))
+    assert found == [(kind, place, 0, body) for place, (kind, body) in enumerate(parts, 1)]
+    reader.end()
+
+
+@given(st.binary(max_size=400))
+def test_garbage_is_a_frame_or_a_protocol_error(octets: bytes) -> None:
+    reader = FrameReader(MAX_FRAME)
+    try:
+        fed(reader, octets)
+        reader.get_buffer()
+        reader.end()
+    except ProtocolError:
+        pass
+
+
+def test_the_octets_of_a_pipe_are_handed_on_before_their_frame_is_whole() -> None:
+    reader = FrameReader(MAX_FRAME)
+    octets = on_stream(encode(Kind.PIPE, 1, b"abcdef"))
+    assert [bytes(frame.body) for frame in reader.feed(octets[:-2])] == [b"abcd"]
+    assert [bytes(frame.body) for frame in reader.feed(octets[-2:])] == [b"ef"]
+
+
+def test_those_of_another_frame_wait_until_it_is_whole() -> None:
+    reader = FrameReader(MAX_FRAME)
+    octets = on_stream(encode(Kind.REQUEST, 1, b"abcdef"))
+    assert reader.feed(octets[:-2]) == []
+    assert [bytes(frame.body) for frame in reader.feed(octets[-2:])] == [b"abcdef"]
+
+
+@pytest.mark.parametrize("length", [0, 15, MAX_FRAME + 1, 2**32 - 1])
+def test_a_length_that_no_frame_has_is_refused_at_once(length: int) -> None:
+    reader = FrameReader(MAX_FRAME)
+    head = encode(Kind.REQUEST, 1)
+    with pytest.raises(ProtocolError, match=f"a frame of {length:,} octets"):
+        reader.feed(struct.pack("<I", length) + head)
+
+
+def test_what_came_before_an_error_comes_first() -> None:
+    reader = FrameReader(MAX_FRAME)
+    octets = on_stream(encode(Kind.PING)) + struct.pack("<I", 16) + bytes(16)
+    assert [frame.kind for frame in reader.feed(octets)] == [Kind.PING]
+    with pytest.raises(ProtocolError, match="no frame of kind 0"):
+        reader.get_buffer()
+
+
+@pytest.mark.parametrize("size", [1, 10, 21])
+def test_the_end_inside_a_frame_is_an_error(size: int) -> None:
+    reader = FrameReader(MAX_FRAME)
+    reader.feed(on_stream(encode(Kind.REQUEST, 1, b"abcdef"))[:size])
+    with pytest.raises(ProtocolError, match="inside a frame"):
+        reader.end()
+
+
+def fill(reader: FrameReader, octets: bytes) -> tuple[bytearray, list[Frame]]:
+    """Puts octets into the reader's own buffer."""
+    buffer = reader.get_buffer()
+    assert buffer is not None
+    buffer[: len(octets)] = octets
+    return buffer, reader.buffer_updated(buffer, len(octets))
+
+
+def in_bulk() -> tuple[FrameReader, bytes]:
+    """A reader to which much comes, and more octets of a pipe to come."""
+    reader = FrameReader(MAX_FRAME)
+    octets = on_stream(encode(Kind.PIPE, 1, bytes(8 * LARGE)))
+    reader.feed(octets[:READ_SIZE])
+    return reader, octets[READ_SIZE:]
+
+
+def test_a_large_buffer_is_used_again_when_nobody_looks_at_it() -> None:
+    reader, octets = in_bulk()
+    first, frames = fill(reader, octets[:READ_SIZE])
+    del frames
+    again, _ = fill(reader, octets[:READ_SIZE])
+    assert again is first
+
+
+def test_and_is_left_alone_while_somebody_does() -> None:
+    reader, octets = in_bulk()
+    first, frames = fill(reader, octets[: len(octets) // 20])
+    second, _ = fill(reader, b"\xff" * (len(octets) // 20))
+    assert second is not first
+    assert not any(bytes(frames[0].body))
+
+
+def test_a_small_part_does_not_keep_a_large_buffer() -> None:
+    reader, octets = in_bulk()
+    first, frames = fill(reader, octets[:READ_SIZE])
+    assert len(frames[0].body) == READ_SIZE
+    assert fill(reader, octets[:READ_SIZE])[0] is first  # and frames is there still
+
+
+def test_nothing_is_kept_when_little_comes() -> None:
+    reader, octets = in_bulk()
+    fill(reader, octets[:10])
+    assert reader.get_buffer() is None
+    assert reader._buffers == []
