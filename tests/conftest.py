@@ -30,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(WINE, reason=f"Wine: {mark.args[0]}"))
 
 
+def pytest_collection_finish() -> None:
+    # What is there by now stays; to look through all of it before and after each test would take
+    # longer than most tests do.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def runtime_directory() -> Iterator[Path]:
     """Plain names live in a directory of this run. Not tmp_path: a socket's path must be short."""

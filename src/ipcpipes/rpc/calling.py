@@ -30,9 +30,6 @@ class CallEvent(enum.Enum):
     RECEIVE_COMPLETE = "something has come for a pipe, or its end"
 
 
-# By how many seconds a server may end a call before its time.
-LATEST = 0.5
-
 Notify: TypeAlias = Callable[[CallEvent], object]
 
 
@@ -118,15 +115,6 @@ class ClientExchange(Exchange):
             await trio.lowlevel.checkpoint()
         while not self.is_over:
             await self.wait()
-
-    async def let_own_deadline_pass(self) -> None:
-        """The deadline of a call is the server's too, whose clock may be ahead of this one: a call
-        that has failed for it ends here as everything does in a scope whose time is over.
-        """
-        if type(self.call.failure) is CallCancelled and not self.call.over:
-            left = trio.current_effective_deadline() - trio.current_time()
-            if left < LATEST:
-                await trio.sleep(max(left, 0) + LATEST)
 
     def result(self) -> Any:
         """The answer, once.

@@ -31,6 +31,9 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 _SAME: Any = object()
+# For a server that says nothing at the beginning, and for one that takes nothing at the end.
+PATIENCE = 10.0  # seconds
+
 _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 # A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
 # have to agree on.
@@ -95,8 +98,8 @@ class ClientOperation:
         Raises:
             rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
                 the manager raised an exception of its own.
-            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
-                is larger than the client takes.
+            TypeError, ValueError: an argument is missing, unknown, cannot be sent, or is larger
+                than the server takes.
             And whatever a file or function of yours raises; the call is given up then.
 
         A call whose cancel scope is cancelled is given up, and the server's manager is cancelled
@@ -131,9 +134,6 @@ class ClientOperation:
                 await run_pipes(exchange, feeds)
             await exchange.answered()
             return exchange.result()
-        except CallCancelled:
-            await exchange.let_own_deadline_pass()
-            raise
         finally:
             exchange.leave()
 
@@ -207,7 +207,8 @@ async def connect(
 
     Raises:
         rpc.UnknownInterface: the server does not serve it, or not this version.
-        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone, or
+            has not answered for 10 s.
         And everything that :func:`ipcpipes.connect` raises.
     """
     definition = definition_of(interface)
@@ -231,7 +232,8 @@ async def bind(
 
     Args:
         transport: a trio stream, or a trio channel whose messages are ``bytes``; the other end runs
-            :func:`serve_connection`. It belongs to the client from now on, which closes it.
+            :func:`serve_connection`. It belongs to the client from now on, which closes it, unless
+            this raises TypeError or ValueError.
         interface, max_frame, credit, keep_alive: as for :func:`connect`.
 
     Returns:
@@ -275,11 +277,15 @@ async def client_of(
         nursery.start_soon(run)
         try:
             link.flush()
-            await answered.wait()
+            with trio.move_on_after(PATIENCE):
+                await answered.wait()
+            if not answered.is_set():
+                raise CommFailure(f"the server has not answered for {PATIENCE:g} s")
             if session.failure is not None:
                 raise session.failure.again()
             yield Client(caller, definition)
-            await link.wait_sent()
+            with trio.move_on_after(PATIENCE):
+                await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))
             lasting.cancel()

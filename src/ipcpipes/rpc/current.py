@@ -47,7 +47,8 @@ class CurrentCall:
         operation: the name of the operation.
         peer: who calls.
         deadline: when the client has no more use for an answer, as :func:`trio.current_time`
-            counts; ``math.inf`` if it did not say. The manager is cancelled then.
+            counts; ``math.inf`` if it did not say. The client gives the call up then, and the
+            manager is cancelled.
     """
 
     def __init__(

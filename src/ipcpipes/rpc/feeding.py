@@ -35,6 +35,7 @@ class PipeControl:
             the end. It may be an async function. For pipes towards the server.
         push: ``push(chunk)`` is given a memoryview of the elements that have come, and once, at the
             end, an empty one. It may be an async function. For pipes towards the client.
+            Structures are octets here, in both functions.
         alloc: ``alloc(size)`` returns writable memory, of which as many whole elements are used as
             fit, up to ``size`` bytes; ``None`` allocates.
     """

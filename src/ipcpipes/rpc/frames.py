@@ -1,8 +1,8 @@
 """Finds the frames in the octets of a stream, without I/O: each comes after its length.
 
-What a :class:`ipcpipes.MessageChannel` would do, and more: the octets of a pipe are handed on as they
-come, and not only once their frame is whole; and large ones lie in memory that is used again as soon
-as nobody looks at it any more, and so is in the processor's cache still.
+What a :class:`ipcpipes.MessageChannel` would do, and more: the octets of a pipe are handed on as
+they come, and not only once their frame is whole; and large ones lie in memory that is used again
+as soon as nobody looks at it any more, and so is in the processor's cache still.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ READ_SIZE = 64 * 1024
 """How much is read at a time where little comes. More at once means that much is on its way."""
 
 _LARGE = 512 * 1024
-# A part of a large buffer keeps all of it from being used again, or freed. One that is less than this
-# share is copied, so that what stays in memory is in proportion to what has come.
+# A part of a large buffer keeps all of it from being used again, or freed. One that is less than
+# this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
 _SPARE = 3  # large buffers
 

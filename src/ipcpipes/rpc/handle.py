@@ -133,7 +133,6 @@ class CallHandle:
         self._require_live()
         with trio.CancelScope(deadline=self._deadline):
             await self._exchange.answered()
-            await self._exchange.let_own_deadline_pass()
         if not self._exchange.is_over:
             self._exchange.leave()
             raise self._too_long()

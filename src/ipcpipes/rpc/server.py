@@ -38,6 +38,8 @@ Managers: TypeAlias = Interface | Iterable[Interface]
 
 # A client that has connected and says nothing.
 PATIENCE = 10.0  # seconds
+# After a call's deadline, for the client to say so itself.
+GRACE = 0.5
 
 
 async def serve(
@@ -125,7 +127,7 @@ async def serve_connection(
 
     Args:
         transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
-            function from now on, which closes it.
+            function from now on, which closes it, unless it raises TypeError or ValueError.
         managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
             :func:`serve`.
 
@@ -294,13 +296,18 @@ class _Connection:
         context = copy_context()
         context.run(_current.set, current)
         if served.is_async:
-            scope = exchange.scope = trio.CancelScope(deadline=deadline)
+            # The client's own clock comes first: a call whose time is over ends there as everything
+            # does in a scope whose time is over, and not as a failure of the server.
+            scope = exchange.scope = trio.CancelScope(deadline=deadline + GRACE)
             return started(self._run(served.method, arguments, current, scope), context)
         try:
             result = context.run(served.method, *arguments)
         except Exception as error:
             current.failed(self._fault(error, call))
         else:
+            if inspect.isawaitable(result):  # the method was wrapped by a function of another kind
+                scope = exchange.scope = trio.CancelScope(deadline=deadline + GRACE)
+                return started(self._run(lambda: result, [], current, scope), context)
             current.returned(result)
         return None
 

@@ -182,11 +182,13 @@ class Session:
 
     def require_open(self) -> None:
         """Raises:
-        CommFailure, ProtocolError: the connection has ended.
-        ServerUnavailable: the server begins no new calls, or the connection was closed here.
+        ServerUnavailable: the server begins no new calls, or the connection has ended.
+        ProtocolError, UnknownInterface: that is why it has ended.
         """
         if self.state is ConnectionState.OPEN:
             return
+        if isinstance(self.failure, CommFailure):
+            raise ServerUnavailable(f"{self.failure.message}; this call was not begun")
         if self.failure is not None:
             raise self.failure.again()
         raise ServerUnavailable(

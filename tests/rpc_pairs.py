@@ -1,0 +1,175 @@
+"""A client's and a server's session with no transport: what one puts out, the other is given."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ipcpipes import rpc
+from ipcpipes.rpc.arguments import encoded
+from ipcpipes.rpc.call import Call, Push
+from ipcpipes.rpc.chunks import chunk_of, octets_of
+from ipcpipes.rpc.definition import Definition
+from ipcpipes.rpc.ndr import LARGEST_COUNT
+from ipcpipes.rpc.session import Event, Happened, Session
+from ipcpipes.rpc.state import Party
+from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Limits
+
+# The least there may be: its borders are met often.
+NARROW = Limits(max_frame=LEAST_FRAME, credit=LEAST_CREDIT)
+
+
+def definition(interface: type[rpc.Interface]) -> Definition:
+    return interface._rpc_definition
+
+
+class Pair:
+    """Two sessions, and what is on its way to each of them.
+
+    Attributes:
+        events: what they have said, and which of them.
+        sent: every frame that has gone out, and whose it was.
+    """
+
+    def __init__(
+        self,
+        served: type[rpc.Interface] | None,
+        wanted: type[rpc.Interface] | None = None,
+        *,
+        client: Limits = NARROW,
+        server: Limits = NARROW,
+        bind: bool = True,
+    ) -> None:
+        definitions = {} if served is None else {str(definition(served).uuid): definition(served)}
+        self.client = Session(Party.CLIENT, {}, client)
+        self.server = Session(Party.SERVER, definitions, server)
+        self.ends = {Party.CLIENT: self.client, Party.SERVER: self.server}
+        self.coming: dict[Party, deque[bytes]] = {party: deque() for party in Party}
+        self.events: list[tuple[Party, Event]] = []
+        self.sent: list[tuple[Party, bytes]] = []
+        if bind:
+            self.bind(wanted or served)
+
+    def bind(self, wanted: type[rpc.Interface] | None) -> None:
+        assert wanted is not None
+        self.client.bind(definition(wanted))
+        self.pump()
+
+    def gather(self, party: Party) -> None:
+        """Takes what this end puts out."""
+        for frame in self.ends[party].take_output():
+            self.coming[self.ends[party].peer].append(frame)
+            self.sent.append((party, frame))
+
+    def deliver(self, party: Party) -> Happened | None:
+        """One message to this end, if there is one."""
+        self.gather(self.ends[party].peer)
+        if not self.coming[party]:
+            return None
+        happened = self.ends[party].receive(self.coming[party].popleft())
+        self.events.append((party, happened[0]))
+        return happened
+
+    def pump(self, *parties: Party) -> list[Happened]:
+        """Everything that is on its way, to both ends or this one."""
+        events: list[Happened] = []
+        while True:
+            happened = [one for party in parties or tuple(Party) if (one := self.deliver(party))]
+            if not happened:
+                return events
+            events += happened
+
+    def request(self, name: str, *values: Any, milliseconds: int | None = None) -> Call:
+        """Begins a call; the request is still on its way."""
+        assert self.client.definition is not None
+        operation = self.client.definition.operations[name]
+        return self.client.request(operation, encoded(operation, values), milliseconds)
+
+    def begin(self, name: str, *values: Any, milliseconds: int | None = None) -> tuple[Call, Call]:
+        """A call, as the client has it and as the server has it."""
+        call = self.request(name, *values, milliseconds=milliseconds)
+        self.pump()
+        return call, self.server.calls[call.id]
+
+    def finish(
+        self, served: Call, result: Any = None, error: rpc.RpcError | None = None
+    ) -> rpc.RpcError | None:
+        """The manager returns, or raises; and the client hears of it."""
+        body = None if error is not None else msgspec.msgpack.encode(result)
+        failure = served.finish(body, error)
+        self.pump()
+        return failure
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left behind."""
+        return not (self.client.calls or self.server.calls or any(self.coming.values()))
+
+
+def index_of(call: Call, name: str) -> int:
+    return call.operation.pipe_names[name].index
+
+
+def push(call: Call, name: str, elements: Any) -> Push:
+    """Puts as much of it into the pipe as can go now."""
+    index = index_of(call, name)
+    element = call.operation.pipes[index].element
+    octets = octets_of(elements, element)
+    pushing = Push(octets, len(octets) // element.stride)
+    call.check_push(index, pushing.count)
+    go_on(call, name, pushing)
+    return pushing
+
+
+def go_on(call: Call, name: str, pushing: Push) -> bool:
+    """The rest of it, as much as can go now; whether all has."""
+    while not pushing.done and call.push_some(index_of(call, name), pushing):
+        pass
+    return pushing.done
+
+
+def push_small(call: Call, name: str, elements: Any) -> bool:
+    index = index_of(call, name)
+    octets = octets_of(elements, call.operation.pipes[index].element)
+    call.check_push(index, len(octets) // call.operation.pipes[index].element.stride)
+    return call.push_small(index, octets)
+
+
+def close(call: Call, name: str) -> bool:
+    """Ends the pipe, if there is credit for it."""
+    call.check_push(index_of(call, name), None)
+    return call.close_pipe(index_of(call, name))
+
+
+def pull(call: Call, name: str, max_elements: int = LARGEST_COUNT) -> list[Any] | None:
+    """Elements that have come, ``[]`` at the end, ``None`` when there is nothing now."""
+    index = index_of(call, name)
+    octets = call.pull(index, max_elements)
+    return None if octets is None else list(chunk_of(octets, call.operation.pipes[index].element))
+
+
+def pull_all(call: Call, name: str) -> list[Any]:
+    """All that has come, without its end."""
+    found: list[Any] = []
+    while chunk := pull(call, name):
+        found += chunk
+    return found
+
+
+def result_of(call: Call) -> Any:
+    """The answer, at the client."""
+    call.raise_failure()
+    assert call.is_answered
+    return call.operation.result_decoder.decode(call.body)
+
+
+def arguments_of(call: Call) -> Any:
+    """What the client gave, at the server."""
+    return call.operation.arguments_decoder.decode(call.body)
+
+
+def kinds(frames: Iterable[bytes]) -> list[int]:
+    return [frame[0] for frame in frames]

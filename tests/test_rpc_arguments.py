@@ -1,0 +1,89 @@
+"""From what a client passes to what is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipcpipes import rpc
+from ipcpipes.rpc.arguments import bound, encoded
+
+
+class Sample(rpc.Interface, uuid="6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10", version=(1, 0)):
+    @rpc.operation
+    def add(self, a: int, b: int = 1) -> int:
+        raise NotImplementedError
+
+    @rpc.operation
+    def copy(
+        self, name: str, data: rpc.InPipe[rpc.byte], copy: rpc.OutPipe[rpc.byte], mode: int = 7
+    ) -> None: ...
+
+
+ADD, COPY = Sample._rpc_definition.operations.values()
+DATA, OUT = COPY.pipes
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "values"),
+    [
+        ((3, 4), {}, [3, 4]),
+        ((3,), {}, [3, 1]),
+        ((), {"b": 4, "a": 3}, [3, 4]),
+        ((3,), {"b": None}, [3, None]),
+    ],
+)
+def test_values_are_in_the_order_of_the_signature(
+    given: Any, named: dict[str, Any], values: list[Any]
+) -> None:
+    assert bound(ADD, given, named) == (values, {})
+
+
+def test_pipes_are_taken_out() -> None:
+    sink: list[int] = []
+    for given, named in (
+        (("x", b"abc", sink, 5), {}),
+        (("x", b"abc"), {"mode": 5, "copy": sink}),
+        ((), {"copy": sink, "data": b"abc", "mode": 5, "name": "x"}),
+    ):
+        assert bound(COPY, given, named) == (["x", 5], {DATA: b"abc", OUT: sink})
+    assert bound(COPY, ("x", b"abc", sink), {})[0] == ["x", 7]
+
+
+def test_a_pipe_that_was_not_given_is_not_there() -> None:
+    # Who drives the call by hand gives none.
+    assert bound(COPY, ("x",), {}) == (["x", 7], {})
+    assert bound(COPY, ("x",), {"copy": 5}) == (["x", 7], {OUT: 5})
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "words"),
+    [
+        ((1, 2, 3), {}, r"^Sample.add\(\) takes 2 arguments, and 3 were given$"),
+        ((), {}, r"^Sample.add\(\) lacks the argument 'a'$"),
+        ((), {"b": 1}, r"^Sample.add\(\) lacks the argument 'a'$"),
+        ((1,), {"a": 2}, r"^Sample.add\(\) got 'a' twice$"),
+        ((1,), {"c": 2}, r"^Sample.add\(\) has no parameter 'c'$"),
+    ],
+)
+def test_what_is_missing_unknown_or_twice_there(
+    given: Any, named: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        bound(ADD, given, named)
+
+
+def test_arguments_are_a_list() -> None:
+    assert msgspec.msgpack.decode(encoded(COPY, ["x", 5])) == ["x", 5]
+    values = COPY.arguments_decoder.decode(encoded(COPY, ["x", 5]))
+    assert (values.name, values.mode) == ("x", 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(object(), TypeError), (2**64, OverflowError), ("\udc00", ValueError)]
+)
+def test_what_cannot_be_sent_is_named(value: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match=r"^Sample.copy\(\): the argument mode cannot be sent: "):
+        encoded(COPY, ["x", value])

@@ -1,0 +1,431 @@
+"""Calls that are given up, and who hears of it (behaviours 63 to 69)."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from ipcpipes import rpc
+
+from .rpc_over_links import (
+    SECONDS,
+    Witness,
+    calling,
+    calling_in_memory,
+    cancelled,
+    open_calls,
+    serving,
+)
+from .rpc_over_managers import Calls, Scripted, drained, echoed, given_back, pushed
+
+
+async def until_none_is_open(acc: rpc.Client[Calls]) -> None:
+    """The server's ``inline`` is ``open_calls``."""
+    with trio.fail_after(SECONDS):
+        while await acc.inline(None):
+            await trio.sleep(0.001)
+
+
+def count_open(_: object) -> int:
+    return open_calls()
+
+
+async def test_63_an_abortive_end_is_there_at_once() -> None:
+    manager = Witness()
+
+    async def plain(value: Any) -> None:
+        with manager.watching(), trio.CancelScope(shield=True):
+            await go_on.wait()
+
+    go_on = trio.Event()
+    async with calling(plain=plain, inline=count_open) as acc:
+        async with acc.plain.begin(1) as call:
+            await manager.began.wait()
+            call.cancel()
+            with cancelled():
+                call.complete_nowait()
+        assert await acc.inline(None) == 1, "the manager has not come to its end"
+        go_on.set()
+        await until_none_is_open(acc)
+
+
+async def test_63_who_waits_for_the_answer_is_waked() -> None:
+    async def plain(value: Any) -> None:
+        await trio.sleep_forever()
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(1) as call, trio.open_nursery() as nursery:
+
+            async def complete() -> None:
+                with cancelled():
+                    await call.complete()
+
+            nursery.start_soon(complete)
+            await trio.testing.wait_all_tasks_blocked()
+            call.cancel()
+
+
+@pytest.mark.parametrize("direction", ["into", "out"])
+async def test_63_who_waits_for_a_pipe_is_waked(direction: str) -> None:
+    async def forever(numbers: Any) -> None:
+        await trio.sleep_forever()
+
+    async with calling(into=forever, out=forever) as acc:
+        async with getattr(acc, direction).begin() as call, trio.open_nursery() as nursery:
+
+            async def go_on() -> None:
+                with cancelled():
+                    while direction == "into":
+                        await call.pipes["numbers"].push(bytes(400_000))
+                    await call.pipes["numbers"].pull()
+
+            nursery.start_soon(go_on)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            call.cancel()
+
+
+async def test_64_an_end_that_is_not_abortive_is_the_servers_to_make() -> None:
+    asked: list[bool] = []
+
+    async def plain(value: Any) -> str:
+        call = rpc.current_call()
+        while not call.test_cancel():
+            asked.append(call.test_cancel())
+            await trio.sleep(0.001)
+        asked.append(call.test_cancel())
+        return "so far"
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(1) as call:
+            while not asked:
+                await trio.sleep(0.001)
+            call.cancel(abortive=False)
+            call.cancel(abortive=False)
+            assert await call.complete() == "so far"
+    assert asked[0] is False
+    assert asked[-1] is True
+
+
+async def test_64_a_manager_that_does_not_ask_goes_on() -> None:
+    async def both(numbers: Any) -> int:
+        return await echoed(numbers)
+
+    got: list[int] = []
+    async with calling(both=both) as acc:
+        async with acc.both.begin() as call:
+            call.cancel(abortive=False)
+            await pushed(call.pipes["numbers"], [1, 2])
+            got = await drained(call.pipes["numbers"])
+            assert await call.complete() == 2
+    assert got == [1, 2]
+
+
+async def test_64_abortive_after_that_is_abortive() -> None:
+    manager = Witness()
+
+    async def plain(value: Any) -> None:
+        with manager.watching():
+            await trio.sleep_forever()
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(1) as call:
+            await manager.began.wait()
+            call.cancel(abortive=False)
+            call.cancel()
+            with cancelled():
+                await call.complete()
+        await manager.raised(trio.Cancelled)
+
+
+async def test_65_who_is_not_cancelled_is_told_so() -> None:
+    async def plain(value: Any) -> bool:
+        before = rpc.current_call().test_cancel()
+        await trio.lowlevel.checkpoint()
+        return before or rpc.current_call().test_cancel()
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(1) as other:
+            other.cancel()
+        assert await acc.plain(1) is False
+
+
+async def test_66_an_abortive_end_while_the_manager_is_in_a_pull() -> None:
+    manager = Witness()
+
+    async def into(numbers: Any) -> None:
+        with manager.watching():
+            await numbers.pull()
+
+    async with calling(into=into) as acc:
+        async with acc.into.begin() as call:
+            await manager.began.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            call.cancel()
+            with cancelled():
+                await call.complete()
+            await manager.raised(rpc.CallCancelled)
+
+
+async def test_66_or_in_a_push() -> None:
+    manager = Witness()
+
+    async def out(numbers: Any) -> None:
+        with manager.watching():
+            while True:
+                await numbers.push(bytes(400_000))
+
+    async with calling(out=out) as acc:
+        async with acc.out.begin() as call:
+            await manager.began.wait()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            call.cancel()
+        await manager.raised(rpc.CallCancelled)
+
+
+async def test_67_cancelling_what_is_over_has_no_effect() -> None:
+    async with calling(plain=given_back) as acc:
+        for abortive in (True, False):
+            async with acc.plain.begin(1) as call:
+                await trio.testing.wait_all_tasks_blocked(0.01)  # the answer is there
+                call.cancel(abortive=abortive)
+                assert await call.complete() == 1
+                call.cancel(abortive=abortive)
+            call.cancel(abortive=abortive)
+
+
+async def test_67_cancelling_twice() -> None:
+    async def plain(value: Any) -> None:
+        await trio.sleep_forever()
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(1) as call:
+            call.cancel()
+            call.cancel()
+            call.cancel(abortive=False)
+            with cancelled():
+                await call.complete()
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+async def test_68_a_cancel_scope_around_a_call_reaches_the_manager(deferred: bool) -> None:
+    manager = Witness()
+
+    async def plain(value: Any) -> None:
+        if deferred:
+            rpc.current_call().defer()
+        with manager.watching():
+            await trio.sleep_forever()
+
+    async with calling(plain=plain, inline=count_open) as acc:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(acc.plain, 1)
+                await manager.began.wait()
+                scope.cancel()
+        assert scope.cancelled_caught
+        await manager.raised(trio.Cancelled)
+        await until_none_is_open(acc)
+
+
+async def test_68_a_deadline_goes_along_with_the_call() -> None:
+    manager = Witness()
+
+    async def plain(value: Any) -> float:
+        with manager.watching():
+            return rpc.current_call().deadline - trio.current_time()
+
+    async with calling(plain=plain) as acc:
+        with trio.fail_after(10):
+            assert 8 < await acc.plain(1) <= 10
+        assert 3 < await acc.plain.with_options(timeout=5)(1) <= 5
+        assert await _without_deadline(acc) > SECONDS - 5
+
+
+async def _without_deadline(acc: rpc.Client[Calls]) -> Any:
+    return await acc.plain(1)
+
+
+async def test_68_a_manager_whose_clients_time_is_over_is_cancelled() -> None:
+    manager = Witness()
+
+    async def plain(value: Any) -> None:
+        with manager.watching():
+            await trio.sleep_forever()
+
+    async with calling(plain=plain, inline=count_open) as acc:
+        with cancelled() as caught:
+            await acc.plain.with_options(timeout=0.05)(1)
+        assert "Calls.plain" in caught.value.message
+        await manager.raised(trio.Cancelled)
+        async with acc.plain.with_options(timeout=0.05).begin(1) as call:
+            with cancelled():
+                await call.complete()
+        await until_none_is_open(acc)
+
+
+async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
+    served: list[Any] = []
+
+    async def plain(value: Any) -> None:
+        served.append(value)
+
+    async with calling(plain=plain, tell=plain, inline=count_open) as acc:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await acc.plain("a call")
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await acc.tell("nobody waits")
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with acc.plain.begin("by hand"):
+                raise AssertionError("it was begun")
+        assert scope.cancelled_caught
+        await until_none_is_open(acc)
+    assert served == []
+
+
+async def test_69_a_client_that_goes_away_ends_each_of_its_calls() -> None:
+    pulling, pushing, sleeping, other = Witness(), Witness(), Witness(), Witness()
+
+    async def into(numbers: Any) -> None:
+        with pulling.watching():
+            await drained(numbers)
+
+    async def out(numbers: Any) -> None:
+        with pushing.watching():
+            while True:
+                await numbers.push(bytes(400_000))
+
+    async def plain(value: Any) -> None:
+        with (other if value else sleeping).watching():
+            await trio.sleep_forever()
+
+    async with serving(Scripted(into=into, out=out, plain=plain)) as listener:
+        async with rpc.connect(Calls, listener.endpoint) as staying, trio.open_nursery() as nursery:
+            nursery.start_soon(staying.plain, 1)
+            async with rpc.connect(Calls, listener.endpoint) as leaving:
+                async with leaving.into.begin(), leaving.out.begin(), leaving.plain.begin(0):
+                    for one in (pulling, pushing, sleeping, other):
+                        await one.began.wait()
+                    # As if it were killed; what is sent at a normal end says it too.
+                    await leaving._caller.link.carrier.aclose()
+            await pulling.raised(rpc.CommFailure)
+            await pushing.raised(rpc.CommFailure)
+            await sleeping.raised(trio.Cancelled)
+            assert not other.ended.is_set()
+            nursery.cancel_scope.cancel()
+
+
+async def test_69_a_call_whose_handle_is_left_is_given_up() -> None:
+    manager = Witness()
+
+    async def into(numbers: Any) -> None:
+        with manager.watching():
+            await drained(numbers)
+
+    async with calling(into=into, inline=count_open) as acc:
+        async with acc.into.begin() as call:
+            await call.pipes["numbers"].push([1])
+        await manager.raised(rpc.CallCancelled)
+        await until_none_is_open(acc)
+        with pytest.raises(LookupError):
+            async with acc.into.begin():
+                raise LookupError
+        await until_none_is_open(acc)
+
+
+async def test_69_a_deferred_call_can_tell_and_is_still_to_be_answered() -> None:
+    kept: list[rpc.CurrentCall] = []
+
+    async def plain(value: Any) -> None:
+        rpc.current_call().defer()
+        kept.append(rpc.current_call())
+
+    async with calling(plain=plain, inline=count_open) as acc:
+        with trio.move_on_after(0.05):
+            await acc.plain(1)
+        with trio.fail_after(SECONDS):
+            while not kept[0].test_cancel():
+                await trio.sleep(0.001)
+        kept[0].complete(1)
+        await until_none_is_open(acc)
+
+
+@pytest.mark.parametrize("over", [calling, calling_in_memory])
+@pytest.mark.parametrize("seed", range(3))
+async def test_calls_cancelled_at_any_point_leave_a_connection_that_works(
+    over: Any, seed: int
+) -> None:
+    rng = random.Random(seed)
+
+    async def out(numbers: Any) -> None:
+        for n in range(20):
+            await numbers.push([n] * 3000)
+        await numbers.close()
+
+    async def both_out_into(first: Any, second: Any, third: Any) -> None:
+        await drained(first)
+        await drained(third)
+        await pushed(first, [1])
+        await pushed(second, [2])
+
+    async with over(
+        plain=given_back,
+        inline=count_open,
+        into=drained,
+        both=echoed,
+        out=out,
+        both_out_into=both_out_into,
+    ) as acc:
+
+        async def generated() -> Any:
+            for n in range(100):
+                yield n
+                await trio.lowlevel.checkpoint()
+
+        calls = [
+            lambda: acc.plain("x" * 1000),
+            lambda: acc.into(numbers=range(50_000)),
+            lambda: acc.into(numbers=generated()),
+            lambda: acc.both(numbers=(bytes(400_000), [])),
+            lambda: acc.out(numbers=[]),
+            lambda: acc.out(numbers=slowly),
+            lambda: acc.both_out_into(first=([1], []), second=[], third=[1, 2]),
+            partial(by_hand, acc),
+        ]
+
+        async def cancelled_somewhere(call: Any) -> None:
+            with trio.move_on_after(rng.choice([0, 0.0002, 0.001, 0.004]) * rng.random()):
+                await call()
+
+        for _ in range(40):
+            async with trio.open_nursery() as nursery:
+                for call in rng.choices(calls, k=rng.choice([1, 2, 6])):
+                    nursery.start_soon(cancelled_somewhere, call)
+        await until_none_is_open(acc)
+        with trio.fail_after(SECONDS):
+            while acc._caller.link.session.calls:
+                await trio.sleep(0.001)
+        got: list[int] = []
+        assert await acc.both(numbers=(range(1000), got)) == 1000
+        assert got == list(range(1000))
+
+
+async def slowly(chunk: Any) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def by_hand(acc: rpc.Client[Calls]) -> None:
+    async with acc.both.begin() as call:
+        await call.pipes["numbers"].push([1, 2, 3])
+        await call.pipes["numbers"].close()
+        await drained(call.pipes["numbers"])
+        await call.complete()

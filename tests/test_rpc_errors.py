@@ -1,0 +1,309 @@
+"""What each end sees when something goes wrong in the middle of a pipe (behaviours 41 to 45)."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import ipcpipes
+from ipcpipes import rpc
+
+from .children import python_child
+from .rpc_over_links import (
+    FIND_TESTS,
+    SECONDS,
+    Witness,
+    call_failed,
+    calling,
+    closed,
+    comm_failure,
+    empty,
+    memory,
+    serving,
+    unavailable,
+)
+from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+
+async def test_41_a_manager_that_swallows_an_error_has_failed_all_the_same() -> None:
+    async def out(numbers: Any) -> str:
+        await numbers.close()
+        with contextlib.suppress(rpc.PipeClosed):
+            await numbers.push([1])
+        return "all is well"
+
+    async with calling(out=out) as acc:
+        with closed():
+            await acc.out(numbers=[])
+
+
+async def test_41_the_first_of_several_swallowed_errors_is_the_one() -> None:
+    async def into_out(source: Any, sink: Any) -> None:
+        await drained(source)
+        for attempt in (source.pull, sink.close, sink.close, source.pull):
+            with contextlib.suppress(rpc.PipeError):
+                await attempt()
+
+    async with calling(into_out=into_out) as acc:
+        with empty():
+            await acc.into_out(source=[], sink=[])
+
+
+async def test_42_a_manager_that_raises_it_again_gives_the_client_its_number() -> None:
+    async def into(numbers: Any) -> None:
+        await drained(numbers)
+        await numbers.pull()
+
+    async with calling(into=into) as acc:
+        with empty() as caught:
+            await acc.into(numbers=[1])
+        assert "pipe numbers of Calls.into" in caught.value.message
+        assert caught.value.traceback is None
+
+
+async def test_42_in_a_group_it_has_the_same_number() -> None:
+    async def into(numbers: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(numbers.pull, 1)
+            nursery.start_soon(drained_twice, numbers)
+
+    async def drained_twice(numbers: Any) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await drained(numbers)
+        await drained(numbers)
+
+    async with calling(into=into) as acc:
+        with empty():
+            await acc.into(numbers=[1])
+
+
+async def test_42_another_error_beside_it_is_the_managers_own() -> None:
+    async def into(numbers: Any) -> None:
+        await drained(numbers)
+        try:
+            await numbers.pull()
+        except rpc.PipeEmpty as error:
+            raise ExceptionGroup("two", [error, ValueError("mine")]) from None
+
+    async with calling(into=into) as acc:
+        with call_failed() as caught:
+            await acc.into(numbers=[1])
+        assert caught.value.type.endswith("ExceptionGroup")
+
+
+async def test_43_a_manager_that_raises_half_way_has_sent_a_part_and_no_end() -> None:
+    async def out(numbers: Any) -> None:
+        await numbers.push([1, 2])
+        await numbers.push([3])
+        raise LookupError("no more")
+
+    got: list[list[int]] = []
+    async with calling(out=out) as acc:
+        with call_failed() as caught:
+            await acc.out(numbers=lambda chunk: got.append(list(chunk)))
+        assert (caught.value.type, caught.value.message) == ("LookupError", "no more")
+    assert [number for chunk in got for number in chunk] == [1, 2, 3]
+    assert [] not in got, "it has not ended"
+
+
+async def test_43_what_was_sent_before_is_pulled_before_the_error() -> None:
+    async def out(numbers: Any) -> None:
+        await numbers.push([1, 2])
+        raise rpc.Fault("enough", code=77)
+
+    async with calling(out=out) as acc:
+        async with acc.out.begin() as call:
+            numbers = call.pipes["numbers"]
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert list(await numbers.pull(1)) == [1]
+            assert list(await numbers.pull(1)) == [2]
+            for attempt in (numbers.pull, call.complete):
+                with pytest.raises(rpc.Fault, match="enough") as caught:
+                    await attempt()
+                assert caught.value.code == 77
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("kind", [OSError, rpc.Fault, rpc.PipeAppMemory])
+async def test_44_a_pull_function_that_raises(kind: type[Exception], begun: bool) -> None:
+    manager = Witness()
+
+    async def into(numbers: Any) -> None:
+        with manager.watching():
+            await drained(numbers)
+
+    def pull(most: int) -> list[int]:
+        if manager.began.is_set():
+            raise kind("the disk is gone")
+        return [1]
+
+    async with calling(into=into, plain=given_back) as acc:
+        with pytest.raises(kind, match="the disk is gone"):
+            if begun:
+                async with acc.into.begin(numbers=pull) as call:
+                    await call.complete()
+            else:
+                await acc.into(numbers=pull)
+        await manager.raised(rpc.CallCancelled)
+        assert await acc.plain(1) == 1
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("kind", [OSError, rpc.Fault])
+async def test_44_a_push_function_that_raises(kind: type[Exception], begun: bool) -> None:
+    manager = Witness()
+
+    async def out(numbers: Any) -> None:
+        with manager.watching():
+            while True:
+                await numbers.push(bytes(4096))
+
+    def push(chunk: Any) -> None:
+        raise kind("the disk is full")
+
+    async with calling(out=out, plain=given_back) as acc:
+        with pytest.raises(kind, match="the disk is full"):
+            if begun:
+                async with acc.out.begin(numbers=push) as call:
+                    await call.complete()
+            else:
+                await acc.out(numbers=push)
+        with trio.fail_after(SECONDS):
+            await manager.ended.wait()
+        assert isinstance(manager.error, (rpc.CallCancelled, trio.Cancelled))
+        assert await acc.plain(1) == 1
+
+
+async def test_44_memory_that_is_lacking_in_a_call_that_was_begun() -> None:
+    manager = Witness()
+
+    async def out(numbers: Any) -> None:
+        with manager.watching():
+            while True:
+                await numbers.push(bytes(4096))
+
+    async with calling(out=out) as acc:
+        control = rpc.PipeControl(push=print, alloc=lambda size: bytearray())
+        async with acc.out.begin(numbers=control) as call:
+            with memory():
+                await call.complete()
+        with trio.fail_after(SECONDS):
+            await manager.ended.wait()
+
+
+async def test_45_a_client_that_dies_is_a_failure_and_neither_end_nor_empty(
+    endpoint: ipcpipes.Endpoint,
+) -> None:
+    program = f"""
+        {FIND_TESTS}
+        from ipcpipes import rpc
+        from tests.rpc_over_managers import Calls
+        async with rpc.connect(Calls, sys.argv[1]) as acc:
+            async with acc.into.begin() as call:
+                await call.pipes["numbers"].push([1, 2, 3])
+                await hear_async()
+    """
+    manager = Witness()
+    pulled: list[int] = []
+
+    async def into(numbers: Any) -> None:
+        with manager.watching():
+            async for chunk in numbers:
+                pulled.extend(chunk)
+
+    async with serving(Scripted(into=into)) as listener:
+        with python_child(program, listener.endpoint.name) as child:
+            with trio.fail_after(SECONDS):
+                while pulled != [1, 2, 3]:
+                    await trio.sleep(0.005)
+            child.kill()
+            await manager.raised(rpc.CommFailure)
+
+
+SERVER = f"""
+    {FIND_TESTS}
+    from ipcpipes import rpc
+    from tests.rpc_over_managers import Scripted
+    async def out(numbers):
+        await numbers.push([1, 2, 3])
+        await trio.sleep_forever()
+    async def into(numbers):
+        await numbers.pull()
+        await trio.sleep_forever()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(rpc.serve, [Scripted(out=out, into=into)], sys.argv[1])
+        say("there")
+"""
+
+
+async def test_45_a_server_that_dies_is_a_failure_and_not_the_end(
+    endpoint: ipcpipes.Endpoint,
+) -> None:
+    got: list[int] = []
+    with python_child(SERVER, endpoint.name) as child:
+        assert child.hear() == "there"
+        with trio.fail_after(SECONDS):
+            async with rpc.connect(Calls, endpoint, wait=5) as acc:
+
+                async def into_forever() -> None:
+                    with comm_failure():
+                        await acc.into(numbers=lambda most: bytes(4 * most))
+
+                async def out_forever() -> None:
+                    with comm_failure():
+                        await acc.out(numbers=got)
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(into_forever)
+                    nursery.start_soon(out_forever)
+                    while got != [1, 2, 3]:
+                        await trio.sleep(0.005)
+                    child.kill()
+                with unavailable():
+                    await acc.plain(1)
+    await cleared(endpoint)
+
+
+async def cleared(endpoint: ipcpipes.Endpoint) -> None:
+    """What a server that was killed has left is taken over, and cleared away."""
+    async with await ipcpipes.listen(endpoint):
+        pass
+
+
+async def test_45_a_pipe_driven_by_hand_gives_what_came_and_then_the_failure(
+    endpoint: ipcpipes.Endpoint,
+) -> None:
+    with python_child(SERVER, endpoint.name) as child:
+        assert child.hear() == "there"
+        with trio.fail_after(SECONDS):
+            async with rpc.connect(Calls, endpoint, wait=5) as acc:
+                async with acc.out.begin() as call:
+                    numbers = call.pipes["numbers"]
+                    assert list(await numbers.pull(1)) == [1]
+                    child.kill()
+                    assert list(await numbers.pull()) == [2, 3]
+                    for attempt in (numbers.pull, numbers.pull, call.complete):
+                        with comm_failure():
+                            await attempt()
+    await cleared(endpoint)
+
+
+async def test_a_failed_manager_spoils_neither_the_connection_nor_another_call() -> None:
+    async def out(numbers: Any) -> None:
+        raise LookupError("no more")
+
+    async with calling(out=out, into=drained, plain=given_back) as acc:
+        async with acc.into.begin() as call:
+            with call_failed():
+                await acc.out(numbers=[])
+            await pushed(call.pipes["numbers"], [1, 2])
+            assert await call.complete() == [1, 2]
+        assert await acc.plain(3) == 3

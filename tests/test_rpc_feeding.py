@@ -1,0 +1,546 @@
+"""What a client may give for a pipe: everything that elements come from, and go to."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tempfile
+from array import array
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from ipcpipes import rpc
+
+from .conftest import WINE
+from .rpc_over_links import (
+    SECONDS,
+    Witness,
+    calling,
+    calling_in_memory,
+    memory,
+    open_calls,
+)
+from .rpc_over_managers import Point, Sample, drained, echoed, given_back, pushed
+
+try:
+    if WINE:
+        raise ImportError("its import ends the process there: ucrtbase.dll lacks crealf")
+    import numpy as np
+except ImportError:  # not for every system and version
+    np = None  # type: ignore[assignment]
+
+needs_numpy = pytest.mark.skipif(np is None, reason="there is no NumPy")
+
+NUMBERS = list(range(-5, 2000))
+OCTETS = array("i", NUMBERS).tobytes()
+
+
+def generated(items: Any) -> Iterator[Any]:
+    yield from items
+
+
+async def generated_slowly(items: Any) -> AsyncIterator[Any]:
+    for item in items:
+        await trio.lowlevel.checkpoint()
+        yield item
+
+
+def pulling(octets: bytes, *, size: int = 4, asynchronous: bool = False) -> Callable[[int], Any]:
+    stream = io.BytesIO(octets)
+
+    def pull(most: int) -> bytes:
+        return stream.read(most * size)
+
+    async def pull_slowly(most: int) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return stream.read(size)
+
+    return pull_slowly if asynchronous else pull
+
+
+class Reader:
+    """Something that can be read a little at a time, and is no file."""
+
+    def __init__(self, octets: bytes, step: int) -> None:
+        self.stream = io.BytesIO(octets)
+        self.step = step
+
+    def read(self, size: int) -> bytes:
+        return self.stream.read(min(size, self.step))
+
+
+def control_for(octets: bytes) -> rpc.PipeControl:
+    stream = io.BytesIO(octets)
+    return rpc.PipeControl(pull=lambda buffer: stream.readinto(buffer.cast("B")) // 4)
+
+
+SOURCES: dict[str, Callable[[], Any]] = {
+    "bytes": lambda: OCTETS,
+    "bytearray": lambda: bytearray(OCTETS),
+    "memoryview": lambda: memoryview(OCTETS),
+    "a cast memoryview": lambda: memoryview(OCTETS).cast("i"),
+    "an array": lambda: array("i", NUMBERS),
+    "a list": lambda: NUMBERS,
+    "a tuple": lambda: tuple(NUMBERS),
+    "a range": lambda: range(NUMBERS[0], NUMBERS[-1] + 1),
+    "an iterator": lambda: iter(NUMBERS),
+    "a generator of elements": lambda: generated(NUMBERS),
+    "a generator of arrays": lambda: generated([array("i", NUMBERS[:7]), array("i", NUMBERS[7:])]),
+    "a generator of lists": lambda: generated([NUMBERS[:7], [], NUMBERS[7:]]),
+    "a generator of bytes": lambda: generated([OCTETS[:8], b"", OCTETS[8:]]),
+    "a generator of both": lambda: generated([NUMBERS[0], NUMBERS[1:5], *NUMBERS[5:]]),
+    "an async generator of elements": lambda: generated_slowly(NUMBERS),
+    "an async generator of chunks": lambda: generated_slowly([NUMBERS[:9], NUMBERS[9:]]),
+    "an async generator of both": lambda: generated_slowly([NUMBERS[0], NUMBERS[1:], []]),
+    "a BytesIO": lambda: io.BytesIO(OCTETS),
+    "a buffered reader": lambda: io.BufferedReader(io.BytesIO(OCTETS)),
+    "a reader of odd pieces": lambda: Reader(OCTETS, 7),
+    "a pull function": lambda: pulling(OCTETS),
+    "an async pull function": lambda: pulling(OCTETS[:400] + OCTETS[400:], asynchronous=True),
+    "a pipe control": lambda: control_for(OCTETS),
+}
+
+
+@pytest.mark.parametrize("over", [calling, calling_in_memory])
+@pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
+async def test_a_pipe_is_filled_from(make: Callable[[], Any], over: Any) -> None:
+    async with over(into=drained) as acc:
+        assert await acc.into(numbers=make()) == NUMBERS
+        async with acc.into.begin(numbers=make()) as call:
+            assert await call.complete() == NUMBERS
+
+
+async def test_a_pipe_is_filled_from_files(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    path.write_bytes(OCTETS)
+    async with calling(into=drained) as acc:
+        with path.open("rb") as file:
+            assert await acc.into(numbers=file) == NUMBERS
+            assert not file.closed, "it is the user's"
+        with path.open("rb", buffering=0) as raw:
+            raw.seek(8)
+            assert await acc.into(numbers=raw) == NUMBERS[2:]
+        async with await trio.open_file(path, "rb") as slow:
+            assert await acc.into(numbers=slow) == NUMBERS
+
+
+def into_control(got: list[int], *, slowly: bool = False) -> rpc.PipeControl:
+    async def push_slowly(chunk: memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        got.extend(chunk)
+
+    return rpc.PipeControl(push=push_slowly if slowly else got.extend)
+
+
+def into_function(got: list[int], *, slowly: bool = False) -> Callable[[Any], Any]:
+    async def push_slowly(chunk: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        got.extend(chunk)
+
+    def push(chunk: Any) -> None:
+        got.extend(chunk)
+
+    return push_slowly if slowly else push
+
+
+async def _out(numbers: Any) -> None:
+    await pushed(numbers, NUMBERS[:3], array("i", NUMBERS[3:]))
+
+
+async def test_a_pipe_is_emptied_into_everything(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    async with calling(out=_out) as acc:
+        numbers: list[int] = []
+        await acc.out(numbers=numbers)
+        assert numbers == NUMBERS
+        octets = bytearray(b"before")
+        await acc.out(numbers=octets)
+        assert octets == b"before" + OCTETS
+        more = array("i")
+        await acc.out(numbers=more)
+        assert more == array("i", NUMBERS)
+        queue: deque[int] = deque(maxlen=3)
+        await acc.out(numbers=queue)
+        assert list(queue) == NUMBERS[-3:]
+        stream = io.BytesIO()
+        await acc.out(numbers=stream)
+        assert stream.getvalue() == OCTETS
+        for slowly in (False, True):
+            for make in (into_control, into_function):
+                got: list[int] = []
+                await acc.out(numbers=make(got, slowly=slowly))
+                assert got == NUMBERS
+        for buffering in (-1, 0):
+            with path.open("wb", buffering=buffering) as file:
+                await acc.out(numbers=file)
+                assert not file.closed
+            assert path.read_bytes() == OCTETS
+        async with await trio.open_file(path, "wb") as slow:
+            await acc.out(numbers=slow)
+        assert path.read_bytes() == OCTETS
+        with tempfile.SpooledTemporaryFile(100) as spooled:
+            await acc.out(numbers=spooled)
+            spooled.seek(0)
+            assert spooled.read() == OCTETS
+
+
+@pytest.mark.parametrize("kind", [Sample, Point])
+async def test_structures_come_from_and_go_to_everything(kind: Any, tmp_path: Path) -> None:
+    operation = "samples_both" if kind is Sample else "points_both"
+    values: list[Any]
+    if kind is Sample:
+        values = [Sample(time=n, level=-n) for n in range(300)]
+        octets = b"".join(struct.pack("<qi4x", one.time, one.level) for one in values)
+    else:
+        values = [Point(value=n, mark=n % 256) for n in range(300)]
+        octets = b"".join(struct.pack("<iB3x", one.value, one.mark) for one in values)
+    async with calling(samples_both=echoed, points_both=echoed) as acc:
+        call = getattr(acc, operation)
+        for source in (
+            values,
+            generated(values),
+            generated([values[:7], values[7:]]),
+            generated_slowly(values),
+            octets,
+            bytearray(octets),
+            io.BytesIO(octets),
+            Reader(octets, 13),
+            pulling(octets, size=len(octets) // 300),
+        ):
+            got: list[Any] = []
+            assert await call((source, got)) == 300
+            assert got == values
+        for sink in (io.BytesIO(), bytearray()):
+            await call((values, sink))
+            assert bytes(sink.getvalue() if isinstance(sink, io.BytesIO) else sink) == octets
+        chunks: list[Any] = []
+        await call((values, chunks.append))
+        assert [one for chunk in chunks for one in chunk] == values
+        seen = bytearray()
+        await call((values, rpc.PipeControl(push=seen.extend)))
+        assert seen == octets
+
+
+@needs_numpy
+async def test_numpy_both_ways() -> None:
+    numbers = np.arange(100_000, dtype=np.int32)
+    arrays: list[Any] = []
+
+    async def both(pipe: Any) -> int:
+        total = 0
+        chunks = []
+        async for chunk in pipe:
+            view = np.asarray(chunk)
+            assert view.dtype == np.int32
+            total += int(view.sum(dtype=np.int64))
+            chunks.append(view)
+        await pushed(pipe, *chunks)
+        return total
+
+    async with calling(both=both) as acc:
+        total = await acc.both(
+            numbers=(numbers, lambda chunk: arrays.append(np.asarray(chunk).copy()))
+        )
+        assert total == int(numbers.sum(dtype=np.int64))
+        assert (np.concatenate(arrays) == numbers).all()
+        for source in (
+            numbers[:10].reshape(2, 5),
+            (n for n in numbers[:10]),
+            iter(np.split(numbers[:10], 2)),
+        ):
+            got: list[int] = []
+            await acc.both(numbers=(source, got))
+            assert got == list(range(10))
+        with pytest.raises(TypeError, match="contiguous"):
+            await acc.both(numbers=(numbers[::2], []))
+        with pytest.raises(TypeError, match="int32; convert it"):
+            await acc.both(numbers=(numbers.astype(np.int64), []))
+        with pytest.raises(TypeError, match="int32; convert it"):
+            await acc.both(numbers=(numbers.astype(np.float32), []))
+
+
+@needs_numpy
+async def test_structures_are_structured_arrays() -> None:
+    seen: list[Any] = []
+
+    async def samples_both(pipe: Any) -> None:
+        async for chunk in pipe:
+            seen.append(np.asarray(chunk).copy())
+        await pushed(pipe, *seen)
+
+    values = [Sample(time=n, level=n * 2) for n in range(50)]
+    got: list[Any] = []
+    async with calling(samples_both=samples_both) as acc:
+        await acc.samples_both((values, got))
+    assert got == values
+    assert [level for one in seen for level in one["level"]] == [2 * n for n in range(50)]
+
+
+class Colour(IntEnum):
+    RED = 1
+
+
+async def test_elements_beyond_their_type_are_an_error_where_they_are_given() -> None:
+    async with calling(into=drained, octets_into=drained, plain=given_back) as acc:
+        for bad, kind in [
+            ([2**31], OverflowError),
+            (["1"], TypeError),
+            ([1.5], TypeError),
+            ([None], TypeError),
+            (generated([1, 2, "3"]), TypeError),
+            (generated_slowly([1, 2, "3"]), TypeError),
+            (b"12345", ValueError),
+            (generated([b"123"]), ValueError),
+            (io.BytesIO(b"12345"), ValueError),
+            (array("q", [1]), TypeError),
+            (array("f", [1]), TypeError),
+            (lambda most: "text", TypeError),
+            (lambda most: None, TypeError),
+        ]:
+            with pytest.raises(kind):
+                await acc.into(numbers=bad)
+        with pytest.raises((ValueError, OverflowError)):
+            await acc.octets_into(data=[256])
+        assert await acc.into(numbers=[Colour.RED, True]) == [1, 1]
+        assert await acc.plain("still there") == "still there"
+
+
+NO_SOURCES: dict[str, Any] = {
+    "None": None,
+    "a number": 5,
+    "text": "text",
+    "an object": object(),
+    "a text file": io.StringIO("text"),
+    "a control without pull": rpc.PipeControl(push=print),
+}
+NO_SINKS: dict[str, Any] = {
+    "None": None,
+    "a number": 5,
+    "bytes": b"bytes",
+    "text": "text",
+    "a tuple": (1, 2),
+    "an object": object(),
+    "a text file": io.StringIO(),
+    "a control without push": rpc.PipeControl(pull=len),
+}
+
+
+@pytest.mark.parametrize("bad", NO_SOURCES.values(), ids=NO_SOURCES)
+async def test_what_is_no_source_is_named_and_nothing_is_sent(bad: Any) -> None:
+    async with calling(inline=lambda _: open_calls()) as acc:
+        with pytest.raises(TypeError, match="pipe numbers"):
+            await acc.into(numbers=bad)
+        with pytest.raises(TypeError, match="pipe numbers"):
+            acc.into.begin(numbers=bad)
+        with pytest.raises(TypeError, match="pipe numbers"):
+            await acc.both(numbers=(bad, []))
+        assert acc._caller.link.session._last_call == 0
+
+
+@pytest.mark.parametrize("bad", NO_SINKS.values(), ids=NO_SINKS)
+async def test_what_is_no_sink_is_named_and_nothing_is_sent(bad: Any) -> None:
+    async with calling() as acc:
+        with pytest.raises(TypeError, match="pipe numbers"):
+            await acc.out(numbers=bad)
+        with pytest.raises(TypeError, match="pipe numbers"):
+            await acc.both(numbers=([], bad))
+        assert acc._caller.link.session._last_call == 0
+
+
+@pytest.mark.parametrize("bad", [[], b"", (1, 2, 3), [[], []], None, print])
+async def test_a_pipe_in_both_directions_takes_two(bad: Any) -> None:
+    async with calling() as acc:
+        with pytest.raises(TypeError, match="pipe numbers"):
+            await acc.both(numbers=bad)
+        assert acc._caller.link.session._last_call == 0
+
+
+async def test_a_text_file_of_trio_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    path.write_text("text")
+    async with calling() as acc:
+        async with await trio.open_file(path) as file:
+            with pytest.raises(TypeError, match="binary file"):
+                await acc.octets_into(data=file)
+
+
+async def _endless() -> AsyncIterator[int]:
+    while True:
+        yield 1
+
+
+@pytest.mark.parametrize("end", ["manager", "cancelled", "own", "connection"])
+async def test_an_async_generator_is_closed_however_the_call_ends(end: str) -> None:
+    generator = Witness()
+    number = 0
+
+    async def numbers() -> AsyncIterator[int]:
+        nonlocal number
+        with generator.watching():
+            while True:
+                number += 1
+                yield number
+                await trio.lowlevel.checkpoint()
+                if end == "own" and number > 10:
+                    raise LookupError("own")
+
+    async def into(pipe: Any) -> None:
+        await pipe.pull()
+        if end == "manager":
+            raise rpc.Fault("enough")
+        if end == "connection":
+            await rpc.current_call()._call.owner.link.carrier.aclose()
+        await drained(pipe)
+
+    async with calling(into=into) as acc:
+        with trio.move_on_after(0.02 if end == "cancelled" else SECONDS):
+            with pytest.raises((rpc.Fault, LookupError, rpc.CommFailure, trio.Cancelled)) as caught:
+                await acc.into(numbers=numbers())
+            if isinstance(caught.value, trio.Cancelled):
+                raise caught.value
+        assert generator.ended.is_set(), "closed, and not left to the collector"
+        if end == "own":
+            assert isinstance(caught.value, LookupError)
+
+
+async def test_a_generator_is_closed_when_the_call_ends() -> None:
+    generator = Witness()
+
+    def numbers() -> Iterator[int]:
+        with generator.watching():
+            while True:
+                yield 1
+
+    async def into(pipe: Any) -> None:
+        raise rpc.Fault("enough")
+
+    async with calling(into=into) as acc:
+        with pytest.raises(rpc.Fault, match="enough"):
+            await acc.into(numbers=numbers())
+    assert isinstance(generator.error, GeneratorExit)
+
+
+async def test_a_source_that_waits_for_ever_does_not_hide_the_answer() -> None:
+    async def into(pipe: Any) -> None:
+        await pipe.pull()
+        raise rpc.Fault("enough")
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        await trio.sleep_forever()
+
+    async def pull(most: int) -> list[int]:
+        if most_seen:
+            await trio.sleep_forever()
+        most_seen.append(most)
+        return [1]
+
+    most_seen: list[int] = []
+    async with calling(into=into) as acc:
+        for source in (numbers(), pull):
+            with trio.fail_after(5), pytest.raises(rpc.Fault, match="enough"):
+                await acc.into(numbers=source)
+
+
+async def test_an_element_does_not_wait_for_the_next_one() -> None:
+    """What a slow source has yielded arrives while it waits."""
+    came = trio.Event()
+
+    async def into(pipe: Any) -> list[int]:
+        first = list(await pipe.pull())
+        came.set()
+        return first + await drained(pipe)
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        with trio.fail_after(5):
+            await came.wait()
+        yield 2
+
+    async with calling(into=into) as acc:
+        assert await acc.into(numbers=numbers()) == [1, 2]
+
+
+async def test_a_begun_call_fills_some_pipes_and_leaves_the_others_to_its_user() -> None:
+    async def both_out_into(first: Any, second: Any, third: Any) -> Any:
+        total = sum(await drained(first)) + sum(await drained(third))
+        await pushed(first, [total])
+        await pushed(second, [1, 2])
+        return total
+
+    got: list[int] = []
+    async with calling(both_out_into=both_out_into) as acc:
+        async with acc.both_out_into.begin(first=([1, 2], got)) as call:
+            assert set(call.pipes) == {"second", "third"}
+            with trio.fail_after(SECONDS):
+                while True:
+                    try:
+                        await call.pipes["third"].push([10])
+                    except rpc.WrongPipeOrder:
+                        await trio.sleep(0.001)  # the first one is being filled
+                    else:
+                        break
+            await call.pipes["third"].close()
+            with trio.fail_after(SECONDS):
+                while not got:
+                    await trio.sleep(0.001)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert await drained(call.pipes["second"]) == [1, 2]
+            assert await call.complete() == 13
+    assert got == [13]
+
+
+async def test_memory_is_used_as_it_is_and_not_held_longer_than_the_call() -> None:
+    octets = bytearray(OCTETS)
+    async with calling(into=drained) as acc:
+        await acc.into(numbers=octets)
+        octets.extend(b"nobody holds it")
+
+
+@pytest.mark.parametrize("count", [-1, 10**6, None, "1", 1.0])
+async def test_a_pull_of_a_control_that_says_what_cannot_be(count: Any) -> None:
+    async with calling(into=drained) as acc:
+        with pytest.raises(ValueError, match="pull returned"):
+            await acc.into(numbers=rpc.PipeControl(pull=lambda buffer: count))
+
+
+async def test_memory_of_a_control_that_cannot_be_written() -> None:
+    async with calling(out=_out) as acc:
+        with pytest.raises(TypeError):
+            await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytes(size)))
+        with memory():
+            await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytearray(1)))
+
+
+async def test_a_large_source_is_asked_for_a_little_at_a_time() -> None:
+    asked: list[int] = []
+
+    def pull(most: int) -> bytes:
+        asked.append(most)
+        return bytes(4 * most) if len(asked) < 4 else b""
+
+    async def into(numbers: Any) -> int:
+        return sum([len(chunk) async for chunk in numbers])
+
+    async with calling(into=into, bounded_into=drained) as acc:
+        total = await acc.into(numbers=pull)
+        assert total == sum(asked[:3])
+        assert max(asked) <= 2**20
+        asked.clear()
+        await acc.bounded_into(numbers=pull)
+        assert asked == [4] * 4
+
+
+async def test_booleans() -> None:
+    got: list[bool] = []
+    async with calling(flags_both=echoed) as acc:
+        await acc.flags_both(([True, False, True], got))
+        assert got == [True, False, True]
+        assert all(type(one) is bool for one in got)

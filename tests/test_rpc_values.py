@@ -1,0 +1,201 @@
+"""What is no pipe: arguments, results, and when they are there (behaviours 46 to 48)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from ipcpipes import rpc
+
+from .rpc_over_links import bad_stub_data, calling, pending, serving
+from .rpc_over_managers import drained, echoed, given_back, pushed
+
+
+async def test_46_a_value_after_a_pipe_is_there_before_the_first_pull() -> None:
+    seen: list[str] = []
+    entered = trio.Event()
+
+    async def into_value(numbers: Any, value: str) -> int:
+        seen.append(value)
+        entered.set()
+        return sum(await drained(numbers))
+
+    async with calling(into_value=into_value) as acc:
+        async with acc.into_value.begin(value="behind the pipe") as call:
+            await entered.wait()  # nothing was pushed yet
+            assert seen == ["behind the pipe"]
+            await pushed(call.pipes["numbers"], [1, 2])
+            assert await call.complete() == 3
+
+
+async def test_47_a_result_is_not_there_until_the_manager_has_returned() -> None:
+    go_on = trio.Event()
+
+    async def out(numbers: Any) -> str:
+        await pushed(numbers, [1])
+        await go_on.wait()
+        return "the result"
+
+    async with calling(out=out) as acc:
+        async with acc.out.begin() as call:
+            assert await drained(call.pipes["numbers"]) == [1]
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            with pending():
+                call.complete_nowait()
+            go_on.set()
+            assert await call.complete() == "the result"
+
+
+async def test_48_a_value_goes_in_at_entry_and_out_at_return() -> None:
+    async def both_value(numbers: Any, value: int) -> int:
+        entered = value
+        return entered + await echoed(numbers)
+
+    got: list[int] = []
+    async with calling(both_value=both_value) as acc:
+        assert await acc.both_value(numbers=([1, 2], got), value=40) == 42
+        assert got == [1, 2]
+        assert await acc.both_value(([], []), 40) == 40
+
+
+async def test_arguments_that_are_not_of_their_types_never_reach_the_manager() -> None:
+    async with calling() as acc:
+        with bad_stub_data() as caught:
+            await acc.both_value(numbers=([], []), value="no number")
+        assert "`value`" in caught.value.message
+        with bad_stub_data():
+            await acc.into_value(numbers=[], value=5)
+
+
+async def test_a_result_that_is_not_of_its_type_is_the_servers_mistake() -> None:
+    async def both_value(numbers: Any, value: int) -> Any:
+        await echoed(numbers)
+        return "no number"
+
+    async with calling(both_value=both_value) as acc:
+        with bad_stub_data() as caught:
+            await acc.both_value(numbers=([], []), value=1)
+        assert "result of Calls.both_value" in caught.value.message
+
+
+def _endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+CANNOT_BE_SENT = {
+    "an object": object(),
+    "a number of 65 bits": 2**64,
+    "text that is none": "\udc80",
+    "itself": _endless(),
+}
+
+
+@pytest.mark.parametrize("value", CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
+async def test_a_result_that_cannot_be_sent_is_a_failure_of_this_call_alone(value: Any) -> None:
+    async def plain(_: Any) -> Any:
+        return value
+
+    async with calling(plain=plain, inline=lambda given: value if given == 1 else given) as acc:
+        with bad_stub_data():
+            await acc.plain(1)
+        with bad_stub_data():
+            await acc.inline(1)
+        assert await acc.inline(2) == 2
+
+
+@pytest.mark.parametrize("value", CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
+async def test_an_argument_that_cannot_be_sent_is_named_and_nothing_is_sent(value: Any) -> None:
+    async with calling(plain=given_back) as acc:
+        with pytest.raises((TypeError, ValueError, OverflowError, RecursionError)) as caught:
+            await acc.plain(value)
+        if not isinstance(caught.value, RecursionError):
+            assert "value" in str(caught.value)
+        assert await acc.plain(1) == 1
+
+
+class Odd(rpc.Structure):
+    """A class whose values check themselves, with an error that nobody expects."""
+
+    number: rpc.int32
+
+    def __post_init__(self) -> None:
+        if self.number == 13:
+            raise LookupError("thirteen")
+
+
+class Odds(rpc.Interface, uuid="6bb0f4a7-6dd8-4b7f-9d4b-1c9e2d8e3f02", version=(1, 0)):
+    @rpc.operation
+    async def take(self, odd: Odd) -> int:
+        raise NotImplementedError
+
+
+class OddsManager(Odds):
+    async def take(self, odd: Odd) -> int:
+        return odd.number
+
+
+async def test_a_type_that_fails_while_it_is_read_fails_its_own_call() -> None:
+    async with serving(OddsManager()) as listener:
+        async with rpc.connect(Odds, listener.endpoint) as odds:
+            with bad_stub_data() as caught:
+                await odds.take({"number": 13})
+            assert "thirteen" in caught.value.message
+            assert await odds.take({"number": 14}) == 14
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "words"),
+    [
+        ((), {}, "lacks the argument 'value'"),
+        ((1, 2), {}, "takes 1 arguments, and 2 were given"),
+        ((), {"other": 1}, "no parameter 'other'"),
+        ((1,), {"value": 1}, "got 'value' twice"),
+    ],
+)
+async def test_a_call_that_does_not_fit_its_operation(
+    arguments: tuple[Any, ...], named: dict[str, Any], words: str
+) -> None:
+    async with calling() as acc:
+        with pytest.raises(TypeError, match=words):
+            await acc.plain(*arguments, **named)
+        with pytest.raises(TypeError, match=words):
+            acc.plain.begin(*arguments, **named)
+
+
+async def test_a_call_lacks_a_pipe() -> None:
+    async with calling() as acc:
+        with pytest.raises(TypeError, match=r"lacks the pipe 'second'.*begin\(\)"):
+            await acc.into_into(first=[])
+
+
+async def test_an_operation_that_nobody_waits_for() -> None:
+    told: list[Any] = []
+    came = trio.Event()
+
+    async def tell(value: Any) -> None:
+        told.append(value)
+        if value == "last":
+            came.set()
+        if value == "bad":
+            raise LookupError("nobody hears of it")
+
+    async with calling(tell=tell, plain=given_back) as acc:
+        for value in (1, 2, "bad", "last"):
+            assert await acc.tell(value) is None
+        await came.wait()
+        assert told == [1, 2, "bad", "last"]
+        assert await acc.plain(1) == 1
+        with pytest.raises(TypeError, match="nobody waits"):
+            acc.tell.begin(1)
+
+
+async def test_an_operation_that_does_not_exist() -> None:
+    async with calling() as acc:
+        with pytest.raises(AttributeError, match="no operation 'nothing'"):
+            acc.nothing  # noqa: B018
+        assert "into_into" in dir(acc)
