@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
 import ipcpipes
+from ipcpipes import rpc
+from ipcpipes.rpc.elements import element_of
 
 from .children import SECONDS
 
@@ -38,22 +41,11 @@ def programs() -> list[object]:
 
 @pytest.mark.parametrize("code", programs())
 def test_the_programs_of_the_guides_run(code: str, tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(code, encoding="utf-8")
-    result = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout
+    assert run(code, tmp_path)
 
 
 async def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
-    server, client = blocks(README, "python")
+    server, client, *others = blocks(README, "python")
     for name, code in (("server.py", server), ("client.py", client)):
         assert code.startswith(f"# {name}\n")
         lines = [line for line in code.splitlines()[1:] if line.strip()]
@@ -75,6 +67,65 @@ async def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
         running.wait(SECONDS)
     async with await ipcpipes.listen("hello"):
         pass  # removes what the killed server left
+    for code in others:
+        assert run(code, tmp_path)
+
+
+def run(code: str, folder: Path) -> str:
+    program = folder / "program.py"
+    program.write_text(code, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(program)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_guide_of_rpc_prints_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
+    (found,) = re.findall(
+        r"^```python\n((?:(?!```)[^\0])*)```\n\n```text\n((?:(?!```)[^\0])*)```$",
+        text,
+        re.MULTILINE,
+    )
+    code, printed = found
+    assert run(code, tmp_path) == printed
+
+
+def test_the_guide_of_rpc_has_every_error_with_its_code() -> None:
+    text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
+    errors = {
+        name: str(error.default_code)
+        for name in rpc.__all__
+        if isinstance(error := getattr(rpc, name), type)
+        and issubclass(error, rpc.RpcError)
+        and hasattr(error, "default_code")
+    }
+    table = dict(re.findall(r"^\| `(\w+)` \| (\d+)[^|]*\|[^|]*\|[^|]*\|$", text, re.MULTILINE))
+    assert table == errors
+
+
+def test_the_guide_of_rpc_has_every_element() -> None:
+    text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`rpc\.\w+`.*?) \| ([\d, ]+) \| \S+ \| (.*) \|$", text, re.MULTILINE)
+    written = {}
+    for names, sizes, formats in rows:
+        found = re.findall(r"`rpc\.(\w+)`", names)
+        columns = (re.findall(r"\d+", sizes), re.findall(r"`(.)`", formats))
+        for place, name in enumerate(found):
+            written[name] = tuple(column[min(place, len(column) - 1)] for column in columns)
+    expected = {}
+    for name in rpc.__all__:
+        if name == name.lower() and typing.get_origin(getattr(rpc, name)) is typing.Annotated:
+            element = element_of(getattr(rpc, name))
+            expected[name] = (str(element.size), element.format)
+    assert written == expected
+    assert len(expected) == 12
 
 
 def test_the_two_commands_are_the_ones_that_ci_runs() -> None:

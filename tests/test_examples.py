@@ -31,6 +31,7 @@ if not EXAMPLES.exists():
 
 PREFORK = EXAMPLES / "prefork"
 PROGRESS = EXAMPLES / "progress" / "progress.py"
+LOGS = EXAMPLES / "log_shipping.py"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -343,3 +344,72 @@ def test_foreign_programs_answer() -> None:
 def test_foreign_programs_say_where_they_run() -> None:
     said = run(EXAMPLES / "foreign" / "foreign.py", status=1)
     assert "POSIX" in said
+
+
+class LogServer:
+    """The server of examples/log_shipping.py."""
+
+    def __init__(self, name: str, program: Running, directory: Path) -> None:
+        self.name = name
+        self.program = program
+        self.directory = directory
+
+    def ask(self, *words: object, status: int = 0) -> str:
+        return run(LOGS, "--name", self.name, *words, status=status)
+
+
+@pytest.fixture
+def log_server(tmp_path: Path) -> Iterator[LogServer]:
+    name = unique_endpoint().name
+    directory = tmp_path / "logs"
+    with running(LOGS, "--name", name, "serve", directory) as program:
+        program.wait_for("^ready")
+        yield LogServer(name, program, directory)
+        if not WINDOWS:
+            program.process.send_signal(signal.SIGINT)
+            assert program.end() == 0, program.lines
+
+
+def test_log_shipping_counts_and_finds(log_server: LogServer, tmp_path: Path) -> None:
+    many = [f"{number} {'ERROR' if number % 1000 == 7 else 'INFO'}" for number in range(200_000)]
+    app, web = tmp_path / "app.log", tmp_path / "web.log"
+    app.write_bytes("".join(f"{line}\n" for line in many).encode())
+    web.write_bytes(b"INFO started\nERROR and no end of line")
+    said = log_server.ask("ship", app, web)
+    assert said == (
+        f"app.log: 200000 lines, {app.stat().st_size} bytes\nweb.log: 2 lines, 38 bytes\n"
+    )
+    kept = log_server.directory / "app.log"
+    assert kept.read_bytes() == app.read_bytes()
+    found = log_server.ask("search", "ERROR").splitlines()
+    assert found == [
+        *(f"app.log: {line}" for line in many if "ERROR" in line),
+        "web.log: ERROR and no end of line",
+        "searched 2 logs",
+    ]
+    assert log_server.ask("search", "nowhere") == "searched 2 logs\n"
+
+
+def test_log_shipping_refuses_what_leads_elsewhere(log_server: LogServer, tmp_path: Path) -> None:
+    hidden = tmp_path / ".hidden"
+    hidden.write_bytes(b"line\n")
+    assert log_server.ask("ship", hidden, status=1) == "'.hidden' is no name of a log\n"
+    assert "no-such.log" in log_server.ask("ship", tmp_path / "no-such.log", status=1)
+    assert log_server.ask("search", "line") == "searched 0 logs\n"
+
+
+def test_log_shipping_goes_on_with_what_is_appended(log_server: LogServer, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_bytes(b"first\n")
+    with running(LOGS, "--name", log_server.name, "ship", "--follow", log) as program:
+        for line in ("second", "third"):
+            with log.open("ab") as file:
+                file.write(f"{line}\n".encode())
+            patience = time.monotonic() + SECONDS
+            # It is found while the call that ships it goes on.
+            while f"app.log: {line}" not in log_server.ask("search", line):
+                assert time.monotonic() < patience, program.lines
+        if not WINDOWS:
+            program.process.send_signal(signal.SIGINT)
+            assert program.end() == 0, program.lines
+            assert program.lines == ["app.log: 3 lines, 19 bytes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -641,3 +641,52 @@ async def test_a_result_of_the_wrong_type_is_the_completes_error() -> None:
         async with acc.both_value.begin(value=1, numbers=([], [])) as call:
             with bad_stub_data():
                 await call.complete()
+
+
+async def test_a_pipe_by_hand_waits_for_those_that_are_filled_by_themselves() -> None:
+    gate = trio.Event()
+    got: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        await gate.wait()
+        yield 7
+
+    async def into_out(source: Any, sink: Any) -> str:
+        await sink.push([number async for chunk in source for number in chunk])
+        await sink.close()
+        return "done"
+
+    async with calling(into_out=into_out) as acc:
+        async with acc.into_out.begin(source=numbers()) as call:
+
+            async def pull() -> None:
+                async for chunk in call.pipes["sink"]:
+                    got.extend(chunk)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pull)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.set()
+            assert await call.complete() == "done"
+    assert got == [7]
+
+
+async def test_a_deferred_call_that_is_given_up_makes_room_and_may_be_answered_still() -> None:
+    deferred: list[rpc.CurrentCall] = []
+
+    async def plain(value: Any) -> Any:
+        if value == "defer":
+            deferred.append(rpc.current_call())
+            deferred[0].defer()
+        return value
+
+    async with calling(plain=plain, server={"max_calls": 1}) as acc:
+        async with acc.plain.begin("defer"):
+            while not deferred:
+                await trio.sleep(0.001)
+        assert await acc.plain(2) == 2
+        assert deferred[0].test_cancel()
+        deferred[0].complete("nobody hears it")
+        with invalid_handle():
+            deferred[0].complete("twice")
+        assert await acc.plain(3) == 3

@@ -8,11 +8,16 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from ipcpipes.rpc import ProtocolError
+from ipcpipes.rpc import ProtocolError, frames
 from ipcpipes.rpc.frames import READ_SIZE, FrameReader
 from ipcpipes.rpc.wire import MAX_FRAME, Frame, Kind, encode
 
 LARGE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def no_spare_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_spare", [])
 
 
 def on_stream(*frames: bytes) -> bytes:
@@ -57,8 +62,8 @@ bodies = st.binary(max_size=60) | st.integers(0, 200_000).map(lambda size: bytes
 def test_frames_come_whole_and_in_order_however_the_octets_are_cut(
     parts: list[tuple[Kind, bytes]], data: st.DataObject
 ) -> None:
-    frames = [encode(kind, place, body) for place, (kind, body) in enumerate(parts, 1)]
-    octets = on_stream(*frames)
+    sent = [encode(kind, place, body) for place, (kind, body) in enumerate(parts, 1)]
+    octets = on_stream(*sent)
     cuts = data.draw(st.lists(st.integers(0, len(octets)), max_size=6))
     reader = FrameReader(MAX_FRAME)
     found = joined(fed(reader, octets, *cuts))
@@ -133,29 +138,35 @@ def in_bulk() -> tuple[FrameReader, bytes]:
 
 def test_a_large_buffer_is_used_again_when_nobody_looks_at_it() -> None:
     reader, octets = in_bulk()
-    first, frames = fill(reader, octets[:READ_SIZE])
-    del frames
+    first, found = fill(reader, octets[:READ_SIZE])
+    del found
     again, _ = fill(reader, octets[:READ_SIZE])
     assert again is first
 
 
 def test_and_is_left_alone_while_somebody_does() -> None:
     reader, octets = in_bulk()
-    first, frames = fill(reader, octets[: len(octets) // 20])
+    first, found = fill(reader, octets[: len(octets) // 20])
     second, _ = fill(reader, b"\xff" * (len(octets) // 20))
     assert second is not first
-    assert not any(bytes(frames[0].body))
+    assert not any(bytes(found[0].body))
 
 
 def test_a_small_part_does_not_keep_a_large_buffer() -> None:
     reader, octets = in_bulk()
-    first, frames = fill(reader, octets[:READ_SIZE])
-    assert len(frames[0].body) == READ_SIZE
-    assert fill(reader, octets[:READ_SIZE])[0] is first  # and frames is there still
+    first, found = fill(reader, octets[:READ_SIZE])
+    assert len(found[0].body) == READ_SIZE
+    assert fill(reader, octets[:READ_SIZE])[0] is first  # and found is there still
 
 
-def test_nothing_is_kept_when_little_comes() -> None:
+def test_when_little_comes_it_is_taken_as_bytes_again() -> None:
     reader, octets = in_bulk()
-    fill(reader, octets[:10])
+    for _ in range(4):
+        fill(reader, octets[:10])
     assert reader.get_buffer() is None
-    assert reader._buffers == []
+
+
+def test_few_buffers_are_kept_for_all() -> None:
+    kept = [fill(in_bulk()[0], bytes(READ_SIZE))[1] for _ in range(20)]
+    assert len(kept) == 20
+    assert len(frames._spare) <= 8

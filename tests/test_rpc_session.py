@@ -1312,7 +1312,9 @@ class Golden(rpc.Interface, uuid="00112233-4455-6677-8899-aabbccddeeff", version
 
 def golden_conversation() -> list[tuple[Party, bytes]]:
     """One frame of each kind, in an order that can be."""
-    pair = Pair(Golden, client=Limits(), server=Limits(max_frame=2**20, credit=2**18, calls=3))
+    pair = Pair(
+        Golden, client=Limits(credit=2**20), server=Limits(max_frame=2**20, credit=2**18, calls=3)
+    )
     call, served = pair.begin("add", 2, 3)
     pair.finish(served, 5)
     call, served = pair.begin("copy", milliseconds=2500)

@@ -197,7 +197,7 @@ async def connect(
         endpoint, wait, buffer_size: as for :func:`ipcpipes.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
-            2**32 - 1; what a call can take of memory.
+            2**32 - 1; what each pipe of a call can take of memory.
         keep_alive: seconds after which a server that was silent is asked whether it is there; the
             connection ends when it does not answer for as long again. ``None`` does not ask: the
             system tells when a process ends, and not when it hangs.

@@ -290,13 +290,12 @@ class _Maker:
             return None
         if has_default:
             self._fail("never optional", what, "a pipe is always there; leave the default out")
-        for flag in ("idempotent", "maybe"):
+        for flag, reason in (
+            ("idempotent", "what went through a pipe cannot go again"),
+            ("maybe", "a pipe needs somebody who waits for it"),
+        ):
             if getattr(self.options, flag):
-                self._fail(
-                    f"not {flag}",
-                    what,
-                    f"what went through a pipe cannot go again; leave {flag}=True or the pipe out",
-                )
+                self._fail(f"not {flag}", what, f"{reason}; leave {flag}=True or the pipe out")
         (carried,) = get_args(kind)
         if _contains_pipe(carried):
             self._fail("only a parameter", what, "a pipe carries no pipes; give it a parameter")

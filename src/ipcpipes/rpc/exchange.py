@@ -62,6 +62,11 @@ class Exchange:
         while call.cursor.turn not in ((into, index), None) and call.failure is None:
             await self.wait()
 
+    async def wait_while(self, turns: frozenset[tuple[bool, int]]) -> None:
+        """While one of these pipes has its turn, which somebody else fills or empties."""
+        while self.call.cursor.turn in turns and self.call.failure is None:
+            await self.wait()
+
     async def pull(self, index: int, max_elements: int | None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
         octets = await self._alone("pulling from", index, self._pull, index, max_elements)

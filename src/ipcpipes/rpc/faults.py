@@ -20,10 +20,12 @@ LONGEST_MESSAGE = 4 * 1024
 LONGEST_TRACEBACK = 64 * 1024
 
 
-def fault_of(error: Exception, call: Call, *, with_traceback: bool) -> RpcError:
+def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcError:
     """What the client gets: the code, type and message of the exception, and nothing else of the
     server but its traceback where that is allowed. What nobody expected is logged here.
     """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # what a nursery has wrapped
     latched = call.latched or call.failure
     if latched is not None and _is(error, latched):
         return latched

@@ -21,7 +21,10 @@ _LARGE = 512 * 1024
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
-_SPARE = 3  # large buffers
+_STILL_MUCH = 4
+# For all connections together, so that one which falls silent keeps none.
+_MOST_SPARE = 8
+_spare: list[bytearray] = []
 
 _FIRST = struct.Struct("<I" + HEAD.format[1:])
 _LENGTH = struct.Struct("<I")
@@ -36,8 +39,7 @@ class FrameReader:
 
     def __init__(self, max_frame: int) -> None:
         self._max_frame = max_frame
-        self._much = False
-        self._buffers: list[bytearray] = []
+        self._much = 0  # for so many reads more
         self._first = b""  # less than a head
         self._frame: Frame | None = None  # one that is not whole
         self._left = 0  # octets of it that have not come
@@ -52,14 +54,7 @@ class FrameReader:
         """
         if self._failure is not None:
             raise self._failure
-        if not self._much:
-            return None
-        for place, buffer in enumerate(self._buffers):
-            if _is_free(buffer):
-                return self._buffers.pop(place)
-        buffer = bytearray(_LARGE + 1)
-        buffer.pop()  # there is room for one more, for who asks whether it is free
-        return buffer
+        return _free_buffer() if self._much else None
 
     def buffer_updated(self, buffer: bytearray, size: int) -> list[Frame]:
         """So many octets have come into the buffer.
@@ -67,13 +62,12 @@ class FrameReader:
         Raises:
             ProtocolError: what comes first is no frame.
         """
-        self._much = size >= READ_SIZE
+        # Between two large reads there may be what the first one has left over.
+        self._much = self._much - 1 if size < READ_SIZE else _STILL_MUCH
         with memoryview(buffer) as view:
             frames = self._split(view[:size], len(buffer))
-        if not self._much:
-            self._buffers.clear()
-        elif len(self._buffers) < _SPARE:
-            self._buffers.append(buffer)
+        if len(_spare) < _MOST_SPARE:
+            _spare.append(buffer)
         return frames
 
     def feed(self, octets: bytes) -> list[Frame]:
@@ -82,7 +76,7 @@ class FrameReader:
         Raises:
             ProtocolError: what comes first is no frame.
         """
-        self._much = len(octets) >= READ_SIZE
+        self._much = 0 if len(octets) < READ_SIZE else _STILL_MUCH
         return self._split(memoryview(octets), len(octets))
 
     def end(self) -> None:
@@ -178,11 +172,18 @@ def _kept(octets: memoryview, owner: int) -> memoryview:
     return octets
 
 
-def _is_free(buffer: bytearray) -> bool:
-    """Whether nobody looks at it: memory that is looked at cannot change its size."""
-    try:
-        buffer.append(0)
-    except BufferError:
-        return False
-    buffer.pop()
-    return True
+def _free_buffer() -> bytearray:
+    """A large one that nobody looks at: memory that is looked at cannot change its size."""
+    for _ in range(len(_spare)):
+        # Taken out first, so that no other thread can take it too.
+        buffer = _spare.pop(0)
+        try:
+            buffer.append(0)
+        except BufferError:
+            _spare.append(buffer)
+        else:
+            buffer.pop()
+            return buffer
+    buffer = bytearray(_LARGE + 1)
+    buffer.pop()  # there is room for the one that is appended above
+    return buffer

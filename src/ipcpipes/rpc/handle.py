@@ -80,7 +80,15 @@ class CallHandle:
             raise self._too_long()
         exchange = self._given_exchange
         by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
-        self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+        others = frozenset(
+            (into, pipe.index)
+            for pipe in self._feeds
+            for into in (True, False)
+            if (pipe.into if into else pipe.out)
+        )
+        self.pipes = {
+            pipe.name: end_of(exchange, pipe, serving=False, others=others) for pipe in by_hand
+        }
         if self._feeds:
             self._pumping = trio.CancelScope()
             self._caller.link.start_soon(self._pump)

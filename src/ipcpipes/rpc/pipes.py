@@ -16,9 +16,19 @@ __all__ = ["end_of"]
 
 
 class _End:
-    def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
+    """One end.
+
+    Args:
+        others: the turns of pipes that are filled and emptied beside who uses this one, and that
+            are waited for.
+    """
+
+    def __init__(
+        self, exchange: Exchange, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()
+    ) -> None:
         self._exchange = exchange
         self._pipe = pipe
+        self._others = others
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
@@ -26,13 +36,15 @@ class _End:
 
 class _PullEnd(_End, InPipe[Any], implementation=True):
     async def pull(self, max_elements: int | None = None) -> Any:
+        if self._others:
+            await self._exchange.wait_while(self._others)
         return await self._exchange.pull(self._pipe.index, max_elements)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Any:
-        chunk = await self._exchange.pull(self._pipe.index, None)
+        chunk = await self.pull()
         if len(chunk):
             return chunk
         raise StopAsyncIteration
@@ -40,12 +52,16 @@ class _PullEnd(_End, InPipe[Any], implementation=True):
 
 class _PushEnd(_End, OutPipe[Any], implementation=True):
     async def push(self, elements: Any) -> None:
+        if self._others:
+            await self._exchange.wait_while(self._others)
         await self._exchange.push(self._pipe.index, elements)
 
     def push_nowait(self, elements: Any) -> None:
         self._exchange.push_nowait(self._pipe.index, elements)
 
     async def close(self) -> None:
+        if self._others:
+            await self._exchange.wait_while(self._others)
         await self._exchange.close(self._pipe.index)
 
 
@@ -53,8 +69,14 @@ class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
     pass
 
 
-def end_of(exchange: Exchange, pipe: Pipe, *, serving: bool) -> Any:
+def end_of(
+    exchange: Exchange,
+    pipe: Pipe,
+    *,
+    serving: bool,
+    others: frozenset[tuple[bool, int]] = frozenset(),
+) -> Any:
     """This side's end of a pipe: what is pulled at one is pushed at the other."""
     if pipe.into and pipe.out:
-        return _BothEnds(exchange, pipe)
-    return (_PullEnd if pipe.into is serving else _PushEnd)(exchange, pipe)
+        return _BothEnds(exchange, pipe, others)
+    return (_PullEnd if pipe.into is serving else _PushEnd)(exchange, pipe, others)

@@ -73,7 +73,7 @@ async def serve(
         managers: an instance of a class derived from an interface; or several, of different ones.
         max_frame: the largest arguments that are taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe a client may be ahead of the manager, 131,072 to 2**32 - 1;
-            what a call can take of memory.
+            what each pipe of a call can take of memory.
         max_calls: how many calls one connection may have open, 1 to 1,048,576; a client of ours
             waits then.
         keep_alive: as for :func:`connect`.
@@ -199,7 +199,9 @@ class _Server:
         self.definitions: dict[str, Definition] = {}
         self.served: dict[str, dict[str, _Served]] = {}
         self.connections: set[_Connection] = set()
-        for manager in [managers] if isinstance(managers, Interface) else managers:
+        if isinstance(managers, (Interface, type)):  # a class is refused with the others
+            managers = [managers]
+        for manager in managers:
             self._add(manager)
         if not self.definitions:
             raise TypeError("there is no manager to serve")
@@ -215,7 +217,9 @@ class _Server:
             )
         key = str(definition.uuid)
         if key in self.definitions:
-            raise TypeError(f"two managers implement {definition.name}; serve one of them")
+            raise TypeError(
+                f"{self.definitions[key]} and {definition} have the same uuid; serve one of them"
+            )
         self.definitions[key] = definition
         self.served[key] = {
             name: _Served(one, getattr(manager, name))
@@ -288,6 +292,7 @@ class _Connection:
         current = CurrentCall(
             call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
         )
+        exchange.is_deferred = lambda: current.is_deferred
         try:
             arguments = served.arguments(call, exchange)
         except BadStubData as error:
@@ -341,9 +346,15 @@ class _Connection:
 class _ServerExchange(Exchange):
     """A call at the server."""
 
+    is_deferred: Callable[[], bool] = staticmethod(lambda: False)
+
     def wake(self, event: Event) -> None:
         super().wake(event)
         # The manager hears of it where it waits: in a pipe by that pipe's failure, which was waked
         # above and so comes first; anywhere else by its cancellation.
-        if event is Event.ORPHANED and self.scope is not None:
-            self.scope.cancel()
+        if event is Event.ORPHANED:
+            if self.scope is not None:
+                self.scope.cancel()
+            if self.is_deferred():
+                self.call.release()
+                self.link.flush()

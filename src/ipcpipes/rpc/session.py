@@ -111,6 +111,7 @@ class Session:
         self._dirty: dict[Call, None] = {}
         self.notified: dict[Call, None] = {}
         self._lost: list[Call] = []
+        self._maybes = 0  # of the calls, those that nobody waits for
 
     # What goes out.
 
@@ -400,7 +401,9 @@ class Session:
         error: RpcError | None = None
         if frame.number >= len(self._by_number):
             error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
-        elif len(self.calls) >= self.limits.calls:
+        elif maybe and self._maybes >= self.limits.calls:
+            return _NOTHING  # which is what "maybe" means
+        elif not maybe and len(self.calls) - self._maybes >= self.limits.calls:
             error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
         elif maybe != self._by_number[frame.number].options.maybe:
             error = ProtocolError("the ends differ about whether somebody waits for the answer")
@@ -413,6 +416,7 @@ class Session:
         call.body = frame.body
         call.milliseconds = frame.amount if frame.flags & TIMED else None
         self.calls[call.id] = call
+        self._maybes += maybe
         return Event.REQUEST, call
 
     def _of_call(self, frame: Frame) -> Happened:
@@ -445,6 +449,11 @@ class Session:
         # Not before: an answer that is none ends the connection, and this call with it.
         del self.calls[call.id]
         return Event.ANSWER, call
+
+    def forget(self, call: Call) -> None:
+        """This call was answered, or needs no answer."""
+        del self.calls[call.id]
+        self._maybes -= call.operation.options.maybe
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
