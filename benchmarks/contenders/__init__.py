@@ -21,6 +21,7 @@ MODULES = {
     "ipcpipes": "ipcpipes_trio",
     "ipcpipes.blocking": "ipcpipes_blocking",
     "ipcpipes.rpc": "ipcpipes_rpc",
+    "ipcpipes.rpc.blocking": "ipcpipes_rpc_blocking",
     "trio.SocketStream": "trio_socket_stream",
     "trio.SocketStream + frames": "trio_frames",
     "trio.SocketStream + frames, buffered": "trio_frames_buffered",

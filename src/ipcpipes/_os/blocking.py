@@ -19,6 +19,7 @@ if sys.platform == "win32":
         open_anonymous_pipe as open_anonymous_pipe,
     )
     from .windows_blocking_connection import connect as connect, parent_end as parent_end
+    from .windows_blocking_duplex import Duplex as Duplex
     from .windows_blocking_listener import Listener as Listener, listen as listen
     from .windows_blocking_packets import Packets as Packets
     from .windows_process import close_input as close_input, ends_within as ends_within
@@ -34,6 +35,7 @@ else:
         open_anonymous_pipe as open_anonymous_pipe,
     )
     from .posix_blocking_connection import connect as connect, parent_end as parent_end
+    from .posix_blocking_duplex import Duplex as Duplex
     from .posix_blocking_listener import Listener as Listener, listen as listen
     from .posix_blocking_packets import Packets as Packets
     from .posix_process import close_input as close_input, ends_within as ends_within

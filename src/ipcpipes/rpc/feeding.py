@@ -71,7 +71,7 @@ def _check_source(pipe: Pipe, source: Given) -> None:
             raise TypeError(f"the control of the pipe {pipe.name} needs a pull function")
         return
     if isinstance(source, str) or not (
-        _is_memory(source)
+        is_memory(source)
         or callable(source)
         or hasattr(source, "read")
         or isinstance(source, Iterable)
@@ -99,7 +99,8 @@ def _check_sink(pipe: Pipe, sink: Given) -> None:
         raise TypeError(f"the pipe {pipe.name} is emptied into a binary file; open it with 'wb'")
 
 
-def _is_memory(value: object) -> bool:
+def is_memory(value: object) -> bool:
+    """Whether it is elements that lie in memory."""
     if isinstance(value, Structures):
         return True
     try:
@@ -120,7 +121,7 @@ async def feed(end: Any, source: Given, element: Element, largest: int | None) -
         largest: how many elements a chunk may have, ``None`` for any number.
     """
     size = PIECE if largest is None else min(PIECE, largest * element.stride)
-    if _is_memory(source):
+    if is_memory(source):
         octets = octets_of(source, element)
         step = len(octets) if largest is None else largest * element.stride
         for start in range(0, len(octets), step or 1):
@@ -145,7 +146,7 @@ async def _called(function: Callable[..., Any], *arguments: object) -> Any:
     return await result if inspect.isawaitable(result) else result
 
 
-def _room(control: PipeControl, size: int, element: Element) -> memoryview:
+def room_for(control: PipeControl, size: int, element: Element) -> memoryview:
     """Memory of the user's, or else ours, of whole elements."""
     memory: Any = bytearray(size) if control.alloc is None else control.alloc(size)
     octets = memoryview(memory).cast("B")[:size]
@@ -160,7 +161,7 @@ def _room(control: PipeControl, size: int, element: Element) -> memoryview:
 async def _from_control(end: Any, control: PipeControl, element: Element, size: int) -> None:
     assert control.pull is not None
     while True:
-        octets = _room(control, size, element)
+        octets = room_for(control, size, element)
         view = octets if element.structure else octets.cast(element.format)  # type: ignore[call-overload]
         count = await _called(control.pull, view)
         most = len(octets) // element.stride
@@ -196,8 +197,9 @@ async def _from_file(end: Any, file: Any, size: int, element: Element) -> None:
         )
 
 
-def _is_chunk(item: object) -> bool:
-    return isinstance(item, (list, tuple)) or _is_memory(item)
+def is_chunk(item: object) -> bool:
+    """Whether what an iterable has given is several elements."""
+    return isinstance(item, (list, tuple)) or is_memory(item)
 
 
 class _Batch:
@@ -215,7 +217,7 @@ class _Batch:
         """Takes an element or a chunk; whether it is time to send what there is."""
         if not self._items and not self._octets:
             self._since = trio.current_time()
-        if _is_chunk(item):
+        if is_chunk(item):
             self._pack()
             self._octets += octets_of(item, self._element)
         else:
@@ -237,8 +239,9 @@ class _Batch:
         return memoryview(octets)
 
 
-def _is_large(item: object, size: int) -> bool:
-    return type(item) is not int and _is_memory(item) and memoryview(item).nbytes >= size  # type: ignore[arg-type]
+def is_large(item: object, size: int) -> bool:
+    """Whether it is so much that it needs no company."""
+    return type(item) is not int and is_memory(item) and memoryview(item).nbytes >= size  # type: ignore[arg-type]
 
 
 async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size: int) -> None:
@@ -246,7 +249,7 @@ async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size
     iterator: Iterator[Any] = iter(source)
     try:
         for item in iterator:
-            if _is_large(item, BATCH):
+            if is_large(item, BATCH):
                 await _push_all(end, batch.take(), element, size)
                 await _push_all(end, octets_of(item, element), element, size)
             elif batch.add(item):
@@ -262,7 +265,7 @@ async def _from_async_iterable(end: Any, source: Any, element: Element, size: in
     try:
         async for item in iterator:
             # The next one may be long in coming, and so none waits for company here.
-            octets = octets_of(item if _is_chunk(item) else [item], element)
+            octets = octets_of(item if is_chunk(item) else [item], element)
             await _push_all(end, octets, element, size)
     finally:
         if inspect.isasyncgen(iterator):
@@ -320,7 +323,7 @@ async def _into_control(end: Any, control: PipeControl, element: Element) -> Non
             return
         size = len(octets)
         while octets:
-            room = _room(control, size, element)
+            room = room_for(control, size, element)
             count = min(len(room), len(octets))
             room[:count] = octets[:count]
             octets = octets[count:]

@@ -257,13 +257,14 @@ class Session:
 
     def close(self, failure: RpcError) -> None:
         """The connection is gone, or has to go: every call on it has failed with this."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is ConnectionState.CLOSED and self.failure is not None:
             return
         if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
             self.emit(Kind.SHUTDOWN, 0, _to_octets(Reason(failure.code, failure.message)))
         self.state = ConnectionState.CLOSED
         self.failure = failure
         for call in self.calls.values():
+            call.cancel_requested = True
             call.lose(CommFailure(f"{CommFailure.default_message}: {failure.message}"))
 
     def ping(self) -> None:

@@ -1,0 +1,53 @@
+"""ipcpipes.rpc without an event loop, used as its users do: by a plain name, with every default."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from benchmarks.contenders.rpc_interface import Benchmark
+from benchmarks.end import Job, chosen, play_blocking, ready, report
+from ipcpipes import blocking
+from ipcpipes.rpc import blocking as rpc
+
+
+class Manager(Benchmark):
+    """Echoes; the server's half of a round is the client's affair."""
+
+    def echo(self, message: bytes) -> bytes:  # type: ignore[override]  # for threads
+        return message
+
+    def collect(self, data: object) -> int:  # type: ignore[override]
+        raise NotImplementedError
+
+    def count(self, data: object) -> int:  # type: ignore[override]
+        raise NotImplementedError
+
+
+def serve(job: Job) -> None:
+    with blocking.listen(job.name) as listener:
+        serving = threading.Thread(target=rpc.serve, args=(Manager(), listener))
+        serving.start()
+        ready()
+        for order in iter(sys.stdin.readline, ""):
+            report(1.0, int(order))
+    serving.join()
+
+
+def ask(job: Job) -> None:
+    size = job.size
+    message = b"x" * size
+    with rpc.connect(Benchmark, job.name) as server:
+
+        def one_round(count: int) -> int:
+            for _ in range(count):
+                assert len(server.echo(message)) == size
+            return count
+
+        ready()
+        play_blocking(one_round)
+
+
+if __name__ == "__main__":
+    end, job = chosen({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
+    end(job)

@@ -1,0 +1,135 @@
+"""POSIX: a blocking stream whose one user sends and receives at the same time, and loses nothing
+when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .._ffi import ffi
+from . import posix_blocking as streams, posix_calls as calls
+from .deadline import Deadline
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_READ_SIZE = 64 * 1024
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = -errno.EINTR
+
+# Looked up once: they are called for every message.
+_read = os.read
+_send_rest = calls.send_rest
+
+
+class Duplex:
+    """What is on its way out and what has come, of a stream that nobody else uses.
+
+    One thread may send while another one receives. An exception of a signal handler leaves both
+    where they are: whoever comes next goes on. It closes nothing: the stream is its owner's.
+
+    Attributes:
+        came: what was received, in order; ``b""`` is the end.
+        is_torn: an exception has hidden how much was sent: right after a send, where it is rare.
+    """
+
+    def __init__(self, stream: streams.Stream) -> None:
+        self.came: deque[bytes] = deque()
+        self.is_torn = False
+        self._stream = stream
+        self._octets = b""
+        self._position = ffi.new(calls.new_position)
+
+    def receive(self, deadline: Deadline | None) -> None:
+        """Waits for bytes, and puts them into :attr:`came`.
+
+        Raises:
+            What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
+        """
+        stream = self._stream
+        try:
+            del stream._may_receive["turn"]
+        except KeyError:
+            raise stream._busy("receiving from") from None
+        try:
+            if deadline is not None:
+                stream._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
+            try:
+                # In one step that no signal handler gets into, so that none can take what has come.
+                self.came.extend(map(_read, (stream._number,), (_READ_SIZE,)))
+            except OSError as error:
+                stream._check_end(error)
+                self.came.append(b"")
+            if not self.came[-1]:
+                stream._require_open()
+        finally:
+            stream._may_receive["turn"] = None
+            if stream._number == -1:
+                stream._leave()
+
+    def receive_into(self, memory: memoryview, deadline: Deadline | None) -> int:
+        """The same into memory; how many bytes have come, 0 at the end."""
+        return self._stream.receive_into(
+            memory, timeout=None if deadline is None else deadline.remaining
+        )
+
+    def load(self, octets: bytes) -> None:
+        """Takes what is to be sent next; what was before is on its way."""
+        self._octets = octets
+
+    def send_now(self) -> bool:
+        """Hands the system what it takes without waiting; whether that was all.
+
+        Raises:
+            What :meth:`ipcpipes.blocking.abc.SendByteStream.send_all` raises.
+        """
+        stream = self._stream
+        try:
+            del stream._may_send["turn"]
+        except KeyError:
+            raise stream._busy("sending on") from None
+        octets = self._octets
+        try:
+            while octets:
+                self.is_torn = True
+                code = _send_rest(stream._send_number, octets, len(octets), self._position, False)
+                if not code:
+                    self._octets = octets = b""
+                self.is_torn = False
+                if code == _AGAIN:
+                    return False
+                if code and code != _INTERRUPTED:
+                    self._position[0] = 0
+                    stream._raise_unsendable(-code)
+            return True
+        finally:
+            stream._may_send["turn"] = None
+            if stream._waiting or stream._number == -1:
+                stream._leave()
+
+    def send_on(self, milliseconds: int) -> bool:
+        """The same, once it has waited for room; for so long at the most."""
+        return self._go_on(milliseconds, receiving=False)
+
+    def send_or_receive(self, milliseconds: int) -> bool:
+        """The same, and what comes meanwhile is received, and ends the wait too."""
+        return self._go_on(milliseconds, receiving=True)
+
+    def _go_on(self, milliseconds: int, *, receiving: bool) -> bool:
+        poll = select.poll()
+        poll.register(
+            self._stream._require_open(), select.POLLOUT | (select.POLLIN if receiving else 0)
+        )
+        for _, found in poll.poll(milliseconds):
+            if receiving and found & ~select.POLLOUT:
+                self.receive(Deadline(0))
+            if found & ~select.POLLIN:
+                return self.send_now()
+        return False
+
+    def give_up(self) -> None:
+        """Nobody is going to send the rest."""

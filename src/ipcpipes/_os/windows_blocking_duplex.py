@@ -1,0 +1,217 @@
+"""Windows: a blocking stream whose one user sends and receives at the same time, and loses nothing
+when it is interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._ffi import ffi
+from . import windows_blocking as streams, windows_calls as calls
+from .deadline import Deadline
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+_READ_SIZE = 64 * 1024
+# A pending write is copied into kernel memory whole, so that a large one is cut.
+_LARGEST_WRITE = 1 << 20
+# A wait that ends with the other direction is no longer, so that closing is noticed.
+_SLICE = 100  # milliseconds
+
+
+class Duplex:
+    """What is on its way out and what has come, of a stream that nobody else uses.
+
+    One thread may send while another one receives. An exception of a signal handler leaves both
+    where they are: whoever comes next goes on. It closes nothing: the stream is its owner's, who
+    calls :meth:`give_up` before.
+
+    Attributes:
+        came: what was received, in order; ``b""`` is the end.
+        is_torn: an exception has hidden how much was sent; here none does.
+    """
+
+    is_torn = False
+
+    def __init__(self, stream: streams.Stream) -> None:
+        self.came: deque[bytes] = deque()
+        self._stream = stream
+        self._memory: Any = None  # what is sent, which the system reads while a write is pending
+        self._size = 0
+        # How much was written, and the write that is under way: one step from one to the next.
+        self._state: tuple[int, Any] = (0, None)
+
+    def receive(self, deadline: Deadline | None) -> None:
+        """Waits for bytes, and puts them into :attr:`came`.
+
+        Raises:
+            What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
+        """
+        stream = self._stream
+        try:
+            del stream._may_receive["turn"]
+        except KeyError:
+            raise stream._busy("receiving from") from None
+        try:
+            while True:
+                wait = streams.longest_wait()
+                if deadline is not None:
+                    wait = min(wait, deadline.milliseconds("nothing was received", True))
+                if self._read(stream._closing, wait):
+                    return
+                stream._require_open()
+                if deadline is not None and not deadline.remaining:
+                    raise deadline.error("nothing was received")
+        finally:
+            stream._may_receive["turn"] = None
+            if stream._number == -1:
+                stream._leave()
+
+    def _read(self, closing: int, milliseconds: int) -> bool:
+        """Reads until the time is over or this event is set; whether something has come."""
+        handle = self._stream._require_open()
+        memory = calls.new_buffer("char[]", _READ_SIZE)
+        operation = calls.new_operation()
+        before = len(self.came)
+        try:
+            code = calls.transfer(
+                handle,
+                operation,
+                memory,
+                _READ_SIZE,
+                False,
+                self._stream._received,
+                closing,
+                milliseconds,
+            )
+            if code == calls.WAIT_TIMEOUT:
+                code = calls.abandon(handle, operation)
+            return self._take(code, operation, memory)
+        except BaseException:
+            # What a signal handler raised may have come at any step.
+            code = calls.abandon(handle, operation)
+            if len(self.came) == before:
+                self._take(code, operation, memory)
+            raise
+
+    def _take(self, code: int, operation: Any, memory: Any) -> bool:
+        if code == calls.ERROR_OPERATION_ABORTED:
+            return False
+        if code != 0:
+            self._stream._require_good_end(code)
+            self.came.append(b"")
+            return True
+        count = int(calls.transferred(operation))
+        if count:
+            self.came.append(ffi.buffer(memory, count)[:])
+        return bool(count)
+
+    def receive_into(self, memory: memoryview, deadline: Deadline | None) -> int:
+        """The same into memory; how many bytes have come, 0 at the end."""
+        return self._stream.receive_into(
+            memory, timeout=None if deadline is None else deadline.remaining
+        )
+
+    def load(self, octets: bytes) -> None:
+        """Takes what is to be sent next; what was before is on its way."""
+        self._memory = ffi.from_buffer(octets)
+        self._size = len(octets)
+        self._state = (0, None)
+
+    def send_now(self) -> bool:
+        """Hands the system what it takes without waiting; whether that was all.
+
+        What the system holds then counts as not sent: it is copied already, but not taken.
+
+        Raises:
+            What :meth:`ipcpipes.blocking.abc.SendByteStream.send_all` raises.
+        """
+        return self._send(0)
+
+    def send_on(self, milliseconds: int) -> bool:
+        """The same, once it has waited for room; for so long at the most."""
+        return self._send(min(milliseconds, streams.longest_wait()))
+
+    def send_or_receive(self, milliseconds: int) -> bool:
+        """The same, and what comes meanwhile is received, and ends the wait too."""
+        if self._send(0):
+            return True
+        stream = self._stream
+        try:
+            del stream._may_receive["turn"]
+        except KeyError:
+            raise stream._busy("receiving from") from None
+        try:
+            # The event that says "written" ends the read.
+            self._read(stream._sent, min(milliseconds, _SLICE))
+        finally:
+            stream._may_receive["turn"] = None
+            if stream._number == -1:
+                stream._leave()
+        return self._send(0)
+
+    def _send(self, milliseconds: int) -> bool:
+        stream = self._stream
+        try:
+            del stream._may_send["turn"]
+        except KeyError:
+            raise stream._busy("sending on") from None
+        try:
+            return self._write(milliseconds)
+        finally:
+            stream._may_send["turn"] = None
+            if stream._waiting or stream._number == -1:
+                stream._leave()
+
+    def _write(self, milliseconds: int) -> bool:
+        stream = self._stream
+        while True:
+            position, operation = self._state
+            if position >= self._size:
+                return True
+            stream._require_sendable()
+            handle = stream._require_open()
+            if operation is None:
+                operation = calls.new_operation()
+                # Known before it begins: whoever is interrupted finds it again.
+                self._state = (position, operation)
+                code = calls.transfer(
+                    handle,
+                    operation,
+                    self._memory + position,
+                    min(self._size - position, _LARGEST_WRITE),
+                    True,
+                    stream._sent,
+                    stream._closing,
+                    milliseconds,
+                )
+            else:
+                code = calls.await_operation(handle, operation, stream._closing, milliseconds)
+            if code == calls.WAIT_TIMEOUT:
+                return False
+            if code != 0:
+                self._state = (position, None)
+                stream._require_open()
+                gone = "the other end has closed or died"
+                stream._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
+                stream._require_sendable()
+            self._state = (position + int(calls.transferred(operation)), None)
+
+    def give_up(self) -> None:
+        """Nobody is going to send the rest; the system may not look at its memory any more."""
+        stream = self._stream
+        try:
+            del stream._may_send["turn"]
+        except KeyError:
+            return  # who is inside sees it closed, and gives it up
+        try:
+            position, operation = self._state
+            if operation is not None and stream._number != -1:
+                calls.abandon(stream._number, operation)
+                self._state = (position, None)
+        finally:
+            stream._may_send["turn"] = None
+            if stream._waiting or stream._number == -1:
+                stream._leave()

@@ -1,0 +1,35 @@
+"""Remote procedure calls whose parameters can be pipes, without an event loop.
+
+>>> class AccumulatorManager(Accumulator):                      # the interface is the same
+...     def total(self, scale, numbers):
+...         return scale * sum(sum(chunk) for chunk in numbers)
+>>> blocking.serve(AccumulatorManager(), "accumulator")         # the server
+>>> with blocking.connect(Accumulator, "accumulator") as acc:   # the client
+...     acc.total(2, numbers=[1, 2, 3])
+
+Both ends choose for themselves: a blocking client talks to a server under trio, and the reverse.
+"""
+
+from __future__ import annotations
+
+from ..calling import CallEvent
+from ..feeding import PipeControl
+from .client import Client, ClientOperation, bind, connect
+from .handle import CallHandle
+from .pipes import InOutPipe, InPipe, OutPipe
+from .server import serve, serve_connection
+
+__all__ = [
+    "CallEvent",
+    "CallHandle",
+    "Client",
+    "ClientOperation",
+    "InOutPipe",
+    "InPipe",
+    "OutPipe",
+    "PipeControl",
+    "bind",
+    "connect",
+    "serve",
+    "serve_connection",
+]

@@ -1,0 +1,228 @@
+"""A client's call without an event loop: from the request to the answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from ..arguments import encoded
+from ..call import Call
+from ..calling import CallEvent, Notify
+from ..definition import Operation, Pipe
+from ..errors import BadStubData, CallCancelled, RpcError
+from ..session import Event
+from .exchange import Exchange
+from .feeding import Mover, movers_of
+from .link import Link
+
+__all__ = ["Caller", "ClientExchange", "milliseconds", "result_of"]
+
+
+class Caller:
+    """Begins calls on a connection, as many at a time as the server takes.
+
+    Attributes:
+        bells: of the threads that wait until it takes one more.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.bells: list[threading.Lock] = []
+
+    def begin(
+        self,
+        operation: Operation,
+        values: Sequence[Any],
+        deadline: float | None,
+        notify: Notify | None,
+    ) -> ClientExchange | None:
+        """Sends the request; ``None`` when the time is over.
+
+        Raises:
+            RpcError: there is no connection, or no such operation.
+            TypeError, ValueError: the arguments cannot be sent.
+        """
+        return self.begin_encoded(operation, encoded(operation, values), deadline, notify)
+
+    def begin_encoded(
+        self,
+        operation: Operation,
+        octets: bytes,
+        deadline: float | None,
+        notify: Notify | None = None,
+    ) -> ClientExchange | None:
+        link, session = self.link, self.link.session
+
+        def try_to_begin() -> ClientExchange | None:
+            session.require_open()
+            if not session.has_room:
+                return None
+            call = session.request(operation, octets, milliseconds(deadline))
+            return ClientExchange(link, call, deadline, notify)
+
+        if link.is_full and not link.wait_room(deadline):
+            return None
+        exchange = link.step(try_to_begin)
+        if exchange is None:
+            exchange = link.wait(try_to_begin, self, deadline)
+        try:
+            link.flush(until=deadline)
+        except BaseException:
+            if exchange is not None:
+                exchange.give_up()
+            raise
+        return exchange
+
+    def may_have_room(self) -> None:
+        """A call has ended, or all have. With the lock."""
+        for bell in self.bells:
+            if bell.locked():
+                bell.release()
+
+
+def milliseconds(deadline: float | None) -> int | None:
+    """What is left until then, for the server."""
+    if deadline is None:
+        return None
+    return int(min(max((deadline - time.monotonic()) * 1000, 1), 2**32 - 1))
+
+
+def result_of(call: Call) -> Any:
+    """The answer.
+
+    Raises:
+        RpcError: it is a failure.
+    """
+    if call.failure is not None:
+        call.raise_failure()
+    try:
+        return call.operation.result_decoder.decode(call.body)
+    except Exception as error:
+        raise BadStubData(f"the result of {call.operation} is not of its type: {error}") from None
+
+
+class ClientExchange(Exchange):
+    """A call at the client, with what was given for its pipes."""
+
+    def __init__(
+        self, link: Link, call: Call, deadline: float | None, notify: Notify | None
+    ) -> None:
+        super().__init__(link, call, deadline)
+        self._notify = notify
+        call.notify = notify is not None
+        self._movers: dict[tuple[bool, int], Mover] = {}
+        self._moving = threading.Lock()
+
+    def wake(self, event: Event) -> None:
+        super().wake(event)
+        if self._notify is not None:
+            what = CallEvent.CALL_COMPLETE if self.is_over else CallEvent.RECEIVE_COMPLETE
+            self.link.notice(partial(self._notify, what))
+
+    def sent(self) -> None:
+        if self._notify is not None:
+            self.link.notice(partial(self._notify, CallEvent.SEND_COMPLETE))
+
+    @property
+    def is_over(self) -> bool:
+        return self.call.is_answered or self.call.failure is not None
+
+    def answered(self, until: float | None, *, sliced: bool = False) -> bool:
+        """Waits for the answer; whether it has come in time."""
+        call = self.call
+
+        def is_over() -> bool | None:
+            return call.is_answered or call.failure is not None or None
+
+        return self.link.wait(is_over, self, until, sliced=sliced) is not None
+
+    # What was given for its pipes.
+
+    def give(self, given: dict[Pipe, tuple[Any, Any]]) -> None:
+        self._movers = movers_of(self, given)
+
+    @property
+    def has_to_move(self) -> bool:
+        """Whether something that was given has not come to its end."""
+        return bool(self._movers)
+
+    @property
+    def can_move(self) -> bool:
+        """Whether such a pipe has the turn."""
+        return self.call.cursor.turn in self._movers
+
+    def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
+        """Fills and empties the pipes that something was given for, as long as one of them has the
+        turn; whether that could be in time.
+
+        Args:
+            stop: the turn of a pipe that is driven by hand, which comes after them.
+        """
+        if not self._movers:
+            return True
+        left = -1.0 if until is None else max(until - time.monotonic(), 0)
+        if not self._moving.acquire(timeout=left):
+            return False
+        try:
+            while (turn := self.call.cursor.turn) is not None and turn != stop:
+                mover = self._movers.get(turn)
+                if mover is None:
+                    return True
+                if not mover.run(until):
+                    return False
+                del self._movers[turn]
+        except (RpcError, TimeoutError):
+            raise
+        except Exception:
+            self.abandon()
+            raise
+        finally:
+            self._moving.release()
+        return True
+
+    def _move_up_to(self, index: int, *, into: bool) -> None:
+        if self._movers and not self.move(self.deadline, (into, index)):
+            self._expire()
+
+    def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
+        self._move_up_to(index, into=False)
+        return super().pull(index, max_elements, timeout)
+
+    def push(self, index: int, elements: object) -> None:
+        self._move_up_to(index, into=True)
+        super().push(index, elements)
+
+    def close(self, index: int) -> None:
+        self._move_up_to(index, into=True)
+        super().close(index)
+
+    # The end.
+
+    def give_up(self) -> None:
+        """The server need not go on; what it still sends is passed over."""
+        link = self.link
+        link.step(self.call.orphan)
+        link.flush(wait=False)
+        link.mend()
+
+    def leave(self) -> None:
+        """The call is over at this end; it is given up if it is not at the other one."""
+        if not self.is_over:
+            self.give_up()
+        self.call.over = True
+        for mover in self._movers.values():
+            mover.close()
+
+    def abandon(self) -> None:
+        """Gives it up, and lets whoever waits for it know."""
+
+        def lose() -> None:
+            self.call.orphan()
+            self.call.lose(CallCancelled())
+            self.wake(Event.ANSWER)
+
+        self.link.step(lose)
+        self.link.flush(wait=False)

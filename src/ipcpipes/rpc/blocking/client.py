@@ -1,0 +1,291 @@
+"""The client's side without an event loop: connect to a server, and call its operations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ...blocking import connect as connect_stream
+from ...endpoint import EndpointLike
+from ..arguments import bound, encoded
+from ..call import Call
+from ..calling import Notify
+from ..client import definition_of
+from ..definition import Definition, Operation, Pipe
+from ..errors import CallCancelled, CommFailure
+from ..interface import Interface
+from ..session import Event, Session
+from ..state import ConnectionState, Party
+from ..wire import DEFAULT_CREDIT, MAX_FRAME, Limits
+from .calling import Caller, ClientExchange, milliseconds, result_of
+from .carrier import Transport, carrier_of
+from .exchange import time_of
+from .feeding import check_given
+from .handle import CallHandle
+from .link import Link
+from .sending import LINGER
+
+__all__ = ["Client", "ClientOperation", "bind", "connect"]
+
+InterfaceT = TypeVar("InterfaceT", bound=Interface)
+
+
+class Client(Generic[InterfaceT]):
+    """The server's implementation of an interface, as the client has it.
+
+    Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
+    and each call is by itself: one whose pipe stands still holds up no other.
+    """
+
+    def __init__(self, caller: Caller, definition: Definition) -> None:
+        self._caller = caller
+        self._definition = definition
+        self._operations = {
+            name: ClientOperation(caller, one, one.options.timeout, None)
+            for name, one in definition.operations.items()
+        }
+
+    def __getattr__(self, name: str) -> ClientOperation:
+        try:
+            operation = self._operations[name]
+        except KeyError:
+            raise AttributeError(f"{self._definition} has no operation {name!r}") from None
+        setattr(self, name, operation)  # found without this the next time
+        return operation
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._operations]
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.carrier!r}>"
+
+
+@dataclass(frozen=True, eq=False)
+class ClientOperation:
+    """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+
+    _caller: Caller
+    _operation: Operation
+    _timeout: float | None
+    _notify: Notify | None
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Calls it, and waits for the result.
+
+        Args:
+            arguments, named: as the interface has them. A pipe towards the server takes memory
+                (bytes, an array, a NumPy array), a binary file, an iterable of elements or of
+                chunks, or a function ``pull(max_elements)`` that returns the next ones and none at
+                the end. A pipe towards the client takes a binary file, a list, a bytearray, or a
+                function ``push(chunk)``, which is called once with an empty chunk at the end. A
+                pipe in both directions takes a tuple of the two.
+
+        Returns:
+            What the manager returned.
+
+        Raises:
+            rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
+                the manager raised an exception of its own.
+            rpc.CallCancelled: it took longer than its ``timeout``. The server is told that nobody
+                waits any more.
+            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
+                is larger than the client takes.
+            And whatever a file or function of yours raises; the call is given up then, as it is by
+            Ctrl-C.
+        """
+        operation = self._operation
+        values, given = bound(operation, arguments, named)
+        if operation.pipes:
+            return self._through_pipes(values, given)
+        octets = encoded(operation, values)
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        if self._notify is None and not operation.options.maybe:
+            link = self._caller.link
+            call = link.ask(operation, octets, milliseconds(deadline), deadline)
+            if call is not None and (call.is_answered or call.failure is not None):
+                call.over = True
+                return result_of(call)
+            if call is not None:
+                link.flush(first=call.orphan, wait=False)
+                raise self._too_long()
+        exchange = self._caller.begin_encoded(operation, octets, deadline, self._notify)
+        if exchange is None:
+            raise self._too_long()
+        return None if operation.options.maybe else self._answer(exchange)
+
+    def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
+        operation = self._operation
+        missing = [pipe.name for pipe in operation.pipes if pipe not in given]
+        if missing:
+            raise TypeError(
+                f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
+                "from or to empty it into, or drive it by hand with begin()"
+            )
+        checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        exchange = self._caller.begin(operation, values, deadline, self._notify)
+        if exchange is None:
+            raise self._too_long()
+        exchange.give(checked)
+        return self._answer(exchange)
+
+    def _answer(self, exchange: ClientExchange) -> Any:
+        deadline = exchange.deadline
+        try:
+            if not (exchange.move(deadline) and exchange.answered(deadline)):
+                raise self._too_long()
+            return result_of(exchange.call)
+        finally:
+            exchange.leave()
+
+    def _too_long(self) -> CallCancelled:
+        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+
+    def begin(self, *arguments: Any, **named: Any) -> CallHandle:
+        """The same, to be gone on with by hand: ``with acc.total.begin(2) as call: ...``.
+
+        Args:
+            arguments, named: as for a call. Pipes that are given something are filled and emptied
+                while one waits for the others, or for the end; the others are
+                ``call.pipes["name"]``.
+
+        Returns:
+            For ``with``: a :class:`CallHandle`.
+
+        Raises:
+            TypeError, ValueError: as a call does; nothing was sent.
+        """
+        if self._operation.options.maybe:
+            raise TypeError(f"nobody waits for {self._operation}; call it")
+        values, given = bound(self._operation, arguments, named)
+        feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
+
+    def with_options(
+        self, *, timeout: float | None = None, notify: Notify | None = None
+    ) -> ClientOperation:
+        """The same operation with other options.
+
+        Args:
+            timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
+                ``None`` for no limit.
+            notify: called with each :class:`CallEvent` of a call that is begun, by a thread that
+                waits for something on this connection: there is no other to do it. It must not
+                wait.
+        """
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        return ClientOperation(self._caller, self._operation, timeout, notify)
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc operation {self._operation}>"
+
+
+@contextmanager
+def connect(
+    interface: type[InterfaceT],
+    endpoint: EndpointLike,
+    *,
+    wait: float = 0.0,
+    buffer_size: int | None = None,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    timeout: float | None = None,
+) -> Iterator[Client[InterfaceT]]:
+    """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
+
+    What comes for a client is read by its threads that wait for something, and by nobody while
+    there is none: so a client that is idle does not answer a server's ``keep_alive``.
+
+    Args:
+        interface: the class that has the operations.
+        endpoint, wait, buffer_size: as for :func:`ipcpipes.blocking.connect`.
+        max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
+            2**32 - 1; what a call can take of memory.
+        timeout: seconds, 0 or more, in which the server has to say that it serves the interface,
+            once it is connected with; ``None`` waits for ever.
+
+    Returns:
+        For ``with``: a :class:`Client`, whose attributes are the operations.
+
+    Raises:
+        TimeoutError: the server has not answered in time.
+        rpc.UnknownInterface: the server does not serve it, or not this version.
+        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        And everything that :func:`ipcpipes.blocking.connect` raises.
+    """
+    limits = Limits(max_frame=max_frame, credit=credit)
+    definition = definition_of(interface)
+    time_of(timeout)
+    stream = connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
+    with _client(definition, stream, limits, timeout) as client:
+        yield client
+
+
+@contextmanager
+def bind(
+    interface: type[InterfaceT],
+    transport: Transport,
+    *,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    timeout: float | None = None,
+) -> Iterator[Client[InterfaceT]]:
+    """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
+
+    Over a stream of ipcpipes, who sends receives too, when the other end takes no more before it
+    has sent something. That cannot be had over a channel, or a stream of somebody else's: one
+    thread that leaves more than a megabyte of answers or of pipes lying, and then sends more than
+    the system holds, can stand still for ever with a server that waits for it. Let another thread
+    pull there, or pull first.
+
+    Args:
+        transport: a blocking stream, or a blocking channel whose messages are ``bytes``; the other
+            end runs :func:`serve_connection`, of either kind. It belongs to the client from now on,
+            which closes it. What they need is said by :mod:`ipcpipes.blocking.abc`.
+        interface, max_frame, credit, timeout: as for :func:`connect`.
+
+    Returns:
+        For ``with``: a :class:`Client`.
+
+    Raises:
+        TypeError: it is no such transport.
+        And what :func:`connect` raises once it has connected.
+    """
+    limits = Limits(max_frame=max_frame, credit=credit)
+    with _client(definition_of(interface), transport, limits, timeout) as client:
+        yield client
+
+
+@contextmanager
+def _client(
+    definition: Definition, transport: Transport, limits: Limits, timeout: float | None
+) -> Iterator[Client[Any]]:
+    until = time_of(timeout)
+    carrier = carrier_of(transport, limits)
+    session = Session(Party.CLIENT, {}, carrier.limits)
+
+    def on_event(event: Event, call: Call | None) -> None:
+        if caller.bells:
+            caller.may_have_room()
+
+    link = Link(carrier, session, on_event)
+    caller = Caller(link)
+    session.bind(definition)
+
+    def is_bound() -> bool | None:
+        if session.failure is not None:
+            raise session.failure.again()
+        return session.state is ConnectionState.OPEN or None
+
+    try:
+        if link.wait(is_bound, until=until) is None:
+            raise TimeoutError(f"the server has not answered within {timeout:g} s")
+        yield Client(caller, definition)
+        link.wait_sent(time.monotonic() + LINGER)
+    finally:
+        link.close(CommFailure("the connection was closed here"))

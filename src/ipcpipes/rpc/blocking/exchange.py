@@ -1,0 +1,182 @@
+"""One call at one end, for threads: what waits for its pipes, and for its answer."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ...options import checked_seconds
+from ..call import SMALL, Call, Push
+from ..chunks import chunk_of, octets_of
+from ..errors import CallCancelled
+from ..ndr import LARGEST_COUNT
+from ..session import Event
+
+if TYPE_CHECKING:
+    from .link import Link
+
+__all__ = ["Exchange", "time_of"]
+
+
+class Exchange:
+    """Waits where :class:`Call` only says that nothing can go on now.
+
+    Attributes:
+        bells: of the threads that wait for something of this call.
+        deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
+            never.
+    """
+
+    def __init__(self, link: Link, call: Call, deadline: float | None = None) -> None:
+        self.link = link
+        self.call = call
+        self.deadline = deadline
+        self.bells: list[threading.Lock] = []
+        self._busy: set[tuple[str, int]] = set()
+        call.owner = self
+
+    def wake(self, event: Event) -> None:
+        """Something has come for this call, or it has ended here. With the lock."""
+        for bell in self.bells:
+            if bell.locked():
+                bell.release()
+
+    def sent(self) -> None:
+        """Elements of this call are on their way. With the lock."""
+
+    def too_long(self) -> CallCancelled:
+        return CallCancelled("the time of the call was over")
+
+    def _expire(self) -> None:
+        """The call's time is over."""
+        error = self.too_long()
+        self.link.step(lambda: self.call.lose(error))
+        raise error.again()
+
+    def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
+        """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        until = time_of(timeout, self.deadline)
+        with self._alone("pulling from", index):
+            octets = self.take(index, max_elements, until)
+        if octets is None:
+            if timeout is None or (self.deadline is not None and until == self.deadline):
+                self._expire()
+            raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
+        return chunk_of(octets, self.call.operation.pipes[index].element)
+
+    def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
+        """Octets, as :meth:`Call.pull` gives them; ``None`` when the time is over."""
+        limit = LARGEST_COUNT if max_elements is None else max_elements
+        call = self.call
+        octets = self.link.wait(lambda: call.pull(index, limit), self, until, sliced=True)
+        if octets is not None and not octets:
+            self.link.step(lambda: self.wake(Event.PROGRESS))  # another pipe's turn
+        return octets
+
+    def push(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        element = self.call.operation.pipes[index].element
+        octets = octets_of(elements, element)
+        if not octets:
+            self.close(index)
+            return
+        with self._alone("pushing into", index):
+            if not self.put(index, Push(octets, len(octets) // element.stride), self.deadline):
+                self._expire()
+
+    def put(self, index: int, push: Push, until: float | None) -> bool:
+        """Goes on with a push; whether it came to its end in time."""
+        call, link = self.call, self.link
+        octets = push.octets
+        if push.position == 0:
+            link.step(lambda: call.check_push(index, push.count))
+        is_small = len(octets) <= SMALL and not link.is_full
+        if is_small and link.step(lambda: call.push_small(index, octets)):
+            link.flush(until=until)
+            return True
+        while not push.done:
+            if not link.wait_room(until):
+                return False
+            moved = link.wait(lambda: call.push_some(index, push) or None, self, until, sliced=True)
+            if moved is None:
+                return False
+            link.flush(until=until)
+        return True
+
+    def push_nowait(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
+        call, link = self.call, self.link
+        element = call.operation.pipes[index].element
+        octets = octets_of(elements, element)
+        if len(octets) > SMALL:
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+
+        def try_push() -> bool:
+            if not octets:
+                call.check_push(index, None)
+                return call.close_pipe(index)
+            call.check_push(index, len(octets) // element.stride)
+            return not link.is_full and call.push_small(index, octets)
+
+        with self._alone("pushing into", index):
+            if not link.step(try_push):
+                link.look()
+                if not link.step(try_push):
+                    raise trio.WouldBlock
+            link.flush(wait=False)
+
+    def close(self, index: int) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        with self._alone("pushing into", index):
+            if not self.end(index, self.deadline):
+                self._expire()
+
+    def end(self, index: int, until: float | None) -> bool:
+        """Ends the pipe; whether that could be in time."""
+        call = self.call
+
+        def try_close() -> bool | None:
+            call.check_push(index, None)
+            if not call.close_pipe(index):
+                return None
+            self.wake(Event.PROGRESS)  # another pipe's turn
+            return True
+
+        ended = self.link.wait(try_close, self, until, sliced=True)
+        self.link.flush(until=until)
+        return ended is not None
+
+    @contextmanager
+    def _alone(self, doing: str, index: int) -> Iterator[None]:
+        key = (doing, index)
+        with self.link.lock:
+            if key in self._busy:
+                raise trio.BusyResourceError(f"another thread is {doing} {self.name(index)}")
+            self._busy.add(key)
+        try:
+            yield
+        finally:
+            self._busy.discard(key)
+
+    def name(self, index: int) -> str:
+        return f"the pipe {self.call.operation.pipes[index].name}"
+
+
+def time_of(timeout: float | None, deadline: float | None = None) -> float | None:
+    """The earlier of the two, as :func:`time.monotonic` counts.
+
+    Raises:
+        TypeError, ValueError: it is no number of seconds, 0 or more.
+    """
+    if timeout is None:
+        return deadline
+    until = time.monotonic() + checked_seconds("timeout", timeout)
+    if until == math.inf:
+        return deadline
+    return until if deadline is None else min(until, deadline)

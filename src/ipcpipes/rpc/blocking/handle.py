@@ -1,0 +1,185 @@
+"""The handle of a call that its user goes on with by hand, without an event loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..calling import Notify
+from ..definition import Operation, Pipe
+from ..errors import AsyncCallPending, CallCancelled, InvalidAsyncCall, InvalidAsyncHandle
+from .calling import Caller, ClientExchange, result_of
+from .exchange import time_of
+from .pipes import end_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["CallHandle"]
+
+
+class CallHandle:
+    """A call that was begun: ``with acc.total.begin(2) as call: ...``.
+
+    It is good for one call, and over once that was completed. Leaving the block before gives the
+    call up. Several threads may use it: one pushes, another one pulls, a third one cancels.
+
+    What was given for pipes is moved by whoever waits here, since there is nobody else:
+    :meth:`complete`, and an operation of a pipe that comes after them.
+
+    Attributes:
+        pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
+            into and ``close``, one towards the client to ``pull`` from or iterate; see
+            :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        operation: Operation,
+        values: Sequence[Any],
+        feeds: dict[Pipe, tuple[Any, Any]],
+        timeout: float | None,
+        notify: Notify | None,
+    ) -> None:
+        self._caller = caller
+        self._operation = operation
+        self._values = values
+        self._feeds = feeds
+        self._timeout = timeout
+        self._notify = notify
+        self._begun = False
+        self._given_exchange: ClientExchange | None = None
+        self.pipes: Mapping[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        if self._begun:
+            exchange = self._given_exchange
+            over = exchange is not None and exchange.call.over
+            raise InvalidAsyncHandle if over else InvalidAsyncCall
+        self._begun = True
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        exchange = self._caller.begin(self._operation, self._values, deadline, self._notify)
+        if exchange is None:
+            raise self._too_long()
+        self._given_exchange = exchange
+        exchange.give(self._feeds)
+        by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
+        self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exchange.leave()
+        if error is not None:
+            self._exchange.link.mend()
+
+    def complete(self, *, timeout: float | None = None) -> Any:
+        """Waits until the call is over; once, and pipes that are driven by hand have to be at their
+        ends for that to come.
+
+        Args:
+            timeout: seconds, 0 or more, after which it can be asked again; ``None`` waits for ever.
+
+        Returns:
+            What the manager returned.
+
+        Raises:
+            TimeoutError: it is not over by then. The call goes on.
+            rpc.RpcError: as a call raises it.
+            rpc.CallCancelled: the call was cancelled, or took longer than its own ``timeout``.
+            rpc.InvalidAsyncHandle: it was completed before.
+            And whatever a file or function that was given for a pipe has raised.
+        """
+        self._require_live()
+        exchange = self._exchange
+        until = time_of(timeout, exchange.deadline)
+        try:
+            while (in_time := exchange.move(until)) and not exchange.is_over:
+                if exchange.has_to_move:
+                    in_time = self._wait_turn(until)
+                else:
+                    in_time = exchange.answered(until, sliced=True)
+                if not in_time:
+                    break
+        except TimeoutError:
+            raise  # a source's own, perhaps
+        except Exception:
+            exchange.leave()
+            raise
+        if not in_time:
+            if timeout is None or until == exchange.deadline:
+                exchange.leave()
+                raise self._too_long()
+            raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
+        return self._result()
+
+    def _wait_turn(self, until: float | None) -> bool:
+        """Until the turn is at a pipe that something was given for: another thread is at those
+        before it.
+        """
+        exchange = self._exchange
+
+        def can_go_on() -> bool | None:
+            return exchange.is_over or exchange.can_move or None
+
+        return exchange.link.wait(can_go_on, exchange, until, sliced=True) is not None
+
+    def complete_nowait(self) -> Any:
+        """The same without waiting. What was given for pipes is moved as far as it goes.
+
+        Raises:
+            rpc.AsyncCallPending: it is not over; ask again.
+            And what :meth:`complete` raises.
+        """
+        try:
+            return self.complete(timeout=0)
+        except TimeoutError:
+            raise AsyncCallPending from None
+
+    def cancel(self, *, abortive: bool = True) -> None:
+        """Cancels the call, from any thread; no effect once it is over.
+
+        Args:
+            abortive: it is over at once, and :meth:`complete` raises :class:`CallCancelled`; the
+                server's manager is told. Otherwise the manager can ask
+                (``current_call().test_cancel()``), and the client waits for what it answers.
+        """
+        exchange = self._given_exchange
+        if exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        if exchange.call.over or exchange.is_over:
+            return
+        if abortive:
+            exchange.abandon()
+        else:
+            exchange.link.step(exchange.call.cancel)
+            exchange.link.flush()
+
+    def _result(self) -> Any:
+        try:
+            return result_of(self._exchange.call)
+        finally:
+            self._exchange.leave()
+
+    @property
+    def _exchange(self) -> ClientExchange:
+        if self._given_exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        return self._given_exchange
+
+    def _require_live(self) -> None:
+        if self._exchange.call.over:
+            raise InvalidAsyncHandle
+
+    def _too_long(self) -> CallCancelled:
+        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc call of {self._operation}>"

@@ -1,0 +1,333 @@
+"""One end of a connection, for threads: who waits reads, and who sends goes on reading meanwhile.
+
+There is no thread here that does nothing else. A thread that waits for something reads, unless
+another one does; what it reads for others it puts where they find it, and wakes them; and when it
+has what it has waited for, it leaves the reading to one of those that wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from ..._os.deadline import Deadline
+from ..call import Call
+from ..errors import CommFailure, ProtocolError, RpcError
+from ..session import Event, Session
+from .sending import FULL, GONE, SLICE, Sending, Waiting, pause, ring
+
+if TYPE_CHECKING:
+    from ..definition import Operation
+    from .carrier import Carrier
+    from .watch import Watch
+
+__all__ = ["Link"]
+
+T = TypeVar("T")
+
+
+class Link(Sending):
+    """One end of a connection.
+
+    Lifetime: it owns the carrier, which is closed when the connection fails, or is closed.
+
+    Args:
+        watch: a server's.
+
+    Attributes:
+        reads_for: what the thread that reads, or has read last, waits for itself.
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        session: Session,
+        on_event: Callable[[Event, Call | None], object],
+        *,
+        watch: Watch | None = None,
+    ) -> None:
+        super().__init__(carrier, session, takes_turns=watch is not None)
+        self.reads_for: object = None
+        self._on_event = on_event
+        self._watch = watch
+        self._finished = False
+
+    # Waiting
+
+    def wait(
+        self,
+        attempt: Callable[[], T | None],
+        exchange: Waiting | None = None,
+        until: float | None = None,
+        *,
+        sliced: bool = False,
+        idle: bool = False,
+    ) -> T | None:
+        """Waits for what the other end sends.
+
+        Args:
+            attempt: is called with the lock, at first and whenever something has come; what it
+                returns is returned, unless that is ``None``. It may raise.
+            exchange: the call that it is about, or what else there is to wait for.
+            until: until when, as :func:`time.monotonic` counts.
+            sliced: something else than what is sent may be waited for too.
+            idle: it is a server's thread, which waits for a call; :class:`Watch` is for it.
+
+        Returns:
+            ``None`` when the time is over.
+        """
+        bell = threading.Lock()
+        following = reading = tried = False
+        watch = self._watch if idle else None
+        try:
+            while True:
+                with self.lock:
+                    if self.is_torn:
+                        self._fail_torn()
+                    self.is_torn = True
+                    try:
+                        if following:
+                            self._unfollow(bell, exchange)
+                        if reading and self.carrier.frames:
+                            self._take_frames()
+                        found = attempt()
+                        done = found is not None or (
+                            tried and until is not None and time.monotonic() >= until
+                        )
+                        reading = not done and self._gets_reading(bell, exchange)
+                        following = not done and not reading
+                        if following:
+                            self._follow(bell, exchange)
+                            if watch is not None:
+                                watch.begin(bell)
+                        elif done:
+                            self._leave(bell)
+                    except Exception:
+                        self.is_torn = False
+                        raise
+                    self.is_torn = False
+                    owing = self._unsent or self.session.output
+                if self._notices or self.has_failed:
+                    self._after_step()
+                if owing and self._sender is None:
+                    self.flush(bell, until=until)
+                if done:
+                    return found
+                tried = True
+                if following:
+                    pause(bell, until if watch is None else watch.until(bell))
+                elif not self.carrier.frames:
+                    self._receive(until, sliced=sliced)
+        except BaseException:
+            with self.lock:
+                self._unfollow(bell, exchange)
+                self._leave(bell)
+            raise
+
+    def ask(
+        self, operation: Operation, arguments: bytes, milliseconds: int | None, until: float | None
+    ) -> Call | None:
+        """Begins a call without pipes and waits for its answer, in as few steps as there can be.
+
+        Returns:
+            The call, which is not over if its time is; ``None`` when somebody else is at work here,
+            or there is no room: then nothing was done.
+
+        Raises:
+            RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
+        """
+        bell = threading.Lock()
+        call: Call | None = None
+        session, carrier = self.session, self.carrier
+        try:
+            with self.lock:
+                if (
+                    self._reader is not None
+                    or self._sender is not None
+                    or self._unsent
+                    or self.is_torn
+                    or session.has_output
+                    or not session.has_room
+                ):
+                    return None
+                session.require_open()
+                self.is_torn = True
+                try:
+                    call = session.request(operation, arguments, milliseconds)
+                except Exception:
+                    self.is_torn = False
+                    raise
+                carrier.load(session.take_output())
+                self._unsent = True
+                self._reader = self._sender = bell
+                self.is_torn = False
+            try:
+                if not (carrier.send_now() or self._send_on(bell, until)) or not self._has_sent():
+                    with self.lock:
+                        self._end_sending()
+            except GONE:
+                # Reading finds the end itself.
+                self._is_deaf = True
+            is_over = False
+            while not is_over:
+                if not carrier.frames:
+                    if until is not None and time.monotonic() >= until:
+                        break
+                    self._receive(until, sliced=False)
+                with self.lock:
+                    if self.is_torn:
+                        self._fail_torn()
+                    self.is_torn = True
+                    self._take_frames()
+                    is_over = call.is_answered or call.failure is not None
+                    if is_over and self._sender is None:
+                        self._leave(bell)
+                    self.is_torn = False
+                if session.output or self._notices or self.has_failed:
+                    self._after_step()
+                    self.flush(bell, until=until)
+        except BaseException:
+            if call is not None:
+                self.flush(bell, wait=False, first=call.orphan)
+                self.mend()
+            raise
+        else:
+            return call
+        finally:
+            if self._reader is bell or self._sender is bell:
+                with self.lock:
+                    if self._sender is bell:
+                        self._unsent = self._unsent and not self._is_deaf
+                        self._end_sending()
+                    self._leave(bell)
+
+    def _gets_reading(self, bell: threading.Lock, exchange: object = None) -> bool:
+        if self._watch is not None and self._watch.waits(bell, self._reader is None):
+            return False
+        # Written out: it is asked for every call.
+        if not self._takes_turns or self.session.output_size <= FULL:
+            if self._reader is None:
+                self._reader = bell
+                self.reads_for = exchange
+        else:
+            self._is_stuffed = True
+            if self._reader is bell:
+                self._reader = None
+        return self._reader is bell
+
+    def _follow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
+        bell.acquire(blocking=False)
+        self._followers[bell] = None
+        if exchange is not None:
+            exchange.bells.append(bell)
+
+    def _unfollow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
+        self._followers.pop(bell, None)
+        if exchange is not None and bell in exchange.bells:
+            exchange.bells.remove(bell)
+        if bell.locked():
+            bell.release()
+
+    def _leave(self, bell: threading.Lock) -> None:
+        """This thread reads no more; somebody else may have to."""
+        if self._reader is bell:
+            self._reader = None
+        if self._watch is not None and self._watch.left(bell):
+            return
+        if self._followers and self._reader is None:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Wakes one of those that wait, to read."""
+        for bell in self._followers:
+            if bell.locked():
+                bell.release()
+                return
+
+    # Receiving
+
+    def _receive(self, until: float | None, *, sliced: bool) -> None:
+        deadline: Deadline | None = None
+        if until is not None or sliced:
+            left = SLICE if until is None else max(until - time.monotonic(), 0)
+            deadline = Deadline(min(left, SLICE) if sliced else left)
+        try:
+            self.carrier.receive(deadline)
+        except TimeoutError:
+            pass
+        except (trio.EndOfChannel, *GONE) as error:
+            self.close(CommFailure(f"the connection ended ({error})"))
+
+    def look(self) -> None:
+        """Takes what has come, without waiting."""
+        self.wait(lambda: None, until=0.0)
+
+    def _take_frames(self) -> None:
+        """Looks at what was received. The caller has the lock, and the reading."""
+        frames = self.carrier.frames
+        session = self.session
+        while frames and not self.has_failed:
+            try:
+                event, call = session.receive(frames.popleft())
+            except ProtocolError as error:
+                self._fail(error)
+                return
+            if call is not None and call.owner is not None:
+                call.owner.wake(event)
+            if event is not Event.PROGRESS:
+                self._on_event(event, call)
+        if session.failure is not None:
+            self._fail(session.failure)
+
+    def _reads(self, bell: threading.Lock) -> bool:
+        """Whether it has the reading now; looks at what it has read."""
+        reading = self._gets_reading(bell)
+        if reading:
+            self._take_frames()
+        return reading
+
+    def _end_reading(self, bell: threading.Lock) -> None:
+        self._take_frames()
+        self._leave(bell)
+
+    # The end
+
+    def _fail(self, failure: RpcError) -> None:
+        """The connection has ended, or has to: every call on it has failed. With the lock;
+        :meth:`_finish` follows without.
+        """
+        if self.has_failed:
+            return
+        self.has_failed = True
+        calls = list(self.session.calls.values())
+        self.session.close(failure)
+        for call in calls:
+            if call.owner is not None:
+                call.owner.wake(Event.ORPHANED)
+        self._on_event(Event.SHUTDOWN, None)
+        for bell in (*self._followers, *self._crowd):
+            ring(bell)
+
+    def _finish(self) -> None:
+        if not self._finished:
+            self._finished = True
+            self.flush(wait=False)  # why it ends, if there is something to say
+            self.carrier.close()
+
+    def close(self, failure: RpcError) -> None:
+        """Ends the connection; from any thread."""
+        with self.lock:
+            self._fail(failure)
+        self._after_step()
+
+    def mend(self) -> None:
+        """To be called when an exception has left an operation: ends what cannot go on."""
+        with self.lock:
+            if self.is_torn or self.carrier.is_torn:
+                self._fail_torn()
+        if self.has_failed:
+            self._after_step()

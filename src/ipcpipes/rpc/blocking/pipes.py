@@ -1,0 +1,95 @@
+"""The ends of a call's pipes without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..definition import Pipe
+    from .exchange import Exchange
+
+__all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
+
+
+class _End:
+    def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
+        self._exchange = exchange
+        self._pipe = pipe
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
+
+
+class InPipe(_End):
+    """An end to pull from: a manager's, of a pipe towards the server, or a client's, of one towards
+    the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
+    """
+
+    def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Any:
+        """The next elements, as soon as there is one; and once, an empty chunk: the end.
+
+        Args:
+            max_elements: 1 or more; ``None`` for as many as have come.
+            timeout: seconds, 0 or more; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: nothing has come in time; nothing is lost.
+            trio.BusyResourceError: another thread is pulling from this pipe.
+            And what :meth:`ipcpipes.rpc.InPipe.pull` raises.
+        """
+        return self._exchange.pull(self._pipe.index, max_elements, timeout)
+
+    def __iter__(self) -> Iterator[Any]:
+        """``for chunk in pipe`` pulls to the end."""
+        return self
+
+    def __next__(self) -> Any:
+        chunk = self._exchange.pull(self._pipe.index, None)
+        if len(chunk):
+            return chunk
+        raise StopIteration
+
+
+class OutPipe(_End):
+    """An end to push into; see :class:`ipcpipes.rpc.OutPipe`."""
+
+    def push(self, elements: Any) -> None:
+        """Sends elements; their memory is yours again when it returns.
+
+        It waits while the other end, or the connection, cannot take more.
+
+        Raises:
+            trio.BusyResourceError: another thread is pushing into this pipe.
+            And what :meth:`ipcpipes.rpc.OutPipe.push` raises.
+        """
+        self._exchange.push(self._pipe.index, elements)
+
+    def push_nowait(self, elements: Any) -> None:
+        """The same without waiting, up to 4,096 bytes. Over a stream that is not one of ipcpipes it
+        may wait.
+
+        Raises:
+            trio.WouldBlock: the other end, or the connection, cannot take more; nothing was sent.
+            And what :meth:`push` raises.
+        """
+        self._exchange.push_nowait(self._pipe.index, elements)
+
+    def close(self) -> None:
+        """Ends the pipe. A pipe that is not closed when the manager returns fails the call.
+
+        Raises:
+            What :meth:`push` raises.
+        """
+        self._exchange.close(self._pipe.index)
+
+
+class InOutPipe(InPipe, OutPipe):
+    """An end of a pipe in both directions."""
+
+
+def end_of(exchange: Exchange, pipe: Pipe, *, serving: bool) -> Any:
+    """This side's end of a pipe: what is pulled at one is pushed at the other."""
+    if pipe.into and pipe.out:
+        return InOutPipe(exchange, pipe)
+    return (InPipe if pipe.into is serving else OutPipe)(exchange, pipe)

@@ -1,0 +1,317 @@
+"""The sending half of a connection that several threads use, and what they share."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import trio
+
+from ..errors import CommFailure, RpcError
+from ..session import Session
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
+
+__all__ = ["FULL", "GONE", "LINGER", "SLICE", "Sending", "Waiting", "pause", "ring"]
+
+T = TypeVar("T")
+
+# With so much waiting to be sent, who pushes waits too, and a server reads no more.
+FULL = 1024 * 1024
+# What a thread in the middle of a system call can only see when that is over: that somebody has
+# given its call up, or that the reading has become free while it sends.
+SLICE = 0.05  # seconds
+# An end that goes away waits so long for the other one to take what was sent last.
+LINGER = 5.0  # seconds
+# On Windows Ctrl-C does not wake who waits for a lock.
+_LOCK_SLICE = 0.1  # seconds
+
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+logger = logging.getLogger("ipcpipes.rpc")
+
+
+class Waiting(Protocol):
+    """What threads wait for.
+
+    Attributes:
+        bells: theirs, for whoever brings it about.
+    """
+
+    bells: list[threading.Lock]
+
+
+class Sending(ABC):
+    """What is sent, by one thread at a time, in the order in which the session gave it out.
+
+    ``lock`` guards the session and all that is here. It is held for steps that do not wait; the
+    carrier is used without it, by the one thread that has the reading, and the one that has the
+    sending. A thread is known here by its bell: a lock that it waits for, and that is released to
+    wake it.
+
+    Args:
+        takes_turns: whether this end stops reading while there is much to send. A server does; its
+            clients do not, for otherwise both could stand still.
+
+    Attributes:
+        has_failed: it has ended, or was closed.
+        is_torn: a step is under way; without the lock, it was left in the middle, by what a signal
+            handler has raised.
+    """
+
+    def __init__(self, carrier: Carrier, session: Session, *, takes_turns: bool) -> None:
+        self.carrier = carrier
+        self.session = session
+        self.lock = threading.Lock()
+        self.has_failed = False
+        self.is_torn = False
+        self._takes_turns = takes_turns
+        self._reader: threading.Lock | None = None
+        self._sender: threading.Lock | None = None
+        self._followers: dict[threading.Lock, None] = {}  # who waits to read, or for what is read
+        self._crowd: list[threading.Lock] = []  # who waits for room
+        self._unsent = False  # the carrier has something in its hands
+        self._is_stuffed = False  # nobody reads because there is too much to be sent
+        self._is_deaf = False  # the other end takes nothing any more
+        self._notices: deque[Callable[[], object]] = deque()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether who has more to send should wait."""
+        return self.session.output_size > FULL
+
+    @property
+    def _may_read(self) -> bool:
+        return not (self._takes_turns and self.is_full)
+
+    # Steps
+
+    def _fail_torn(self) -> None:
+        """A step was left in the middle: nobody knows where the session stands. With the lock."""
+        self._fail(CommFailure("an operation was interrupted in the middle of a step"))
+
+    def step(self, function: Callable[[], T]) -> T:
+        """Calls it with the lock."""
+        with self.lock:
+            if self.is_torn:
+                self._fail_torn()
+            self.is_torn = True
+            try:
+                result = function()
+            except Exception:
+                self.is_torn = False
+                raise
+            self.is_torn = False
+        return result
+
+    def notice(self, function: Callable[[], object]) -> None:
+        """Has a function of the user's called, once the lock is free. The caller has it."""
+        self._notices.append(function)
+
+    def _after_step(self) -> None:
+        """What is not for the lock."""
+        if self.has_failed:
+            self._finish()
+        while self._notices:
+            try:
+                function = self._notices.popleft()
+            except IndexError:
+                return
+            try:
+                function()
+            except Exception:
+                logger.exception("%r failed", function)
+
+    @abstractmethod
+    def close(self, failure: RpcError) -> None:
+        """Ends the connection; from any thread."""
+
+    @abstractmethod
+    def _fail(self, failure: RpcError) -> None:
+        """The connection has ended, or has to. With the lock."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """The same without the lock, afterwards."""
+
+    @abstractmethod
+    def _reads(self, bell: threading.Lock) -> bool:
+        """Whether it has the reading now; looks at what it has read. With the lock."""
+
+    @abstractmethod
+    def _end_reading(self, bell: threading.Lock) -> None:
+        """It reads no more. With the lock."""
+
+    @abstractmethod
+    def hand_on(self) -> None:
+        """Wakes one of those that wait, to read. With the lock."""
+
+    # Sending
+
+    def flush(
+        self,
+        bell: threading.Lock | None = None,
+        *,
+        wait: bool = True,
+        until: float | None = None,
+        first: Callable[[], object] | None = None,
+    ) -> None:
+        """Sends what there is to send, unless another thread is at it, who then sends this too.
+
+        Args:
+            bell: by which the caller may have the reading.
+            wait: or else send what goes without; the rest is sent with what comes next.
+            until: until when to wait, as :func:`time.monotonic` counts.
+            first: a step to be taken before; it may raise.
+        """
+        if bell is None:
+            bell = threading.Lock()
+        try:
+            while True:
+                with self.lock:
+                    if self.is_torn:
+                        self._fail_torn()
+                    self.is_torn = True
+                    try:
+                        if first is not None:
+                            first()
+                            first = None
+                        is_mine = self._next_to_send(bell)
+                    except Exception:
+                        self.is_torn = False
+                        raise
+                    self.is_torn = False
+                if not is_mine:
+                    break
+                if not (self.carrier.send_now() or (wait and self._send_on(bell, until))):
+                    break
+                if self._has_sent():
+                    break
+        except GONE:
+            # Reading finds the end itself, after what came before it.
+            self._is_deaf = True
+            self._unsent = False
+        finally:
+            if self._sender is bell:
+                with self.lock:
+                    self._end_sending()
+            if self._notices:
+                self._after_step()
+
+    def _next_to_send(self, bell: threading.Lock) -> bool:
+        """Loads the carrier; whether there is something, and it is this thread's to send."""
+        session = self.session
+        if self._sender is not bell:
+            if self._sender is not None:
+                return False
+        elif self._crowd:
+            return False  # it has done its part, and one of those that wait goes on
+        if not self._unsent:
+            if session.notified:
+                for call in session.take_notified():
+                    call.owner.sent()
+            output = session.take_output()
+            if not output or self._is_deaf:
+                return False
+            self.carrier.load(output)
+            self._unsent = True
+        self._sender = bell
+        return True
+
+    def _has_sent(self) -> bool:
+        """All that was loaded is sent; whether there is nothing more to do about it."""
+        with self.lock:
+            self._unsent = False
+            if self._crowd or self._is_stuffed or self.session.has_output:
+                return False
+            self._sender = None
+        return True
+
+    def _end_sending(self) -> None:
+        self._sender = None
+        self._is_stuffed = False
+        for waiting in self._crowd:
+            ring(waiting)
+        if self._followers and self._reader is None:
+            self.hand_on()
+
+    def _send_on(self, bell: threading.Lock, until: float | None) -> bool:
+        """Sends the rest, and reads meanwhile if nobody else does: the other end may not take
+        more before it has sent what it has. Whether all was sent in time.
+        """
+        had_reading = self._reader is bell
+        try:
+            while True:
+                reading = self.step(lambda: self._may_read and self._reads(bell))
+                if self._notices or self.has_failed:
+                    self._after_step()
+                if self.has_failed or (until is not None and time.monotonic() >= until):
+                    return False
+                send = self.carrier.send_or_receive if reading else self.carrier.send_on
+                if send(int(SLICE * 1000)):
+                    return True
+        except trio.EndOfChannel as error:
+            self.close(CommFailure(f"the connection ended ({error})"))
+            return False
+        finally:
+            if not had_reading and self._reader is bell:
+                self.step(lambda: self._end_reading(bell))
+                if self._notices or self.has_failed:
+                    self._after_step()
+
+    def wait_room(self, until: float | None = None) -> bool:
+        """Waits while there is too much to be sent; whether there is room now.
+
+        Who waits here does not read: whoever sends does that, as long as it has to wait.
+        """
+        return self._wait_until(lambda: not self.is_full, until)
+
+    def wait_sent(self, until: float | None = None) -> bool:
+        """Waits until all that is to be sent was sent; whether that could be in time."""
+
+        def is_sent() -> bool:
+            return not (self._unsent or self._sender is not None or self.session.has_output)
+
+        return self._wait_until(is_sent, until)
+
+    def _wait_until(self, is_well: Callable[[], bool], until: float | None) -> bool:
+        bell = threading.Lock()
+        while True:
+            with self.lock:
+                if self.has_failed or self._is_deaf or is_well():
+                    return True
+                if until is not None and time.monotonic() >= until:
+                    return False
+                bell.acquire(blocking=False)
+                self._crowd.append(bell)
+                sending = self._sender is not None
+            try:
+                if sending:
+                    pause(bell, until)
+                else:
+                    self.flush(bell, until=until)
+            finally:
+                with self.lock:
+                    if bell in self._crowd:
+                        self._crowd.remove(bell)
+                    if bell.locked():
+                        bell.release()
+
+
+def ring(bell: threading.Lock) -> None:
+    if bell.locked():
+        bell.release()
+
+
+def pause(bell: threading.Lock, until: float | None) -> None:
+    """Until the bell rings, or the time is over, or Ctrl-C may have to be looked for."""
+    left = -1.0 if until is None else max(until - time.monotonic(), 0)
+    if threading.current_thread() is threading.main_thread():
+        left = _LOCK_SLICE if left < 0 else min(left, _LOCK_SLICE)
+    bell.acquire(timeout=left)

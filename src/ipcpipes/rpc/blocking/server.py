@@ -1,0 +1,236 @@
+"""The server's side without an event loop: managers that run in threads."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import trio
+
+from ...blocking import Listener, Stream, listen
+from ...endpoint import EndpointLike
+from ...options import DEFAULT_BACKLOG
+from ...security import AccessPolicy
+from ..definition import Definition
+from ..interface import Interface
+from ..introspection import IntrospectionManager
+from ..session import Session
+from ..state import Party
+from ..wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+from .carrier import Transport, carrier_of
+from .serving import Connection, Served
+
+__all__ = ["Managers", "serve", "serve_connection"]
+
+Managers: TypeAlias = Interface | Iterable[Interface]
+"""One manager, or several, of different interfaces."""
+
+logger = logging.getLogger("ipcpipes.rpc")
+
+
+def serve(
+    managers: Managers,
+    endpoint: EndpointLike | Listener[Stream],
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    tracebacks: bool = False,
+    introspection: bool = False,
+) -> None:
+    """Serves the managers' operations to each client, until the listener is closed.
+
+    >>> with blocking.listen("accumulator") as listener:     # ipcpipes.blocking.listen
+    ...     thread = threading.Thread(target=serve, args=(AccumulatorManager(), listener))
+    ...     thread.start()
+    ...     ...                                              # the rest of the program
+
+    The methods of a manager are plain functions (``def``); each call runs in a thread. One
+    connection has as many threads as it has calls at work, up to ``max_calls``, and one more. What
+    a manager raises is the call's failure, and its client's affair: it is logged (logger
+    ``ipcpipes.rpc``), and the server goes on. What is no ``Exception`` ends the server.
+
+    A thread cannot be cancelled: when a client gives a call up, goes away, or its time is over, the
+    manager's pipes fail, and ``rpc.current_call().test_cancel()`` is true. A manager that computes
+    for long asks that.
+
+    Closing the listener, from any thread, lets the calls that are open come to their ends, and then
+    ``serve`` returns, after all its threads; clients are told not to begin others. Ctrl-C ends the
+    connections, waits for the managers that are at work, and propagates.
+
+    Args:
+        managers: an instance of a class derived from an interface; or several, of different ones.
+        endpoint: what to listen on; or a listener that :func:`ipcpipes.blocking.listen` has made,
+            which is closed when this returns.
+        access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.blocking.listen`; not
+            with a listener.
+        max_frame, credit, max_calls, tracebacks, introspection: as for :func:`ipcpipes.rpc.serve`.
+
+    Raises:
+        TypeError: a manager implements no interface, or two the same, or has an ``async`` method.
+        And everything that :func:`ipcpipes.blocking.listen` raises.
+    """
+    server = _Server(
+        managers,
+        Limits(max_frame, credit, max_calls),
+        tracebacks=tracebacks,
+        introspection=introspection,
+    )
+    if not isinstance(endpoint, Listener):
+        endpoint = listen(
+            endpoint,
+            access=access,
+            max_instances=max_instances,
+            backlog=backlog,
+            buffer_size=buffer_size,
+        )
+    elif (access, max_instances, backlog, buffer_size) != (None, None, DEFAULT_BACKLOG, None):
+        raise TypeError("a listener has been given its options when it was made")
+    server.run(endpoint)
+
+
+def serve_connection(
+    managers: Managers,
+    transport: Transport,
+    *,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    tracebacks: bool = False,
+    introspection: bool = False,
+) -> None:
+    """Serves the client at the other end of one connection, until that ends: a child's stream, its
+    parent's, a channel. The client is made by :func:`bind`, of either kind.
+
+    Calls run in this thread, and in others when there are several.
+
+    Args:
+        transport: a blocking stream, or a blocking channel whose messages are ``bytes``. It belongs
+            to this function from now on, which closes it. Closing it from another thread ends this.
+        managers, max_frame, credit, max_calls, tracebacks, introspection: as for :func:`serve`.
+
+    Raises:
+        TypeError: it is no such transport; or as :func:`serve`.
+        And what a manager raises that is no ``Exception``.
+    """
+    server = _Server(
+        managers,
+        Limits(max_frame, credit, max_calls),
+        tracebacks=tracebacks,
+        introspection=introspection,
+    )
+    server.connection(transport).run()
+
+
+class _Server:
+    """The managers, and the connections they are served on."""
+
+    def __init__(
+        self, managers: Managers, limits: Limits, *, tracebacks: bool, introspection: bool
+    ) -> None:
+        self._limits = limits
+        self._tracebacks = tracebacks
+        self._definitions: dict[str, Definition] = {}
+        self._served: dict[str, dict[str, Served]] = {}
+        self._lock = threading.Lock()
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._error: BaseException | None = None
+        for manager in [managers] if isinstance(managers, Interface) else managers:
+            self._add(manager)
+        if not self._definitions:
+            raise TypeError("there is no manager to serve")
+        if introspection:
+            self._add(IntrospectionManager(list(self._definitions.values())))
+
+    def _add(self, manager: Interface) -> None:
+        definition = getattr(manager, "_rpc_definition", None)
+        if not isinstance(manager, Interface) or definition is None:
+            raise TypeError(
+                f"{manager!r} implements no interface; give an instance of a class that is derived "
+                "from one"
+            )
+        key = str(definition.uuid)
+        if key in self._definitions:
+            raise TypeError(f"two managers implement {definition.name}; serve one of them")
+        served = {
+            name: Served(one, getattr(manager, name)) for name, one in definition.operations.items()
+        }
+        for name, one in served.items():
+            if inspect.iscoroutinefunction(one.method):
+                raise TypeError(
+                    f"{type(manager).__name__}.{name} is async, and there is no event loop; make "
+                    "it with def, or serve it with ipcpipes.rpc.serve"
+                )
+        self._definitions[key] = definition
+        self._served[key] = served
+
+    def connection(self, transport: Transport) -> Connection:
+        """A new client."""
+        carrier = carrier_of(transport, self._limits)
+        session = Session(Party.SERVER, self._definitions, carrier.limits)
+        return Connection(carrier, session, self._served, tracebacks=self._tracebacks)
+
+    def run(self, listener: Listener[Stream]) -> None:
+        try:
+            with suppress(trio.ClosedResourceError):
+                while True:
+                    self._start(listener, listener.accept())
+            for connection in self._all():
+                connection.shut_down()
+            self._join()
+        finally:
+            listener.close()
+            for connection in self._all():
+                connection.close()
+            self._join()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self, listener: Listener[Stream], stream: Stream) -> None:
+        connection = self.connection(stream)
+        thread = threading.Thread(
+            target=self._serve, args=(listener, connection), name="ipcpipes rpc"
+        )
+        with self._lock:
+            self._connections[connection] = thread
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The system has no more threads; the client finds its connection closed.
+            logger.warning("a client was turned away: %s", error)
+            with self._lock:
+                del self._connections[connection]
+            connection.close()
+
+    def _serve(self, listener: Listener[Any], connection: Connection) -> None:
+        try:
+            connection.run()
+        except Exception:
+            logger.exception("serving a client failed")
+        except BaseException as error:
+            self._error = error
+            listener.close()
+        finally:
+            with self._lock:
+                del self._connections[connection]
+
+    def _all(self) -> list[Connection]:
+        with self._lock:
+            return list(self._connections)
+
+    def _join(self) -> None:
+        while True:
+            with self._lock:
+                threads = list(self._connections.values())
+            if not threads:
+                return
+            for thread in threads:
+                thread.join()
