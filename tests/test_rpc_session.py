@@ -337,6 +337,18 @@ def test_a_fault_may_quote_the_name_of_a_file(pair: Pair) -> None:
         call.raise_failure()
 
 
+@pytest.mark.parametrize("code", [-1, 2**32, 2**70, "5", None, 1.5])
+def test_a_fault_of_no_code_is_a_fault_all_the_same(pair: Pair, code: Any) -> None:
+    call, served = pair.begin("add", 3)
+    error = rpc.Fault("broken")
+    error.code = code
+    pair.finish(served, error=error)
+    with pytest.raises(rpc.Fault, match=r"^broken$") as caught:
+        call.raise_failure()
+    assert caught.value.code == rpc.Fault.default_code
+    assert pair.is_idle
+
+
 def test_a_call_is_answered_once(pair: Pair) -> None:
     _, served = pair.begin("add", 3)
     pair.finish(served, 4)

@@ -247,10 +247,11 @@ class Link:
         """The connection has ended, or has to: every call on it has failed."""
         calls = list(self.session.calls.values())
         self.session.close(failure)
+        # First: who waits for room hears of the failure before the cancellation that follows it.
+        self._room.unpark_all()
         for call in calls:
             if call.owner is not None:
                 call.owner.wake(Event.ORPHANED)
-        self._room.unpark_all()
         self._on_event(Event.SHUTDOWN, None)
 
     async def _write(self) -> None:

@@ -16,6 +16,7 @@ from .call import FRAGMENT, Call
 from .definition import Definition, Operation
 from .errors import (
     CommFailure,
+    Fault,
     ProcnumOutOfRange,
     ProtocolError,
     RpcError,
@@ -459,10 +460,13 @@ class Session:
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
         message, kind, trace = map(_text, (error.message, error.type, error.traceback))
-        body = _to_octets(FaultBody(error.code, message or "", kind, trace))
+        code = error.code
+        if not isinstance(code, int) or not 0 <= code < 2**32:  # a manager may raise any
+            code = Fault.default_code
+        body = _to_octets(FaultBody(code, message or "", kind, trace))
         if not self.fits(body):
             message, kind = (message or "")[:LONGEST_TEXT], kind and kind[:LONGEST_TEXT]
-            body = _to_octets(FaultBody(error.code, message, kind))
+            body = _to_octets(FaultBody(code, message, kind))
         self.emit(Kind.FAULT, call, body)
 
 
