@@ -130,7 +130,8 @@ async def test_a_thousand_connections_with_ten_calls_each() -> None:
     assert descriptors() == before
 
 
-# A process that has everything loaded, and so makes others in no time.
+# A process that has everything loaded, and so makes others in no time. Each line is one write, so
+# that those of two processes do not mix.
 FORKS = (
     INTERFACE
     + """
@@ -154,7 +155,7 @@ def endless():
 
 async def client(endpoint, operation):
     async with rpc.connect(Flow, endpoint, wait=30) as flow:
-        print("up", flush=True)
+        os.write(1, b"up\\n")
         if operation == "sink":
             await flow.sink(data=endless())
         else:
@@ -163,7 +164,7 @@ async def client(endpoint, operation):
 async def server(endpoint, operation):
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.serve, Endless(), endpoint)
-        print("up", flush=True)
+        os.write(1, b"up\\n")
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
@@ -172,7 +173,7 @@ for line in sys.stdin:
     if pid == 0:
         trio.run({"client": client, "server": server}[role], endpoint, operation)
         os._exit(0)
-    print(pid, flush=True)
+    os.write(1, f"{pid}\\n".encode())
 """
 )
 
@@ -187,6 +188,7 @@ class Forks:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,
         )
 
     async def start(self, role: str, endpoint: str, operation: str) -> int:
@@ -203,8 +205,8 @@ class Forks:
         return int(said.pop())
 
     def close(self) -> None:
-        """Ends it, and with it whoever waits for it."""
-        self._process.kill()
+        """Ends all of them, also those that a test that failed has left."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
 
