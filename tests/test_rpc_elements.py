@@ -242,14 +242,56 @@ def test_scalars_come_back(name: str) -> None:
 @every_scalar
 def test_values_beyond_it_are_refused(name: str) -> None:
     element = element_of(SCALARS[name][0])
+    good = VALUES[name][0]
     wrong: list[Any] = ["x", None]
-    if element.format not in "fd?":
+    if element.format == "?":
+        wrong += [5, -1, 300, 1.0, 0.0, [], "", b"", float("nan")]
+    elif element.format in "fd":
+        wrong += [10**400, -(10**400)]
+    else:
         wrong += [VALUES[name][0] - 1, VALUES[name][1] + 1, 0.5]
+    if element.format == "f":
+        wrong += [1e39, -1e39]
     for value in wrong:
-        if element.format == "?" and not isinstance(value, bool):
-            continue  # anything is true or false
-        with pytest.raises((TypeError, ValueError, OverflowError)):
-            octets_of([value], element)
+        for values in ([good, value, good], (good, value), iter([good, value])):
+            with pytest.raises((TypeError, ValueError, OverflowError)) as caught:
+                octets_of(values, element)
+            assert str(caught.value).startswith("element 1 is ")
+            assert f", which is no {name}: " in str(caught.value)
+
+
+def test_a_boolean_is_one_of_two_and_no_other_number() -> None:
+    element = element_of(rpc.boolean)
+    assert bytes(octets_of([True, False, 1, 0], element)) == b"\1\0\1\0"
+    words = "^element 1 is 5, which is no boolean: a boolean is True or False, or 1 or 0, not 5$"
+    with pytest.raises(ValueError, match=words):
+        octets_of([True, 5], element)
+
+
+def test_what_is_named_is_not_all_of_it() -> None:
+    with pytest.raises(TypeError) as caught:
+        octets_of(["x" * 10**6], NUMBER)
+    assert len(str(caught.value)) < 200
+
+
+def test_an_infinity_is_no_number_that_is_too_large() -> None:
+    element = element_of(rpc.float32)
+    values = [math.inf, -math.inf, 3.4028234663852886e38]
+    assert round_trip(values, element) == values
+    with pytest.raises(OverflowError, match=r"element 3 is 1e\+39, which is no float32"):
+        octets_of([*values, 1e39], element)
+
+
+class OddNumber:
+    """Fails when it is asked for its value, with an error that takes other arguments."""
+
+    def __index__(self) -> int:
+        raise UnicodeDecodeError("utf-8", b"x", 0, 1, "odd")
+
+
+def test_a_value_that_fails_itself_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^element 0 is <.*>, which is no int32: .* odd$"):
+        octets_of([OddNumber()], NUMBER)
 
 
 def test_octets_are_little_endian() -> None:
@@ -267,8 +309,9 @@ def test_what_lies_between_fields_means_nothing() -> None:
 def test_enumerations_are_their_numbers() -> None:
     element = element_of(Color)
     assert bytes(octets_of([Color.BLUE], element)) == bytes.fromhex("fbffffff")
-    (color,) = round_trip([Color.BLUE], element)
-    assert color == Color.BLUE
+    # Memory of numbers, which are equal to the members, and need not be any.
+    (color, other) = round_trip([Color.BLUE, 77], element)
+    assert (color, other, type(color)) == (Color.BLUE, 77, int)
 
 
 STRUCTURES: dict[type, rpc.Structure] = {
@@ -303,6 +346,27 @@ def test_an_enumeration_in_a_structure_is_one_again() -> None:
     assert value.color is Color.BLUE
 
 
+class Particular(rpc.Structure):
+    number: rpc.int32
+
+    def __post_init__(self) -> None:
+        if self.number == 13:
+            raise LookupError("thirteen")
+
+
+def test_what_has_come_and_is_no_such_structure_is_bad_data() -> None:
+    element = element_of(Flagged)
+    octets = bytearray(octets_of([Flagged(True, 0.5, Color.RED)] * 3, element))
+    octets[12 + 8] = 77
+    chunk = chunk_of(memoryview(octets), element)
+    assert chunk[0] == chunk[2] == Flagged(True, 0.5, Color.RED)
+    for look in (lambda: chunk[1], lambda: list(chunk), lambda: list(chunk[1:])):
+        with pytest.raises(rpc.BadStubData, match="of this chunk is no Flagged: 77 is not a valid"):
+            look()
+    with pytest.raises(rpc.BadStubData, match=r"^element 1 of .* is no Particular: thirteen$"):
+        list(chunk_of(memoryview(array("i", [1, 13])).cast("B"), element_of(Particular)))
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -319,6 +383,29 @@ def test_an_enumeration_in_a_structure_is_one_again() -> None:
 def test_what_is_no_such_structure_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         octets_of([Padded(1, 2, 3), value], PADDED)
+
+
+class Flagged(rpc.Structure):
+    flag: rpc.boolean
+    level: rpc.float32
+    color: Color
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Flagged(5, 0.5, Color.RED), "a boolean is True or False, or 1 or 0, not 5"),  # type: ignore[arg-type]
+        (Flagged("no", 0.5, Color.RED), "not 'no'"),  # type: ignore[arg-type]
+        (Flagged(True, 1e39, Color.RED), "float too large"),
+        (Flagged(True, 0.5, 7), "7 is not a valid Color"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_field_that_would_become_another_value_is_refused(value: Any, words: str) -> None:
+    element = element_of(Flagged)
+    assert round_trip([Flagged(1, 2, -5)], element) == [Flagged(True, 2.0, Color.BLUE)]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="does not fit its structure: ") as caught:
+        octets_of([value], element)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("three", [[], [1.0], [1.0] * 4, None, 5, "abc", [1.0, 2.0, "x"]], ids=str)
@@ -452,6 +539,20 @@ def test_a_chunk_of_scalars_is_memory_of_their_type(name: str) -> None:
     assert isinstance(chunk, memoryview)
     assert (chunk.format, chunk.itemsize, len(chunk)) == (letter, size, 2)
     assert chunk.obj is memory
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray], ids=["bytes", "bytearray"])
+def test_a_chunk_is_read_only_whatever_it_lies_in(make: Any) -> None:
+    octets = memoryview(make(24))
+    for annotation in (rpc.byte, rpc.int32, rpc.boolean):
+        chunk = chunk_of(octets, element_of(annotation))
+        assert chunk.readonly
+        assert chunk_of(memoryview(make(0)), element_of(annotation)).readonly
+        with pytest.raises(TypeError, match="read-only"):
+            chunk[0] = 1
+    structures = chunk_of(octets, PADDED)
+    assert structures.memory.readonly
+    assert structures[1:].memory.readonly
 
 
 def test_a_chunk_may_lie_anywhere() -> None:

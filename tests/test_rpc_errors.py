@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
+from ipcpipes.rpc.errors import error_of
 
 from .children import python_child
 from .rpc_over_links import (
@@ -307,3 +309,40 @@ async def test_a_failed_manager_spoils_neither_the_connection_nor_another_call()
             await pushed(call.pipes["numbers"], [1, 2])
             assert await call.complete() == [1, 2]
         assert await acc.plain(3) == 3
+
+
+# What a failure may be numbered.
+
+
+@pytest.mark.parametrize("code", [0, -1, 2**32, 2**70, True, 1.5, "5", b"5"])
+def test_the_code_of_a_failure_is_no_success_and_fits(code: Any) -> None:
+    for kind in (rpc.Fault, rpc.RpcError, rpc.CallCancelled):
+        with pytest.raises(ValueError, match=r"^the code of a failure is 1 to 2\*\*32 - 1, not "):
+            kind("no", code=code)
+
+
+class Status(IntEnum):
+    NOT_FOUND = 404
+
+
+async def test_a_manager_chooses_any_code_that_fits() -> None:
+    async def plain(value: Any) -> Any:
+        raise rpc.Fault("as asked", code=Status.NOT_FOUND if value == 404 else value)
+
+    async with calling(plain=plain) as acc:
+        for code in (1, 404, 2**31, 2**32 - 1):
+            with pytest.raises(rpc.Fault, match=r"^as asked$") as caught:
+                await acc.plain(code)
+            assert (caught.value.code, type(caught.value.code)) == (code, int)
+        # That is the manager's own mistake, and is told as one.
+        with call_failed() as failed:
+            await acc.plain(0)
+        assert failed.value.type == "ValueError"
+        assert failed.value.message == "the code of a failure is 1 to 2**32 - 1, not 0"
+
+
+def test_a_code_that_another_program_has_sent_is_taken_as_it_is_or_not_at_all() -> None:
+    for code in (0, -1, 2**32):
+        error = error_of(code, "odd")
+        assert (type(error), error.code, error.message) == (rpc.Fault, 1726, "odd")
+    assert (type(error_of(1831, "order")), error_of(77, "mine").code) == (rpc.WrongPipeOrder, 77)

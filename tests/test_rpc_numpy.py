@@ -133,3 +133,33 @@ def test_fields_may_be_called_as_numpy_calls_those_without_a_name() -> None:
     assert table.dtype.names == ("f0", "f1", "f3")
     assert (table["f0"].tolist(), table["f1"].tolist()) == ([1, 1], [2, 2])
     assert table["f3"].tolist() == [[3, 4, 5]] * 2
+
+
+@pytest.mark.parametrize("make", [bytes, bytearray], ids=["bytes", "bytearray"])
+def test_what_has_come_cannot_be_written(make: Any) -> None:
+    octets = memoryview(make(24))
+    for element in (NUMBER, PADDED):
+        array = numpy.asarray(chunk_of(octets, element))
+        assert not array.flags.writeable
+        assert numpy.shares_memory(array, numpy.frombuffer(octets, "u1"))
+        assert array.copy().flags.writeable
+
+
+def test_numpys_booleans_are_booleans() -> None:
+    element = element_of(rpc.boolean)
+    flags = numpy.array([True, False, True])
+    assert bytes(octets_of(flags, element)) == b"\1\0\1"
+    assert bytes(octets_of(list(flags), element)) == b"\1\0\1"
+    with pytest.raises(ValueError, match="element 1 is 5, which is no boolean"):
+        octets_of([flags[0], 5], element)
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    assert bytes(octets_of(list(numpy.arange(3, dtype="i4")), NUMBER)) == bytes(
+        numpy.arange(3, dtype="i4")
+    )
+    element = element_of(rpc.float32)
+    halves = numpy.array([0.5, 1.5])
+    assert list(chunk_of(octets_of(list(halves), element), element)) == [0.5, 1.5]
+    with pytest.raises(OverflowError, match=r"element 0 is .*1e\+39.*, which is no float32"):
+        octets_of(list(numpy.array([1e39])), element)

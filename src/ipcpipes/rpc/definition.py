@@ -19,7 +19,16 @@ import msgspec
 
 from .elements import Element, IllegalElement, element_of
 from .errors import DefinitionError
-from .parameters import LONGEST_NAME, InOutPipe, InPipe, OutPipe, PipeName, Range
+from .parameters import (
+    LONGEST_NAME,
+    InOutPipe,
+    InPipe,
+    OutPipe,
+    PipeName,
+    Range,
+    is_alias,
+    unaliased,
+)
 
 __all__ = ["Definition", "Operation", "Options", "Pipe"]
 
@@ -219,7 +228,8 @@ class _Maker:
 
     def _hints(self) -> dict[str, Any]:
         try:
-            return get_type_hints(self.function, localns=dict(self.scope), include_extras=True)
+            hints = get_type_hints(self.function, localns=dict(self.scope), include_extras=True)
+            return {name: unaliased(hint) for name, hint in hints.items()}
         except DefinitionError:
             raise
         except Exception as error:
@@ -313,8 +323,16 @@ class _Maker:
         type_name: str | None = None
         for note in notes:
             if isinstance(note, Range):
+                if limits is not None:
+                    self._fail("once", what, f"a pipe has one range; leave {limits} or {note} out")
                 limits = note
             elif isinstance(note, PipeName):
+                if type_name is not None:
+                    self._fail(
+                        "once",
+                        what,
+                        f"its type has one name; leave {type_name!r} or {note.name!r} out",
+                    )
                 type_name = note.name
                 if not 1 <= len(type_name) <= LONGEST_NAME:
                     self._fail(
@@ -334,7 +352,7 @@ class _Maker:
 
 def _is_optional_pipe(annotation: Any) -> bool:
     arms = get_args(annotation)
-    return NoneType in arms and any(get_origin(_bare(arm)) in _PIPES for arm in arms)
+    return NoneType in arms and any(get_origin(_bare(unaliased(arm))) in _PIPES for arm in arms)
 
 
 def _is_bare_pipe(annotation: Any) -> bool:
@@ -347,6 +365,9 @@ def _bare(annotation: Any) -> Any:
 
 def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether there is a pipe in it: as an argument of a generic type, or in a field of a class."""
+    if is_alias(annotation) or is_alias(get_origin(annotation)):
+        # It may be a part of itself.
+        return annotation not in seen and _contains_pipe(unaliased(annotation), seen | {annotation})
     if _is_bare_pipe(annotation) or get_origin(annotation) in _PIPES:
         return True
     # list[int] is a type, too, as Python 3.10 has it.

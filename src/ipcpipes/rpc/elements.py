@@ -7,16 +7,17 @@ from where the pipe's octets begin.
 from __future__ import annotations
 
 import enum
-import inspect
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from ..errors import NotSupported
+from .errors import BadElement
+from .parameters import unaliased
 
 __all__ = [
     "Element",
@@ -32,6 +33,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "truth_of",
     "uint8",
     "uint16",
     "uint32",
@@ -137,6 +139,54 @@ class Structure(msgspec.Struct):
     It is a :class:`msgspec.Struct`, so that it can be a parameter or a result too.
     """
 
+    _rpc_names: ClassVar[Mapping[str, Any]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Its fields are looked at when an interface has a pipe of it. Where their types are text
+        # (from __future__ import annotations), nobody knows by then what the names in it were in
+        # the function that the class statement stands in.
+        texts = [one for one in vars(cls).get("__annotations__", {}).values() if type(one) is str]
+        frame = sys._getframe(1)
+        if texts and frame.f_locals is not frame.f_globals:
+            around = frame.f_locals
+            cls._rpc_names = {
+                name: around[name] for text in texts for name in _names_in(text) if name in around
+            }
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    try:
+        return compile(text, "<annotation>", "eval").co_names
+    except SyntaxError:
+        return ()  # which is said where the type is asked for
+
+
+def hints_of(structure: type[Structure]) -> dict[str, Any]:
+    """The types of its fields.
+
+    Raises:
+        Exception: an annotation means nothing.
+    """
+    names: dict[str, Any] = {}
+    for base in reversed(structure.__mro__):
+        names |= getattr(base, "_rpc_names", {})
+    names[structure.__name__] = structure  # for who tells that it would hold itself
+    return get_type_hints(structure, localns=names, include_extras=True)
+
+
+def truth_of(value: object) -> bool:
+    """A boolean that somebody has given: 5 or "no" would be one by a mistake.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # NumPy's are neither bool nor int.
+    is_one = isinstance(value, int) or str(getattr(value, "dtype", None)) == "bool"
+    if is_one and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"a boolean is True or False, or 1 or 0, not {value!r}")
+
 
 def element_of(annotation: object) -> Element:
     """The element that a type stands for.
@@ -144,6 +194,7 @@ def element_of(annotation: object) -> Element:
     Raises:
         IllegalElement: no pipe can carry it.
     """
+    annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
         return layout_of(annotation).element
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
@@ -192,6 +243,10 @@ def _why_not(annotation: object) -> str:
         )
     if _fixed_array(annotation) is not None:
         return "a bare array is no element; wrap it in an rpc.Structure"
+    if origin is Annotated and get_origin(get_args(annotation)[0]) is list:
+        lengths = [one for one in get_args(annotation)[1:] if isinstance(one, msgspec.Meta)]
+        if len(lengths) > 1:
+            return "an array has one length; leave the other rpc.Length out"
     if origin in (list, tuple, set, frozenset, dict) or annotation in (list, tuple, set, dict):
         return (
             f"{shown} is a conformant or varying array, its size is not fixed; take the pipe "
@@ -226,6 +281,7 @@ class Layout:
     """A structure's element, and how its values become scalars and back."""
 
     element: Element
+    name: str
     packer: struct.Struct
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
@@ -235,17 +291,28 @@ class Layout:
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
         """Raises:
-        TypeError, ValueError, OverflowError: a value does not fit.
+        TypeError: it is no such structure, or an array in it none.
+        ValueError: one of its values does not fit.
         """
         scalars: list[Any] = []
-        self.flatten(value, scalars)
         try:
+            self.flatten(value, scalars)
             self.packer.pack_into(memory, position, *scalars)
-        except struct.error as error:
+        except (struct.error, ValueError, OverflowError) as error:
             raise ValueError(f"{value!r} does not fit its structure: {error}") from None
 
     def unpack_from(self, memory: memoryview, position: int) -> Any:
-        return self.build(iter(self.packer.unpack_from(memory, position)))
+        """Raises:
+        BadStubData: what lies there is no such structure: one of its values is no member of its
+            enumeration, or its own ``__post_init__`` refuses it.
+        """
+        try:
+            return self.build(iter(self.packer.unpack_from(memory, position)))
+        except Exception as error:
+            place = position // self.element.stride
+            raise BadElement(
+                f"element {place:,} of this chunk is no {self.name}: {error}"
+            ) from error
 
 
 _layouts: dict[type[Structure], Layout] = {}
@@ -288,7 +355,7 @@ def _lay_out(structure: type[Structure]) -> Layout:
     element = Element(part.description, part.size, part.alignment, part.format, structure)
     packer = struct.Struct("<" + part.format)
     description = {**part.numpy, "itemsize": element.stride}
-    return Layout(element, packer, part.flatten, part.build, description)
+    return Layout(element, structure.__name__, packer, part.flatten, part.build, description)
 
 
 def _padding(position: int, alignment: int) -> int:
@@ -301,7 +368,7 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
             "elements", f"{structure.__name__} would hold itself; that takes a pointer"
         )
     try:
-        hints = get_type_hints(structure, include_extras=True)
+        hints = hints_of(structure)
     except Exception as error:
         raise IllegalElement(
             "elements", f"the fields of {structure.__name__} cannot be understood: {error}"
@@ -343,8 +410,7 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
             **{name: part.build(scalars) for name, part in zip(names, parts, strict=True)}
         )
 
-    signature = inspect.signature(structure)
-    if any(one.kind is one.KEYWORD_ONLY for one in signature.parameters.values()):
+    if structure.__match_args__ != names:  # some are keyword-only
         build = build_by_name
     described = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
     fields = ", ".join(f"{n}: {p.description}" for n, p in zip(names, parts, strict=True))
@@ -352,6 +418,7 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
 
 
 def _part(annotation: object, within: tuple[type[Structure], ...]) -> _Part:
+    annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
         return _structure_part(annotation, within)
     array = _fixed_array(annotation)
@@ -359,15 +426,28 @@ def _part(annotation: object, within: tuple[type[Structure], ...]) -> _Part:
         return _array_part(*array, within)
     element = element_of(annotation)
     build: Callable[[Iterator[Any]], Any] = next
+    flatten: Callable[[Any, list[Any]], None] = _flatten_scalar
+    if element.format == "?":
+        flatten = _flatten_boolean
     if isinstance(annotation, type) and element is _ENUM:
-        build = _enumeration_builder(annotation)
+        build, flatten = _of_members(annotation)
     size, letter = element.size, element.format
     typestr = f"{'|' if size == 1 else '<'}{_NUMPY.get(letter, 'u')}{size}"
-    return _Part(size, element.alignment, letter, element.name, _flatten_scalar, build, typestr)
+    return _Part(size, element.alignment, letter, element.name, flatten, build, typestr)
 
 
-def _enumeration_builder(enumeration: type) -> Callable[[Iterator[Any]], Any]:
-    return lambda scalars: enumeration(next(scalars))
+def _of_members(
+    enumeration: type,
+) -> tuple[Callable[[Iterator[Any]], Any], Callable[[Any, list[Any]], None]]:
+    """How members are made of their numbers, and the reverse; neither end takes other numbers."""
+
+    def build(scalars: Iterator[Any]) -> Any:
+        return enumeration(next(scalars))
+
+    def flatten(value: Any, scalars: list[Any]) -> None:
+        scalars.append(enumeration(value))
+
+    return build, flatten
 
 
 _NUMPY = {**dict.fromkeys("bhiq", "i"), "f": "f", "d": "f", "?": "b"}
@@ -375,6 +455,10 @@ _NUMPY = {**dict.fromkeys("bhiq", "i"), "f": "f", "d": "f", "?": "b"}
 
 def _flatten_scalar(value: Any, scalars: list[Any]) -> None:
     scalars.append(value)
+
+
+def _flatten_boolean(value: Any, scalars: list[Any]) -> None:
+    scalars.append(truth_of(value))
 
 
 def _array_part(annotation: object, length: int, within: tuple[type[Structure], ...]) -> _Part:

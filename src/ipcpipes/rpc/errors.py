@@ -56,6 +56,11 @@ class DefinitionError(IpcError, TypeError):
         return f"{self.where}: {self.text} (rule: {self.rule})"
 
 
+def is_code(code: object) -> bool:
+    """Whether it can be the status of something that has failed."""
+    return isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32
+
+
 class RpcError(IpcError):
     """A call failed. Each status has a class of its own below this one.
 
@@ -66,6 +71,13 @@ class RpcError(IpcError):
         type: the name of the exception that the server's manager raised; ``None`` where it was
             none, or it happened at this end.
         traceback: the server's traceback as text, when the server sends it (``tracebacks=True``).
+
+    Args:
+        message: ``None`` for what the status says by itself.
+        code: 1 to 2**32 - 1; ``None`` for the class's own.
+
+    Raises:
+        ValueError: ``code`` is something else. 0 would say that nothing has failed.
     """
 
     default_code: ClassVar[int]
@@ -79,9 +91,13 @@ class RpcError(IpcError):
         type: str | None = None,  # noqa: A002  # what it is called in the protocol, too
         traceback: str | None = None,
     ) -> None:
+        if code is None:
+            code = self.default_code
+        elif not is_code(code):
+            raise ValueError(f"the code of a failure is 1 to 2**32 - 1, not {code!r}")
         self.message = self.default_message if message is None else message
         super().__init__(self.message)
-        self.code = self.default_code if code is None else code
+        self.code = int(code)
         self.type = type
         self.traceback = traceback
 
@@ -184,6 +200,12 @@ class BadStubData(PipeError):
 
     default_code = 1783  # RPC_X_BAD_STUB_DATA
     default_message = "what arrived is not of the right type"
+
+
+class BadElement(BadStubData):
+    """An element that has come is none of its type. That is found when it is looked at, by whoever
+    has pulled it; to everybody else it is a :class:`BadStubData`.
+    """
 
 
 class AsyncCallPending(RpcError):
@@ -291,5 +313,10 @@ def error_of(
     type: str | None = None,  # noqa: A002
     traceback: str | None = None,
 ) -> RpcError:
-    """What a fault of the server is at the client: the class of its code, else :class:`Fault`."""
-    return _CLASSES.get(code, Fault)(message, code=code, type=type, traceback=traceback)
+    """What a fault of the server is at the client: the class of its code, else :class:`Fault`.
+
+    Args:
+        code: as the server has sent it; one that is no failure's is taken for RPC_S_CALL_FAILED.
+    """
+    known = code if is_code(code) else None
+    return _CLASSES.get(code, Fault)(message, code=known, type=type, traceback=traceback)

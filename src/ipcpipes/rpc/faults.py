@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from .call import Call
-from .errors import Fault, RpcError
+from .errors import BadElement, BadStubData, Fault, RpcError, is_code
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -32,10 +32,12 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
     text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     trace = text if with_traceback else None
     if isinstance(error, Fault):
-        # What a user has put there is whatever it is.
-        code = error.code if type(error.code) is int and 0 < error.code < 2**32 else None
+        # What a user has put there afterwards is whatever it is.
+        code = error.code if is_code(error.code) else None
         kind = None if error.type is None else str(error.type)
         return Fault(_cut(str(error.message)), code=code, type=kind, traceback=trace)
+    if isinstance(error, BadElement):  # the client has sent it, and the manager has looked at it
+        return BadStubData(error.message, traceback=trace)
     logger.error("%s failed", call.operation, exc_info=error)
     name = type(error).__qualname__
     module = type(error).__module__

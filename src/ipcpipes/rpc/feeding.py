@@ -10,15 +10,13 @@ from typing import Any, TypeAlias
 
 import trio
 
-from .chunks import Structures, octets_of
+from .chunks import PIECE, Cutter, Structures, cut, octets_of
 from .definition import Pipe
 from .elements import Element
 from .errors import PipeAppMemory
 
 __all__ = ["PipeControl", "check_given", "drain", "feed"]
 
-# Bytes that a source is asked for at a time, and a file read or written by.
-PIECE = 256 * 1024
 # An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
 BATCH = 32 * 1024
 PATIENCE = 0.001  # seconds
@@ -118,27 +116,39 @@ async def feed(end: Any, source: Given, element: Element, largest: int | None) -
 
     Args:
         end: the pipe.
-        largest: how many elements a chunk may have, ``None`` for any number.
+        largest: how many elements a chunk may have, ``None`` for any number; the source is asked
+            for no more at a time.
+
+    Raises:
+        InvalidBound: so many elements make no chunks of the pipe's range.
+        And what the source or the pipe raises.
     """
     size = PIECE if largest is None else min(PIECE, largest * element.stride)
+    pipe: Pipe = end._pipe
     if is_memory(source):
-        octets = octets_of(source, element)
-        step = len(octets) if largest is None else largest * element.stride
-        for start in range(0, len(octets), step or 1):
-            await end.push(octets[start : start + step])
-    elif isinstance(source, PipeControl):
-        await _from_control(end, source, element, size)
+        await _push_all(end, cut(octets_of(source, element), pipe))
+        await end.close()
+        return
+    cutter = Cutter(pipe)
+    if isinstance(source, PipeControl):
+        await _from_control(end, source, element, size, cutter)
     elif hasattr(source, "read"):
-        await _from_file(end, source, size // element.stride * element.stride, element)
+        await _from_file(end, source, size // element.stride * element.stride, element, cutter)
     elif hasattr(source, "__aiter__"):
-        await _from_async_iterable(end, source, element, size)
+        await _from_async_iterable(end, source, element, cutter)
     elif isinstance(source, Iterable):
-        await _from_iterable(end, source, element, size)
+        await _from_iterable(end, source, Batch(element, size, trio.current_time), cutter)
     else:
         most = size // element.stride
         while len(elements := await _called(source, most)):
-            await end.push(elements)
+            await _push_all(end, cutter.add(octets_of(elements, element)))
+    await _push_all(end, cutter.rest())
     await end.close()
+
+
+async def _push_all(end: Any, chunks: Iterable[memoryview]) -> None:
+    for octets in chunks:
+        await end.push(octets)
 
 
 async def _called(function: Callable[..., Any], *arguments: object) -> Any:
@@ -158,43 +168,77 @@ def room_for(control: PipeControl, size: int, element: Element) -> memoryview:
     return octets[:whole]
 
 
-async def _from_control(end: Any, control: PipeControl, element: Element, size: int) -> None:
+async def _from_control(
+    end: Any, control: PipeControl, element: Element, size: int, cutter: Cutter
+) -> None:
     assert control.pull is not None
     while True:
         octets = room_for(control, size, element)
         view = octets if element.structure else octets.cast(element.format)  # type: ignore[call-overload]
         count = await _called(control.pull, view)
-        most = len(octets) // element.stride
-        if type(count) is not int or not 0 <= count <= most:
-            raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
-        if not count:
+        octets = put(octets, count, element)
+        if not octets:
             return
-        await end.push(octets[: count * element.stride])
+        await _push_all(end, cutter.add(octets))
 
 
-async def _from_file(end: Any, file: Any, size: int, element: Element) -> None:
+def put(room: memoryview, count: object, element: Element) -> memoryview:
+    """What the pull function of a control has put there, going by what it has returned.
+
+    Raises:
+        ValueError: that cannot be.
+    """
+    most = len(room) // element.stride
+    if type(count) is not int or not 0 <= count <= most:
+        raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
+    return room[: count * element.stride]
+
+
+async def _from_file(end: Any, file: Any, size: int, element: Element, cutter: Cutter) -> None:
     inline = isinstance(file, io.BytesIO) or inspect.iscoroutinefunction(file.read)
-    rest = b""
+    whole = WholeElements(element)
     while True:
         if inline:
             data = await _called(file.read, size)
         else:
             # Reading from a disk may take its time, and the others go on meanwhile.
             data = await trio.to_thread.run_sync(file.read, size)
-        if isinstance(data, str):
-            raise TypeError("a pipe is filled from a binary file; open it with 'rb'")
         if not data:
             break
-        if rest:
-            data = rest + data
-        whole = len(data) // element.stride * element.stride
-        rest = data[whole:]
-        if whole:
-            await end.push(memoryview(data)[:whole])
-    if rest:
-        raise ValueError(
-            f"the file ends inside an element: {len(rest)} bytes of {element.stride} are left"
-        )
+        await _push_all(end, cutter.add(whole.of(data)))
+    whole.at_end()
+
+
+class WholeElements:
+    """The elements in what is read from a file, which may be cut anywhere."""
+
+    def __init__(self, element: Element) -> None:
+        self._stride = element.stride
+        self._rest = b""
+
+    def of(self, data: Any) -> memoryview:
+        """Those that are whole now.
+
+        Raises:
+            TypeError: it is text.
+        """
+        if isinstance(data, str):
+            raise TypeError("a pipe is filled from a binary file; open it with 'rb'")
+        if self._rest:
+            data = self._rest + data
+        whole = len(data) // self._stride * self._stride
+        self._rest = data[whole:]
+        return memoryview(data)[:whole]
+
+    def at_end(self) -> None:
+        """Raises:
+        ValueError: an element was begun, and not finished.
+        """
+        if self._rest:
+            raise ValueError(
+                f"the file ends inside an element: {len(self._rest)} bytes of {self._stride} are "
+                "left"
+            )
 
 
 def is_chunk(item: object) -> bool:
@@ -202,12 +246,18 @@ def is_chunk(item: object) -> bool:
     return isinstance(item, (list, tuple)) or is_memory(item)
 
 
-class _Batch:
-    """Small things on their way to becoming a chunk: single elements, or small chunks of them."""
+class Batch:
+    """Small things on their way to becoming a chunk: single elements, or small chunks of them.
 
-    def __init__(self, element: Element, size: int) -> None:
-        self._element = element
+    Args:
+        size: octets of a chunk at most.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, element: Element, size: int, clock: Callable[[], float]) -> None:
+        self.element = element
         self._size = min(size, BATCH)
+        self._clock = clock
         self._items: list[Any] = []
         self._most = max(self._size // element.stride, 1)
         self._octets = bytearray()
@@ -216,21 +266,21 @@ class _Batch:
     def add(self, item: object) -> bool:
         """Takes an element or a chunk; whether it is time to send what there is."""
         if not self._items and not self._octets:
-            self._since = trio.current_time()
+            self._since = self._clock()
         if is_chunk(item):
             self._pack()
-            self._octets += octets_of(item, self._element)
+            self._octets += octets_of(item, self.element)
         else:
             self._items.append(item)
         return (
             len(self._octets) >= self._size
             or len(self._items) >= self._most
-            or trio.current_time() - self._since > PATIENCE
+            or self._clock() - self._since > PATIENCE
         )
 
     def _pack(self) -> None:
         if self._items:
-            self._octets += octets_of(self._items, self._element)
+            self._octets += octets_of(self._items, self.element)
             self._items = []
 
     def take(self) -> memoryview:
@@ -239,43 +289,36 @@ class _Batch:
         return memoryview(octets)
 
 
-def is_large(item: object, size: int) -> bool:
+def is_large(item: object) -> bool:
     """Whether it is so much that it needs no company."""
-    return type(item) is not int and is_memory(item) and memoryview(item).nbytes >= size  # type: ignore[arg-type]
+    return type(item) is not int and is_memory(item) and memoryview(item).nbytes >= BATCH  # type: ignore[arg-type]
 
 
-async def _from_iterable(end: Any, source: Iterable[Any], element: Element, size: int) -> None:
-    batch = _Batch(element, size)
+async def _from_iterable(end: Any, source: Iterable[Any], batch: Batch, cutter: Cutter) -> None:
     iterator: Iterator[Any] = iter(source)
     try:
         for item in iterator:
-            if is_large(item, BATCH):
-                await _push_all(end, batch.take(), element, size)
-                await _push_all(end, octets_of(item, element), element, size)
+            if is_large(item):
+                await _push_all(end, cutter.add(batch.take()))
+                await _push_all(end, cutter.add(octets_of(item, batch.element)))
             elif batch.add(item):
-                await _push_all(end, batch.take(), element, size)
-        await _push_all(end, batch.take(), element, size)
+                await _push_all(end, cutter.add(batch.take()))
+        await _push_all(end, cutter.add(batch.take()))
     finally:
         if inspect.isgenerator(iterator):
             iterator.close()
 
 
-async def _from_async_iterable(end: Any, source: Any, element: Element, size: int) -> None:
+async def _from_async_iterable(end: Any, source: Any, element: Element, cutter: Cutter) -> None:
     iterator: AsyncIterator[Any] = source.__aiter__()
     try:
         async for item in iterator:
             # The next one may be long in coming, and so none waits for company here.
             octets = octets_of(item if is_chunk(item) else [item], element)
-            await _push_all(end, octets, element, size)
+            await _push_all(end, cutter.add(octets))
     finally:
         if inspect.isasyncgen(iterator):
             await iterator.aclose()
-
-
-async def _push_all(end: Any, octets: memoryview, element: Element, size: int) -> None:
-    step = max(size // element.stride, 1) * element.stride
-    for start in range(0, len(octets), step):
-        await end.push(octets[start : start + step])
 
 
 # Out of the pipe.

@@ -76,8 +76,8 @@ class Interface(abc.ABC):
     implements each operation, with the same parameters.
 
     Args:
-        uuid: what the interface is known by, for ever; make one with ``python -m uuid``, or
-            ``uuid.uuid4()``.
+        uuid: what the interface is known by, for ever; make one with ``uuid.uuid4()``, or, from
+            Python 3.12 on, ``python -m uuid``.
         version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version
             whose minor version is not above its own: add operations and parameters with defaults
             for a new minor, anything else is a new major.

@@ -5,14 +5,34 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from .errors import DefinitionError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
-__all__ = ["Chunk", "InOutPipe", "InPipe", "OutPipe", "PipeName", "Range"]
+__all__ = [
+    "Chunk",
+    "InOutPipe",
+    "InPipe",
+    "OutPipe",
+    "PipeName",
+    "Range",
+    "is_alias",
+    "unaliased",
+]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -21,12 +41,16 @@ LONGEST_NAME = 29
 
 
 class Chunk(Protocol[T_co]):
-    """Elements that have come, in memory that nobody changes any more.
+    """Elements that have come, in memory that nobody changes any more, and that cannot be written.
 
-    It is a :class:`memoryview` of the element's type, with a length, items, slices and whatever
-    takes memory: ``file.write(chunk)``, ``numpy.asarray(chunk)``, ``array.array("i", chunk)``,
-    none of which need copy. Structures come as a sequence of them, made when they are asked for,
-    whose ``memory`` is what it lies in; ``numpy.asarray(chunk)`` is a structured array over it.
+    It is a read-only :class:`memoryview` of the element's type, with a length, items, slices and
+    whatever takes memory: ``file.write(chunk)``, ``numpy.asarray(chunk)``,
+    ``array.array("i", chunk)``, none of which need copy. Structures come as a sequence of them,
+    made when they are asked for, whose ``memory`` is what it lies in; ``numpy.asarray(chunk)`` is a
+    structured array over it.
+
+    A structure that cannot be made of what has come, because a number is no member of an
+    enumeration, is a :class:`BadStubData` when it is asked for.
     """
 
     def __len__(self) -> int: ...
@@ -150,6 +174,10 @@ class Range:
     Attributes:
         low: 0 or more. The zero that ends the pipe is no chunk.
         high: at least 1, and at least ``low``.
+
+    Raises:
+        TypeError: one of them is no whole number.
+        ValueError: they are out of these bounds.
     """
 
     low: int
@@ -171,6 +199,36 @@ class PipeName:
 
     Attributes:
         name: 1 to 29 characters, MIDL's limit.
+
+    Raises:
+        TypeError: it is no text. That it is too long is a DefinitionError of the interface.
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"the name of a pipe's type is text, not {self.name!r}")
+
+
+def unaliased(annotation: Any) -> Any:
+    """What a ``type X = ...`` of Python 3.12 stands for, with what is noted beside it.
+
+    Raises:
+        Exception: a name in it means nothing.
+    """
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        base, *notes = get_args(annotation)
+        inner = unaliased(base)
+        return annotation if inner is base else Annotated[(inner, *notes)]
+    if is_alias(annotation):
+        return unaliased(annotation.__value__)
+    if is_alias(origin):
+        return unaliased(origin.__value__[get_args(annotation)])
+    return annotation
+
+
+def is_alias(annotation: object) -> bool:
+    # Before Python 3.12 it is a class of typing_extensions, and that need not be there.
+    return type(annotation).__name__ == "TypeAliasType" and hasattr(annotation, "__value__")

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..call import Push
-from ..chunks import Structures, chunk_of, octets_of
+from ..chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
 from ..definition import Pipe
 from ..elements import Element
 from ..feeding import (
-    BATCH,
-    PATIENCE,
-    PIECE,
+    Batch,
     PipeControl,
+    WholeElements,
     check_given as _check_given,
-    is_chunk,
     is_large,
     is_memory,
+    put,
     room_for,
 )
 from .exchange import Exchange
@@ -70,8 +69,8 @@ class Feed(Mover):
 
     def __init__(self, exchange: Exchange, pipe: Pipe, source: Any) -> None:
         super().__init__(exchange, pipe)
-        largest = None if pipe.range is None else pipe.range.high
-        self._pieces = _pieces(source, pipe.element, largest)
+        self._pieces = _pieces(source, pipe)
+        self._error: BaseException | None = None
         self._push: Push | None = None
         self._looked = time.monotonic()
 
@@ -79,7 +78,7 @@ class Feed(Mover):
         exchange, index, stride = self._exchange, self._pipe.index, self._pipe.element.stride
         while True:
             if self._push is None:
-                octets = next(self._pieces, None)
+                octets = self._next()
                 if octets is None:
                     return exchange.end(index, until)
                 self._push = Push(octets, len(octets) // stride)
@@ -89,6 +88,17 @@ class Feed(Mover):
             if not exchange.put(index, self._push, until):
                 return False
             self._push = None
+
+    def _next(self) -> memoryview | None:
+        # A generator that has raised is at its end, and that would look like the source's.
+        if self._error is not None:
+            raise self._error
+        try:
+            octets: memoryview | None = next(self._pieces, None)
+        except BaseException as error:
+            self._error = error
+            raise
+        return octets
 
     def close(self) -> None:
         self._pieces.close()
@@ -131,109 +141,62 @@ def movers_of(
 # Into the pipe.
 
 
-def _pieces(source: Any, element: Element, largest: int | None) -> Any:
-    """A generator of what the source has: octets, of 1 to ``largest`` elements."""
-    size = PIECE if largest is None else min(PIECE, largest * element.stride)
+def _pieces(source: Any, pipe: Pipe) -> Any:
+    """A generator of what the source has: octets, each of them a chunk.
+
+    Raises:
+        InvalidBound: so many elements make no chunks of the pipe's range.
+        And what the source raises.
+    """
+    element = pipe.element
+    size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if is_memory(source):
-        octets = octets_of(source, element)
-        step = len(octets) if largest is None else largest * element.stride
-        yield from _cut(octets, step or 1)
-    elif isinstance(source, PipeControl):
-        yield from _from_control(source, element, size)
+        yield from cut(octets_of(source, element), pipe)
+        return
+    cutter = Cutter(pipe)
+    if isinstance(source, PipeControl):
+        yield from _from_control(source, element, size, cutter)
     elif hasattr(source, "read"):
-        yield from _from_file(source, size // element.stride * element.stride, element)
+        yield from _from_file(source, size // element.stride * element.stride, element, cutter)
     elif isinstance(source, Iterable):
-        yield from _from_iterable(source, element, size)
+        yield from _from_iterable(source, Batch(element, size, time.monotonic), cutter)
     else:
         most = size // element.stride
         while len(elements := source(most)):
-            yield from _cut(octets_of(elements, element), size)
+            yield from cutter.add(octets_of(elements, element))
+    yield from cutter.rest()
 
 
-def _cut(octets: memoryview, step: int) -> Iterator[memoryview]:
-    for start in range(0, len(octets), step):
-        yield octets[start : start + step]
-
-
-def _from_control(control: PipeControl, element: Element, size: int) -> Iterator[memoryview]:
+def _from_control(
+    control: PipeControl, element: Element, size: int, cutter: Cutter
+) -> Iterator[memoryview]:
     assert control.pull is not None
     while True:
         octets = room_for(control, size, element)
         view = octets if element.structure else octets.cast(element.format)  # type: ignore[call-overload]
-        count = control.pull(view)
-        most = len(octets) // element.stride
-        if type(count) is not int or not 0 <= count <= most:
-            raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
-        if not count:
+        octets = put(octets, control.pull(view), element)
+        if not octets:
             return
-        yield octets[: count * element.stride]
+        yield from cutter.add(octets)
 
 
-def _from_file(file: Any, size: int, element: Element) -> Iterator[memoryview]:
-    rest = b""
+def _from_file(file: Any, size: int, element: Element, cutter: Cutter) -> Iterator[memoryview]:
+    whole = WholeElements(element)
     while data := file.read(size):
-        if isinstance(data, str):
-            raise TypeError("a pipe is filled from a binary file; open it with 'rb'")
-        if rest:
-            data = rest + data
-        whole = len(data) // element.stride * element.stride
-        rest = data[whole:]
-        yield from _cut(memoryview(data)[:whole], size)
-    if rest:
-        raise ValueError(
-            f"the file ends inside an element: {len(rest)} bytes of {element.stride} are left"
-        )
+        yield from cutter.add(whole.of(data))
+    whole.at_end()
 
 
-class _Batch:
-    """Small things on their way to becoming a chunk: single elements, or small chunks of them."""
-
-    def __init__(self, element: Element, size: int) -> None:
-        self._element = element
-        self._size = min(size, BATCH)
-        self._most = max(self._size // element.stride, 1)
-        self._items: list[Any] = []
-        self._octets = bytearray()
-        self._since = 0.0
-
-    def add(self, item: object) -> bool:
-        """Takes an element or a chunk; whether it is time to send what there is."""
-        if not self._items and not self._octets:
-            self._since = time.monotonic()
-        if is_chunk(item):
-            self._pack()
-            self._octets += octets_of(item, self._element)
-        else:
-            self._items.append(item)
-        return (
-            len(self._octets) >= self._size
-            or len(self._items) >= self._most
-            or time.monotonic() - self._since > PATIENCE
-        )
-
-    def _pack(self) -> None:
-        if self._items:
-            self._octets += octets_of(self._items, self._element)
-            self._items = []
-
-    def take(self) -> memoryview:
-        self._pack()
-        octets, self._octets = self._octets, bytearray()
-        return memoryview(octets)
-
-
-def _from_iterable(source: Iterable[Any], element: Element, size: int) -> Iterator[memoryview]:
-    step = max(size // element.stride, 1) * element.stride
-    batch = _Batch(element, size)
+def _from_iterable(source: Iterable[Any], batch: Batch, cutter: Cutter) -> Iterator[memoryview]:
     iterator = iter(source)
     try:
         for item in iterator:
-            if is_large(item, BATCH):
-                yield from _cut(batch.take(), step)
-                yield from _cut(octets_of(item, element), step)
+            if is_large(item):
+                yield from cutter.add(batch.take())
+                yield from cutter.add(octets_of(item, batch.element))
             elif batch.add(item):
-                yield from _cut(batch.take(), step)
-        yield from _cut(batch.take(), step)
+                yield from cutter.add(batch.take())
+        yield from cutter.add(batch.take())
     finally:
         if inspect.isgenerator(iterator):
             iterator.close()
@@ -250,6 +213,8 @@ def _into(sink: Any, element: Element) -> Callable[[Any], object]:
         return lambda chunk: _write(sink, chunk)
     if hasattr(sink, "extend"):
         extend: Callable[[Any], object] = sink.extend
+        if isinstance(sink, bytearray) and element.structure is not None:
+            return lambda chunk: extend(chunk.memory)
         return extend
     function: Callable[[Any], object] = sink
     return function
