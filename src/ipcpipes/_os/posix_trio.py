@@ -180,6 +180,34 @@ class _Sending(Socket):
             self._raise_broken(-sent)
         return max(sent, 0)
 
+    async def send_some(self, data: memoryview) -> int:
+        """Sends what the system takes, once it takes any; it may be cancelled as long as it waits.
+
+        Returns:
+            How many bytes it has taken, 1 or more.
+
+        Raises:
+            What :meth:`send_all` raises.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await _checkpoint_if_cancelled()
+            buffer: Any = ffi.from_buffer(data)
+            while True:
+                fd = self._require_sendable()
+                self._send_fault = _INTERRUPTED
+                sent = self._put(fd, buffer, 0, len(buffer))
+                self._send_fault = None
+                if sent > 0:
+                    return sent
+                if sent != _AGAIN:
+                    self._raise_broken(-sent)
+                await trio.lowlevel.wait_writable(fd)
+        finally:
+            self._sending = False
+
     async def _send_rest(self, buffer: object, done: int, length: int, result: int) -> None:
         try:
             while done < length:

@@ -210,6 +210,12 @@ class _Sending(Pipe):
         """
         return 0
 
+    async def send_some(self, data: memoryview) -> int:
+        """What can be sent so that it may be cancelled at any time: nothing, because a write that
+        was cancelled can have gone out all the same.
+        """
+        return 0
+
     async def _send_part(self, start: Any, length: int, owner: memoryview) -> int:
         operation = calls.new_operation()
         size = min(length, _LARGEST_WRITE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .definition import Operation, Pipe
@@ -19,7 +19,7 @@ from .errors import (
 )
 from .ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
 from .state import CallState, Cursor, Party, next_call
-from .wire import Kind, encode
+from .wire import Kind, encode, pack_head
 
 if TYPE_CHECKING:
     from .session import Session
@@ -32,6 +32,8 @@ FRAGMENT = 1024 * 1024
 # Elements below this wait for company until the output is sent next, or there is so much of them.
 SMALL = 4 * 1024
 BATCH = 32 * 1024
+# Looked up once; see session.py.
+_RESPONSE, _FAULT = Kind.RESPONSE, Kind.FAULT
 # A count, with the gaps around it.
 _PREFIX = 16
 
@@ -101,28 +103,30 @@ class Push:
 class Call:
     """One call at one end of a connection."""
 
+    # How each begins: a short call ends with most of it as it was, and has not paid for it.
+    state = CallState.NEW
+    body: memoryview = memoryview(b"")  # the arguments, then the result
+    milliseconds: int | None = None
+    cancel_requested = False
+    failure: RpcError | None = None  # what has ended it, from the other end
+    latched: PipeError | None = None
+    over = False  # at this end: it was answered, or the answer was taken
+    is_answered = False
+    owner: Any = None  # what waits for it, in the driver
+    is_given_up = False  # at the client
+    notify = False  # whether its user wants to hear of what was sent
+    cursor = Cursor((), ())
+    incoming: Mapping[int, _Incoming] = {}
+    outgoing: Mapping[int, _Outgoing] = {}
+    _arriving: tuple[int, ...] = ()
+
     def __init__(self, session: Session, number: int, operation: Operation) -> None:
         self.session = session
         self.id = number
         self.operation = operation
-        self.state = CallState.NEW
-        self.body: memoryview = memoryview(b"")  # the arguments, then the result
-        self.milliseconds: int | None = None
-        self.cancel_requested = False
-        self.failure: RpcError | None = None  # what has ended it, from the other end
-        self.latched: PipeError | None = None
-        self.over = False  # at this end: it was answered, or the answer was taken
-        self.is_answered = False
-        self.owner: Any = None  # what waits for it, in the driver
-        self.notify = False  # whether its user wants to hear of what was sent
         self._serving = session.party is Party.SERVER
         if operation.pipes:
             self._open_pipes(operation)
-        else:
-            self.cursor = _NO_PIPES
-            self.incoming: dict[int, _Incoming] = {}
-            self.outgoing: dict[int, _Outgoing] = {}
-            self._arriving: deque[int] = deque()
 
     def _open_pipes(self, operation: Operation) -> None:
         receives, sends = operation.ins, operation.outs
@@ -134,7 +138,7 @@ class Call:
         credit = self.session.peer_credit
         into = not self._serving
         self.outgoing = {i: _Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
-        self._arriving = deque(receives)
+        self._arriving = tuple(receives)
 
     def advance(self, sender: Party, kind: Kind) -> None:
         """Raises:
@@ -166,7 +170,7 @@ class Call:
                 self._give_up()
             return
         if pipe.reader.ended:
-            self._arriving.popleft()
+            self._arriving = self._arriving[1:]
 
     @property
     def _has_turn_into(self) -> bool:
@@ -200,10 +204,11 @@ class Call:
         Raises:
             ProtocolError: its pipes have not come to their ends.
         """
-        if self._has_turn_into:
-            raise ProtocolError(f"{self.operation} was answered before it had all its in-pipes")
-        if self._arriving:
-            raise ProtocolError(f"{self.operation} was answered before its pipes had ended")
+        if self.operation.pipes:
+            if self._has_turn_into:
+                raise ProtocolError(f"{self.operation} was answered before it had all its in-pipes")
+            if self._arriving:
+                raise ProtocolError(f"{self.operation} was answered before its pipes had ended")
         self.body = body
         self.is_answered = True
 
@@ -218,6 +223,7 @@ class Call:
     def _give_up(self) -> None:
         if self.state in (CallState.OPEN, CallState.CANCELLING) and self._is_open:
             self.advance(self.session.party, Kind.ORPHANED)
+            self.is_given_up = True
             self.session.emit(Kind.ORPHANED, self.id)
 
     def cancel(self) -> None:
@@ -236,33 +242,35 @@ class Call:
         Raises:
             InvalidAsyncHandle: it was answered before.
         """
-        self._require_live()
+        if self.over:
+            raise InvalidAsyncHandle
+        session = self.session
         if error is None:
             error = self.latched or self.failure
-        if error is None and not self.cursor.done:
+        if error is None and self.operation.pipes and not self.cursor.done:
             into, index = self.cursor.turn or (True, 0)
             name = self.operation.pipes[index].name
             error = PipeDisciplineError(
                 f"{self.operation} returned before the pipe {name} was "
                 + ("drained" if into else "closed")
             )
-        if error is None and body is not None and not self.session.fits(body):
+        if error is None and body is not None and not session.fits(body):
             error = BadStubData(
                 f"the result of {self.operation} has {len(body):,} bytes, and the client takes "
-                f"frames of {self.session.peer_max_frame:,}; send what is large through a pipe"
+                f"frames of {session.peer_max_frame:,}; send what is large through a pipe"
             )
         self.over = True
         if self._is_open:
-            self.flush()
-            kind = Kind.RESPONSE if error is None else Kind.FAULT
-            self.advance(self.session.party, kind)
-            self.session.forget(self)
+            if self.outgoing:
+                self.flush()
+            self.advance(session.party, _RESPONSE if error is None else _FAULT)
+            session.forget(self)
             if self.operation.options.maybe:
                 return error  # nobody waits for it
             if error is not None:
-                self.session.emit_fault(self.id, error)
+                session.emit_fault(self.id, error)
             elif body is not None:
-                self.session.emit(Kind.RESPONSE, self.id, body)
+                session.emit_frame(pack_head(_RESPONSE, 0, 0, 0, self.id) + body)
         return error
 
     def release(self) -> None:
@@ -472,6 +480,3 @@ class Call:
         self._emit_pipe(index, pipe, b"", octets)
         self.cursor.advance()
         return True
-
-
-_NO_PIPES = Cursor((), ())

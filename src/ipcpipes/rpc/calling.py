@@ -11,11 +11,11 @@ import trio
 
 from .arguments import encoded
 from .call import Call
+from .client_link import ClientLink
 from .definition import Operation, Pipe
 from .errors import BadStubData, CallCancelled
 from .exchange import Exchange
 from .feeding import drain, feed
-from .link import Link
 from .pipes import end_of
 from .session import Event
 
@@ -36,7 +36,7 @@ Notify: TypeAlias = Callable[[CallEvent], object]
 class Caller:
     """Begins calls on a connection, as many at a time as the server takes."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ClientLink) -> None:
         self.link = link
         self.room = trio.lowlevel.ParkingLot()
 
@@ -84,7 +84,9 @@ def _milliseconds() -> int | None:
 class ClientExchange(Exchange):
     """A call at the client."""
 
-    def __init__(self, link: Link, call: Call, notify: Notify | None) -> None:
+    link: ClientLink
+
+    def __init__(self, link: ClientLink, call: Call, notify: Notify | None) -> None:
         super().__init__(link, call)
         self._notify = notify
         call.notify = notify is not None
@@ -114,7 +116,11 @@ class ClientExchange(Exchange):
         if self.is_over:
             await trio.lowlevel.checkpoint()
         while not self.is_over:
-            await self.wait()
+            if self.link.may_read:
+                await self.link.read_answer()
+            else:
+                self.link.read_by_others()
+                await self.wait()
 
     def result(self) -> Any:
         """The answer, once.

@@ -15,7 +15,7 @@ from ..abc import PeerIdentity
 from .frames import READ_SIZE, FrameReader
 from .wire import Frame, Limits
 
-__all__ = ["Carrier", "Transport"]
+__all__ = ["Carrier", "Transport", "joined"]
 
 Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
@@ -75,20 +75,21 @@ class Carrier:
         assert self._now is not None
         if not frames:  # what was to be sent was of a call that is over
             return b""
-        octets = _joined(frames)
+        octets = joined(frames)
         sent = self._now.send_now(octets)
         return octets[sent:]
 
-    def send_memory_now(self, frames: Sequence[bytes], head: bytes, octets: memoryview) -> bytes:
-        """The same, with one frame more at the end, whose body is memory of somebody else's; what
-        is not sent of it is copied.
+    async def send_some(self, octets: memoryview) -> int:
+        """Waits until the system takes some of it, where that can be cancelled without harm.
+
+        Returns:
+            How many octets it has taken; 0 where it cannot, for :meth:`send_rest`.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        first = _joined([*frames, head], len(octets))
-        sent = self._now.send_now(first)
-        if sent < len(first):
-            return b"".join((first[sent:], octets))
-        return bytes(octets[self._now.send_now(octets) :])
+        return await self._now.send_some(octets)
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None
@@ -99,7 +100,7 @@ class Carrier:
         if not frames:
             await trio.lowlevel.checkpoint()
         elif self._stream is not None:
-            await self._stream.send_all(_joined(frames))
+            await self._stream.send_all(joined(frames))
         elif self._many is not None:
             await self._many.send_many(frames)
         elif self._channel is not None:
@@ -139,7 +140,7 @@ class Carrier:
         return repr(self._transport)
 
 
-def _joined(frames: Sequence[bytes], more: int = 0) -> bytes:
+def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
     """As they go over a stream: each after its length, that of the last with so much more."""
     if len(frames) == 1:
         return _pack(len(frames[0]) + more) + frames[0]

@@ -16,12 +16,13 @@ from .arguments import bound
 from .call import Call
 from .calling import Caller, Notify, run_pipes
 from .carrier import Carrier, Transport
+from .client_link import ClientLink
 from .definition import Definition, Operation, Pipe
 from .errors import CallCancelled, CommFailure
 from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
-from .link import Link, check_keep_alive
+from .link import check_keep_alive
 from .session import Event, Session
 from .state import Party
 from .wire import DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -131,6 +132,7 @@ class ClientOperation:
             return None
         try:
             if feeds:
+                exchange.link.read_by_others()
                 await run_pipes(exchange, feeds)
             await exchange.answered()
             return exchange.result()
@@ -263,7 +265,7 @@ async def client_of(
         if session.failure is not None or event in (Event.BOUND, Event.REFUSED):
             answered.set()
 
-    link = Link(carrier, session, on_event, keep_alive=keep_alive)
+    link = ClientLink(carrier, session, on_event, keep_alive=keep_alive)
     caller = Caller(link)
     session.bind(definition)
     # What cancels the block has it take leave of the connection, and not find it ended.

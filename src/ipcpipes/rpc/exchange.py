@@ -24,12 +24,14 @@ _whole = trio.lowlevel.enable_ki_protection
 class Exchange:
     """Waits where :class:`Call` only says that nothing can go on now."""
 
+    scope: trio.CancelScope | None = None  # of what ends with the call
+    # Made where they are needed, which a short call does not.
+    _tasks: list[trio.lowlevel.Task] | None = None
+    _busy: set[tuple[str, int]] | None = None
+
     def __init__(self, link: Link, call: Call) -> None:
         self.link = link
         self.call = call
-        self.scope: trio.CancelScope | None = None  # of what ends with the call
-        self._tasks: list[trio.lowlevel.Task] = []
-        self._busy: set[tuple[str, int]] = set()
         call.owner = self
 
     def wake(self, event: Event) -> None:
@@ -37,9 +39,10 @@ class Exchange:
         self._wake_tasks()
 
     def _wake_tasks(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            trio.lowlevel.reschedule(task)
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            for task in tasks:
+                trio.lowlevel.reschedule(task)
 
     def sent(self) -> None:
         """Elements of this call were taken by the system."""
@@ -48,10 +51,13 @@ class Exchange:
         """Until something has come."""
         # A ParkingLot for each call would cost more than all its use.
         task = trio.lowlevel.current_task()
-        self._tasks.append(task)
+        tasks = self._tasks
+        if tasks is None:
+            tasks = self._tasks = []
+        tasks.append(task)
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._tasks.remove(task)
+            tasks.remove(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -115,7 +121,7 @@ class Exchange:
             if link.takes_memory:
                 parts = call.push_in_place(index, push)
                 if parts is not None:
-                    link.send_memory(*parts)
+                    await link.send_memory(*parts)
                     continue
             elif call.push_some(index, push):
                 link.flush()
@@ -165,13 +171,15 @@ class Exchange:
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:
         key = (doing, index)
-        if key in self._busy:
+        if self._busy is None:
+            self._busy = set()
+        elif key in self._busy:
             raise trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
         self._busy.add(key)
         try:
             return await action(*arguments)
         finally:
-            self._busy.discard(key)
+            self._busy.remove(key)
 
     def _name(self, index: int) -> str:
         return f"the pipe {self.call.operation.pipes[index].name}"

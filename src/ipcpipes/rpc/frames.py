@@ -17,7 +17,7 @@ __all__ = ["READ_SIZE", "FrameReader"]
 READ_SIZE = 64 * 1024
 """How much is read at a time where little comes. More at once means that much is on its way."""
 
-_LARGE = 512 * 1024
+_LARGE = 512 * 1024 + 128
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
@@ -28,6 +28,8 @@ _spare: list[bytearray] = []
 
 _FIRST = struct.Struct("<I" + HEAD.format[1:])
 _LENGTH = struct.Struct("<I")
+_SHORTEST = HEAD.size
+_unpack_first = _FIRST.unpack_from
 
 
 class FrameReader:
@@ -41,7 +43,7 @@ class FrameReader:
         self._max_frame = max_frame
         self._much = 0  # for so many reads more
         self._first = b""  # less than a head
-        self._frame: Frame | None = None  # one that is not whole
+        self._partial: Frame | None = None  # one that is not whole
         self._left = 0  # octets of it that have not come
         self._body = bytearray()  # what has come of it, if it is no pipe's
         self._failure: ProtocolError | None = None
@@ -85,7 +87,7 @@ class FrameReader:
         Raises:
             ProtocolError: inside a frame.
         """
-        if self._first or self._frame is not None:
+        if self._first or self._partial is not None:
             raise ProtocolError("the connection ended inside a frame")
 
     def _split(self, octets: memoryview, owner: int) -> list[Frame]:
@@ -98,42 +100,66 @@ class FrameReader:
                 self._check_first()
                 return frames
             first, self._first = self._first, b""
-            self._begin(memoryview(first), 0)
-            self._take(octets[position:position], owner, frames)
-        while position < size or self._frame is not None:
-            if self._frame is None:
-                if size - position < _FIRST.size:
+            self._begin(memoryview(first), 0, owner, frames)
+        try:
+            while position < size:
+                if self._partial is not None:
+                    position = self._go_on(self._partial, octets, position, owner, frames)
+                elif size - position < _FIRST.size:
                     self._first = bytes(octets[position:])
-                    try:
-                        self._check_first()
-                    except ProtocolError as error:
-                        if not frames:
-                            raise
-                        self._failure = error
+                    self._check_first()
                     break
-                try:
-                    self._begin(octets, position)
-                except ProtocolError as error:
-                    if not frames:
-                        raise
-                    self._failure = error  # after what came before it
-                    break
-                position += _FIRST.size
-            step = min(self._left, size - position)
-            if not step and self._left:
-                break
-            self._take(octets[position : position + step], owner, frames)
-            position += step
+                else:
+                    position = self._begin(octets, position, owner, frames)
+        except ProtocolError as error:
+            if not frames:
+                raise
+            self._failure = error  # after what came before it
         return frames
 
-    def _begin(self, octets: memoryview, position: int) -> None:
-        length, kind, flags, number, amount, call = _FIRST.unpack_from(octets, position)
+    def _begin(self, octets: memoryview, position: int, owner: int, frames: list[Frame]) -> int:
+        """A head, and as much of the body as is there; where the next one begins."""
+        length, kind, flags, number, amount, call = _unpack_first(octets, position)
         known = KINDS.get(kind)
         if known is None:
             raise ProtocolError(f"there is no frame of kind {kind}")
-        self._check_length(length)
-        self._frame = Frame(known, flags, number, amount, call, _NOTHING)
-        self._left = length - HEAD.size
+        if not _SHORTEST <= length <= self._max_frame:
+            self._check_length(length)
+        start = position + _FIRST.size
+        end: int = position + _LENGTH.size + length
+        if end <= len(octets):
+            body = octets[start:end]
+            if owner > READ_SIZE:
+                body = _kept(body, owner)
+            frames.append(Frame(known, flags, number, amount, call, body))
+            return end
+        partial = Frame(known, flags, number, amount, call, _NOTHING)
+        self._partial = partial
+        self._left = end - start
+        return self._go_on(partial, octets, start, owner, frames)
+
+    def _go_on(
+        self, frame: Frame, octets: memoryview, position: int, owner: int, frames: list[Frame]
+    ) -> int:
+        """More of the body of a frame that was not whole; where the next one begins."""
+        end = min(position + self._left, len(octets))
+        part = octets[position:end]
+        self._left -= len(part)
+        body: memoryview | None = None
+        if frame.kind is Kind.PIPE:
+            body = _kept(part, owner) if part else None
+        else:
+            self._body += part
+            if not self._left:
+                body = memoryview(bytes(self._body))
+                self._body = bytearray()
+        if body is not None:
+            frames.append(
+                Frame(frame.kind, frame.flags, frame.number, frame.amount, frame.call, body)
+            )
+        if not self._left:
+            self._partial = None
+        return end
 
     def _check_first(self) -> None:
         """Nobody waits for the rest of a frame that cannot be."""
@@ -141,26 +167,8 @@ class FrameReader:
             self._check_length(*_LENGTH.unpack_from(self._first))
 
     def _check_length(self, length: int) -> None:
-        if not HEAD.size <= length <= self._max_frame:
+        if not _SHORTEST <= length <= self._max_frame:
             raise ProtocolError(f"a frame of {length:,} octets, where {self._max_frame:,} may come")
-
-    def _take(self, octets: memoryview, owner: int, frames: list[Frame]) -> None:
-        """Octets of the frame that has begun."""
-        frame = self._frame
-        assert frame is not None
-        self._left -= len(octets)
-        if frame.kind is Kind.PIPE:
-            if octets or not self._left:
-                frames.append(frame._replace(body=_kept(octets, owner)))
-        elif self._body or self._left:
-            self._body += octets
-            if not self._left:
-                frames.append(frame._replace(body=memoryview(bytes(self._body))))
-                self._body = bytearray()
-        else:
-            frames.append(frame._replace(body=_kept(octets, owner)))
-        if not self._left:
-            self._frame = None
 
 
 _NOTHING = memoryview(b"")
@@ -176,11 +184,11 @@ def _free_buffer() -> bytearray:
     """A large one that nobody looks at: memory that is looked at cannot change its size."""
     for _ in range(len(_spare)):
         # Taken out first, so that no other thread can take it too.
-        buffer = _spare.pop(0)
+        buffer = _spare.pop()
         try:
             buffer.append(0)
         except BufferError:
-            _spare.append(buffer)
+            _spare.insert(0, buffer)
         else:
             buffer.pop()
             return buffer

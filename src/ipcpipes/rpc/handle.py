@@ -79,6 +79,7 @@ class CallHandle:
         if self._given_exchange is None:
             raise self._too_long()
         exchange = self._given_exchange
+        exchange.link.read_by_others()
         by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
         others = frozenset(
             (into, pipe.index)

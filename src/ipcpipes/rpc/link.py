@@ -1,19 +1,18 @@
-"""One end of a connection under trio: a task that reads, and one that writes."""
+"""One end of a connection under trio: what both ends do to read, and the task that writes."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from .call import Call
-from .carrier import Carrier
+from .carrier import Carrier, joined
 from .errors import CommFailure, ProtocolError, RpcError
-from .running import Suspended
 from .session import Event, Session
-from .state import Party
 from .wire import Frame
 
 if TYPE_CHECKING:
@@ -21,13 +20,16 @@ if TYPE_CHECKING:
 
     ArgumentsT = TypeVarTuple("ArgumentsT")
 
-__all__ = ["Link", "check_keep_alive"]
+__all__ = ["OF_PIPES", "Link", "check_keep_alive"]
 
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
 # With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
 # go together, which costs a pass and spares a system call for each.
 FEW = 4
+
+OF_PIPES = frozenset({Event.PROGRESS, Event.CREDIT})
+"""What only the call's owner wants to hear of."""
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -40,7 +42,7 @@ def check_keep_alive(seconds: float | None) -> None:
         raise ValueError(f"keep_alive must be more than 0 seconds, not {seconds!r}")
 
 
-class Link:
+class Link(ABC):
     """One end of a connection.
 
     Lifetime: it owns the carrier, which is closed when reading has come to its end. What is to be
@@ -52,17 +54,19 @@ class Link:
         self,
         carrier: Carrier,
         session: Session,
-        on_event: Callable[[Event, Call | None], Suspended | None],
+        on_event: Callable[[Event, Call | None], object],
         *,
         keep_alive: float | None,
     ) -> None:
         self.carrier = carrier
         self.session = session
+        self._sends_now = carrier.sends_now
         self._on_event = on_event
         self._keep_alive = keep_alive
         self._heard = False
-        self._reading = False  # a batch, whose answers go together
+        self._batching = False  # frames are looked at, and what they cause is sent together
         self._writing = False  # the writer has something in its hands
+        self._lent = False  # not the writer, but one that pushes
         self._rest = b""
         self._writer = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
@@ -76,14 +80,7 @@ class Link:
     @property
     def takes_memory(self) -> bool:
         """Whether :meth:`send_memory` may be used now."""
-        return self.carrier.sends_now and not self._writing
-
-    @property
-    def _is_fed_up(self) -> bool:
-        """A client that does not read its answers cannot have more of them made. A client reads
-        on, whatever waits to be sent: were both ends to wait for the other, they would for ever.
-        """
-        return self.session.party is Party.SERVER and self.is_full
+        return self._sends_now and not self._writing
 
     async def wait_room(self) -> None:
         """Waits while there is too much to be sent."""
@@ -101,14 +98,12 @@ class Link:
         session = self.session
         if self._writing or not session.has_output:
             return
-        if self.carrier.sends_now and (
-            at_once or (len(session.calls) <= FEW and not self._reading)
-        ):
+        if self._sends_now and (at_once or (len(session.calls) <= FEW and not self._batching)):
             try:
                 self._send_now()
             except _GONE:
                 self._wake_writer()  # which finds it out, too
-        elif not self._reading:
+        elif not self._batching:
             self._wake_writer()
 
     def flush_soon(self) -> None:
@@ -117,25 +112,44 @@ class Link:
             self._wake_writer()
 
     def _send_now(self) -> None:
-        frames = self.session.take_output()
-        notified = self.session.take_notified()
+        session = self.session
+        frames = session.take_output()
+        notified = session.take_notified() if session.notified else ()
         self._rest = self.carrier.send_now(frames)
-        self._hand_over_rest(notified)
+        if self._rest or notified:
+            self._hand_over_rest(notified)
 
-    def send_memory(self, head: bytes, octets: memoryview) -> None:
-        """Sends a frame whose body is the user's memory, which is the user's again afterwards.
-        :attr:`takes_memory` was asked.
+    async def send_memory(self, head: bytes, octets: memoryview) -> None:
+        """Sends a frame whose body is the user's memory, which is the user's again afterwards; when
+        it is cancelled, the rest is copied, and sent all the same. :attr:`takes_memory` was asked.
         """
-        frames = self.session.take_output()
-        notified = self.session.take_notified()
+        session = self.session
+        first = joined([*session.take_output(), head], len(octets))
+        notified = session.take_notified()
+        self._writing = self._lent = True
+        parts = [memoryview(first), octets]
         try:
-            self._rest = self.carrier.send_memory_now(frames, head, octets)
+            while parts:
+                sent = await self.carrier.send_some(parts[0])
+                if not sent:
+                    break
+                parts[0] = parts[0][sent:]
+                if not parts[0]:
+                    del parts[0]
         except _GONE:
-            self._wake_writer()
-            return
-        self._hand_over_rest(notified)
+            pass  # the writer finds it out, too
+        finally:
+            self._lent = False
+            self._rest = b"".join(parts)
+            for call in notified:
+                call.owner.sent()
+            if parts or session.has_output:
+                self._wake_writer()
+            else:
+                self._writing = False
+                self._room.unpark_all()
 
-    def _hand_over_rest(self, notified: list[Call]) -> None:
+    def _hand_over_rest(self, notified: Iterable[Call]) -> None:
         if self._rest:
             self._writing = True
             self._wake_writer()
@@ -154,23 +168,11 @@ class Link:
             nursery.start_soon(self._write)
             if self._keep_alive is not None:
                 nursery.start_soon(self._watch, self._keep_alive)
-            await self._read(())
+            await self._read()
 
-    async def _read(self, frames: Sequence[bytes | Frame]) -> None:
-        """Takes what comes, these frames first, until the connection ends; or becomes the task of a
-        call that has to wait, and another one reads on.
-        """
-        try:
-            waiting, frames = await self._take_until_one_waits(frames)
-        except BaseException:
-            self.close(CommFailure("the connection was closed"))
-            await self._end()
-            raise
-        if waiting is None:
-            await self._end()
-        else:
-            self.start_soon(self._read, frames)
-            await waiting.finish()
+    @abstractmethod
+    async def _read(self) -> None:
+        """Takes what comes until the connection ends, and then :meth:`_end` s it."""
 
     async def _end(self) -> None:
         assert self._nursery is not None
@@ -188,60 +190,36 @@ class Link:
         assert self._nursery is not None
         self._nursery.start_soon(function, *arguments)
 
-    async def _take_until_one_waits(
-        self, frames: Sequence[bytes | Frame]
-    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
-        """(the call that waits, or ``None`` at the end; the frames that come after it)."""
+    async def _receive(self) -> Sequence[bytes | Frame]:
+        """What has come; nothing when the connection has ended, or has to."""
         try:
-            while self.session.failure is None:
-                if not frames:
-                    frames = await self.carrier.receive()
-                self._heard = True
-                waiting, frames = self._take_all(frames)
-                if waiting is not None:
-                    return waiting, frames
-                if self._is_fed_up:
-                    await self.wait_room()
+            frames = await self.carrier.receive()
         except ProtocolError as error:
             self.close(error)
         except (trio.EndOfChannel, *_GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))
-        return None, ()
+        else:
+            self._heard = True
+            return frames
+        return ()
 
-    def _take_all(
-        self, frames: Sequence[bytes | Frame]
-    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
-        """(a call that waits, in this task; the frames after it)."""
-        self._reading = True
-        waiting, place = None, 0
+    def _take(self, frame: bytes | Frame) -> tuple[Event, Call | None]:
+        """Looks at what has come, and wakes who waits for it."""
+        session = self.session
         try:
-            for frame in frames:
-                place += 1
-                waiting = self._take(frame)
-                if waiting is not None or self.session.failure is not None or self._is_fed_up:
-                    break
-        finally:
-            self._reading = False
-        self.flush(at_once=True)
-        return waiting, frames[place:]
-
-    def _take(self, frame: bytes | Frame) -> Suspended | None:
-        try:
-            event, call = self.session.receive(frame)
+            event, call = session.receive(frame)
         except ProtocolError as error:
             self.close(error)
-            return None
-        if self.session.failure is not None:
-            self.close(self.session.failure)
-            return None
-        if call is not None and call.owner is not None:
-            call.owner.wake(event)
-        if event is Event.PROGRESS or event is Event.CREDIT:
-            return None
-        if event is Event.SHUTDOWN:
-            for lost in self.session.take_lost():
+            return Event.NOTHING, None
+        if session.failure is not None:
+            self.close(session.failure)
+        elif call is not None:
+            if call.owner is not None:
+                call.owner.wake(event)
+        elif event is Event.SHUTDOWN:
+            for lost in session.take_lost():
                 lost.owner.wake(event)
-        return self._on_event(event, call)
+        return event, call
 
     def close(self, failure: RpcError) -> None:
         """The connection has ended, or has to: every call on it has failed."""
@@ -258,9 +236,10 @@ class Link:
         session = self.session
         try:
             while True:
-                if not self._rest and not session.has_output:
-                    self._writing = False
-                    self._room.unpark_all()
+                while self._lent or not (self._rest or session.has_output):
+                    if not self._lent:
+                        self._writing = False
+                        self._room.unpark_all()
                     await self._writer.park()
                 self._writing = True
                 if self._rest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any
 
@@ -17,7 +17,12 @@ class Suspended:
 
     What it has told trio it waits for is known by this task, so that no other can go on with it.
     :meth:`finish` has to be awaited before anything else is, and before anybody might wake it.
+
+    Attributes:
+        on_cancelled: to be called when the task's scope was cancelled, and the coroutine with it.
     """
+
+    on_cancelled: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, None], message: Any, context: Context

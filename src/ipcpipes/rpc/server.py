@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any, TypeAlias
 
 import trio
@@ -24,9 +26,10 @@ from .exchange import Exchange
 from .faults import fault_of
 from .interface import Interface
 from .introspection import IntrospectionManager
-from .link import Link, check_keep_alive
+from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
+from .server_link import ServerLink
 from .session import Event, Session
 from .state import ConnectionState, Party
 from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -248,7 +251,9 @@ class _Connection:
         self._server = server
         carrier = Carrier(transport, server.limits)
         self._session = Session(Party.SERVER, server.definitions, carrier.limits)
-        self._link = Link(carrier, self._session, self._on_event, keep_alive=server.keep_alive)
+        self._link = ServerLink(
+            carrier, self._session, self._on_event, keep_alive=server.keep_alive
+        )
         self._served: Mapping[str, _Served] = {}
         self._peer = carrier.peer
         self._token = trio.lowlevel.current_trio_token()
@@ -289,10 +294,9 @@ class _Connection:
         served = self._served[call.operation.name]
         exchange = _ServerExchange(self._link, call)
         deadline = deadline_of(call)
-        current = CurrentCall(
+        current = exchange.current = CurrentCall(
             call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
         )
-        exchange.is_deferred = lambda: current.is_deferred
         try:
             arguments = served.arguments(call, exchange)
         except BadStubData as error:
@@ -301,38 +305,49 @@ class _Connection:
         context = copy_context()
         context.run(_current.set, current)
         if served.is_async:
-            # The client's own clock comes first: a call whose time is over ends there as everything
-            # does in a scope whose time is over, and not as a failure of the server.
-            scope = exchange.scope = trio.CancelScope(deadline=deadline + GRACE)
-            return started(self._run(served.method, arguments, current, scope), context)
+            return self._start(self._run(served.method, arguments, current), context, exchange)
         try:
             result = context.run(served.method, *arguments)
         except Exception as error:
             current.failed(self._fault(error, call))
         else:
             if inspect.isawaitable(result):  # the method was wrapped by a function of another kind
-                scope = exchange.scope = trio.CancelScope(deadline=deadline + GRACE)
-                return started(self._run(lambda: result, [], current, scope), context)
+                return self._start(self._run(lambda: result, [], current), context, exchange)
             current.returned(result)
         return None
 
+    def _start(
+        self, running: Coroutine[Any, Any, None], context: Context, exchange: _ServerExchange
+    ) -> Suspended | None:
+        scope = exchange.scope = self._link.scope
+        deadline = exchange.current.deadline
+        if deadline != math.inf:
+            # The client's own clock comes first: a call whose time is over ends there as everything
+            # does in a scope whose time is over, and not as a failure of the server.
+            scope.deadline = deadline + GRACE
+        waiting = started(running, context)
+        if waiting is None:
+            exchange.scope = None  # it is for the next call
+            if deadline != math.inf:
+                scope.deadline = math.inf
+        else:
+            waiting.on_cancelled = partial(self._was_cancelled, exchange.current)
+        return waiting
+
+    def _was_cancelled(self, current: CurrentCall) -> None:
+        current.failed(CallCancelled("the time of the call was over"))
+        self._leave_if_draining()
+
     async def _run(
-        self,
-        method: Callable[..., Awaitable[Any]],
-        arguments: list[Any],
-        current: CurrentCall,
-        scope: trio.CancelScope,
+        self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: CurrentCall
     ) -> None:
         """Runs a manager's method, whose errors are its client's affair."""
-        with scope:
-            try:
-                result = await method(*arguments)
-            except Exception as error:
-                current.failed(self._fault(error, current._call))
-            else:
-                current.returned(result)
-        if scope.cancelled_caught:
-            current.failed(CallCancelled("the time of the call was over"))
+        try:
+            result = await method(*arguments)
+        except Exception as error:
+            current.failed(self._fault(error, current._call))
+        else:
+            current.returned(result)
         self._leave_if_draining()
 
     def _leave_if_draining(self) -> None:
@@ -346,7 +361,7 @@ class _Connection:
 class _ServerExchange(Exchange):
     """A call at the server."""
 
-    is_deferred: Callable[[], bool] = staticmethod(lambda: False)
+    current: CurrentCall
 
     def wake(self, event: Event) -> None:
         super().wake(event)
@@ -355,6 +370,6 @@ class _ServerExchange(Exchange):
         if event is Event.ORPHANED:
             if self.scope is not None:
                 self.scope.cancel()
-            if self.is_deferred():
+            if self.current.is_deferred:
                 self.call.release()
                 self.link.flush()

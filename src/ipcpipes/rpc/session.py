@@ -7,16 +7,14 @@ again when something has come. So it is the same with an event loop and without.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
-import msgspec
-
+from .bodies import bind_ack_of, bind_of, fault_body, fault_of_frame, reason_of, to_octets
 from .call import FRAGMENT, Call
 from .definition import Definition, Operation
 from .errors import (
     CommFailure,
-    Fault,
     ProcnumOutOfRange,
     ProtocolError,
     RpcError,
@@ -26,7 +24,7 @@ from .errors import (
     WrongPipeVersion,
     error_of,
 )
-from .state import CallState, ConnectionState, Party, next_call, next_connection
+from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 from .wire import (
     HEAD,
     LEAST_CREDIT,
@@ -36,28 +34,16 @@ from .wire import (
     VERSION,
     Bind,
     BindAck,
-    FaultBody,
     Frame,
     Kind,
     Limits,
     Reason,
     decode,
     encode,
+    pack_head,
 )
 
 __all__ = ["Event", "Happened", "Session"]
-
-_to_octets = msgspec.msgpack.Encoder().encode
-_bind = msgspec.msgpack.Decoder(Bind)
-_bind_ack = msgspec.msgpack.Decoder(BindAck)
-_reason = msgspec.msgpack.Decoder(Reason)
-_fault = msgspec.msgpack.Decoder(FaultBody)
-
-
-BodyT = TypeVar("BodyT")
-
-# Characters of what a fault says, where all of it is more than a frame takes.
-LONGEST_TEXT = 4 * 1024
 
 
 class Event(enum.Enum):
@@ -79,6 +65,10 @@ Happened: TypeAlias = tuple[Event, Call | None]
 """An event, and the call it is about."""
 
 _NOTHING: Happened = (Event.NOTHING, None)
+# Members of an enumeration cost as much as a call where they are looked up by name (Python 3.10,
+# 3.11).
+_ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
+_REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
 
 
 class Session:
@@ -93,7 +83,7 @@ class Session:
     def __init__(self, party: Party, definitions: Mapping[str, Definition], limits: Limits) -> None:
         self.party = party
         self.peer = Party.SERVER if party is Party.CLIENT else Party.CLIENT
-        self.state = ConnectionState.UNBOUND
+        self._enter(ConnectionState.UNBOUND)
         self.limits = limits
         self.calls: dict[int, Call] = {}
         self.output: list[bytes] = []
@@ -180,7 +170,7 @@ class Session:
             definition.name,
         )
         self._advance(self.party, Kind.BIND)
-        self.emit(Kind.BIND, 0, _to_octets(body))
+        self.emit(Kind.BIND, 0, to_octets(body))
 
     def require_open(self) -> None:
         """Raises:
@@ -235,15 +225,16 @@ class Session:
             )
         self._last_call += 1
         call = Call(self, self._last_call, operation)
-        call.advance(self.party, Kind.REQUEST)
-        flags = (MAYBE if operation.options.maybe else 0) | (TIMED if milliseconds else 0)
-        self.emit(
-            Kind.REQUEST, call.id, arguments, flags=flags, number=number, amount=milliseconds or 0
-        )
+        call.advance(self.party, _REQUEST)
+        flags = 0
         if operation.options.maybe:
             call.state = CallState.DONE
+            flags = MAYBE
         else:
             self.calls[call.id] = call
+        if milliseconds:
+            flags |= TIMED
+        self.emit_frame(pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments)
         return call
 
     # The server.
@@ -251,8 +242,8 @@ class Session:
     def shut_down(self, message: str = "the server is going away") -> None:
         """Begins no new calls; those that are open go on."""
         if self.state is ConnectionState.OPEN:
-            self.state = ConnectionState.DRAINING
-            self.emit(Kind.SHUTDOWN, 0, _to_octets(Reason(0, message, self._last_call)))
+            self._enter(ConnectionState.DRAINING)
+            self.emit(Kind.SHUTDOWN, 0, to_octets(Reason(0, message, self._last_call)))
 
     # Both.
 
@@ -261,8 +252,8 @@ class Session:
         if self.state is ConnectionState.CLOSED and self.failure is not None:
             return
         if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
-            self.emit(Kind.SHUTDOWN, 0, _to_octets(Reason(failure.code, failure.message)))
-        self.state = ConnectionState.CLOSED
+            self.emit(Kind.SHUTDOWN, 0, to_octets(Reason(failure.code, failure.message)))
+        self._enter(ConnectionState.CLOSED)
         self.failure = failure
         for call in self.calls.values():
             call.cancel_requested = True
@@ -282,36 +273,32 @@ class Session:
         """
         frame = message if isinstance(message, Frame) else decode(message)
         kind = frame.kind
-        if kind is Kind.SHUTDOWN:
-            return self._shutdown(frame)
-        self._advance(self.peer, kind)
-        if kind is Kind.REQUEST:
-            return self._request(frame)
-        if kind is Kind.PING:
-            if not self.output or self.output[-1] != _PONG:  # so that they do not pile up
-                self.output.append(_PONG)
-                self.output_size += len(_PONG)
-            return _NOTHING
-        if kind is Kind.PONG:
-            self.pings = 0
-            return _NOTHING
-        if kind is Kind.BIND:
-            return self._bind(frame)
-        if kind is Kind.BIND_ACK:
-            return self._bind_ack(frame)
-        if kind is Kind.BIND_NAK:
-            return self._bind_nak(frame)
-        return self._of_call(frame)
+        if kind not in self._stays and kind is not _SHUTDOWN:
+            self._advance(self.peer, kind)
+        return _RECEIVERS[kind](self, frame)
 
     def _advance(self, sender: Party, kind: Kind) -> None:
-        self.state = next_connection(self.state, sender, kind)
+        self._enter(next_connection(self.state, sender, kind))
+
+    def _enter(self, state: ConnectionState) -> None:
+        self.state = state
+        self._stays = kinds_within(state, self.peer)
+
+    def _ping(self, _: Frame) -> Happened:
+        if not self.output or self.output[-1] != _PONG:  # so that they do not pile up
+            self.emit_frame(_PONG)
+        return _NOTHING
+
+    def _pong(self, _: Frame) -> Happened:
+        self.pings = 0
+        return _NOTHING
 
     def _bind(self, frame: Frame) -> Happened:
-        wanted = _body(_bind, frame)
+        wanted = bind_of(frame)
         refusal = self._refusal(wanted)
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
-            self.emit(Kind.BIND_NAK, 0, _to_octets(refusal))
+            self.emit(Kind.BIND_NAK, 0, to_octets(refusal))
             return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
         self._by_number = list(self.definition.operations.values())
@@ -321,7 +308,7 @@ class Session:
         self.emit(
             Kind.BIND_ACK,
             0,
-            _to_octets(
+            to_octets(
                 BindAck(
                     VERSION,
                     self.definition.version,
@@ -363,7 +350,7 @@ class Session:
         return None
 
     def _bind_ack(self, frame: Frame) -> Happened:
-        given = _body(_bind_ack, frame)
+        given = bind_ack_of(frame)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
             raise ProtocolError("the server's limits are too low")
         self.peer_credit = given.credit
@@ -375,13 +362,13 @@ class Session:
         return Event.BOUND, None
 
     def _bind_nak(self, frame: Frame) -> Happened:
-        reason = _body(_reason, frame)
+        reason = reason_of(frame)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
         self.failure = kind(reason.message, code=reason.code)
         return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:
-        reason = _body(_reason, frame)
+        reason = reason_of(frame)
         if reason.code:
             self.close(CommFailure(f"the other end has closed the connection: {reason.message}"))
             return Event.SHUTDOWN, None
@@ -414,43 +401,71 @@ class Session:
                 self.emit_fault(frame.call, error)
             return _NOTHING
         call = Call(self, frame.call, self._by_number[frame.number])
-        call.advance(self.peer, Kind.REQUEST)
+        call.advance(self.peer, _REQUEST)
         call.body = frame.body
-        call.milliseconds = frame.amount if frame.flags & TIMED else None
+        if frame.flags & TIMED:
+            call.milliseconds = frame.amount
         self.calls[call.id] = call
         self._maybes += maybe
-        return Event.REQUEST, call
+        return _BEGUN, call
 
-    def _of_call(self, frame: Frame) -> Happened:
+    def _call_of(self, frame: Frame) -> Call | None:
+        """The call that it is about, which it may come for now; ``None`` for one that is over."""
         call = self.calls.get(frame.call)
-        if call is None:
-            if not 0 < frame.call <= self._last_call:
-                raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
+        if call is not None:
+            call.advance(self.peer, frame.kind)
+        elif 0 < frame.call <= self._last_call:
             next_call(CallState.DONE, self.peer, frame.kind)
+        else:
+            raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
+        return call
+
+    def _pipe(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
             return _NOTHING
-        given_up = call.state is CallState.ORPHANED
-        call.advance(self.peer, frame.kind)
-        kind = frame.kind
-        if kind is Kind.PIPE:
-            call.arrived(frame.number, frame.body)
-            return Event.PROGRESS, call
-        if kind is Kind.CREDIT:
-            call.credited(frame.number, frame.amount)
-            return Event.CREDIT, call
-        if kind is Kind.CANCEL:
-            call.cancel_requested = True
-            return Event.CANCEL, call
-        if kind is Kind.ORPHANED:
-            call.orphaned()
-            return Event.ORPHANED, call
-        if kind is Kind.FAULT:
-            body = _body(_fault, frame)
-            call.lose(error_of(body.code, body.message, body.type, body.traceback))
-        elif not given_up:
+        call.arrived(frame.number, frame.body)
+        return Event.PROGRESS, call
+
+    def _credit(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        call.credited(frame.number, frame.amount)
+        return Event.CREDIT, call
+
+    def _cancel(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        call.cancel_requested = True
+        return Event.CANCEL, call
+
+    def _orphaned(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        call.orphaned()
+        return Event.ORPHANED, call
+
+    def _response(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        if not call.is_given_up:
             call.answered(frame.body)
         # Not before: an answer that is none ends the connection, and this call with it.
         del self.calls[call.id]
-        return Event.ANSWER, call
+        return _ANSWER, call
+
+    def _fault(self, frame: Frame) -> Happened:
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        body = fault_of_frame(frame)
+        call.lose(error_of(body.code, body.message, body.type, body.traceback))
+        del self.calls[call.id]
+        return _ANSWER, call
 
     def forget(self, call: Call) -> None:
         """This call was answered, or needs no answer."""
@@ -459,30 +474,22 @@ class Session:
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
-        message, kind, trace = map(_text, (error.message, error.type, error.traceback))
-        code = error.code
-        if not isinstance(code, int) or not 0 <= code < 2**32:  # a manager may raise any
-            code = Fault.default_code
-        body = _to_octets(FaultBody(code, message or "", kind, trace))
-        if not self.fits(body):
-            message, kind = (message or "")[:LONGEST_TEXT], kind and kind[:LONGEST_TEXT]
-            body = _to_octets(FaultBody(code, message, kind))
-        self.emit(Kind.FAULT, call, body)
+        self.emit(Kind.FAULT, call, fault_body(error, self.fits))
 
 
 _PONG = encode(Kind.PONG)
-
-
-def _text(text: str | None) -> str | None:
-    """The same without what is no text, such as a file's name has it that is no UTF-8."""
-    return text and text.encode(errors="backslashreplace").decode()
-
-
-def _body(decoder: msgspec.msgpack.Decoder[BodyT], frame: Frame) -> BodyT:
-    try:
-        return decoder.decode(frame.body)
-    # The last two are what msgspec says of text that is none, and of what is nested too deeply.
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(
-            f"the body of {frame.kind.name} is not what it should be: {error}"
-        ) from None
+_RECEIVERS: dict[Kind, Callable[[Session, Frame], Happened]] = {
+    Kind.BIND: Session._bind,
+    Kind.BIND_ACK: Session._bind_ack,
+    Kind.BIND_NAK: Session._bind_nak,
+    Kind.REQUEST: Session._request,
+    Kind.RESPONSE: Session._response,
+    Kind.FAULT: Session._fault,
+    Kind.PIPE: Session._pipe,
+    Kind.CREDIT: Session._credit,
+    Kind.CANCEL: Session._cancel,
+    Kind.ORPHANED: Session._orphaned,
+    Kind.PING: Session._ping,
+    Kind.PONG: Session._pong,
+    Kind.SHUTDOWN: Session._shutdown,
+}

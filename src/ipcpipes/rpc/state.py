@@ -78,6 +78,16 @@ CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
     },
 }
 
+_WITHIN = {
+    (state, party): frozenset(
+        kind
+        for (before, sender, kind), after in CONNECTION.items()
+        if before is after is state and sender is party
+    )
+    for state in ConnectionState
+    for party in Party
+}
+
 CALL: dict[tuple[CallState, Party, Kind], CallState] = {
     (_CALL.NEW, _C, Kind.REQUEST): _CALL.OPEN,
     (_CALL.OPEN, _C, Kind.CANCEL): _CALL.CANCELLING,
@@ -101,6 +111,11 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         for kind in (Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED)
     },
 }
+
+
+def kinds_within(state: ConnectionState, sender: Party) -> frozenset[Kind]:
+    """What this party may send as often as it likes: the connection stands where it stood."""
+    return _WITHIN[state, sender]
 
 
 def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> ConnectionState:

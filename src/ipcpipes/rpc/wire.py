@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +18,7 @@ __all__ = ["Frame", "Kind", "decode", "encode"]
 
 VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
+pack_head = HEAD.pack
 MAX_FRAME = 16 * 2**20
 """The default limit for a frame, and so for the arguments or the result of a call."""
 
@@ -54,7 +54,8 @@ TIMED = 2
 KINDS = {int(kind): kind for kind in Kind}
 
 
-class Frame(NamedTuple):
+# The garbage collector need not look at them: what they refer to are octets.
+class Frame(msgspec.Struct, gc=False):
     """One frame, taken apart.
 
     Attributes:
@@ -85,7 +86,7 @@ def encode(
     amount: int = 0,
 ) -> bytes:
     """One frame."""
-    return HEAD.pack(kind, flags, number, amount, call) + body
+    return pack_head(kind, flags, number, amount, call) + body
 
 
 def decode(message: bytes) -> Frame:

@@ -1,0 +1,97 @@
+"""The server's end of a connection under trio: short calls run in the task that reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from .call import Call
+from .carrier import Carrier
+from .errors import CommFailure
+from .link import OF_PIPES, Link
+from .running import Suspended
+from .session import Event, Session
+from .wire import Frame
+
+__all__ = ["ServerLink"]
+
+
+class ServerLink(Link):
+    """See :class:`Link`.
+
+    Attributes:
+        scope: that of the task that reads, and so of a call that begins in it and has to wait.
+    """
+
+    _on_event: Callable[[Event, Call | None], Suspended | None]
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        session: Session,
+        on_event: Callable[[Event, Call | None], Suspended | None],
+        *,
+        keep_alive: float | None,
+    ) -> None:
+        super().__init__(carrier, session, on_event, keep_alive=keep_alive)
+        self.scope = trio.CancelScope()
+
+    async def _read(self) -> None:
+        await self._read_on(())
+
+    async def _read_on(self, frames: Sequence[bytes | Frame]) -> None:
+        """Takes what comes, these frames first, until the connection ends; or becomes the task of a
+        call that has to wait, and another one reads on.
+        """
+        # Entered here, for a call that has to wait can enter none any more; and not for each call
+        # that begins, which would cost as much as all the rest of a short one.
+        with trio.CancelScope() as scope:
+            self.scope = scope
+            try:
+                waiting, frames = await self._take_until_one_waits(frames)
+            except BaseException:
+                self.close(CommFailure("the connection was closed"))
+                await self._end()
+                raise
+            if waiting is None:
+                await self._end()
+            else:
+                self.start_soon(self._read_on, frames)
+                await waiting.finish()
+        if scope.cancelled_caught and waiting is not None:
+            waiting.on_cancelled()
+
+    async def _take_until_one_waits(
+        self, frames: Sequence[bytes | Frame]
+    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
+        """(the call that waits, or ``None`` at the end; the frames that come after it)."""
+        while self.session.failure is None:
+            waiting, frames = self._take_all(frames or await self._receive())
+            if waiting is not None:
+                return waiting, frames
+            if self.is_full:
+                # A client that does not read its answers cannot have more of them made. A client
+                # reads on, whatever waits to be sent: were both ends to wait for the other, they
+                # would for ever.
+                await self.wait_room()
+        return None, ()
+
+    def _take_all(
+        self, frames: Sequence[bytes | Frame]
+    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
+        """(a call that waits, in this task; the frames after it)."""
+        self._batching = True
+        waiting, place = None, 0
+        try:
+            for frame in frames:
+                place += 1
+                event, call = self._take(frame)
+                if event not in OF_PIPES:
+                    waiting = self._on_event(event, call)
+                if waiting is not None or self.session.failure is not None or self.is_full:
+                    break
+        finally:
+            self._batching = False
+        self.flush(at_once=True)
+        return waiting, frames[place:]
