@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -202,6 +203,41 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
         return -errno;
     }
     return (int64_t)(position - offset);
+}
+
+/* As ipc_send, for head[0:head_length] and data[0:length] as if they lay one behind the other;
+ * `offset` counts through both. In one call, so that the head does not wake the other end before
+ * the rest is there. */
+static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const char *data,
+                            size_t length, size_t offset)
+{
+    size_t position = offset;
+    int64_t rest;
+
+    if (head_length > INT64_MAX || length > INT64_MAX - head_length
+        || offset > head_length + length)
+        return -EINVAL;
+    if (position < head_length) {
+        struct iovec parts[2] = {
+            {.iov_base = (char *)head + position, .iov_len = head_length - position},
+            {.iov_base = (char *)data, .iov_len = length},
+        };
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        ssize_t sent;
+
+        do
+            sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
+        if (sent < 0)
+            return -errno;
+        position += (size_t)sent;
+        if (position < head_length)
+            return (int64_t)(position - offset);
+    }
+    rest = ipc_send(fd, data, position - head_length, length);
+    if (rest < 0)
+        return position > offset ? (int64_t)(position - offset) : rest;
+    return (int64_t)(position - offset) + rest;
 }
 
 /* Sends what is missing of data[0:length]: all from *position on, which is moved along, and is 0

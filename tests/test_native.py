@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -70,8 +71,30 @@ def test_offsets_beyond_the_data_are_refused() -> None:
     read, write = os.pipe()
     assert lib.ipc_send(write, b"abc", 4, 3) == -errno.EINVAL
     assert lib.ipc_send(write, b"abc", 2**63, 2**63) == -errno.EINVAL
+    assert lib.ipc_send_two(write, b"ab", 2, b"c", 1, 4) == -errno.EINVAL
+    assert lib.ipc_send_two(write, b"ab", 2**63, b"c", 1, 0) == -errno.EINVAL
+    assert lib.ipc_send_two(write, b"ab", 2, b"c", 2**64 - 1, 0) == -errno.EINVAL
     os.close(read)
     os.close(write)
+
+
+def test_two_pieces_are_sent_as_one_from_any_place() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        head, data = bytes(range(40)), bytes(range(256)) * 4096
+        for start in (0, 1, 39, 40, 41, 1000):
+            sent, received = start, b""
+            while sent < len(head) + len(data):
+                code = lib.ipc_send_two(left.fileno(), head, len(head), data, len(data), sent)
+                if code == -errno.EAGAIN:
+                    received += right.recv(70_001)
+                else:
+                    assert code > 0
+                    sent += code
+            while len(received) < sent - start:
+                received += right.recv(2**20)
+            assert received == (head + data)[start:]
 
 
 @pytest.mark.parametrize("fd", [-1, 10**6])
@@ -79,6 +102,9 @@ def test_bad_descriptors_give_codes(fd: int) -> None:
     assert lib.ipc_accept(fd) == -errno.EBADF
     assert lib.ipc_send(fd, b"x", 0, 1) == -errno.EBADF
     assert lib.ipc_send(fd, b"", 0, 0) == 0
+    for offset in range(3):
+        assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, offset) == -errno.EBADF
+    assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, 3) == 0
     assert lib.ipc_readable(fd) == (0 if fd == -1 else 1)  # the read will say what is wrong
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
     assert lib.ipc_set_places(fd, 1) == -errno.EBADF

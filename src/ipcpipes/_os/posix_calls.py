@@ -34,6 +34,7 @@ peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
 send_rest = lib.ipc_send_rest
+send_two = lib.ipc_send_two
 write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_places = lib.ipc_set_places

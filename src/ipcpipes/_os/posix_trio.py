@@ -180,34 +180,6 @@ class _Sending(Socket):
             self._raise_broken(-sent)
         return max(sent, 0)
 
-    async def send_some(self, data: memoryview) -> int:
-        """Sends what the system takes, once it takes any; it may be cancelled as long as it waits.
-
-        Returns:
-            How many bytes it has taken, 1 or more.
-
-        Raises:
-            What :meth:`send_all` raises.
-        """
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
-        try:
-            await _checkpoint_if_cancelled()
-            buffer: Any = ffi.from_buffer(data)
-            while True:
-                fd = self._require_sendable()
-                self._send_fault = _INTERRUPTED
-                sent = self._put(fd, buffer, 0, len(buffer))
-                self._send_fault = None
-                if sent > 0:
-                    return sent
-                if sent != _AGAIN:
-                    self._raise_broken(-sent)
-                await trio.lowlevel.wait_writable(fd)
-        finally:
-            self._sending = False
-
     async def _send_rest(self, buffer: object, done: int, length: int, result: int) -> None:
         try:
             while done < length:
@@ -297,6 +269,34 @@ class _Receiving(Socket):
 
 class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
+        """Sends what the system takes of the two, from ``start`` on, once it takes any; it may be
+        cancelled as long as it waits. It is a checkpoint only then.
+
+        Returns:
+            How many bytes it has taken, 1 or more.
+
+        Raises:
+            What :meth:`send_all` raises.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            buffer: Any = ffi.from_buffer(data)
+            while True:
+                fd = self._require_sendable()
+                self._send_fault = _INTERRUPTED
+                sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
+                self._send_fault = None
+                if sent > 0:
+                    return sent
+                if sent != _AGAIN:
+                    self._raise_broken(-sent)
+                await trio.lowlevel.wait_writable(fd)
+        finally:
+            self._sending = False
 
     async def send_eof(self) -> None:
         """Ends what this end sends; the other direction goes on. Twice is as good as once.

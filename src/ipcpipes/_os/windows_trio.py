@@ -210,7 +210,7 @@ class _Sending(Pipe):
         """
         return 0
 
-    async def send_some(self, data: memoryview) -> int:
+    async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
         """What can be sent so that it may be cancelled at any time: nothing, because a write that
         was cancelled can have gone out all the same.
         """

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-# What one frame carries of a pipe at most: so much that it costs little beside it, and others wait
-# behind it for a fifth of a millisecond.
-FRAGMENT = 1024 * 1024
 # Elements below this wait for company until the output is sent next, or there is so much of them.
 SMALL = 4 * 1024
 BATCH = 32 * 1024

@@ -79,8 +79,9 @@ class Carrier:
         sent = self._now.send_now(octets)
         return octets[sent:]
 
-    async def send_some(self, octets: memoryview) -> int:
-        """Waits until the system takes some of it, where that can be cancelled without harm.
+    async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
+        """Waits until the system takes some of the two, from ``start`` on, where that can be
+        cancelled without harm.
 
         Returns:
             How many octets it has taken; 0 where it cannot, for :meth:`send_rest`.
@@ -89,7 +90,7 @@ class Carrier:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        return await self._now.send_some(octets)
+        return await self._now.send_some(head, octets, start)
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None

@@ -10,20 +10,21 @@ from __future__ import annotations
 import struct
 
 from .errors import ProtocolError
-from .wire import HEAD, KINDS, Frame, Kind
+from .wire import FRAGMENT, HEAD, KINDS, Frame, Kind
 
 __all__ = ["READ_SIZE", "FrameReader"]
 
 READ_SIZE = 64 * 1024
 """How much is read at a time where little comes. More at once means that much is on its way."""
 
-_LARGE = 512 * 1024 + 128
+# A whole fragment of a pipe, with what is around it.
+_LARGE = FRAGMENT + 128
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
 _STILL_MUCH = 4
 # For all connections together, so that one which falls silent keeps none.
-_MOST_SPARE = 8
+_MOST_SPARE = 4
 _spare: list[bytearray] = []
 
 _FIRST = struct.Struct("<I" + HEAD.format[1:])

@@ -127,23 +127,22 @@ class Link(ABC):
         first = joined([*session.take_output(), head], len(octets))
         notified = session.take_notified()
         self._writing = self._lent = True
-        parts = [memoryview(first), octets]
+        sent, size = 0, len(first) + len(octets)
         try:
-            while parts:
-                sent = await self.carrier.send_some(parts[0])
-                if not sent:
+            while sent < size:
+                some = await self.carrier.send_some(first, octets, sent)
+                if not some:
                     break
-                parts[0] = parts[0][sent:]
-                if not parts[0]:
-                    del parts[0]
+                sent += some
         except _GONE:
             pass  # the writer finds it out, too
         finally:
             self._lent = False
-            self._rest = b"".join(parts)
+            if sent < size:
+                self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
             for call in notified:
                 call.owner.sent()
-            if parts or session.has_output:
+            if self._rest or session.has_output:
                 self._wake_writer()
             else:
                 self._writing = False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from .bodies import bind_ack_of, bind_of, fault_body, fault_of_frame, reason_of, to_octets
-from .call import FRAGMENT, Call
+from .call import Call
 from .definition import Definition, Operation
 from .errors import (
     CommFailure,
@@ -26,6 +26,7 @@ from .errors import (
 )
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 from .wire import (
+    FRAGMENT,
     HEAD,
     LEAST_CREDIT,
     LEAST_FRAME,
