@@ -162,9 +162,7 @@ async def run_pipes(exchange: Exchange, feeds: Mapping[Pipe, tuple[Any, Any]]) -
             if pipe.into:
                 await exchange.wait_turn(pipe.index, into=True)
                 call.raise_failure()
-                largest = None if pipe.range is None else pipe.range.high
-                end = end_of(exchange, pipe, serving=False)
-                await feed(end, source, pipe.element, largest)
+                await feed(end_of(exchange, pipe, serving=False), source, pipe)
     exchange.scope = None
     if scope.cancelled_caught:
         call.raise_failure()

@@ -58,11 +58,18 @@ class ClientLink(Link):
         """
         return not self._is_read and self._sends_now and len(self.session.calls) == 1
 
+    # A KeyboardInterrupt comes where it waits, and not while it looks at what has come.
+    @trio.lowlevel.enable_ki_protection
     async def read_answer(self) -> None:
         """Reads what comes next, in the task that waits for it; :attr:`may_read` was asked."""
         self._is_read = True
         try:
-            self._take_all(await self._receive())
+            frames = await self._receive()
+            try:
+                self._take_all(frames)
+            except BaseException:  # of a function of the user's; some frames were not looked at
+                self.close(CommFailure("the connection was closed"))
+                raise
         finally:
             self._is_read = False
             self._turns += 1

@@ -111,20 +111,18 @@ def is_memory(value: object) -> bool:
 # Into the pipe.
 
 
-async def feed(end: Any, source: Given, element: Element, largest: int | None) -> None:
+async def feed(end: Any, source: Given, pipe: Pipe) -> None:
     """Pushes what the source has, to its end, and closes the pipe.
 
     Args:
-        end: the pipe.
-        largest: how many elements a chunk may have, ``None`` for any number; the source is asked
-            for no more at a time.
+        end: of the pipe; no more is asked for at a time than its range allows in a chunk.
 
     Raises:
         InvalidBound: so many elements make no chunks of the pipe's range.
         And what the source or the pipe raises.
     """
-    size = PIECE if largest is None else min(PIECE, largest * element.stride)
-    pipe: Pipe = end._pipe
+    element = pipe.element
+    size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if is_memory(source):
         await _push_all(end, cut(octets_of(source, element), pipe))
         await end.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .exchange import Exchange
 from .parameters import InOutPipe, InPipe, OutPipe
@@ -39,6 +39,12 @@ class _PullEnd(_End, InPipe[Any], implementation=True):
         if self._others:
             await self._exchange.wait_while(self._others)
         return await self._exchange.pull(self._pipe.index, max_elements)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            f"pull from {self._pipe.name} with 'async for', in a method that is 'async def'; "
+            "ipcpipes.rpc.blocking serves methods that are not"
+        )
 
     def __aiter__(self) -> Self:
         return self
