@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
+from ipcpipes.rpc.call import Call
 
-from .rpc_over_links import bad_stub_data, calling, pending, serving
+from .rpc_over_links import bad_stub_data, calling, no_calls_left, pending, serving
 from .rpc_over_managers import drained, echoed, given_back, pushed
 
 
@@ -199,3 +201,27 @@ async def test_an_operation_that_does_not_exist() -> None:
         with pytest.raises(AttributeError, match="no operation 'nothing'"):
             acc.nothing  # noqa: B018
         assert "into_into" in dir(acc)
+
+
+async def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
+    """Without the garbage collector, which does not know how large it was."""
+
+    async def out(numbers: Any) -> None:
+        await pushed(numbers, [1, 2])
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with calling(plain=trio.sleep, inline=lambda value: value, out=out) as acc:
+            assert await acc.inline(bytes(10**6)) == bytes(10**6)
+            assert await acc.plain(0.01) is None
+            numbers: list[int] = []
+            await acc.out(numbers=numbers)
+            assert numbers == [1, 2]
+            async with acc.out.begin() as call:
+                assert await call.pipes["numbers"].pull()
+            await no_calls_left(acc)
+            del call
+            assert [one.body for one in gc.get_objects() if type(one) is Call and one.body] == []
+    finally:
+        gc.enable()

@@ -139,10 +139,12 @@ class ClientExchange(Exchange):
 
     def leave(self) -> None:
         """The call is over at this end; it is given up if it is not at the other one."""
+        call = self.call
         if not self.is_over:
-            self.call.orphan()
+            call.orphan()
             self.link.flush()
-        self.call.over = True
+        call.over = True
+        call.owner = None  # no circle, in which a large result would lie for a while
 
     def abandon(self) -> None:
         """Gives it up, and lets whoever waits for it know."""

@@ -140,9 +140,11 @@ class CurrentCall:
             self._hand_back(lambda: self._answer(body, error))
 
     def _answer(self, body: bytes | None, error: RpcError | None) -> None:
-        if not self._call.over:  # the connection's end may have come before
-            self._call.finish(body, error)
-            self._call.owner.link.flush()
+        call = self._call
+        if not call.over:  # the connection's end may have come before
+            call.finish(body, error)
+            call.owner.link.flush()
+            call.owner = None  # no circle, in which large arguments would lie for a while
             self._answered()
 
     def returned(self, result: Any) -> None:

@@ -140,8 +140,7 @@ class Link(ABC):
             self._lent = False
             if sent < size:
                 self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
-            for call in notified:
-                call.owner.sent()
+            _tell_sent(notified)
             if self._rest or session.has_output:
                 self._wake_writer()
             else:
@@ -152,8 +151,7 @@ class Link(ABC):
         if self._rest:
             self._writing = True
             self._wake_writer()
-        for call in notified:
-            call.owner.sent()
+        _tell_sent(notified)
 
     def _wake_writer(self) -> None:
         self._writer.unpark()
@@ -217,7 +215,8 @@ class Link(ABC):
                 call.owner.wake(event)
         elif event is Event.SHUTDOWN:
             for lost in session.take_lost():
-                lost.owner.wake(event)
+                if lost.owner is not None:
+                    lost.owner.wake(event)
         return event, call
 
     def close(self, failure: RpcError) -> None:
@@ -248,8 +247,7 @@ class Link(ABC):
                     frames = session.take_output()
                     notified = session.take_notified()
                     await self.carrier.send(frames)
-                    for call in notified:
-                        call.owner.sent()
+                    _tell_sent(notified)
                 self._room.unpark_all()
         except _GONE as error:
             # Reading finds the end itself, after what came before it; a peer that neither reads nor
@@ -277,3 +275,9 @@ class Link(ABC):
                 return
             self.session.ping()
             self.flush()
+
+
+def _tell_sent(notified: Iterable[Call]) -> None:
+    for call in notified:
+        if call.owner is not None:
+            call.owner.sent()
