@@ -49,7 +49,7 @@ def windows(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the framings, 10 minutes in all ("-- --seconds 60", "-- lines")."""
+    """Fuzz the framings and remote calls, 10 minutes in all ("-- --seconds 60", "-- lines")."""
     # The fuzzer comes ready-made for each of PYTHONS, on Linux (x86-64) only. Not for one that is
     # named here: where that one is missing, the session would be skipped, and look passed.
     session.install("--only-binary=atheris", ".", "atheris>=2.3")

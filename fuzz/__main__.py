@@ -21,7 +21,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.files:
         for path in options.files:
-            TARGETS[options.target](path.read_bytes())
+            TARGETS[options.target].run(path.read_bytes())
             say(f"{path}: well")
         return 0
     targets = [options.target] if options.target else [*TARGETS]

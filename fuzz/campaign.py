@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .output import say
-from .targets import seeds
+from .targets import TARGETS
 
 # Ignored by git. The corpus of one campaign is the beginning of the next.
 FOLDER = Path(".fuzz")
@@ -23,7 +23,7 @@ def run(target: str, seconds: int) -> bool:
     corpus, crashes = FOLDER / "corpus" / target, FOLDER / "crashes" / target
     for folder in (corpus, crashes):
         folder.mkdir(parents=True, exist_ok=True)
-    for seed in seeds():
+    for seed in TARGETS[target].seeds():
         (corpus / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
     process = subprocess.run(
         [

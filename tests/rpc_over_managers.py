@@ -151,6 +151,19 @@ class Scripted(Calls):
         return await self.scripts["bounded_out"](numbers)
 
 
+class Other(rpc.Interface, uuid="9c5d54a5-6c5c-4a6d-8d9c-f52cb5dd7104", version=(3, 1)):
+    """Another interface, for a server of several, or of the wrong one."""
+
+    @rpc.operation
+    async def whoami(self) -> str:
+        raise NotImplementedError
+
+
+class OtherManager(Other):
+    async def whoami(self) -> str:
+        return "the other one"
+
+
 async def drained(pipe: Any) -> list[Any]:
     """Pulls to the end."""
     return [element async for chunk in pipe for element in chunk]

@@ -15,7 +15,8 @@ import trio
 
 from ipcpipes import rpc
 
-from .echo_runs import as_users_have_it, finish
+from .echo_runs import LIMIT, as_users_have_it, finish, running
+from .terminals import posix_terminal, shown, terminal
 
 NAME = "call-test"
 
@@ -230,3 +231,21 @@ async def test_a_server_that_does_not_say_what_it_offers() -> None:
 
 async def test_a_server_that_is_not_there() -> None:
     assert b"call-test" in (await called(status=1)).stderr
+
+
+@posix_terminal
+async def test_a_long_pipe_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+
+    arguments = ("call", NAME, "Tools.total", "scale=1", "numbers=-")
+    with terminal() as (master, slave):
+        async with served():
+            with running(*arguments, stdin=subprocess.PIPE, stderr=slave) as process:
+                assert process.stdin is not None
+                process.stdin.write((1).to_bytes(4, "little") * 2**14)  # which a pipe holds
+                process.stdin.flush()
+                await trio.to_thread.run_sync(partial(shown, master, until=b"kB"))
+                out, _ = await trio.to_thread.run_sync(partial(process.communicate, timeout=LIMIT))
+                assert process.returncode == 0
+        shown(master, until=b"\x1b[?25h")  # the cursor, which was hidden, is back
+    assert json.loads(out) == 2**14

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import select
 import signal
 import subprocess
 import sys
@@ -47,10 +46,8 @@ from .echo_runs import (
     press_ctrl_c,
     running,
 )
+from .terminals import posix_terminal, shown, terminal
 
-posix_terminal = pytest.mark.skipif(
-    sys.platform == "win32", reason="Windows has no pseudo-terminals (pty) in the standard library"
-)
 posix_shell = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no POSIX shell to close or ignore things with"
 )
@@ -101,20 +98,6 @@ def peak_memory(process: subprocess.Popen[bytes]) -> int:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-@contextlib.contextmanager
-def terminal() -> Iterator[tuple[int, int]]:
-    """A pseudo-terminal: the end that sees what is shown, and the end for the process."""
-    if sys.platform == "win32":
-        raise NotImplementedError
-    else:
-        master, slave = os.openpty()
-        try:
-            yield master, slave
-        finally:
-            os.close(master)
-            os.close(slave)
 
 
 # How it goes on
@@ -632,19 +615,6 @@ def test_version_and_help() -> None:
 
 
 # The progress bar
-
-
-def shown(master: int, until: bytes = b"") -> bytes:
-    """What is on the terminal: up to ``until``, or what is there already."""
-    seen = b""
-    while True:
-        readable, _, _ = select.select([master], [], [], LIMIT if until else 0)
-        if not readable:
-            assert not until, seen
-            return seen
-        seen += os.read(master, 4096)
-        if until and until in seen:
-            return seen
 
 
 @posix_terminal

@@ -128,13 +128,20 @@ def _value(text: str) -> Any:
 def _counted(source: Any, pipe: Pipe, traffic: Traffic) -> Any:
     if isinstance(source, list):
         return source
-    step = max(_PIECE // pipe.element.stride, 1) * pipe.element.stride
+    stride = pipe.element.stride
+    step = max(_PIECE // stride, 1) * stride
+
+    def read(size: int) -> bytes:
+        # What is there goes out at once: more may come only in an hour.
+        data: bytes = source.read1(size)
+        rest = -len(data) % stride
+        return data + source.read(rest) if rest else data
 
     async def pull(max_elements: int) -> bytes:
-        size = min(step, max_elements * pipe.element.stride)
+        size = min(step, max_elements * stride)
         # A pipe or a terminal has no file's patience; and it is given up with the process.
-        data: bytes = await trio.to_thread.run_sync(source.read, size, abandon_on_cancel=True)
-        if len(data) % pipe.element.stride:
+        data = await trio.to_thread.run_sync(read, size, abandon_on_cancel=True)
+        if len(data) % stride:
             raise Failure(f"the input of {pipe.name} ends inside an element")
         traffic.returned += len(data)
         return data

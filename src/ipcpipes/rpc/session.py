@@ -23,6 +23,7 @@ from .errors import (
     UnknownInterface,
     WrongPipeVersion,
     error_of,
+    is_code,
 )
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 from .wire import (
@@ -365,7 +366,7 @@ class Session:
     def _bind_nak(self, frame: Frame) -> Happened:
         reason = reason_of(frame)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
-        self.failure = kind(reason.message, code=reason.code)
+        self.failure = kind(reason.message, code=reason.code if is_code(reason.code) else None)
         return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:

@@ -1,0 +1,185 @@
+"""A session, driven as a connection drives it, with users who do anything; and what has to hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+
+from ipcpipes.rpc.call import SMALL, Call, Push
+from ipcpipes.rpc.errors import CallCancelled, Fault, ProtocolError, RpcError
+from ipcpipes.rpc.ndr import LARGEST_COUNT
+from ipcpipes.rpc.session import Event, Session
+from ipcpipes.rpc.state import ConnectionState, Party
+from ipcpipes.rpc.wire import HEAD, Frame, Kind, decode
+
+from .drawing import Drawing, filling
+
+_COUNTS = (1, 2, 3, 500, 3000, 40_000)
+_MOST = (LARGEST_COUNT, 1, 1000, 0)
+_RESULTS = (b"\xc0", b"\x01", bytes(70_000))
+
+
+class End:
+    """One end of a connection.
+
+    Attributes:
+        session: what is tested.
+        calls: every one that somebody here has waited for, or served.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.calls: list[Call] = []
+        self._pulls_into = session.party is Party.SERVER
+        self._pending: dict[tuple[Call, int], Push] = {}
+        self._allowed: Counter[tuple[int, int]] = Counter()  # octets, by call and pipe
+        self._sent: Counter[tuple[int, int]] = Counter()
+
+    @property
+    def is_closed(self) -> bool:
+        return self.session.failure is not None
+
+    def receive(self, message: bytes, drawing: Drawing) -> None:
+        """As a link does, whose stream hands on the octets of a pipe in parts."""
+        is_pipe = len(message) >= HEAD.size and message[0] == Kind.PIPE
+        if is_pipe and drawing.number() % 4 == 1:
+            frame = decode(message)
+            half = len(frame.body) // 2
+            for part in (frame.body[:half], frame.body[half:]):
+                if not self.is_closed:
+                    head = (frame.kind, frame.flags, frame.number, frame.amount, frame.call)
+                    self._receive(Frame(*head, part), drawing)
+        else:
+            self._receive(message, drawing)
+
+    def _receive(self, message: bytes | Frame, drawing: Drawing) -> None:
+        try:
+            event, call = self.session.receive(message)
+        except ProtocolError as error:
+            self.close(error)
+            return
+        if self.session.failure is not None:
+            self.close(self.session.failure)
+        elif event is Event.REQUEST:
+            assert call is not None
+            self.calls.append(call)
+        elif event is Event.SHUTDOWN:
+            assert all(lost.failure is not None for lost in self.session.take_lost())
+        elif event is Event.CREDIT:
+            frame = message if isinstance(message, Frame) else decode(message)
+            self._allowed[frame.call, frame.number] += frame.amount
+        elif event is Event.ORPHANED and call is not None and drawing.number() % 2:
+            call.release()  # its answer was deferred
+        self.check()
+
+    def close(self, failure: RpcError) -> None:
+        """As a link does; from here on each call has ended, and nobody waits for anything."""
+        self.session.close(failure)
+        assert self.session.state is ConnectionState.CLOSED
+        for call in self.calls:
+            assert call.failure is not None or call.over or call.is_answered
+            with suppress(RpcError):
+                while (turn := call.cursor.turn) is not None and turn[0] is self._pulls_into:
+                    assert call.pull(turn[1]) is not None
+        self.check()
+
+    def check(self) -> None:
+        """What holds at any time: both ends keep to their limits."""
+        session = self.session
+        # A server has as many again that nobody waits for.
+        most = 2 * session.limits.calls if self._pulls_into else session.peer_calls
+        assert len(session.calls) <= most
+        for call in session.calls.values():
+            for pipe in call.incoming.values():
+                assert pipe.reader.waiting <= session.limits.credit
+        for message in session.take_output():
+            self._check_sent(message)
+        session.take_notified()
+
+    def _check_sent(self, message: bytes) -> None:
+        frame = decode(message)
+        if self.session.peer_max_frame:
+            assert len(message) <= self.session.peer_max_frame
+        if frame.kind is Kind.PIPE:
+            pipe = (frame.call, frame.number)
+            self._sent[pipe] += len(frame.body)
+            assert self._sent[pipe] <= self.session.peer_credit + self._allowed[pipe]
+
+    # What users do.
+
+    def use(self, drawing: Drawing) -> None:
+        """Something with one of the calls, or with the connection."""
+        action = drawing.number()
+        if action >= 250:
+            self._use_connection(drawing)
+        elif self.calls:
+            # Those that are over say so, and that is soon known.
+            calls = [call for call in self.calls if not call.over] or self.calls
+            call = calls[-1 - drawing.number() % len(calls)]
+            with suppress(RpcError):  # each of them may be told that it cannot
+                self._use_call(call, action, drawing)
+        self.check()
+
+    def _use_connection(self, drawing: Drawing) -> None:
+        if drawing.number() % 2 and self.session.party is Party.SERVER:
+            self.session.shut_down()
+        else:
+            self.session.ping()
+
+    def _use_call(self, call: Call, action: int, drawing: Drawing) -> None:
+        turn = call.cursor.turn
+        if turn is None or action >= 240:
+            self._end(call, drawing)
+            return
+        into, index = turn
+        if action >= 220:
+            into, index = drawing.number() % 2 == 1, drawing.number() % len(call.operation.pipes)
+        if into is self._pulls_into:
+            call.pull(index, drawing.one_of(_MOST))
+        elif index not in call.outgoing:
+            call.check_push(index, 1)
+        elif action % 4 == 0 and (call, index) not in self._pending:
+            call.check_push(index, None)
+            call.close_pipe(index)
+        else:
+            self._push(call, index, action % 4 == 1, drawing)
+
+    def _push(self, call: Call, index: int, in_place: bool, drawing: Drawing) -> None:
+        """Goes on with what has waited for credit, or begins anew."""
+        push = self._pending.pop((call, index), None)
+        if push is None or drawing.number() % 8 == 7:  # what had waited was cancelled
+            stride = call.outgoing[index].stride
+            count = drawing.one_of(_COUNTS)
+            octets = memoryview(filling(count * stride))
+            call.check_push(index, count)
+            if len(octets) <= SMALL and call.push_small(index, octets):
+                return
+            push = Push(octets, count)
+        while not push.done:
+            if in_place:
+                parts = call.push_in_place(index, push)
+                if parts is None:
+                    self._pending[call, index] = push
+                    return
+                self.check()
+                self._check_sent(b"".join(parts))
+            elif not call.push_some(index, push):
+                self._pending[call, index] = push
+                return
+
+    def _end(self, call: Call, drawing: Drawing) -> None:
+        way = drawing.number() % 4
+        if self.session.party is Party.SERVER:
+            if way == 3:
+                call.finish(None, Fault("raised" * 20_000, code=2**32 - 1))
+            else:
+                call.finish(_RESULTS[way], None)
+        elif way == 0:
+            call.cancel()
+        elif way == 1:
+            call.orphan()
+            call.lose(CallCancelled())
+        else:
+            if not call.is_answered and call.failure is None:
+                call.orphan()
+            call.over = True

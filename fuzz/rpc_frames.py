@@ -1,0 +1,141 @@
+"""``FrameReader``, with any octets in any parts, beside a split of the whole stream."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ipcpipes.rpc.errors import ProtocolError
+from ipcpipes.rpc.frames import READ_SIZE, FrameReader
+from ipcpipes.rpc.wire import HEAD, LEAST_FRAME, MAX_FRAME, Frame, Kind, decode, encode
+
+from .drawing import Drawing, filling
+
+_LENGTH = struct.Struct("<I")
+_UNKNOWN = b"\xff"
+_KINDS = tuple(Kind)
+_MAX_FRAMES = (MAX_FRAME, LEAST_FRAME, 100, HEAD.size)
+# Around what the reader does in another way: a head, a large read, a part of a large buffer.
+_SIZES = (0, 1, 5, 100, READ_SIZE - 20, READ_SIZE, 200_000, 700_000)
+_CUTS = (1, 3, 4, 16, 19, 20, 21, 200, READ_SIZE - 1, READ_SIZE, 150_000, 512 * 1024)
+
+# (kind, flags, number, amount, call, body)
+Shown: TypeAlias = tuple[Kind, int, int, int, int, bytes]
+
+
+@dataclass
+class Found:
+    """What came out: the frames, and what may be said of what comes after them."""
+
+    frames: list[Shown] = field(default_factory=list)
+    refusals: set[str] = field(default_factory=set)
+
+    def add(self, frame: Frame) -> None:
+        """The parts of a pipe's octets are one: where they were cut means nothing."""
+        head = (frame.kind, frame.flags, frame.number, frame.amount, frame.call)
+        body = bytes(frame.body)
+        if frame.kind is Kind.PIPE and self.frames and self.frames[-1][:-1] == head:
+            body = self.frames.pop()[-1] + body
+        self.frames.append((*head, body))
+
+
+def frames(data: bytes) -> None:
+    drawing = Drawing(data)
+    max_frame = drawing.one_of(_MAX_FRAMES)
+    keeps = drawing.one_of((True, False))
+    cuts = [drawing.one_of(_CUTS) for _ in range(drawing.number() % 32)]
+    stream = b"".join(_pieces(drawing))
+    expected = _split(stream, max_frame)
+    found = _read(FrameReader(max_frame), stream, cuts, keeps=keeps)
+    assert found.frames == expected.frames
+    assert found.refusals <= expected.refusals, (found.refusals, expected.refusals)
+    assert bool(found.refusals) is bool(expected.refusals), expected.refusals
+
+
+def _pieces(drawing: Drawing) -> Iterator[bytes]:
+    """What a stream is put together from: good frames, small and large, and anything."""
+    for _ in range(8):
+        choice = drawing.number()
+        if not drawing.more:
+            return
+        if choice % 4 == 0:
+            yield drawing.octets(choice)
+            continue
+        body = drawing.octets(choice) if choice % 4 == 1 else filling(drawing.one_of(_SIZES))
+        head = {"flags": drawing.number(), "number": drawing.number(2), "amount": choice}
+        frame = encode(drawing.one_of(_KINDS), drawing.number(), body, **head)
+        yield _LENGTH.pack(len(frame)) + frame
+
+
+def _read(reader: FrameReader, stream: bytes, cuts: list[int], *, keeps: bool) -> Found:
+    """As a connection reads. What is kept must not change, and what is not is used again."""
+    found = Found()
+    kept: list[Frame] = []
+    sizes = iter(cuts)
+    position = 0
+    try:
+        while True:
+            buffer = reader.get_buffer()
+            if position == len(stream):
+                reader.end()
+                break
+            room = READ_SIZE if buffer is None else len(buffer)
+            part = stream[position : position + min(next(sizes, room), room)]
+            position += len(part)
+            if buffer is None:
+                frames = reader.feed(part)
+            else:
+                buffer[: len(part)] = part
+                frames = reader.buffer_updated(buffer, len(part))
+            if keeps:
+                kept += frames
+            else:
+                for frame in frames:
+                    found.add(frame)
+    except ProtocolError as error:
+        found.refusals.add(str(error))
+    for frame in kept:
+        found.add(frame)
+    return found
+
+
+def _split(stream: bytes, max_frame: int) -> Found:
+    """The same of a stream that is there as a whole."""
+    found = Found()
+    while stream:
+        (length,) = _LENGTH.unpack(stream[: _LENGTH.size].ljust(_LENGTH.size, _UNKNOWN))
+        frame = stream[_LENGTH.size :]
+        body = frame[HEAD.size : length]
+        # Where both are wrong, the cuts say which one is seen first.
+        if len(stream) >= _LENGTH.size and not HEAD.size <= length <= max_frame:
+            found.refusals.add(f"a frame of {length:,} octets, where {max_frame:,} may come")
+        if len(frame) >= HEAD.size:
+            try:
+                decoded = decode(frame[: HEAD.size] + body)
+            except ProtocolError as error:
+                found.refusals.add(str(error))
+        if found.refusals:
+            break
+        is_whole = len(frame) >= length
+        if is_whole or (body and decoded.kind is Kind.PIPE):
+            found.add(decoded)
+        if not is_whole:
+            found.refusals.add("the connection ended inside a frame")
+            break
+        stream = frame[length:]
+    return found
+
+
+def seeds() -> Iterable[bytes]:
+    """A frame of each kind in one part; and pipes with large fragments in a few."""
+    raw = b"".join(_LENGTH.pack(HEAD.size + 5) + encode(kind, 1, b"hello") for kind in _KINDS)
+    for start in range(0, len(raw), 252):
+        piece = raw[start : start + 252]
+        size = -(-len(piece) // 4) * 4
+        yield bytes((0, 0, 0, size)) + piece
+    pipe = bytes((2, 7, 0, 0, 0, _KINDS.index(Kind.PIPE), 1))
+    for keeps in (0, 1):
+        for cut in range(len(_CUTS)):
+            yield bytes((0, keeps, 3, 9, cut, 6)) + 4 * pipe

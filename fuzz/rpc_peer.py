@@ -1,0 +1,210 @@
+"""The other end of a connection, which keeps to the protocol as often as the fuzzer wants it to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ipcpipes.rpc.call import Call
+from ipcpipes.rpc.ndr import ChunkWriter
+from ipcpipes.rpc.session import Session
+from ipcpipes.rpc.state import Party
+from ipcpipes.rpc.wire import (
+    LEAST_CREDIT,
+    LEAST_FRAME,
+    MAYBE,
+    TIMED,
+    VERSION,
+    Bind,
+    BindAck,
+    FaultBody,
+    Kind,
+    Reason,
+    encode,
+)
+from tests.rpc_over_managers import Calls
+
+from .drawing import Drawing, filling
+
+DEFINITION = Calls._rpc_definition
+_OPERATIONS = tuple(DEFINITION.operations.values())
+# Those that mean something, more often than those that end it all.
+_KINDS: dict[Party, Sequence[Kind]] = {
+    Party.CLIENT: (
+        *(Kind.REQUEST, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.CREDIT, Kind.CREDIT),
+        *(Kind.CANCEL, Kind.ORPHANED, Kind.PING, Kind.PONG),
+    ),
+    Party.SERVER: (
+        *(Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.CREDIT, Kind.CREDIT),
+        *(Kind.RESPONSE, Kind.RESPONSE, Kind.FAULT, Kind.PING, Kind.PONG, Kind.PIPE, Kind.CREDIT),
+        *(Kind.RESPONSE, Kind.PIPE, Kind.CREDIT, Kind.SHUTDOWN),
+    ),
+}
+_COUNTS = (1, 2, 3, 4, 100, 3000, 20_000)
+_AMOUNTS = (LEAST_CREDIT, 1, 0, 2**32 - 1)
+_NUMBERS = (LEAST_CREDIT, LEAST_FRAME, 0, 1, -1, 5, 2**32, 2**63)
+_TEXTS = ("", "text", "x" * 300, "\u20ac" * 9000)
+_CODES = (1726, 1717, 1818, 1820, 1, 0, -1, 2**40)
+_REASONS = (0, 0, 0, 1717, 1728, -1)
+
+
+class Peer:
+    """Makes frames for a session, as its other end would.
+
+    Args:
+        session: who receives them; what it has open is looked up there.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._party = session.peer
+        self._last_call = 0
+        self._writers: dict[tuple[Call, int], ChunkWriter] = {}
+        self._ended: dict[Call, int] = {}  # how many of the pipes it sends
+        self._given_up: set[Call] = set()
+
+    def hello(self, drawing: Drawing) -> bytes:
+        """What comes first."""
+        kind = Kind.BIND if self._party is Party.CLIENT else Kind.BIND_ACK
+        if drawing.number() < 240:
+            return encode(kind, body=_GOOD[kind])
+        kind = drawing.one_of((kind, Kind.BIND_NAK))
+        return self._twisted(kind, 0, self._body(kind, drawing), {}, drawing)
+
+    def frame(self, drawing: Drawing) -> bytes:
+        """Any frame that may come now; or one with something wrong in it, or none at all."""
+        twist = drawing.number()
+        if twist == 253:
+            return drawing.octets(drawing.number() % 64)
+        if twist >= 254:
+            return encode(drawing.one_of(tuple(Kind)), drawing.number(), drawing.octets(40))
+        kind = drawing.one_of(_KINDS[self._party])
+        calls = [one for one in self._session.calls.values() if one not in self._given_up]
+        call = calls[-1 - drawing.number() % len(calls)] if calls else None
+        if kind is Kind.REQUEST:
+            message = self._request(drawing, twist)
+        elif kind in (Kind.PING, Kind.PONG):
+            message = self._twisted(kind, 0, b"", {}, drawing, twist)
+        elif kind is Kind.SHUTDOWN:
+            message = self._twisted(kind, 0, self._body(kind, drawing), {}, drawing, twist)
+        elif call is None:
+            message = encode(Kind.PING)
+        elif kind is Kind.RESPONSE and not self._may_answer(call):
+            message = self._of_pipe(Kind.PIPE, call, drawing, twist)
+        elif kind in (Kind.PIPE, Kind.CREDIT):
+            message = self._of_pipe(kind, call, drawing, twist)
+        else:
+            if kind is Kind.ORPHANED:
+                self._given_up.add(call)
+            message = self._twisted(kind, call.id, self._body(kind, drawing), {}, drawing, twist)
+        return message
+
+    def _request(self, drawing: Drawing, twist: int) -> bytes:
+        operation = drawing.one_of(_OPERATIONS)
+        flags = (MAYBE if operation.options.maybe else 0) | (TIMED if twist % 2 else 0)
+        self._last_call += 1
+        head = {"flags": flags, "number": operation.number, "amount": 1000}
+        body = msgspec.msgpack.encode([1] * len(operation.types))
+        return self._twisted(Kind.REQUEST, self._last_call, body, head, drawing, twist)
+
+    def _sends(self, call: Call) -> tuple[int, ...]:
+        return call.operation.ins if self._party is Party.CLIENT else call.operation.outs
+
+    def _may_answer(self, call: Call) -> bool:
+        turn = call.cursor.turn
+        has_all = turn is None or not turn[0]
+        return has_all and self._ended.get(call, 0) == len(self._sends(call))
+
+    def _of_pipe(self, kind: Kind, call: Call, drawing: Drawing, twist: int) -> bytes:
+        """Elements where there is a pipe for them, else room for more."""
+        place = self._ended.get(call, 0)
+        turn = call.cursor.turn
+        waits = self._party is Party.SERVER and turn is not None and turn[0]
+        if kind is Kind.PIPE and place < len(self._sends(call)) and not waits:
+            index = self._sends(call)[place]
+            body = self._chunk(call, index, drawing)
+            return self._twisted(Kind.PIPE, call.id, body, {"number": index}, drawing, twist)
+        if not call.outgoing:
+            return encode(Kind.PING)
+        head = {"number": drawing.one_of(tuple(call.outgoing)), "amount": drawing.one_of(_AMOUNTS)}
+        return self._twisted(Kind.CREDIT, call.id, b"", head, drawing, twist)
+
+    def _chunk(self, call: Call, index: int, drawing: Drawing) -> bytes:
+        element = call.operation.pipes[index].element
+        writer = self._writers.setdefault((call, index), ChunkWriter(element))
+        choice = drawing.number()
+        if choice % 4 == 0:
+            self._ended[call] = self._ended.get(call, 0) + 1
+            del self._writers[call, index]  # it may have its turn in each direction
+            return writer.end()
+        count = drawing.one_of(_COUNTS)
+        size = (count - 1) * element.stride + element.size
+        return writer.prefix(count) + filling(size)
+
+    def _body(self, kind: Kind, drawing: Drawing) -> bytes:
+        """One of the right type, if the kind has any."""
+        encoded = msgspec.msgpack.encode
+        number, code = drawing.one_of(_NUMBERS), drawing.one_of(_CODES)
+        text = drawing.one_of(_TEXTS)
+        value: Any
+        if kind is Kind.BIND:
+            version = drawing.one_of((DEFINITION.version, (1, 0), (1, 9), (-1, 2)))
+            uuid = drawing.one_of((str(DEFINITION.uuid), text))
+            value = Bind(drawing.one_of((VERSION, 2)), uuid, version, number, code << 20, text)
+        elif kind is Kind.BIND_ACK:
+            operations = [(text, text), ("into", "in int32"), ("out", "")]
+            value = BindAck(code, (code, 0), number, LEAST_CREDIT, number, operations)
+        elif kind in (Kind.BIND_NAK, Kind.SHUTDOWN):
+            value = Reason(drawing.one_of(_REASONS), text, number)
+        elif kind is Kind.FAULT:
+            value = FaultBody(code, text, text or None, text or None)
+        elif kind is Kind.RESPONSE:
+            value = text
+        else:
+            return b""
+        return encoded(value)
+
+    def _twisted(
+        self,
+        kind: Kind,
+        call: int,
+        body: bytes,
+        head: dict[str, int],
+        drawing: Drawing,
+        twist: int = 255,
+    ) -> bytes:
+        """The frame, with one thing wrong for some of the twists."""
+        if twist == 240:
+            head = {**head, "flags": drawing.number()}
+        elif twist == 241:
+            head = {**head, "number": drawing.number(2)}
+        elif twist == 242:
+            head = {**head, "amount": drawing.number(4)}
+        elif twist == 243:
+            call = drawing.number(drawing.one_of((1, 8)))
+        elif twist == 244:
+            body = drawing.octets(drawing.number())
+        elif twist == 245:
+            body = body[: drawing.number()]
+        elif twist == 246:
+            place = drawing.number()
+            body = body[:place] + drawing.octets(4) + body[place + 4 :]
+        return encode(kind, call, body, **head)
+
+
+_GOOD = {
+    Kind.BIND: msgspec.msgpack.encode(
+        Bind(
+            *(VERSION, str(DEFINITION.uuid), DEFINITION.version),
+            *(LEAST_FRAME, LEAST_CREDIT, DEFINITION.name),
+        )
+    ),
+    Kind.BIND_ACK: msgspec.msgpack.encode(
+        BindAck(
+            *(VERSION, DEFINITION.version, LEAST_FRAME, LEAST_CREDIT, 5),
+            [(one.name, one.signature_of_pipes) for one in _OPERATIONS],
+        )
+    ),
+}

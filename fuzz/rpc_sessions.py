@@ -1,0 +1,66 @@
+"""A ``Session`` at either end: the bytes are what its users do, and what its other end sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from random import Random
+
+from ipcpipes.rpc.errors import CommFailure, RpcError
+from ipcpipes.rpc.session import Session
+from ipcpipes.rpc.state import Party
+from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Limits
+
+from .drawing import Drawing
+from .rpc_end import End
+from .rpc_peer import DEFINITION, Peer
+
+# The least there may be: its borders are met often.
+_LIMITS = Limits(LEAST_FRAME, LEAST_CREDIT, calls=5)
+
+
+def server(data: bytes) -> None:
+    session = Session(Party.SERVER, {str(DEFINITION.uuid): DEFINITION}, _LIMITS)
+    _run(End(session), Drawing(data))
+
+
+def client(data: bytes) -> None:
+    session = Session(Party.CLIENT, {}, _LIMITS)
+    session.bind(DEFINITION)
+    _run(End(session), Drawing(data))
+
+
+def _run(end: End, drawing: Drawing) -> None:
+    peer = Peer(end.session)
+    end.receive(peer.hello(drawing), drawing)
+    while drawing.more and not end.is_closed:
+        choice = drawing.number()
+        if choice < 128:
+            end.receive(peer.frame(drawing), drawing)
+        elif choice < 160 and end.session.party is Party.CLIENT:
+            _begin(end, drawing)
+        else:
+            end.use(drawing)
+    end.close(CommFailure())
+    # Its users go on until they hear of it.
+    for _ in range(8):
+        end.use(drawing)
+
+
+def _begin(end: End, drawing: Drawing) -> None:
+    """A client's call; as long as it is told that it may."""
+    session = end.session
+    operation = drawing.one_of(tuple(DEFINITION.operations.values()))
+    with suppress(RpcError):  # the server has no such operation, or is going away
+        session.require_open()
+        if session.has_room:
+            call = session.request(operation, b"\x90", drawing.one_of((None, 1000)))
+            if not operation.options.maybe:
+                end.calls.append(call)
+    end.check()
+
+
+def seeds() -> Iterable[bytes]:
+    """Most of what bytes can say is in order, and so any will do."""
+    for number in range(20):
+        yield Random(number).randbytes(40 * (number + 1))

@@ -1,0 +1,262 @@
+"""Calls that are gone on with by hand at the client (behaviours 53, 54, 57, 60 to 62)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from ipcpipes import rpc
+from ipcpipes.rpc import CallEvent
+
+from .rpc_over_links import (
+    SECONDS,
+    bad_stub_data,
+    call_failed,
+    calling,
+    cancelled,
+    closed,
+    failing,
+    invalid_call,
+    invalid_handle,
+    pending,
+    serving,
+)
+from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed
+
+CALL = CallEvent.CALL_COMPLETE
+
+
+async def test_53_completing_early_is_pending_and_can_be_tried_again() -> None:
+    go_on = trio.Event()
+
+    async def plain(value: Any) -> Any:
+        await go_on.wait()
+        return value
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(7) as call:
+            for _ in range(3):
+                with pending():
+                    call.complete_nowait()
+            go_on.set()
+            with trio.fail_after(SECONDS):
+                while True:
+                    try:
+                        assert call.complete_nowait() == 7
+                    except rpc.AsyncCallPending:
+                        await trio.sleep(0.001)
+                    else:
+                        break
+            with invalid_handle():
+                call.complete_nowait()
+
+
+async def test_53_a_complete_that_was_cancelled_can_be_tried_again() -> None:
+    go_on = trio.Event()
+
+    async def plain(value: Any) -> Any:
+        await go_on.wait()
+        return value
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.begin(7) as call:
+            with trio.move_on_after(0.01) as scope:
+                await call.complete()
+            assert scope.cancelled_caught
+            go_on.set()
+            assert await call.complete() == 7
+
+
+async def test_54_the_client_completes_twice() -> None:
+    async with calling(plain=given_back) as acc:
+        async with acc.plain.begin(1) as call:
+            assert await call.complete() == 1
+            with invalid_handle():
+                await call.complete()
+            with invalid_handle():
+                call.complete_nowait()
+
+
+async def test_57_nor_are_the_pipes_of_a_client_that_has_completed() -> None:
+    async with calling(into_out=lambda source, sink: _through(source, sink)) as acc:
+        async with acc.into_out.begin() as call:
+            await pushed(call.pipes["source"], [1])
+            assert await drained(call.pipes["sink"]) == [1]
+            await call.complete()
+            with invalid_handle():
+                await call.pipes["source"].push([1])
+            with invalid_handle():
+                await call.pipes["source"].close()
+            with invalid_handle():
+                await call.pipes["sink"].pull()
+
+
+async def _through(source: Any, sink: Any) -> None:
+    await pushed(sink, await drained(source))
+
+
+async def test_60_when_a_push_of_the_client_fails_nothing_more_is_owed() -> None:
+    async def into(numbers: Any) -> None:
+        raise rpc.Fault("no", code=5)
+
+    async with calling(into=into, plain=given_back) as acc:
+        async with acc.into.begin() as call:
+            with pytest.raises(rpc.Fault):
+                while True:
+                    await call.pipes["numbers"].push(bytes(40_000))
+            with failing(rpc.Fault, 5):
+                await call.pipes["numbers"].close()
+        assert await acc.plain(1) == 1
+
+
+async def test_60_when_a_push_of_the_manager_fails_nothing_more_is_owed() -> None:
+    async def out_out(first: Any, second: Any) -> None:
+        await first.close()
+        await first.push([1])  # the second one is open
+
+    async with calling(out_out=out_out, plain=given_back) as acc:
+        with closed():
+            await acc.out_out(first=[], second=[])
+        assert await acc.plain(1) == 1
+
+
+async def test_61_one_handle_is_for_one_call() -> None:
+    async with calling(into=drained) as acc:
+        handle = acc.into.begin()
+        async with handle as call:
+            with invalid_call():
+                async with handle:
+                    raise AssertionError("two calls")
+            await pushed(call.pipes["numbers"], [1])
+            assert await call.complete() == [1]
+        with invalid_handle():
+            async with handle:
+                raise AssertionError("a call that is over")
+
+
+async def test_61_a_handle_that_was_not_entered() -> None:
+    async with calling(into=drained) as acc:
+        handle = acc.into.begin()
+        with invalid_handle():
+            await handle.complete()
+        with invalid_handle():
+            handle.complete_nowait()
+        with invalid_handle():
+            handle.cancel()
+
+
+async def test_62_a_call_that_cannot_be_issued_raises_and_notifies_nobody() -> None:
+    events: list[CallEvent] = []
+    async with serving(Scripted(plain=given_back)) as listener:
+        async with rpc.connect(Calls, listener.endpoint) as acc:
+            notified = acc.plain.with_options(notify=events.append)
+            with pytest.raises(TypeError):
+                async with notified.begin(object()):
+                    raise AssertionError("it was issued")
+            with pytest.raises(ValueError, match="send what is large through a pipe"):
+                async with notified.begin(bytes(17 * 2**20)):
+                    raise AssertionError("it was issued")
+            with pytest.raises(TypeError):
+                notified.begin(1, 2)
+        with pytest.raises(rpc.ServerUnavailable):
+            async with notified.begin(1):
+                raise AssertionError("it was issued")
+    assert events == []
+
+
+async def test_62_a_failure_is_notified_once() -> None:
+    events: list[CallEvent] = []
+
+    async def plain(value: Any) -> None:
+        raise LookupError
+
+    async with calling(plain=plain) as acc:
+        async with acc.plain.with_options(notify=events.append).begin(1) as call:
+            with call_failed():
+                await call.complete()
+    assert events == [CALL]
+
+
+async def test_62_an_end_that_is_abortive_is_notified_once() -> None:
+    events: list[CallEvent] = []
+    pushes = 0
+
+    async def out(numbers: Any) -> None:
+        nonlocal pushes
+        while True:
+            await numbers.push(bytes(400))
+            pushes += 1
+
+    async with calling(out=out, plain=given_back) as acc:
+        async with acc.out.with_options(notify=events.append).begin() as call:
+            await call.pipes["numbers"].pull()
+            call.cancel()
+            assert events.count(CALL) == 1
+            with cancelled():
+                await call.complete()
+        await acc.plain(1)  # the server has answered both
+        await trio.testing.wait_all_tasks_blocked()
+    assert events.count(CALL) == 1
+    assert events[-1] is CALL, "nothing more after the end"
+
+
+async def test_options_that_are_not_given_are_those_of_the_operation() -> None:
+    class Slow(rpc.Interface, uuid="4f1d5b1c-6a49-4a35-8c11-cd3be0a3e003", version=(1, 0)):
+        @rpc.operation(timeout=0.05)
+        async def wait(self) -> None: ...
+
+    class SlowManager(Slow):
+        async def wait(self) -> None:
+            await trio.sleep_forever()
+
+    async with serving(SlowManager()) as listener:
+        async with rpc.connect(Slow, listener.endpoint) as slow:
+            with trio.fail_after(SECONDS), cancelled():
+                await slow.wait()
+            with trio.fail_after(2), cancelled():
+                async with slow.wait.with_options(notify=print).begin() as call:
+                    await call.complete()
+
+
+async def test_a_result_of_the_wrong_type_is_the_completes_error() -> None:
+    async def both_value(numbers: Any, value: int) -> Any:
+        await drained(numbers)
+        await numbers.close()
+        return "no number"
+
+    async with calling(both_value=both_value) as acc:
+        async with acc.both_value.begin(value=1, numbers=([], [])) as call:
+            with bad_stub_data():
+                await call.complete()
+
+
+async def test_a_pipe_by_hand_waits_for_those_that_are_filled_by_themselves() -> None:
+    gate = trio.Event()
+    got: list[int] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        await gate.wait()
+        yield 7
+
+    async def into_out(source: Any, sink: Any) -> str:
+        await sink.push([number async for chunk in source for number in chunk])
+        await sink.close()
+        return "done"
+
+    async with calling(into_out=into_out) as acc:
+        async with acc.into_out.begin(source=numbers()) as call:
+
+            async def pull() -> None:
+                async for chunk in call.pipes["sink"]:
+                    got.extend(chunk)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pull)
+                await trio.testing.wait_all_tasks_blocked()
+                gate.set()
+            assert await call.complete() == "done"
+    assert got == [7]

@@ -1,0 +1,254 @@
+"""An interface's identity, and its operations: their numbers, parameters and options."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from types import NoneType
+from typing import Annotated, Any
+
+import pytest
+
+from ipcpipes import rpc
+from ipcpipes.rpc.errors import DefinitionError
+
+from .rpc_defining import GIVEN, RESULT, UUID, Mixed, Remote, refused, returning, taken
+from .rpc_pairs import definition
+
+# Its identity
+
+
+def test_an_interface_is_known_by_its_uuid_and_version() -> None:
+    one = definition(Mixed)
+    assert (one.name, one.uuid, one.version) == ("Mixed", uuids.UUID(UUID), (3, 7))
+    assert str(one) == "Mixed 3.7"
+    assert one.documentation == "An interface of the tests."
+
+
+def test_a_uuid_may_be_one_already() -> None:
+    class Sample(rpc.Interface, uuid=uuids.UUID(UUID), version=(0, 65535)):
+        @rpc.operation
+        def work(self) -> None: ...
+
+    assert definition(Sample).uuid == uuids.UUID(UUID)
+
+
+@pytest.mark.parametrize("uuid", ["", "x", UUID[:-1], 5, b"x", None])
+def test_a_wrong_uuid_is_refused_with_a_new_one(uuid: Any) -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=uuid, version=(1, 0)):
+            pass
+
+    assert caught.value.rule == "identity"
+    assert str(caught.value).startswith(f"interface Sample: uuid={uuid!r} is none; one that is new")
+    new = caught.value.text.split('"')[1]
+    assert str(uuids.UUID(new)) == new
+
+
+@pytest.mark.parametrize(
+    "version", [None, 1, "1.0", (1,), (1, 0, 0), (1, -1), (65536, 0), (1.0, 0), (True, 0), [1, 0]]
+)
+def test_a_wrong_version_is_refused(version: Any) -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=UUID, version=version):
+            pass
+
+    assert caught.value.rule == "identity"
+    assert "such as version=(1, 0)" in caught.value.text
+
+
+def test_an_interface_without_either_is_told_what_to_write() -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface):
+            @rpc.operation
+            async def work(self) -> None: ...
+
+    assert caught.value.rule == "identity"
+    assert str(caught.value).startswith("interface Sample: an interface is known by its uuid")
+    assert 'Sample(rpc.Interface, uuid="' in caught.value.text
+
+
+def test_a_manager_cannot_add_operations() -> None:
+    with pytest.raises(DefinitionError, match=r"^interface More: .*\(rule: identity\)$"):
+
+        class More(Remote):
+            @rpc.operation
+            async def other(self) -> None: ...
+
+
+# Its operations
+
+
+def test_operations_are_numbered_in_the_order_of_the_class() -> None:
+    class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.operation
+        def second(self) -> None: ...
+
+        def no_operation(self) -> None: ...
+
+        @rpc.operation
+        def first(self) -> None: ...
+
+        @rpc.operation
+        def also(self) -> None: ...
+
+    operations = definition(Sample).operations
+    assert [(name, one.number) for name, one in operations.items()] == [
+        ("second", 0),
+        ("first", 1),
+        ("also", 2),
+    ]
+
+
+class Newer(Mixed, uuid=UUID, version=(3, 8)):
+    @rpc.operation
+    def look(self, closely: bool = False) -> None: ...
+
+    @rpc.operation
+    def added(self, data: rpc.OutPipe[rpc.byte]) -> None: ...
+
+
+def test_an_interface_inherits_operations_and_their_numbers() -> None:
+    operations = definition(Newer).operations
+    assert [(name, one.number) for name, one in operations.items()] == [
+        ("mix", 0),
+        ("look", 1),
+        ("added", 2),
+    ]
+    assert operations["mix"] is definition(Mixed).operations["mix"]
+    assert operations["look"].parameters == ("closely",)
+    assert list(definition(Mixed).operations) == ["mix", "look"]
+    assert definition(Mixed).operations["look"].parameters == ()
+    assert definition(Newer).version == (3, 8)
+
+
+def test_an_interface_inherits_from_one() -> None:
+    # The operations of the other would have no number.
+    with pytest.raises(DefinitionError, match=r"^interface Both: .*Mixed.*Remote"):
+
+        class Both(Mixed, Remote, uuid=UUID, version=(1, 0)):
+            pass
+
+
+def test_an_interface_may_be_made_in_a_function() -> None:
+    # Annotations are text here, and name what only this function knows.
+    class Local(rpc.Structure):
+        value: rpc.int32
+
+    Locals = Annotated[rpc.InPipe[Local], rpc.PipeName("LOCALS")]  # noqa: N806  # a type
+
+    class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.operation
+        async def work(self, given: Locals, one: Local) -> Local:
+            raise NotImplementedError
+
+    work = definition(Sample).operations["work"]
+    assert (work.result, work.types["one"]) == (Local, Local)
+    assert work.pipes[0].element.structure is Local
+
+
+def test_an_annotation_that_means_nothing_is_refused() -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            @rpc.operation
+            async def work(self, given: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821
+                ...
+
+    assert caught.value.rule == "types"
+    assert str(caught.value).startswith(
+        "interface Sample, operation work: its annotations cannot be understood: "
+    )
+    assert "Missing" in caught.value.text
+
+
+def test_a_structure_whose_fields_mean_nothing_is_refused() -> None:
+    class Local(rpc.Structure):
+        value: Missing  # type: ignore[name-defined]  # noqa: F821
+
+    refused(taken, rpc.InPipe[Local], "elements", "Local", "Missing")
+
+
+def test_each_parameter_has_a_type() -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            @rpc.operation
+            async def work(self, given) -> None:  # type: ignore[no-untyped-def]
+                ...
+
+    assert str(caught.value) == f"{GIVEN}: it has no type; annotate it (rule: parameters)"
+
+
+def operations_with_strange_parameters() -> dict[str, Any]:
+    async def any_number(self: object, *given: int) -> None: ...
+    async def any_names(self: object, **given: int) -> None: ...
+    async def only_by_place(self: object, given: int, /) -> None: ...
+    async def only_by_name(self: object, *, given: int) -> None: ...
+
+    return {
+        "their number is fixed; take a list or a dict": (any_number, any_names),
+        "it is passed both ways; leave the / or * out": (only_by_place, only_by_name),
+    }
+
+
+@pytest.mark.parametrize(
+    ("cure", "function"),
+    [(cure, one) for cure, many in operations_with_strange_parameters().items() for one in many],
+)
+def test_parameters_are_a_fixed_number_and_passed_both_ways(cure: str, function: Any) -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            work = rpc.operation(function)
+
+    assert str(caught.value) == f"{GIVEN}: {cure} (rule: parameters)"
+
+
+@pytest.mark.parametrize("kind", [staticmethod, classmethod])
+def test_an_operation_is_a_method(kind: Any) -> None:
+    def work(given: int) -> None: ...
+
+    with pytest.raises((DefinitionError, TypeError), match="method"):
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            work_ = rpc.operation(kind(work))
+
+
+def test_an_operation_has_a_self() -> None:
+    with pytest.raises(DefinitionError, match=r"^interface Sample, operation work: .*self"):
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            @rpc.operation
+            def work() -> None:  # type: ignore[misc]
+                ...
+
+
+def test_only_what_can_be_called_is_an_operation() -> None:
+    with pytest.raises(TypeError, match=r"^@rpc.operation stands over a method, not 5$"):
+        rpc.operation()(5)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5"])
+def test_a_timeout_is_some_time(timeout: Any) -> None:
+    with pytest.raises(ValueError, match=r"^timeout must be more than 0 seconds, not "):
+        rpc.operation(timeout=timeout)
+
+
+def test_what_nobody_waits_for_has_no_result() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        returning(int, maybe=True)
+    assert caught.value.rule == "maybe"
+    assert str(caught.value).startswith(f"{RESULT}: nobody waits for it; annotate it with -> None")
+    assert returning(None, maybe=True).options.maybe
+
+
+def test_no_annotation_is_no_result() -> None:
+    class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.operation
+        async def work(self):  # type: ignore[no-untyped-def]
+            ...
+
+    assert definition(Sample).operations["work"].result is NoneType

@@ -1,0 +1,33 @@
+"""What goes out once never changes."""
+
+from __future__ import annotations
+
+from ipcpipes.rpc.wire import Kind, decode, encode
+
+from .rpc_golden import GOLDEN, golden_conversation
+from .rpc_pairs import kinds
+
+
+def test_golden_frames() -> None:
+    # Those that are long have nothing in them that the short ones have not.
+    sent = [(party, octets) for party, octets in golden_conversation() if len(octets) < 300]
+    assert sent == [(party, bytes.fromhex(octets)) for party, _, octets in GOLDEN]
+    assert [kind for _, kind, _ in GOLDEN] == kinds(octets for _, octets in sent)
+
+
+def test_golden_frames_are_of_every_kind() -> None:
+    assert {kind for _, kind, _ in GOLDEN} == set(Kind)
+
+
+def test_golden_frames_mean_the_same_again() -> None:
+    for _, octets in golden_conversation():
+        frame = decode(octets)
+        again = encode(
+            frame.kind,
+            frame.call,
+            bytes(frame.body),
+            flags=frame.flags,
+            number=frame.number,
+            amount=frame.amount,
+        )
+        assert again == octets
