@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from ipcpipes.rpc import ProtocolError, frames
 from ipcpipes.rpc.frames import READ_SIZE, FrameReader
-from ipcpipes.rpc.wire import MAX_FRAME, Frame, Kind, encode
+from ipcpipes.rpc.wire import FRAGMENT, MAX_FRAME, Frame, Kind, encode
 
 LARGE = 1 << 20
 
@@ -120,53 +120,90 @@ def test_the_end_inside_a_frame_is_an_error(size: int) -> None:
         reader.end()
 
 
-def fill(reader: FrameReader, octets: bytes) -> tuple[bytearray, list[Frame]]:
+def fill(reader: FrameReader, octets: bytes) -> tuple[object, list[Frame]]:
     """Puts octets into the reader's own buffer."""
-    buffer = reader.get_buffer()
-    assert buffer is not None
-    buffer[: len(octets)] = octets
-    return buffer, reader.buffer_updated(buffer, len(octets))
+    memory = reader.get_buffer()
+    assert memory is not None
+    buffer = memory.obj
+    memory[: len(octets)] = octets
+    return buffer, reader.buffer_updated(memory, len(octets))
+
+
+def a_pipe_of(size: int) -> bytes:
+    return on_stream(encode(Kind.PIPE, 1, bytes(size)))
+
+
+def expecting_much() -> FrameReader:
+    """A reader to which much comes, between two frames."""
+    reader = FrameReader(MAX_FRAME)
+    reader.feed(a_pipe_of(READ_SIZE))
+    return reader
 
 
 def in_bulk() -> tuple[FrameReader, bytes]:
-    """A reader to which much comes, and more octets of a pipe to come."""
+    """The same inside a frame that is larger than any buffer, and what is to come of that."""
     reader = FrameReader(MAX_FRAME)
-    octets = on_stream(encode(Kind.PIPE, 1, bytes(8 * LARGE)))
+    octets = a_pipe_of(8 * LARGE)
     reader.feed(octets[:READ_SIZE])
     return reader, octets[READ_SIZE:]
 
 
 def test_a_large_buffer_is_used_again_when_nobody_looks_at_it() -> None:
     reader, octets = in_bulk()
-    first, found = fill(reader, octets[:READ_SIZE])
+    first, found = fill(reader, octets[: frames._LARGE])
+    assert len(found[0].body) == frames._LARGE
     del found
-    again, _ = fill(reader, octets[:READ_SIZE])
+    again, _ = fill(reader, octets[: frames._LARGE])
     assert again is first
 
 
 def test_and_is_left_alone_while_somebody_does() -> None:
     reader, octets = in_bulk()
-    first, found = fill(reader, octets[: len(octets) // 20])
-    second, _ = fill(reader, b"\xff" * (len(octets) // 20))
+    first, found = fill(reader, octets[: frames._LARGE])
+    second, _ = fill(reader, b"\xff" * frames._LARGE)
     assert second is not first
     assert not any(bytes(found[0].body))
 
 
 def test_a_small_part_does_not_keep_a_large_buffer() -> None:
-    reader, octets = in_bulk()
-    first, found = fill(reader, octets[:READ_SIZE])
+    reader, octets = expecting_much(), a_pipe_of(READ_SIZE)
+    first, found = fill(reader, octets)
     assert len(found[0].body) == READ_SIZE
-    assert fill(reader, octets[:READ_SIZE])[0] is first  # and found is there still
+    assert fill(reader, octets)[0] is first  # and found is there still
+
+
+def test_a_frame_that_a_buffer_holds_is_given_in_one() -> None:
+    reader, octets = expecting_much(), a_pipe_of(FRAGMENT)
+    assert fill(reader, octets[:10_000])[1] == []
+    with pytest.raises(ProtocolError, match="inside a frame"):
+        reader.end()
+    assert fill(reader, octets[10_000:100_000])[1] == []
+    (frame,) = fill(reader, octets[100_000:])[1]
+    assert len(frame.body) == FRAGMENT
+    reader.end()
+
+
+@pytest.mark.parametrize("before", [200, FRAGMENT // 2, FRAGMENT - 1000, FRAGMENT - 30])
+def test_what_a_buffer_does_not_hold_is_given_in_two_or_waits_for_the_rest(before: int) -> None:
+    reader, octets = expecting_much(), a_pipe_of(before) + a_pipe_of(FRAGMENT)
+    _, found = fill(reader, octets[: frames._LARGE])
+    rest = octets[frames._LARGE :]
+    found += fill(reader, rest[:1000])[1]
+    found += fill(reader, rest[1000:])[1]
+    sizes = [len(frame.body) for frame in found]
+    assert sizes[0] == before
+    assert sum(sizes) == before + FRAGMENT
+    assert len(sizes) == (3 if before < FRAGMENT * 3 // 4 else 2)
 
 
 def test_when_little_comes_it_is_taken_as_bytes_again() -> None:
-    reader, octets = in_bulk()
+    reader = expecting_much()
     for _ in range(4):
-        fill(reader, octets[:10])
+        assert len(fill(reader, a_pipe_of(5))[1]) == 1
     assert reader.get_buffer() is None
 
 
 def test_few_buffers_are_kept_for_all() -> None:
-    kept = [fill(in_bulk()[0], bytes(READ_SIZE))[1] for _ in range(20)]
+    kept = [fill(in_bulk()[0], bytes(frames._LARGE))[1] for _ in range(20)]
     assert len(kept) == 20
-    assert len(frames._spare) <= 8
+    assert len(frames._spare) <= frames._MOST_SPARE

@@ -1,8 +1,8 @@
 """Finds the frames in the octets of a stream, without I/O: each comes after its length.
 
-What a :class:`ipcpipes.MessageChannel` would do, and more: the octets of a pipe are handed on as
-they come, and not only once their frame is whole; and large ones lie in memory that is used again
-as soon as nobody looks at it any more, and so is in the processor's cache still.
+What a :class:`ipcpipes.MessageChannel` would do, and more: a frame of a pipe that is larger than
+memory should be is handed on in parts; and large ones lie in memory that is used again as soon as
+nobody looks at it any more, and so is in the processor's cache still.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["READ_SIZE", "FrameReader"]
 READ_SIZE = 64 * 1024
 """How much is read at a time where little comes. More at once means that much is on its way."""
 
-# A whole fragment of a pipe, with what is around it.
-_LARGE = FRAGMENT + 128
+# The largest frame of a pipe that an end of ours sends.
+_LARGE = 4 + HEAD.size + FRAGMENT
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
@@ -43,13 +43,15 @@ class FrameReader:
     def __init__(self, max_frame: int) -> None:
         self._max_frame = max_frame
         self._much = 0  # for so many reads more
+        self._buffer: bytearray | None = None  # with a frame that is not whole
+        self._start = self._filled = 0  # where that begins, and where it ends up to now
         self._first = b""  # less than a head
         self._partial: Frame | None = None  # one that is not whole
         self._left = 0  # octets of it that have not come
         self._body = bytearray()  # what has come of it, if it is no pipe's
         self._failure: ProtocolError | None = None
 
-    def get_buffer(self) -> bytearray | None:
+    def get_buffer(self) -> memoryview | None:
         """Where the next octets belong, if much is coming; else they are given as bytes.
 
         Raises:
@@ -57,18 +59,46 @@ class FrameReader:
         """
         if self._failure is not None:
             raise self._failure
-        return _free_buffer() if self._much else None
+        if self._buffer is None:
+            if not self._much:
+                return None
+            self._buffer = _free_buffer()
+        return memoryview(self._buffer)[self._filled :]
 
-    def buffer_updated(self, buffer: bytearray, size: int) -> list[Frame]:
-        """So many octets have come into the buffer.
+    def buffer_updated(self, memory: memoryview, size: int) -> list[Frame]:
+        """So many octets have come into the memory, which :meth:`get_buffer` has given.
 
         Raises:
             ProtocolError: what comes first is no frame.
         """
+        memory.release()
         # Between two large reads there may be what the first one has left over.
         self._much = self._much - 1 if size < READ_SIZE else _STILL_MUCH
+        buffer = self._buffer
+        assert buffer is not None
+        filled = self._filled = self._filled + size
+        frames: list[Frame] = []
         with memoryview(buffer) as view:
-            frames = self._split(view[:size], len(buffer))
+            start = self._start
+            start += self._split(view[start:filled], len(buffer), frames, holds=True)
+            left = filled - start
+            if filled < len(buffer):
+                if left:
+                    self._start = start
+                    return frames
+            elif left * _SHARE < len(buffer):
+                rest = view[start:filled]
+            else:
+                self._split(view[start:filled], len(buffer), frames)
+                left = 0
+            self._buffer = None
+            self._start = self._filled = 0
+            if left:
+                # A little of a frame: it goes along to where the rest of it comes.
+                self._buffer = _free_buffer()
+                self._buffer[:left] = rest
+                self._filled = left
+                rest.release()
         if len(_spare) < _MOST_SPARE:
             _spare.append(buffer)
         return frames
@@ -79,8 +109,11 @@ class FrameReader:
         Raises:
             ProtocolError: what comes first is no frame.
         """
-        self._much = 0 if len(octets) < READ_SIZE else _STILL_MUCH
-        return self._split(memoryview(octets), len(octets))
+        frames: list[Frame] = []
+        self._split(memoryview(octets), len(octets), frames)
+        is_much = len(octets) >= READ_SIZE or self._left > READ_SIZE
+        self._much = _STILL_MUCH if is_much else 0
+        return frames
 
     def end(self) -> None:
         """The stream has ended.
@@ -88,37 +121,59 @@ class FrameReader:
         Raises:
             ProtocolError: inside a frame.
         """
-        if self._first or self._partial is not None:
+        if self._first or self._partial is not None or self._filled:
             raise ProtocolError("the connection ended inside a frame")
 
-    def _split(self, octets: memoryview, owner: int) -> list[Frame]:
-        frames: list[Frame] = []
+    def _split(
+        self, octets: memoryview, owner: int, frames: list[Frame], *, holds: bool = False
+    ) -> int:
+        """How many of the octets were looked at.
+
+        Args:
+            holds: the frame of a pipe that is not whole is left where it is, to be given as one.
+        """
         position, size = 0, len(octets)
         if self._first:
             position = min(_FIRST.size - len(self._first), size)
             self._first += octets[:position]
             if len(self._first) < _FIRST.size:
                 self._check_first()
-                return frames
+                return size
             first, self._first = self._first, b""
             self._begin(memoryview(first), 0, owner, frames)
         try:
             while position < size:
+                before = position
                 if self._partial is not None:
-                    position = self._go_on(self._partial, octets, position, owner, frames)
+                    if (
+                        not holds
+                        or self._partial.kind is not Kind.PIPE
+                        or size - position >= self._left
+                    ):
+                        position = self._go_on(self._partial, octets, position, owner, frames)
                 elif size - position < _FIRST.size:
                     self._first = bytes(octets[position:])
                     self._check_first()
-                    break
+                    return size
                 else:
-                    position = self._begin(octets, position, owner, frames)
+                    position = self._begin(octets, position, owner, frames, holds=holds)
+                if position == before:
+                    return position
         except ProtocolError as error:
             if not frames:
                 raise
             self._failure = error  # after what came before it
-        return frames
+        return size
 
-    def _begin(self, octets: memoryview, position: int, owner: int, frames: list[Frame]) -> int:
+    def _begin(
+        self,
+        octets: memoryview,
+        position: int,
+        owner: int,
+        frames: list[Frame],
+        *,
+        holds: bool = False,
+    ) -> int:
         """A head, and as much of the body as is there; where the next one begins."""
         length, kind, flags, number, amount, call = _unpack_first(octets, position)
         known = KINDS.get(kind)
@@ -134,6 +189,8 @@ class FrameReader:
                 body = _kept(body, owner)
             frames.append(Frame(known, flags, number, amount, call, body))
             return end
+        if holds and known is Kind.PIPE:
+            return position
         partial = Frame(known, flags, number, amount, call, _NOTHING)
         self._partial = partial
         self._left = end - start

@@ -22,12 +22,12 @@ pack_head = HEAD.pack
 MAX_FRAME = 16 * 2**20
 """The default limit for a frame, and so for the arguments or the result of a call."""
 
-# What one frame carries of a pipe at most: so much that it costs little beside it, and others wait
-# behind it for a fifth of a millisecond.
-FRAGMENT = 1024 * 1024
+# What one frame carries of a pipe at most, a MiB of elements and their count: so much that it costs
+# little beside it, and others wait behind it for a fifth of a millisecond.
+FRAGMENT = 2**20 + 64
 LEAST_FRAME = 64 * 1024
 LEAST_CREDIT = 128 * 1024
-DEFAULT_CREDIT = 2 * 2**20
+DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
 
 
