@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
+from ipcpipes.rpc import frames
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import SECONDS, GatedStream, comm_failure
@@ -164,3 +168,26 @@ async def test_a_peer_that_goes_away_ends_a_push() -> None:
                 await trio.sleep(0.02)
                 await gate.aclose()
             assert failed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a read of Windows has its memory beforehand")
+async def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
+    endpoint = unique_endpoint()
+    with trio.fail_after(SECONDS):
+        async with await ipcpipes.listen(endpoint) as listener, trio.open_nursery() as nursery:
+            stream = await ipcpipes.connect(endpoint)
+            served = await listener.accept()
+            nursery.start_soon(rpc.serve_connection, Manager(), served)
+            tracemalloc.start()
+            try:
+                async with rpc.bind(Digests, stream) as client:
+                    async with client.digest.begin() as call:
+                        for _ in range(8):
+                            await call.pipes["data"].push(bytes(MIB))
+                        await call.pipes["data"].close()
+                        await call.complete()
+                    await trio.testing.wait_all_tasks_blocked()
+                    frames._spare.clear()  # which are for all connections together
+                    assert tracemalloc.get_traced_memory()[0] < MIB
+            finally:
+                tracemalloc.stop()

@@ -270,6 +270,38 @@ class _Receiving(Socket):
 class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
 
+    async def receive_where(
+        self, place: Callable[[], memoryview | None], max_bytes: int
+    ) -> bytes | tuple[memoryview, int]:
+        """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is
+        asked once something has come, so that who waits holds no memory.
+
+        Returns:
+            Bytes, or the memory and how much has come into it; nothing at the end.
+
+        Raises:
+            What :meth:`receive_some` raises.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            # To try first would spare nothing: there has to be a pass of the scheduler anyway.
+            await _wait_readable(self._require_open())
+            while True:
+                memory = place()
+                try:
+                    fd = self._require_open()
+                    if memory is None:
+                        return os.read(fd, max_bytes)
+                    return memory, os.readv(fd, (memory,))
+                except BlockingIOError:
+                    await _wait_readable(self._require_open())
+                except ConnectionResetError:
+                    return b""  # as for receive_some
+        finally:
+            self._receiving = False
+
     async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
         """Sends what the system takes of the two, from ``start`` on, once it takes any; it may be
         cancelled as long as it waits. It is a checkpoint only then.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -285,6 +286,23 @@ class _Receiving(Pipe):
 
 class Stream(_Sending, _Receiving, abc.ByteStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    async def receive_where(
+        self, place: Callable[[], memoryview | None], max_bytes: int
+    ) -> bytes | tuple[memoryview, int]:
+        """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is
+        asked at once: a read has to know where to.
+
+        Returns:
+            Bytes, or the memory and how much has come into it; nothing at the end.
+
+        Raises:
+            What :meth:`receive_some` raises.
+        """
+        memory = place()
+        if memory is None:
+            return await self.receive_some(max_bytes)
+        return memory, await self.receive_into(memory)
 
 
 class SendStream(_Sending, abc.SendByteStream):

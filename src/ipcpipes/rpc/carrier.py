@@ -37,13 +37,11 @@ class Carrier:
         self._transport = transport
         self._stream: trio.abc.Stream | None = None
         self._now: Stream | None = None
-        self._into: abc.ReceiveByteStream | None = None
         self._channel: trio.abc.Channel[bytes] | None = None
         self._many: abc.MessageChannel | None = None
         if isinstance(transport, trio.abc.Stream):
             self._stream = transport
             self._now = transport if isinstance(transport, Stream) else None
-            self._into = transport if isinstance(transport, abc.ReceiveByteStream) else None
         elif isinstance(transport, trio.abc.Channel):
             self._channel = transport
             self._many = transport if isinstance(transport, abc.MessageChannel) else None
@@ -124,14 +122,17 @@ class Carrier:
         return [await self._channel.receive()]
 
     async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
-        buffer = self._reader.get_buffer()
-        if buffer is not None and self._into is not None:
-            size = await self._into.receive_into(buffer)
-            if size:
-                return self._reader.buffer_updated(buffer, size)
+        reader = self._reader
+        if self._now is not None:
+            came = await self._now.receive_where(reader.get_buffer, READ_SIZE)
+            if isinstance(came, bytes):
+                if came:
+                    return reader.feed(came)
+            elif came[1]:
+                return reader.buffer_updated(*came)
         elif octets := await stream.receive_some(READ_SIZE):
-            return self._reader.feed(bytes(octets))
-        self._reader.end()
+            return reader.feed(bytes(octets))
+        reader.end()
         raise trio.EndOfChannel("the other end has closed")
 
     async def aclose(self) -> None:
