@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+import pytest
+
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
 from ipcpipes.testing import unique_endpoint
@@ -93,6 +95,17 @@ class Manager(Calls):
 def everything(pipe: Any) -> list[Any]:
     """What comes out of a pipe, to its end."""
     return [element for chunk in pipe for element in chunk]
+
+
+def push_all(pipe: Any, elements: Any) -> None:
+    """Pushes them, and closes the pipe."""
+    pipe.push(elements)
+    pipe.close()
+
+
+def fails(error: type[rpc.RpcError], code: int) -> Any:
+    """Checks that it raises this error with this code."""
+    return pytest.raises(error, check=lambda found: found.code == code)
 
 
 @contextmanager

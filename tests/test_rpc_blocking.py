@@ -15,18 +15,8 @@ from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
 from ipcpipes.testing import unique_endpoint
 
-from .rpc_blocking_pairs import Calls, Manager, Sample, everything, served
+from .rpc_blocking_pairs import Calls, Manager, Sample, everything, fails, push_all, served
 from .threads import Worker, channel_pair, framings, stream_pair
-
-
-def fails(error: type[rpc.RpcError], code: int) -> Any:
-    return pytest.raises(error, check=lambda found: found.code == code)
-
-
-def push_all(pipe: Any, elements: Any) -> None:
-    pipe.push(elements)
-    pipe.close()
-
 
 # Arguments and results
 
@@ -336,11 +326,11 @@ def test_a_manager_with_coroutines_needs_a_loop() -> None:
     class Asynchronous(Manager):
         async def plain(self, value: Any) -> Any: ...
 
-    with pytest.raises(TypeError, match="plain is async"):
+    with pytest.raises(TypeError, match="plain is implemented by an async"):
         blocking.serve(Asynchronous(), unique_endpoint())
     with pytest.raises(TypeError, match="no manager"):
         blocking.serve([], unique_endpoint())
-    with pytest.raises(TypeError, match="two managers"):
+    with pytest.raises(TypeError, match="the same uuid"):
         blocking.serve([Manager(), Manager()], unique_endpoint())
 
 

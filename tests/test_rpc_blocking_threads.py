@@ -15,13 +15,8 @@ from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
 from ipcpipes.testing import unique_endpoint
 
-from .rpc_blocking_pairs import Calls, Gate, Manager, everything, served
+from .rpc_blocking_pairs import Calls, Gate, Manager, everything, push_all, served
 from .threads import Worker, at_most
-
-
-def push_all(pipe: Any, elements: Any) -> None:
-    pipe.push(elements)
-    pipe.close()
 
 
 class Everything(Manager):

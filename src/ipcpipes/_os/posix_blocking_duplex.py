@@ -9,7 +9,7 @@ import os
 import select
 import sys
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._ffi import ffi
 from . import posix_blocking as streams, posix_calls as calls
@@ -24,6 +24,7 @@ _INTERRUPTED = -errno.EINTR
 # Looked up once: they are called for every message.
 _read = os.read
 _send_rest = calls.send_rest
+_SIZES = (_READ_SIZE,)
 
 
 class Duplex:
@@ -33,19 +34,21 @@ class Duplex:
     where they are: whoever comes next goes on. It closes nothing: the stream is its owner's.
 
     Attributes:
-        came: what was received, in order; ``b""`` is the end.
+        came: what was received, in order, or how much of it, where it was given memory; nothing is
+            the end.
         is_torn: an exception has hidden how much was sent: right after a send, where it is rare.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
-        self.came: deque[bytes] = deque()
+        self.came: deque[bytes | int] = deque()
         self.is_torn = False
         self._stream = stream
-        self._octets = b""
-        self._position = ffi.new(calls.new_position)
+        self._octets: Any = b""
+        self._position = ffi.new(calls.new_position)  # in the octets
+        self._lent: memoryview | bytes = b""  # what comes after them
 
-    def receive(self, deadline: Deadline | None) -> None:
-        """Waits for bytes, and puts them into :attr:`came`.
+    def receive(self, deadline: Deadline | None, memory: memoryview | None = None) -> None:
+        """Waits for bytes, and puts them into :attr:`came`; or into this memory.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
@@ -60,7 +63,10 @@ class Duplex:
                 stream._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
             try:
                 # In one step that no signal handler gets into, so that none can take what has come.
-                self.came.extend(map(_read, (stream._number,), (_READ_SIZE,)))
+                if memory is None:
+                    self.came.extend(map(_read, (stream._number,), _SIZES))
+                else:
+                    self.came.extend(map(os.readv, (stream._number,), ((memory,),)))
             except OSError as error:
                 stream._check_end(error)
                 self.came.append(b"")
@@ -71,15 +77,23 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def receive_into(self, memory: memoryview, deadline: Deadline | None) -> int:
-        """The same into memory; how many bytes have come, 0 at the end."""
-        return self._stream.receive_into(
-            memory, timeout=None if deadline is None else deadline.remaining
-        )
-
     def load(self, octets: bytes) -> None:
         """Takes what is to be sent next; what was before is on its way."""
         self._octets = octets
+
+    def lend(self, octets: bytes, memory: memoryview) -> None:
+        """The same with memory behind it that is somebody's, who has it back with :meth:`keep`."""
+        # What goes first is so much that the other end is not waked for the octets alone.
+        self._octets = b"".join((octets, memory[:_READ_SIZE]))
+        self._lent = memory[_READ_SIZE:]
+
+    def keep(self) -> None:
+        """Copies what has not gone of the memory that was lent."""
+        # One step each, so that no exception comes between the copy and its use.
+        if self._lent:
+            self._lent = bytes(self._lent)
+        elif type(self._octets) is not bytes:
+            self._octets = bytes(ffi.buffer(self._octets))
 
     def send_now(self) -> bool:
         """Hands the system what it takes without waiting; whether that was all.
@@ -92,13 +106,14 @@ class Duplex:
             del stream._may_send["turn"]
         except KeyError:
             raise stream._busy("sending on") from None
-        octets = self._octets
         try:
+            octets = self._octets
             while octets:
                 self.is_torn = True
                 code = _send_rest(stream._send_number, octets, len(octets), self._position, False)
                 if not code:
-                    self._octets = octets = b""
+                    self._octets = octets = ffi.from_buffer(self._lent) if self._lent else b""
+                    self._lent = b""
                 self.is_torn = False
                 if code == _AGAIN:
                     return False
@@ -115,18 +130,20 @@ class Duplex:
         """The same, once it has waited for room; for so long at the most."""
         return self._go_on(milliseconds, receiving=False)
 
-    def send_or_receive(self, milliseconds: int) -> bool:
+    def send_or_receive(self, milliseconds: int, memory: memoryview | None = None) -> bool:
         """The same, and what comes meanwhile is received, and ends the wait too."""
-        return self._go_on(milliseconds, receiving=True)
+        return self._go_on(milliseconds, receiving=True, memory=memory)
 
-    def _go_on(self, milliseconds: int, *, receiving: bool) -> bool:
+    def _go_on(
+        self, milliseconds: int, *, receiving: bool, memory: memoryview | None = None
+    ) -> bool:
         poll = select.poll()
         poll.register(
             self._stream._require_open(), select.POLLOUT | (select.POLLIN if receiving else 0)
         )
         for _, found in poll.poll(milliseconds):
             if receiving and found & ~select.POLLOUT:
-                self.receive(Deadline(0))
+                self.receive(Deadline(0), memory)
             if found & ~select.POLLIN:
                 return self.send_now()
         return False

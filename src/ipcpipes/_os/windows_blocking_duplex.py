@@ -29,22 +29,23 @@ class Duplex:
     calls :meth:`give_up` before.
 
     Attributes:
-        came: what was received, in order; ``b""`` is the end.
+        came: what was received, in order, or how much of it, where it was given memory; nothing is
+            the end.
         is_torn: an exception has hidden how much was sent; here none does.
     """
 
     is_torn = False
 
     def __init__(self, stream: streams.Stream) -> None:
-        self.came: deque[bytes] = deque()
+        self.came: deque[bytes | int] = deque()
         self._stream = stream
         self._memory: Any = None  # what is sent, which the system reads while a write is pending
         self._size = 0
         # How much was written, and the write that is under way: one step from one to the next.
         self._state: tuple[int, Any] = (0, None)
 
-    def receive(self, deadline: Deadline | None) -> None:
-        """Waits for bytes, and puts them into :attr:`came`.
+    def receive(self, deadline: Deadline | None, memory: memoryview | None = None) -> None:
+        """Waits for bytes, and puts them into :attr:`came`; or into this memory.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
@@ -59,7 +60,7 @@ class Duplex:
                 wait = streams.longest_wait()
                 if deadline is not None:
                     wait = min(wait, deadline.milliseconds("nothing was received", True))
-                if self._read(stream._closing, wait):
+                if self._read(stream._closing, wait, memory):
                     return
                 stream._require_open()
                 if deadline is not None and not deadline.remaining:
@@ -69,10 +70,13 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def _read(self, closing: int, milliseconds: int) -> bool:
+    def _read(self, closing: int, milliseconds: int, into: memoryview | None) -> bool:
         """Reads until the time is over or this event is set; whether something has come."""
         handle = self._stream._require_open()
-        memory = calls.new_buffer("char[]", _READ_SIZE)
+        if into is None:
+            memory = calls.new_buffer("char[]", _READ_SIZE)
+        else:
+            memory = ffi.from_buffer(into, require_writable=True)
         operation = calls.new_operation()
         before = len(self.came)
         try:
@@ -80,7 +84,7 @@ class Duplex:
                 handle,
                 operation,
                 memory,
-                _READ_SIZE,
+                len(memory),
                 False,
                 self._stream._received,
                 closing,
@@ -88,15 +92,18 @@ class Duplex:
             )
             if code == calls.WAIT_TIMEOUT:
                 code = calls.abandon(handle, operation)
-            return self._take(code, operation, memory)
+            return self._take(code, operation, memory, into)
         except BaseException:
             # What a signal handler raised may have come at any step.
             code = calls.abandon(handle, operation)
             if len(self.came) == before:
-                self._take(code, operation, memory)
+                self._take(code, operation, memory, into)
             raise
+        finally:
+            if into is not None:
+                ffi.release(memory)  # for whoever it is used by next
 
-    def _take(self, code: int, operation: Any, memory: Any) -> bool:
+    def _take(self, code: int, operation: Any, memory: Any, into: memoryview | None) -> bool:
         if code == calls.ERROR_OPERATION_ABORTED:
             return False
         if code != 0:
@@ -105,20 +112,22 @@ class Duplex:
             return True
         count = int(calls.transferred(operation))
         if count:
-            self.came.append(ffi.buffer(memory, count)[:])
+            self.came.append(ffi.buffer(memory, count)[:] if into is None else count)
         return bool(count)
-
-    def receive_into(self, memory: memoryview, deadline: Deadline | None) -> int:
-        """The same into memory; how many bytes have come, 0 at the end."""
-        return self._stream.receive_into(
-            memory, timeout=None if deadline is None else deadline.remaining
-        )
 
     def load(self, octets: bytes) -> None:
         """Takes what is to be sent next; what was before is on its way."""
         self._memory = ffi.from_buffer(octets)
         self._size = len(octets)
         self._state = (0, None)
+
+    def lend(self, octets: bytes, memory: memoryview) -> None:
+        """The same with memory behind it that is somebody's, who has it back with :meth:`keep`."""
+        # Copied at once: a write cannot be called back, and its memory has to stay as it is.
+        self.load(b"".join((octets, memory)))
+
+    def keep(self) -> None:
+        """Copies what has not gone of the memory that was lent."""
 
     def send_now(self) -> bool:
         """Hands the system what it takes without waiting; whether that was all.
@@ -134,7 +143,7 @@ class Duplex:
         """The same, once it has waited for room; for so long at the most."""
         return self._send(min(milliseconds, streams.longest_wait()))
 
-    def send_or_receive(self, milliseconds: int) -> bool:
+    def send_or_receive(self, milliseconds: int, memory: memoryview | None = None) -> bool:
         """The same, and what comes meanwhile is received, and ends the wait too."""
         if self._send(0):
             return True
@@ -145,7 +154,7 @@ class Duplex:
             raise stream._busy("receiving from") from None
         try:
             # The event that says "written" ends the read.
-            self._read(stream._sent, min(milliseconds, _SLICE))
+            self._read(stream._sent, min(milliseconds, _SLICE), memory)
         finally:
             stream._may_receive["turn"] = None
             if stream._number == -1:

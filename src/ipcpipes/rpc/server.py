@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
@@ -20,29 +20,23 @@ from ..security import AccessPolicy
 from .call import Call
 from .carrier import Carrier, Transport
 from .current import CurrentCall, _current, deadline_of
-from .definition import Definition, Operation
+from .definition import Operation
 from .errors import BadStubData, CallCancelled, RpcError
 from .exchange import Exchange
 from .faults import fault_of
-from .interface import Interface
-from .introspection import IntrospectionManager
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
 from .server_link import ServerLink
+from .serving import GRACE, Managers, Served, collected
 from .session import Event, Session
 from .state import ConnectionState, Party
 from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
-Managers: TypeAlias = Interface | Iterable[Interface]
-"""One manager, or several, of different interfaces."""
-
 # A client that has connected and says nothing.
 PATIENCE = 10.0  # seconds
-# After a call's deadline, for the client to say so itself.
-GRACE = 0.5
 
 
 async def serve(
@@ -79,7 +73,9 @@ async def serve(
             what each pipe of a call can take of memory.
         max_calls: how many calls one connection may have open, 1 to 1,048,576; a client of ours
             waits then.
-        keep_alive: as for :func:`connect`.
+        keep_alive: as for :func:`connect`. A client of :mod:`ipcpipes.rpc.blocking` answers only
+            while one of its threads waits for something, so that it is ended when it has been idle
+            for so long: leave this ``None`` where there are such.
         tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
             code of the server; for those who may see them.
         introspection: whether clients may ask what is offered, as ``python -m ipcpipes call NAME``
@@ -147,40 +143,12 @@ async def serve_connection(
     await server.handle(transport)
 
 
-class _Served:
-    """An operation with the method that implements it."""
+class _Served(Served):
+    end_of = staticmethod(end_of)
 
     def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
-        self.operation = operation
-        self.method = method
+        super().__init__(operation, method)
         self.is_async = inspect.iscoroutinefunction(method)
-
-    def arguments(self, call: Call, exchange: Exchange) -> list[Any]:
-        """What the method is called with.
-
-        Raises:
-            BadStubData: they are not of their types.
-        """
-        operation = self.operation
-        try:
-            values = operation.arguments_decoder.decode(call.body)
-        except Exception as error:  # also of text that is none, and of a user's own types
-            raise BadStubData(f"{operation}: {_named(str(error), operation)}") from None
-        call.body = memoryview(b"")
-        if not operation.pipes:
-            return [getattr(values, name) for name in operation.types]
-        pipes = operation.pipe_names
-        return [
-            end_of(exchange, pipes[name], serving=True) if name in pipes else getattr(values, name)
-            for name in operation.parameters
-        ]
-
-
-def _named(text: str, operation: Operation) -> str:
-    """What msgspec says, with the parameter's name instead of its place."""
-    for place, name in enumerate(operation.types):
-        text = text.replace(f"`$[{place}]", f"`{name}")
-    return text
 
 
 class _Server:
@@ -199,35 +167,8 @@ class _Server:
         self.limits = limits
         self.keep_alive = keep_alive
         self.tracebacks = tracebacks
-        self.definitions: dict[str, Definition] = {}
-        self.served: dict[str, dict[str, _Served]] = {}
+        self.definitions, self.served = collected(managers, _Served, introspection=introspection)
         self.connections: set[_Connection] = set()
-        if isinstance(managers, (Interface, type)):  # a class is refused with the others
-            managers = [managers]
-        for manager in managers:
-            self._add(manager)
-        if not self.definitions:
-            raise TypeError("there is no manager to serve")
-        if introspection:
-            self._add(IntrospectionManager(list(self.definitions.values())))
-
-    def _add(self, manager: Interface) -> None:
-        definition = getattr(manager, "_rpc_definition", None)
-        if not isinstance(manager, Interface) or definition is None:
-            raise TypeError(
-                f"{manager!r} implements no interface; give an instance of a class that is derived "
-                "from one"
-            )
-        key = str(definition.uuid)
-        if key in self.definitions:
-            raise TypeError(
-                f"{self.definitions[key]} and {definition} have the same uuid; serve one of them"
-            )
-        self.definitions[key] = definition
-        self.served[key] = {
-            name: _Served(one, getattr(manager, name))
-            for name, one in definition.operations.items()
-        }
 
     async def handle(self, transport: Transport) -> None:
         """Serves one client."""
@@ -322,8 +263,6 @@ class _Connection:
         scope = exchange.scope = self._link.scope
         deadline = exchange.current.deadline
         if deadline != math.inf:
-            # The client's own clock comes first: a call whose time is over ends there as everything
-            # does in a scope whose time is over, and not as a failure of the server.
             scope.deadline = deadline + GRACE
         waiting = started(running, context)
         if waiting is None:

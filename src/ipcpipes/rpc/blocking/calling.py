@@ -14,6 +14,7 @@ from ..calling import CallEvent, Notify
 from ..definition import Operation, Pipe
 from ..errors import BadStubData, CallCancelled, RpcError
 from ..session import Event
+from .client_link import ClientLink
 from .exchange import Exchange
 from .feeding import Mover, movers_of
 from .link import Link
@@ -28,7 +29,7 @@ class Caller:
         bells: of the threads that wait until it takes one more.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ClientLink) -> None:
         self.link = link
         self.bells: list[threading.Lock] = []
 
@@ -174,7 +175,7 @@ class ClientExchange(Exchange):
                 if not mover.run(until):
                     return False
                 del self._movers[turn]
-        except (RpcError, TimeoutError):
+        except RpcError:
             raise
         except Exception:
             self.abandon()
@@ -210,9 +211,10 @@ class ClientExchange(Exchange):
 
     def leave(self) -> None:
         """The call is over at this end; it is given up if it is not at the other one."""
-        if not self.is_over:
+        if not self.call.is_answered:
             self.give_up()
         self.call.over = True
+        self.call.owner = None  # no circle, in which a large result would lie for a while
         for mover in self._movers.values():
             mover.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,17 +14,17 @@ from ..._os.deadline import Deadline
 from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
-from ...errors import FramingError
 from ...framing import LengthPrefixed
-from ..wire import Limits
+from ..carrier import joined
+from ..errors import ProtocolError
+from ..frames import FrameReader
+from ..wire import Frame, Limits
 
 __all__ = ["Carrier", "Transport", "carrier_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
 blocking channel, each of whose messages is a frame."""
-
-_pack = struct.Struct("<I").pack
 
 
 class Carrier(Protocol):
@@ -40,7 +39,7 @@ class Carrier(Protocol):
     """
 
     limits: Limits
-    frames: deque[bytes]
+    frames: deque[bytes | Frame]
 
     @property
     def is_torn(self) -> bool: ...
@@ -53,10 +52,17 @@ class Carrier(Protocol):
         Raises:
             TimeoutError: nothing has come in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
+            ProtocolError: what has come is no frame.
         """
 
     def load(self, frames: Sequence[bytes]) -> None:
         """Takes what is to be sent next; what was before is on its way."""
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        """The same with memory of somebody's as the rest of the last frame, until :meth:`keep`."""
+
+    def keep(self) -> None:
+        """Copies what has not gone of the memory that was lent."""
 
     def send_now(self) -> bool:
         """Sends what goes without waiting, if the transport can do that; whether that was all.
@@ -80,19 +86,21 @@ class _OwnCarrier:
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
         self.limits = limits
-        self.frames: deque[bytes] = deque()
+        self.frames: deque[bytes | Frame] = deque()
         self._stream = stream
         self._duplex = _os.Duplex(stream)
         self._came = self._duplex.came
-        self._splitter = LengthPrefixed(max_size=limits.max_frame).splitter()
+        self._reader = FrameReader(limits.max_frame)
+        self._buffer: memoryview | None = None  # for what comes next, if much does
+        self._splitting = False
         # Looked up once: they are called for every frame.
         self.send_now = self._duplex.send_now
         self.send_on = self._duplex.send_on
+        self.keep = self._duplex.keep
         self._receive = self._duplex.receive
         self._load = self._duplex.load
-        self._get_buffer = self._splitter.get_buffer
-        self._split = self._splitter.split
-        self._splitting = False
+        self._get_buffer = self._reader.get_buffer
+        self._feed = self._reader.feed
 
     @property
     def is_torn(self) -> bool:
@@ -103,47 +111,48 @@ class _OwnCarrier:
         return self._stream.peer
 
     def receive(self, deadline: Deadline | None) -> None:
-        came = self._came
-        try:
-            if not came:
-                buffer = self._get_buffer()
-                if buffer is not None:
-                    self._receive_body(buffer, deadline)
-                    return
-                self._receive(deadline)
-            self._splitting = True
-            while came:
-                if not came[0]:
-                    self._end()
-                self.frames.extend(self._split(came[0]))
-                came.popleft()
-            self._splitting = False
-        except FramingError as error:
-            raise trio.BrokenResourceError(str(error)) from error
+        if not self._came:
+            if self._buffer is None:
+                self._buffer = self._get_buffer()
+            self._receive(deadline, self._buffer)
+        self._split()
 
-    def _receive_body(self, buffer: memoryview, deadline: Deadline | None) -> None:
-        """The rest of a large frame, straight to where it belongs."""
-        count = self._duplex.receive_into(buffer, deadline)
-        if count:
-            self.frames.extend(self._splitter.buffer_updated(count))
-        else:
+    def _split(self) -> None:
+        """Makes frames of what has come; no exception of a signal handler may get in between."""
+        self._splitting = True
+        came = self._came[0]
+        if not came:
+            self._splitting = False
             self._end()
+        elif isinstance(came, bytes):
+            self.frames.extend(self._feed(came))
+        else:
+            assert self._buffer is not None
+            buffer, self._buffer = self._buffer, None
+            self.frames.extend(self._reader.buffer_updated(buffer, came))
+        self._came.popleft()
+        self._splitting = False
 
     def _end(self) -> None:
-        self._splitter.end()
+        try:
+            self._reader.end()
+        except ProtocolError as error:
+            # The other end need not have meant it: so it is when it dies.
+            raise trio.BrokenResourceError(error.message) from None
         raise trio.EndOfChannel("the other end has closed")
 
     def load(self, frames: Sequence[bytes]) -> None:
-        if len(frames) == 1:
-            self._load(_pack(len(frames[0])) + frames[0])
-        else:
-            parts = [part for frame in frames for part in (_pack(len(frame)), frame)]
-            self._load(b"".join(parts))
+        self._load(joined(frames))
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        self._duplex.lend(joined(frames, len(memory)), memory)
 
     def send_or_receive(self, milliseconds: int) -> bool:
-        sent = self._duplex.send_or_receive(milliseconds)
+        if self._buffer is None:
+            self._buffer = self._get_buffer()
+        sent = self._duplex.send_or_receive(milliseconds, self._buffer)
         if self._came:
-            self.receive(None)
+            self._split()
         return sent
 
     def close(self) -> None:
@@ -163,7 +172,7 @@ class _ForeignCarrier:
         size = getattr(channel, "max_size", limits.max_frame)
         # Raises where the channel is too narrow.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size))
-        self.frames: deque[bytes] = deque()
+        self.frames: deque[bytes | Frame] = deque()
         self._many = hasattr(channel, "receive_many") and hasattr(channel, "send_many")
         self._outgoing: Sequence[bytes] = ()
 
@@ -181,6 +190,12 @@ class _ForeignCarrier:
 
     def load(self, frames: Sequence[bytes]) -> None:
         self._outgoing = frames
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        self._outgoing = [*frames[:-1], b"".join((frames[-1], memory))]
+
+    def keep(self) -> None:
+        pass  # nothing is lent
 
     def send_now(self) -> bool:
         self.is_torn = True

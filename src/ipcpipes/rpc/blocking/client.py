@@ -22,10 +22,10 @@ from ..state import ConnectionState, Party
 from ..wire import DEFAULT_CREDIT, MAX_FRAME, Limits
 from .calling import Caller, ClientExchange, milliseconds, result_of
 from .carrier import Transport, carrier_of
+from .client_link import ClientLink
 from .exchange import time_of
 from .feeding import check_given
 from .handle import CallHandle
-from .link import Link
 from .sending import LINGER
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
@@ -273,7 +273,7 @@ def _client(
         if caller.bells:
             caller.may_have_room()
 
-    link = Link(carrier, session, on_event)
+    link = ClientLink(carrier, session, on_event)
     caller = Caller(link)
     session.bind(definition)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..current import CurrentCall
-from ..errors import RpcError
-from ..session import Event
+from ..errors import InvalidAsyncHandle, RpcError
+from ..serving import GRACE
 
 if TYPE_CHECKING:
     from ...abc import PeerIdentity
-    from .exchange import Exchange
+    from ..call import Call
+    from .server_link import ServerLink
 
 __all__ = ["ThreadCall"]
 
@@ -29,13 +29,19 @@ class ThreadCall(CurrentCall):
             ``math.inf`` if it did not say.
     """
 
-    def __init__(
-        self, exchange: Exchange, peer: PeerIdentity, answered: Callable[[], None]
-    ) -> None:
-        deadline = math.inf if exchange.deadline is None else exchange.deadline
-        # Whatever thread decides, the answer is sent by it: there is no other to hand it to.
-        super().__init__(exchange.call, peer, deadline, _at_once, answered)
-        self._exchange = exchange
+    is_deferred = False
+
+    # Each call has one, so that it is made of what differs; that a call is answered once is seen to
+    # by the link's lock.
+    def __init__(self, link: ServerLink, call: Call, peer: PeerIdentity) -> None:
+        self._link = link
+        self._call = call
+        self.operation = call.operation.name
+        self.peer = peer
+        exchange = call.owner
+        self.deadline = (
+            math.inf if exchange is None or exchange.deadline is None else exchange.deadline - GRACE
+        )
 
     def test_cancel(self) -> bool:
         """Whether nobody waits for the answer any more, or the client wants the call to end.
@@ -46,18 +52,12 @@ class ThreadCall(CurrentCall):
         return (
             super().test_cancel()
             or self._call.failure is not None
-            or time.monotonic() >= self.deadline
+            or time.monotonic() >= self.deadline + GRACE
         )
 
-    def _answer(self, body: bytes | None, error: RpcError | None) -> None:
-        self._exchange.link.flush(first=lambda: self._finish(body, error))
-        self._answered()
+    def _require_live(self) -> None:
+        if self._call.over:
+            raise InvalidAsyncHandle
 
-    def _finish(self, body: bytes | None, error: RpcError | None) -> None:
-        if not self._call.over:  # the connection's end may have come before
-            self._call.finish(body, error)
-            self._exchange.wake(Event.ANSWER)
-
-
-def _at_once(answer: Callable[[], None]) -> None:
-    answer()
+    def _decide(self, body: bytes | None, error: RpcError | None) -> None:
+        self._link.answer(self._call, body, error)

@@ -98,15 +98,28 @@ class Exchange:
             link.step(lambda: call.check_push(index, push.count))
         is_small = len(octets) <= SMALL and not link.is_full
         if is_small and link.step(lambda: call.push_small(index, octets)):
-            link.flush(until=until)
+            link.flush(until=until, call=call)
             return True
+        bell = threading.Lock()
+
+        def go_on() -> bool | None:
+            if not link.takes_memory:
+                return call.push_some(index, push) or None
+            parts = call.push_in_place(index, push)
+            if parts is None:
+                return None
+            link.lend(bell, *parts)
+            return True
+
         while not push.done:
-            if not link.wait_room(until):
+            if not link.wait_room(until, call):
                 return False
-            moved = link.wait(lambda: call.push_some(index, push) or None, self, until, sliced=True)
-            if moved is None:
-                return False
-            link.flush(until=until)
+            try:
+                if link.wait(go_on, self, until, sliced=True) is None:
+                    return False
+                link.flush(bell, until=until, call=call)
+            finally:
+                link.take_back(bell)
         return True
 
     def push_nowait(self, index: int, elements: object) -> None:
@@ -149,7 +162,7 @@ class Exchange:
             return True
 
         ended = self.link.wait(try_close, self, until, sliced=True)
-        self.link.flush(until=until)
+        self.link.flush(until=until, call=call)
         return ended is not None
 
     @contextmanager

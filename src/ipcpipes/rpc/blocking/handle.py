@@ -98,8 +98,19 @@ class CallHandle:
             And whatever a file or function that was given for a pipe has raised.
         """
         self._require_live()
+        until = time_of(timeout, self._exchange.deadline)
+        if self._goes_on(until):
+            return self._result()
+        raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
+
+    def _goes_on(self, until: float | None) -> bool:
+        """Moves what was given and waits for the end; whether that has come in time.
+
+        Raises:
+            CallCancelled: the time of the call itself is over.
+            And whatever a file or function that was given for a pipe has raised.
+        """
         exchange = self._exchange
-        until = time_of(timeout, exchange.deadline)
         try:
             while (in_time := exchange.move(until)) and not exchange.is_over:
                 if exchange.has_to_move:
@@ -108,17 +119,13 @@ class CallHandle:
                     in_time = exchange.answered(until, sliced=True)
                 if not in_time:
                     break
-        except TimeoutError:
-            raise  # a source's own, perhaps
         except Exception:
             exchange.leave()
             raise
-        if not in_time:
-            if timeout is None or until == exchange.deadline:
-                exchange.leave()
-                raise self._too_long()
-            raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
-        return self._result()
+        if not in_time and until == exchange.deadline:
+            exchange.leave()
+            raise self._too_long()
+        return in_time
 
     def _wait_turn(self, until: float | None) -> bool:
         """Until the turn is at a pipe that something was given for: another thread is at those
@@ -138,10 +145,10 @@ class CallHandle:
             rpc.AsyncCallPending: it is not over; ask again.
             And what :meth:`complete` raises.
         """
-        try:
-            return self.complete(timeout=0)
-        except TimeoutError:
-            raise AsyncCallPending from None
+        self._require_live()
+        if self._goes_on(time_of(0, self._exchange.deadline)):
+            return self._result()
+        raise AsyncCallPending
 
     def cancel(self, *, abortive: bool = True) -> None:
         """Cancels the call, from any thread; no effect once it is over.

@@ -21,7 +21,6 @@ from ..session import Event, Session
 from .sending import FULL, GONE, SLICE, Sending, Waiting, pause, ring
 
 if TYPE_CHECKING:
-    from ..definition import Operation
     from .carrier import Carrier
     from .watch import Watch
 
@@ -39,7 +38,7 @@ class Link(Sending):
         watch: a server's.
 
     Attributes:
-        reads_for: what the thread that reads, or has read last, waits for itself.
+        reads_for: what the thread that reads waits for itself.
     """
 
     def __init__(
@@ -113,11 +112,14 @@ class Link(Sending):
                     owing = self._unsent or self.session.output
                 if self._notices or self.has_failed:
                     self._after_step()
-                if owing and self._sender is None:
+                sending = owing and self._sender is None
+                if sending:
                     self.flush(bell, until=until)
                 if done:
                     return found
                 tried = True
+                if reading and sending:
+                    continue  # it may have read meanwhile what it waits for
                 if following:
                     pause(bell, until if watch is None else watch.until(bell))
                 elif not self.carrier.frames:
@@ -127,83 +129,6 @@ class Link(Sending):
                 self._unfollow(bell, exchange)
                 self._leave(bell)
             raise
-
-    def ask(
-        self, operation: Operation, arguments: bytes, milliseconds: int | None, until: float | None
-    ) -> Call | None:
-        """Begins a call without pipes and waits for its answer, in as few steps as there can be.
-
-        Returns:
-            The call, which is not over if its time is; ``None`` when somebody else is at work here,
-            or there is no room: then nothing was done.
-
-        Raises:
-            RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
-        """
-        bell = threading.Lock()
-        call: Call | None = None
-        session, carrier = self.session, self.carrier
-        try:
-            with self.lock:
-                if (
-                    self._reader is not None
-                    or self._sender is not None
-                    or self._unsent
-                    or self.is_torn
-                    or session.has_output
-                    or not session.has_room
-                ):
-                    return None
-                session.require_open()
-                self.is_torn = True
-                try:
-                    call = session.request(operation, arguments, milliseconds)
-                except Exception:
-                    self.is_torn = False
-                    raise
-                carrier.load(session.take_output())
-                self._unsent = True
-                self._reader = self._sender = bell
-                self.is_torn = False
-            try:
-                if not (carrier.send_now() or self._send_on(bell, until)) or not self._has_sent():
-                    with self.lock:
-                        self._end_sending()
-            except GONE:
-                # Reading finds the end itself.
-                self._is_deaf = True
-            is_over = False
-            while not is_over:
-                if not carrier.frames:
-                    if until is not None and time.monotonic() >= until:
-                        break
-                    self._receive(until, sliced=False)
-                with self.lock:
-                    if self.is_torn:
-                        self._fail_torn()
-                    self.is_torn = True
-                    self._take_frames()
-                    is_over = call.is_answered or call.failure is not None
-                    if is_over and self._sender is None:
-                        self._leave(bell)
-                    self.is_torn = False
-                if session.output or self._notices or self.has_failed:
-                    self._after_step()
-                    self.flush(bell, until=until)
-        except BaseException:
-            if call is not None:
-                self.flush(bell, wait=False, first=call.orphan)
-                self.mend()
-            raise
-        else:
-            return call
-        finally:
-            if self._reader is bell or self._sender is bell:
-                with self.lock:
-                    if self._sender is bell:
-                        self._unsent = self._unsent and not self._is_deaf
-                        self._end_sending()
-                    self._leave(bell)
 
     def _gets_reading(self, bell: threading.Lock, exchange: object = None) -> bool:
         if self._watch is not None and self._watch.waits(bell, self._reader is None):
@@ -235,7 +160,7 @@ class Link(Sending):
     def _leave(self, bell: threading.Lock) -> None:
         """This thread reads no more; somebody else may have to."""
         if self._reader is bell:
-            self._reader = None
+            self._reader = self.reads_for = None
         if self._watch is not None and self._watch.left(bell):
             return
         if self._followers and self._reader is None:
@@ -259,6 +184,8 @@ class Link(Sending):
             self.carrier.receive(deadline)
         except TimeoutError:
             pass
+        except ProtocolError as error:
+            self.close(error)
         except (trio.EndOfChannel, *GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
-from ..errors import CommFailure, RpcError
+from ..errors import CommFailure, ProtocolError, RpcError
 from ..session import Session
 
 if TYPE_CHECKING:
+    from ..call import Call
     from .carrier import Carrier
 
 __all__ = ["FULL", "GONE", "LINGER", "SLICE", "Sending", "Waiting", "pause", "ring"]
@@ -161,6 +162,7 @@ class Sending(ABC):
         wait: bool = True,
         until: float | None = None,
         first: Callable[[], object] | None = None,
+        call: Call | None = None,
     ) -> None:
         """Sends what there is to send, unless another thread is at it, who then sends this too.
 
@@ -169,6 +171,7 @@ class Sending(ABC):
             wait: or else send what goes without; the rest is sent with what comes next.
             until: until when to wait, as :func:`time.monotonic` counts.
             first: a step to be taken before; it may raise.
+            call: for which it waits, unless that has failed meanwhile.
         """
         if bell is None:
             bell = threading.Lock()
@@ -189,7 +192,7 @@ class Sending(ABC):
                     self.is_torn = False
                 if not is_mine:
                     break
-                if not (self.carrier.send_now() or (wait and self._send_on(bell, until))):
+                if not (self.carrier.send_now() or (wait and self._send_on(bell, until, call))):
                     break
                 if self._has_sent():
                     break
@@ -198,31 +201,64 @@ class Sending(ABC):
             self._is_deaf = True
             self._unsent = False
         finally:
-            if self._sender is bell:
-                with self.lock:
-                    self._end_sending()
+            self.take_back(bell)
             if self._notices:
                 self._after_step()
 
     def _next_to_send(self, bell: threading.Lock) -> bool:
         """Loads the carrier; whether there is something, and it is this thread's to send."""
-        session = self.session
         if self._sender is not bell:
             if self._sender is not None:
                 return False
-        elif self._crowd:
+        elif self._crowd and not self._unsent:
             return False  # it has done its part, and one of those that wait goes on
         if not self._unsent:
-            if session.notified:
-                for call in session.take_notified():
-                    call.owner.sent()
-            output = session.take_output()
+            output = self._take_output()
             if not output or self._is_deaf:
                 return False
             self.carrier.load(output)
             self._unsent = True
         self._sender = bell
         return True
+
+    def _take_output(self) -> list[bytes]:
+        session = self.session
+        if session.notified:
+            for call in session.take_notified():
+                if call.owner is not None:
+                    call.owner.sent()
+        return session.take_output()
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether :meth:`lend` can be used. With the lock."""
+        return self._sender is None and not self._unsent and not self._is_deaf
+
+    def lend(self, bell: threading.Lock, head: bytes, octets: memoryview) -> None:
+        """Loads the carrier with a frame whose body is a user's memory, for this thread to send:
+        :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
+        """
+        self.carrier.lend([*self._take_output(), head], octets)
+        self._unsent = True
+        self._sender = bell
+
+    def take_back(self, bell: threading.Lock) -> None:
+        """Memory that was lent is its user's again; what has not gone was copied, and goes with
+        what comes next.
+        """
+        if self._sender is bell:
+            with self.lock:
+                self._end_sending()
+
+    def _send_loaded(self, bell: threading.Lock, until: float | None = None) -> None:
+        """Sends what this thread has loaded, and what others leave to it meanwhile."""
+        try:
+            if self.carrier.send_now() and self._has_sent():
+                return
+        except GONE:
+            self._is_deaf = True
+            self._unsent = False
+        self.flush(bell, until=until)
 
     def _has_sent(self) -> bool:
         """All that was loaded is sent; whether there is nothing more to do about it."""
@@ -234,6 +270,7 @@ class Sending(ABC):
         return True
 
     def _end_sending(self) -> None:
+        self.carrier.keep()
         self._sender = None
         self._is_stuffed = False
         for waiting in self._crowd:
@@ -241,7 +278,7 @@ class Sending(ABC):
         if self._followers and self._reader is None:
             self.hand_on()
 
-    def _send_on(self, bell: threading.Lock, until: float | None) -> bool:
+    def _send_on(self, bell: threading.Lock, until: float | None, call: Call | None = None) -> bool:
         """Sends the rest, and reads meanwhile if nobody else does: the other end may not take
         more before it has sent what it has. Whether all was sent in time.
         """
@@ -253,9 +290,14 @@ class Sending(ABC):
                     self._after_step()
                 if self.has_failed or (until is not None and time.monotonic() >= until):
                     return False
+                if call is not None and call.failure is not None:
+                    return False
                 send = self.carrier.send_or_receive if reading else self.carrier.send_on
                 if send(int(SLICE * 1000)):
                     return True
+        except ProtocolError as error:
+            self.close(error)
+            return False
         except trio.EndOfChannel as error:
             self.close(CommFailure(f"the connection ended ({error})"))
             return False
@@ -265,12 +307,13 @@ class Sending(ABC):
                 if self._notices or self.has_failed:
                     self._after_step()
 
-    def wait_room(self, until: float | None = None) -> bool:
-        """Waits while there is too much to be sent; whether there is room now.
+    def wait_room(self, until: float | None = None, call: Call | None = None) -> bool:
+        """Waits while there is too much to be sent, or until the call that something is to be sent
+        for has failed; whether there is room now.
 
         Who waits here does not read: whoever sends does that, as long as it has to wait.
         """
-        return self._wait_until(lambda: not self.is_full, until)
+        return self._wait_until(lambda: not self.is_full, until, call)
 
     def wait_sent(self, until: float | None = None) -> bool:
         """Waits until all that is to be sent was sent; whether that could be in time."""
@@ -280,11 +323,15 @@ class Sending(ABC):
 
         return self._wait_until(is_sent, until)
 
-    def _wait_until(self, is_well: Callable[[], bool], until: float | None) -> bool:
+    def _wait_until(
+        self, is_well: Callable[[], bool], until: float | None, call: Call | None = None
+    ) -> bool:
         bell = threading.Lock()
         while True:
             with self.lock:
                 if self.has_failed or self._is_deaf or is_well():
+                    return True
+                if call is not None and call.failure is not None:
                     return True
                 if until is not None and time.monotonic() >= until:
                     return False
@@ -292,10 +339,13 @@ class Sending(ABC):
                 self._crowd.append(bell)
                 sending = self._sender is not None
             try:
-                if sending:
+                if not sending:
+                    self.flush(bell, until=until, call=call)
+                elif call is None:
                     pause(bell, until)
-                else:
-                    self.flush(bell, until=until)
+                else:  # its failure rings no bell here
+                    soon = time.monotonic() + SLICE
+                    pause(bell, soon if until is None else min(until, soon))
             finally:
                 with self.lock:
                     if bell in self._crowd:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
@@ -15,9 +14,7 @@ from ...blocking import Listener, Stream, listen
 from ...endpoint import EndpointLike
 from ...options import DEFAULT_BACKLOG
 from ...security import AccessPolicy
-from ..definition import Definition
-from ..interface import Interface
-from ..introspection import IntrospectionManager
+from ..serving import Managers, collected
 from ..session import Session
 from ..state import Party
 from ..wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -25,9 +22,6 @@ from .carrier import Transport, carrier_of
 from .serving import Connection, Served
 
 __all__ = ["Managers", "serve", "serve_connection"]
-
-Managers: TypeAlias = Interface | Iterable[Interface]
-"""One manager, or several, of different interfaces."""
 
 logger = logging.getLogger("ipcpipes.rpc")
 
@@ -138,39 +132,17 @@ class _Server:
     ) -> None:
         self._limits = limits
         self._tracebacks = tracebacks
-        self._definitions: dict[str, Definition] = {}
-        self._served: dict[str, dict[str, Served]] = {}
+        self._definitions, self._served = collected(managers, Served, introspection=introspection)
+        for operations in self._served.values():
+            for one in operations.values():
+                if inspect.iscoroutinefunction(one.method):
+                    raise TypeError(
+                        f"{one.operation} is implemented by an async method, and there is no event "
+                        "loop; make it with def, or serve it with ipcpipes.rpc.serve"
+                    )
         self._lock = threading.Lock()
         self._connections: dict[Connection, threading.Thread] = {}
         self._error: BaseException | None = None
-        for manager in [managers] if isinstance(managers, Interface) else managers:
-            self._add(manager)
-        if not self._definitions:
-            raise TypeError("there is no manager to serve")
-        if introspection:
-            self._add(IntrospectionManager(list(self._definitions.values())))
-
-    def _add(self, manager: Interface) -> None:
-        definition = getattr(manager, "_rpc_definition", None)
-        if not isinstance(manager, Interface) or definition is None:
-            raise TypeError(
-                f"{manager!r} implements no interface; give an instance of a class that is derived "
-                "from one"
-            )
-        key = str(definition.uuid)
-        if key in self._definitions:
-            raise TypeError(f"two managers implement {definition.name}; serve one of them")
-        served = {
-            name: Served(one, getattr(manager, name)) for name, one in definition.operations.items()
-        }
-        for name, one in served.items():
-            if inspect.iscoroutinefunction(one.method):
-                raise TypeError(
-                    f"{type(manager).__name__}.{name} is async, and there is no event loop; make "
-                    "it with def, or serve it with ipcpipes.rpc.serve"
-                )
-        self._definitions[key] = definition
-        self._served[key] = served
 
     def connection(self, transport: Transport) -> Connection:
         """A new client."""

@@ -1,0 +1,87 @@
+"""A client's end of a connection, for threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ..call import Call
+from .link import Link
+
+if TYPE_CHECKING:
+    from ..definition import Operation
+
+__all__ = ["ClientLink"]
+
+
+class ClientLink(Link):
+    """A client's end of a connection."""
+
+    def ask(
+        self, operation: Operation, arguments: bytes, milliseconds: int | None, until: float | None
+    ) -> Call | None:
+        """Begins a call without pipes and waits for its answer, in as few steps as there can be.
+
+        Returns:
+            The call, which is not over if its time is; ``None`` when somebody else is at work here,
+            or there is no room: then nothing was done.
+
+        Raises:
+            RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
+        """
+        bell = threading.Lock()
+        call: Call | None = None
+        session, carrier = self.session, self.carrier
+        try:
+            with self.lock:
+                if (
+                    self._reader is not None
+                    or self._sender is not None
+                    or self._unsent
+                    or self.is_torn
+                    or session.has_output
+                    or not session.has_room
+                ):
+                    return None
+                session.require_open()
+                self.is_torn = True
+                try:
+                    call = session.request(operation, arguments, milliseconds)
+                except Exception:
+                    self.is_torn = False
+                    raise
+                self._next_to_send(bell)
+                self._reader = bell
+                self.is_torn = False
+            self._send_loaded(bell, until)
+            is_over = False
+            while not is_over:
+                if not carrier.frames:
+                    if until is not None and time.monotonic() >= until:
+                        break
+                    self._receive(until, sliced=False)
+                with self.lock:
+                    if self.is_torn:
+                        self._fail_torn()
+                    self.is_torn = True
+                    self._take_frames()
+                    is_over = call.is_answered or call.failure is not None
+                    if is_over:
+                        self._leave(bell)
+                    self.is_torn = False
+                if session.output or self._notices or self.has_failed:
+                    self._after_step()
+                    self.flush(bell, until=until)
+        except BaseException:
+            if call is not None:
+                self.flush(bell, wait=False, first=call.orphan)
+                self.mend()
+            raise
+        else:
+            return call
+        finally:
+            self.take_back(bell)
+            if self._reader is bell:
+                with self.lock:
+                    self._leave(bell)

@@ -1,0 +1,181 @@
+"""A server's end of a connection: calls that have come, and the threads that take them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..call import Call
+from ..errors import CommFailure, RpcError
+from ..serving import GRACE
+from ..session import Event, Session
+from ..state import ConnectionState
+from .exchange import Exchange
+from .link import Link
+from .sending import LINGER
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from .carrier import Carrier
+
+__all__ = ["ServerLink"]
+
+
+class ServerLink(Link):
+    """A server's end of a connection.
+
+    Args:
+        start_another: is called when a call was taken and nobody is left to take the next one;
+            whether there is somebody now.
+
+    Attributes:
+        bells: of the threads that wait for a call.
+    """
+
+    def __init__(
+        self, carrier: Carrier, session: Session, start_another: Callable[[], bool]
+    ) -> None:
+        super().__init__(carrier, session, self._happened, watch=Watch())
+        self._start_another = start_another
+        self._requests: deque[Call] = deque()
+        self._room = session.limits.calls  # for so many more threads
+        self._idle = 0  # threads that wait for a call, or are about to
+        self._is_last = False  # who has taken a call was the last of them
+        self.bells: list[threading.Lock] = []
+
+    def _happened(self, event: Event, call: Call | None) -> None:
+        """With the lock."""
+        if event is not Event.REQUEST:
+            return
+        assert call is not None
+        milliseconds = call.milliseconds
+        if milliseconds is not None:
+            Exchange(self, call, time.monotonic() + milliseconds / 1000 + GRACE)
+        elif call.operation.pipes:
+            Exchange(self, call)
+        self._requests.append(call)
+        if self.reads_for is self and len(self._requests) == 1:
+            return  # whoever has read it takes it
+        for bell in self.bells:
+            if bell.locked():
+                bell.release()
+                break
+
+    def _take_call(self) -> tuple[Call | None] | None:
+        """The call, or no call at the end; ``None`` when there is none yet. With the lock."""
+        if self._requests:
+            self._idle -= 1
+            if not self._idle and self._room > 0:
+                self._room -= 1
+                self._is_last = True
+            return (self._requests.popleft(),)
+        return (None,) if self.has_failed else None
+
+    def next_call(self) -> Call | None:
+        """Waits for a call; ``None`` at the end of the connection."""
+        with self.lock:
+            self._idle += 1
+        found = self.wait(self._take_call, self, idle=True)
+        assert found is not None
+        if self._is_last:
+            self._replace()
+        return found[0]
+
+    def _replace(self) -> None:
+        """Somebody has to read while this thread is at work."""
+        with self.lock:
+            is_last, self._is_last = self._is_last, False
+        if is_last and not self._start_another():
+            with self.lock:
+                self._room += 1
+
+    def finish(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
+        """Answers a call, as :meth:`Call.finish` does. With the lock."""
+        call.finish(body, error)
+        exchange: Exchange | None = call.owner
+        if exchange is not None:
+            exchange.wake(Event.ANSWER)
+            call.owner = None  # no circle, in which large arguments would lie for a while
+
+    def answer(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
+        """Answers a call that was put off, from any thread.
+
+        Raises:
+            InvalidAsyncHandle: it was answered before.
+        """
+        self.flush(first=lambda: self.finish(call, body, error))
+        self.end_when_done()
+
+    def answer_and_go_on(
+        self, call: Call, body: bytes | None, error: RpcError | None
+    ) -> Call | None:
+        """Answers a call, and waits for the next one, in as few steps as there can be.
+
+        Returns:
+            ``None`` where others are at work here, or it comes to an end: :meth:`end_when_done` and
+            :meth:`next_call` see to that.
+        """
+        bell = threading.Lock()
+        session, carrier = self.session, self.carrier
+        try:
+            with self.lock:
+                if self.is_torn:
+                    self._fail_torn()
+                self.is_torn = True
+                try:
+                    if not call.over:  # or else the manager, or somebody else, has answered
+                        self.finish(call, body, error)
+                    is_mine = self._next_to_send(bell)
+                except Exception:
+                    self.is_torn = False
+                    raise
+                if (
+                    self._reader is None
+                    and not self._requests
+                    and not self.is_full
+                    and session.state is ConnectionState.OPEN
+                ):
+                    self._reader = bell
+                    self.reads_for = self
+                    self._idle += 1
+                self.is_torn = False
+            if is_mine:
+                self._send_loaded(bell)
+            if self._reader is not bell:
+                return None
+            found = None
+            while found is None:
+                # While it was sending it may have read, too.
+                if not (carrier.frames or self._requests):
+                    self._receive(None, sliced=False)
+                with self.lock:
+                    if self.is_torn:
+                        self._fail_torn()
+                    self.is_torn = True
+                    self._take_frames()
+                    found = self._take_call()
+                    if found is not None:
+                        self._leave(bell)
+                    self.is_torn = False
+                if session.output or self.has_failed:
+                    self._after_step()
+                    self.flush(bell)
+            if self._is_last:
+                self._replace()
+            return found[0]
+        finally:
+            self.take_back(bell)
+            if self._reader is bell:
+                with self.lock:
+                    self._leave(bell)
+
+    def end_when_done(self) -> None:
+        """Closes, if this was the last call of a server that shuts down; another thread may still
+        be sending its answer.
+        """
+        if self.session.state is ConnectionState.DRAINING and not self.session.calls:
+            self.wait_sent(time.monotonic() + LINGER)
+            self.close(CommFailure("the server is going away"))

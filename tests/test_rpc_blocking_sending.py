@@ -1,0 +1,155 @@
+"""Calls without an event loop: whose memory is sent, and by whom."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import pytest
+
+from ipcpipes import blocking as streams, rpc
+from ipcpipes.rpc import blocking
+from ipcpipes.rpc.blocking import serving
+from ipcpipes.rpc.carrier import joined
+from ipcpipes.rpc.frames import FrameReader
+from ipcpipes.rpc.session import Session
+from ipcpipes.rpc.state import ConnectionState, Party
+from ipcpipes.rpc.wire import MAX_FRAME, Frame, Kind, Limits
+from ipcpipes.testing import unique_endpoint
+
+from .rpc_blocking_pairs import Calls, Gate, Manager, served
+from .threads import Worker, at_most, receive_all, stream_pair
+
+
+class Silent:
+    """A server that takes the client, and looks at nothing that comes then."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.reader = FrameReader(MAX_FRAME)
+
+    def bind(self) -> None:
+        definition = Calls._rpc_definition
+        session = Session(Party.SERVER, {str(definition.uuid): definition}, Limits())
+        while session.state is ConnectionState.UNBOUND:
+            for frame in self.reader.feed(self.stream.receive_some()):
+                session.receive(frame)
+        self.stream.send_all(joined(session.take_output()))
+
+    def look(self) -> list[Frame]:
+        """What has come, to the end."""
+        return self.reader.feed(receive_all(self.stream))
+
+
+@pytest.mark.parametrize("size", [2**15, 2**20])
+def test_memory_is_its_users_again_when_the_time_is_over(size: int) -> None:
+    """And what the server gets is what was there when it was pushed."""
+    here, there = stream_pair()
+    server = Silent(there)
+    binding = Worker(server.bind)
+    memory = bytearray(b"\1\2\3\4" * (size // 4))
+    pushed = 0
+    with blocking.bind(Calls, here) as client:
+        binding.result()
+        with client.into.with_options(timeout=0.3).begin() as call:
+            with pytest.raises(rpc.CallCancelled):
+                while pushed < 2**21 - 2**16:
+                    call.pipes["numbers"].push(memory)
+                    pushed += size
+                call.complete()
+            memory[:] = bytes(size)
+        looking = Worker(server.look)
+    with there:
+        frames = looking.result()
+    octets = b"".join(frame.body for frame in frames if frame.kind is Kind.PIPE)
+    assert octets.count(b"\1\2\3\4") in ((pushed + size) // 4, pushed // 4)
+    assert frames[-1].kind is Kind.ORPHANED
+
+
+def test_a_server_hears_that_the_time_of_a_call_ended_in_a_pull() -> None:
+    here, there = stream_pair()
+    server = Silent(there)
+    binding = Worker(server.bind)
+    with blocking.bind(Calls, here) as client:
+        binding.result()
+        with client.out.with_options(timeout=0.05).begin() as call:
+            with pytest.raises(rpc.CallCancelled):
+                call.pipes["numbers"].pull()
+    with there:
+        assert [frame.kind for frame in server.look()] == [Kind.REQUEST, Kind.ORPHANED]
+
+
+def test_who_sends_does_it_for_the_others_too() -> None:
+    """One call is at the system when another one begins: its request does not wait for the first
+    one's answer, which here needs it.
+    """
+    both = Gate()
+
+    def manager(value: str) -> str:
+        if value == "first":
+            both.wait()
+        else:
+            both.open()
+        return value
+
+    with served(manager) as client, at_most(20):
+        link = client._caller.link
+        send_now = link.carrier.send_now
+        others: list[Worker] = []
+
+        def send_beside_another_one() -> Any:
+            link.carrier.send_now = send_now
+            others.append(Worker(client.plain, "second"))
+            while not link.session.has_output:
+                threading.Event().wait(0.001)
+            return send_now()
+
+        link.carrier.send_now = send_beside_another_one
+        assert client.plain("first") == "first"
+        assert others[0].result() == "second"
+
+
+def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    here, there = stream_pair()
+    server = Worker(blocking.serve_connection, Manager(), there)
+    with here, at_most(20):
+        assert here.receive_some() == b""
+    server.result()
+
+
+def test_a_server_that_says_nothing_is_left() -> None:
+    with streams.listen(unique_endpoint()) as listener, at_most(20):
+        with pytest.raises(TimeoutError, match=r"has not answered within 0\.05 s"):
+            with blocking.connect(Calls, listener.endpoint, timeout=0.05):
+                pass
+        with listener.accept() as stream:
+            assert receive_all(stream)  # it has asked
+
+
+def test_a_sources_own_timeout_is_no_pending_call() -> None:
+    def source(count: int) -> bytes:
+        raise TimeoutError("the source's")
+
+    with served(lambda pipe: sum(map(sum, pipe))) as client:
+        with client.into.begin(source) as call:
+            with pytest.raises(TimeoutError, match="the source's"):
+                call.complete_nowait()
+            with pytest.raises(rpc.InvalidAsyncHandle):
+                call.complete_nowait()
+
+
+def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
+    with served(lambda value: value) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            with client.plain.begin(bytes(2**20)) as call:
+                assert len(call.complete()) == 2**20
+            gone = weakref.ref(call._exchange.call)
+            del call
+            assert gone() is None
+        finally:
+            gc.enable()
