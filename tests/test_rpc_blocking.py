@@ -15,7 +15,7 @@ from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
 from ipcpipes.testing import unique_endpoint
 
-from .rpc_blocking_pairs import Calls, Manager, Sample, everything, fails, push_all, served
+from .rpc_blocking_pairs import Calls, Gate, Manager, Sample, everything, fails, push_all, served
 from .threads import Worker, channel_pair, framings, stream_pair
 
 # Arguments and results
@@ -290,6 +290,7 @@ def test_43_a_client_gets_what_came_before_the_failure(caplog: pytest.LogCapture
 
 def test_44_a_source_that_fails_gives_the_call_up() -> None:
     told: list[Any] = []
+    over = Gate()
 
     def manager(pipe: Any) -> None:
         try:
@@ -297,13 +298,17 @@ def test_44_a_source_that_fails_gives_the_call_up() -> None:
         except rpc.CallCancelled as error:
             told.append((error.code, rpc.current_call().test_cancel()))
             raise
+        finally:
+            over.open()
 
     def source() -> Iterator[list[int]]:
         yield [1, 2]
         raise OSError("the disk is gone")
 
-    with served(manager) as client, pytest.raises(OSError, match="the disk is gone"):
-        client.into(source())
+    with served(manager) as client:
+        with pytest.raises(OSError, match="the disk is gone"):
+            client.into(source())
+        over.wait()  # a server that is closed looks at nothing that has come
     assert told == [(1818, True)]
 
 

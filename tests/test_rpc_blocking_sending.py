@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import gc
+import sys
 import threading
+import tracemalloc
 import weakref
 from typing import Any
 
 import pytest
 
 from ipcpipes import blocking as streams, rpc
-from ipcpipes.rpc import blocking
+from ipcpipes.rpc import blocking, frames
 from ipcpipes.rpc.blocking import serving
 from ipcpipes.rpc.carrier import joined
 from ipcpipes.rpc.frames import FrameReader
@@ -153,3 +156,15 @@ def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
             assert gone() is None
         finally:
             gc.enable()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a read of Windows has its memory beforehand")
+def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        with served(lambda pipe: sum(len(chunk) for chunk in pipe)) as client:
+            assert client.into(array.array("i", bytes(8 * 2**20))) == 2 * 2**20
+            frames._spare.clear()  # which are for all connections together
+            assert tracemalloc.get_traced_memory()[0] < 2**20
+    finally:
+        tracemalloc.stop()

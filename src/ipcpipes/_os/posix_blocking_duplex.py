@@ -9,6 +9,7 @@ import os
 import select
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._ffi import ffi
@@ -47,8 +48,11 @@ class Duplex:
         self._position = ffi.new(calls.new_position)  # in the octets
         self._lent: memoryview | bytes = b""  # what comes after them
 
-    def receive(self, deadline: Deadline | None, memory: memoryview | None = None) -> None:
-        """Waits for bytes, and puts them into :attr:`came`; or into this memory.
+    def receive(
+        self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
+    ) -> None:
+        """Waits for bytes, and puts them into :attr:`came`; or into the memory that ``place``
+        gives. It is asked once something has come, so that who waits holds no memory.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
@@ -61,12 +65,16 @@ class Duplex:
         try:
             if deadline is not None:
                 stream._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
+            elif place is not None:
+                poll = select.poll()
+                poll.register(stream._require_open(), select.POLLIN)
+                poll.poll()
             try:
                 # In one step that no signal handler gets into, so that none can take what has come.
-                if memory is None:
+                if place is None:
                     self.came.extend(map(_read, (stream._number,), _SIZES))
                 else:
-                    self.came.extend(map(os.readv, (stream._number,), ((memory,),)))
+                    self.came.extend(map(os.readv, (stream._number,), ((place(),),)))
             except OSError as error:
                 stream._check_end(error)
                 self.came.append(b"")
@@ -130,12 +138,14 @@ class Duplex:
         """The same, once it has waited for room; for so long at the most."""
         return self._go_on(milliseconds, receiving=False)
 
-    def send_or_receive(self, milliseconds: int, memory: memoryview | None = None) -> bool:
+    def send_or_receive(
+        self, milliseconds: int, place: Callable[[], memoryview] | None = None
+    ) -> bool:
         """The same, and what comes meanwhile is received, and ends the wait too."""
-        return self._go_on(milliseconds, receiving=True, memory=memory)
+        return self._go_on(milliseconds, receiving=True, place=place)
 
     def _go_on(
-        self, milliseconds: int, *, receiving: bool, memory: memoryview | None = None
+        self, milliseconds: int, *, receiving: bool, place: Callable[[], memoryview] | None = None
     ) -> bool:
         poll = select.poll()
         poll.register(
@@ -143,7 +153,7 @@ class Duplex:
         )
         for _, found in poll.poll(milliseconds):
             if receiving and found & ~select.POLLOUT:
-                self.receive(Deadline(0), memory)
+                self.receive(Deadline(0), place)
             if found & ~select.POLLIN:
                 return self.send_now()
         return False

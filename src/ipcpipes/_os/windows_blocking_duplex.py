@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._ffi import ffi
@@ -44,8 +45,11 @@ class Duplex:
         # How much was written, and the write that is under way: one step from one to the next.
         self._state: tuple[int, Any] = (0, None)
 
-    def receive(self, deadline: Deadline | None, memory: memoryview | None = None) -> None:
-        """Waits for bytes, and puts them into :attr:`came`; or into this memory.
+    def receive(
+        self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
+    ) -> None:
+        """Waits for bytes, and puts them into :attr:`came`; or into the memory that ``place``
+        gives, which is asked at once: a read has to know where to.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
@@ -60,7 +64,7 @@ class Duplex:
                 wait = streams.longest_wait()
                 if deadline is not None:
                     wait = min(wait, deadline.milliseconds("nothing was received", True))
-                if self._read(stream._closing, wait, memory):
+                if self._read(stream._closing, wait, place):
                     return
                 stream._require_open()
                 if deadline is not None and not deadline.remaining:
@@ -70,13 +74,15 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def _read(self, closing: int, milliseconds: int, into: memoryview | None) -> bool:
+    def _read(
+        self, closing: int, milliseconds: int, place: Callable[[], memoryview] | None
+    ) -> bool:
         """Reads until the time is over or this event is set; whether something has come."""
         handle = self._stream._require_open()
-        if into is None:
+        if place is None:
             memory = calls.new_buffer("char[]", _READ_SIZE)
         else:
-            memory = ffi.from_buffer(into, require_writable=True)
+            memory = ffi.from_buffer(place(), require_writable=True)
         operation = calls.new_operation()
         before = len(self.came)
         try:
@@ -92,18 +98,18 @@ class Duplex:
             )
             if code == calls.WAIT_TIMEOUT:
                 code = calls.abandon(handle, operation)
-            return self._take(code, operation, memory, into)
+            return self._take(code, operation, memory, as_bytes=place is None)
         except BaseException:
             # What a signal handler raised may have come at any step.
             code = calls.abandon(handle, operation)
             if len(self.came) == before:
-                self._take(code, operation, memory, into)
+                self._take(code, operation, memory, as_bytes=place is None)
             raise
         finally:
-            if into is not None:
+            if place is not None:
                 ffi.release(memory)  # for whoever it is used by next
 
-    def _take(self, code: int, operation: Any, memory: Any, into: memoryview | None) -> bool:
+    def _take(self, code: int, operation: Any, memory: Any, *, as_bytes: bool) -> bool:
         if code == calls.ERROR_OPERATION_ABORTED:
             return False
         if code != 0:
@@ -112,7 +118,7 @@ class Duplex:
             return True
         count = int(calls.transferred(operation))
         if count:
-            self.came.append(ffi.buffer(memory, count)[:] if into is None else count)
+            self.came.append(ffi.buffer(memory, count)[:] if as_bytes else count)
         return bool(count)
 
     def load(self, octets: bytes) -> None:
@@ -143,7 +149,9 @@ class Duplex:
         """The same, once it has waited for room; for so long at the most."""
         return self._send(min(milliseconds, streams.longest_wait()))
 
-    def send_or_receive(self, milliseconds: int, memory: memoryview | None = None) -> bool:
+    def send_or_receive(
+        self, milliseconds: int, place: Callable[[], memoryview] | None = None
+    ) -> bool:
         """The same, and what comes meanwhile is received, and ends the wait too."""
         if self._send(0):
             return True
@@ -154,7 +162,7 @@ class Duplex:
             raise stream._busy("receiving from") from None
         try:
             # The event that says "written" ends the read.
-            self._read(stream._sent, min(milliseconds, _SLICE), memory)
+            self._read(stream._sent, min(milliseconds, _SLICE), place)
         finally:
             stream._may_receive["turn"] = None
             if stream._number == -1:

@@ -51,17 +51,26 @@ class FrameReader:
         self._body = bytearray()  # what has come of it, if it is no pipe's
         self._failure: ProtocolError | None = None
 
+    @property
+    def expects_much(self) -> bool:
+        """Whether :meth:`get_buffer` gives memory.
+
+        Raises:
+            ProtocolError: as that.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self._buffer is not None or self._much > 0
+
     def get_buffer(self) -> memoryview | None:
         """Where the next octets belong, if much is coming; else they are given as bytes.
 
         Raises:
             ProtocolError: what comes after the last frame is none.
         """
-        if self._failure is not None:
-            raise self._failure
+        if not self.expects_much:
+            return None
         if self._buffer is None:
-            if not self._much:
-                return None
             self._buffer = _free_buffer()
         return memoryview(self._buffer)[self._filled :]
 

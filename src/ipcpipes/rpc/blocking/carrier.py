@@ -99,7 +99,6 @@ class _OwnCarrier:
         self.keep = self._duplex.keep
         self._receive = self._duplex.receive
         self._load = self._duplex.load
-        self._get_buffer = self._reader.get_buffer
         self._feed = self._reader.feed
 
     @property
@@ -112,10 +111,13 @@ class _OwnCarrier:
 
     def receive(self, deadline: Deadline | None) -> None:
         if not self._came:
-            if self._buffer is None:
-                self._buffer = self._get_buffer()
-            self._receive(deadline, self._buffer)
+            self._receive(deadline, self._place if self._reader.expects_much else None)
         self._split()
+
+    def _place(self) -> memoryview:
+        self._buffer = self._reader.get_buffer()
+        assert self._buffer is not None
+        return self._buffer
 
     def _split(self) -> None:
         """Makes frames of what has come; no exception of a signal handler may get in between."""
@@ -148,9 +150,8 @@ class _OwnCarrier:
         self._duplex.lend(joined(frames, len(memory)), memory)
 
     def send_or_receive(self, milliseconds: int) -> bool:
-        if self._buffer is None:
-            self._buffer = self._get_buffer()
-        sent = self._duplex.send_or_receive(milliseconds, self._buffer)
+        place = self._place if self._reader.expects_much else None
+        sent = self._duplex.send_or_receive(milliseconds, place)
         if self._came:
             self._split()
         return sent
