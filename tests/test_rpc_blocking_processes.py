@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import logging
+import time
 from typing import Any
 
 import pytest
@@ -303,6 +304,9 @@ except KeyboardInterrupt:
 """
     with plain_child(_INTERFACE + program.replace('say("ready")', ""), endpoint.name) as child:
         with blocking.connect(There, endpoint, wait=30) as client:
+            # A signal that comes when the main thread has looked for signals and does not wait yet
+            # is seen by Python only after that wait.
+            time.sleep(0.3)
             try:
                 client.plain(1)
                 while True:

@@ -184,16 +184,31 @@ async def test_and_while_a_call_takes_long() -> None:
         assert await acc.plain(2) == 2
 
 
-async def test_what_a_function_of_the_users_raises_is_raised_where_it_reads() -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_what_a_function_of_the_users_raises_is_logged_and_harms_no_call(
+    by_hand: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     def notify(event: rpc.CallEvent) -> None:
         raise ZeroDivisionError
 
-    async with calling(plain=trio.sleep, inline=lambda value: value) as acc:
+    async with calling(into=everything, inline=lambda value: value) as acc:
         assert await acc.inline(1) == 1  # now the next call reads by itself
-        with pytest.raises(ZeroDivisionError):
-            await acc.plain.with_options(notify=notify)(0)
-        with unavailable():  # what came with it may be lost
-            await acc.inline(2)
+        into = acc.into.with_options(notify=notify)
+        if by_hand:
+            async with into.begin() as call:
+                await call.pipes["numbers"].push([1] * 300_000)
+                await call.pipes["numbers"].close()
+                assert await call.complete() == 300_000
+        else:
+            assert await into(numbers=[1, 2]) == 2
+        assert await acc.inline(2) == 2
+    assert {record.exc_info[0] for record in caplog.records if record.exc_info} == {
+        ZeroDivisionError
+    }
+
+
+async def everything(numbers: Any) -> int:
+    return sum([len(chunk) async for chunk in numbers])
 
 
 async def test_over_the_stream_of_somebody_else_no_receive_is_cancelled() -> None:

@@ -238,8 +238,11 @@ class _Sending(Socket):
         sent = 0
         try:
             for piece in pieces:
-                buffer: Any = piece if type(piece) is bytes else ffi.from_buffer(piece)
-                self._put(buffer, deadline)
+                if type(piece) is bytes:
+                    self._put(piece, deadline)
+                else:
+                    with ffi.from_buffer(piece) as buffer:
+                        self._put(buffer, deadline)
                 sent += 1
         except BaseException as error:
             # What a signal handler raised may have come right after the first piece.

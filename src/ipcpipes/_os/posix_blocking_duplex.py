@@ -101,7 +101,9 @@ class Duplex:
         if self._lent:
             self._lent = bytes(self._lent)
         elif type(self._octets) is not bytes:
-            self._octets = bytes(ffi.buffer(self._octets))
+            lent = self._octets
+            self._octets = bytes(ffi.buffer(lent))
+            ffi.release(lent)
 
     def send_now(self) -> bool:
         """Hands the system what it takes without waiting; whether that was all.

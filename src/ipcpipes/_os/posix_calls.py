@@ -110,8 +110,10 @@ def pair(*, packets: bool) -> tuple[int, int]:
 
 def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
     """0, or ``-errno``."""
-    data: Any = packet if type(packet) is bytes else ffi.from_buffer(packet)
-    return int(lib.ipc_send_packet(fd, data, len(packet), wait))
+    if type(packet) is bytes:
+        return int(lib.ipc_send_packet(fd, packet, len(packet), wait))
+    with ffi.from_buffer(packet) as data:
+        return int(lib.ipc_send_packet(fd, data, len(packet), wait))
 
 
 def ask_credentials(fd: int) -> None:

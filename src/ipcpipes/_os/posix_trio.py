@@ -176,6 +176,8 @@ class _Sending(Socket):
         self._send_fault = _INTERRUPTED
         sent = self._put(fd, buffer, 0, len(data))
         self._send_fault = None
+        if buffer is not data:
+            ffi.release(buffer)
         if sent < 0 and sent != _AGAIN:
             self._raise_broken(-sent)
         return max(sent, 0)
@@ -315,8 +317,10 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
+        # Released whatever happens: in the circle that an exception's traceback makes, memory that
+        # cffi looks at can crash the garbage collector (Python 3.10, 3.11).
+        buffer: Any = ffi.from_buffer(data)
         try:
-            buffer: Any = ffi.from_buffer(data)
             while True:
                 fd = self._require_sendable()
                 self._send_fault = _INTERRUPTED
@@ -329,6 +333,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
                 await trio.lowlevel.wait_writable(fd)
         finally:
             self._sending = False
+            ffi.release(buffer)
 
     async def send_eof(self) -> None:
         """Ends what this end sends; the other direction goes on. Twice is as good as once.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -20,6 +21,9 @@ from .pipes import end_of
 from .session import Event
 
 __all__ = ["CallEvent", "Caller", "ClientExchange", "Notify", "run_pipes"]
+
+
+logger = logging.getLogger("ipcpipes.rpc")
 
 
 class CallEvent(enum.Enum):
@@ -78,7 +82,9 @@ def _milliseconds() -> int | None:
     if deadline == math.inf:
         return None
     left = (deadline - trio.current_time()) * 1000
-    return min(max(math.ceil(left), 1), 2**32 - 1)
+    if left < 1:  # also -inf: it was cancelled
+        return 1
+    return min(math.ceil(left), 2**32 - 1)
 
 
 class ClientExchange(Exchange):
@@ -98,14 +104,21 @@ class ClientExchange(Exchange):
         if self._notify is None or self.call.over:
             return
         if self.is_over:
-            notify, self._notify = self._notify, None  # nothing comes after the end
-            notify(CallEvent.CALL_COMPLETE)
+            self._tell(CallEvent.CALL_COMPLETE)
+            self._notify = None  # nothing comes after the end
         elif event is not Event.CREDIT:
-            self._notify(CallEvent.RECEIVE_COMPLETE)
+            self._tell(CallEvent.RECEIVE_COMPLETE)
 
     def sent(self) -> None:
+        self._tell(CallEvent.SEND_COMPLETE)
+
+    def _tell(self, event: CallEvent) -> None:
+        """Not a place for its errors: it may be the task of another call, with others' frames."""
         if self._notify is not None:
-            self._notify(CallEvent.SEND_COMPLETE)
+            try:
+                self._notify(event)
+            except Exception:
+                logger.exception("%r failed", self._notify)
 
     @property
     def is_over(self) -> bool:
@@ -145,6 +158,7 @@ class ClientExchange(Exchange):
             self.link.flush()
         call.over = True
         call.owner = None  # no circle, in which a large result would lie for a while
+        self._wake_tasks()  # who waits for it still hears that it is over
 
     def abandon(self) -> None:
         """Gives it up, and lets whoever waits for it know."""

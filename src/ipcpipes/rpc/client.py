@@ -166,7 +166,8 @@ class ClientOperation:
         Args:
             timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
                 ``None`` for no limit.
-            notify: called with each :class:`CallEvent` of a call that is begun; it must not wait.
+            notify: called with each :class:`CallEvent` of a call that is begun; it must not wait,
+                and what it raises is logged.
         """
         if timeout is _SAME:
             timeout = self._timeout
@@ -200,9 +201,9 @@ async def connect(
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what each pipe of a call can take of memory.
-        keep_alive: seconds after which a server that was silent is asked whether it is there; the
-            connection ends when it does not answer for as long again. ``None`` does not ask: the
-            system tells when a process ends, and not when it hangs.
+        keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
+            is there; the connection ends when it does not answer for as long again. ``None`` does
+            not ask: the system tells when a process ends, and not when it hangs.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations.

@@ -64,18 +64,14 @@ class ClientLink(Link):
         """Reads what comes next, in the task that waits for it; :attr:`may_read` was asked."""
         self._is_read = True
         try:
-            frames = await self._receive()
-            try:
-                self._take_all(frames)
-            except BaseException:  # of a function of the user's; some frames were not looked at
-                self.close(CommFailure("the connection was closed"))
-                raise
+            self._take_all(await self._receive())
         finally:
             self._is_read = False
             self._turns += 1
             if self._awaits_turn or self.session.calls or self.session.failure is not None:
                 self._standing_by.unpark()
 
+    @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
         session = self.session
         try:

@@ -143,8 +143,8 @@ class CurrentCall:
         call = self._call
         if not call.over:  # the connection's end may have come before
             call.finish(body, error)
-            call.owner.link.flush()
-            call.owner = None  # no circle, in which large arguments would lie for a while
+            exchange, call.owner = call.owner, None  # no circle, in which large arguments would lie
+            exchange.over()
             self._answered()
 
     def returned(self, result: Any) -> None:

@@ -44,6 +44,11 @@ class Exchange:
             for task in tasks:
                 trio.lowlevel.reschedule(task)
 
+    def over(self) -> None:
+        """The call is over at this end."""
+        self.link.flush()
+        self._wake_tasks()  # who waits for something still hears of it
+
     def sent(self) -> None:
         """Elements of this call were taken by the system."""
 
@@ -101,10 +106,13 @@ class Exchange:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
         element = self.call.operation.pipes[index].element
         octets = octets_of(elements, element)
-        if octets:
-            await self._alone("pushing into", index, self._push, index, octets, element.stride)
-        else:
+        if not octets:
             await self.close(index)
+            return
+        try:
+            await self._alone("pushing into", index, self._push, index, octets, element.stride)
+        finally:
+            octets.release()  # the user's again, whatever holds the traceback of a cancellation
 
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_PIPES", "Link", "check_keep_alive"]
 
+# A client may answer that much later: see client_link.
+LEAST_KEEP_ALIVE = 0.04  # seconds
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
 # With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
@@ -31,15 +33,18 @@ FEW = 4
 OF_PIPES = frozenset({Event.PROGRESS, Event.CREDIT})
 """What only the call's owner wants to hear of."""
 
+# A KeyboardInterrupt comes where a task waits, and not between its steps.
+_whole = trio.lowlevel.enable_ki_protection
+
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 def check_keep_alive(seconds: float | None) -> None:
     """Raises:
-    TypeError, ValueError: it is no time.
+    TypeError, ValueError: it is no time, or too short for an end that naps.
     """
-    if seconds is not None and not seconds > 0:
-        raise ValueError(f"keep_alive must be more than 0 seconds, not {seconds!r}")
+    if seconds is not None and not seconds >= LEAST_KEEP_ALIVE:
+        raise ValueError(f"keep_alive must be {LEAST_KEEP_ALIVE} seconds or more, not {seconds!r}")
 
 
 class Link(ABC):
@@ -71,6 +76,7 @@ class Link(ABC):
         self._writer = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
+        self.has_ended = False
 
     @property
     def is_full(self) -> bool:
@@ -140,12 +146,13 @@ class Link(ABC):
             self._lent = False
             if sent < size:
                 self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
-            _tell_sent(notified)
+            octets.release()  # or the traceback of a cancellation would hold it
             if self._rest or session.has_output:
                 self._wake_writer()
             else:
                 self._writing = False
                 self._room.unpark_all()
+            _tell_sent(notified)
 
     def _hand_over_rest(self, notified: Iterable[Call]) -> None:
         if self._rest:
@@ -173,6 +180,7 @@ class Link(ABC):
 
     async def _end(self) -> None:
         assert self._nursery is not None
+        self.has_ended = True
         self._nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._say_last_words()
@@ -230,6 +238,7 @@ class Link(ABC):
                 call.owner.wake(Event.ORPHANED)
         self._on_event(Event.SHUTDOWN, None)
 
+    @_whole
     async def _write(self) -> None:
         session = self.session
         try:
@@ -248,6 +257,10 @@ class Link(ABC):
                     notified = session.take_notified()
                     await self.carrier.send(frames)
                     _tell_sent(notified)
+                    del (
+                        frames,
+                        notified,
+                    )  # they may be large, and it may be long until the next ones
                 self._room.unpark_all()
         except _GONE as error:
             # Reading finds the end itself, after what came before it; a peer that neither reads nor
@@ -262,6 +275,7 @@ class Link(ABC):
             with trio.move_on_after(0.5), suppress(*_GONE):
                 await self.carrier.send(self.session.take_output())
 
+    @_whole
     async def _watch(self, seconds: float) -> None:
         """Asks the other end whether it is there, when it has not been heard for a while."""
         while True:

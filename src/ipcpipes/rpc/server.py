@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -32,6 +33,9 @@ from .serving import GRACE, Managers, Served, collected
 from .session import Event, Session
 from .state import ConnectionState, Party
 from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
@@ -211,7 +215,7 @@ class _Connection:
         self._leave_when_done()
 
     def _leave_when_done(self) -> None:
-        if not self._session.calls and not self._leaving:
+        if not (self._session.calls or self._leaving or self._link.has_ended):
             self._leaving = True
             self._link.start_soon(self._leave)
 
@@ -274,7 +278,8 @@ class _Connection:
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
-        current.failed(CallCancelled("the time of the call was over"))
+        if not current.is_deferred:  # or else somebody else answers
+            current.failed(CallCancelled("the time of the call was over"))
         self._leave_if_draining()
 
     async def _run(
@@ -282,9 +287,16 @@ class _Connection:
     ) -> None:
         """Runs a manager's method, whose errors are its client's affair."""
         try:
-            result = await method(*arguments)
+            result = await _interruptible(method, arguments)
         except Exception as error:
             current.failed(self._fault(error, current._call))
+        except BaseExceptionGroup as group:
+            # Of a manager's nursery that was cancelled, with what its tasks have raised meanwhile.
+            cancelled, errors = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(errors, Exception):
+                raise
+            current.failed(self._fault(errors, current._call))
+            raise cancelled from None
         else:
             current.returned(result)
         self._leave_if_draining()
@@ -312,3 +324,9 @@ class _ServerExchange(Exchange):
             if self.current.is_deferred:
                 self.call.release()
                 self.link.flush()
+
+
+@trio.lowlevel.disable_ki_protection
+async def _interruptible(method: Callable[..., Awaitable[Any]], arguments: list[Any]) -> Any:
+    """A manager's own steps, where the rest of its task is protected from Ctrl-C."""
+    return await method(*arguments)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -36,20 +37,26 @@ class ServerLink(Link):
     ) -> None:
         super().__init__(carrier, session, on_event, keep_alive=keep_alive)
         self.scope = trio.CancelScope()
+        # What has come and was not looked at, for whichever task reads next; no task holds it
+        # otherwise, while it waits.
+        self._frames: deque[bytes | Frame] = deque()
 
     async def _read(self) -> None:
-        await self._read_on(())
+        await self._read_on()
 
-    async def _read_on(self, frames: Sequence[bytes | Frame]) -> None:
-        """Takes what comes, these frames first, until the connection ends; or becomes the task of a
-        call that has to wait, and another one reads on.
+    # A KeyboardInterrupt comes where it waits: a call's task that was interrupted before it waits
+    # for what it has said it would could be waked up twice.
+    @trio.lowlevel.enable_ki_protection
+    async def _read_on(self) -> None:
+        """Takes what comes until the connection ends; or becomes the task of a call that has to
+        wait, and another one reads on.
         """
         # Entered here, for a call that has to wait can enter none any more; and not for each call
         # that begins, which would cost as much as all the rest of a short one.
         with trio.CancelScope() as scope:
             self.scope = scope
             try:
-                waiting, frames = await self._take_until_one_waits(frames)
+                waiting = await self._take_until_one_waits()
             except BaseException:
                 self.close(CommFailure("the connection was closed"))
                 await self._end()
@@ -57,41 +64,39 @@ class ServerLink(Link):
             if waiting is None:
                 await self._end()
             else:
-                self.start_soon(self._read_on, frames)
+                self.start_soon(self._read_on)
                 await waiting.finish()
         if scope.cancelled_caught and waiting is not None:
             waiting.on_cancelled()
 
-    async def _take_until_one_waits(
-        self, frames: Sequence[bytes | Frame]
-    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
-        """(the call that waits, or ``None`` at the end; the frames that come after it)."""
+    async def _take_until_one_waits(self) -> Suspended | None:
+        """The call that waits, or ``None`` at the end."""
         while self.session.failure is None:
-            waiting, frames = self._take_all(frames or await self._receive())
+            if not self._frames:
+                self._frames = deque(await self._receive())
+            waiting = self._take_all()
             if waiting is not None:
-                return waiting, frames
+                return waiting
             if self.is_full:
                 # A client that does not read its answers cannot have more of them made. A client
                 # reads on, whatever waits to be sent: were both ends to wait for the other, they
                 # would for ever.
                 await self.wait_room()
-        return None, ()
+        return None
 
-    def _take_all(
-        self, frames: Sequence[bytes | Frame]
-    ) -> tuple[Suspended | None, Sequence[bytes | Frame]]:
-        """(a call that waits, in this task; the frames after it)."""
+    def _take_all(self) -> Suspended | None:
+        """Up to a call that waits, in this task."""
+        frames = self._frames
         self._batching = True
-        waiting, place = None, 0
+        waiting = None
         try:
-            for frame in frames:
-                place += 1
-                event, call = self._take(frame)
+            while frames and waiting is None:
+                event, call = self._take(frames.popleft())
                 if event not in OF_PIPES:
                     waiting = self._on_event(event, call)
-                if waiting is not None or self.session.failure is not None or self.is_full:
+                if self.session.failure is not None or self.is_full:
                     break
         finally:
             self._batching = False
         self.flush(at_once=True)
-        return waiting, frames[place:]
+        return waiting

@@ -1,0 +1,217 @@
+"""Calls that are given up at an awkward time harm no other call, and hold nothing."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+import trio
+
+from ipcpipes import rpc
+from ipcpipes.rpc.link import LEAST_KEEP_ALIVE
+from ipcpipes.testing import unique_endpoint
+
+from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving
+from .rpc_over_managers import Calls, Scripted
+
+MIB = 2**20
+
+
+class Steps(trio.abc.Instrument):
+    """Cancels something after so many steps of tasks."""
+
+    def __init__(self, scope: trio.CancelScope, steps: int) -> None:
+        self._scope = scope
+        self._left = steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if not self._left:
+            self._scope.cancel()
+
+
+async def for_ever(*_: Any) -> None:
+    await trio.sleep_forever()
+
+
+async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_call() -> None:
+    """One task fails by its pipe, and another one is cancelled: a group of both."""
+
+    async def into(numbers: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(for_ever)
+            async for _ in numbers:
+                pass
+
+    async with calling(into=into, inline=lambda value: value) as acc:
+        for _ in range(3):
+            with trio.move_on_after(0.05):
+                async with acc.into.begin() as call:
+                    await call.pipes["numbers"].push([1])
+                    await call.complete()
+            assert await acc.inline(1) == 1
+
+
+async def test_a_connection_that_ends_then_ends_no_server() -> None:
+    async def into(numbers: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(for_ever)
+            async for _ in numbers:
+                pass
+
+    with trio.fail_after(SECONDS):
+        async with serving(Scripted(into=into, inline=lambda value: value)) as listener:
+            async with rpc.connect(Calls, listener.endpoint) as acc, acc.into.begin() as call:
+                await call.pipes["numbers"].push([1])
+                assert await acc.inline(1) == 1
+            async with rpc.connect(Calls, listener.endpoint) as acc:
+                assert await acc.inline(2) == 2
+
+
+@pytest.mark.parametrize("how", ["left", "out of time"])
+async def test_who_pulls_beside_hears_that_the_handle_was_left(how: str) -> None:
+    heard: list[bool] = []
+
+    async def pull(pipe: Any) -> None:
+        with invalid_handle():
+            await pipe.pull()
+        heard.append(True)
+
+    async with calling(out=for_ever) as acc, trio.open_nursery() as nursery:
+        out = acc.out.with_options(timeout=0.05 if how == "out of time" else None)
+        async with out.begin() as call:
+            nursery.start_soon(pull, call.pipes["numbers"])
+            await trio.sleep(0.01)
+            if how == "out of time":
+                with pytest.raises(rpc.CallCancelled):
+                    await call.complete()
+    assert heard
+
+
+async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
+    heard: list[bool] = []
+
+    async def into(numbers: Any) -> None:
+        async def pull() -> None:
+            with invalid_handle():
+                await numbers.pull()
+            heard.append(True)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pull)
+            await trio.sleep(0.01)
+            rpc.current_call().abort(5)
+
+    async with calling(into=into) as acc, acc.into.begin() as call:
+        with pytest.raises(rpc.Fault, check=lambda error: error.code == 5):
+            await call.complete()
+        with trio.fail_after(SECONDS):
+            while not heard:
+                await trio.sleep(0.001)
+
+
+async def test_a_call_that_is_cancelled_when_it_gets_room_is_cancelled() -> None:
+    async with calling(
+        plain=trio.sleep, inline=lambda value: value, server={"max_calls": 1}
+    ) as acc:
+        for steps in range(1, 40):
+            scope = trio.CancelScope()
+
+            async def second(scope: trio.CancelScope = scope) -> None:
+                with scope:
+                    await acc.inline(2)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(acc.plain, 0.002)
+                await trio.sleep(0.0005)
+                nursery.start_soon(second)
+                instrument = Steps(scope, steps)
+                trio.lowlevel.add_instrument(instrument)
+            trio.lowlevel.remove_instrument(instrument)
+            assert await acc.inline(3) == 3
+
+
+async def test_memory_is_the_users_again_after_a_push_that_was_cancelled() -> None:
+    """And the garbage collector has nothing to trip over, which it did (a crash, not an error)."""
+    async with calling(octets_into=for_ever, octets_out=flood, inline=lambda value: value) as acc:
+        async with acc.octets_into.begin() as call:
+            for _ in range(5):
+                memory = bytearray(8 * MIB)
+                with trio.move_on_after(0.01):
+                    await call.pipes["data"].push(memory)
+                memory.clear()
+        for _ in range(10):
+            async with acc.octets_out.begin():
+                await trio.sleep(0.002)  # the server pushes, and is told that nobody wants it
+            gc.collect()
+        assert await acc.inline(1) == 1
+
+
+async def flood(data: Any) -> None:
+    while True:
+        await data.push(bytes(MIB))
+
+
+async def test_what_was_deferred_can_be_answered_when_its_client_has_gone() -> None:
+    deferred: list[rpc.CurrentCall] = []
+
+    async def plain(waits: bool) -> None:
+        deferred.append(rpc.current_call())
+        deferred[-1].defer()
+        if waits:
+            await trio.sleep_forever()
+
+    async with calling(plain=plain, inline=lambda value: value) as acc:
+        for waits in (False, True):
+            with trio.move_on_after(0.02):
+                await acc.plain(waits)
+            assert await acc.inline(1) == 1
+            deferred[-1].complete("nobody hears it")
+
+
+async def test_a_server_that_closes_while_clients_leave_comes_to_its_end() -> None:
+    for steps in range(12):
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                manager = Scripted(inline=lambda value: value)
+                async with serving(manager) as listener, trio.open_nursery() as clients:
+
+                    async def one(where: Any = listener.endpoint) -> None:
+                        async with rpc.connect(Calls, where) as acc:
+                            await acc.inline(1)
+
+                    for _ in range(5):
+                        clients.start_soon(one)
+                    await trio.sleep(0.002)
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    clients.cancel_scope.cancel()
+                    nursery.start_soon(listener.aclose)
+
+
+async def test_a_keep_alive_shorter_than_a_nap_is_refused() -> None:
+    for keep_alive in (0, LEAST_KEEP_ALIVE / 2):
+        with pytest.raises(ValueError, match=r"must be 0\.04 seconds or more"):
+            async with rpc.connect(Calls, unique_endpoint(), keep_alive=keep_alive):
+                pass
+    async with calling(
+        inline=lambda value: value,
+        client={"keep_alive": LEAST_KEEP_ALIVE},
+        server={"keep_alive": LEAST_KEEP_ALIVE},
+    ) as acc:
+        for _ in range(5):
+            assert await acc.inline(1) == 1
+            await trio.sleep(3 * LEAST_KEEP_ALIVE)
+
+
+async def test_a_fault_in_a_group_beside_a_cancellation_of_its_own_is_the_calls() -> None:
+    async def plain(value: Any) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(for_ever)
+            raise ValueError("its own")
+
+    async with calling(plain=plain, inline=lambda value: value) as acc:
+        with call_failed():
+            await acc.plain(1)
+        assert await acc.inline(1) == 1
