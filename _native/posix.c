@@ -23,10 +23,17 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#if defined(__APPLE__) || defined(__FreeBSD__)
+#include <sys/ucred.h>
+#endif
 #include <unistd.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
+#endif
+
+#if defined(__linux__) && !defined(SO_PEERGROUPS)
+#define SO_PEERGROUPS 59 /* asm-generic/socket.h; the library's headers may be older */
 #endif
 
 typedef struct {
@@ -116,7 +123,8 @@ static int ipc_backlog(int places)
  * can connect, because connecting is refused until listen(2). Setting the mode
  * by umask(2) would change it for the whole process, and fchmod(2) on a socket
  * fails on macOS. bind(2) is also what never takes the place of another file. */
-static int ipc_listen(const char *address, size_t length, uint32_t mode, int places, int packets)
+static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
+                      int packets)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -131,8 +139,11 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int pla
         return fd;
     if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
         return ipc_fail(fd, -errno);
-    /* Not through a link that somebody may have put there since. */
-    if ((named && fchmodat(AT_FDCWD, where.sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == -1)
+    /* Not through a link that somebody may have put there since. The group first: to give it away
+     * can take rights from the mode. Nobody can connect before listen(2). */
+    if ((named && group >= 0
+         && fchownat(AT_FDCWD, where.sun_path, (uid_t)-1, (gid_t)group, AT_SYMLINK_NOFOLLOW) == -1)
+        || (named && fchmodat(AT_FDCWD, where.sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == -1)
         || listen(fd, ipc_backlog(places)) == -1) {
         code = -errno;
         if (named)
@@ -400,6 +411,43 @@ static int ipc_peer_credentials(int fd, ipc_credentials *credentials)
 #endif
 #endif
     return 0;
+}
+
+/* The supplementary groups of who called connect(2) or listen(2) at the other end, as they were at
+ * that time: Linux SO_PEERGROUPS (socket(7), 4.13), macOS and FreeBSD in the xucred of LOCAL_PEERCRED.
+ * Returns how many; where they are more than `size`, `groups` says nothing. */
+static int ipc_peer_groups(int fd, uint32_t *groups, int size)
+{
+    if (size < 0)
+        return -EINVAL;
+#if defined(__linux__)
+    {
+        socklen_t length = (socklen_t)((size_t)size * sizeof(gid_t));
+
+        _Static_assert(sizeof(gid_t) == sizeof(groups[0]), "a group is a number of 32 bits");
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) == -1 && errno != ERANGE)
+            return -errno;
+        return (int)(length / sizeof(gid_t));
+    }
+#elif defined(LOCAL_PEERCRED)
+    {
+        struct xucred peer;
+        socklen_t length = sizeof(peer);
+        int i;
+
+        if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERCRED, &peer, &length) == -1)
+            return -errno;
+        if (peer.cr_version != XUCRED_VERSION)
+            return -EINVAL;
+        for (i = 0; i < peer.cr_ngroups && i < size; i++)
+            groups[i] = peer.cr_groups[i];
+        return peer.cr_ngroups;
+    }
+#else
+    (void)fd;
+    (void)groups;
+    return -ENOTSUP;
+#endif
 }
 
 static int ipc_buffer_size(int fd, int sending)

@@ -408,6 +408,41 @@ static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size
     return error;
 }
 
+/* The SID of an account, as text, and what kind it is (SID_NAME_USE). */
+static uint32_t ipc_account_sid(const uint16_t *account, uint16_t *sid, uint32_t sid_size,
+                                uint32_t *use)
+{
+    union {
+        SID sid;
+        BYTE room[SECURITY_MAX_SID_SIZE];
+    } found;
+    WCHAR domain[256];
+    DWORD size = sizeof(found), domain_size = sizeof(domain) / sizeof(domain[0]);
+    SID_NAME_USE kind;
+    LPWSTR text;
+    uint32_t error;
+
+    if (!LookupAccountNameW(NULL, (LPCWSTR)account, &found.sid, &size, domain, &domain_size, &kind)
+        || !ConvertSidToStringSidW(&found.sid, &text))
+        return GetLastError();
+    *use = (uint32_t)kind;
+    error = ipc_copy_text(sid, sid_size, text);
+    LocalFree(text);
+    return error;
+}
+
+/* Whether this is a security descriptor. */
+static uint32_t ipc_check_sddl(const uint16_t *sddl)
+{
+    PSECURITY_DESCRIPTOR descriptor;
+
+    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW((LPCWSTR)sddl, SDDL_REVISION_1,
+                                                              &descriptor, NULL))
+        return GetLastError();
+    LocalFree(descriptor);
+    return 0;
+}
+
 /* The access list that the pipe has, as SDDL. */
 static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size)
 {

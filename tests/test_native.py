@@ -58,7 +58,7 @@ def test_addresses_are_measured_before_they_are_copied() -> None:
         return lib.ipc_connect(address, length, False)
 
     def listen(address: bytes, length: int) -> int:
-        return lib.ipc_listen(address, length, 0o600, 1, False)
+        return lib.ipc_listen(address, length, 0o600, -1, 1, False)
 
     for function in (connect, listen):
         assert function(b"/" + b"x" * limit, limit + 1) == -errno.ENAMETOOLONG

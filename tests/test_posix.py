@@ -56,12 +56,13 @@ async def test_an_abstract_name_is_taken_once() -> None:
 @linux_only
 async def test_abstract_names_are_held_to_the_policy(caplog: pytest.LogCaptureFixture) -> None:
     # They have no mode, so that only the look at accept keeps others out.
-    admits = compiled(ipcpipes.AccessPolicy.current_user()).admits
+    admits = compiled(ipcpipes.AccessPolicy.current_user(), "duplex").admits
     me = os.geteuid()
     assert admits(posix_calls.Credentials(1, me, 0))
     assert admits(posix_calls.Credentials(1, 0, 0))
     assert not admits(posix_calls.Credentials(1, me + 1, 0))
-    assert compiled(ipcpipes.AccessPolicy.everyone()).admits(posix_calls.Credentials(1, me + 1, 0))
+    everyone = compiled(ipcpipes.AccessPolicy.everyone(), "duplex")
+    assert everyone.admits(posix_calls.Credentials(1, me + 1, 0))
 
 
 @pytest.mark.skipif(

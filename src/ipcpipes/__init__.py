@@ -43,12 +43,13 @@ from .errors import (
     NoParent,
     NotAnEndpoint,
     NotSupported,
+    UnknownAccount,
     UnsafeDirectory,
     WorkerFailed,
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
 from .messages import connect_messages, listen_messages, serve_messages
-from .security import AccessPolicy
+from .security import AccessPolicy, Group, User
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "EndpointRefused",
     "Framing",
     "FramingError",
+    "Group",
     "IncompleteMessage",
     "InvalidEndpoint",
     "IpcError",
@@ -87,7 +89,9 @@ __all__ = [
     "SendStream",
     "Splitter",
     "Stream",
+    "UnknownAccount",
     "UnsafeDirectory",
+    "User",
     "Worker",
     "WorkerFailed",
     "WorkerGroup",

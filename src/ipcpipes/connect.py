@@ -168,7 +168,10 @@ async def listen(
         UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
         EndpointDenied: you may not make it there (a ``PermissionError``).
         InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
-        TypeError, ValueError: an argument is of the wrong type or out of range.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
         EndpointError: anything else that the system says (an ``OSError``).
 
     Nothing is left behind when it fails.

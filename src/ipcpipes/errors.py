@@ -32,6 +32,7 @@ __all__ = [
     "NoParent",
     "NotAnEndpoint",
     "NotSupported",
+    "UnknownAccount",
     "UnsafeDirectory",
     "WorkerFailed",
 ]
@@ -112,6 +113,12 @@ class NotSupported(IpcError, OSError):
 
 class NoParent(IpcError, RuntimeError):
     """This process was not started by ``open_child``, or not with what it asks for now."""
+
+
+class UnknownAccount(IpcError, LookupError):
+    """An access policy names a user or a group that this machine does not have: your program's
+    mistake, or its configuration's. The text says which.
+    """
 
 
 class WorkerFailed(IpcError, RuntimeError):

@@ -79,7 +79,9 @@ def listening(
     """What the system's ``listen`` is called with.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or out of range.
+        TypeError, ValueError: an argument is of the wrong type or out of range; or the policy
+            denies access to the user that listens.
+        UnknownAccount, NotSupported: what the policy says cannot be had here.
     """
     where = Endpoint.of(endpoint)
     policy = AccessPolicy.current_user() if access is None else access
@@ -92,5 +94,5 @@ def listening(
         "max_instances": max_instances,
         "backlog": backlog,
         "buffer_size": buffer_size,
-        "permissions": compiled(policy),
+        "permissions": compiled(policy, kind),
     }

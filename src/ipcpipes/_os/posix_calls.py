@@ -6,6 +6,7 @@ that "not now" costs no exception; the others raise.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import stat
@@ -39,15 +40,21 @@ write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_places = lib.ipc_set_places
 PACKETS_END = lib.IPC_PACKETS_END
+# Where the system has no such option, or knows no groups of a peer.
+_NO_PEER_GROUPS = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT, -errno.ENODATA})
 new_position = ffi.typeof("size_t *")
 
 
 class Credentials(NamedTuple):
-    """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it."""
+    """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
+
+    ``groups`` are the supplementary ones.
+    """
 
     pid: int | None
     uid: int
     gid: int
+    groups: tuple[int, ...] = ()
 
     def identity(self) -> PeerIdentity:
         """With the account name, which can take a while where accounts are on a network."""
@@ -68,18 +75,40 @@ class Somebody(NamedTuple):
 
 
 class Permissions(NamedTuple):
-    """A compiled access policy: the mode of the socket file, and a second look at accept for
-    what a mode cannot say (an abstract socket has none).
+    """A compiled access policy: the mode and the group of the socket file, and a second look at
+    accept for what these cannot say (an abstract socket has none).
     """
 
     mode: int
     admits: Callable[[Credentials], bool]
+    group: int | None = None
 
 
 def peer_credentials(fd: int) -> Credentials:
     found: Any = ffi.new("ipc_credentials *")
     _check(lib.ipc_peer_credentials(fd, found))
-    return Credentials(found.pid if found.pid > 0 else None, found.uid, found.gid)
+    pid = found.pid if found.pid > 0 else None
+    return Credentials(pid, found.uid, found.gid, _peer_groups(fd, found.uid, found.gid))
+
+
+def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:
+    size = 32
+    while True:
+        groups: Any = ffi.new("uint32_t[]", size)
+        count = lib.ipc_peer_groups(fd, groups, size)
+        if count in _NO_PEER_GROUPS:
+            return _groups_of(uid, gid)
+        if _check(count) <= size:
+            return tuple(groups[0:count])
+        size = count
+
+
+def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
+    """Those the account has, where the system does not say which ones the process has."""
+    try:
+        return tuple(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
+    except KeyError:
+        return ()
 
 
 def buffer_size(fd: int, *, sending: bool) -> int:
@@ -91,9 +120,10 @@ def hint_buffer_size(fd: int, size: int) -> None:
     lib.ipc_set_buffer_size(fd, size)
 
 
-def listen(address: bytes, mode: int, places: int, *, packets: bool) -> int:
+def listen(address: bytes, permissions: Permissions, places: int, *, packets: bool) -> int:
     """A listening descriptor with a queue of ``places``."""
-    return _check(lib.ipc_listen(address, len(address), mode, places, packets))
+    group = -1 if permissions.group is None else permissions.group
+    return _check(lib.ipc_listen(address, len(address), permissions.mode, group, places, packets))
 
 
 def connect(address: bytes, *, packets: bool) -> int:

@@ -108,6 +108,9 @@ class Places(Generic[ConnectionT]):
                 logger.warning("%r: turned away %s", self, credentials.identity())
         except OSError:
             welcome = False
+        except BaseException:
+            os.close(fd)
+            raise
         if not welcome:
             os.close(fd)
             return None
@@ -208,7 +211,7 @@ def listen(
     try:
         places = min(backlog, max_instances or backlog)
         try:
-            fd = calls.listen(address, permissions.mode, places, packets=kind == "messages")
+            fd = calls.listen(address, permissions, places, packets=kind == "messages")
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise in_use_error(endpoint, calls.readable(address), None) from None

@@ -36,6 +36,7 @@ PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 
 _DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
+_NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
 _TEXT_SIZE = 1024
 
 transport = "Windows named pipe"
@@ -135,6 +136,22 @@ def process_identity(pid: int) -> PeerIdentity:
 @functools.cache
 def current_user_sid() -> str:
     return _process_owner(0)[0]
+
+
+def account_sid(account: str) -> tuple[str, int] | None:
+    """The SID of an account and what it is (SID_NAME_USE), ``None`` where there is no such one."""
+    sid = ffi.new("uint16_t[]", _TEXT_SIZE)
+    use = ffi.new("uint32_t *")
+    code = lib.ipc_account_sid(_wide(account), sid, _TEXT_SIZE, use)
+    if code == _NONE_MAPPED:
+        return None
+    _check(code)
+    return _narrow(sid), int(use[0])
+
+
+def is_sddl(text: str) -> bool:
+    """Whether it is a security descriptor."""
+    return lib.ipc_check_sddl(_wide(text)) == 0
 
 
 def goes(handle: int, kind: str) -> bool:

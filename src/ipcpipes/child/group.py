@@ -18,7 +18,7 @@ from ..endpoint import Endpoint, EndpointLike
 from ..errors import WorkerFailed
 from ..framing import LengthPrefixed
 from ..options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
-from ..security import AccessPolicy, compiled
+from ..security import AccessPolicy, compiled, policy_document
 from .ends import Ends
 from .member import LAST_WORDS, Delivery, Member
 from .nursery import unseen_nursery
@@ -192,7 +192,7 @@ class WorkerGroup:
                 self._nursery = nursery
                 try:
                     if self._endpoint is not None:
-                        permissions = compiled(self._access)
+                        permissions = compiled(self._access, "duplex")
                         self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
                     async with trio.open_nursery() as starting:
                         for slot in self._slots:
@@ -418,7 +418,7 @@ class WorkerGroup:
         group = {
             "number": slot.number,
             "endpoint": None if where is None else [where.kind, where.name],
-            "admits": self._access.admits,
+            "access": policy_document(self._access),
             "backlog": self._backlog,
         }
         lent = {} if self._name is None else self._name.copies()

@@ -163,7 +163,7 @@ def _handle(number: str, kind: str, mark: str) -> Handle:
 
 def _group(found: dict[str, Any] | None) -> dict[str, Any] | None:
     if found is not None:
-        for name in ("number", "endpoint", "admits", "backlog"):
+        for name in ("number", "endpoint", "access", "backlog"):
             found[name]  # or a KeyError
         if found["endpoint"] is not None:
             Endpoint(*found["endpoint"])

@@ -14,7 +14,7 @@ from ..channel import MessageChannel
 from ..connect import handle_client
 from ..endpoint import Endpoint
 from ..errors import NoParent
-from ..security import AccessPolicy, compiled
+from ..security import compiled, policy_from_document
 from .nursery import unseen_nursery
 from .parent import adopted_ends, channel_over
 
@@ -183,6 +183,6 @@ def _listener(group: Mapping[str, Any], handles: Mapping[str, Any]) -> Listener[
     return _os.join_shared(
         Endpoint(*group["endpoint"]),
         None if handle is None else handle.number,
-        compiled(AccessPolicy(group["admits"])),
+        compiled(policy_from_document(group["access"]), "duplex"),
         group["backlog"],
     )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from .policy import AccessPolicy as AccessPolicy
+from .document import (
+    policy_document as policy_document,
+    policy_from_document as policy_from_document,
+)
+from .policy import AccessPolicy as AccessPolicy, Group as Group, Rights as Rights, User as User
 
 if sys.platform == "win32":
     from .windows import compiled as compiled

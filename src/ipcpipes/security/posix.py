@@ -1,19 +1,111 @@
-"""An access policy as a socket file's mode and a check of the peer's credentials."""
+"""An access policy as a socket file's mode and group, and a check of the peer's credentials.
+
+The check decides; the mode is the narrowest that lets in whom the check does. A mode alone could
+not: it knows one group, and macOS and the BSDs have not always looked at it.
+"""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
 
 from .._os import posix_calls
-from .policy import AccessPolicy
+from ..errors import NotSupported, UnknownAccount
+from .policy import AccessPolicy, Account, Rights, User
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
+# What a client needs, by what the listener's streams do.
+_NEEDED: dict[str, Rights] = {
+    "duplex": "both",
+    "messages": "both",
+    "send": "read",
+    "receive": "write",
+}
 
-def compiled(policy: AccessPolicy) -> posix_calls.Permissions:
-    if policy.admits == "everyone":
-        return posix_calls.Permissions(0o666, lambda peer: True)
-    user = os.geteuid()
-    return posix_calls.Permissions(0o600, lambda peer: peer.uid in (user, 0))
+
+class _Accounts:
+    """The ids of some users and groups."""
+
+    def __init__(self, accounts: Iterable[Account]) -> None:
+        self.users: set[int] = set()
+        self.groups: set[int] = set()
+        for account in accounts:
+            if isinstance(account, User):
+                self.users.add(_uid(account.account))
+            else:
+                self.groups.add(_gid(account.account))
+
+    def have(self, peer: posix_calls.Credentials) -> bool:
+        if peer.uid in self.users or peer.gid in self.groups:
+            return True
+        return not self.groups.isdisjoint(peer.groups)
+
+
+def compiled(
+    policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
+) -> posix_calls.Permissions:
+    """Raises:
+    UnknownAccount: there is no such user or group here.
+    NotSupported: the system cannot express the policy.
+    ValueError: it denies it to the user that listens.
+    """
+    if policy.descriptor is not None:
+        raise NotSupported("AccessPolicy.sddl is for Windows; name users and groups")
+    needed = _NEEDED[kind]
+    allowed = _Accounts(_concerned(policy.allow, needed))
+    denied = _Accounts(_concerned(policy.deny, needed))
+    is_open = policy.open_to_all is not None and _concerns(policy.open_to_all, needed, "everyone")
+    me = os.geteuid()
+    if me in denied.users or not denied.groups.isdisjoint({os.getegid(), *os.getgroups()}):
+        raise ValueError("the policy denies access to the user that listens")
+
+    def admits(peer: posix_calls.Credentials) -> bool:
+        if (denied.users or denied.groups) and denied.have(peer):
+            return False
+        return is_open or peer.uid in (me, 0) or allowed.have(peer)
+
+    if is_open or allowed.users - {me, 0} or len(allowed.groups) > 1:
+        return posix_calls.Permissions(0o666, admits)
+    if not allowed.groups:
+        return posix_calls.Permissions(0o600, admits)
+    (group,) = allowed.groups
+    if me == 0 or group in (os.getegid(), *os.getgroups()):
+        return posix_calls.Permissions(0o660, admits, group)
+    return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
+
+
+def _concerned(accounts: Iterable[Account], needed: Rights) -> list[Account]:
+    return [account for account in accounts if _concerns(account.rights, needed, str(account))]
+
+
+def _concerns(rights: Rights, needed: Rights, whose: str) -> bool:
+    """Whether it is about what a client of this listener does."""
+    if needed == "both" and rights != "both":
+        raise NotSupported(
+            f"{whose} with rights {rights!r}: a Unix socket in both directions is granted or "
+            "denied as one; use an endpoint of one direction, or 'both'"
+        )
+    return rights in (needed, "both")
+
+
+def _uid(account: str | int) -> int:
+    if isinstance(account, int):
+        return account
+    try:
+        return pwd.getpwnam(account).pw_uid
+    except KeyError:
+        raise UnknownAccount(f"there is no user {account!r} on this machine") from None
+
+
+def _gid(account: str | int) -> int:
+    if isinstance(account, int):
+        return account
+    try:
+        return grp.getgrnam(account).gr_gid
+    except KeyError:
+        raise UnknownAccount(f"there is no group {account!r} on this machine") from None

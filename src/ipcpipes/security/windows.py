@@ -1,23 +1,68 @@
-"""An access policy as a security descriptor, in SDDL."""
+"""An access policy as a security descriptor, in SDDL (Security Descriptor Definition Language)."""
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .._os import windows_calls
-from .policy import AccessPolicy
+from ..errors import UnknownAccount
+from .policy import AccessPolicy, Account, User
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-# FILE_GENERIC_READ | FILE_GENERIC_WRITE without FILE_CREATE_PIPE_INSTANCE (0x4): a client
-# that could create an instance of the pipe could serve other clients in our name.
-_CLIENT_RIGHTS = "0x12019b"
+# FILE_GENERIC_READ and FILE_GENERIC_WRITE (winnt.h), the latter without FILE_CREATE_PIPE_INSTANCE
+# (0x4): a client that could create an instance of the pipe could serve other clients in our name.
+_ALLOWED = {"read": 0x120089, "write": 0x120192, "both": 0x12019B}
+# Not SYNCHRONIZE and READ_CONTROL, which both have, and who may not read may still need.
+_DENIED = {"read": 0x89, "write": 0x116, "both": 0x1F01FF}
+_SID = re.compile(r"S-1-[0-9]+(-[0-9]+){1,15}", re.ASCII)
+_USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
+_GROUPS = frozenset({2, 4, 5})  # SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup
 
 
-def compiled(policy: AccessPolicy) -> windows_calls.Permissions:
-    # "P": nothing is inherited. "FA": all file rights, which the next instance needs too.
-    sddl = f"D:P(A;;FA;;;{windows_calls.current_user_sid()})"
-    if policy.admits == "everyone":
-        sddl += f"(A;;{_CLIENT_RIGHTS};;;WD)"
-    return windows_calls.Permissions(sddl)
+def compiled(
+    policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
+) -> windows_calls.Permissions:
+    """Raises:
+    UnknownAccount: there is no such user or group here.
+    ValueError: it denies access to the user that listens, or is no security descriptor.
+    """
+    if policy.descriptor is not None:
+        if not windows_calls.is_sddl(policy.descriptor):
+            raise ValueError(f"{policy.descriptor!r} is no security descriptor (SDDL)")
+        return windows_calls.Permissions(policy.descriptor)
+    me = windows_calls.current_user_sid()
+    # What denies comes first, and so wins. "P": nothing is inherited.
+    entries = ["D:P"]
+    for account in policy.deny:
+        sid = _sid(account)
+        if sid == me:
+            raise ValueError("the policy denies access to the user that listens")
+        entries.append(f"(D;;{_DENIED[account.rights]:#x};;;{sid})")
+    # "FA": all file rights, which the next instance needs too.
+    entries.append(f"(A;;FA;;;{me})")
+    for account in policy.allow:
+        entries.append(f"(A;;{_ALLOWED[account.rights]:#x};;;{_sid(account)})")
+    if policy.open_to_all is not None:
+        entries.append(f"(A;;{_ALLOWED[policy.open_to_all]:#x};;;WD)")
+    return windows_calls.Permissions("".join(entries))
+
+
+def _sid(account: Account) -> str:
+    what = "user" if isinstance(account, User) else "group"
+    if isinstance(account.account, int):
+        raise UnknownAccount(
+            f"{what} {account.account}: Windows has no such numbers; give a name or a SID"
+        )
+    if _SID.fullmatch(account.account):
+        return account.account
+    found = windows_calls.account_sid(account.account)
+    if found is None:
+        raise UnknownAccount(f"there is no {what} {account.account!r} on this machine")
+    sid, use = found
+    if use not in (_USERS if what == "user" else _GROUPS):
+        other = "group" if what == "user" else "user"
+        raise UnknownAccount(f"{account.account!r} is no {what}; is it a {other}?")
+    return sid

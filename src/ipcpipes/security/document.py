@@ -1,0 +1,38 @@
+"""A policy as plain lists, for another process of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .policy import AccessPolicy, Account, Group, User
+
+__all__ = ["policy_document", "policy_from_document"]
+
+_KINDS: dict[str, type[Account]] = {"user": User, "group": Group}
+
+
+def policy_document(policy: AccessPolicy) -> dict[str, Any]:
+    """What :func:`policy_from_document` takes."""
+    return {
+        "allow": [_account_document(account) for account in policy.allow],
+        "deny": [_account_document(account) for account in policy.deny],
+        "everyone": policy.open_to_all,
+        "sddl": policy.descriptor,
+    }
+
+
+def _account_document(account: Account) -> list[Any]:
+    return [type(account).__name__.lower(), account.account, account.rights]
+
+
+def policy_from_document(document: dict[str, Any]) -> AccessPolicy:
+    """The policy again."""
+    if document["sddl"] is not None:
+        return AccessPolicy.sddl(document["sddl"])
+    allow, deny = (
+        [_KINDS[kind](account, rights) for kind, account, rights in document[name]]
+        for name in ("allow", "deny")
+    )
+    if document["everyone"] is not None:
+        return AccessPolicy.everyone(rights=document["everyone"], deny=deny)
+    return AccessPolicy(allow, deny)

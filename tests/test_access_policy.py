@@ -1,0 +1,71 @@
+"""What an access policy says, and what it compiles to."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Group, User, blocking
+from ipcpipes.security import policy_document, policy_from_document
+from ipcpipes.testing import unique_endpoint
+
+POLICIES = [
+    AccessPolicy.current_user(),
+    AccessPolicy.everyone(),
+    AccessPolicy.everyone(rights="read", deny=[User("x"), Group(7, "write")]),
+    AccessPolicy([User("a"), Group("b", "read")], [User(5)]),
+    AccessPolicy.sddl("D:P(A;;FA;;;WD)"),
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_policy_goes_to_another_process_and_back(policy: AccessPolicy) -> None:
+    assert policy_from_document(policy_document(policy)) == policy
+
+
+def test_policies_are_values() -> None:
+    assert AccessPolicy() == AccessPolicy.current_user()
+    assert AccessPolicy([User("a")]) == AccessPolicy((User("a"),))
+    assert len({*POLICIES, AccessPolicy.current_user()}) == len(POLICIES)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        AccessPolicy().allow = ()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [User, Group])
+@pytest.mark.parametrize("account", [-1, 2**32 - 1, 2**40, "", "a\0b"])
+def test_what_is_no_account_is_refused(kind: type[User], account: Any) -> None:
+    with pytest.raises(ValueError, match=r"is the name of no|the id of a"):
+        kind(account)
+
+
+@pytest.mark.parametrize("account", [None, True, 1.5, b"root"])
+def test_what_is_neither_a_name_nor_a_number_is_refused(account: Any) -> None:
+    with pytest.raises(TypeError, match="takes a name, an id or a SID"):
+        User(account)
+
+
+def test_other_mistakes() -> None:
+    with pytest.raises(ValueError, match="rights are"):
+        User("a", "execute")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="rights are"):
+        AccessPolicy.everyone(rights="all")  # type: ignore[arg-type]
+    for wrong in ("root", User("root"), ["root"], [1], [AccessPolicy()]):
+        with pytest.raises(TypeError, match="takes"):
+            AccessPolicy(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a security descriptor is a str"):
+        AccessPolicy.sddl(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("account", [User("no-such-user-here"), Group("no-such-group-here")])
+@pytest.mark.parametrize("allowing", [True, False])
+async def test_an_unknown_account_is_an_error_that_names_it(
+    account: User | Group, allowing: bool
+) -> None:
+    policy = AccessPolicy([account]) if allowing else AccessPolicy.everyone(deny=[account])
+    with pytest.raises(ipcpipes.UnknownAccount, match=f"{account.account}"):
+        await ipcpipes.listen(unique_endpoint(), access=policy)
+    with pytest.raises(LookupError):
+        blocking.listen(unique_endpoint(), access=policy)

@@ -1,0 +1,258 @@
+"""Who gets in, with clients that really are other users; only root can start those."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Group, User
+
+if sys.platform == "win32":
+    pytest.skip("about credentials of Unix sockets", allow_module_level=True)
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+as_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can start a client as another user"
+)
+
+NOBODY = pwd.getpwnam("nobody")
+DAEMON = pwd.getpwnam("daemon")
+OTHER = 54321  # of nobody's
+SOME_GROUP = 54322
+
+# It becomes another user only when it has loaded everything: Python itself may lie where others may
+# not look.
+CLIENT = """
+import os, socket, sys
+where, uid, gid, *groups = sys.argv[1:]
+os.setgroups([int(group) for group in groups])
+os.setgid(int(gid))
+os.setuid(int(uid))
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(10)
+try:
+    s.connect(where)
+except PermissionError:
+    print("denied")
+else:
+    print(s.recv(100).decode() or "ended")
+"""
+
+
+def ask_as(where: Path, uid: int, gid: int = 65534, groups: Sequence[int] = ()) -> str:
+    """What a client of this user is answered: "in", "ended", or "denied" by the file's mode."""
+    found = subprocess.run(
+        [sys.executable, "-c", CLIENT, where, *map(str, (uid, gid, *groups))],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+async def answers(where: Path, policy: AccessPolicy, *clients: Callable[[], str]) -> list[str]:
+    """What each client is answered by a server with this policy."""
+
+    async def greet(stream: ipcpipes.abc.ByteStream) -> None:
+        await stream.send_all(b"in")
+
+    found: list[str] = []
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve, greet, where, policy)
+            for client in clients:
+                found.append(await trio.to_thread.run_sync(client))
+            nursery.cancel_scope.cancel()
+    return found
+
+
+async def _serve(
+    greet: Callable[..., object],
+    where: Path,
+    policy: AccessPolicy,
+    task_status: trio.TaskStatus[object],
+) -> None:
+    await ipcpipes.serve(greet, where, access=policy, task_status=task_status)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def where(short_tmp: Path) -> Path:
+    short_tmp.chmod(0o711)
+    return short_tmp / "service"
+
+
+@as_root
+async def test_nobody_else_gets_in_by_default(where: Path) -> None:
+    found = await answers(
+        where,
+        AccessPolicy.current_user(),
+        lambda: ask_as(where, 0, 0),
+        lambda: ask_as(where, NOBODY.pw_uid),
+        lambda: ask_as(where, OTHER, 0, [0]),
+    )
+    assert found == ["in", "denied", "denied"]
+
+
+@as_root
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_users_that_are_allowed(where: Path, by_name: bool) -> None:
+    user = User("nobody" if by_name else NOBODY.pw_uid)
+    found = await answers(
+        where,
+        AccessPolicy([user]),
+        lambda: ask_as(where, 0, 0),
+        lambda: ask_as(where, NOBODY.pw_uid),
+        lambda: ask_as(where, DAEMON.pw_uid),
+    )
+    assert found == ["in", "in", "ended"]
+
+
+@as_root
+async def test_a_group_counts_whether_it_is_the_first_one_or_another(where: Path) -> None:
+    found = await answers(
+        where,
+        AccessPolicy([Group(SOME_GROUP)]),
+        lambda: ask_as(where, OTHER, SOME_GROUP),
+        lambda: ask_as(where, OTHER, 65534, [7, SOME_GROUP]),
+        lambda: ask_as(where, OTHER, 65534, range(1000, 1100)),
+        lambda: ask_as(where, OTHER, 65534, [*range(1000, 1100), SOME_GROUP]),
+    )
+    assert found == ["in", "in", "denied", "in"]
+
+
+@as_root
+async def test_what_is_denied_wins(where: Path) -> None:
+    policy = AccessPolicy(
+        [User("nobody"), User(OTHER), Group(SOME_GROUP)], [User("daemon"), Group("games")]
+    )
+    games = grp.getgrnam("games").gr_gid
+    found = await answers(
+        where,
+        policy,
+        lambda: ask_as(where, NOBODY.pw_uid),
+        lambda: ask_as(where, NOBODY.pw_uid, 65534, [games]),
+        lambda: ask_as(where, DAEMON.pw_uid, SOME_GROUP),
+        lambda: ask_as(where, OTHER, games),
+        lambda: ask_as(where, OTHER),
+    )
+    assert found == ["in", "ended", "ended", "ended", "in"]
+
+
+@as_root
+async def test_everyone_but_some(where: Path) -> None:
+    found = await answers(
+        where,
+        AccessPolicy.everyone(deny=[User("nobody")]),
+        lambda: ask_as(where, NOBODY.pw_uid),
+        lambda: ask_as(where, DAEMON.pw_uid),
+        lambda: ask_as(where, OTHER),
+    )
+    assert found == ["ended", "in", "in"]
+
+
+@as_root
+async def test_the_administrator_can_be_denied_by_name_where_he_does_not_listen(
+    where: Path,
+) -> None:
+    """As another user, who asks root not to come in."""
+    program = f"""
+import os, sys, trio, ipcpipes
+import trio._core._run, ipcpipes.connect
+os.setgroups([]); os.setgid(65534); os.setuid({NOBODY.pw_uid})
+async def greet(stream): await stream.send_all(b"in")
+async def main():
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: ipcpipes.serve(
+            greet, {str(where)!r}, task_status=task_status,
+            access=ipcpipes.AccessPolicy.everyone(deny=[ipcpipes.User("root")])))
+        print("ready", flush=True)
+trio.run(main)
+"""
+    where.parent.chmod(0o711)
+    os.chown(where.parent, NOBODY.pw_uid, -1)
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            assert ask_as(where, 0, 0) == "ended"
+            assert ask_as(where, DAEMON.pw_uid) == "in"
+        finally:
+            server.kill()
+    os.chown(where.parent, 0, -1)
+
+
+@as_root
+async def test_who_is_turned_away_is_logged_and_nothing_else(
+    where: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ipcpipes")
+    await answers(where, AccessPolicy([User("daemon")]), lambda: ask_as(where, NOBODY.pw_uid))
+    (record,) = [one for one in caplog.records if one.name.startswith("ipcpipes")]
+    assert record.levelno == logging.WARNING
+    assert "turned away" in record.getMessage()
+    assert f"nobody ({NOBODY.pw_uid})" in record.getMessage()
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("policy", "mode", "group"),
+    [
+        (AccessPolicy.current_user(), 0o600, 0),
+        (AccessPolicy.everyone(), 0o666, 0),
+        (AccessPolicy([User("root")]), 0o600, 0),
+        (AccessPolicy([User("nobody")]), 0o666, 0),
+        (AccessPolicy([Group(SOME_GROUP)]), 0o660, SOME_GROUP),
+        (AccessPolicy([Group(SOME_GROUP), Group(7)]), 0o666, 0),
+    ],
+    ids=repr,
+)
+async def test_the_file_is_as_narrow_as_a_mode_can_be(
+    where: Path, policy: AccessPolicy, mode: int, group: int
+) -> None:
+    async with await ipcpipes.listen(where, access=policy):
+        found = where.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, group)
+
+
+async def test_what_a_socket_cannot_express_is_an_error(where: Path) -> None:
+    for policy in (
+        AccessPolicy([User(0, "read")]),
+        AccessPolicy.everyone(rights="write"),
+        AccessPolicy.everyone(deny=[Group(7, "write")]),
+    ):
+        with pytest.raises(ipcpipes.NotSupported, match="granted or denied as one"):
+            await ipcpipes.listen(where, access=policy)
+    with pytest.raises(ipcpipes.NotSupported, match="for Windows"):
+        await ipcpipes.listen(where, access=AccessPolicy.sddl("D:P(A;;FA;;;WD)"))
+    assert not where.exists()
+
+
+async def test_who_listens_cannot_be_denied(where: Path) -> None:
+    for account in (User(os.geteuid()), Group(os.getegid())):
+        with pytest.raises(ValueError, match="denies access to the user that listens"):
+            await ipcpipes.listen(where, access=AccessPolicy.everyone(deny=[account]))
+    assert not where.exists()
+
+
+def test_the_groups_of_a_peer_are_its_own(where: Path) -> None:
+    from ipcpipes._os import posix_calls
+
+    left, right = socket.socketpair()
+    with left, right:
+        found = posix_calls.peer_credentials(left.fileno())
+    assert found.groups == tuple(os.getgroups())

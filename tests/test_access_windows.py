@@ -1,0 +1,85 @@
+"""The security descriptors of pipes, read back: Wine stores them, and does not enforce them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Endpoint, Group, User, blocking
+
+if sys.platform != "win32":
+    pytest.skip("about security descriptors", allow_module_level=True)
+
+from ipcpipes._os import windows_calls as calls
+
+# SIDs that every machine has, and their letters in SDDL ("SID Strings").
+USERS, ADMINISTRATORS, SYSTEM = "S-1-5-32-545", "S-1-5-32-544", "S-1-5-18"
+
+
+async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -> str:
+    """What the system says of a listener with this policy, at both doors."""
+    async with await ipcpipes.listen(endpoint, access=policy, **options) as listener:
+        found = calls.security(listener._waiting[0].handle)
+    with blocking.listen(endpoint, access=policy, **options) as other:
+        assert calls.security(other._waiting[0].handle) == found
+    me = calls.current_user_sid()
+    assert f"(A;;FA;;;{me})" in found
+    return found.replace(me, "ME")
+
+
+async def test_what_is_allowed_comes_after_what_is_denied(endpoint: Endpoint) -> None:
+    policy = AccessPolicy([Group(USERS), User(SYSTEM)], [Group(ADMINISTRATORS)])
+    assert await descriptor(endpoint, policy) == (
+        "D:P(D;;FA;;;BA)(A;;FA;;;ME)(A;;0x12019b;;;BU)(A;;0x12019b;;;SY)"
+    )
+
+
+async def test_rights_are_those_of_clients_that_send_or_receive(endpoint: Endpoint) -> None:
+    policy = AccessPolicy([Group(USERS, "read"), User(SYSTEM, "write")])
+    assert await descriptor(endpoint, policy, direction="send") == (
+        "D:P(A;;FA;;;ME)(A;;FR;;;BU)(A;;0x120192;;;SY)"
+    )
+    policy = AccessPolicy.everyone(rights="read", deny=[User(SYSTEM, "write")])
+    # 0x116 in the letters of SDDL, which name rights of a directory service.
+    assert await descriptor(endpoint, policy) == "D:P(D;;DCLCRPCR;;;SY)(A;;FA;;;ME)(A;;FR;;;WD)"
+
+
+async def test_no_client_may_create_instances(endpoint: Endpoint) -> None:
+    for rights in ("read", "write", "both"):
+        found = await descriptor(endpoint, AccessPolicy([User(SYSTEM, rights)]))
+        mask = found.partition("(A;;FA;;;ME)(A;;")[2].partition(";")[0]
+        assert (0x120089 if mask == "FR" else int(mask, 16)) & 0x4 == 0
+
+
+async def test_names_are_looked_up(endpoint: Endpoint) -> None:
+    found = calls.account_sid("Everyone")
+    assert found is not None
+    assert found[0] == "S-1-1-0"
+    policy = AccessPolicy([Group("Everyone")])
+    assert await descriptor(endpoint, policy) == "D:P(A;;FA;;;ME)(A;;0x12019b;;;WD)"
+
+
+async def test_a_user_is_no_group_and_windows_has_no_numbers(endpoint: Endpoint) -> None:
+    for account, text in (
+        (User("Everyone"), "is no user; is it a group?"),
+        (User(1000), "Windows has no such numbers"),
+        (Group("S-1-nothing"), "there is no group 'S-1-nothing'"),
+    ):
+        with pytest.raises(ipcpipes.UnknownAccount, match=text):
+            await ipcpipes.listen(endpoint, access=AccessPolicy([account]))
+
+
+async def test_who_listens_cannot_be_denied(endpoint: Endpoint) -> None:
+    policy = AccessPolicy.everyone(deny=[User(calls.current_user_sid())])
+    with pytest.raises(ValueError, match="denies access to the user that listens"):
+        await ipcpipes.listen(endpoint, access=policy)
+
+
+async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) -> None:
+    text = f"D:P(A;;FA;;;{calls.current_user_sid()})(A;;FR;;;BU)"
+    assert await descriptor(endpoint, AccessPolicy.sddl(text)) == "D:P(A;;FA;;;ME)(A;;FR;;;BU)"
+    with pytest.raises(ValueError, match="is no security descriptor"):
+        await ipcpipes.listen(endpoint, access=AccessPolicy.sddl("D:P(nonsense)"))
