@@ -32,8 +32,14 @@
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
 #endif
 
-#if defined(__linux__) && !defined(SO_PEERGROUPS)
-#define SO_PEERGROUPS 59 /* asm-generic/socket.h; the library's headers may be older */
+#if defined(__linux__)
+/* asm-generic/socket.h; the library's headers may be older than the kernel. */
+#if !defined(SO_PEERGROUPS)
+#define SO_PEERGROUPS 59
+#endif
+#if !defined(SO_PEERPIDFD)
+#define SO_PEERPIDFD 77
+#endif
 #endif
 
 typedef struct {
@@ -446,6 +452,20 @@ static int ipc_peer_groups(int fd, uint32_t *groups, int size)
 #else
     (void)fd;
     (void)groups;
+    return -ENOTSUP;
+#endif
+}
+
+/* A descriptor of the process at the other end (Linux 6.5), or -errno. */
+static int ipc_peer_pidfd(int fd)
+{
+#if defined(__linux__)
+    int pidfd;
+    socklen_t size = sizeof(pidfd);
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == -1 ? -errno : pidfd;
+#else
+    (void)fd;
     return -ENOTSUP;
 #endif
 }

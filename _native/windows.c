@@ -408,6 +408,21 @@ static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size
     return error;
 }
 
+/* The path of the program that a process runs. */
+static uint32_t ipc_process_image(uint32_t pid, uint16_t *path, uint32_t path_size)
+{
+    HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    DWORD size = path_size;
+    uint32_t error = 0;
+
+    if (process == NULL)
+        return GetLastError();
+    if (!QueryFullProcessImageNameW(process, 0, (LPWSTR)path, &size))
+        error = GetLastError();
+    CloseHandle(process);
+    return error;
+}
+
 /* The SID of an account, as text, and what kind it is (SID_NAME_USE). */
 static uint32_t ipc_account_sid(const uint16_t *account, uint16_t *sid, uint32_t sid_size,
                                 uint32_t *use)

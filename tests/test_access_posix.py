@@ -256,3 +256,45 @@ def test_the_groups_of_a_peer_are_its_own(where: Path) -> None:
     with left, right:
         found = posix_calls.peer_credentials(left.fileno())
     assert found.groups == tuple(os.getgroups())
+
+
+@as_root
+async def test_a_peer_is_known_with_its_groups_and_its_program(where: Path) -> None:
+    found: list[ipcpipes.PeerIdentity] = []
+
+    async def note(stream: ipcpipes.abc.ByteStream) -> None:
+        found.append(stream.peer)
+        await stream.send_all(b"in")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_serve, note, where, AccessPolicy.everyone())
+        await trio.to_thread.run_sync(lambda: ask_as(where, NOBODY.pw_uid, 7, [SOME_GROUP, 8]))
+        nursery.cancel_scope.cancel()
+    (peer,) = found
+    assert (peer.user, peer.uid, peer.gid) == ("nobody", NOBODY.pw_uid, 7)
+    assert peer.groups is not None
+    assert set(peer.groups) == {SOME_GROUP, 8}
+    if sys.platform == "linux":
+        assert peer.executable is not None
+        assert Path(peer.executable).samefile(sys.executable)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the program")
+def test_a_program_that_has_ended_is_nobodys(where: Path) -> None:
+    from ipcpipes._os import posix_calls
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(where))
+        listener.listen()
+        program = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])"
+        with subprocess.Popen(
+            [sys.executable, "-c", program + "; input()", where], stdin=-1
+        ) as one:
+            accepted, _ = listener.accept()
+            with accepted:
+                credentials = posix_calls.peer_credentials(accepted.fileno())
+                alive = credentials.identity(accepted.fileno()).executable
+                one.communicate(b"\n")
+                assert credentials.identity(accepted.fileno()).executable is None
+    assert alive is not None
+    assert Path(alive).samefile(sys.executable)

@@ -143,7 +143,7 @@ def test_json_has_all_the_facts(place: Path) -> None:
     assert facts["versions"].keys() == {"python", "ipcpipes", "trio", "cffi"}
     assert facts["versions"]["ipcpipes"] == ipcpipes.__version__
     assert facts["versions"]["trio"] == trio.__version__
-    assert facts["peer"].keys() == {"pid", "user", "uid", "gid", "sid"}
+    assert facts["peer"].keys() == {"pid", "user", "uid", "gid", "sid", "groups", "executable"}
     assert facts["peer"]["pid"] > 0
     assert facts["transport"]
     assert facts["endpoint"] in facts["address"]

@@ -87,6 +87,7 @@ async def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
             assert stream.peer.user
             if sys.platform == "win32":
                 assert stream.peer.sid.startswith("S-1-")
+                assert stream.peer.executable is not None
                 assert stream.peer.uid is None
             else:
                 assert (stream.peer.uid, stream.peer.gid) == (os.geteuid(), os.getegid())

@@ -38,7 +38,14 @@ class PeerIdentity:
         user: the account name; ``DOMAIN\user`` on Windows.
         uid: the effective user id when the connection was made (POSIX).
         gid: the effective group id then (POSIX).
+        groups: the supplementary group ids then (POSIX). Linux and macOS tell those of the
+            process; elsewhere they are those of the account.
         sid: the security identifier of the user that process runs under (Windows).
+        executable: the path of the program that the process runs, when it was asked for; ``None``
+            once it has ended, and where it is not ours to see: Linux shows that of another user's
+            process to root alone. Linux makes sure that it is still the same process (SO_PEERPIDFD,
+            6.5); elsewhere it is worth what the pid is. A program is what its owner runs: do not
+            let it decide who may do what.
     """
 
     pid: int | None = None
@@ -46,6 +53,8 @@ class PeerIdentity:
     uid: int | None = None
     gid: int | None = None
     sid: str | None = None
+    groups: tuple[int, ...] | None = None
+    executable: str | None = None
 
     def __str__(self) -> str:
         number = self.sid if self.sid is not None else self.uid

@@ -44,7 +44,7 @@ _send_rest = calls.send_rest
 class Peer(Protocol):
     """What is known of who is at the other end."""
 
-    def identity(self) -> PeerIdentity:
+    def identity(self, fd: int) -> PeerIdentity:
         """For the user, who may have to wait for it."""
 
 
@@ -103,8 +103,7 @@ class Socket(SharedHandle):
     @property
     def peer(self) -> PeerIdentity:
         if self._peer is None:
-            self._require_open()
-            self._peer = self._credentials.identity()
+            self._peer = self._credentials.identity(self._require_open())
         return self._peer
 
     @property

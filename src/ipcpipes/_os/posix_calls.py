@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import select
 import stat
 import sys
 from collections.abc import Callable
@@ -48,7 +49,7 @@ new_position = ffi.typeof("size_t *")
 class Credentials(NamedTuple):
     """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
 
-    ``groups`` are the supplementary ones.
+    ``groups`` are the supplementary ones, ``executable`` the path of its program.
     """
 
     pid: int | None
@@ -56,13 +57,24 @@ class Credentials(NamedTuple):
     gid: int
     groups: tuple[int, ...] = ()
 
-    def identity(self) -> PeerIdentity:
-        """With the account name, which can take a while where accounts are on a network."""
+    def identity(self, fd: int) -> PeerIdentity:
+        """With the account name, which can take a while where accounts are on a network.
+
+        Args:
+            fd: of the connection, to ask for the program.
+        """
         try:
             user = pwd.getpwuid(self.uid).pw_name
         except KeyError:
             user = None
-        return PeerIdentity(pid=self.pid, user=user, uid=self.uid, gid=self.gid)
+        return PeerIdentity(
+            pid=self.pid,
+            user=user,
+            uid=self.uid,
+            gid=self.gid,
+            groups=self.groups,
+            executable=None if self.pid is None else _executable(fd, self.pid),
+        )
 
 
 class Somebody(NamedTuple):
@@ -70,7 +82,7 @@ class Somebody(NamedTuple):
 
     pid: int | None = None
 
-    def identity(self) -> PeerIdentity:
+    def identity(self, fd: int) -> PeerIdentity:
         return PeerIdentity(pid=self.pid)
 
 
@@ -89,6 +101,23 @@ def peer_credentials(fd: int) -> Credentials:
     _check(lib.ipc_peer_credentials(fd, found))
     pid = found.pid if found.pid > 0 else None
     return Credentials(pid, found.uid, found.gid, _peer_groups(fd, found.uid, found.gid))
+
+
+def _executable(fd: int, pid: int) -> str | None:
+    """The program of a peer, where /proc tells it and the process is still there."""
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return None
+    pidfd = lib.ipc_peer_pidfd(fd)
+    if pidfd < 0:
+        return path  # an older kernel: the number may have been given away
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return None if poll.poll(0) else path  # readable: it has ended
+    finally:
+        os.close(pidfd)
 
 
 def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:

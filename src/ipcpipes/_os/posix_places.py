@@ -105,7 +105,7 @@ class Places(Generic[ConnectionT]):
             welcome = calls.peer_left(fd) == 0
             if welcome and not self._admits(credentials):
                 welcome = False
-                logger.warning("%r: turned away %s", self, credentials.identity())
+                logger.warning("%r: turned away %s", self, credentials.identity(fd))
         except OSError:
             welcome = False
         except BaseException:

@@ -32,7 +32,7 @@ _wait_readable = trio.lowlevel.wait_readable
 class Peer(Protocol):
     """What is known of who is at the other end."""
 
-    def identity(self) -> PeerIdentity:
+    def identity(self, fd: int) -> PeerIdentity:
         """For the user, who may have to wait for it."""
 
 
@@ -88,8 +88,7 @@ class Socket(abc.Connection):
     @property
     def peer(self) -> PeerIdentity:
         if self._peer is None:
-            self._require_open()
-            self._peer = self._credentials.identity()
+            self._peer = self._credentials.identity(self._require_open())
         return self._peer
 
     @property

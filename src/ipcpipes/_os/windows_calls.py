@@ -38,6 +38,7 @@ _DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
 _TEXT_SIZE = 1024
+_PATH_SIZE = 32768  # the longest path there is
 
 transport = "Windows named pipe"
 
@@ -130,7 +131,12 @@ def process_identity(pid: int) -> PeerIdentity:
         sid, account = _process_owner(pid)
     except OSError:
         return PeerIdentity(pid=pid)
-    return PeerIdentity(pid=pid, sid=sid, user=account or None)
+    return PeerIdentity(pid=pid, sid=sid, user=account or None, executable=_image(pid))
+
+
+def _image(pid: int) -> str | None:
+    path = ffi.new("uint16_t[]", _PATH_SIZE)
+    return None if lib.ipc_process_image(pid, path, _PATH_SIZE) != 0 else _narrow(path)
 
 
 @functools.cache
