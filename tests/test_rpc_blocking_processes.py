@@ -289,7 +289,9 @@ def interrupt():
     if sys.platform == "win32":
         _thread.interrupt_main()
     else:
-        os.kill(os.getpid(), signal.SIGINT)
+        # A terminal's goes to the process, and the system may give it to another thread, which
+        # wakes Python's main thread no more than any signal does.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 class Manager(Calls):
     def plain(self, value):
         if value == 1:
