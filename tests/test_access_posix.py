@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import grp
 import logging
 import os
-import pwd
 import socket
 import stat
 import subprocess
@@ -23,6 +21,9 @@ from ipcpipes import AccessPolicy, Group, User
 if sys.platform == "win32":
     pytest.skip("about credentials of Unix sockets", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
+
+import grp
+import pwd
 
 as_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can start a client as another user"
