@@ -53,6 +53,9 @@ class Link(ABC):
     Lifetime: it owns the carrier, which is closed when reading has come to its end. What is to be
     sent is sent at once where the system takes it and there is little; else the writer takes all
     that has gathered since it last looked.
+
+    Attributes:
+        has_ended: reading has come to its end, and no task begins here any more.
     """
 
     def __init__(
@@ -257,10 +260,8 @@ class Link(ABC):
                     notified = session.take_notified()
                     await self.carrier.send(frames)
                     _tell_sent(notified)
-                    del (
-                        frames,
-                        notified,
-                    )  # they may be large, and it may be long until the next ones
+                    # They may be large, and it may be long until the next ones.
+                    del frames, notified
                 self._room.unpark_all()
         except _GONE as error:
             # Reading finds the end itself, after what came before it; a peer that neither reads nor

@@ -277,7 +277,11 @@ class Session:
         kind = frame.kind
         if kind not in self._stays and kind is not _SHUTDOWN:
             self._advance(self.peer, kind)
-        return _RECEIVERS[kind](self, frame)
+        receive = _OF_CONNECTIONS.get(kind)
+        if receive is not None:
+            return receive(self, frame)
+        call = self._call_of(frame)
+        return _NOTHING if call is None else _OF_CALLS[kind](self, call, frame)
 
     def _advance(self, sender: Party, kind: Kind) -> None:
         self._enter(next_connection(self.state, sender, kind))
@@ -422,48 +426,30 @@ class Session:
             raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
         return call
 
-    def _pipe(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _pipe(self, call: Call, frame: Frame) -> Happened:
         call.arrived(frame.number, frame.body)
         return Event.PROGRESS, call
 
-    def _credit(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _credit(self, call: Call, frame: Frame) -> Happened:
         call.credited(frame.number, frame.amount)
         return Event.CREDIT, call
 
-    def _cancel(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _cancel(self, call: Call, _: Frame) -> Happened:
         call.cancel_requested = True
         return Event.CANCEL, call
 
-    def _orphaned(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _orphaned(self, call: Call, _: Frame) -> Happened:
         call.orphaned()
         return Event.ORPHANED, call
 
-    def _response(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _response(self, call: Call, frame: Frame) -> Happened:
         if not call.is_given_up:
             call.answered(frame.body)
         # Not before: an answer that is none ends the connection, and this call with it.
         del self.calls[call.id]
         return _ANSWER, call
 
-    def _fault(self, frame: Frame) -> Happened:
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
+    def _fault(self, call: Call, frame: Frame) -> Happened:
         body = fault_of_frame(frame)
         call.lose(error_of(body.code, body.message, body.type, body.traceback))
         del self.calls[call.id]
@@ -480,18 +466,20 @@ class Session:
 
 
 _PONG = encode(Kind.PONG)
-_RECEIVERS: dict[Kind, Callable[[Session, Frame], Happened]] = {
+_OF_CONNECTIONS: dict[Kind, Callable[[Session, Frame], Happened]] = {
     Kind.BIND: Session._bind,
     Kind.BIND_ACK: Session._bind_ack,
     Kind.BIND_NAK: Session._bind_nak,
     Kind.REQUEST: Session._request,
+    Kind.PING: Session._ping,
+    Kind.PONG: Session._pong,
+    Kind.SHUTDOWN: Session._shutdown,
+}
+_OF_CALLS: dict[Kind, Callable[[Session, Call, Frame], Happened]] = {
     Kind.RESPONSE: Session._response,
     Kind.FAULT: Session._fault,
     Kind.PIPE: Session._pipe,
     Kind.CREDIT: Session._credit,
     Kind.CANCEL: Session._cancel,
     Kind.ORPHANED: Session._orphaned,
-    Kind.PING: Session._ping,
-    Kind.PONG: Session._pong,
-    Kind.SHUTDOWN: Session._shutdown,
 }
