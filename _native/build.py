@@ -1,8 +1,8 @@
 """The cffi build of ``ipcpipes._ffi``.
 
-One declaration file (``.cdef``) and one C file for what is common and for each
-side, POSIX and Windows; the C files are taken into the generated source by
-``#include``, so that compilers and sanitizers name their own lines.
+Each part is a C file and a file of its declarations (``.cdef``): framing, which is
+common, and those of each side, POSIX and Windows. The C files are taken into the
+generated source by ``#include``, so that compilers and sanitizers name their own lines.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ COMPILE_ARGS = {
     "posix": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
     "win32": ["/W3"],
 }
+# A part may use the ones before it.
+PARTS = {
+    "posix": ("posix", "posix_identity", "framing"),
+    "win32": ("windows", "windows_identity", "framing"),
+}
 LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
 
 
@@ -28,7 +33,7 @@ def ffibuilder_for(platform: str) -> FFI:
     """The builder for one side: ``"posix"`` or ``"win32"``, on whatever system
     this runs (the Windows side is also cross-built on Linux).
     """
-    parts = ("framing", {"posix": "posix", "win32": "windows"}[platform])
+    parts = PARTS[platform]
     sources = [HERE / f"{part}.{end}" for part in parts for end in ("c", "cdef")]
     builder = FFI()
     for part in parts:
@@ -37,7 +42,7 @@ def ffibuilder_for(platform: str) -> FFI:
     # stands the same in every wheel's build.
     builder.set_source(
         "ipcpipes._ffi",
-        "".join(f'#include "{part}.c"\n' for part in reversed(parts)),
+        "".join(f'#include "{part}.c"\n' for part in parts),
         include_dirs=[os.path.relpath(HERE)],
         depends=[os.path.relpath(source) for source in sources],
         libraries=LIBRARIES[platform],

@@ -23,30 +23,11 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#if defined(__APPLE__) || defined(__FreeBSD__)
-#include <sys/ucred.h>
-#endif
 #include <unistd.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
 #endif
-
-#if defined(__linux__)
-/* asm-generic/socket.h; the library's headers may be older than the kernel. */
-#if !defined(SO_PEERGROUPS)
-#define SO_PEERGROUPS 59
-#endif
-#if !defined(SO_PEERPIDFD)
-#define SO_PEERPIDFD 77
-#endif
-#endif
-
-typedef struct {
-    int32_t pid;
-    uint32_t uid;
-    uint32_t gid;
-} ipc_credentials;
 
 /* The size of sun_path. A path needs a terminator within it, an abstract name
  * its leading NUL. */
@@ -383,91 +364,6 @@ static int ipc_peer_left(int fd)
         return 0;
 #endif
     return 1;
-}
-
-/* Who called connect(2) or listen(2) at the other end, as it was at that time:
- * Linux SO_PEERCRED (unix(7)), macOS LOCAL_PEERCRED and LOCAL_PEERPID. */
-static int ipc_peer_credentials(int fd, ipc_credentials *credentials)
-{
-#if defined(__linux__)
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == -1)
-        return -errno;
-    credentials->pid = peer.pid;
-    credentials->uid = peer.uid;
-    credentials->gid = peer.gid;
-#else
-    uid_t uid;
-    gid_t gid;
-
-    if (getpeereid(fd, &uid, &gid) == -1)
-        return -errno;
-    credentials->pid = -1;
-    credentials->uid = uid;
-    credentials->gid = gid;
-#if defined(LOCAL_PEERPID)
-    {
-        pid_t pid;
-        socklen_t size = sizeof(pid);
-        if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERPID, &pid, &size) == 0)
-            credentials->pid = pid;
-    }
-#endif
-#endif
-    return 0;
-}
-
-/* The supplementary groups of who called connect(2) or listen(2) at the other end, as they were at
- * that time: Linux SO_PEERGROUPS (socket(7), 4.13), macOS and FreeBSD in the xucred of LOCAL_PEERCRED.
- * Returns how many; where they are more than `size`, `groups` says nothing. */
-static int ipc_peer_groups(int fd, uint32_t *groups, int size)
-{
-    if (size < 0)
-        return -EINVAL;
-#if defined(__linux__)
-    {
-        socklen_t length = (socklen_t)((size_t)size * sizeof(gid_t));
-
-        _Static_assert(sizeof(gid_t) == sizeof(groups[0]), "a group is a number of 32 bits");
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &length) == -1 && errno != ERANGE)
-            return -errno;
-        return (int)(length / sizeof(gid_t));
-    }
-#elif defined(LOCAL_PEERCRED)
-    {
-        struct xucred peer;
-        socklen_t length = sizeof(peer);
-        int i;
-
-        if (getsockopt(fd, SOL_LOCAL, LOCAL_PEERCRED, &peer, &length) == -1)
-            return -errno;
-        if (peer.cr_version != XUCRED_VERSION)
-            return -EINVAL;
-        for (i = 0; i < peer.cr_ngroups && i < size; i++)
-            groups[i] = peer.cr_groups[i];
-        return peer.cr_ngroups;
-    }
-#else
-    (void)fd;
-    (void)groups;
-    return -ENOTSUP;
-#endif
-}
-
-/* A descriptor of the process at the other end (Linux 6.5), or -errno. */
-static int ipc_peer_pidfd(int fd)
-{
-#if defined(__linux__)
-    int pidfd;
-    socklen_t size = sizeof(pidfd);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == -1 ? -errno : pidfd;
-#else
-    (void)fd;
-    return -ENOTSUP;
-#endif
 }
 
 static int ipc_buffer_size(int fd, int sending)

@@ -37,12 +37,14 @@ def compile_alone(compiler: str, source: str, *options: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_posix_side_compiles_without_a_warning() -> None:
-    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], "posix.c")
+@pytest.mark.parametrize("part", ["posix.c", "posix_identity.c"])
+def test_posix_side_compiles_without_a_warning(part: str) -> None:
+    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], part)
 
 
-def test_windows_side_compiles_without_a_warning() -> None:
-    compile_alone("x86_64-w64-mingw32-gcc", "windows.c", "-std=gnu99")
+@pytest.mark.parametrize("part", ["windows.c", "windows_identity.c"])
+def test_windows_side_compiles_without_a_warning(part: str) -> None:
+    compile_alone("x86_64-w64-mingw32-gcc", part, "-std=gnu99")
 
 
 def test_framing_compiles_without_a_warning_on_both() -> None:
