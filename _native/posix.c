@@ -161,19 +161,25 @@ static int ipc_accept(int fd)
 #endif
 }
 
-/* A local connect(2) succeeds or fails at once, it is never in progress. */
-static int ipc_connect(const char *address, size_t length, int packets)
+/* A local connect(2) succeeds or fails at once, it is never in progress. The other end can see
+ * `source` as our address; of length 0 we have none. */
+static int ipc_connect(const char *address, size_t length, const char *source,
+                       size_t source_length, int packets)
 {
-    struct sockaddr_un where;
-    socklen_t where_length;
+    struct sockaddr_un where, from;
+    socklen_t where_length, from_length = 0;
     int code = ipc_fill_address(&where, &where_length, address, length);
     int fd;
 
+    if (code == 0 && source_length > 0)
+        code = ipc_fill_address(&from, &from_length, source, source_length);
     if (code < 0)
         return code;
     fd = ipc_socket(packets);
     if (fd < 0)
         return fd;
+    if (source_length > 0 && bind(fd, (struct sockaddr *)&from, from_length) == -1)
+        return ipc_fail(fd, -errno);
     if (connect(fd, (struct sockaddr *)&where, where_length) == -1)
         return ipc_fail(fd, -errno);
     return fd;

@@ -7,9 +7,16 @@
 #endif
 
 #include <errno.h>
+#if defined(__linux__)
+#include <linux/capability.h>
+#endif
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 #include <sys/types.h>
 #include <sys/un.h>
 #if defined(__APPLE__) || defined(__FreeBSD__)
@@ -114,6 +121,61 @@ static int ipc_peer_pidfd(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == -1 ? -errno : pidfd;
 #else
     (void)fd;
+    return -ENOTSUP;
+#endif
+}
+
+/* The address that the peer connected from, as far as it fits: its length, 0 where it has none. */
+static int ipc_peer_address(int fd, char *address, size_t size)
+{
+    struct sockaddr_un peer;
+    socklen_t length = sizeof(peer);
+    size_t named;
+
+    if (getpeername(fd, (struct sockaddr *)&peer, &length) == -1)
+        return -errno;
+    if (length > sizeof(peer))
+        length = sizeof(peer);
+    named = length > offsetof(struct sockaddr_un, sun_path)
+                ? length - offsetof(struct sockaddr_un, sun_path)
+                : 0;
+    if (named > size)
+        named = size;
+    memcpy(address, peer.sun_path, named);
+    return (int)named;
+}
+
+/* Makes the calling thread, and no other, act as another user, for good: by the system calls
+ * themselves, because the C library's functions see to it that all threads do (nptl(7)). The real
+ * and the saved id go too, so that there is no way back, and access(2) and programs that are
+ * started tell the truth. Capabilities that do not go with the user id (capabilities(7), "Effect of
+ * user ID changes on capabilities": they go when it was 0) are dropped. After an error the thread
+ * may be anybody: it has to end. */
+static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count)
+{
+#if defined(__linux__)
+#if defined(SYS_setresuid32)
+    const long set_groups = SYS_setgroups32, set_gid = SYS_setresgid32, set_uid = SYS_setresuid32;
+#else
+    const long set_groups = SYS_setgroups, set_gid = SYS_setresgid, set_uid = SYS_setresuid;
+#endif
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+
+    /* -1 would leave an id as it is (setresuid(2)). */
+    if (uid == UINT32_MAX || gid == UINT32_MAX)
+        return -EINVAL;
+    memset(none, 0, sizeof(none));
+    if (syscall(set_groups, count, groups) == -1 || syscall(set_gid, gid, gid, gid) == -1
+        || syscall(set_uid, uid, uid, uid) == -1
+        || (uid != 0 && syscall(SYS_capset, &header, none) == -1))
+        return -errno;
+    return 0;
+#else
+    (void)uid;
+    (void)gid;
+    (void)groups;
+    (void)count;
     return -ENOTSUP;
 #endif
 }

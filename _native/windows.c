@@ -111,19 +111,23 @@ static void ipc_close_instance(intptr_t handle, ipc_operation *operation)
         SwitchToThread();
 }
 
-/* The server may learn who we are and no more: without SECURITY_SQOS_PRESENT it
- * could act as us (CreateFileW, "Security and Access Rights"). */
-static uint32_t ipc_open(const uint16_t *name, int direction, int messages, intptr_t *handle)
+/* `level` (SECURITY_IMPERSONATION_LEVEL) says how far the server may go in our name: without
+ * SECURITY_SQOS_PRESENT it could act as us (CreateFileW, "Security and Access Rights"). */
+static uint32_t ipc_open(const uint16_t *name, int direction, int messages, int level,
+                         intptr_t *handle)
 {
     DWORD access = 0, mode = PIPE_READMODE_MESSAGE, error;
     HANDLE opened;
+
+    if (level < SecurityAnonymous || level > SecurityDelegation)
+        return ERROR_INVALID_PARAMETER;
 
     if (direction & IPC_SENDS)
         access |= GENERIC_WRITE;
     if (direction & IPC_RECEIVES)
         access |= GENERIC_READ;
     opened = CreateFileW((LPCWSTR)name, access, 0, NULL, OPEN_EXISTING,
-                         FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION,
+                         FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | (DWORD)(level << 16),
                          NULL);
     if (opened == INVALID_HANDLE_VALUE)
         return GetLastError();

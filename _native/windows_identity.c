@@ -62,7 +62,8 @@ static uint32_t ipc_account_name(PSID sid, uint16_t *account, uint32_t account_s
     return ipc_copy_text(account, account_size, full);
 }
 
-static uint32_t ipc_token_owner(HANDLE token, uint16_t *sid, uint32_t sid_size,
+/* The SID (as text) and, unless account is null, the account name of a token. */
+static uint32_t ipc_token_owner(intptr_t token, uint16_t *sid, uint32_t sid_size,
                                 uint16_t *account, uint32_t account_size)
 {
     union {
@@ -73,7 +74,7 @@ static uint32_t ipc_token_owner(HANDLE token, uint16_t *sid, uint32_t sid_size,
     LPWSTR text;
     uint32_t error;
 
-    if (!GetTokenInformation(token, TokenUser, &found, sizeof(found), &size))
+    if (!GetTokenInformation((HANDLE)token, TokenUser, &found, sizeof(found), &size))
         return GetLastError();
     if (!ConvertSidToStringSidW(found.user.User.Sid, &text))
         return GetLastError();
@@ -97,7 +98,7 @@ static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size
     if (process == NULL)
         return GetLastError();
     if (OpenProcessToken(process, TOKEN_QUERY, &token)) {
-        error = ipc_token_owner(token, sid, sid_size, account, account_size);
+        error = ipc_token_owner((intptr_t)token, sid, sid_size, account, account_size);
         CloseHandle(token);
     } else {
         error = GetLastError();
@@ -176,4 +177,68 @@ static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size
     }
     LocalFree(descriptor);
     return error;
+}
+
+/* Who owns the pipe, as text. */
+static uint32_t ipc_pipe_owner(intptr_t handle, uint16_t *sid, uint32_t sid_size,
+                               uint16_t *account, uint32_t account_size)
+{
+    PSECURITY_DESCRIPTOR descriptor = NULL;
+    PSID owner = NULL;
+    LPWSTR text;
+    DWORD error = GetSecurityInfo((HANDLE)handle, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION,
+                                  &owner, NULL, NULL, NULL, &descriptor);
+
+    if (error != 0)
+        return error;
+    if (owner == NULL) {
+        error = ERROR_INVALID_OWNER;
+    } else if (!ConvertSidToStringSidW(owner, &text)) {
+        error = GetLastError();
+    } else {
+        error = ipc_copy_text(sid, sid_size, text);
+        LocalFree(text);
+        if (error == 0)
+            error = ipc_account_name(owner, account, account_size);
+    }
+    LocalFree(descriptor);
+    return error;
+}
+
+/* To go on under the wrong identity would be worse than not to go on. */
+static void ipc_revert(void)
+{
+    if (!RevertToSelf())
+        TerminateProcess(GetCurrentProcess(), ERROR_BAD_IMPERSONATION_LEVEL);
+}
+
+/* The token of the client at the other end of the pipe, and how far it lets us go with it
+ * (SECURITY_IMPERSONATION_LEVEL). The thread acts as the client in here, and only here. */
+static uint32_t ipc_client_token(intptr_t handle, intptr_t *token, uint32_t *level)
+{
+    SECURITY_IMPERSONATION_LEVEL found;
+    HANDLE opened;
+    DWORD size, error = 0;
+
+    if (!ImpersonateNamedPipeClient((HANDLE)handle))
+        return GetLastError();
+    if (!OpenThreadToken(GetCurrentThread(), TOKEN_QUERY | TOKEN_IMPERSONATE, TRUE, &opened))
+        error = GetLastError();
+    ipc_revert();
+    if (error != 0)
+        return error;
+    if (!GetTokenInformation(opened, TokenImpersonationLevel, &found, sizeof(found), &size)) {
+        error = GetLastError();
+        CloseHandle(opened);
+        return error;
+    }
+    *token = (intptr_t)opened;
+    *level = (uint32_t)found;
+    return 0;
+}
+
+/* Makes the calling thread act as the client, until ipc_revert. */
+static uint32_t ipc_impersonate(intptr_t token)
+{
+    return SetThreadToken(NULL, (HANDLE)token) ? 0 : GetLastError();
 }

@@ -11,8 +11,8 @@ import ipcpipes
 PACKAGE = Path(ipcpipes.__file__).parent
 ROOMS = [
     "_ffi",
-    "abc",
     "errors",
+    "abc",
     "endpoint",
     "framing",
     "options",

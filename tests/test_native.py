@@ -57,7 +57,7 @@ def test_addresses_are_measured_before_they_are_copied() -> None:
     assert limit in (104, 108)
 
     def connect(address: bytes, length: int) -> int:
-        return lib.ipc_connect(address, length, False)
+        return lib.ipc_connect(address, length, b"", 0, False)
 
     def listen(address: bytes, length: int) -> int:
         return lib.ipc_listen(address, length, 0o600, -1, 1, False)

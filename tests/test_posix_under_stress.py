@@ -154,12 +154,12 @@ async def test_a_client_that_slips_in_before_the_plug_is_served_later(
         slipped: list[Any] = []
         connect = posix_calls.connect
 
-        def connect_late(address: bytes, *, packets: bool) -> int:
+        def connect_late(address: bytes, *, packets: bool, source: bytes = b"") -> int:
             if not slipped:
                 slipped.append(socket.socket(socket.AF_UNIX))
                 slipped[0].connect(address)
                 slipped[0].send(b"slipped in")
-            return connect(address, packets=packets)
+            return connect(address, packets=packets, source=source)
 
         monkeypatch.setattr(posix_calls, "connect", connect_late)
         server = await listener.accept()

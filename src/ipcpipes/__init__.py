@@ -36,6 +36,7 @@ from .errors import (
     EndpointNotFound,
     EndpointRefused,
     FramingError,
+    ImpersonationRefused,
     IncompleteMessage,
     InvalidEndpoint,
     IpcError,
@@ -45,6 +46,7 @@ from .errors import (
     NotSupported,
     UnknownAccount,
     UnsafeDirectory,
+    UntrustedServer,
     WorkerFailed,
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
@@ -71,6 +73,7 @@ __all__ = [
     "Framing",
     "FramingError",
     "Group",
+    "ImpersonationRefused",
     "IncompleteMessage",
     "InvalidEndpoint",
     "IpcError",
@@ -91,6 +94,7 @@ __all__ = [
     "Stream",
     "UnknownAccount",
     "UnsafeDirectory",
+    "UntrustedServer",
     "User",
     "Worker",
     "WorkerFailed",

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from .errors import NotSupported
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .endpoint import Endpoint
 
@@ -25,6 +27,9 @@ __all__ = [
     "Listener",
 ]
 __all__ += ["MessageChannel", "PeerIdentity", "ReceiveByteStream", "SendByteStream"]
+
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,43 @@ class Connection(trio.abc.AsyncResource):
         Raises:
             trio.ClosedResourceError: this end is closed.
         """
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        """Runs ``fn(*args)`` under the client's identity, in a thread of its own.
+
+        For a server that does something for a client and wants the system to decide whether the
+        client may: what ``fn`` opens, it opens as the client. ``fn`` should do that and no more.
+        The thread is used for nothing else, before or afterwards; threads and, on Linux, processes
+        that ``fn`` starts are the client's too.
+
+        Only a client that connected with ``impersonation="impersonate"`` or ``"delegate"`` lets a
+        server do this. Once ``fn`` has begun, it is waited for, as with
+        :func:`trio.to_thread.run_sync`, and counts against the same limiter.
+
+        Windows: ImpersonateNamedPipeClient; a process that ``fn`` starts runs under the server's
+        own identity ("Impersonation Tokens"). Should it be impossible to revert to the server's
+        identity (RevertToSelf), the process is ended. Linux: the thread's user, group and
+        supplementary groups become those that the client had when it connected, by the system
+        calls, which concern one thread alone, and it has no capabilities then, unless the client
+        is root; security labels, limits and namespaces stay the server's. Meanwhile the client may
+        send signals to that thread, and so to the process (kill(2)): a server that must not be
+        ended by its clients acts for them in a process of its own.
+
+        Args:
+            fn: a function, not an async one; an exception of it is raised here.
+
+        Returns:
+            What ``fn`` returns.
+
+        Raises:
+            ImpersonationRefused: the client does not want it; or this process may not: Linux wants
+                CAP_SETUID and CAP_SETGID (root has them) unless the client is the same user,
+                Windows SeImpersonatePrivilege (services have it).
+            NotSupported: macOS and the BSDs can only change the user of the whole process.
+            RuntimeError: no listener has accepted this connection: there is no client.
+            trio.ClosedResourceError: this end is closed.
+        """
+        raise NotSupported("this is no connection of the system's, and has no client's identity")
 
 
 class SendByteStream(Connection, trio.abc.SendStream):
@@ -326,6 +368,10 @@ class MessageChannel(trio.abc.Channel[bytes]):
         Raises:
             What :meth:`receive` raises.
         """
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        """As :meth:`Connection.run_as_client`: under the identity of who is at the other end."""
+        raise NotSupported("this channel is not over a connection of the system's")
 
 
 class HalfCloseableMessageChannel(MessageChannel):

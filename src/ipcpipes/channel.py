@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import trio
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
+
+ResultT = TypeVar("ResultT")
 
 # How many packets one receive_many takes at most.
 _MANY = 1024
@@ -58,6 +60,11 @@ class _Channel(abc.MessageChannel):
     @property
     def max_size(self) -> int:
         return self._max_size
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        run = getattr(self._carrier, "run_as_client", super().run_as_client)
+        result: ResultT = await run(fn, *args)
+        return result
 
     @_whole
     async def send(self, value: Buffer) -> None:

@@ -13,7 +13,7 @@ from . import _os, abc
 from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
 from .endpoint import Endpoint, EndpointLike
 from .opening import Attempts, listening
-from .options import DEFAULT_BACKLOG, Direction, check_direction
+from .options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from .security import AccessPolicy
 
 __all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "listen", "serve"]
@@ -28,6 +28,8 @@ async def connect(
     wait: float = ...,
     direction: Literal["duplex"] = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> Stream: ...
 @overload
 async def connect(
@@ -36,6 +38,8 @@ async def connect(
     wait: float = ...,
     direction: Literal["send"],
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> SendStream: ...
 @overload
 async def connect(
@@ -44,6 +48,8 @@ async def connect(
     wait: float = ...,
     direction: Literal["receive"],
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> ReceiveStream: ...
 async def connect(
     endpoint: EndpointLike,
@@ -51,6 +57,8 @@ async def connect(
     wait: float = 0.0,
     direction: Direction = "duplex",
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
 ) -> Stream | SendStream | ReceiveStream:
     r"""Connects to the server that listens on ``endpoint``.
 
@@ -64,33 +72,51 @@ async def connect(
             not used is shut down, which the other end sees as end of stream or broken stream.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end
             sends; a hint, 524,288 when ``None``. On Windows the listener's holds for both ends.
+        server: whose server it has to be, as a policy: you and the system's administrator, whom
+            it allows, and nobody whom it denies. It is looked at before a byte is sent. ``None``
+            means ``AccessPolicy.current_user()`` for a plain name, and anybody for other endpoints,
+            which may be meant to be another user's. On Linux and macOS it is who called
+            ``listen``, as the kernel knows him (``unix(7)``, SO_PEERCRED; getpeereid(3)), with
+            his groups; on Windows the owner of the pipe, who has no groups there.
+        impersonation: how far the server may go in your name: ``"identify"`` to learn who you
+            are, ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"``
+            on others too, ``"anonymous"`` not even to learn it (CreateFileW,
+            ``SECURITY_SQOS_PRESENT``). Linux and macOS always tell the server who you are, and
+            on macOS nobody can act as you; on Linux a privileged server could anyway, and one
+            of ipcpipes keeps to what you say.
 
     Returns:
         A stream of that direction.
 
     Raises:
+        UntrustedServer: it is served by somebody whom ``server`` does not admit; nothing was sent.
         EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
         EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
         EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
         EndpointDenied: permissions or policy keep you out (a ``PermissionError``).
         UnsafeDirectory: the directory of plain names is not safely yours.
-        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or it cannot tell
+            what ``server`` asks.
+        UnknownAccount: ``server`` names a user or a group that this machine does not have.
         TypeError, ValueError: an argument is of the wrong type or out of range.
 
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
     check_direction(direction)
     stream: Stream | SendStream | ReceiveStream = await open_connection(
-        endpoint, kind=direction, wait=wait, buffer_size=buffer_size
+        endpoint,
+        kind=direction,
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
     )
     return stream
 
 
-async def open_connection(
-    endpoint: EndpointLike, *, kind: Kind, wait: float, buffer_size: int | None
-) -> Any:
+async def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
     """What every way to connect comes down to; see :func:`connect`."""
-    attempts = Attempts(_os.connect, endpoint, kind=kind, wait=wait, buffer_size=buffer_size)
+    attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
     await trio.lowlevel.checkpoint()
     deadline = trio.current_time() + attempts.wait
     while True:

@@ -15,6 +15,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .abc import PeerIdentity
     from .endpoint import Endpoint
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "EndpointNotFound",
     "EndpointRefused",
     "FramingError",
+    "ImpersonationRefused",
     "IncompleteMessage",
     "InvalidEndpoint",
     "IpcError",
@@ -34,6 +36,7 @@ __all__ = [
     "NotSupported",
     "UnknownAccount",
     "UnsafeDirectory",
+    "UntrustedServer",
     "WorkerFailed",
 ]
 
@@ -115,6 +118,12 @@ class NoParent(IpcError, RuntimeError):
     """This process was not started by ``open_child``, or not with what it asks for now."""
 
 
+class ImpersonationRefused(IpcError, PermissionError):
+    """The client does not let the server act in its name, or the system does not let this process.
+    The text says which.
+    """
+
+
 class UnknownAccount(IpcError, LookupError):
     """An access policy names a user or a group that this machine does not have: your program's
     mistake, or its configuration's. The text says which.
@@ -193,6 +202,10 @@ class EndpointDenied(EndpointError, PermissionError):
     """The system's permissions, or the server's access policy, keep you out."""
 
     default_errno = errno.EACCES
+
+
+class UntrustedServer(EndpointDenied):
+    """Somebody listens there whom ``server=`` does not admit; nothing was sent to him."""
 
 
 class EndpointInUse(EndpointError):
@@ -277,3 +290,13 @@ def in_use_error(endpoint: Endpoint, address: str, holder_pid: int | None) -> En
     )
     error.holder_pid = holder_pid
     return error
+
+
+def untrusted_error(endpoint: Endpoint, address: str, owner: PeerIdentity) -> UntrustedServer:
+    """The exception for a server that is another one's."""
+    return UntrustedServer(
+        endpoint,
+        address,
+        f"it is served by {owner}, whom you did not ask for, and nothing was sent; if you trust "
+        "him, say so with server=AccessPolicy(...)",
+    )

@@ -13,7 +13,7 @@ from .connect import open_connection, open_listener, serve_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Framing, Native
 from .framing.chosen import chosen, kind_of
-from .options import DEFAULT_BACKLOG
+from .options import DEFAULT_BACKLOG, Impersonation
 from .security import AccessPolicy
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]
@@ -28,6 +28,8 @@ async def connect_messages(
     framing: Framing = ...,
     wait: float = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> MessageChannel: ...
 @overload
 async def connect_messages(
@@ -36,6 +38,8 @@ async def connect_messages(
     framing: Native,
     wait: float = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> NativeMessageChannel: ...
 async def connect_messages(
     endpoint: EndpointLike,
@@ -43,13 +47,15 @@ async def connect_messages(
     framing: Framing | Native | None = None,
     wait: float = 0.0,
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`Framing`, or ``NATIVE``.
-        endpoint, wait, buffer_size: as for :func:`ipcpipes.connect`.
+        endpoint, wait, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
 
     Returns:
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
@@ -63,7 +69,12 @@ async def connect_messages(
     """
     framing = chosen(framing)
     connection = await open_connection(
-        endpoint, kind=kind_of(framing), wait=wait, buffer_size=buffer_size
+        endpoint,
+        kind=kind_of(framing),
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
     )
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
     return channel

@@ -8,8 +8,14 @@ from typing import Any
 from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
-from .options import check_count, check_listen, checked_seconds
-from .security import AccessPolicy, compiled
+from .options import (
+    Impersonation,
+    check_count,
+    check_impersonation,
+    check_listen,
+    checked_seconds,
+)
+from .security import AccessPolicy, compiled, server_check
 
 # Seconds. Neither system tells when a name appears or a place becomes free in a way that can be
 # waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
@@ -35,13 +41,20 @@ class Attempts:
         kind: Kind,
         wait: float,
         buffer_size: int | None,
+        server: AccessPolicy | None,
+        impersonation: Impersonation,
     ) -> None:
         self._connect = connect
         self._endpoint = Endpoint.of(endpoint)
-        self._kind = kind
         self.wait = checked_seconds("wait", wait)
         check_count("buffer_size", buffer_size)
-        self._buffer_size = buffer_size
+        check_impersonation(impersonation)
+        self._options = {
+            "kind": kind,
+            "buffer_size": buffer_size,
+            "trusts": server_check(self._endpoint, server),
+            "impersonation": impersonation,
+        }
         self.pause = 0.0
         self._next_pause = _FIRST_PAUSE
 
@@ -52,12 +65,8 @@ class Attempts:
             EndpointError: it failed, and not for want of time; or ``remaining`` seconds are none.
         """
         try:
-            return self._connect(
-                self._endpoint,
-                kind=self._kind,
-                buffer_size=self._buffer_size,
-                waited=self.wait if remaining <= 0 else 0.0,
-            )
+            waited = self.wait if remaining <= 0 else 0.0
+            return self._connect(self._endpoint, waited=waited, **self._options)
         except (EndpointNotFound, EndpointRefused):
             # What a process was started with does not come later.
             if remaining <= 0 or self._endpoint.kind == "inherited":

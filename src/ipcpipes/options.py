@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 Direction = Literal["duplex", "send", "receive"]
+Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096
@@ -52,6 +53,19 @@ def check_direction(value: object) -> None:
     """
     if value not in ("duplex", "send", "receive"):
         raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')
+
+
+def check_impersonation(value: object) -> None:
+    """Refuses what is no level of impersonation.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value not in get_args(Impersonation):
+        raise ValueError(
+            'impersonation must be "anonymous", "identify", "impersonate" or "delegate", '
+            f"not {value!r}"
+        )
 
 
 def check_listen(*, max_instances: object, backlog: object, buffer_size: object) -> None:

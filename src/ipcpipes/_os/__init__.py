@@ -2,7 +2,8 @@
 
 Whole-file twins, chosen here once. Each gives the same names: the streams, the packets and the
 listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
-(what flows and in which direction), ``Permissions`` (what an access policy is compiled to),
+(what flows and in which direction), ``Permissions`` and ``ServerCheck`` (what an access policy is
+compiled to, for a listener and for a client),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
 ``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``SharedName``, ``join_shared``.
 """
@@ -17,7 +18,11 @@ if sys.platform == "win32":
         SendStream as AnonymousSendStream,
         open_anonymous_pipe as open_anonymous_pipe,
     )
-    from .windows_calls import Permissions as Permissions, transport as transport
+    from .windows_calls import (
+        Permissions as Permissions,
+        ServerCheck as ServerCheck,
+        transport as transport,
+    )
     from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .windows_inherited import (
         APART as APART,
@@ -45,7 +50,11 @@ else:
         SendStream as AnonymousSendStream,
         open_anonymous_pipe as open_anonymous_pipe,
     )
-    from .posix_calls import Permissions as Permissions, transport as transport
+    from .posix_calls import (
+        Permissions as Permissions,
+        ServerCheck as ServerCheck,
+        transport as transport,
+    )
     from .posix_connection import Kind as Kind, connect as connect, parent_end as parent_end
     from .posix_inherited import (
         APART as APART,

@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import trio
@@ -21,8 +21,9 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import posix_calls as calls
+from . import posix_calls as calls, posix_impersonation as impersonation
 from .deadline import Deadline
+from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
 
@@ -105,6 +106,11 @@ class Socket(SharedHandle):
         if self._peer is None:
             self._peer = self._credentials.identity(self._require_open())
         return self._peer
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        return run_as_blocking(impersonation.Client(self._credentials), fn, args)
 
     @property
     def send_buffer_size(self) -> int:

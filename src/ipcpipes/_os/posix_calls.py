@@ -49,13 +49,14 @@ new_position = ffi.typeof("size_t *")
 class Credentials(NamedTuple):
     """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
 
-    ``groups`` are the supplementary ones, ``executable`` the path of its program.
+    ``groups`` are the supplementary ones, ``address`` is what it connected from.
     """
 
     pid: int | None
     uid: int
     gid: int
     groups: tuple[int, ...] = ()
+    address: bytes = b""
 
     def identity(self, fd: int) -> PeerIdentity:
         """With the account name, which can take a while where accounts are on a network.
@@ -96,11 +97,27 @@ class Permissions(NamedTuple):
     group: int | None = None
 
 
+ServerCheck = Callable[[Credentials], bool]
+"""Whether a client takes this one for its server."""
+
+
 def peer_credentials(fd: int) -> Credentials:
     found: Any = ffi.new("ipc_credentials *")
     _check(lib.ipc_peer_credentials(fd, found))
     pid = found.pid if found.pid > 0 else None
-    return Credentials(pid, found.uid, found.gid, _peer_groups(fd, found.uid, found.gid))
+    groups = _peer_groups(fd, found.uid, found.gid)
+    return Credentials(pid, found.uid, found.gid, groups, _peer_address(fd))
+
+
+def _peer_address(fd: int) -> bytes:
+    address: Any = ffi.new("char[]", 128)
+    length = _check(lib.ipc_peer_address(fd, address, 128))
+    return bytes(ffi.buffer(address, length))
+
+
+def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:
+    """Makes this thread act as another user, for good; the errno, 0 when it has become him."""
+    return -int(lib.ipc_become_user(uid, gid, ffi.new("uint32_t[]", groups), len(groups)))
 
 
 def _executable(fd: int, pid: int) -> str | None:
@@ -155,9 +172,9 @@ def listen(address: bytes, permissions: Permissions, places: int, *, packets: bo
     return _check(lib.ipc_listen(address, len(address), permissions.mode, group, places, packets))
 
 
-def connect(address: bytes, *, packets: bool) -> int:
-    """A connected descriptor, or ``-errno``."""
-    return int(lib.ipc_connect(address, len(address), packets))
+def connect(address: bytes, *, packets: bool, source: bytes = b"") -> int:
+    """A connected descriptor, or ``-errno``. The server can see ``source`` as our address."""
+    return int(lib.ipc_connect(address, len(address), source, len(source), packets))
 
 
 def pair(*, packets: bool) -> tuple[int, int]:

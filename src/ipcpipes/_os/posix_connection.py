@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import EndpointNotFound, NotSupported, connect_error
+from ..errors import EndpointNotFound, NotSupported, connect_error, untrusted_error
+from ..options import Impersonation
 from . import (
     posix_anonymous as anonymous,
     posix_calls as calls,
+    posix_impersonation as impersonating,
     posix_inherited as inherited,
     posix_packets as packets,
     posix_trio as streams,
@@ -46,6 +48,8 @@ def connect(
     kind: Kind,
     buffer_size: int | None,
     waited: float,
+    trusts: calls.ServerCheck | None = None,
+    impersonation: Impersonation = "identify",
     connections: Connections = TRIO,
 ) -> Any:
     """Connects at once; ``waited`` is for the message of the error."""
@@ -55,7 +59,8 @@ def connect(
     address = calls.resolve(endpoint)
     try:
         calls.check_place(endpoint, address, create=False)
-        fd = calls.connect(address, packets=kind == "messages")
+        source = impersonating.source(impersonation)
+        fd = calls.connect(address, packets=kind == "messages", source=source)
     except EndpointNotFound:
         # No server has made the directory yet. Not to be tried all the same: somebody else
         # could make it just now.
@@ -63,7 +68,24 @@ def connect(
     if fd < 0:
         where = calls.readable(address)
         raise connect_error("errno", -fd, endpoint, where, waited=waited)
-    return take_over(connections, fd, endpoint, address, kind, buffer_size, None)
+    server = None
+    if trusts is not None:
+        server = _trusted_server(fd, trusts, endpoint, address)
+    return take_over(connections, fd, endpoint, address, kind, buffer_size, None, server)
+
+
+def _trusted_server(
+    fd: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: bytes
+) -> calls.Credentials:
+    """Who called listen(2), if it is somebody we trust; ``fd`` is closed if not."""
+    try:
+        server = calls.peer_credentials(fd)
+        if not trusts(server):
+            raise untrusted_error(endpoint, calls.readable(address), server.identity(fd))
+    except BaseException:
+        os.close(fd)
+        raise
+    return server
 
 
 def _take_over_inherited(

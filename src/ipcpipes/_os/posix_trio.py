@@ -15,7 +15,8 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from . import posix_calls as calls
+from . import posix_calls as calls, posix_impersonation as impersonation
+from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -90,6 +91,11 @@ class Socket(abc.Connection):
         if self._peer is None:
             self._peer = self._credentials.identity(self._require_open())
         return self._peer
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        return await run_as(impersonation.Client(self._credentials), fn, args)
 
     @property
     def send_buffer_size(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .turns import Turns
 
@@ -43,6 +45,30 @@ class SharedHandle(Turns, ABC):
             self._wake(number)
         self._doomed = number
         self._leave()
+
+    @contextmanager
+    def _held(self) -> Iterator[int]:
+        """The number, which is not given up meanwhile, for something that does not wait: by the
+        turn of a side that is free, best to send, because others wait for that one.
+
+        Raises:
+            What :meth:`_busy` makes, when both sides are in use or it is closed.
+        """
+        for turns in (self._may_send, self._may_receive):
+            try:
+                del turns["turn"]
+            except KeyError:
+                continue
+            try:
+                if self._number == -1:
+                    break
+                yield self._number
+                return
+            finally:
+                turns["turn"] = None
+                if self._number == -1 or self._waiting:
+                    self._leave()
+        raise self._busy("using")
 
     def _take_number(self, refusal: str | None) -> int:
         """The number, which is the caller's from now on: this is closed, and gives nothing up.

@@ -12,7 +12,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
@@ -21,8 +22,9 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import windows_calls as calls
+from . import windows_calls as calls, windows_impersonation as impersonation
 from .deadline import Deadline
+from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
 
@@ -104,8 +106,22 @@ class Pipe(SharedHandle):
     def peer(self) -> PeerIdentity:
         if self._peer is None:
             self._require_open()
-            self._peer = calls.process_identity(self._peer_process)
+            self._peer = self._look_up_peer()
         return self._peer
+
+    def _look_up_peer(self) -> PeerIdentity:
+        if self._owner is not None:
+            # When both sides are in use, what the process tells has to do.
+            with suppress(trio.BusyResourceError), self._held() as handle:
+                return calls.peer_identity(handle, server_end=True)
+        return calls.process_identity(self._peer_process)
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        with self._held() as handle:
+            client = impersonation.Client(handle)
+        return run_as_blocking(client, fn, args)
 
     @property
     def send_buffer_size(self) -> int:

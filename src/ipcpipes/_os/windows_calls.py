@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
@@ -26,6 +27,8 @@ ERROR_NO_DATA = 232
 ERROR_PIPE_NOT_CONNECTED = 233
 ERROR_MORE_DATA = 234
 ERROR_OPERATION_ABORTED = 995
+ERROR_BAD_IMPERSONATION_LEVEL = 1346
+ERROR_CANT_OPEN_ANONYMOUS = 1347
 ERROR_IO_INCOMPLETE = 996
 WAIT_TIMEOUT = 258
 INFINITE = 2**32 - 1
@@ -35,9 +38,12 @@ EXHAUSTED = {4, 8, 14, 1450, 1452, 1453, 1455, 1816}
 PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 
 _DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
+# SECURITY_IMPERSONATION_LEVEL (winnt.h)
+_LEVELS = {"anonymous": 0, "identify": 1, "impersonate": 2, "delegate": 3}
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
 _TEXT_SIZE = 1024
+_CANNOT_IMPERSONATE = 1368  # ERROR_CANNOT_IMPERSONATE
 _PATH_SIZE = 32768  # the longest path there is
 
 transport = "Windows named pipe"
@@ -50,10 +56,12 @@ begin_write = lib.ipc_begin_write
 cancel = lib.ipc_cancel
 close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
+impersonate = lib.ipc_impersonate
 is_pipe = lib.ipc_is_pipe
 is_synchronous = lib.ipc_is_synchronous
 operation_address = lib.ipc_operation_address
 peek = lib.ipc_peek
+revert = lib.ipc_revert
 transfer = lib.ipc_transfer
 transferred = lib.ipc_transferred
 wait_event = lib.ipc_wait_event
@@ -65,6 +73,10 @@ class Permissions(NamedTuple):
     """A compiled access policy: a security descriptor as SDDL, given to each new instance."""
 
     sddl: str
+
+
+ServerCheck = Callable[[str], bool]
+"""Whether a client takes the owner of a pipe, by his SID, for its server."""
 
 
 def new_operation() -> Any:
@@ -89,10 +101,11 @@ def create_instance(
     return code, int(handle[0])
 
 
-def open_pipe(address: str, kind: str) -> tuple[int, int]:
+def open_pipe(address: str, kind: str, impersonation: str = "identify") -> tuple[int, int]:
     """(error code, handle)"""
     handle = ffi.new("intptr_t *")
-    code = lib.ipc_open(_wide(address), _DIRECTIONS[kind], kind == "messages", handle)
+    level = _LEVELS[impersonation]
+    code = lib.ipc_open(_wide(address), _DIRECTIONS[kind], kind == "messages", level, handle)
     return code, int(handle[0])
 
 
@@ -117,10 +130,38 @@ def buffer_sizes(handle: int) -> tuple[int, int]:
     return int(sizes[0]), int(sizes[1])
 
 
+def owner(handle: int) -> PeerIdentity:
+    """Whose pipe it is: the user, or the group, that owns it."""
+    sid, account = _account(lib.ipc_pipe_owner, handle)
+    return PeerIdentity(sid=sid, user=account or None)
+
+
+def client_token(handle: int) -> tuple[int, int, int]:
+    """(error code, token of the client, SECURITY_IMPERSONATION_LEVEL that he allows)"""
+    token = ffi.new("intptr_t *")
+    level = ffi.new("uint32_t *")
+    return lib.ipc_client_token(handle, token, level), int(token[0]), int(level[0])
+
+
 def peer_process(handle: int, *, server_end: bool) -> int:
     """The peer's process id, 0 when the system does not tell it."""
     pid = ffi.new("uint32_t *")
     return 0 if lib.ipc_peer_process(handle, server_end, pid) != 0 else int(pid[0])
+
+
+def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
+    """Who is at the other end: the client as the pipe knows him, or whoever made the pipe."""
+    pid = peer_process(handle, server_end=server_end)
+    code, token, _ = client_token(handle) if server_end else (_CANNOT_IMPERSONATE, 0, 0)
+    if code in (ERROR_BAD_IMPERSONATION_LEVEL, ERROR_CANT_OPEN_ANONYMOUS):
+        return PeerIdentity(pid=pid or None)  # he does not want us to know
+    if code != 0:
+        return process_identity(pid)
+    try:
+        sid, account = _account(lib.ipc_token_owner, token)
+    finally:
+        close(token)
+    return PeerIdentity(pid=pid or None, sid=sid, user=account or None, executable=_image(pid))
 
 
 def process_identity(pid: int) -> PeerIdentity:
@@ -128,7 +169,7 @@ def process_identity(pid: int) -> PeerIdentity:
     if pid == 0:
         return PeerIdentity()
     try:
-        sid, account = _process_owner(pid)
+        sid, account = _account(lib.ipc_process_owner, pid)
     except OSError:
         return PeerIdentity(pid=pid)
     return PeerIdentity(pid=pid, sid=sid, user=account or None, executable=_image(pid))
@@ -141,7 +182,7 @@ def _image(pid: int) -> str | None:
 
 @functools.cache
 def current_user_sid() -> str:
-    return _process_owner(0)[0]
+    return _account(lib.ipc_process_owner, 0)[0]
 
 
 def account_sid(account: str) -> tuple[str, int] | None:
@@ -233,10 +274,11 @@ def resolve(endpoint: Endpoint) -> str:
     return windows_address(endpoint, sid=current_user_sid())
 
 
-def _process_owner(pid: int) -> tuple[str, str]:
+def _account(ask: Callable[..., int], whose: int) -> tuple[str, str]:
+    """(SID, name) as the C layer tells them."""
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     account = ffi.new("uint16_t[]", _TEXT_SIZE)
-    _check(lib.ipc_process_owner(pid, sid, _TEXT_SIZE, account, _TEXT_SIZE))
+    _check(ask(whose, sid, _TEXT_SIZE, account, _TEXT_SIZE))
     return _narrow(sid), _narrow(account)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import connect_error
+from ..errors import connect_error, untrusted_error
+from ..options import Impersonation
 from . import (
     windows_anonymous as anonymous,
     windows_calls as calls,
@@ -43,6 +44,8 @@ def connect(
     kind: Kind,
     buffer_size: int | None,
     waited: float,
+    trusts: calls.ServerCheck | None = None,
+    impersonation: Impersonation = "identify",
     connections: Connections = TRIO,
 ) -> Any:
     """Connects at once; ``waited`` is for the message of the error. The listener's
@@ -55,9 +58,17 @@ def connect(
             return connections[f"{way} {kind}"](handle, endpoint)
         return connections[kind](handle, endpoint, inherited.address_of(handle), server_end=False)
     address = calls.resolve(endpoint)
-    code, handle = calls.open_pipe(address, kind)
+    code, handle = calls.open_pipe(address, kind, impersonation)
     if code != 0:
         raise connect_error("winerror", code, endpoint, address, waited=waited)
+    if trusts is not None:
+        try:
+            owner = calls.owner(handle)
+            if not trusts(owner.sid or ""):
+                raise untrusted_error(endpoint, address, owner)
+        except BaseException:
+            calls.close(handle)
+            raise
     return connections[kind](handle, endpoint, address, server_end=False)
 
 

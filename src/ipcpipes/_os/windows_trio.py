@@ -20,7 +20,8 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import NotSupported
-from . import windows_calls as calls
+from . import windows_calls as calls, windows_impersonation as impersonation
+from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -99,11 +100,16 @@ class Pipe(abc.Connection):
     def peer(self) -> PeerIdentity:
         if self._peer is None:
             handle = self._require_open()
-            process = self._process
-            if process is None:
-                process = calls.peer_process(handle, server_end=self._server_end)
-            self._peer = calls.process_identity(process)
+            if self._process is not None:
+                self._peer = calls.process_identity(self._process)
+            else:
+                self._peer = calls.peer_identity(handle, server_end=self._server_end)
         return self._peer
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        handle = self._require_open()
+        require_accepted(self._owner)
+        return await run_as(impersonation.Client(handle), fn, args)
 
     @property
     def send_buffer_size(self) -> int:

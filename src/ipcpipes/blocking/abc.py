@@ -25,7 +25,7 @@ once), :exc:`trio.EndOfChannel`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ __all__ = [
     "Listener",
 ]
 __all__ += ["MessageChannel", "ReceiveByteStream", "SendByteStream"]
+
+
+ResultT = TypeVar("ResultT")
 
 
 class BareStream(Protocol):
@@ -103,6 +106,15 @@ class Connection(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        """As :meth:`ipcpipes.abc.Connection.run_as_client`; it waits until ``fn`` has ended,
+        whatever a signal handler raises meanwhile.
+
+        Raises:
+            trio.BusyResourceError: two other threads are inside the other methods (Windows).
+            And all that it raises there.
+        """
 
 
 class SendByteStream(Connection, Protocol):
@@ -330,6 +342,9 @@ class MessageChannel(Protocol):
     def __enter__(self) -> Self: ...
     @abstractmethod
     def __exit__(self, *_: object) -> None: ...
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        """As :meth:`Connection.run_as_client`: under the identity of who is at the other end."""
 
 
 class HalfCloseableMessageChannel(MessageChannel, Protocol):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from .._os.deadline import Deadline
 from .._os.turns import Turns
 from ..abc import PeerIdentity
+from ..errors import NotSupported
 from ..framing import Buffer
 
 if TYPE_CHECKING:
     from ..endpoint import Endpoint
     from .abc import BareStream
+
+ResultT = TypeVar("ResultT")
 
 
 class Carrier(Protocol):
@@ -33,6 +36,7 @@ class Carrier(Protocol):
     def endpoint(self) -> Endpoint | None: ...
     @property
     def peer(self) -> PeerIdentity: ...
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT: ...
     def close(self) -> None: ...
     def _queue(self, deadline: Deadline | None) -> None: ...
     def _leave(self) -> None: ...
@@ -72,6 +76,13 @@ class ForeignStream(Turns):
     def peer(self) -> PeerIdentity:
         peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
         return peer
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        run = getattr(self._stream, "run_as_client", None)
+        if run is None:
+            raise NotSupported("this channel is not over a connection of the system's")
+        result: ResultT = run(fn, *args)
+        return result
 
     def close(self) -> None:
         self._number = -1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..endpoint import Endpoint
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
+
+ResultT = TypeVar("ResultT")
 
 _READ_SIZE = 64 * 1024
 # How many packets one receive_many takes at most.
@@ -56,6 +58,9 @@ class _Channel(abc.MessageChannel):
     @property
     def max_size(self) -> int:
         return self._max_size
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        return self._carrier.run_as_client(fn, *args)
 
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
         self._send([flat(value)], timeout)

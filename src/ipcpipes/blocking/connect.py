@@ -9,7 +9,7 @@ from .._os import Kind, blocking as _os
 from .._os.blocking import Listener, ReceiveStream, SendStream, Stream
 from ..endpoint import EndpointLike
 from ..opening import Attempts, listening
-from ..options import DEFAULT_BACKLOG, Direction, check_direction
+from ..options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from ..security import AccessPolicy
 
 __all__ = ["connect", "listen"]
@@ -22,6 +22,8 @@ def connect(
     wait: float = ...,
     direction: Literal["duplex"] = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> Stream: ...
 @overload
 def connect(
@@ -30,6 +32,8 @@ def connect(
     wait: float = ...,
     direction: Literal["send"],
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> SendStream: ...
 @overload
 def connect(
@@ -38,6 +42,8 @@ def connect(
     wait: float = ...,
     direction: Literal["receive"],
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> ReceiveStream: ...
 def connect(
     endpoint: EndpointLike,
@@ -45,6 +51,8 @@ def connect(
     wait: float = 0.0,
     direction: Direction = "duplex",
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
 ) -> Stream | SendStream | ReceiveStream:
     """Connects to the server that listens on ``endpoint``.
 
@@ -52,7 +60,7 @@ def connect(
         endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
             0 (the default) is one attempt, ``math.inf`` for ever. Ctrl-C ends the wait.
-        direction, buffer_size: as for :func:`ipcpipes.connect`.
+        direction, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
 
     Returns:
         A stream of that direction (:mod:`ipcpipes.blocking.abc`), for ``with``.
@@ -63,16 +71,19 @@ def connect(
     """
     check_direction(direction)
     stream: Stream | SendStream | ReceiveStream = open_connection(
-        endpoint, kind=direction, wait=wait, buffer_size=buffer_size
+        endpoint,
+        kind=direction,
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
     )
     return stream
 
 
-def open_connection(
-    endpoint: EndpointLike, *, kind: Kind, wait: float, buffer_size: int | None
-) -> Any:
+def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
     """What every way to connect comes down to; see :func:`connect`."""
-    attempts = Attempts(_os.connect, endpoint, kind=kind, wait=wait, buffer_size=buffer_size)
+    attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
     deadline = time.monotonic() + attempts.wait
     while (connection := attempts.attempt(deadline - time.monotonic())) is None:
         time.sleep(attempts.pause)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Framing, Native
 from ..framing.chosen import chosen, kind_of
-from ..options import DEFAULT_BACKLOG
+from ..options import DEFAULT_BACKLOG, Impersonation
 from ..security import AccessPolicy
 from . import abc
 from .channel import MessageChannel, NativeMessageChannel
@@ -29,6 +29,8 @@ def connect_messages(
     framing: Framing = ...,
     wait: float = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> MessageChannel: ...
 @overload
 def connect_messages(
@@ -37,6 +39,8 @@ def connect_messages(
     framing: Native,
     wait: float = ...,
     buffer_size: int | None = ...,
+    server: AccessPolicy | None = ...,
+    impersonation: Impersonation = ...,
 ) -> NativeMessageChannel: ...
 def connect_messages(
     endpoint: EndpointLike,
@@ -44,13 +48,16 @@ def connect_messages(
     framing: Framing | Native | None = None,
     wait: float = 0.0,
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
-        endpoint, wait, buffer_size: as for :func:`ipcpipes.blocking.connect`.
+        endpoint, wait, buffer_size, server, impersonation: as for
+            :func:`ipcpipes.blocking.connect`.
 
     Returns:
         A channel (:class:`ipcpipes.blocking.abc.MessageChannel`), for ``with``, ``send``,
@@ -61,7 +68,12 @@ def connect_messages(
     """
     framing = chosen(framing)
     connection = open_connection(
-        endpoint, kind=kind_of(framing), wait=wait, buffer_size=buffer_size
+        endpoint,
+        kind=kind_of(framing),
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
     )
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
     return channel

@@ -12,6 +12,8 @@ import trio
 from ..child.nursery import unseen_nursery
 from ..connect import connect as connect_stream
 from ..endpoint import EndpointLike
+from ..options import Impersonation
+from ..security import AccessPolicy
 from .arguments import bound
 from .call import Call
 from .calling import Caller, Notify, run_pipes
@@ -188,6 +190,8 @@ async def connect(
     *,
     wait: float = 0.0,
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
@@ -197,7 +201,7 @@ async def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size: as for :func:`ipcpipes.connect`.
+        endpoint, wait, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what each pipe of a call can take of memory.
@@ -217,7 +221,9 @@ async def connect(
     definition = definition_of(interface)
     limits = Limits(max_frame=max_frame, credit=credit)
     check_keep_alive(keep_alive)
-    stream = await connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
+    stream = await connect_stream(
+        endpoint, wait=wait, buffer_size=buffer_size, server=server, impersonation=impersonation
+    )
     async with client_of(definition, stream, limits, keep_alive) as client:
         yield client
 

@@ -9,6 +9,7 @@ from .document import (
     policy_from_document as policy_from_document,
 )
 from .policy import AccessPolicy as AccessPolicy, Group as Group, Rights as Rights, User as User
+from .server import server_check as server_check
 
 if sys.platform == "win32":
     from .windows import compiled as compiled

@@ -10,7 +10,7 @@ import grp
 import os
 import pwd
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from .._os import posix_calls
@@ -54,8 +54,7 @@ def compiled(
     NotSupported: the system cannot express the policy.
     ValueError: it denies it to the user that listens.
     """
-    if policy.descriptor is not None:
-        raise NotSupported("AccessPolicy.sddl is for Windows; name users and groups")
+    _require_accounts(policy)
     needed = _NEEDED[kind]
     allowed = _Accounts(_concerned(policy.allow, needed))
     denied = _Accounts(_concerned(policy.deny, needed))
@@ -63,12 +62,7 @@ def compiled(
     me = os.geteuid()
     if me in denied.users or not denied.groups.isdisjoint({os.getegid(), *os.getgroups()}):
         raise ValueError("the policy denies access to the user that listens")
-
-    def admits(peer: posix_calls.Credentials) -> bool:
-        if (denied.users or denied.groups) and denied.have(peer):
-            return False
-        return is_open or peer.uid in (me, 0) or allowed.have(peer)
-
+    admits = _admission(allowed, denied, is_open)
     if is_open or allowed.users - {me, 0} or len(allowed.groups) > 1:
         return posix_calls.Permissions(0o666, admits)
     if not allowed.groups:
@@ -77,6 +71,37 @@ def compiled(
     if me == 0 or group in (os.getegid(), *os.getgroups()):
         return posix_calls.Permissions(0o660, admits, group)
     return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
+
+
+def trusted(policy: AccessPolicy) -> Callable[[posix_calls.Credentials], bool]:
+    """Whom a client takes for its server.
+
+    Raises:
+        UnknownAccount: there is no such user or group here.
+        NotSupported: the system cannot express the policy.
+    """
+    _require_accounts(policy)
+    return _admission(
+        _Accounts(policy.allow), _Accounts(policy.deny), policy.open_to_all is not None
+    )
+
+
+def _require_accounts(policy: AccessPolicy) -> None:
+    if policy.descriptor is not None:
+        raise NotSupported("AccessPolicy.sddl is for Windows; name users and groups")
+
+
+def _admission(
+    allowed: _Accounts, denied: _Accounts, is_open: bool
+) -> Callable[[posix_calls.Credentials], bool]:
+    me = os.geteuid()
+
+    def admits(peer: posix_calls.Credentials) -> bool:
+        if (denied.users or denied.groups) and denied.have(peer):
+            return False
+        return is_open or peer.uid in (me, 0) or allowed.have(peer)
+
+    return admits
 
 
 def _concerned(accounts: Iterable[Account], needed: Rights) -> list[Account]:

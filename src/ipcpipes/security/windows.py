@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from .._os import windows_calls
-from ..errors import UnknownAccount
+from ..errors import NotSupported, UnknownAccount
 from .policy import AccessPolicy, Account, User
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -18,6 +19,8 @@ _ALLOWED = {"read": 0x120089, "write": 0x120192, "both": 0x12019B}
 # Not SYNCHRONIZE and READ_CONTROL, which both have, and who may not read may still need.
 _DENIED = {"read": 0x89, "write": 0x116, "both": 0x1F01FF}
 _SID = re.compile(r"S-1-[0-9]+(-[0-9]+){1,15}", re.ASCII)
+# LocalSystem, and BUILTIN\Administrators, who own what their members make (WinNT.h).
+_ADMINISTRATORS = ("S-1-5-18", "S-1-5-32-544")
 _USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
 _GROUPS = frozenset({2, 4, 5})  # SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup
 
@@ -34,8 +37,11 @@ def compiled(
             raise ValueError(f"{policy.descriptor!r} is no security descriptor (SDDL)")
         return windows_calls.Permissions(policy.descriptor)
     me = windows_calls.current_user_sid()
+    # The user himself, and not his token's default, which is Administrators for one of them: so
+    # that clients can tell whose pipe it is.
+    owner = f"O:{me}"
     # What denies comes first, and so wins. "P": nothing is inherited.
-    entries = ["D:P"]
+    entries = [owner, "D:P"]
     for account in policy.deny:
         sid = _sid(account)
         if sid == me:
@@ -48,6 +54,27 @@ def compiled(
     if policy.open_to_all is not None:
         entries.append(f"(A;;{_ALLOWED[policy.open_to_all]:#x};;;WD)")
     return windows_calls.Permissions("".join(entries))
+
+
+def trusted(policy: AccessPolicy) -> Callable[[str], bool]:
+    """Whom a client takes for its server, by the SID that owns the pipe.
+
+    Raises:
+        UnknownAccount: there is no such user here.
+        NotSupported: the system cannot express the policy.
+    """
+    if policy.descriptor is not None:
+        raise NotSupported("who serves is told by users, and not by a security descriptor")
+    for account in (*policy.allow, *policy.deny):
+        if not isinstance(account, User):
+            raise NotSupported(f"{account}: Windows tells the owner of a pipe, and not his groups")
+    allowed = {windows_calls.current_user_sid(), *_ADMINISTRATORS, *map(_sid, policy.allow)}
+    denied = set(map(_sid, policy.deny))
+
+    def admits(owner: str) -> bool:
+        return owner not in denied and (policy.open_to_all is not None or owner in allowed)
+
+    return admits
 
 
 def _sid(account: Account) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
+from ...options import Impersonation
+from ...security import AccessPolicy
 from ..arguments import bound, encoded
 from ..call import Call
 from ..calling import Notify
@@ -191,6 +193,8 @@ def connect(
     *,
     wait: float = 0.0,
     buffer_size: int | None = None,
+    server: AccessPolicy | None = None,
+    impersonation: Impersonation = "identify",
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     timeout: float | None = None,
@@ -202,7 +206,8 @@ def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size: as for :func:`ipcpipes.blocking.connect`.
+        endpoint, wait, buffer_size, server, impersonation: as for
+            :func:`ipcpipes.blocking.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what a call can take of memory.
@@ -221,7 +226,9 @@ def connect(
     limits = Limits(max_frame=max_frame, credit=credit)
     definition = definition_of(interface)
     time_of(timeout)
-    stream = connect_stream(endpoint, wait=wait, buffer_size=buffer_size)
+    stream = connect_stream(
+        endpoint, wait=wait, buffer_size=buffer_size, server=server, impersonation=impersonation
+    )
     with _client(definition, stream, limits, timeout) as client:
         yield client
 

@@ -1,0 +1,81 @@
+"""POSIX: acting as a client (Linux), and what a client lets its server do.
+
+A client says how far its server may go by the address that it connects from: unlike a byte, that
+does not get into what the two have to say to each other, the server has it from the kernel at any
+time, and a client that knows nothing of it has said nothing. The name is in the abstract namespace,
+where it leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImpersonationRefused, NotSupported
+from ..options import Impersonation
+from . import posix_calls as calls
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_SOURCE = re.compile(rb"\0ipcpipes-(impersonate|delegate)-[0-9a-f]{16}")
+
+
+def source(level: Impersonation) -> bytes:
+    """What a client connects from, to say this; nothing for what is so anyway."""
+    if level in ("anonymous", "identify") or sys.platform != "linux":
+        return b""
+    return b"\0ipcpipes-%s-%s" % (level.encode(), secrets.token_hex(8).encode())
+
+
+class Client:
+    """A client as whom a thread can act. The thread is good for nothing else afterwards."""
+
+    def __init__(self, credentials: Any) -> None:
+        """Args:
+            credentials: of the peer of a connection, at the server's end.
+
+        Raises:
+            NotSupported: nobody can act as another user here.
+            ImpersonationRefused: the client does not want it.
+        """
+        if sys.platform != "linux":
+            raise NotSupported(
+                "run_as_client is for Linux and Windows: here it would be the "
+                "whole process that changes its user"
+            )
+        if not _SOURCE.fullmatch(credentials.address):
+            raise ImpersonationRefused(
+                "the client lets its server know who it is, and not act in its name; it has to "
+                'connect with impersonation="impersonate"'
+            )
+        self._credentials: calls.Credentials = credentials
+
+    def enter(self) -> None:
+        """Makes this thread act as the client, for the rest of its life.
+
+        Raises:
+            ImpersonationRefused: the system does not let this process do it.
+        """
+        _, uid, gid, groups, _ = self._credentials
+        code = 0 if self._is_us() else calls.become_user(uid, gid, groups)
+        if code != 0:
+            raise ImpersonationRefused(
+                f"this process may not act as user {uid} ({os.strerror(code)}); it needs "
+                "CAP_SETUID and CAP_SETGID, which root has"
+            )
+
+    def _is_us(self) -> bool:
+        if sys.platform != "linux":
+            return False
+        _, uid, gid, groups, _ = self._credentials
+        ids = (os.getresuid(), os.getresgid(), set(os.getgroups()))
+        return ids == ((uid, uid, uid), (gid, gid, gid), set(groups))
+
+    def leave(self) -> None:
+        """There is no way back, so that nobody can be talked into going it."""
+
+    def close(self) -> None:
+        """There is nothing to give back."""

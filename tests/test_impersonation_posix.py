@@ -1,0 +1,476 @@
+"""A server acts as its client, and nobody else does: with clients that really are other users."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import AccessPolicy, blocking
+
+from .drivers import in_thread
+from .other_users import OTHER, SOME_GROUP, is_root, line, program, result
+
+if sys.platform != "linux":
+    pytest.skip("about threads of Linux with an identity of their own", allow_module_level=True)
+assert sys.platform == "linux" or not TYPE_CHECKING
+
+as_root = pytest.mark.skipif(not is_root(), reason="only root can act as another user")
+
+# Connects as another user and stays until its input ends.
+CLIENT = """
+where, door, uid, level = sys.argv[1:]
+become(int(uid), 65534, [7, 54322])
+options = {"impersonation": level} if level else {}
+if door == "native":
+    options["framing"] = ipcpipes.NATIVE
+connect = blocking.connect if door == "stream" else blocking.connect_messages
+with connect(where, server=AccessPolicy.everyone(), **options) as connection:
+    say("ready")
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def client(where: Path, door: str, uid: int, level: str) -> Iterator[None]:
+    with subprocess.Popen(
+        program(CLIENT, where, door, uid, level), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert line(process.stdout) == "ready"
+            yield
+        finally:
+            process.kill()
+
+
+# A connection at the server's end, as what run_as_client is awaited on.
+RunAs = Callable[..., Awaitable[Any]]
+
+
+@contextmanager
+def _served_blocking(where: Path, door: str) -> Iterator[Callable[[], RunAs]]:
+    listen: Any = blocking.listen if door == "stream" else blocking.listen_messages
+    options: Any = {"framing": ipcpipes.NATIVE} if door == "native" else {}
+    with listen(where, access=AccessPolicy.everyone(), **options) as listener:
+        accepted: list[Any] = []
+
+        def accept() -> RunAs:
+            accepted.append(listener.accept(timeout=30))
+
+            async def run(fn: Callable[..., Any], *args: Any) -> Any:
+                return await in_thread(accepted[-1].run_as_client, fn, *args)
+
+            return run
+
+        try:
+            yield accept
+        finally:
+            for one in accepted:
+                one.close()
+
+
+async def acting(
+    where: Path,
+    act: Callable[[RunAs], Awaitable[None]],
+    *,
+    driver: str = "trio",
+    door: str = "stream",
+    uid: int = OTHER,
+    level: str = "impersonate",
+) -> None:
+    """Does ``act`` with a connection of a client."""
+    with trio.fail_after(60):
+        if driver == "blocking":
+            with _served_blocking(where, door) as accept, client(where, door, uid, level):
+                await act(accept())
+            return
+        listen: Any = ipcpipes.listen if door == "stream" else ipcpipes.listen_messages
+        options: Any = {"framing": ipcpipes.NATIVE} if door == "native" else {}
+        async with await listen(where, access=AccessPolicy.everyone(), **options) as listener:
+            with client(where, door, uid, level):
+                async with await listener.accept() as connection:
+                    await act(connection.run_as_client)
+
+
+def identity() -> tuple[Any, ...]:
+    """Who this thread is."""
+    status = Path("/proc/thread-self/status").read_text()
+    capabilities = {
+        words[0]: int(words[1], 16)
+        for words in map(str.split, status.splitlines())
+        if words[0] in ("CapEff:", "CapPrm:", "CapInh:", "CapAmb:")
+    }
+    return os.getresuid(), os.getresgid(), set(os.getgroups()), any(capabilities.values())
+
+
+THE_CLIENT = ((OTHER,) * 3, (65534,) * 3, {7, SOME_GROUP}, False)
+
+everywhere = pytest.mark.parametrize(
+    ("driver", "door"),
+    [(driver, door) for driver in ("trio", "blocking") for door in ("stream", "framed", "native")],
+)
+both = pytest.mark.parametrize("driver", ["trio", "blocking"])
+
+
+@pytest.fixture
+def where(short_tmp: Path) -> Path:
+    short_tmp.chmod(0o711)
+    return short_tmp / "service"
+
+
+@as_root
+@everywhere
+async def test_it_is_the_client_wholly_and_in_one_thread_only(
+    where: Path, driver: str, door: str
+) -> None:
+    before = identity()
+
+    async def act(run_as_client: RunAs) -> None:
+        seen = []
+
+        def look() -> tuple[Any, ...]:
+            seen.append(threading.get_native_id())
+            return identity()
+
+        assert await run_as_client(look) == THE_CLIENT
+        assert identity() == before
+        assert await trio.to_thread.run_sync(identity) == before
+        assert not Path(f"/proc/self/task/{seen[0]}").exists(), "the thread has gone"
+
+    await acting(where, act, driver=driver, door=door)
+
+
+@as_root
+@both
+async def test_the_system_decides_as_it_would_for_the_client(where: Path, driver: str) -> None:
+    ours, theirs = where.parent / "ours", where.parent / "theirs"
+    for path, uid in ((ours, 0), (theirs, OTHER)):
+        path.write_text(f"of {uid}")
+        path.chmod(0o600)
+        os.chown(path, uid, -1)
+    room = where.parent / "room"
+    room.mkdir()
+    os.chown(room, OTHER, -1)
+
+    def make() -> int:
+        path = room / "made"
+        path.write_text("x")
+        found = path.stat()
+        return found.st_uid
+
+    async def act(run_as_client: RunAs) -> None:
+        assert await run_as_client(theirs.read_text) == f"of {OTHER}"
+        with pytest.raises(PermissionError):
+            await run_as_client(ours.read_text)
+        assert not await run_as_client(os.access, ours, os.R_OK), "access(2) asks the real user"
+        assert await run_as_client(make) == OTHER
+        assert ours.read_text() == "of 0"
+
+    await acting(where, act, driver=driver)
+
+
+@as_root
+@both
+async def test_there_is_no_way_back_for_what_runs_there(where: Path, driver: str) -> None:
+    from ipcpipes._os import posix_calls
+
+    def go_back() -> None:
+        raise OSError(posix_calls.become_user(0, 0, ()), "no way")
+
+    async def act(run_as_client: RunAs) -> None:
+        with pytest.raises(OSError, match="no way") as caught:
+            await run_as_client(go_back)
+        assert caught.value.errno == 1, "EPERM"
+        # What it starts is the client's too.
+        command = ["/usr/bin/id", "-ru"]
+        found = await run_as_client(
+            lambda: subprocess.run(command, capture_output=True, check=True, cwd="/").stdout
+        )
+        assert int(found) == OTHER
+
+    await acting(where, act, driver=driver)
+
+
+@as_root
+@both
+@pytest.mark.parametrize("level", ["anonymous", "identify", ""])
+async def test_a_client_that_did_not_say_so_is_not_acted_for(
+    where: Path, driver: str, level: str
+) -> None:
+    ran: list[int] = []
+
+    async def act(run_as_client: RunAs) -> None:
+        with pytest.raises(ipcpipes.ImpersonationRefused, match='impersonation="impersonate"'):
+            await run_as_client(ran.append, 1)
+
+    await acting(where, act, driver=driver, level=level)
+    assert not ran
+
+
+@as_root
+async def test_delegating_includes_it(where: Path) -> None:
+    async def act(run_as_client: RunAs) -> None:
+        assert await run_as_client(identity) == THE_CLIENT
+
+    await acting(where, act, level="delegate")
+
+
+@as_root
+@both
+async def test_an_error_of_the_function_is_the_callers(where: Path, driver: str) -> None:
+    class Wrong(BaseException):
+        pass
+
+    def fail() -> None:
+        raise Wrong
+
+    async def act(run_as_client: RunAs) -> None:
+        with pytest.raises(Wrong):
+            await run_as_client(fail)
+        assert await run_as_client(identity) == THE_CLIENT
+
+    await acting(where, act, driver=driver)
+
+
+@as_root
+async def test_it_does_not_begin_when_cancelled_and_is_waited_for_when_it_has(where: Path) -> None:
+    ran: list[str] = []
+    go_on = threading.Event()
+
+    def wait() -> str:
+        ran.append("began")
+        go_on.wait(30)
+        return "ended"
+
+    async def act(run_as_client: RunAs) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await run_as_client(ran.append, "never")
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def cancel() -> None:
+                    while not ran:
+                        await trio.sleep(0.001)
+                    scope.cancel()
+                    go_on.set()
+
+                ran.append(await run_as_client(wait))
+        assert ran == ["began", "ended"]
+
+    await acting(where, act)
+
+
+@as_root
+async def test_it_is_a_checkpoint(where: Path) -> None:
+    async def act(run_as_client: RunAs) -> None:
+        with trio.testing.assert_checkpoints():
+            await run_as_client(int)
+
+    await acting(where, act)
+
+
+@as_root
+@both
+async def test_each_acts_as_his_own_client(where: Path, driver: str) -> None:
+    """Fifty at once, and the threads of trio's pool in between."""
+    everyone = [OTHER + number for number in range(50)]
+    program_of_all = """
+where, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+everyone = []
+for number in range(count):
+    os.seteuid(0)
+    os.seteuid(first + number)
+    everyone.append(blocking.connect(where, impersonation="impersonate"))
+say("ready")
+sys.stdin.read()
+"""
+    listen = ipcpipes.listen
+    with trio.fail_after(60):
+        async with await listen(where, access=AccessPolicy.everyone()) as listener:
+            with subprocess.Popen(
+                program(program_of_all, where, OTHER, 50),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            ) as clients:
+                found: list[tuple[int, int]] = []
+
+                async def serve(stream: ipcpipes.Stream) -> None:
+                    async with stream:
+                        uid = stream.peer.uid
+                        assert uid is not None
+                        for _ in range(10):
+                            found.append((uid, await stream.run_as_client(os.geteuid)))
+                            found.append((0, await trio.to_thread.run_sync(os.geteuid)))
+
+                async with trio.open_nursery() as nursery:
+                    for _ in everyone:
+                        nursery.start_soon(serve, await listener.accept())
+                clients.kill()
+    assert len(found) == 1000
+    assert all(wanted == was for wanted, was in found)
+    assert {wanted for wanted, _ in found} == {0, *everyone}
+
+
+@as_root
+def test_capabilities_that_do_not_go_with_the_user_id_go_too(where: Path) -> None:
+    """A server that is not root, and has CAP_SETUID, CAP_SETGID and one more."""
+    server = """
+import ctypes, subprocess
+libc = ctypes.CDLL(None, use_errno=True)
+PR_SET_KEEPCAPS, VERSION_3 = 8, 0x20080522
+assert libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
+become(65534)
+bits = 1 << 6 | 1 << 7 | 1 << 1  # SETGID, SETUID, DAC_OVERRIDE
+head = (ctypes.c_uint32 * 2)(VERSION_3, 0)
+data = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+assert libc.capset(head, data) == 0
+secret = sys.argv[2]
+def look():
+    return open("/proc/thread-self/status").read().split("CapEff:")[1].split()[0]
+def read():
+    try:
+        return open(secret).read()
+    except PermissionError:
+        return "denied"
+with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
+    say("ready")
+    with listener.accept() as stream:
+        say(int(look(), 16) == bits, read(), stream.run_as_client(os.geteuid),
+            int(stream.run_as_client(look), 16), stream.run_as_client(read))
+"""
+    secret = where.parent / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    where.parent.chmod(0o777 | stat.S_ISVTX)
+    with subprocess.Popen(program(server, where, secret), stdout=subprocess.PIPE) as process:
+        assert line(process.stdout) == "ready"
+        with client(where, "stream", OTHER, "impersonate"):
+            assert line(process.stdout) == f"True secret {OTHER} 0 denied"
+
+
+@as_root
+def test_a_server_that_may_not_says_what_it_needs(where: Path) -> None:
+    server = """
+become(65534)
+with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
+    say("ready")
+    with listener.accept() as stream:
+        try:
+            stream.run_as_client(os.geteuid)
+        except ipcpipes.ImpersonationRefused as error:
+            say(error)
+"""
+    where.parent.chmod(0o777 | stat.S_ISVTX)
+    with subprocess.Popen(program(server, where), stdout=subprocess.PIPE) as process:
+        assert line(process.stdout) == "ready"
+        with client(where, "stream", OTHER, "impersonate"):
+            assert line(process.stdout) == (
+                f"this process may not act as user {OTHER} (Operation not permitted); it needs "
+                "CAP_SETUID and CAP_SETGID, which root has"
+            )
+
+
+@as_root
+def test_the_same_user_needs_no_privilege(where: Path) -> None:
+    both_ends = """
+become(65534, 65534, [7])
+with blocking.listen(sys.argv[1]) as listener:
+    with blocking.connect(sys.argv[1], impersonation="impersonate"), listener.accept() as stream:
+        say(stream.run_as_client(os.getresuid))
+"""
+    where.parent.chmod(0o777 | stat.S_ISVTX)
+    assert result(both_ends, where) == "(65534, 65534, 65534)"
+
+
+@both
+async def test_only_a_server_has_a_client(endpoint: ipcpipes.Endpoint, driver: str) -> None:
+    with pytest.raises(RuntimeError, match="for the server's end"):
+        if driver == "trio":
+            async with await ipcpipes.listen(endpoint):
+                async with await ipcpipes.connect(endpoint) as stream:
+                    await stream.run_as_client(print)
+        else:
+            with blocking.listen(endpoint), blocking.connect(endpoint) as other:
+                other.run_as_client(print)
+
+
+async def test_a_stream_that_is_closed_has_none(endpoint: ipcpipes.Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint) as listener:
+        async with await ipcpipes.connect(endpoint, impersonation="impersonate"):
+            stream = await listener.accept()
+            await stream.aclose()
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.run_as_client(print)
+
+
+async def test_a_channel_over_something_else_has_none() -> None:
+    one, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(ipcpipes.NotSupported):
+        await ipcpipes.MessageChannel(one).run_as_client(print)
+
+
+@pytest.mark.parametrize("level", ["admin", 2, None])
+async def test_what_is_no_level(endpoint: ipcpipes.Endpoint, level: Any) -> None:
+    for connect in (ipcpipes.connect, ipcpipes.connect_messages):
+        with pytest.raises(ValueError, match='must be "anonymous"'):
+            await connect(endpoint, impersonation=level)
+    with pytest.raises(ValueError, match='must be "anonymous"'):
+        blocking.connect(endpoint, impersonation=level)
+
+
+def test_an_interrupt_does_not_leave_the_thread_alone(endpoint: ipcpipes.Endpoint) -> None:
+    """Expected: what has begun has ended when the interrupt is seen, whenever that comes."""
+    ended = []
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        began.set()
+        go_on.wait(30)
+        ended.append(True)
+
+    def interrupt() -> None:
+        began.wait(30)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        go_on.set()
+
+    with blocking.listen(endpoint) as listener:
+        with blocking.connect(endpoint, impersonation="impersonate"), listener.accept() as stream:
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            with pytest.raises(KeyboardInterrupt):
+                stream.run_as_client(wait)
+            assert ended == [True]
+            go_on.set()
+            thread.join()
+
+
+def test_a_client_says_so_by_its_address_and_others_do_not(endpoint: ipcpipes.Endpoint) -> None:
+    """Addresses that only look like it are no permission."""
+    import socket
+
+    with blocking.listen(endpoint) as listener:
+        for source in (
+            b"\0ipcpipes-impersonate-0123456789abcde",
+            b"\0ipcpipes-impersonate-0123456789abcdef0",
+            b"\0ipcpipes-identify-0123456789abcdef",
+            b"\0IPCPIPES-IMPERSONATE-0123456789ABCDEF",
+        ):
+            with socket.socket(socket.AF_UNIX) as one:
+                one.bind(source)
+                one.connect(listener.address)
+                with listener.accept() as stream, pytest.raises(ipcpipes.ImpersonationRefused):
+                    stream.run_as_client(print)
