@@ -146,6 +146,36 @@ static uint32_t ipc_account_sid(const uint16_t *account, uint16_t *sid, uint32_t
     return error;
 }
 
+/* Whether this process' user belongs to a group, also where that counts only to deny
+ * (SE_GROUP_USE_FOR_DENY_ONLY), which CheckTokenMembership passes over. */
+static uint32_t ipc_belongs_to(const uint16_t *group, int *belongs)
+{
+    TOKEN_GROUPS *groups = NULL;
+    HANDLE token = NULL;
+    PSID sid = NULL;
+    DWORD size = 0, error = 0, i;
+
+    *belongs = 0;
+    if (!ConvertStringSidToSidW((LPCWSTR)group, &sid)
+        || !OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token)) {
+        error = GetLastError();
+    } else {
+        GetTokenInformation(token, TokenGroups, NULL, 0, &size);
+        groups = LocalAlloc(LMEM_FIXED, size);
+        if (groups == NULL || !GetTokenInformation(token, TokenGroups, groups, size, &size))
+            error = GetLastError();
+        else
+            for (i = 0; i < groups->GroupCount; i++)
+                if (EqualSid(groups->Groups[i].Sid, sid))
+                    *belongs = 1;
+    }
+    LocalFree(groups);
+    LocalFree(sid);
+    if (token != NULL)
+        CloseHandle(token);
+    return error;
+}
+
 /* Whether this is a security descriptor. */
 static uint32_t ipc_check_sddl(const uint16_t *sddl)
 {

@@ -16,7 +16,7 @@ if sys.platform != "win32":
 from ipcpipes._os import windows_calls as calls
 
 # SIDs that every machine has, and their letters in SDDL ("SID Strings").
-USERS, ADMINISTRATORS, SYSTEM = "S-1-5-32-545", "S-1-5-32-544", "S-1-5-18"
+USERS, GUESTS, SYSTEM = "S-1-5-32-545", "S-1-5-32-546", "S-1-5-18"
 
 
 async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -> str:
@@ -31,9 +31,9 @@ async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -
 
 
 async def test_what_is_allowed_comes_after_what_is_denied(endpoint: Endpoint) -> None:
-    policy = AccessPolicy([Group(USERS), User(SYSTEM)], [Group(ADMINISTRATORS)])
+    policy = AccessPolicy([Group(USERS), User(SYSTEM)], [Group(GUESTS)])
     assert await descriptor(endpoint, policy) == (
-        "D:P(D;;FA;;;BA)(A;;FA;;;ME)(A;;0x12019b;;;BU)(A;;0x12019b;;;SY)"
+        "D:P(D;;FA;;;BG)(A;;FA;;;ME)(A;;0x12019b;;;BU)(A;;0x12019b;;;SY)"
     )
 
 
@@ -73,9 +73,9 @@ async def test_a_user_is_no_group_and_windows_has_no_numbers(endpoint: Endpoint)
 
 
 async def test_who_listens_cannot_be_denied(endpoint: Endpoint) -> None:
-    policy = AccessPolicy.everyone(deny=[User(calls.current_user_sid())])
-    with pytest.raises(ValueError, match="denies access to the user that listens"):
-        await ipcpipes.listen(endpoint, access=policy)
+    for account in (User(calls.current_user_sid()), Group("Everyone"), Group(USERS)):
+        with pytest.raises(ValueError, match="denies access to the user that listens"):
+            await ipcpipes.listen(endpoint, access=AccessPolicy.everyone(deny=[account]))
 
 
 async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) -> None:

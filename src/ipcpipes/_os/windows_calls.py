@@ -196,6 +196,13 @@ def account_sid(account: str) -> tuple[str, int] | None:
     return _narrow(sid), int(use[0])
 
 
+def belongs_to(group: str) -> bool:
+    """Whether this process' user belongs to a group, by its SID."""
+    belongs = ffi.new("int *")
+    _check(lib.ipc_belongs_to(_wide(group), belongs))
+    return bool(belongs[0])
+
+
 def is_sddl(text: str) -> bool:
     """Whether it is a security descriptor."""
     return lib.ipc_check_sddl(_wide(text)) == 0

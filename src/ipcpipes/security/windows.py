@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._os import windows_calls
 from ..errors import NotSupported, UnknownAccount
-from .policy import AccessPolicy, Account, User
+from .policy import AccessPolicy, Account, Group, User
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -44,7 +44,7 @@ def compiled(
     entries = [owner, "D:P"]
     for account in policy.deny:
         sid = _sid(account)
-        if sid == me:
+        if sid == me or (isinstance(account, Group) and windows_calls.belongs_to(sid)):
             raise ValueError("the policy denies access to the user that listens")
         entries.append(f"(D;;{_DENIED[account.rights]:#x};;;{sid})")
     # "FA": all file rights, which the next instance needs too.
