@@ -16,6 +16,7 @@ ROOMS = [
     "endpoint",
     "framing",
     "options",
+    "authentication",
     "_os",
     "security",
     "opening",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from . import abc as abc
 from .abc import PeerIdentity
+from .authentication import authenticate_as_client, authenticate_as_server
 from .broadcast import Broadcaster
 from .channel import MessageChannel, NativeMessageChannel
 from .child.anonymous import (
@@ -29,6 +30,7 @@ from .child.worker import Worker, group_worker
 from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
+    AuthenticationFailed,
     EndpointBusy,
     EndpointDenied,
     EndpointError,
@@ -60,6 +62,7 @@ __all__ = [
     "AccessPolicy",
     "AnonymousReceiveStream",
     "AnonymousSendStream",
+    "AuthenticationFailed",
     "Broadcaster",
     "Child",
     "ContentLength",
@@ -100,6 +103,8 @@ __all__ = [
     "WorkerFailed",
     "WorkerGroup",
     "abc",
+    "authenticate_as_client",
+    "authenticate_as_server",
     "connect",
     "connect_messages",
     "group_worker",

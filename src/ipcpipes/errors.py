@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
 
 __all__ = [
+    "AuthenticationFailed",
     "EndpointBusy",
     "EndpointDenied",
     "EndpointError",
@@ -101,17 +102,36 @@ class IncompleteMessage(FramingError):
         return f"the stream ended inside a message, after {self.received:,}{whole} bytes of it"
 
 
-class NotSupported(IpcError, OSError):
-    """This system has no such thing; the message names the alternative."""
+class _PlainOSError(IpcError, OSError):
+    """An ``OSError`` that is no more than its one line of text."""
+
+    default_errno: int
 
     def __init__(self, message: str) -> None:
-        super().__init__(errno.EOPNOTSUPP, message)
+        super().__init__(self.default_errno, message)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.strerror,)
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class NotSupported(_PlainOSError):
+    """This system has no such thing; the message names the alternative."""
+
+    default_errno = errno.EOPNOTSUPP
+
+
+class AuthenticationFailed(_PlainOSError, PermissionError):
+    """The other end of a connection did not prove that it has the same ``authkey``.
+
+    Its fault, or that of whoever gave the two ends different keys; the text says who it was, what
+    it did in place of the proof, and what to do. The connection is still open, in the middle of
+    the handshake: nothing can be done with it but to close it.
+    """
+
+    default_errno = errno.EACCES
 
 
 class NoParent(IpcError, RuntimeError):

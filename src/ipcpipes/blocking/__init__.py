@@ -23,6 +23,10 @@ from .anonymous import (
     AnonymousSendStream as AnonymousSendStream,
     open_anonymous_pipe as open_anonymous_pipe,
 )
+from .authentication import (
+    authenticate_as_client as authenticate_as_client,
+    authenticate_as_server as authenticate_as_server,
+)
 from .channel import (
     MessageChannel as MessageChannel,
     NativeMessageChannel as NativeMessageChannel,
@@ -47,6 +51,8 @@ __all__ = [
     "SendStream",
     "Stream",
     "abc",
+    "authenticate_as_client",
+    "authenticate_as_server",
     "connect",
     "connect_messages",
     "listen",

@@ -1,0 +1,116 @@
+"""The handshake under trio, over a stream or a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from hmac import HMAC
+
+import trio
+
+from .. import abc
+from ..options import checked_seconds
+from .challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+
+
+async def authenticate_as_client(
+    stream: trio.abc.Stream | abc.MessageChannel,
+    authkey: bytes | bytearray | memoryview,
+    *,
+    within: float = DEFAULT_SECONDS,
+) -> None:
+    """Proves to the server at the other end that this one has ``authkey``, and has it prove the
+    same. The first thing on a new connection::
+
+        stream = await ipcpipes.connect("svc")
+        await ipcpipes.authenticate_as_client(stream, authkey)
+
+    The other end calls :func:`authenticate_as_server`, with the same key, over the same kind: both
+    over streams, or both over channels. A framing that cannot carry any 72 bytes, as
+    :class:`Lines` cannot, is put over the stream afterwards. What the application sends may follow
+    at once; none of it is read here.
+
+    When this returns, the server has proved itself. Should it still not like this end's proof,
+    which takes somebody who changes it on the way, or should the time be over there, then it closes
+    the connection, and this end gets to see that as it sees any server that closes.
+
+    It does not encrypt, and does not protect what is sent afterwards from whoever can change it on
+    the way. :mod:`ipcpipes.authentication.challenge` has the wire format.
+
+    Args:
+        stream: any trio stream, or a message channel; nobody else may use it meanwhile. It is not
+            closed here, whatever happens. Cancelled, or failed, it is in the middle of the
+            handshake: close it.
+        authkey: the secret, 16 bytes or more, of a random source: ``secrets.token_bytes(32)``. A
+            password can be guessed.
+        within: how many seconds the whole of it may take, 0 or more; ``math.inf`` for any time.
+
+    Raises:
+        AuthenticationFailed: the peer has another key, does not speak this, is on the same side,
+            ended the connection, or has not answered in time (a ``PermissionError``).
+        trio.ClosedResourceError: you closed the stream.
+        trio.BusyResourceError: another task of yours is using it.
+        MessageTooLarge: ``max_size`` of the channel is less than 72 bytes.
+        FramingError: its framing cannot carry any bytes.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+    """
+    key = keyed(authkey)
+    del authkey  # what reports an error with the variables of each frame does not find it here
+    await authenticate("client", stream, key, within)
+
+
+async def authenticate_as_server(
+    stream: trio.abc.Stream | abc.MessageChannel,
+    authkey: bytes | bytearray | memoryview,
+    *,
+    within: float = DEFAULT_SECONDS,
+) -> None:
+    """Has the client at the other end prove that it has ``authkey``, and proves the same to it.
+
+    The first thing that a handler does::
+
+        async def handler(stream):
+            await ipcpipes.authenticate_as_server(stream, authkey)
+
+    When this returns, the client has proved itself. All else is as for
+    :func:`authenticate_as_client`: the arguments, the errors, and what it does not protect from.
+    """
+    key = keyed(authkey)
+    del authkey
+    await authenticate("server", stream, key, within)
+
+
+async def authenticate(
+    side: Side, stream: trio.abc.Stream | abc.MessageChannel, key: HMAC, within: float
+) -> None:
+    """What both sides come down to; see :func:`authenticate_as_client`."""
+    seconds = checked_seconds("within", within)
+    handshake = Handshake(side, key, getattr(stream, "endpoint", None))
+    send: Callable[[bytes], Awaitable[None]]
+    if isinstance(stream, trio.abc.Stream):
+        send, receive = stream.send_all, partial(_receive_bytes, stream, handshake)
+    elif isinstance(stream, abc.MessageChannel):
+        send, receive = stream.send, partial(_receive_message, stream, handshake)
+    else:
+        raise TypeError(f"stream must be a trio.abc.Stream or a message channel, not {stream!r}")
+    with trio.move_on_after(seconds):
+        try:
+            while True:
+                if handshake.outgoing:
+                    await send(handshake.outgoing)
+                if not handshake.missing:
+                    return
+                await receive()
+        except (trio.BrokenResourceError, trio.EndOfChannel) as error:
+            raise handshake.ended(error) from error
+    # The deadline, then: nothing else gets here.
+    raise handshake.late(seconds)
+
+
+async def _receive_bytes(stream: trio.abc.Stream, handshake: Handshake) -> None:
+    # Not a byte more than is missing: what follows is the application's.
+    handshake.receive(await stream.receive_some(handshake.missing))
+
+
+async def _receive_message(channel: abc.MessageChannel, handshake: Handshake) -> None:
+    handshake.receive_message(await channel.receive())
