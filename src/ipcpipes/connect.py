@@ -11,7 +11,11 @@ import trio
 
 from . import _os, abc
 from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
+from .authentication import Greeting, greeting
+from .authentication.challenge import ONE_WAY, Side
 from .endpoint import Endpoint, EndpointLike
+from .errors import AuthenticationFailed
+from .framing import Buffer
 from .opening import Attempts, listening
 from .options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from .security import AccessPolicy
@@ -30,6 +34,7 @@ async def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> Stream: ...
 @overload
 async def connect(
@@ -40,6 +45,7 @@ async def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> SendStream: ...
 @overload
 async def connect(
@@ -50,6 +56,7 @@ async def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> ReceiveStream: ...
 async def connect(
     endpoint: EndpointLike,
@@ -59,6 +66,7 @@ async def connect(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
 ) -> Stream | SendStream | ReceiveStream:
     r"""Connects to the server that listens on ``endpoint``.
 
@@ -84,12 +92,16 @@ async def connect(
             ``SECURITY_SQOS_PRESENT``). Linux and macOS always tell the server who you are, and
             on macOS nobody can act as you; on Linux a privileged server could anyway, and one
             of ipcpipes keeps to what you say.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``), which
+            both prove to each other before anything else is sent
+            (:func:`authenticate_as_client`); ``None`` for no such thing. It needs both directions.
 
     Returns:
         A stream of that direction.
 
     Raises:
         UntrustedServer: it is served by somebody whom ``server`` does not admit; nothing was sent.
+        AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
         EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
         EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
         EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
@@ -103,6 +115,7 @@ async def connect(
     Linux says "busy" when the server's queue is full; macOS says "refused" then too.
     """
     check_direction(direction)
+    greet = greeting_of("client", authkey, direction)
     stream: Stream | SendStream | ReceiveStream = await open_connection(
         endpoint,
         kind=direction,
@@ -111,7 +124,29 @@ async def connect(
         server=server,
         impersonation=impersonation,
     )
+    if greet is not None and isinstance(stream, Stream):
+        await greet_server(stream, greet)
     return stream
+
+
+def greeting_of(side: Side, authkey: Buffer | None, direction: Direction) -> Greeting | None:
+    """What is done first with a new connection.
+
+    Raises:
+        TypeError, ValueError: ``authkey`` is none, or there is no way for it.
+    """
+    if authkey is not None and direction != "duplex":
+        raise ValueError(ONE_WAY)
+    return greeting(side, authkey)
+
+
+async def greet_server(stream: trio.abc.Stream | abc.MessageChannel, greet: Greeting) -> None:
+    """Greets, or closes."""
+    try:
+        await greet(stream)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
 
 
 async def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
@@ -245,6 +280,7 @@ async def serve(
     direction: Literal["duplex"] = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     task_status: trio.TaskStatus[Listener[Stream]] = ...,
 ) -> None: ...
 @overload
@@ -257,6 +293,7 @@ async def serve(
     direction: Literal["send"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     task_status: trio.TaskStatus[Listener[SendStream]] = ...,
 ) -> None: ...
 @overload
@@ -269,6 +306,7 @@ async def serve(
     direction: Literal["receive"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     task_status: trio.TaskStatus[Listener[ReceiveStream]] = ...,
 ) -> None: ...
 async def serve(
@@ -280,6 +318,7 @@ async def serve(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
@@ -292,13 +331,17 @@ async def serve(
 
     Args:
         handler: an async function of one stream.
+        authkey: a secret, as for :func:`connect`. The handler sees only clients who have proved
+            that they have it; who has not within 10 s is turned away, and logged.
         task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
             as soon as clients can connect.
         endpoint, access, max_instances, direction, backlog, buffer_size: as for :func:`listen`.
 
     Raises:
-        Everything that :func:`listen` raises.
+        TypeError, ValueError: ``authkey`` is none, or there is one direction only.
+        And everything that :func:`listen` raises.
     """
+    greet = greeting_of("server", authkey, direction)
     listener: Listener[Any] = await listen(
         endpoint,
         access=access,
@@ -307,13 +350,14 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(handler, listener, task_status)
+    await serve_listener(handler, listener, task_status, greet)
 
 
 async def serve_listener(
     handler: Callable[[Any], Awaitable[object]],
     listener: abc.Listener[Any],
     task_status: trio.TaskStatus[Any],
+    greet: Greeting | None,
 ) -> None:
     """What every way to serve comes down to; see :func:`serve`."""
     async with listener, trio.open_nursery() as nursery:
@@ -322,18 +366,29 @@ async def serve_listener(
         with suppress(trio.ClosedResourceError):
             while True:
                 nursery.start_soon(
-                    handle_client, handler, await listener.accept(), listener.endpoint
+                    handle_client, handler, await listener.accept(), listener.endpoint, greet
                 )
 
 
 async def handle_client(
     handler: Callable[[Any], Awaitable[object]],
-    connection: trio.abc.AsyncResource,
+    connection: Any,
     endpoint: Endpoint,
+    greet: Greeting | None = None,
 ) -> None:
     """Runs the handler of one client of a server, whose errors are no others' affair."""
     try:
         async with connection:
-            await handler(connection)
+            if greet is None or await _is_welcome(connection, endpoint, greet):
+                await handler(connection)
     except Exception:
         logger.exception("the handler of a client of %s failed", endpoint)
+
+
+async def _is_welcome(connection: Any, endpoint: Endpoint, greet: Greeting) -> bool:
+    try:
+        await greet(connection)
+    except AuthenticationFailed as error:
+        logger.warning("%s: turned away %s: %s", endpoint, connection.peer, error)
+        return False
+    return True

@@ -8,10 +8,12 @@ from typing import Any, Generic, TypeVar, overload
 import trio
 
 from . import abc
+from .authentication import Greeting, greeting
+from .authentication.challenge import Side
 from .channel import MessageChannel, NativeMessageChannel
-from .connect import open_connection, open_listener, serve_listener
+from .connect import greet_server, open_connection, open_listener, serve_listener
 from .endpoint import Endpoint, EndpointLike
-from .framing import Framing, Native
+from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
 from .options import DEFAULT_BACKLOG, Impersonation
 from .security import AccessPolicy
@@ -30,6 +32,7 @@ async def connect_messages(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> MessageChannel: ...
 @overload
 async def connect_messages(
@@ -40,6 +43,7 @@ async def connect_messages(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> NativeMessageChannel: ...
 async def connect_messages(
     endpoint: EndpointLike,
@@ -49,13 +53,15 @@ async def connect_messages(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`Framing`, or ``NATIVE``.
-        endpoint, wait, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
+        endpoint, wait, buffer_size, server, impersonation, authkey: as for
+            :func:`ipcpipes.connect`.
 
     Returns:
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
@@ -68,6 +74,7 @@ async def connect_messages(
         And everything that :func:`ipcpipes.connect` raises.
     """
     framing = chosen(framing)
+    greet = _greeting("client", authkey)
     connection = await open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -77,6 +84,8 @@ async def connect_messages(
         impersonation=impersonation,
     )
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    if greet is not None:
+        await greet_server(channel, greet)
     return channel
 
 
@@ -173,6 +182,7 @@ async def serve_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     task_status: trio.TaskStatus[abc.Listener[MessageChannel]] = ...,
 ) -> None: ...
 @overload
@@ -185,6 +195,7 @@ async def serve_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     task_status: trio.TaskStatus[abc.Listener[NativeMessageChannel]] = ...,
 ) -> None: ...
 async def serve_messages(
@@ -196,6 +207,7 @@ async def serve_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(channel)`` for each client, until cancelled.
@@ -208,10 +220,13 @@ async def serve_messages(
         framing: as for :func:`connect_messages`.
         task_status: for ``await nursery.start(serve_messages, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+        authkey: as for :func:`ipcpipes.serve`.
 
     Raises:
-        Everything that :func:`listen_messages` raises.
+        TypeError, ValueError: ``authkey`` is none.
+        And everything that :func:`listen_messages` raises.
     """
+    greet = _greeting("server", authkey)
     listener = await _listen(
         endpoint,
         chosen(framing),
@@ -220,7 +235,7 @@ async def serve_messages(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(handler, listener, task_status)
+    await serve_listener(handler, listener, task_status, greet)
 
 
 async def _listen(
@@ -241,6 +256,16 @@ async def _listen(
         buffer_size=buffer_size,
     )
     return _MessageListener(connections, framing)
+
+
+def _greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
+    """What is done first with a new channel: below its framing, which may not carry it."""
+    greet = greeting(side, authkey)
+    if greet is None:
+        return None
+    return lambda channel: greet(
+        channel._stream if isinstance(channel, MessageChannel) else channel
+    )
 
 
 def _channel(connection: Any, framing: Framing | Native) -> Any:

@@ -62,6 +62,8 @@ Side = Literal["client", "server"]
 DEFAULT_SECONDS = 10.0
 """How long the whole handshake may take."""
 
+ONE_WAY = "authkey is for connections in both directions: both ends have to speak"
+
 _SMALLEST_KEY = 16
 _SALT = b"ipcpipes authkey"
 # Who is who, the version, and the end of a line; each begins a greeting and what a proof is of.

@@ -9,13 +9,16 @@ from hmac import HMAC
 import trio
 
 from .. import abc
+from ..framing import Buffer
 from ..options import checked_seconds
 from .challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+
+Greeting = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
 
 
 async def authenticate_as_client(
     stream: trio.abc.Stream | abc.MessageChannel,
-    authkey: bytes | bytearray | memoryview,
+    authkey: Buffer,
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
@@ -61,7 +64,7 @@ async def authenticate_as_client(
 
 async def authenticate_as_server(
     stream: trio.abc.Stream | abc.MessageChannel,
-    authkey: bytes | bytearray | memoryview,
+    authkey: Buffer,
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
@@ -78,6 +81,18 @@ async def authenticate_as_server(
     key = keyed(authkey)
     del authkey
     await authenticate("server", stream, key, within)
+
+
+def greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
+    """What is done first with a new connection where there is to be a secret.
+
+    Raises:
+        TypeError, ValueError: ``authkey`` is none.
+    """
+    if authkey is None:
+        return None
+    key = keyed(authkey)
+    return lambda stream: authenticate(side, stream, key, DEFAULT_SECONDS)
 
 
 async def authenticate(

@@ -10,15 +10,18 @@ import trio
 
 from .._os.deadline import Deadline
 from ..authentication.challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+from ..framing import Buffer
 from ..options import checked_seconds
 from . import abc
 
 __all__ = ["authenticate_as_client", "authenticate_as_server"]
 
+Greeting = Callable[[Any], None]
+
 
 def authenticate_as_client(
     stream: abc.BareStream | abc.MessageChannel,
-    authkey: bytes | bytearray | memoryview,
+    authkey: Buffer,
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
@@ -43,7 +46,7 @@ def authenticate_as_client(
 
 def authenticate_as_server(
     stream: abc.BareStream | abc.MessageChannel,
-    authkey: bytes | bytearray | memoryview,
+    authkey: Buffer,
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
@@ -54,6 +57,18 @@ def authenticate_as_server(
     key = keyed(authkey)
     del authkey
     authenticate("server", stream, key, within)
+
+
+def greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
+    """What is done first with a new connection where there is to be a secret.
+
+    Raises:
+        TypeError, ValueError: ``authkey`` is none.
+    """
+    if authkey is None:
+        return None
+    key = keyed(authkey)
+    return lambda stream: authenticate(side, stream, key, DEFAULT_SECONDS)
 
 
 def authenticate(

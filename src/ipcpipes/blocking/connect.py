@@ -7,10 +7,13 @@ from typing import Any, Literal, overload
 
 from .._os import Kind, blocking as _os
 from .._os.blocking import Listener, ReceiveStream, SendStream, Stream
+from ..authentication.challenge import ONE_WAY
 from ..endpoint import EndpointLike
+from ..framing import Buffer
 from ..opening import Attempts, listening
 from ..options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from ..security import AccessPolicy
+from .authentication import Greeting, greeting
 
 __all__ = ["connect", "listen"]
 
@@ -24,6 +27,7 @@ def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> Stream: ...
 @overload
 def connect(
@@ -34,6 +38,7 @@ def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> SendStream: ...
 @overload
 def connect(
@@ -44,6 +49,7 @@ def connect(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> ReceiveStream: ...
 def connect(
     endpoint: EndpointLike,
@@ -53,6 +59,7 @@ def connect(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
 ) -> Stream | SendStream | ReceiveStream:
     """Connects to the server that listens on ``endpoint``.
 
@@ -60,7 +67,7 @@ def connect(
         endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
             0 (the default) is one attempt, ``math.inf`` for ever. Ctrl-C ends the wait.
-        direction, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
+        direction, buffer_size, server, impersonation, authkey: as for :func:`ipcpipes.connect`.
 
     Returns:
         A stream of that direction (:mod:`ipcpipes.blocking.abc`), for ``with``.
@@ -70,6 +77,9 @@ def connect(
         error of the last attempt, and not TimeoutError.
     """
     check_direction(direction)
+    if authkey is not None and direction != "duplex":
+        raise ValueError(ONE_WAY)
+    greet = greeting("client", authkey)
     stream: Stream | SendStream | ReceiveStream = open_connection(
         endpoint,
         kind=direction,
@@ -78,7 +88,18 @@ def connect(
         server=server,
         impersonation=impersonation,
     )
+    if greet is not None:
+        greet_server(stream, greet)
     return stream
+
+
+def greet_server(stream: Any, greet: Greeting) -> None:
+    """Greets, or closes."""
+    try:
+        greet(stream)
+    except BaseException:
+        stream.close()
+        raise
 
 
 def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:

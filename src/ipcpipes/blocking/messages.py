@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..endpoint import Endpoint, EndpointLike
-from ..framing import Framing, Native
+from ..framing import Buffer, Framing, Native
 from ..framing.chosen import chosen, kind_of
 from ..options import DEFAULT_BACKLOG, Impersonation
 from ..security import AccessPolicy
 from . import abc
+from .authentication import greeting
 from .channel import MessageChannel, NativeMessageChannel
-from .connect import open_connection, open_listener
+from .connect import greet_server, open_connection, open_listener
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,6 +32,7 @@ def connect_messages(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> MessageChannel: ...
 @overload
 def connect_messages(
@@ -41,6 +43,7 @@ def connect_messages(
     buffer_size: int | None = ...,
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
+    authkey: Buffer | None = ...,
 ) -> NativeMessageChannel: ...
 def connect_messages(
     endpoint: EndpointLike,
@@ -50,13 +53,14 @@ def connect_messages(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
-        endpoint, wait, buffer_size, server, impersonation: as for
+        endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.blocking.connect`.
 
     Returns:
@@ -67,6 +71,7 @@ def connect_messages(
         Everything that :func:`ipcpipes.connect_messages` raises.
     """
     framing = chosen(framing)
+    greet = greeting("client", authkey)
     connection = open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -75,7 +80,13 @@ def connect_messages(
         server=server,
         impersonation=impersonation,
     )
+    is_native = isinstance(framing, Native)
+    if greet is not None and not is_native:
+        # Below its framing, which may not carry it.
+        greet_server(connection, greet)
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    if greet is not None and is_native:
+        greet_server(channel, greet)
     return channel
 
 

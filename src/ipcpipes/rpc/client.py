@@ -12,6 +12,7 @@ import trio
 from ..child.nursery import unseen_nursery
 from ..connect import connect as connect_stream
 from ..endpoint import EndpointLike
+from ..framing import Buffer
 from ..options import Impersonation
 from ..security import AccessPolicy
 from .arguments import bound
@@ -192,6 +193,7 @@ async def connect(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
@@ -201,7 +203,8 @@ async def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size, server, impersonation: as for :func:`ipcpipes.connect`.
+        endpoint, wait, buffer_size, server, impersonation, authkey: as for
+            :func:`ipcpipes.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what each pipe of a call can take of memory.
@@ -222,7 +225,12 @@ async def connect(
     limits = Limits(max_frame=max_frame, credit=credit)
     check_keep_alive(keep_alive)
     stream = await connect_stream(
-        endpoint, wait=wait, buffer_size=buffer_size, server=server, impersonation=impersonation
+        endpoint,
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
+        authkey=authkey,
     )
     async with client_of(definition, stream, limits, keep_alive) as client:
         yield client

@@ -14,8 +14,10 @@ from typing import Any
 import trio
 
 from ..abc import Listener
+from ..authentication import greeting
 from ..connect import Stream, handle_client, listen
 from ..endpoint import EndpointLike
+from ..framing import Buffer
 from ..options import DEFAULT_BACKLOG
 from ..security import AccessPolicy
 from .call import Call
@@ -51,6 +53,7 @@ async def serve(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     max_calls: int = DEFAULT_CALLS,
@@ -86,11 +89,14 @@ async def serve(
             does.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+        authkey: as for :func:`ipcpipes.serve`.
 
     Raises:
         TypeError: a manager implements no interface, or two the same.
+        TypeError, ValueError: ``authkey`` is none.
         And everything that :func:`ipcpipes.listen` raises.
     """
+    greet = greeting("server", authkey)
     server = _Server(
         managers,
         Limits(max_frame, credit, max_calls),
@@ -110,7 +116,7 @@ async def serve(
         with suppress(trio.ClosedResourceError):
             while True:
                 stream = await listener.accept()
-                nursery.start_soon(handle_client, server.handle, stream, listener.endpoint)
+                nursery.start_soon(handle_client, server.handle, stream, listener.endpoint, greet)
         server.shut_down()
 
 
@@ -173,9 +179,12 @@ class _Server:
         self.tracebacks = tracebacks
         self.definitions, self.served = collected(managers, _Served, introspection=introspection)
         self.connections: set[_Connection] = set()
+        self.is_shut_down = False
 
     async def handle(self, transport: Transport) -> None:
-        """Serves one client."""
+        """Serves one client, unless it has come too late."""
+        if self.is_shut_down:
+            return
         connection = _Connection(self, transport)
         self.connections.add(connection)
         try:
@@ -185,6 +194,7 @@ class _Server:
 
     def shut_down(self) -> None:
         """No new calls."""
+        self.is_shut_down = True
         for connection in self.connections:
             connection.shut_down()
 

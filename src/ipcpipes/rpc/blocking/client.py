@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
+from ...framing import Buffer
 from ...options import Impersonation
 from ...security import AccessPolicy
 from ..arguments import bound, encoded
@@ -195,6 +196,7 @@ def connect(
     buffer_size: int | None = None,
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
+    authkey: Buffer | None = None,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     timeout: float | None = None,
@@ -206,7 +208,7 @@ def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size, server, impersonation: as for
+        endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.blocking.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
@@ -227,7 +229,12 @@ def connect(
     definition = definition_of(interface)
     time_of(timeout)
     stream = connect_stream(
-        endpoint, wait=wait, buffer_size=buffer_size, server=server, impersonation=impersonation
+        endpoint,
+        wait=wait,
+        buffer_size=buffer_size,
+        server=server,
+        impersonation=impersonation,
+        authkey=authkey,
     )
     with _client(definition, stream, limits, timeout) as client:
         yield client

@@ -11,7 +11,10 @@ from typing import Any
 import trio
 
 from ...blocking import Listener, Stream, listen
+from ...blocking.authentication import Greeting, greeting
 from ...endpoint import EndpointLike
+from ...errors import AuthenticationFailed
+from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG
 from ...security import AccessPolicy
 from ..serving import Managers, collected
@@ -34,6 +37,7 @@ def serve(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     max_calls: int = DEFAULT_CALLS,
@@ -66,10 +70,13 @@ def serve(
             which is closed when this returns.
         access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.blocking.listen`; not
             with a listener.
+        authkey: a secret that clients have to prove that they have, as for
+            :func:`ipcpipes.rpc.serve`.
         max_frame, credit, max_calls, tracebacks, introspection: as for :func:`ipcpipes.rpc.serve`.
 
     Raises:
         TypeError: a manager implements no interface, or two the same, or has an ``async`` method.
+        TypeError, ValueError: ``authkey`` is none.
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
     server = _Server(
@@ -77,6 +84,7 @@ def serve(
         Limits(max_frame, credit, max_calls),
         tracebacks=tracebacks,
         introspection=introspection,
+        greet=greeting("server", authkey),
     )
     if not isinstance(endpoint, Listener):
         endpoint = listen(
@@ -120,6 +128,7 @@ def serve_connection(
         Limits(max_frame, credit, max_calls),
         tracebacks=tracebacks,
         introspection=introspection,
+        greet=None,
     )
     server.connection(transport).run()
 
@@ -128,8 +137,15 @@ class _Server:
     """The managers, and the connections they are served on."""
 
     def __init__(
-        self, managers: Managers, limits: Limits, *, tracebacks: bool, introspection: bool
+        self,
+        managers: Managers,
+        limits: Limits,
+        *,
+        tracebacks: bool,
+        introspection: bool,
+        greet: Greeting | None,
     ) -> None:
+        self._greet = greet
         self._limits = limits
         self._tracebacks = tracebacks
         self._definitions, self._served = collected(managers, Served, introspection=introspection)
@@ -141,7 +157,8 @@ class _Server:
                         "loop; make it with def, or serve it with ipcpipes.rpc.serve"
                     )
         self._lock = threading.Lock()
-        self._connections: dict[Connection, threading.Thread] = {}
+        self._connections: dict[Connection | _Greeted, threading.Thread] = {}
+        self._is_shut_down = False
         self._error: BaseException | None = None
 
     def connection(self, transport: Transport) -> Connection:
@@ -155,8 +172,7 @@ class _Server:
             with suppress(trio.ClosedResourceError):
                 while True:
                     self._start(listener, listener.accept())
-            for connection in self._all():
-                connection.shut_down()
+            self._shut_down()
             self._join()
         finally:
             listener.close()
@@ -167,7 +183,11 @@ class _Server:
             raise self._error
 
     def _start(self, listener: Listener[Stream], stream: Stream) -> None:
-        connection = self.connection(stream)
+        connection: Connection | _Greeted
+        if self._greet is None:
+            connection = self.connection(stream)
+        else:
+            connection = _Greeted(self, stream, self._greet)
         thread = threading.Thread(
             target=self._serve, args=(listener, connection), name="ipcpipes rpc"
         )
@@ -182,7 +202,7 @@ class _Server:
                 del self._connections[connection]
             connection.close()
 
-    def _serve(self, listener: Listener[Any], connection: Connection) -> None:
+    def _serve(self, listener: Listener[Any], connection: Connection | _Greeted) -> None:
         try:
             connection.run()
         except Exception:
@@ -194,7 +214,18 @@ class _Server:
             with self._lock:
                 del self._connections[connection]
 
-    def _all(self) -> list[Connection]:
+    def _shut_down(self) -> None:
+        with self._lock:
+            self._is_shut_down = True
+            connections = list(self._connections)
+        for connection in connections:
+            connection.shut_down()
+
+    def is_shut_down(self) -> bool:
+        with self._lock:
+            return self._is_shut_down
+
+    def _all(self) -> list[Connection | _Greeted]:
         with self._lock:
             return list(self._connections)
 
@@ -206,3 +237,40 @@ class _Server:
                 return
             for thread in threads:
                 thread.join()
+
+
+class _Greeted:
+    """A connection whose client has to prove first that it has the secret."""
+
+    def __init__(self, server: _Server, stream: Stream, greet: Greeting) -> None:
+        self._server = server
+        self._stream = stream
+        self._greet = greet
+        self._connection: Connection | None = None
+
+    def run(self) -> None:
+        try:
+            self._greet(self._stream)
+        except AuthenticationFailed as error:
+            logger.warning("turned away %s: %s", self._stream.peer, error)
+        except trio.ClosedResourceError:
+            pass  # the server ends
+        else:
+            self._connection = self._server.connection(self._stream)
+            # Before it is looked: so that one of the two sees the other.
+            if self._server.is_shut_down():
+                self._connection.shut_down()
+            self._connection.run()
+        finally:
+            self._stream.close()
+
+    def shut_down(self) -> None:
+        if self._connection is None:
+            self._stream.close()
+        else:
+            self._connection.shut_down()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._stream.close()
