@@ -124,3 +124,31 @@ async def refusal(
                 assert text.startswith(f"the {other(side)} of named endpoint ")
                 assert "\n" not in text
     return text
+
+
+async def both(
+    ends: dict[Side, Any], client_key: bytes = KEY, server_key: bytes = KEY, **options: Any
+) -> dict[Side, Exception | None]:
+    """What each of them says. One that refuses closes, as applications do."""
+    said: dict[Side, Exception | None] = {}
+
+    async def run(side: Side, key: bytes) -> None:
+        try:
+            await authenticate(side, ends[side], key, **options)
+            said[side] = None
+        except ipcpipes.AuthenticationFailed as error:
+            said[side] = error
+            await ends[side].aclose()
+
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run, "client", client_key)
+            nursery.start_soon(run, "server", server_key)
+    return said
+
+
+def channel_over(end: Any, framing: Any = None) -> Any:
+    """A channel over that stream, of the same driver."""
+    if isinstance(end, drivers.TrioStream):
+        return drivers.TrioChannel(blocking.MessageChannel(end.blocking, framing))
+    return ipcpipes.MessageChannel(end, framing)

@@ -29,9 +29,9 @@ async def authenticate_as_client(
         await ipcpipes.authenticate_as_client(stream, authkey)
 
     The other end calls :func:`authenticate_as_server`, with the same key, over the same kind: both
-    over streams, or both over channels. A framing that cannot carry any 72 bytes, as
-    :class:`Lines` cannot, is put over the stream afterwards. What the application sends may follow
-    at once; none of it is read here.
+    over streams, or both over channels. A framing that does not carry all bytes, as :class:`Lines`
+    does not, is put over the stream afterwards. What the application sends may follow at once; none
+    of it is read here.
 
     When this returns, the server has proved itself. Should it still not like this end's proof,
     which takes somebody who changes it on the way, or should the time be over there, then it closes
@@ -53,8 +53,7 @@ async def authenticate_as_client(
             ended the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
         trio.BusyResourceError: another task of yours is using it.
-        MessageTooLarge: ``max_size`` of the channel is less than 72 bytes.
-        FramingError: its framing cannot carry any bytes.
+        FramingError: the channel cannot carry what this end sends, up to 72 bytes of any value.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
     key = keyed(authkey)
