@@ -32,7 +32,8 @@ typedef struct {
 
 static uint32_t ipc_create_instance(const uint16_t *name, int first, int direction,
                                     uint32_t max_instances, uint32_t buffer_size,
-                                    const uint16_t *sddl, int messages, intptr_t *handle)
+                                    const uint16_t *sddl, int remote, int messages,
+                                    intptr_t *handle)
 {
     DWORD mode = messages ? PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE
                           : PIPE_TYPE_BYTE | PIPE_READMODE_BYTE;
@@ -57,7 +58,8 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
     attributes.lpSecurityDescriptor = descriptor;
     attributes.bInheritHandle = FALSE;
     instance = CreateNamedPipeW((LPCWSTR)name, open_mode,
-                                mode | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, max_instances,
+                                mode | PIPE_WAIT | (remote ? 0 : PIPE_REJECT_REMOTE_CLIENTS),
+                                max_instances,
                                 buffer_size, buffer_size, 0, &attributes);
     if (instance == INVALID_HANDLE_VALUE)
         error = GetLastError();

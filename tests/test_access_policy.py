@@ -18,6 +18,9 @@ POLICIES = [
     AccessPolicy.everyone(rights="read", deny=[User("x"), Group(7, "write")]),
     AccessPolicy([User("a"), Group("b", "read")], [User(5)]),
     AccessPolicy.sddl("D:P(A;;FA;;;WD)"),
+    AccessPolicy(remote=True),
+    AccessPolicy.everyone(remote=True),
+    AccessPolicy.sddl("D:P(A;;FA;;;WD)", remote=True),
 ]
 
 
@@ -55,6 +58,9 @@ def test_other_mistakes() -> None:
     for wrong in ("root", User("root"), ["root"], [1], [AccessPolicy()]):
         with pytest.raises(TypeError, match="takes"):
             AccessPolicy(wrong)  # type: ignore[arg-type]
+    for make in (AccessPolicy, AccessPolicy.everyone):
+        with pytest.raises(TypeError, match="remote is True or False"):
+            make(remote="other-machine")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="a security descriptor is a str"):
         AccessPolicy.sddl(5)  # type: ignore[arg-type]
 

@@ -240,6 +240,8 @@ async def test_what_a_socket_cannot_express_is_an_error(where: Path) -> None:
             await ipcpipes.listen(where, access=policy)
     with pytest.raises(ipcpipes.NotSupported, match="for Windows"):
         await ipcpipes.listen(where, access=AccessPolicy.sddl("D:P(A;;FA;;;WD)"))
+    with pytest.raises(ipcpipes.NotSupported, match="from other machines"):
+        await ipcpipes.listen(where, access=AccessPolicy(remote=True))
     assert not where.exists()
 
 

@@ -13,6 +13,7 @@ from ipcpipes import AccessPolicy, Endpoint, Group, User, blocking
 if sys.platform != "win32":
     pytest.skip("about security descriptors", allow_module_level=True)
 
+from ipcpipes._ffi import lib as real
 from ipcpipes._os import windows_calls as calls
 
 # SIDs that every machine has, and their letters in SDDL ("SID Strings").
@@ -83,3 +84,29 @@ async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) ->
     assert await descriptor(endpoint, AccessPolicy.sddl(text)) == "D:P(A;;FA;;;ME)(A;;FR;;;BU)"
     with pytest.raises(ValueError, match="is no security descriptor"):
         await ipcpipes.listen(endpoint, access=AccessPolicy.sddl("D:P(nonsense)"))
+
+
+@pytest.mark.parametrize("remote", [False, True])
+async def test_clients_of_other_machines_are_refused_unless_asked(
+    endpoint: Endpoint, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GetNamedPipeInfo does not tell it: so what the system was asked for is looked at."""
+    asked: list[bool] = []
+
+    class Lib:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def ipc_create_instance(self, *arguments: Any) -> int:
+            asked.append(arguments[6])
+            return real.ipc_create_instance(*arguments)
+
+    monkeypatch.setattr(calls, "lib", Lib())
+    for policy in (
+        AccessPolicy(remote=remote),
+        AccessPolicy.everyone(remote=remote),
+        AccessPolicy.sddl(f"D:P(A;;FA;;;{calls.current_user_sid()})", remote=remote),
+    ):
+        async with await ipcpipes.listen(endpoint, access=policy, backlog=2):
+            pass
+    assert asked == [remote] * 6

@@ -190,6 +190,7 @@ async def test_what_no_server_can_be_asked(door: Door, endpoint: Endpoint) -> No
         ("me", TypeError),
         (AccessPolicy([User(0, "read")]), ValueError),
         (AccessPolicy.everyone(rights="write"), ValueError),
+        (AccessPolicy.everyone(remote=True), ValueError),
         (AccessPolicy([User("nobody-of-that-name")]), ipcpipes.UnknownAccount),
         (AccessPolicy.sddl("D:P(A;;FA;;;WD)"), ipcpipes.NotSupported),
     ):

@@ -72,6 +72,7 @@ class _Lib:
         max_instances: int,
         buffer_size: int,
         sddl: Any,
+        remote: bool,
         messages: bool,
         handle: Any,
     ) -> int: ...

@@ -70,9 +70,12 @@ new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Permissions(NamedTuple):
-    """A compiled access policy: a security descriptor as SDDL, given to each new instance."""
+    """A compiled access policy, given to each new instance: a security descriptor as SDDL, and
+    whether clients may come from other machines.
+    """
 
     sddl: str
+    remote: bool = False
 
 
 ServerCheck = Callable[[str], bool]
@@ -84,7 +87,13 @@ def new_operation() -> Any:
 
 
 def create_instance(
-    address: str, *, first: bool, kind: str, buffer_size: int, sddl: str, limit: int = 255
+    address: str,
+    *,
+    first: bool,
+    kind: str,
+    buffer_size: int,
+    permissions: Permissions,
+    limit: int = 255,
 ) -> tuple[int, int]:
     """(error code, handle)"""
     handle = ffi.new("intptr_t *")
@@ -94,7 +103,8 @@ def create_instance(
         _DIRECTIONS[kind],
         limit,
         buffer_size,
-        _wide(sddl),
+        _wide(permissions.sddl),
+        permissions.remote,
         kind == "messages",
         handle,
     )

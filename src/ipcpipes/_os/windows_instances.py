@@ -65,7 +65,7 @@ class Instances(Generic[ConnectionT]):
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
-        self._sddl = permissions.sddl
+        self._permissions = permissions
         self._open_count = 0
         self._waiting: deque[_Instance] = deque()
         self._closed = False
@@ -181,7 +181,7 @@ class Instances(Generic[ConnectionT]):
             first=first,
             kind=self._kind,
             buffer_size=self._buffer_size,
-            sddl=self._sddl,
+            permissions=self._permissions,
         )
         if first and code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
             raise in_use_error(self._endpoint, self._address, None)

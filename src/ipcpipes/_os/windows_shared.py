@@ -30,7 +30,7 @@ class SharedName:
             first=True,
             kind="duplex",
             buffer_size=instances.DEFAULT_BUFFER_SIZE,
-            sddl=permissions.sddl,
+            permissions=permissions,
         )
         if code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
             raise in_use_error(endpoint, address, None)

@@ -18,6 +18,7 @@ def policy_document(policy: AccessPolicy) -> dict[str, Any]:
         "deny": [_account_document(account) for account in policy.deny],
         "everyone": policy.open_to_all,
         "sddl": policy.descriptor,
+        "remote": policy.remote,
     }
 
 
@@ -28,11 +29,13 @@ def _account_document(account: Account) -> list[Any]:
 def policy_from_document(document: dict[str, Any]) -> AccessPolicy:
     """The policy again."""
     if document["sddl"] is not None:
-        return AccessPolicy.sddl(document["sddl"])
+        return AccessPolicy.sddl(document["sddl"], remote=document["remote"])
     allow, deny = (
         [_KINDS[kind](account, rights) for kind, account, rights in document[name]]
         for name in ("allow", "deny")
     )
     if document["everyone"] is not None:
-        return AccessPolicy.everyone(rights=document["everyone"], deny=deny)
-    return AccessPolicy(allow, deny)
+        return AccessPolicy.everyone(
+            rights=document["everyone"], deny=deny, remote=document["remote"]
+        )
+    return AccessPolicy(allow, deny, remote=document["remote"])

@@ -66,7 +66,7 @@ class Group(Account):
 
 @dataclass(frozen=True, init=False)
 class AccessPolicy:
-    """Who may connect to a listener. Clients on other machines never may.
+    """Who may connect to a listener.
 
     The user that listens may always, and so may the system's administrator, unless a policy denies
     it to him by name. Others may who are allowed to, or belong to a group that is; who is denied
@@ -79,18 +79,23 @@ class AccessPolicy:
 
     Args:
         allow, deny: users and groups.
+        remote: whether clients on other machines may connect too, as far as they prove to be one
+            of those (Windows; elsewhere there is no such thing, and ``listen`` says so).
 
     Raises:
-        TypeError: one of them is something else.
+        TypeError: an argument is of the wrong type.
     """
 
     allow: tuple[Account, ...]
     deny: tuple[Account, ...]
     open_to_all: Rights | None
     descriptor: str | None
+    remote: bool
 
-    def __init__(self, allow: Iterable[Account] = (), deny: Iterable[Account] = ()) -> None:
-        self._set(allow, deny, None, None)
+    def __init__(
+        self, allow: Iterable[Account] = (), deny: Iterable[Account] = (), *, remote: bool = False
+    ) -> None:
+        self._set(allow, deny, None, None, remote)
 
     def _set(
         self,
@@ -98,7 +103,10 @@ class AccessPolicy:
         deny: Iterable[Account],
         open_to_all: Rights | None,
         descriptor: str | None,
+        remote: bool,
     ) -> None:
+        if not isinstance(remote, bool):
+            raise TypeError(f"remote is True or False, not {remote!r}")
         for name, accounts in (("allow", allow), ("deny", deny)):
             if isinstance(accounts, (str, Account)):
                 raise TypeError(f"{name} takes a list of User and Group, not {accounts!r}")
@@ -109,6 +117,7 @@ class AccessPolicy:
             object.__setattr__(self, name, found)
         object.__setattr__(self, "open_to_all", open_to_all)
         object.__setattr__(self, "descriptor", descriptor)
+        object.__setattr__(self, "remote", remote)
 
     @classmethod
     def current_user(cls) -> AccessPolicy:
@@ -122,7 +131,9 @@ class AccessPolicy:
         return cls()
 
     @classmethod
-    def everyone(cls, *, rights: Rights = "both", deny: Iterable[Account] = ()) -> AccessPolicy:
+    def everyone(
+        cls, *, rights: Rights = "both", deny: Iterable[Account] = (), remote: bool = False
+    ) -> AccessPolicy:
         """Every user of this machine.
 
         On Windows others may connect, and may not create instances of the pipe.
@@ -130,15 +141,16 @@ class AccessPolicy:
         Args:
             rights: as for :class:`User`.
             deny: but not these.
+            remote: as for the class.
         """
         if rights not in _RIGHTS:
             raise ValueError(f"rights are 'read', 'write' or 'both', not {rights!r}")
         policy = cls()
-        policy._set((), deny, rights, None)
+        policy._set((), deny, rights, None, remote)
         return policy
 
     @classmethod
-    def sddl(cls, text: str) -> AccessPolicy:
+    def sddl(cls, text: str, *, remote: bool = False) -> AccessPolicy:
         """A security descriptor of your own (Windows), for what the rest cannot say.
 
         Args:
@@ -146,6 +158,7 @@ class AccessPolicy:
                 (``D:…``). This user has to be allowed everything (``FA``), for the listener makes
                 one instance of the pipe after the other; who may create instances
                 (``FILE_CREATE_PIPE_INSTANCE``, 0x4) can serve clients in your name.
+            remote: as for the class.
 
         Raises:
             TypeError: it is no text. That it is none of these is said by ``listen``.
@@ -153,5 +166,5 @@ class AccessPolicy:
         if not isinstance(text, str):
             raise TypeError(f"a security descriptor is a str, not {text!r}")
         policy = cls()
-        policy._set((), (), None, text)
+        policy._set((), (), None, text, remote)
         return policy

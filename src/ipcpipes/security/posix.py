@@ -55,6 +55,8 @@ def compiled(
     ValueError: it denies it to the user that listens.
     """
     _require_accounts(policy)
+    if policy.remote:
+        raise NotSupported("a Unix socket cannot be reached from other machines; leave remote out")
     needed = _NEEDED[kind]
     allowed = _Accounts(_concerned(policy.allow, needed))
     denied = _Accounts(_concerned(policy.deny, needed))

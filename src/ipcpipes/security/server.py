@@ -37,4 +37,6 @@ def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck
     rights = {account.rights for account in (*policy.allow, *policy.deny)}
     if rights - {"both"} or policy.open_to_all not in (None, "both"):
         raise ValueError("a server has no rights to restrict; name users and groups alone")
+    if policy.remote:
+        raise ValueError("a server is on this machine; leave remote out")
     return trusted(policy)

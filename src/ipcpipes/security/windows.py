@@ -35,7 +35,7 @@ def compiled(
     if policy.descriptor is not None:
         if not windows_calls.is_sddl(policy.descriptor):
             raise ValueError(f"{policy.descriptor!r} is no security descriptor (SDDL)")
-        return windows_calls.Permissions(policy.descriptor)
+        return windows_calls.Permissions(policy.descriptor, policy.remote)
     me = windows_calls.current_user_sid()
     # The user himself, and not his token's default, which is Administrators for one of them: so
     # that clients can tell whose pipe it is.
@@ -53,7 +53,7 @@ def compiled(
         entries.append(f"(A;;{_ALLOWED[account.rights]:#x};;;{_sid(account)})")
     if policy.open_to_all is not None:
         entries.append(f"(A;;{_ALLOWED[policy.open_to_all]:#x};;;WD)")
-    return windows_calls.Permissions("".join(entries))
+    return windows_calls.Permissions("".join(entries), policy.remote)
 
 
 def trusted(policy: AccessPolicy) -> Callable[[str], bool]:
