@@ -108,8 +108,10 @@ static int ipc_backlog(int places)
 
 /* Binds and listens; the socket file has its final mode before the first client
  * can connect, because connecting is refused until listen(2). Setting the mode
- * by umask(2) would change it for the whole process, and fchmod(2) on a socket
- * fails on macOS. bind(2) is also what never takes the place of another file. */
+ * by umask(2) would change it for the whole process. On Linux bind(2) gives the
+ * file the mode of the socket itself, less the umask, so that nobody ever sees
+ * it with more than it will have; macOS has no fchmod(2) for sockets. bind(2)
+ * is also what never takes the place of another file. */
 static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
                       int packets)
 {
@@ -124,6 +126,11 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
     fd = ipc_socket(packets);
     if (fd < 0)
         return fd;
+#if defined(__linux__)
+    /* Its owner's rights alone: the group is not the right one yet. */
+    if (named && fchmod(fd, (mode_t)mode & S_IRWXU) == -1)
+        return ipc_fail(fd, -errno);
+#endif
     if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
         return ipc_fail(fd, -errno);
     /* Not through a link that somebody may have put there since. The group first: to give it away
