@@ -114,7 +114,9 @@ class Claim:
 
     def _lock_or_holder(self, lock: int) -> int | None:
         """``None`` when the lock is ours now, else the pid of its holder (0: unknown)."""
-        if not stat.S_ISREG(os.fstat(lock).st_mode):
+        found = os.fstat(lock)
+        # A file that has another name too may be somebody's, put here to be written into.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file")
         text = os.pread(lock, 64, 0)
         if text and not text.startswith(_MARK):
@@ -175,5 +177,10 @@ class Claim:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):
             return self._obstacle(path, "not a lock file")
         kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
-        advice = f"cannot make its lock file {path}: {error.strerror}"
+        try:
+            # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
+            what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
+        except OSError:
+            what = f"make its lock file {path}"
+        advice = f"cannot {what}: {error.strerror}"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
