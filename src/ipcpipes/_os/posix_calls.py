@@ -272,7 +272,9 @@ def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
             _check_writers(endpoint, where, directory)
         return
     parent = os.path.dirname(directory)
-    if directory != f"/tmp/ipcpipes-{os.geteuid()}":
+    if directory == f"/tmp/ipcpipes-{os.geteuid()}":
+        _check_writers(endpoint, where, parent)
+    else:
         _check_owner(endpoint, where, parent)
     if create:
         try:
