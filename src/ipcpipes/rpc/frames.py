@@ -120,8 +120,8 @@ class FrameReader:
         """
         frames: list[Frame] = []
         self._split(memoryview(octets), len(octets), frames)
-        is_much = len(octets) >= READ_SIZE or self._left > READ_SIZE
-        self._much = _STILL_MUCH if is_much else 0
+        # Much that has come, not much that was announced: that costs who says so nothing.
+        self._much = _STILL_MUCH if len(octets) >= READ_SIZE else 0
         return frames
 
     def end(self) -> None:
