@@ -402,6 +402,15 @@ static int ipc_set_buffer_size(int fd, int size)
     return 0;
 }
 
+/* Urgent octets (send(2) with MSG_OOB, which Linux has here since 5.15) stay among the others. Out
+ * of line they would make poll(2) tell of something to read, and the read would wait for what comes
+ * after them, beyond any deadline. */
+static int ipc_keep_urgent_inline(int fd)
+{
+    int on = 1;
+    return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) == -1 ? -errno : 0;
+}
+
 /* A socket for this process and one for a child, connected with each other. The child's is in
  * blocking mode, as any program expects of what it inherits; it too is close-on-exec until it is
  * handed over, so that no other child gets it. */

@@ -166,6 +166,11 @@ def hint_buffer_size(fd: int, size: int) -> None:
     lib.ipc_set_buffer_size(fd, size)
 
 
+def keep_urgent_inline(fd: int) -> None:
+    """What a peer sends as urgent comes in its turn; a system without such octets may refuse."""
+    lib.ipc_keep_urgent_inline(fd)
+
+
 def listen(address: bytes, permissions: Permissions, places: int, *, packets: bool) -> int:
     """A listening descriptor with a queue of ``places``."""
     group = -1 if permissions.group is None else permissions.group

@@ -137,6 +137,8 @@ def take_over(
         calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
         if kind == "messages":
             calls.ask_credentials(fd)
+        else:
+            calls.keep_urgent_inline(fd)
         if credentials is None:
             credentials = (
                 inherited.credentials(fd)
