@@ -55,8 +55,15 @@ def python_child(program: str, *arguments: str) -> Iterator[Child]:
     It finds ``say(...)``, ``hear()``, ``await hear_async()`` and ``sys.argv[1:]``.
     """
     source = _PRELUDE + "async def main():\n" + textwrap.indent(textwrap.dedent(program), "    ")
+    with running(source + "\ntrio.run(main)\n", *arguments) as child:
+        yield child
+
+
+@contextmanager
+def running(source: str, *arguments: str) -> Iterator[Child]:
+    """Runs ``source`` in another interpreter, and kills that in the end."""
     process = subprocess.Popen(
-        [sys.executable, "-c", source + "\ntrio.run(main)\n", *arguments],
+        [sys.executable, "-c", source, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

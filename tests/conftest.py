@@ -58,6 +58,16 @@ def short_tmp() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture
+def sticky(short_tmp: Path) -> Path:
+    """A directory like /tmp: everyone can write in it, and remove only what is his."""
+    short_tmp.chmod(0o711)
+    directory = short_tmp / "t"
+    directory.mkdir()
+    directory.chmod(0o1777)
+    return directory
+
+
 def open_descriptors() -> set[str]:
     """Descriptors and what they are; empty where the system does not list them."""
     found: set[str] = set()

@@ -1,0 +1,98 @@
+"""Servers in processes of their own, which tell how they are while they are attacked."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from ipcpipes import Endpoint
+
+from .children import Child, python_child
+
+# What it logs is counted.
+_HEAD = """
+import contextlib, functools, logging, os
+name = sys.argv[1]
+logged = {}
+class Counter(logging.Handler):
+    def emit(self, record):
+        logged[record.levelname] = logged.get(record.levelname, 0) + 1
+logging.getLogger().addHandler(Counter())
+
+def descriptors():
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0  # there is none left to look, or the system does not list them
+
+def memory():
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+"""
+_TAIL = """
+async with trio.open_nursery() as nursery:
+    listener = await nursery.start(serve)
+    say("ready")
+    while await hear_async() == "how are you":
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        say(listener.connection_count, tasks, descriptors(), memory(),
+            logged.get("WARNING", 0), sum(logged.values()))
+    nursery.cancel_scope.cancel()
+"""
+
+
+class State:
+    """How a server is.
+
+    Attributes:
+        connections, tasks: how many are open.
+        descriptors, memory: how many, and bytes in memory; 0 where the system does not say it.
+        warnings, logged: how many of these, and of all, it has logged.
+    """
+
+    def __init__(self, said: str) -> None:
+        numbers = map(int, said.split())
+        self.connections, self.tasks, self.descriptors, self.memory, self.warnings, self.logged = (
+            numbers
+        )
+
+
+@asynccontextmanager
+async def attacked(program: str, endpoint: Endpoint, *arguments: str) -> AsyncIterator[Child]:
+    """Runs a server; in the end it is cancelled, whatever its clients are at.
+
+    Args:
+        program: what makes ``serve`` of the ``name``, an async function for ``nursery.start``.
+    """
+    source = _HEAD + textwrap.dedent(program) + _TAIL
+    with python_child(source, endpoint.name, *arguments) as server:
+        assert await trio.to_thread.run_sync(server.hear) == "ready"
+        yield server
+        server.say("goodbye")
+        assert await trio.to_thread.run_sync(server.wait) == 0
+
+
+async def state(server: Child) -> State:
+    server.say("how are you")
+    return State(await trio.to_thread.run_sync(server.hear))
+
+
+async def until(server: Child, connections: int) -> State:
+    while (found := await state(server)).connections != connections:
+        await trio.sleep(0.01)
+    return found
+
+
+async def until_again(server: Child, before: State) -> State:
+    """As few tasks and descriptors as before: a handler's task ends a step after its connection."""
+    while True:
+        found = await state(server)
+        if (found.tasks, found.descriptors) == (before.tasks, before.descriptors):
+            return found
+        await trio.sleep(0.01)

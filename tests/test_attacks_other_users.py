@@ -1,0 +1,227 @@
+"""Other users who try to come in: they get nothing, it is logged, and the others are served."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Endpoint, Group, User
+from ipcpipes.testing import unique_endpoint
+
+if sys.platform == "win32":
+    pytest.skip("about other users of Unix sockets", allow_module_level=True)
+
+from .attackers import GROUP, NO_GROUP, OTHER, as_root, attacker, what_is_said
+
+pytestmark = as_root
+
+SECONDS = 60
+SECRET = b"for us alone"
+
+# Connects, sends, and says what it was given, until it is told to stop. "@" is an abstract name's
+# NUL, which no argument can hold.
+INTRUDER = """
+where = sys.argv[1].replace("@", chr(0))
+say("here")
+answers, tries = set(), 0
+while not (tries and told_to_stop()):
+    tries += 1
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(30)
+        try:
+            s.connect(where)
+            s.sendall(b"let me in")
+            answers.add(s.recv(100).decode() or "ended")
+        except OSError as error:
+            # To be closed with what it has sent unread is a reset.
+            answers.add(type(error).__name__)
+say(tries, *answers)
+"""
+NOTHING = {"ended", "ConnectionResetError", "BrokenPipeError", "BlockingIOError"}
+# What a client is told.
+ASK = """
+with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(30)
+    s.connect(sys.argv[1].replace("@", chr(0)))
+    try:
+        say(s.recv(100).decode() or "ended")
+    except ConnectionResetError:
+        say("ended")
+"""
+
+
+@asynccontextmanager
+async def serving(where: Endpoint, access: AccessPolicy | None) -> AsyncIterator[str]:
+    """A server that tells its secret to whom it lets in; its address."""
+
+    async def tell(stream: ipcpipes.abc.ByteStream) -> None:
+        await stream.send_all(SECRET)
+
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            listener = await nursery.start(partial(ipcpipes.serve, tell, where, access=access))
+            yield listener.address
+            nursery.cancel_scope.cancel()
+
+
+async def is_told(where: Endpoint) -> bytes:
+    # A crowd of intruders may fill the queue for a moment.
+    async with await ipcpipes.connect(where, wait=SECONDS) as client:
+        return await client.receive_some()
+
+
+@pytest.fixture(
+    params=[
+        "path",
+        pytest.param(
+            "abstract",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's"),
+        ),
+    ]
+)
+def open_place(request: pytest.FixtureRequest, short_tmp: Path) -> Endpoint:
+    """One that no mode protects from a policy with a user in it."""
+    short_tmp.chmod(0o711)
+    if request.param == "path":
+        return Endpoint.path(short_tmp / "s")
+    return Endpoint.abstract(unique_endpoint().name)
+
+
+async def test_a_user_who_keeps_trying_is_told_nothing_and_others_are_served(
+    open_place: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ipcpipes")
+    async with serving(open_place, AccessPolicy([User("daemon")])) as address:
+        with attacker(INTRUDER, address) as intruder:
+            assert await trio.to_thread.run_sync(intruder.hear) == "here"
+            for _ in range(50):
+                assert await is_told(open_place) == SECRET
+            while not caplog.records:  # it may not have come to its first try yet
+                await trio.sleep(0.01)
+            intruder.say("stop")
+            tries, *answers = (await trio.to_thread.run_sync(intruder.hear)).split()
+    assert int(tries) >= 1
+    assert set(answers) <= NOTHING
+    for record in caplog.records:
+        assert record.levelno == logging.WARNING
+        assert record.exc_info is None
+        assert f"turned away unknown user ({OTHER}), process {intruder.pid}" in record.getMessage()
+
+
+async def test_a_user_who_finds_a_plain_name_cannot_even_look_at_it(endpoint: Endpoint) -> None:
+    program = (
+        INTRUDER
+        + """
+try:
+    os.stat(where)
+except OSError as error:
+    say(type(error).__name__)
+"""
+    )
+    async with serving(endpoint, None) as address:
+        with attacker(program, address) as intruder:
+            assert await trio.to_thread.run_sync(intruder.hear) == "here"
+            assert await is_told(endpoint) == SECRET
+            intruder.say("stop")
+            answers = await trio.to_thread.run_sync(what_is_said, intruder)
+    assert answers[0].split()[1:] == ["PermissionError"]
+    assert answers[1] == "PermissionError"
+
+
+async def test_root_of_a_user_namespace_of_his_own_is_still_himself(
+    short_tmp: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Turned away as the user he is, though root always may come in and he is uid 0 to himself."""
+    short_tmp.chmod(0o711)
+    program = f"""
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, for /proc/self to be his
+if libc.unshare(0x10000000):  # CLONE_NEWUSER
+    say("no namespace")
+    sys.exit()
+maps = dict(setgroups="deny", uid_map="0 {OTHER} 1", gid_map="0 {NO_GROUP} 1")
+for name, text in maps.items():
+    with open("/proc/self/" + name, "w") as file:
+        file.write(text)
+assert os.geteuid() == 0
+"""
+    where = Endpoint.path(short_tmp / "s")
+    async with serving(where, AccessPolicy([User("daemon")])) as address:
+        with attacker(program + ASK, address) as intruder:
+            (said,) = await trio.to_thread.run_sync(what_is_said, intruder)
+    if said == "no namespace":
+        pytest.skip("this system gives no user namespaces to ordinary users")
+    assert said == "ended"
+    assert f"({OTHER})" in caplog.text
+
+
+@pytest.mark.parametrize("uid", [1, 2**31 - 1, 2**31, 2**32 - 2])
+async def test_every_number_that_a_user_can_have_is_told_apart(short_tmp: Path, uid: int) -> None:
+    """None is taken for root, for us, or for the one beside it."""
+    short_tmp.chmod(0o711)
+    where = Endpoint.path(short_tmp / "s")
+    for allowed, answer in ((uid, SECRET.decode()), (uid - 1, "ended")):
+        if allowed == 0:
+            continue
+        async with serving(where, AccessPolicy([User(allowed), User(7)])) as address:
+            with attacker(ASK, address, uid=uid) as client:
+                assert await trio.to_thread.run_sync(what_is_said, client) == [answer]
+
+
+@pytest.mark.parametrize(
+    ("policy", "answer"),
+    [
+        (AccessPolicy([User(7), Group(GROUP)]), SECRET.decode()),
+        (AccessPolicy.everyone(deny=[Group(GROUP)]), "ended"),
+    ],
+    ids=["allowed", "denied"],
+)
+async def test_a_group_counts_among_as_many_as_a_process_can_have(
+    short_tmp: Path, policy: AccessPolicy, answer: str
+) -> None:
+    """The last of 65,536 (NGROUPS_MAX) decides as an only one does."""
+    short_tmp.chmod(0o711)
+    become = f"become({OTHER}, {NO_GROUP}, [*range(2_000_000, 2_065_535), {GROUP}])\n"
+    where = Endpoint.path(short_tmp / "s")
+    async with serving(where, policy) as address:
+        with attacker(become + ASK, address, uid=0, gid=0) as client:
+            assert await trio.to_thread.run_sync(what_is_said, client) == [answer]
+
+
+async def test_what_turned_away_clients_have_sent_reaches_nobody(short_tmp: Path) -> None:
+    """A client that is let in next finds nothing of theirs, nor do they take its place."""
+    short_tmp.chmod(0o711)
+    where = short_tmp / "s"
+    async with await ipcpipes.listen(
+        where, access=AccessPolicy([User("daemon")]), max_instances=1
+    ) as listener:
+        program = """
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"poison")
+say("sent")
+hear()
+"""
+        with attacker(program, where) as intruder:
+            assert await trio.to_thread.run_sync(intruder.hear) == "sent"
+            async with trio.open_nursery() as nursery:
+                accepted: list[ipcpipes.abc.ByteStream] = []
+
+                async def accept() -> None:
+                    accepted.append(await listener.accept())
+
+                nursery.start_soon(accept)
+                async with await ipcpipes.connect(where, wait=SECONDS) as client:
+                    await client.send_all(b"x")
+                    while not accepted:
+                        await trio.sleep(0.001)
+                    async with accepted[0] as server:
+                        assert await server.receive_some() == b"x"

@@ -1,0 +1,216 @@
+"""What happens to a server that runs while its policy, its accounts or its files are changed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Group, User
+
+if sys.platform == "win32":
+    pytest.skip("about socket files and users", allow_module_level=True)
+
+from .attackers import GROUP, OTHER, as_root, attacker, what_is_said
+from .children import Child
+
+SECONDS = 60
+
+# What a client is told, in a turn for each line that it hears.
+CLIENT = """
+while hear() == "again":
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(30)
+        try:
+            s.connect(sys.argv[1])
+            say(s.recv(100).decode() or "ended")
+        except OSError as error:
+            say(type(error).__name__)
+"""
+
+
+@asynccontextmanager
+async def serving(where: Path, access: AccessPolicy | None = None) -> AsyncIterator[None]:
+    async def greet(stream: ipcpipes.abc.ByteStream) -> None:
+        await stream.send_all(b"in")
+
+    where.parent.chmod(0o711)
+    with trio.fail_after(SECONDS):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(ipcpipes.serve, greet, where, access=access))
+            yield
+            nursery.cancel_scope.cancel()
+
+
+async def told(client: Child) -> str:
+    client.say("again")
+    return await trio.to_thread.run_sync(client.hear)
+
+
+@as_root
+async def test_a_list_that_a_policy_was_made_of_changes_nothing(short_tmp: Path) -> None:
+    """Neither before listen nor after it: the policy has what was in it when it was made."""
+    allowed, denied = [User("daemon")], [Group(GROUP)]
+    policy = AccessPolicy(allowed, denied)
+    allowed.append(User(OTHER))
+    with attacker(CLIENT, short_tmp / "s") as client:
+        async with serving(short_tmp / "s", policy):
+            allowed.append(User(OTHER))
+            denied.clear()
+            assert await told(client) == "ended"
+
+
+@as_root
+async def test_an_account_is_looked_up_when_listening_begins(
+    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gets the name afterwards does not get in by it, and who had it stays allowed."""
+    uids = {"guest": OTHER}
+    monkeypatch.setattr(
+        pwd, "getpwnam", lambda name: pwd.struct_passwd((name, "", uids[name], 0, "", "/", ""))
+    )
+    with attacker(CLIENT, short_tmp / "s") as first:
+        with attacker(CLIENT, short_tmp / "s", uid=OTHER + 1) as second:
+            async with serving(short_tmp / "s", AccessPolicy([User("guest"), User(7)])):
+                assert (await told(first), await told(second)) == ("in", "ended")
+                uids["guest"] = OTHER + 1
+                assert (await told(first), await told(second)) == ("in", "ended")
+
+
+@as_root
+async def test_a_group_counts_as_a_client_has_it_when_it_connects(short_tmp: Path) -> None:
+    """Who was put out of it since stays in as he is; a new process of his gets in no more."""
+    program = f"""
+become(0, 0, [{GROUP}])
+def as_other():
+    os.setegid({OTHER}); os.seteuid({OTHER})
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(30)
+    try:
+        s.connect(sys.argv[1])
+        return s, s.recv(100).decode() or "ended"
+    except OSError as error:
+        return s, type(error).__name__
+as_other()
+member, answer = connect()
+say(answer)
+os.seteuid(0)
+os.setgroups([])
+as_other()
+say(connect()[1])
+member.sendall(b"still here")
+say(member.recv(100).decode())
+"""
+
+    async def greet(stream: ipcpipes.abc.ByteStream) -> None:
+        await stream.send_all(b"in")
+        async for data in stream:
+            await stream.send_all(data)
+
+    short_tmp.chmod(0o711)
+    for policy, turned_away in (
+        (AccessPolicy([Group(GROUP)]), "PermissionError"),  # by the file's mode
+        (AccessPolicy([Group(GROUP), User(7)]), "ended"),  # at accept
+    ):
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(partial(ipcpipes.serve, greet, short_tmp / "s", access=policy))
+                with attacker(program, short_tmp / "s", uid=0, gid=0) as client:
+                    said = await trio.to_thread.run_sync(what_is_said, client)
+                nursery.cancel_scope.cancel()
+        assert said == ["in", turned_away, "still here"]
+
+
+@as_root
+async def test_a_file_that_is_opened_up_opens_nothing(
+    short_tmp: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look at accept turns away whom the policy does not name."""
+    path = short_tmp / "s"
+    with attacker(CLIENT, path) as client:
+        async with serving(path):
+            assert await told(client) == "PermissionError"
+            path.chmod(0o777)
+            os.chown(path, OTHER, GROUP)
+            assert await told(client) in ("ended", "ConnectionResetError")
+            async with await ipcpipes.connect(path) as friend:
+                assert await friend.receive_some() == b"in"
+    assert f"({OTHER})" in caplog.text
+    assert not list(short_tmp.iterdir()), "it is still ours to remove"
+
+
+@as_root
+async def test_a_file_that_is_shut_shuts_out_the_others_alone(short_tmp: Path) -> None:
+    """A mode that is taken away counts; the server, and who is connected, notice nothing."""
+    path = short_tmp / "s"
+    with attacker(CLIENT, path) as client:
+        async with serving(path, AccessPolicy.everyone()):
+            assert await told(client) == "in"
+            path.chmod(0)
+            assert await told(client) == "PermissionError"
+            path.chmod(0o666)
+            assert await told(client) == "in"
+
+
+async def test_a_server_in_our_sockets_place_gets_no_connection_of_ours(short_tmp: Path) -> None:
+    """Not even the one that a full listener makes to itself; and it keeps its file."""
+    path = short_tmp / "s"
+    async with await ipcpipes.listen(path, max_instances=1) as listener:
+        client = await ipcpipes.connect(path)
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as usurper:
+            usurper.bind(str(path))
+            usurper.listen()
+            usurper.setblocking(False)
+            async with client, await listener.accept() as server:
+                await server.send_all(b"x")
+                assert await client.receive_some() == b"x"
+                with pytest.raises(BlockingIOError):
+                    usurper.accept()
+            await listener.aclose()
+            assert path.is_socket()
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_lock_file_that_is_removed_gives_the_name_to_nobody(
+    short_tmp: Path, full: bool
+) -> None:
+    """Who then takes a new lock finds the socket alive, also where its queue is full."""
+    path, lock = short_tmp / "s", short_tmp / "s.lock"
+    async with await ipcpipes.listen(path, backlog=1 if full else 10) as listener:
+        lock.unlink()
+        client = await ipcpipes.connect(path)
+        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+            await ipcpipes.listen(path)
+        async with client, await listener.accept() as server:
+            await server.send_all(b"x")
+            assert await client.receive_some() == b"x"
+    assert not list(short_tmp.iterdir())
+
+
+async def test_a_place_that_is_moved_away_ends_nothing(short_tmp: Path) -> None:
+    """Neither the server nor its close minds; what is in the old place now is left alone."""
+    old, new = short_tmp / "old", short_tmp / "new"
+    old.mkdir()
+    async with await ipcpipes.listen(old / "s") as listener:
+        old.rename(new)
+        old.mkdir()
+        (old / "s").write_text("somebody else's")
+        (old / "s.lock").write_text("somebody else's")
+        async with await ipcpipes.connect(new / "s") as client, await listener.accept() as server:
+            await client.send_all(b"x")
+            assert await server.receive_some() == b"x"
+    assert {path.read_text() for path in old.iterdir()} == {"somebody else's"}
+    # And in the new place lies a dead socket now, which blocks nobody.
+    async with await ipcpipes.listen(new / "s"):
+        pass

@@ -1,0 +1,315 @@
+"""Other users who are there first: listen says so in one line, and touches nothing of anybody's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import ipcpipes
+from ipcpipes import Endpoint
+from ipcpipes.testing import unique_endpoint
+
+if sys.platform == "win32":
+    pytest.skip("about files of other users", allow_module_level=True)
+
+from .attackers import (
+    OTHER,
+    VICTIM,
+    as_root,
+    attacker,
+    ordinary_user,
+    what_is_said,
+)
+
+pytestmark = as_root
+
+
+@contextmanager
+def left_alone(*paths: Path) -> Iterator[None]:
+    """Checks that these files are afterwards what they were."""
+
+    def look() -> list[object]:
+        found: list[object] = []
+        for path in paths:
+            try:
+                at = path.lstat()
+            except FileNotFoundError:
+                found.append(None)
+            else:
+                text = path.read_bytes() if path.is_file() else b""
+                found.append((at.st_ino, at.st_mode, at.st_uid, at.st_gid, at.st_mtime_ns, text))
+        return found
+
+    before = look()
+    yield
+    assert look() == before
+
+
+async def refused(where: Path, kind: type[ipcpipes.errors.EndpointError], match: str) -> None:
+    """In one line, of exactly this kind."""
+    with pytest.raises(kind, match=match) as caught:
+        await ipcpipes.listen(where)
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+    assert str(where) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_SEQPACKET", "SOCK_DGRAM"])
+async def test_a_socket_of_somebody_else_is_in_use(sticky: Path, kind: str) -> None:
+    """He learns that somebody looked, and gets no data."""
+    program = f"""
+s = socket.socket(socket.AF_UNIX, socket.{kind})
+s.bind(sys.argv[1])
+if s.type != socket.SOCK_DGRAM:
+    s.listen()
+say("there")
+hear()
+s.setblocking(False)
+while True:
+    try:
+        say(s.recv(100) if s.type == socket.SOCK_DGRAM else s.accept()[0].recv(100))
+    except BlockingIOError:
+        break
+"""
+    with attacker(program, sticky / "s") as squatter:
+        assert squatter.hear() == "there"
+        with left_alone(sticky / "s"):
+            await refused(sticky / "s", ipcpipes.EndpointInUse, "another listener")
+        squatter.say("go on")
+        assert set(what_is_said(squatter)) <= {"b''"}
+    assert {path.name for path in sticky.iterdir()} == {"s"}
+
+
+async def test_a_dead_socket_of_somebody_else_blocks_who_cannot_remove_it(
+    sticky: Path,
+) -> None:
+    """Denied, with the reason, to an ordinary user; root removes it, as any dead socket."""
+    program = "os.umask(0); socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
+    with attacker(program, sticky / "s") as squatter:
+        assert squatter.wait() == 0
+    with left_alone(sticky / "s"):
+        with ordinary_user("doors(sys.argv[1])", sticky / "s") as user:
+            listening, connecting = what_is_said(user)
+    assert listening.startswith("EndpointDenied")
+    assert "a dead server left this socket, and it cannot be removed" in listening
+    assert connecting.startswith("EndpointRefused")
+    async with await ipcpipes.listen(sticky / "s"):
+        pass
+    assert not list(sticky.iterdir())
+
+
+async def test_a_lock_that_somebody_else_holds_is_in_use(sticky: Path) -> None:
+    """He can keep the name from us, whatever pid he claims; the file is his and stays."""
+    program = """
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o666)
+os.write(lock, b"ipcpipes listener, process 1\\n")
+fcntl.flock(lock, fcntl.LOCK_EX)
+say("held")
+hear()
+"""
+    with attacker(program, sticky / "s.lock") as squatter:
+        assert squatter.hear() == "held"
+        with left_alone(sticky / "s.lock"):
+            await refused(sticky / "s", ipcpipes.EndpointInUse, "1")
+            with ordinary_user("doors(sys.argv[1])", sticky / "s") as user:
+                assert what_is_said(user)[0].startswith(("EndpointDenied", "EndpointInUse"))
+
+
+async def test_a_lease_on_the_lock_file_does_not_hold_us_up(sticky: Path) -> None:
+    """To open a file with a write lease waits for its holder, up to 45 s; we do not wait."""
+    if sys.platform != "linux":
+        pytest.skip("leases are Linux's")
+    program = """
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o666)
+fcntl.fcntl(lock, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+say("leased")
+hear()
+"""
+    with attacker(program, sticky / "s.lock") as squatter:
+        assert squatter.hear() == "leased"
+        with pytest.raises(ipcpipes.errors.EndpointError, match=f"of user {OTHER}"):
+            await ipcpipes.listen(sticky / "s")
+
+
+@pytest.mark.parametrize("name", ["s", "s.lock"])
+@pytest.mark.parametrize("target", ["precious", "empty", "missing", "live", "dead", "directory"])
+async def test_a_link_of_somebody_else_is_not_followed(
+    sticky: Path,
+    short_tmp: Path,
+    name: str,
+    target: str,
+) -> None:
+    """Neither to write, nor to make, nor to remove what it leads to."""
+    home = short_tmp / "h"
+    home.mkdir(mode=0o700)
+    (home / "precious").write_text("precious")
+    (home / "empty").touch()
+    (home / "directory").mkdir()
+    with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as dead:
+        live.bind(str(home / "live"))
+        live.listen()
+        dead.bind(str(home / "dead"))
+        with attacker("os.symlink(*sys.argv[1:])", home / target, sticky / name) as squatter:
+            assert squatter.wait() == 0
+        with left_alone(home / target, sticky / name):
+            if name == "s":
+                await refused(sticky / "s", ipcpipes.NotAnEndpoint, "left alone")
+            else:
+                # Linux says "denied" of what others have made in a sticky directory.
+                with pytest.raises(OSError, match=f"left alone|of user {OTHER}") as caught:
+                    await ipcpipes.listen(sticky / "s")
+                assert type(caught.value) in (ipcpipes.NotAnEndpoint, ipcpipes.EndpointDenied)
+        assert {path.name for path in sticky.iterdir()} == {name}
+
+
+@pytest.mark.parametrize("text", ["", "precious", "ipcpipes listener, process 1\n"])
+async def test_a_hard_link_as_lock_file_is_not_written_into(
+    sticky: Path,
+    short_tmp: Path,
+    text: str,
+) -> None:
+    """Where the system lets him make one (fs.protected_hardlinks; we make it here for him)."""
+    (short_tmp / "precious").write_text(text)
+    os.link(short_tmp / "precious", sticky / "s.lock")
+    with left_alone(short_tmp / "precious", sticky / "s.lock"):
+        await refused(sticky / "s", ipcpipes.NotAnEndpoint, "not a lock file; it was left alone")
+
+
+async def test_a_hard_link_to_a_live_socket_is_in_use(
+    sticky: Path,
+    short_tmp: Path,
+) -> None:
+    """And the server behind it goes on."""
+    async with await ipcpipes.listen(short_tmp / "live") as listener:
+        os.link(short_tmp / "live", sticky / "s")
+        with left_alone(sticky / "s", short_tmp / "live"):
+            await refused(sticky / "s", ipcpipes.EndpointInUse, "another listener")
+        async with await ipcpipes.connect(short_tmp / "live") as client:
+            async with await listener.accept() as server:
+                await client.send_all(b"x")
+                assert await server.receive_some() == b"x"
+
+
+async def test_a_fifo_as_lock_file_does_not_hold_us_up(sticky: Path) -> None:
+    with attacker("os.mkfifo(sys.argv[1], 0o666)", sticky / "s.lock") as squatter:
+        assert squatter.wait() == 0
+    with left_alone(sticky / "s.lock"):
+        await refused(sticky / "s", ipcpipes.NotAnEndpoint, "not a lock file")
+
+
+# Plain names
+
+
+@pytest.mark.parametrize("what", ["directory", "link", "file"])
+def test_the_place_of_plain_names_is_not_taken_from_somebody_else(what: str) -> None:
+    """Unsafe to listen and to connect, where there is no runtime directory but one in /tmp."""
+    uid = OTHER + 1000 + ["directory", "link", "file"].index(what)
+    place = Path(f"/tmp/ipcpipes-{uid}")
+    program = {
+        "directory": "os.mkdir(sys.argv[1])",
+        "link": "os.symlink('/', sys.argv[1])",
+        "file": "open(sys.argv[1], 'x').close()",
+    }[what]
+    with attacker(program, place) as squatter:
+        assert squatter.wait() == 0
+    try:
+        with left_alone(place):
+            with ordinary_user("del os.environ['XDG_RUNTIME_DIR']; doors('svc')", uid=uid) as user:
+                lines = what_is_said(user)
+    finally:
+        place.rmdir() if what == "directory" else place.unlink()
+    why = f"belongs to user {OTHER}" if what == "directory" else "is a link or not a directory"
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("UnsafeDirectory")
+        assert f"{place} {why}" in line
+
+
+def test_the_place_of_plain_names_is_refused_where_others_could_move_it() -> None:
+    """Unsafe, where /tmp is not sticky: he could put his own in its place at any time."""
+    program = """
+libc = ctypes.CDLL(None, use_errno=True)
+del os.environ["XDG_RUNTIME_DIR"]
+# A /tmp of its own: CLONE_NEWNS; MS_REC | MS_PRIVATE.
+if libc.unshare(0x20000) or libc.mount(None, b"/", None, 0x44000, None):
+    say("no namespace")
+    sys.exit()
+assert libc.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, sys.argv[1].encode()) == 0
+become(54323, 65534)
+doors("svc")
+"""
+    if sys.platform != "linux":
+        pytest.skip("mount namespaces are Linux's")
+    for mode, kinds in (
+        ("mode=1777", ["Listener", "EndpointNotFound"]),
+        ("mode=777", ["UnsafeDirectory", "UnsafeDirectory"]),
+    ):
+        with ordinary_user(program, mode, uid=0) as user:
+            lines = what_is_said(user)
+        if lines == ["no namespace"]:
+            pytest.skip("this system gives us no mount namespace")
+        assert [line.split()[0] for line in lines] == kinds, lines
+
+
+@pytest.mark.parametrize("what", ["his directory", "his link to ours", "his link in ours"])
+def test_a_runtime_directory_of_somebody_else_is_refused(short_tmp: Path, what: str) -> None:
+    """Unsafe to listen and to connect, whatever $XDG_RUNTIME_DIR says."""
+    short_tmp.chmod(0o711)
+    ours, his = short_tmp / "ours", short_tmp / "his"
+    for directory, uid in ((ours, VICTIM), (his, OTHER)):
+        directory.mkdir(mode=0o700)
+        os.chown(directory, uid, -1)
+    (ours / "ipcpipes").mkdir(mode=0o700)
+    os.chown(ours / "ipcpipes", VICTIM, -1)
+    runtime = his
+    if what == "his link to ours":
+        runtime = short_tmp / "link"
+        runtime.symlink_to(ours)
+        os.chown(runtime, OTHER, -1, follow_symlinks=False)
+    elif what == "his link in ours":
+        runtime = ours
+        (ours / "ipcpipes").rmdir()
+        (ours / "ipcpipes").symlink_to(his)
+        os.chown(ours / "ipcpipes", OTHER, -1, follow_symlinks=False)
+    with ordinary_user(
+        "os.environ['XDG_RUNTIME_DIR'] = sys.argv[1]; doors('svc')", runtime
+    ) as user:
+        lines = what_is_said(user)
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("UnsafeDirectory"), line
+    assert not list(his.iterdir())
+
+
+# Abstract names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+async def test_an_abstract_name_of_somebody_else_is_in_use_and_those_beside_it_are_not() -> None:
+    """A name is its octets and their number: a shorter or longer one of his is another."""
+    name = unique_endpoint().name
+    program = """
+taken = []
+for name in ("\\0" + sys.argv[1], "\\0" + sys.argv[1] + "-free\\0", "\\0" + sys.argv[1] + "-fre"):
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(name)
+    s.listen()
+    taken.append(s)
+say("taken")
+hear()
+"""
+    with attacker(program, name) as squatter:
+        assert squatter.hear() == "taken"
+        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+            await ipcpipes.listen(Endpoint.abstract(name))
+        free = Endpoint.abstract(name + "-free")
+        async with await ipcpipes.listen(free) as listener:
+            async with await ipcpipes.connect(free) as client, await listener.accept():
+                assert client.peer.uid == 0
