@@ -22,13 +22,16 @@ class Counter(logging.Handler):
         logged[record.levelname] = logged.get(record.levelname, 0) + 1
 logging.getLogger().addHandler(Counter())
 
+# Wine shows a /proc too, which is not this process's.
 def descriptors():
     try:
-        return len(os.listdir("/proc/self/fd"))
+        return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     except OSError:
-        return 0  # there is none left to look, or the system does not list them
+        return 0  # there is none left to look
 
 def memory():
+    if sys.platform != "linux":
+        return 0
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

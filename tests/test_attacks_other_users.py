@@ -148,9 +148,13 @@ if libc.unshare(0x10000000):  # CLONE_NEWUSER
     say("no namespace")
     sys.exit()
 maps = dict(setgroups="deny", uid_map="0 {OTHER} 1", gid_map="0 {NO_GROUP} 1")
-for name, text in maps.items():
-    with open("/proc/self/" + name, "w") as file:
-        file.write(text)
+try:
+    for name, text in maps.items():
+        with open("/proc/self/" + name, "w") as file:
+            file.write(text)
+except PermissionError:
+    say("no namespace")  # by AppArmor's leave alone (Ubuntu 24.04)
+    sys.exit()
 assert os.geteuid() == 0
 """
     where = Endpoint.path(short_tmp / "s")
@@ -163,6 +167,25 @@ assert os.geteuid() == 0
     assert f"({OTHER})" in caplog.text
 
 
+def become(uid: int, groups: str = "[]") -> str:
+    """A program that does; a container may not have all numbers."""
+    return f"""
+try:
+    become({uid}, {NO_GROUP}, {groups})
+except OSError:
+    say("no such user here")
+    sys.exit()
+"""
+
+
+async def check_told(address: str, becoming: str, answer: str) -> None:
+    with attacker(becoming + ASK, address, uid=0, gid=0) as client:
+        said = await trio.to_thread.run_sync(what_is_said, client)
+    if said == ["no such user here"]:
+        pytest.skip("root of this container cannot become every user")
+    assert said == [answer]
+
+
 @pytest.mark.parametrize("uid", [1, 2**31 - 1, 2**31, 2**32 - 2])
 async def test_every_number_that_a_user_can_have_is_told_apart(short_tmp: Path, uid: int) -> None:
     """None is taken for root, for us, or for the one beside it."""
@@ -172,8 +195,7 @@ async def test_every_number_that_a_user_can_have_is_told_apart(short_tmp: Path, 
         if allowed == 0:
             continue
         async with serving(where, AccessPolicy([User(allowed), User(7)])) as address:
-            with attacker(ASK, address, uid=uid) as client:
-                assert await trio.to_thread.run_sync(what_is_said, client) == [answer]
+            await check_told(address, become(uid), answer)
 
 
 @pytest.mark.parametrize(
@@ -189,11 +211,10 @@ async def test_a_group_counts_among_as_many_as_a_process_can_have(
 ) -> None:
     """The last of 65,536 (NGROUPS_MAX) decides as an only one does."""
     short_tmp.chmod(0o711)
-    become = f"become({OTHER}, {NO_GROUP}, [*range(2_000_000, 2_065_535), {GROUP}])\n"
+    groups = f"[*range(2_000_000, 2_065_535), {GROUP}]"
     where = Endpoint.path(short_tmp / "s")
     async with serving(where, policy) as address:
-        with attacker(become + ASK, address, uid=0, gid=0) as client:
-            assert await trio.to_thread.run_sync(what_is_said, client) == [answer]
+        await check_told(address, become(OTHER, groups), answer)
 
 
 async def test_what_turned_away_clients_have_sent_reaches_nobody(short_tmp: Path) -> None:

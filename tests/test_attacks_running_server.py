@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +18,8 @@ from ipcpipes import AccessPolicy, Group, User
 
 if sys.platform == "win32":
     pytest.skip("about socket files and users", allow_module_level=True)
+
+import pwd
 
 from .attackers import GROUP, OTHER, as_root, attacker, what_is_said
 from .children import Child

@@ -203,6 +203,15 @@ def test_when_little_comes_it_is_taken_as_bytes_again() -> None:
     assert reader.get_buffer() is None
 
 
+@pytest.mark.parametrize("kind", [Kind.PIPE, Kind.REQUEST])
+def test_what_is_only_announced_takes_no_buffer(kind: Kind) -> None:
+    reader = FrameReader(MAX_FRAME)
+    reader.feed(on_stream(encode(kind, 1, bytes(LARGE)))[: READ_SIZE // 2])
+    assert reader.get_buffer() is None
+    reader.feed(b"x")
+    assert reader.get_buffer() is None
+
+
 def test_few_buffers_are_kept_for_all() -> None:
     kept = [fill(in_bulk()[0], bytes(frames._LARGE))[1] for _ in range(20)]
     assert len(kept) == 20
