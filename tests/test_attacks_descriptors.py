@@ -20,6 +20,8 @@ from ipcpipes.rpc.wire import Kind
 if sys.platform == "win32":
     pytest.skip("about descriptors sent over sockets", allow_module_level=True)
 
+import resource
+
 from . import drivers
 from .channels import has_native
 from .conftest import open_descriptors
@@ -31,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SECONDS = 60
+SO_PEERPIDFD = 77  # asm-generic/socket.h
 MOST = 253  # at once (SCM_MAX_FD, unix(7))
 TIMES = 50
 
@@ -175,3 +178,24 @@ async def test_urgent_octets_come_in_their_turn(short_tmp: Path, driver: str) ->
                     while len(got) < 6:
                         got += await server.receive_some()
     assert got == b"ab!?cd"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the program")
+async def test_out_of_descriptors_no_program_is_named_unseen(short_tmp: Path) -> None:
+    """Who takes all descriptors, and ends, cannot have another's program taken for his."""
+    async with await ipcpipes.listen(short_tmp / "s") as listener:
+        async with await ipcpipes.connect(short_tmp / "s"), await listener.accept() as server:
+            with socket.socket(fileno=os.dup(server._fd)) as look:
+                try:
+                    os.close(look.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD))
+                except OSError:
+                    pytest.skip("this kernel has no descriptors of peers (Linux 6.5)")
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            free = os.dup(0)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+            try:
+                peer = server.peer
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert (peer.pid, peer.executable) == (os.getpid(), None)

@@ -43,6 +43,7 @@ set_places = lib.ipc_set_places
 PACKETS_END = lib.IPC_PACKETS_END
 # Where the system has no such option, or knows no groups of a peer.
 _NO_PEER_GROUPS = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT, -errno.ENODATA})
+_NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
 new_position = ffi.typeof("size_t *")
 
 
@@ -128,7 +129,9 @@ def _executable(fd: int, pid: int) -> str | None:
         return None
     pidfd = lib.ipc_peer_pidfd(fd)
     if pidfd < 0:
-        return path  # an older kernel: the number may have been given away
+        # An older kernel never tells whether the number has been given away. Of one that does, any
+        # other failure is no answer: we are out of descriptors, or the process is long gone.
+        return path if pidfd in _NO_PEER_PIDFD else None
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
