@@ -2,9 +2,10 @@
 
 What is guaranteed there: the kernel lets nobody but its owner and root remove or rename a file, so
 that from bind to close the name is ours, and who connects meets us. Before and after that, they can
-keep us from listening, with an error each time; nothing of theirs is removed, nor given other
-rights. And the socket file never has more rights than the policy gives, so that nobody who watches
-gets in early.
+keep us from listening, with an error each time; nothing of theirs is removed, written into, nor
+given other rights, but for what looks as if a dead server of ours had left it: a socket on which
+nobody listens, and an empty file where the lock file belongs. And the socket file never has more
+rights than the policy gives, so that nobody who watches gets in early.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ path, victim = sys.argv[1:]
 os.umask(0)
 own = path + ".own"
 mine = os.open(own, os.O_CREAT | os.O_RDWR, 0o600)
+os.write(mine, b"his")
 before = os.fstat(mine)
 server = socket.socket(socket.AF_UNIX)
 server.bind(path + ".his")
