@@ -6,17 +6,12 @@ not look.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
-
-# Users that need no account to be others: of the kernel's point of view an id is a user.
-OTHER = 54321
-SOME_GROUP = 54322
 
 _BECOME = """
 import os, socket, sys, trio, ipcpipes
@@ -62,7 +57,3 @@ def result(body: str, *arguments: object) -> str:
     )
     assert found.returncode == 0, found.stderr
     return found.stdout.strip()
-
-
-def is_root() -> bool:
-    return sys.platform != "win32" and os.geteuid() == 0

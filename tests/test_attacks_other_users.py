@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -246,3 +247,40 @@ hear()
                         await trio.sleep(0.001)
                     async with accepted[0] as server:
                         assert await server.receive_some() == b"x"
+
+
+@as_root
+def test_a_server_that_looks_like_strangers_takes_no_abstract_name(short_tmp: Path) -> None:
+    """In a user namespace without itself it would take every stranger for itself. Expected: an
+    error that says so; where permissions keep strangers out, it listens.
+    """
+    short_tmp.chmod(0o1777)
+    found = subprocess.run(
+        [sys.executable, "-c", _UNMAPPED, short_tmp / "service"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if found.stdout == "no user namespaces\n":
+        pytest.skip("this machine lets ordinary users have no user namespace")
+    assert found.returncode == 0, found.stderr
+    assert "the kernel shows users of others as ours (65534)" in found.stdout
+    assert found.stdout.endswith("listens\n")
+
+
+_UNMAPPED = """
+import ctypes, os, sys, trio._core._run, ipcpipes
+from ipcpipes import blocking
+os.setgroups([]); os.setgid(54323); os.setuid(54323)
+new_user = 0x10000000
+if ctypes.CDLL(None).unshare(new_user) != 0:
+    print("no user namespaces")
+    sys.exit()
+try:
+    blocking.listen(ipcpipes.Endpoint.abstract("ipcpipes-test-unmapped"))
+except ipcpipes.NotSupported as error:
+    print(error)
+with blocking.listen(sys.argv[1]):
+    print("listens")
+"""

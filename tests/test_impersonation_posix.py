@@ -19,14 +19,13 @@ import trio
 import ipcpipes
 from ipcpipes import AccessPolicy, blocking
 
+from .attackers import GROUP, OTHER, as_root
 from .drivers import in_thread
-from .other_users import OTHER, SOME_GROUP, is_root, line, program, result
+from .other_users import line, program, result
 
 if sys.platform != "linux":
     pytest.skip("about threads of Linux with an identity of their own", allow_module_level=True)
 assert sys.platform == "linux" or not TYPE_CHECKING
-
-as_root = pytest.mark.skipif(not is_root(), reason="only root can act as another user")
 
 # Connects as another user and stays until its input ends.
 CLIENT = """
@@ -114,7 +113,7 @@ def identity() -> tuple[Any, ...]:
     return os.getresuid(), os.getresgid(), set(os.getgroups()), any(capabilities.values())
 
 
-THE_CLIENT = ((OTHER,) * 3, (65534,) * 3, {7, SOME_GROUP}, False)
+THE_CLIENT = ((OTHER,) * 3, (65534,) * 3, {7, GROUP}, False)
 
 everywhere = pytest.mark.parametrize(
     ("driver", "door"),

@@ -16,13 +16,12 @@ import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, Group, User, blocking, rpc
 from ipcpipes.rpc import blocking as rpc_blocking
 
-from .other_users import OTHER, SOME_GROUP, is_root, line, result, running
+from .attackers import GROUP, OTHER, as_root
+from .other_users import line, result, running
 
 if sys.platform == "win32":
     pytest.skip("about credentials of Unix sockets", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
-
-as_root = pytest.mark.skipif(not is_root(), reason="only root can start a server as another user")
 
 # Listens as another user, even where only we may put a socket, and tells what each client sent.
 SQUATTER = """
@@ -139,15 +138,15 @@ async def test_waiting_does_not_wait_for_a_squatter_to_go(where: Path) -> None:
         (AccessPolicy.everyone(deny=[User("nobody")]), True),
         (AccessPolicy([User(OTHER)]), True),
         (AccessPolicy([User("nobody"), Group(7)]), False),
-        (AccessPolicy([Group(SOME_GROUP)]), True),
-        (AccessPolicy([User(OTHER)], deny=[Group(SOME_GROUP)]), False),
+        (AccessPolicy([Group(GROUP)]), True),
+        (AccessPolicy([User(OTHER)], deny=[Group(GROUP)]), False),
     ],
     ids=repr,
 )
 async def test_the_policy_says_who_may_serve(
     where: Path, policy: AccessPolicy, trusted: bool
 ) -> None:
-    with running(SQUATTER, where, OTHER, 65534, False, 8, SOME_GROUP):
+    with running(SQUATTER, where, OTHER, 65534, False, 8, GROUP):
         for door in (stream, blocking_stream):
             if trusted:
                 await door(where, server=policy)

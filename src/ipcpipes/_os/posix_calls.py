@@ -13,6 +13,7 @@ import select
 import stat
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._ffi import ffi, lib
@@ -119,6 +120,20 @@ def _peer_address(fd: int) -> bytes:
 def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:
     """Makes this thread act as another user, for good; the errno, 0 when it has become him."""
     return -int(lib.ipc_become_user(uid, gid, ffi.new("uint32_t[]", groups), len(groups)))
+
+
+def knows_users_apart() -> bool:
+    """Whether nobody else can look like this process' user.
+
+    In a user namespace that does not have everybody (user_namespaces(7)), those it does not have
+    all appear as the overflow user; and so may we.
+    """
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+        ranges = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return True  # no such namespaces
+    return os.geteuid() != overflow or sum(int(one.split()[2]) for one in ranges) >= 2**32 - 1
 
 
 def _executable(fd: int, pid: int) -> str | None:

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import connect_error, in_use_error
+from ..errors import NotSupported, connect_error, in_use_error
 from . import posix_calls as calls, posix_claim, posix_connection, posix_inherited as inherited
 from .obstacle import Obstacle
 
@@ -206,6 +206,12 @@ def listen(
         return listener(endpoint, where, None, fd, is_shared=True, **options)
     address = calls.resolve(endpoint)
     calls.check_place(endpoint, address, create=True)
+    if address[:1] == b"\0" and not calls.knows_users_apart():
+        raise NotSupported(
+            f"{endpoint}: in this user namespace the kernel shows users of others as ours "
+            f"({os.geteuid()}), and an abstract name has no permissions that would keep them out; "
+            "take a plain name, or run as another user"
+        )
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
     fd = -1
     try:
