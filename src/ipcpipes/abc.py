@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
@@ -24,7 +24,18 @@ __all__ = [
     "HalfCloseableMessageChannel",
     "Listener",
 ]
-__all__ += ["MessageChannel", "PeerIdentity", "ReceiveByteStream", "SendByteStream"]
+__all__ += ["MOST_DESCRIPTORS", "HasFileno", "MessageChannel", "PeerIdentity"]
+__all__ += ["ReceiveByteStream", "SendByteStream"]
+
+MOST_DESCRIPTORS = 253
+"""How many descriptors can go together: what Linux allows (``unix(7)``, SCM_MAX_FD), and so what
+a receiver everywhere has to expect at the most."""
+
+
+class HasFileno(Protocol):
+    """What stands for its descriptor: a file, a socket, a pipe."""
+
+    def fileno(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -161,6 +172,64 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
         TypeError, BufferError: ``data`` is no buffer, or not contiguous.
         TypeError, ValueError: ``max_bytes`` is no int, or less than 1.
     """
+
+    @abstractmethod
+    async def send_descriptors(
+        self, data: bytes | bytearray | memoryview, descriptors: Sequence[int | HasFileno]
+    ) -> None:
+        """Sends ``data`` as ``send_all`` does, and open descriptors with its first byte.
+
+        The peer gets descriptors of its own for the same open files, if it receives that byte
+        with :meth:`receive_descriptors`; else the system drops them. Yours stay open, and yours;
+        you can close them as soon as this has returned.
+
+        Cancelled before the first byte went out, it has sent no descriptor either.
+
+        Args:
+            data: 1 byte or more; a byte is what descriptors travel with.
+            descriptors: 1 to 253 of them (:data:`MOST_DESCRIPTORS`), as ints or as objects with
+                ``fileno()``; they must stay open until this has returned.
+
+        Raises:
+            OSError: the system refuses them, by your program's fault or this machine's limits;
+                nothing went out and the stream is as it was. EBADF: one is not open;
+                ETOOMANYREFS: more are on their way, not yet received, than this user may have
+                (RLIMIT_NOFILE).
+            TypeError, ValueError: an argument is of the wrong type, empty, or has too many.
+            ipcpipes.NotSupported: no descriptors can go this way: over a Windows pipe, or in
+                memory.
+            And all that ``send_all`` raises.
+        """
+
+    @abstractmethod
+    async def receive_descriptors(
+        self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
+    ) -> tuple[bytes, list[int]]:
+        """As ``receive_some(max_bytes)``, and takes the descriptors that came with these bytes.
+
+        The bytes of several sends may come together, as ever, but never the descriptors of two.
+        Bytes that are received in another way have lost their descriptors. A cancelled call loses
+        nothing.
+
+        Args:
+            max_bytes: how many bytes at most, 1 or more; 65,536 when ``None``.
+            max_descriptors: how many descriptors may come at once, 1 to 253. What you ask for is
+                what a peer can make this process hold.
+
+        Returns:
+            The bytes (``b""`` at the end) and the descriptors, in the order in which they were
+            sent, mostly none. They are close-on-exec, and yours: close them.
+
+        Raises:
+            trio.BrokenResourceError: more than ``max_descriptors`` came at once, by the peer's
+                fault; or they came and this process may open no more (RLIMIT_NOFILE; then
+                ``__cause__`` is an OSError with EMFILE). They are closed, and the bytes with them
+                are lost; so this and all other ways to receive from this stream raise it from
+                now on. Sending goes on.
+            TypeError, ValueError: an argument is of the wrong type or out of range.
+            ipcpipes.NotSupported: as for :meth:`send_descriptors`.
+            And all that ``receive_some`` raises.
+        """
 
 
 class AnonymousPipeEnd(Connection):

@@ -21,7 +21,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import posix_calls as calls
+from . import posix_blocking_descriptors as passing, posix_calls as calls
 from .deadline import Deadline
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
@@ -81,6 +81,7 @@ class Socket(SharedHandle):
         # The descriptor while something can be sent: so that a send has one thing to look at.
         self._send_number = fd
         self._send_fault: str | None = None
+        self._receive_fault: str | None = None
         self._eof_sent = False
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
@@ -300,6 +301,8 @@ class _Receiving(Socket):
 
     def _get(self, size: int, deadline: Deadline | None) -> bytes:
         """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
+        if self._receive_fault is not None:
+            self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
@@ -313,6 +316,8 @@ class _Receiving(Socket):
 
     def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
         """The same into memory; how many bytes have come."""
+        if self._receive_fault is not None:
+            self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
@@ -324,6 +329,10 @@ class _Receiving(Socket):
             self._require_open()
         return count
 
+    def _raise_fault(self) -> None:
+        self._require_open()
+        raise trio.BrokenResourceError(self._receive_fault)
+
     def _check_end(self, error: OSError) -> None:
         """Raises unless it is the end of the stream."""
         self._require_open()
@@ -334,6 +343,11 @@ class _Receiving(Socket):
 
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
+    _put_descriptors = passing.put_descriptors
+    _get_descriptors = passing.get_descriptors
 
     def send_eof(self) -> None:
         """Ends what this end sends; the other direction goes on. Twice is as good as once.

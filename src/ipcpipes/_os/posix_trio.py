@@ -15,7 +15,7 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from . import posix_calls as calls
+from . import posix_calls as calls, posix_trio_descriptors as passing
 from .receive_size import receive_size, writable_bytes
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -73,6 +73,7 @@ class Socket(abc.Connection):
         self._receiving = False
         self._receive_waited = False
         self._send_fault: str | None = None
+        self._receive_fault: str | None = None
         self._eof_sent = False
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
@@ -242,6 +243,8 @@ class _Receiving(Socket):
         try:
             await _checkpoint_if_cancelled()
             fd = self._require_open()
+            if self._receive_fault is not None:
+                raise trio.BrokenResourceError(self._receive_fault)
             # Who had to wait last time will probably have to again, and asking is cheaper than
             # the exception of a read in vain.
             waited = self._receive_waited and not calls.readable_now(fd)
@@ -270,6 +273,9 @@ class _Receiving(Socket):
 
 class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
 
     async def receive_where(
         self, place: Callable[[], memoryview | None], max_bytes: int

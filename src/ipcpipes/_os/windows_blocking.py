@@ -21,7 +21,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import windows_calls as calls
+from . import windows_calls as calls, windows_descriptors as passing
 from .deadline import Deadline
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
@@ -342,6 +342,9 @@ class _Receiving(Pipe):
 
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    send_descriptors = passing.send_descriptors_blocking
+    receive_descriptors = passing.receive_descriptors_blocking
 
 
 class SendStream(_Sending):

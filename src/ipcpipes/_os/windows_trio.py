@@ -20,7 +20,7 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import NotSupported
-from . import windows_calls as calls
+from . import windows_calls as calls, windows_descriptors as passing
 from .receive_size import receive_size, writable_bytes
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -286,6 +286,9 @@ class _Receiving(Pipe):
 
 class Stream(_Sending, _Receiving, abc.ByteStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
 
     async def receive_where(
         self, place: Callable[[], memoryview | None], max_bytes: int

@@ -28,6 +28,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from ..abc import MOST_DESCRIPTORS, HasFileno
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -182,6 +184,32 @@ class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     Outside Windows it has ``send_eof()`` too, which ends what this end sends; a Windows pipe has
     no half-close.
     """
+
+    def send_descriptors(
+        self,
+        data: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Sends ``data`` as :meth:`send_all` does, and open descriptors with its first byte.
+
+        See :meth:`ipcpipes.abc.ByteStream.send_descriptors`, where all of it is said. When the
+        timeout passes before the first byte went out, no descriptor has gone either.
+        """
+
+    def receive_descriptors(
+        self,
+        max_bytes: int | None = None,
+        max_descriptors: int = MOST_DESCRIPTORS,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[bytes, list[int]]:
+        """As :meth:`receive_some`, and takes the descriptors that came with these bytes.
+
+        See :meth:`ipcpipes.abc.ByteStream.receive_descriptors`, where all of it is said. An
+        exception of a signal handler that comes before the result is the caller's closes them.
+        """
 
 
 class AnonymousPipeEnd(Connection, Protocol):

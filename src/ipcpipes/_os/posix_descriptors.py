@@ -1,0 +1,153 @@
+"""POSIX: descriptors that travel with bytes (SCM_RIGHTS, unix(7)); what both drivers share."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .._ffi import ffi, lib
+from ..abc import MOST_DESCRIPTORS, HasFileno
+from ..options import check_count
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_new_memory = ffi.new_allocator(should_clear_after_alloc=False)
+# Any other error of a send is about what was to be sent.
+_PEER_GONE = {-errno.EPIPE, -errno.ECONNRESET, -errno.ENOTCONN}
+_REFUSED = {
+    -errno.EBADF: "one of these descriptors is not open",
+    -errno.ETOOMANYREFS: "too many descriptors of this user are on their way already",
+}
+
+
+class Outgoing:
+    """Descriptors to be sent. They stay their owner's, who must not close them meanwhile: their
+    numbers could be given to something else.
+
+    Raises:
+        TypeError, ValueError: they are not a sequence of 1 to 253 ints, 0 or more, and objects
+            with ``fileno()``.
+    """
+
+    def __init__(self, descriptors: Sequence[int | HasFileno]) -> None:
+        self._numbers: Any = ffi.new("int[]", _numbers(descriptors))
+
+    def check_data(self, data: Any) -> None:
+        """Refuses nothing, which a stream does not send.
+
+        Raises:
+            ValueError: it is nothing.
+        """
+        if not len(data):
+            raise ValueError("descriptors travel with data, which must be 1 byte or more")
+
+    def send(self, fd: int, data: Any, position: Any, *, wait: bool = False) -> int:
+        """Sends ``data``, and these with its first byte. When that was not all of it, the result
+        is ``-EINTR`` and ``position`` says how much it was.
+
+        Returns:
+            0, or ``-errno``: the peer has gone, or it cannot be sent now.
+
+        Raises:
+            OSError: these descriptors cannot be sent; nothing went out.
+        """
+        code = int(
+            lib.ipc_send_descriptors(
+                fd, data, len(data), self._numbers, len(self._numbers), position, wait
+            )
+        )
+        if not code or code in _PEER_GONE or code in (-errno.EAGAIN, -errno.EINTR):
+            return code
+        raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
+
+
+class Incoming:
+    """Memory for one receive.
+
+    Lifetime: it owns the descriptors that have come, until :meth:`take` or :meth:`close`; they
+    get here in the system call itself, so that no exception comes between.
+
+    Args:
+        size: how many bytes at most.
+        most: how many descriptors at most.
+
+    Raises:
+        TypeError, ValueError: ``most`` is no int of 1 to 253.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        check_count("max_descriptors", most, limit=MOST_DESCRIPTORS, optional=False)
+        self._size = size
+        self._most = most
+        self._found: Any = ffi.new("ipc_descriptors *")
+
+    def receive(self, fd: int) -> bytes:
+        """The bytes that come next, ``b""`` at the end.
+
+        Raises:
+            trio.BrokenResourceError: more descriptors came with them than may, or this process
+                has no room for them; they are closed, and the bytes are lost.
+            OSError: what the system says: BlockingIOError, ConnectionResetError.
+        """
+        data = _new_memory("char[]", self._size)
+        while True:
+            count = lib.ipc_receive_descriptors(fd, data, self._size, self._most, self._found)
+            if count >= 0:
+                received: bytes = ffi.buffer(data, count)[:]
+                return received
+            if count == lib.IPC_TOO_MANY_DESCRIPTORS:
+                raise trio.BrokenResourceError(
+                    "the other end sent more descriptors at once than max_descriptors allows, "
+                    f"{self._most}"
+                )
+            if count == lib.IPC_NO_DESCRIPTORS_LEFT:
+                text = "descriptors came, and this process may open no more (RLIMIT_NOFILE)"
+                raise trio.BrokenResourceError(text) from OSError(errno.EMFILE, text)
+            if count != -errno.EINTR:
+                raise OSError(-count, os.strerror(-count))
+
+    def take(self) -> list[int]:
+        """The descriptors, which are the caller's from now on."""
+        numbers: list[int] = list(self._found.numbers[0 : self._found.count])
+        # The last step: what a signal handler raises before it finds them where they were.
+        self._found.count = 0
+        return numbers
+
+    def close(self) -> None:
+        """Closes those that were not taken."""
+        lib.ipc_close_descriptors(self._found)
+
+
+def where_they_came(data: bytes) -> int:
+    """The position in what was received of the byte that the descriptors came with, or of one
+    from the same send.
+
+    Linux ends a read after the first part of a send that brought descriptors, and lets what was
+    sent before into it; XNU and the BSDs begin one there, and let what was sent later into it.
+    """
+    return len(data) - 1 if sys.platform == "linux" else 0
+
+
+def _numbers(descriptors: Sequence[int | HasFileno]) -> list[int]:
+    if isinstance(descriptors, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"descriptors must be a sequence of them, not {type(descriptors).__name__}")
+    numbers = [_number(descriptor) for descriptor in descriptors]
+    if not 1 <= len(numbers) <= MOST_DESCRIPTORS:
+        raise ValueError(
+            f"1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {len(numbers)}"
+        )
+    return numbers
+
+
+def _number(descriptor: object) -> int:
+    number = descriptor.fileno() if hasattr(descriptor, "fileno") else descriptor
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"a descriptor is an int or has fileno(), not {descriptor!r}")
+    if not 0 <= number < 2**31:
+        raise ValueError(f"a descriptor is 0 or more, not {number}")
+    return number
