@@ -25,12 +25,12 @@
 
 /* SCM_MAX_FD (unix(7)). macOS would send more, but who receives could be promised less. */
 #define IPC_MOST_DESCRIPTORS 253
-/* What ipc_receive_descriptors says of descriptors that could not be had; all are closed. */
-#define IPC_TOO_MANY_DESCRIPTORS (INT64_MIN + 1)
-#define IPC_NO_DESCRIPTORS_LEFT (INT64_MIN + 2)
+/* In place of a count: descriptors came, and are closed. */
+#define IPC_TOO_MANY_DESCRIPTORS (-1)
+#define IPC_NO_DESCRIPTORS_LEFT (-2)
 
 typedef struct {
-    int count;
+    int count; /* or one of the two */
     int numbers[IPC_MOST_DESCRIPTORS];
 } ipc_descriptors;
 
@@ -95,6 +95,7 @@ static void ipc_close_descriptors(ipc_descriptors *found)
 {
     while (found->count > 0)
         close(found->numbers[--found->count]);
+    found->count = 0;
 }
 
 /* Takes those of one header, as far as there is room for `most`; whether there was. */
@@ -118,8 +119,8 @@ static int ipc_take_descriptors(struct cmsghdr *header, int most, ipc_descriptor
 }
 
 /* As recv(2) into data[0:size], and up to `most` descriptors that come with it into `found`.
- * Returns how many bytes have come; -errno, and nothing has; or one of the two above: bytes have
- * come, and their descriptors are gone. A stream gives the descriptors of one send at a time. */
+ * Returns how many bytes have come, or -errno, and nothing has. A stream gives the descriptors of
+ * one send at a time. */
 static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most,
                                        ipc_descriptors *found)
 {
@@ -133,7 +134,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
     int all = 1;
     ssize_t count;
 
-    found->count = 0;
+    ipc_close_descriptors(found); /* those of the last time that nobody took */
     if (most < 1 || most > IPC_MOST_DESCRIPTORS)
         return -EINVAL;
     memset(&message, 0, sizeof(message));
@@ -161,7 +162,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
         /* Linux has cut them because there was no room for more, or none in the process's table. */
         int too_many = !all || found->count == most;
         ipc_close_descriptors(found);
-        return too_many ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
+        found->count = too_many ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
     }
 #if !defined(__linux__)
     /* It fails for numbers that are not open, and these are. */

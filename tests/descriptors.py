@@ -34,9 +34,10 @@ async def connected(doors: Any, kind: str = "", **options: Any) -> tuple[Any, An
         return client, await listener.accept()
 
 
-def raw(stream: Any) -> Any:
-    """A socket object over the stream's own descriptor, for what only that can do."""
-    stream = getattr(stream, "blocking", stream)
+def raw(connection: Any) -> Any:
+    """A socket object over the connection's own descriptor, for what only that can do."""
+    stream = getattr(connection, "blocking", connection)
+    stream = getattr(stream, "_carrier", stream)
     number = getattr(stream, "_fd", None)
     return socket.socket(fileno=os.dup(stream._number if number is None else number))
 

@@ -154,6 +154,13 @@ class TrioChannel(ipcpipes.abc.MessageChannel):
         with self._receiving:
             return await in_turns(self.blocking.receive_many)
 
+    async def send_descriptors(self, value: Any, descriptors: Any) -> None:
+        await in_thread(self.blocking.send_descriptors, value, descriptors)
+
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        with self._receiving:
+            return await in_turns(self.blocking.receive_descriptors)
+
     async def aclose(self) -> None:
         self.blocking.close()
         await trio.lowlevel.checkpoint()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import trio
 
@@ -148,6 +148,9 @@ class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
 class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     """A connection in both directions.
 
+    ``carries_descriptors`` says whether :meth:`send_descriptors` and :meth:`receive_descriptors`
+    can do what they say: over Unix domain sockets, not over Windows pipes.
+
     Outside Windows it is a :class:`trio.abc.HalfCloseableStream` too; a Windows pipe has no
     half-close, and so no ``send_eof``.
 
@@ -172,6 +175,8 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
         TypeError, BufferError: ``data`` is no buffer, or not contiguous.
         TypeError, ValueError: ``max_bytes`` is no int, or less than 1.
     """
+
+    carries_descriptors: ClassVar[bool] = False
 
     @abstractmethod
     async def send_descriptors(
@@ -394,6 +399,48 @@ class MessageChannel(trio.abc.Channel[bytes]):
 
         Raises:
             What :meth:`receive` raises.
+        """
+
+    @abstractmethod
+    async def send_descriptors(
+        self, value: bytes | bytearray | memoryview, descriptors: Sequence[int | HasFileno]
+    ) -> None:
+        """Sends one message as :meth:`send` does, and open descriptors with it.
+
+        The peer gets them if it fetches the message with :meth:`receive_descriptors`; in any other
+        way it receives the message alone.
+
+        Args:
+            value: as for :meth:`send`.
+            descriptors: as for :meth:`ByteStream.send_descriptors`.
+
+        Raises:
+            ipcpipes.NotSupported: no descriptors can go this way: over a Windows pipe, over a
+                stream that is not one of ipcpipes.
+            OSError, TypeError, ValueError: these descriptors cannot be sent, as for
+                :meth:`ByteStream.send_descriptors`; nothing went out.
+            And all that :meth:`send` raises.
+        """
+
+    @abstractmethod
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        """Returns the next message, and the descriptors that came with it.
+
+        Only a channel that was made with ``max_descriptors=`` can: it reads ahead, and has to know
+        before it does; without, the system drops them. Cancelled, it loses nothing. Descriptors of
+        messages that are received in another way, or not before closing, are closed.
+
+        Returns:
+            The message and its descriptors, in the order in which they were sent; mostly none.
+            They are close-on-exec, and yours: close them.
+
+        Raises:
+            RuntimeError: the channel was made without ``max_descriptors=``, your program's
+                mistake.
+            trio.BrokenResourceError: more came with one message than ``max_descriptors``, by the
+                peer's fault; or this process may open no more (RLIMIT_NOFILE). They are closed,
+                and nothing can be received any more.
+            And all that :meth:`receive` raises.
         """
 
 

@@ -23,6 +23,7 @@ from ..endpoint import Endpoint
 from ..framing import Buffer
 from . import posix_blocking_descriptors as passing, posix_calls as calls
 from .deadline import Deadline
+from .enclosed import Enclosed
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
 
@@ -63,6 +64,8 @@ class Socket(SharedHandle):
     """
 
     _shut_half: ClassVar[bool | None] = None
+    # What came with messages of the channel over it: closed with it, when nobody is inside.
+    _enclosed: Enclosed | None = None
 
     def __init__(
         self,
@@ -174,6 +177,8 @@ class Socket(SharedHandle):
 
     def _give_up(self, number: int) -> None:
         os.close(number)
+        if self._enclosed is not None:
+            self._enclosed.close()
         if self._owner is not None:
             self._owner.released()
 
@@ -344,10 +349,13 @@ class _Receiving(Socket):
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
 
+    carries_descriptors = True
     send_descriptors = passing.send_descriptors
     receive_descriptors = passing.receive_descriptors
     _put_descriptors = passing.put_descriptors
+    _put_pieces_with = passing.put_pieces_with
     _get_descriptors = passing.get_descriptors
+    _get_enclosed = passing.get_enclosed
 
     def send_eof(self) -> None:
         """Ends what this end sends; the other direction goes on. Twice is as good as once.

@@ -12,8 +12,10 @@ import trio
 
 from .._ffi import ffi
 from ..abc import MOST_DESCRIPTORS, HasFileno
+from ..framing import Buffer
 from . import posix_descriptors as passing
 from .deadline import Deadline
+from .enclosed import Enclosed
 from .receive_size import receive_size
 
 if TYPE_CHECKING:
@@ -79,6 +81,28 @@ def put_descriptors(
         raise
 
 
+def put_pieces_with(
+    self: streams.Stream,
+    pieces: Sequence[Buffer],
+    descriptors: Sequence[int | HasFileno],
+    deadline: Deadline | None,
+) -> None:
+    """Sends all of them, and the descriptors with the first byte. The caller is inside, to send."""
+    outgoing = passing.Outgoing(descriptors)
+    first, *rest = pieces
+    first_is_out = False
+    try:
+        with ffi.from_buffer(first) as buffer:
+            self._put_descriptors(buffer, outgoing, deadline)
+        first_is_out = True
+        self._put_pieces(rest, deadline)
+    except BaseException as error:
+        # What a signal handler raised may have come right after the first piece.
+        if first_is_out or (rest and not isinstance(error, OSError)):
+            self._break("a send was interrupted half-way")
+        raise
+
+
 def receive_descriptors(
     self: streams.Stream,
     max_bytes: int | None = None,
@@ -125,4 +149,16 @@ def get_descriptors(
         return b""
     if not data:
         self._require_open()
+    return data
+
+
+def get_enclosed(self: streams.Stream, enclosed: Enclosed, deadline: Deadline | None) -> bytes:
+    """The same for a channel, which has the descriptors in ``enclosed``."""
+    incoming = passing.Incoming(receive_size(None), enclosed.most)
+    try:
+        data = self._get_descriptors(incoming, deadline)
+        enclosed.came(incoming.take())
+    except BaseException:
+        incoming.close()
+        raise
     return data

@@ -8,17 +8,24 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import trio
-
 from .._ffi import ffi, lib
 from ..abc import MOST_DESCRIPTORS, HasFileno
+from ..framing import Buffer
 from ..options import check_count
+from .enclosed import DescriptorsLost, Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
-# Any other error of a send is about what was to be sent.
-_PEER_GONE = {-errno.EPIPE, -errno.ECONNRESET, -errno.ENOTCONN}
+# The peer has gone, it cannot be sent now, or a packet is too large.
+_NOT_ABOUT_THEM = {
+    -errno.EPIPE,
+    -errno.ECONNRESET,
+    -errno.ENOTCONN,
+    -errno.EAGAIN,
+    -errno.EINTR,
+    -errno.EMSGSIZE,
+}
 _REFUSED = {
     -errno.EBADF: "one of these descriptors is not open",
     -errno.ETOOMANYREFS: "too many descriptors of this user are on their way already",
@@ -51,7 +58,7 @@ class Outgoing:
         is ``-EINTR`` and ``position`` says how much it was.
 
         Returns:
-            0, or ``-errno``: the peer has gone, or it cannot be sent now.
+            0, or ``-errno`` where it is not about the descriptors.
 
         Raises:
             OSError: these descriptors cannot be sent; nothing went out.
@@ -61,9 +68,14 @@ class Outgoing:
                 fd, data, len(data), self._numbers, len(self._numbers), position, wait
             )
         )
-        if not code or code in _PEER_GONE or code in (-errno.EAGAIN, -errno.EINTR):
+        if not code or code in _NOT_ABOUT_THEM:
             return code
         raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
+
+    def send_packet(self, fd: int, packet: Buffer, *, wait: bool = False) -> int:
+        """The same for a packet, which goes as a whole, and may be empty."""
+        with ffi.from_buffer(packet) as data:
+            return self.send(fd, data, ffi.new("size_t *"), wait=wait)
 
 
 class Incoming:
@@ -90,26 +102,28 @@ class Incoming:
         """The bytes that come next, ``b""`` at the end.
 
         Raises:
-            trio.BrokenResourceError: more descriptors came with them than may, or this process
-                has no room for them; they are closed, and the bytes are lost.
+            DescriptorsLost: more descriptors came with them than may, or this process has no room
+                for them; they are closed.
             OSError: what the system says: BlockingIOError, ConnectionResetError.
         """
         data = _new_memory("char[]", self._size)
         while True:
             count = lib.ipc_receive_descriptors(fd, data, self._size, self._most, self._found)
             if count >= 0:
-                received: bytes = ffi.buffer(data, count)[:]
-                return received
-            if count == lib.IPC_TOO_MANY_DESCRIPTORS:
-                raise trio.BrokenResourceError(
-                    "the other end sent more descriptors at once than max_descriptors allows, "
-                    f"{self._most}"
-                )
-            if count == lib.IPC_NO_DESCRIPTORS_LEFT:
-                text = "descriptors came, and this process may open no more (RLIMIT_NOFILE)"
-                raise trio.BrokenResourceError(text) from OSError(errno.EMFILE, text)
+                break
             if count != -errno.EINTR:
                 raise OSError(-count, os.strerror(-count))
+        received: bytes = ffi.buffer(data, count)[:]
+        if self._found.count == lib.IPC_TOO_MANY_DESCRIPTORS:
+            raise DescriptorsLost(
+                "the other end sent more descriptors at once than max_descriptors allows, "
+                f"{self._most}",
+                received,
+            )
+        if self._found.count == lib.IPC_NO_DESCRIPTORS_LEFT:
+            text = "descriptors came, and this process may open no more (RLIMIT_NOFILE)"
+            raise DescriptorsLost(text, received) from OSError(errno.EMFILE, text)
+        return received
 
     def take(self) -> list[int]:
         """The descriptors, which are the caller's from now on."""
@@ -123,14 +137,21 @@ class Incoming:
         lib.ipc_close_descriptors(self._found)
 
 
-def where_they_came(data: bytes) -> int:
-    """The position in what was received of the byte that the descriptors came with, or of one
-    from the same send.
+def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> bytes:
+    """The packet that has come, which is as large as this at the most.
 
-    Linux ends a read after the first part of a send that brought descriptors, and lets what was
-    sent before into it; XNU and the BSDs begin one there, and let what was sent later into it.
+    Raises:
+        What :meth:`Incoming.receive` raises.
     """
-    return len(data) - 1 if sys.platform == "linux" else 0
+    incoming = Incoming(size, enclosed.most)
+    try:
+        packet = incoming.receive(fd)
+        enclosed.came(incoming.take())
+    except BaseException:
+        incoming.close()
+        raise
+    enclosed.message()
+    return packet
 
 
 def _numbers(descriptors: Sequence[int | HasFileno]) -> list[int]:

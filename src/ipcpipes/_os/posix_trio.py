@@ -274,6 +274,7 @@ class _Receiving(Socket):
 class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
 
+    carries_descriptors = True
     send_descriptors = passing.send_descriptors
     receive_descriptors = passing.receive_descriptors
 

@@ -343,6 +343,7 @@ class _Receiving(Pipe):
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
 
+    carries_descriptors = False
     send_descriptors = passing.send_descriptors_blocking
     receive_descriptors = passing.receive_descriptors_blocking
 

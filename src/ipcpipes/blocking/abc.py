@@ -181,9 +181,14 @@ class ReceiveByteStream(Connection, Protocol):
 class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     """A connection in both directions. One thread may send while another one receives.
 
+    ``carries_descriptors`` is what it is for :class:`ipcpipes.abc.ByteStream`.
+
     Outside Windows it has ``send_eof()`` too, which ends what this end sends; a Windows pipe has
     no half-close.
     """
+
+    @property
+    def carries_descriptors(self) -> bool: ...
 
     def send_descriptors(
         self,
@@ -341,6 +346,26 @@ class MessageChannel(Protocol):
 
         Raises:
             What :meth:`receive` raises.
+        """
+
+    @abstractmethod
+    def send_descriptors(
+        self,
+        value: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Sends one message as :meth:`send` does, and open descriptors with it.
+
+        See :meth:`ipcpipes.abc.MessageChannel.send_descriptors`, where all of it is said.
+        """
+
+    @abstractmethod
+    def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
+        """Returns the next message, and the descriptors that came with it.
+
+        See :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`, where all of it is said.
         """
 
     @abstractmethod

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Framing, Native
 from ..framing.chosen import chosen, kind_of
+from ..opening import check_descriptors
 from ..options import DEFAULT_BACKLOG
 from ..security import AccessPolicy
 from . import abc
@@ -29,6 +30,7 @@ def connect_messages(
     framing: Framing = ...,
     wait: float = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> MessageChannel: ...
 @overload
 def connect_messages(
@@ -37,6 +39,7 @@ def connect_messages(
     framing: Native,
     wait: float = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> NativeMessageChannel: ...
 def connect_messages(
     endpoint: EndpointLike,
@@ -44,12 +47,15 @@ def connect_messages(
     framing: Framing | Native | None = None,
     wait: float = 0.0,
     buffer_size: int | None = None,
+    max_descriptors: int = 0,
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; see
+            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`.
         endpoint, wait, buffer_size: as for :func:`ipcpipes.blocking.connect`.
 
     Returns:
@@ -60,19 +66,23 @@ def connect_messages(
         Everything that :func:`ipcpipes.connect_messages` raises.
     """
     framing = chosen(framing)
+    check_descriptors(max_descriptors)
     connection = open_connection(
         endpoint, kind=kind_of(framing), wait=wait, buffer_size=buffer_size
     )
-    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
     return channel
 
 
 class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """A listener whose connections are handed out as channels. It owns the listener below."""
 
-    def __init__(self, connections: abc.Listener[Any], framing: Framing | Native) -> None:
+    def __init__(
+        self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
+    ) -> None:
         self._connections = connections
         self._framing = framing
+        self._max_descriptors = max_descriptors
 
     @property
     def endpoint(self) -> Endpoint:
@@ -87,8 +97,7 @@ class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
         return self._connections.connection_count
 
     def accept(self, *, timeout: float | None = None) -> ChannelT_co:
-        channel: ChannelT_co = _channel(self._connections.accept(timeout=timeout), self._framing)
-        return channel
+        return self._over(self._connections.accept(timeout=timeout))
 
     def close(self) -> None:
         self._connections.close()
@@ -97,7 +106,10 @@ class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
         return self
 
     def __next__(self) -> ChannelT_co:
-        channel: ChannelT_co = _channel(next(self._connections), self._framing)
+        return self._over(next(self._connections))
+
+    def _over(self, connection: Any) -> ChannelT_co:
+        channel: ChannelT_co = _channel(connection, self._framing, self._max_descriptors)
         return channel
 
     def __enter__(self) -> Self:
@@ -119,6 +131,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[MessageChannel]: ...
 @overload
 def listen_messages(
@@ -129,6 +142,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[NativeMessageChannel]: ...
 def listen_messages(
     endpoint: EndpointLike,
@@ -138,11 +152,12 @@ def listen_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    max_descriptors: int = 0,
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
     Args:
-        framing: as for :func:`connect_messages`.
+        framing, max_descriptors: as for :func:`connect_messages`.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
 
     Returns:
@@ -152,6 +167,7 @@ def listen_messages(
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
     framing = chosen(framing)
+    check_descriptors(max_descriptors)
     connections = open_listener(
         endpoint,
         kind=kind_of(framing),
@@ -160,11 +176,11 @@ def listen_messages(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    listener: abc.Listener[Any] = _MessageListener(connections, framing)
+    listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener
 
 
-def _channel(connection: Any, framing: Framing | Native) -> Any:
+def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:
     if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing)
-    return MessageChannel(connection, framing)
+        return NativeMessageChannel(connection, framing, max_descriptors)
+    return MessageChannel(connection, framing, max_descriptors=max_descriptors)
