@@ -76,11 +76,11 @@ static int ipc_send_descriptors(int fd, const char *data, size_t length, const i
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(size);
+    message.msg_controllen = (socklen_t)CMSG_SPACE(size);
     header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(size);
+    header->cmsg_len = (socklen_t)CMSG_LEN(size);
     memcpy(CMSG_DATA(header), descriptors, size);
     sent = sendmsg(fd, &message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
     if (sent == -1)
@@ -141,7 +141,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
     message.msg_iov = &part;
     message.msg_iovlen = 1;
     message.msg_control = control.bytes;
-    message.msg_controllen = IPC_ANCILLARY_FOR((size_t)most);
+    message.msg_controllen = (socklen_t)IPC_ANCILLARY_FOR((size_t)most);
     count = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     if (count == -1)
         return -errno;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -95,3 +96,19 @@ def is_closed(descriptor: int) -> bool:
 def close_all(descriptors: list[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+@contextmanager
+def at_most_open(count: int) -> Iterator[None]:
+    """While it lasts, this process may have so many descriptors more than it has."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no such limit")
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [number for number in range(limits[0]) if is_closed(number)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -28,7 +28,7 @@ if sys.platform == "win32":
 
 from .channels import FRAMINGS, has_native
 from .conftest import open_descriptors
-from .descriptors import PAIRS, close_all, connected, raw, watched
+from .descriptors import PAIRS, at_most_open, close_all, connected, raw, watched
 from .pairs import clog, stream_pair
 from .processes import SECONDS
 from .programs import blocking_program, trio_program
@@ -262,8 +262,6 @@ async def test_what_cannot_be_sent_is_the_callers_fault(doors: Any, framing: Any
 
 
 async def test_a_process_that_may_open_no_more_is_told_so() -> None:
-    from .test_descriptors import at_most_open
-
     for framing in (LengthPrefixed(), NATIVE):
         left, right = await channels((ipcpipes, ipcpipes), framing)
         async with left, right:
@@ -278,6 +276,20 @@ async def test_a_process_that_may_open_no_more_is_told_so() -> None:
                 assert not pipe.is_open_anywhere
                 with pytest.raises(trio.BrokenResourceError, match="NOFILE"):
                     await right.receive()
+
+
+@pytest.mark.parametrize("framing", TWO_KINDS)
+async def test_receiving_many_holds_those_of_one_message_at_a_time(framing: Any) -> None:
+    left, right = await channels((ipcpipes, ipcpipes), framing, most=2)
+    async with left, right:
+        with watched() as pipe:
+            for number in range(50):
+                await left.send_descriptors(b"%d" % number, [pipe] * 2)
+            got: list[bytes] = []
+            with at_most_open(2):
+                while len(got) < 50:
+                    got += await right.receive_many()
+            assert got == [b"%d" % number for number in range(50)]
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
@@ -575,6 +587,37 @@ async def test_an_rpc_server_drops_them_and_goes_on() -> None:
                 assert not pipe.is_open_anywhere
                 assert len(open_descriptors() - before) <= 1
             nursery.cancel_scope.cancel()
+
+
+async def test_a_sender_that_dies_inside_a_message_leaves_nothing(short_tmp: Path) -> None:
+    path = short_tmp / "s"
+    program = blocking_program(
+        """
+        reading, writing = os.pipe()
+        stream = blocking.connect(sys.argv[1])
+        stream.send_descriptors(b"\\5\\0\\0\\0whole", [writing])
+        stream.send_descriptors(b"\\5\\0\\0\\0par", [writing] * 3)
+        stream.receive_some()
+        """,
+        str(path),
+    )
+    before = open_descriptors()
+    async with await ipcpipes.listen_messages(path, max_descriptors=3) as listener:
+        with subprocess.Popen(program) as process, trio.fail_after(SECONDS):
+            async with await listener.accept() as channel:
+                message, numbers = await channel.receive_descriptors()
+                assert (message, len(numbers)) == (b"whole", 1)
+                close_all(numbers)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_ends_inside_a_message, channel)
+                    await trio.testing.wait_all_tasks_blocked(0.05)
+                    process.kill()
+    assert open_descriptors() == before
+
+
+async def _ends_inside_a_message(channel: Any) -> None:
+    with pytest.raises(trio.BrokenResourceError, match="inside a message"):
+        await channel.receive_descriptors()
 
 
 _ECHO = {

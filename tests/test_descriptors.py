@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,7 @@ if sys.platform == "win32":
 
 from . import drivers
 from .conftest import open_descriptors
-from .descriptors import PAIRS, close_all, connected, is_closed, raw, watched
+from .descriptors import PAIRS, at_most_open, close_all, connected, raw, watched
 from .pairs import clog, receive_exactly, stream_pair
 from .processes import SECONDS
 from .programs import blocking_program, trio_program
@@ -41,18 +39,6 @@ async def pair(request: pytest.FixtureRequest) -> Any:
     left, right = await connected(request.param)
     async with left, right:
         yield left, right
-
-
-@contextmanager
-def at_most_open(count: int) -> Iterator[None]:
-    """While it lasts, this process may have so many descriptors more than it has."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = [number for number in range(limits[0]) if is_closed(number)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def clog_socket(end: socket.socket) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
 import trio
 
@@ -134,4 +135,6 @@ def _place_of_descriptors(data: bytes) -> int:
 
 def _close(numbers: list[int]) -> None:
     while numbers:
-        os.close(numbers.pop())
+        # What a file has to say at its closing is its sender's to hear.
+        with suppress(OSError):
+            os.close(numbers.pop())

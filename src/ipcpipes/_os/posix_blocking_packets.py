@@ -17,6 +17,7 @@ from ..errors import MessageTooLarge
 from ..framing import Buffer
 from . import posix_blocking as streams, posix_calls as calls, posix_descriptors as passing
 from .deadline import Deadline
+from .enclosed import DescriptorsLost
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -97,6 +98,8 @@ class Packets(streams.Socket):
         number = self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(self._receive_fault)
+        if self._enclosed is not None:
+            limit = 1  # or one call could fill the process's table of descriptors
         taken = 0
         while limit and taken < _BATCH:
             size = calls.next_packet_size(number, not taken)
@@ -120,10 +123,8 @@ class Packets(streams.Socket):
                     into.append(passing.receive_enclosed(number, max(size, 1), self._enclosed))
             except ConnectionResetError:
                 continue
-            except trio.BrokenResourceError as error:
+            except DescriptorsLost as error:
                 self._receive_fault = str(error)
-                if taken:
-                    break
                 raise
             limit -= 1
             taken += size + 1

@@ -15,7 +15,7 @@ from ..abc import HasFileno
 from ..errors import MessageTooLarge
 from ..framing import Buffer
 from . import posix_calls as calls, posix_descriptors as passing, posix_trio as streams
-from .enclosed import Enclosed
+from .enclosed import DescriptorsLost, Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -39,9 +39,7 @@ class Packets(streams.Socket):
         return calls.largest_packet(self._require_open())
 
     async def send_packets(
-        self,
-        packets: Sequence[Buffer],
-        descriptors: Sequence[int | HasFileno] | None = None,
+        self, packets: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
         """Sends them all, the descriptors with each. ``sent_some`` tells, after it was cancelled,
         whether any went out.
@@ -105,6 +103,8 @@ class Packets(streams.Socket):
         fd = self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(self._receive_fault)
+        if self.enclosed is not None:
+            limit = 1  # or one call could fill the process's table of descriptors
         taken = 0
         while limit and taken < _BATCH:
             size = calls.next_packet_size(fd, False)
@@ -130,10 +130,8 @@ class Packets(streams.Socket):
                     into.append(passing.receive_enclosed(fd, max(size, 1), self.enclosed))
             except ConnectionResetError:
                 continue
-            except trio.BrokenResourceError as error:
+            except DescriptorsLost as error:
                 self._receive_fault = str(error)
-                if taken:
-                    break
                 raise
             limit -= 1
             taken += size + 1
