@@ -32,6 +32,7 @@ from .descriptors import PAIRS, at_most_open, close_all, connected, raw, watched
 from .pairs import clog, stream_pair
 from .processes import SECONDS
 from .programs import blocking_program, trio_program
+from .threads import Worker
 
 KINDS = [
     *(pytest.param(framing, id=name) for name, framing in FRAMINGS.items()),
@@ -417,8 +418,6 @@ async def test_a_channel_closed_while_it_receives_keeps_none() -> None:
 
 
 def test_a_thread_that_receives_keeps_none_when_another_closes() -> None:
-    import threading
-
     before = open_descriptors()
     for _ in range(50):
         with blocking.listen_messages(unique_endpoint(), max_descriptors=3) as listener:
@@ -434,12 +433,11 @@ def test_a_thread_that_receives_keeps_none_when_another_closes() -> None:
                         except trio.ClosedResourceError:
                             pass
 
-                    thread = threading.Thread(target=receive)
-                    thread.start()
+                    thread = Worker(receive)
                     for _ in range(5):
                         left.send_descriptors(b"x", [pipe] * 3)
                     right.close()
-                    thread.join()
+                    thread.result()
                     pipe.close_here()
                     assert not pipe.is_open_anywhere
     assert open_descriptors() == before

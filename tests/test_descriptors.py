@@ -31,7 +31,7 @@ from .descriptors import PAIRS, at_most_open, close_all, connected, raw, watched
 from .pairs import clog, receive_exactly, stream_pair
 from .processes import SECONDS
 from .programs import blocking_program, trio_program
-from .threads import stream_pair as blocking_pair
+from .threads import Worker, stream_pair as blocking_pair
 
 
 @pytest.fixture(params=PAIRS)
@@ -244,6 +244,43 @@ async def test_what_is_not_open_is_the_callers_fault(pair: Any) -> None:
     await left.send_all(b"as it was")
     assert await right.receive_descriptors() == (b"as it was", [])
     assert open_descriptors() == before
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0, reason="Linux limits all but root, who can say who"
+)
+def test_more_on_their_way_than_a_user_may_have_is_the_callers_fault() -> None:
+    program = blocking_program(
+        """
+        import errno, resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+        os.setgid(65534)
+        os.setuid(65534)
+        where = ipcpipes.Endpoint.abstract(sys.argv[1])
+        with blocking.listen(where) as listener:
+            client, server = blocking.connect(where), listener.accept()
+        with client, server:
+            sent = 0
+            try:
+                while sent < 1000:
+                    client.send_descriptors(b"x", [0] * 20)
+                    sent += 1
+            except OSError as error:
+                assert error.errno == errno.ETOOMANYREFS, error
+                assert "on their way already" in str(error)
+            client.send_all(b"as it was")
+            for _ in range(sent):
+                data, numbers = server.receive_descriptors()
+                assert (data, len(numbers)) == (b"x", 20)
+                for number in numbers:
+                    os.close(number)
+            assert server.receive_some() == b"as it was"
+        say(0 < sent < 10)
+        """,
+        str(unique_endpoint().name),
+    )
+    result = subprocess.run(program, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (result.stdout, result.stderr) == ("True\n", "")
 
 
 async def test_a_stream_that_has_ended_says_so(pair: Any) -> None:
@@ -590,6 +627,23 @@ def test_a_timeout_before_the_first_byte_has_sent_nothing() -> None:
         while not data.endswith(b"but this"):
             data += server.receive_some()
         assert data == bytes(len(data) - 8) + b"but this"
+
+
+def test_a_thread_that_sends_is_told_when_another_closes() -> None:
+    with watched() as pipe:
+        for _ in range(100):
+            client, server = blocking_pair()
+            with client, server:
+                worker = Worker(_send_until_closed, client, pipe)
+                server.receive_some()
+                client.close()
+                worker.result()
+
+
+def _send_until_closed(stream: Any, pipe: Any) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        while True:
+            stream.send_descriptors(b"x", [pipe])
 
 
 def test_a_timeout_half_way_leaves_the_stream_broken() -> None:

@@ -45,10 +45,10 @@ class Outgoing:
         self._numbers: Any = ffi.new("int[]", _numbers(descriptors))
 
     def check_data(self, data: Any) -> None:
-        """Refuses nothing, which a stream does not send.
+        """A stream has to send something for them to go with.
 
         Raises:
-            ValueError: it is nothing.
+            ValueError: it is empty.
         """
         if not len(data):
             raise ValueError("descriptors travel with data, which must be 1 byte or more")
@@ -68,7 +68,8 @@ class Outgoing:
                 fd, data, len(data), self._numbers, len(self._numbers), position, wait
             )
         )
-        if not code or code in _NOT_ABOUT_THEM:
+        # -1: a stream that another thread has closed just now.
+        if not code or code in _NOT_ABOUT_THEM or fd == -1:
             return code
         raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
 

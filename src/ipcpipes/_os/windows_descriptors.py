@@ -12,7 +12,9 @@ then has to be told, in the bytes:
   pipe's end and gave it away; the handles of an innocent process would be fetched. And the sender
   has to keep its handles open, for it does not learn when they were fetched.
 
-Neither keeps what the contract promises, so none is done; the caller is told, and what is safe.
+Either way the numbers go among the bytes, where a receiver cannot tell them from what
+``send_all`` sent, and one that does not look takes them for data. So nothing here could keep what
+the contract promises, and the caller is told, and what can be done instead.
 """
 
 from __future__ import annotations
