@@ -56,10 +56,11 @@ class _Channel(abc.MessageChannel):
         self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
         if max_descriptors:
             self._require_carrying(carrier)
-        self._enclosed = Enclosed(max_descriptors) if max_descriptors else None
         self._carrier = carrier
         self._max_size = max_size
-        self._arrived: deque[bytes] = deque()
+        # Messages; with max_descriptors, pairs of a message and its descriptors.
+        self._arrived: deque[Any] = deque()
+        self._enclosed = Enclosed(max_descriptors, self._arrived) if max_descriptors else None
         self._receiving = False
         self._receive_fault: FramingError | None = None
         self._closed = False
@@ -123,19 +124,25 @@ class _Channel(abc.MessageChannel):
                 self._require_open()
             while not self._arrived:
                 await self._fill(1)
-            if self._enclosed is not None:
-                self._enclosed.drop(1)
-            return self._arrived.popleft()
+            message: bytes
+            if self._enclosed is None:
+                message = self._arrived.popleft()
+            else:
+                self._enclosed.close_first(1)
+                message, _ = self._arrived.popleft()
+            return message
         finally:
             self._receiving = False
 
     @_whole
     async def receive_many(self) -> list[bytes]:
         await self._wait_for_messages(_MANY)
-        messages = list(self._arrived)
+        if self._enclosed is None:
+            messages = list(self._arrived)
+        else:
+            self._enclosed.close_first(len(self._arrived))
+            messages = [message for message, _ in self._arrived]
         self._arrived.clear()
-        if self._enclosed is not None:
-            self._enclosed.drop(len(messages))
         return messages
 
     @_whole
@@ -145,7 +152,8 @@ class _Channel(abc.MessageChannel):
                 "this channel was made without max_descriptors=, and lets none come through"
             )
         await self._wait_for_messages(1)
-        return self._arrived.popleft(), self._enclosed.take()
+        pair: tuple[bytes, list[int]] = self._arrived.popleft()
+        return pair
 
     async def _wait_for_messages(self, limit: int) -> None:
         if self._receiving:
@@ -163,9 +171,9 @@ class _Channel(abc.MessageChannel):
 
     async def aclose(self) -> None:
         self._closed = True
-        self._arrived.clear()
         if self._enclosed is not None:
             self._enclosed.close()
+        self._arrived.clear()
         await self._carrier.aclose()
 
     def _require_open(self) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 
 import trio
 
@@ -32,18 +33,22 @@ class Enclosed:
     Those that came with a byte belong to the message which that byte is a part of. A sender lets
     them go with the first byte of a message, in a send in which there is nothing of another one.
 
-    Lifetime: it owns them, from :meth:`came` to :meth:`take` or :meth:`close`. One thread uses it
-    at a time.
+    Lifetime: it owns them, from :meth:`came` until their message is taken out of ``arrived``, or
+    to :meth:`close`. One thread uses it at a time.
 
     Attributes:
         most: how many may come with one message.
+
+    Args:
+        arrived: where the channel has the messages that nobody took yet: pairs of a message and
+            its descriptors, so that neither can be taken without the other.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, arrived: deque[tuple[bytes, list[int]]]) -> None:
         self.most = most
         self._newest: list[int] = []  # came just now
         self._coming: list[int] = []  # with the message that is not whole yet
-        self._whole: deque[list[int]] = deque()  # with each one that is
+        self._arrived = arrived
         self._closed = False
 
     def came(self, numbers: list[int]) -> None:
@@ -53,12 +58,13 @@ class Enclosed:
         Raises:
             trio.ClosedResourceError: this was closed meanwhile.
         """
-        self._newest += numbers
+        _close(self._newest)  # there are some if a signal handler's exception took their bytes
+        self._newest = numbers
         if self._closed:
             self.close()
             raise trio.ClosedResourceError("this channel was closed here")
 
-    def messages(self, splitter: Splitter, data: bytes) -> Iterator[bytes]:
+    def messages(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         """The messages in what came; all of them have to be gone through.
 
         Raises:
@@ -72,7 +78,7 @@ class Enclosed:
             self._enclose()
         yield from self._split(splitter, data[start:])
 
-    def messages_before(self, splitter: Splitter, data: bytes) -> Iterator[bytes]:
+    def messages_before(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         """The messages that were whole before descriptors came that could not be had.
 
         Raises:
@@ -80,35 +86,29 @@ class Enclosed:
         """
         return self._split(splitter, data[: _place_of_descriptors(data)])
 
-    def message(self) -> None:
+    def message(self, packet: bytes) -> tuple[bytes, list[int]]:
         """What came was one message."""
         self._enclose()
-        self._end_message()
+        return self._whole(packet)
 
-    def take(self) -> list[int]:
-        """Those of the oldest message, which are the caller's from now on."""
-        return self._whole.popleft()
-
-    def drop(self, count: int) -> None:
-        """Closes those of so many messages, from the oldest on."""
-        for _ in range(count):
-            _close(self._whole[0])
-            self._whole.popleft()
+    def close_first(self, count: int) -> None:
+        """Closes those of so many messages that arrived, which are about to be taken alone."""
+        for _, numbers in islice(self._arrived, count):
+            _close(numbers)
 
     def close(self) -> None:
         """Closes all of them, and what is still to come."""
         self._closed = True
-        for numbers in (self._newest, self._coming, *self._whole):
+        for numbers in (self._newest, self._coming, *(numbers for _, numbers in self._arrived)):
             _close(numbers)
 
     def __del__(self) -> None:
         self.close()
 
-    def _split(self, splitter: Splitter, data: bytes) -> Iterator[bytes]:
+    def _split(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         if data:
             for message in splitter.split(data):
-                self._end_message()
-                yield message
+                yield self._whole(message)
 
     def _enclose(self) -> None:
         self._coming += self._newest
@@ -119,9 +119,10 @@ class Enclosed:
                 f"allows {self.most}"
             )
 
-    def _end_message(self) -> None:
-        self._whole.append(self._coming)
+    def _whole(self, message: bytes) -> tuple[bytes, list[int]]:
+        pair = (message, self._coming)
         self._coming = []
+        return pair
 
 
 def _place_of_descriptors(data: bytes) -> int:

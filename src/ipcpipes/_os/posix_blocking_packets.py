@@ -8,7 +8,7 @@ import select
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -82,9 +82,10 @@ class Packets(streams.Socket):
                 self._raise_unsendable(-code)
 
     def _get_packets(
-        self, into: deque[bytes], max_size: int, limit: int, deadline: Deadline | None
+        self, into: deque[Any], max_size: int, limit: int, deadline: Deadline | None
     ) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+        Where ``_enclosed`` is set, each is a pair of the packet and its descriptors.
 
         Raises:
             trio.BrokenResourceError: descriptors came with a packet that this process could not

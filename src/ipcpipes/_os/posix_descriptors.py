@@ -138,8 +138,8 @@ class Incoming:
         lib.ipc_close_descriptors(self._found)
 
 
-def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> bytes:
-    """The packet that has come, which is as large as this at the most.
+def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> tuple[bytes, list[int]]:
+    """The packet that has come, which is as large as this at the most, and its descriptors.
 
     Raises:
         What :meth:`Incoming.receive` raises.
@@ -151,8 +151,7 @@ def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> bytes:
     except BaseException:
         incoming.close()
         raise
-    enclosed.message()
-    return packet
+    return enclosed.message(packet)
 
 
 def _numbers(descriptors: Sequence[int | HasFileno]) -> list[int]:

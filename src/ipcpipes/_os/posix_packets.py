@@ -7,7 +7,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -76,8 +76,9 @@ class Packets(streams.Socket):
         finally:
             self._sending = False
 
-    async def receive_packets(self, into: deque[bytes], max_size: int, limit: int) -> bool:
+    async def receive_packets(self, into: deque[Any], max_size: int, limit: int) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+        Where ``enclosed`` is set, each is a pair of the packet and its descriptors.
 
         Raises:
             trio.BrokenResourceError: descriptors came with a packet that this process could not
@@ -98,7 +99,7 @@ class Packets(streams.Socket):
         finally:
             self._receiving = False
 
-    def _take(self, into: deque[bytes], max_size: int, limit: int) -> bool | None:
+    def _take(self, into: deque[Any], max_size: int, limit: int) -> bool | None:
         """Whether there was any, ``None`` when they are still to come."""
         fd = self._require_open()
         if self._receive_fault is not None:

@@ -45,12 +45,14 @@ class _Channel(abc.MessageChannel):
     def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
         check_max_descriptors(max_descriptors)
         self._carrier = carrier
+        # Messages; with max_descriptors, pairs of a message and its descriptors.
+        self._arrived: deque[Any] = deque()
         self._enclosed: Enclosed | None = None
         if max_descriptors:
             # Closed with the connection, when nobody is inside it.
-            self._enclosed = self._carrying()._enclosed = Enclosed(max_descriptors)
+            self._enclosed = Enclosed(max_descriptors, self._arrived)
+            self._carrying()._enclosed = self._enclosed
         self._max_size = max_size
-        self._arrived: deque[bytes] = deque()
         self._receive_fault: FramingError | None = None
 
     @property
@@ -123,9 +125,13 @@ class _Channel(abc.MessageChannel):
                 message = self._fill(1, deadline)
                 if message is not None:
                     return message
-            if self._enclosed is not None:
-                self._enclosed.drop(1)
-            return arrived.popleft()
+            oldest: bytes
+            if self._enclosed is None:
+                oldest = arrived.popleft()
+            else:
+                self._enclosed.close_first(1)
+                oldest, _ = arrived.popleft()
+            return oldest
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
@@ -145,10 +151,12 @@ class _Channel(abc.MessageChannel):
                 message = self._fill(_MANY, deadline)
                 if message is not None:
                     return [message]
-            messages = list(self._arrived)
+            if self._enclosed is None:
+                messages = list(self._arrived)
+            else:
+                self._enclosed.close_first(len(self._arrived))
+                messages = [message for message, _ in self._arrived]
             self._arrived.clear()
-            if self._enclosed is not None:
-                self._enclosed.drop(len(messages))
             return messages
         finally:
             carrier._may_receive["turn"] = None
@@ -171,7 +179,8 @@ class _Channel(abc.MessageChannel):
                 carrier._require_open()
             while not self._arrived:
                 self._fill(1, deadline)
-            return self._arrived.popleft(), self._enclosed.take()
+            pair: tuple[bytes, list[int]] = self._arrived.popleft()
+            return pair
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
