@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import NATIVE, LengthPrefixed, MessageChannel, blocking, rpc
+from ipcpipes._os.enclosed import Enclosed
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 if sys.platform == "win32":
@@ -238,6 +240,30 @@ async def test_a_foreign_sender_may_send_a_frame_as_it_likes(doors: Any) -> None
             for message, enclosed in [*expected, (b"", [1]), (b"w", [2])]:
                 got, numbers = await right.receive_descriptors()
                 assert (got, which(numbers)) == (message, enclosed)
+
+
+@pytest.mark.parametrize(
+    ("platform", "reads"),
+    [
+        # A read ends after the first part of the send that brought them.
+        ("linux", [(b"\1a\1", 0), (b"b\3c", 1), (b"de", 0), (b"\0\0", 2), (b"\0", 3)]),
+        # A read begins there.
+        ("darwin", [(b"\1a\1b", 0), (b"\3cde", 1), (b"\0", 0), (b"\0", 2), (b"\0", 3)]),
+    ],
+)
+def test_every_system_says_which_message_they_came_with(
+    monkeypatch: pytest.MonkeyPatch, platform: str, reads: list[tuple[bytes, int]]
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    splitter = LengthPrefixed(1).splitter()
+    arrived: deque[tuple[bytes, list[int]]] = deque()
+    enclosed = Enclosed(3, arrived)
+    with numbered_files(4) as files:
+        for data, which_file in reads:
+            enclosed.came([os.dup(files[which_file])] if which_file else [])
+            arrived.extend(enclosed.messages(splitter, data))
+        got = [(message, which(numbers)) for message, numbers in arrived]
+    assert got == [(b"a", []), (b"b", []), (b"cde", [1]), (b"", []), (b"", [2]), (b"", [3])]
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
