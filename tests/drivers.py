@@ -96,6 +96,16 @@ class TrioStream(ipcpipes.abc.ByteStream):
         with self._receiving:
             return await in_turns(self.blocking.receive_into, buffer)
 
+    async def send_descriptors(self, data: Any, descriptors: Any) -> None:
+        with self._sending:
+            await in_thread(self.blocking.send_descriptors, data, descriptors)
+
+    async def receive_descriptors(
+        self, max_bytes: int | None = None, max_descriptors: int = ipcpipes.abc.MOST_DESCRIPTORS
+    ) -> tuple[bytes, list[int]]:
+        with self._receiving:
+            return await in_turns(self.blocking.receive_descriptors, max_bytes, max_descriptors)
+
     async def aclose(self) -> None:
         self.blocking.close()
         await trio.lowlevel.checkpoint()
@@ -143,6 +153,13 @@ class TrioChannel(ipcpipes.abc.MessageChannel):
     async def receive_many(self) -> list[bytes]:
         with self._receiving:
             return await in_turns(self.blocking.receive_many)
+
+    async def send_descriptors(self, value: Any, descriptors: Any) -> None:
+        await in_thread(self.blocking.send_descriptors, value, descriptors)
+
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        with self._receiving:
+            return await in_turns(self.blocking.receive_descriptors)
 
     async def aclose(self) -> None:
         self.blocking.close()

@@ -145,7 +145,8 @@ async def test_it_is_the_client_wholly_and_in_one_thread_only(
         assert await run_as_client(look) == THE_CLIENT
         assert identity() == before
         assert await trio.to_thread.run_sync(identity) == before
-        assert not Path(f"/proc/self/task/{seen[0]}").exists(), "the thread has gone"
+        while Path(f"/proc/self/task/{seen[0]}").exists():  # the thread goes, and is not kept
+            await trio.sleep(0.001)
 
     await acting(where, act, driver=driver, door=door)
 

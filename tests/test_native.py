@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ if sys.platform == "win32":
     pytest.skip("about the POSIX side, and about compilers of Linux", allow_module_level=True)
 
 from ipcpipes._ffi import ffi, lib
+from ipcpipes.abc import MOST_DESCRIPTORS
 
 
 def compile_alone(compiler: str, source: str, *options: str) -> None:
@@ -37,7 +39,7 @@ def compile_alone(compiler: str, source: str, *options: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("part", ["posix.c", "posix_identity.c"])
+@pytest.mark.parametrize("part", ["posix.c", "posix_identity.c", "posix_descriptors.c"])
 def test_posix_side_compiles_without_a_warning(part: str) -> None:
     compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], part)
 
@@ -116,6 +118,46 @@ def test_bad_descriptors_give_codes(fd: int) -> None:
     assert lib.ipc_peer_left(fd) == (
         0 if fd == -1 else -errno.EBADF
     )  # poll(2) passes over a negative one
+
+
+def test_descriptors_travel_by_code() -> None:
+    left, right = socket.socketpair()
+    found: Any = ffi.new("ipc_descriptors *")
+    position = ffi.new("size_t *")
+    memory = ffi.new("char[]", 10)
+    most = lib.IPC_MOST_DESCRIPTORS
+    assert most == MOST_DESCRIPTORS
+
+    def send(count: int) -> int:
+        numbers = ffi.new("int[]", [left.fileno()] * count)
+        return lib.ipc_send_descriptors(left.fileno(), b"x", 1, numbers, count, position, False)
+
+    def receive(most: int) -> int:
+        return lib.ipc_receive_descriptors(right.fileno(), memory, 10, most, found)
+
+    with left, right:
+        right.setblocking(False)
+        for count in (-1, 0, most + 1):
+            assert send(count) == -errno.EINVAL
+            assert receive(count) == -errno.EINVAL
+        assert receive(1) == -errno.EAGAIN
+        assert send(3) == 0
+        assert receive(3) == 1
+        assert found.count == 3
+        numbers = list(found.numbers[0:3])
+        lib.ipc_close_descriptors(found)
+        assert found.count == 0
+        for number in numbers:
+            with pytest.raises(OSError, match="Bad file"):
+                os.fstat(number)
+        for sent, most in ((2, 1), (253, 1), (253, 252)):
+            assert send(sent) == 0
+            assert receive(most) == 1
+            assert found.count == lib.IPC_TOO_MANY_DESCRIPTORS
+    for fd in (-1, 10**6):
+        numbers_of = ffi.new("int[]", [0])
+        assert lib.ipc_send_descriptors(fd, b"x", 1, numbers_of, 1, position, False) == -errno.EBADF
+        assert lib.ipc_receive_descriptors(fd, memory, 10, 1, found) == -errno.EBADF
 
 
 def test_what_is_no_socket_gives_codes() -> None:

@@ -64,6 +64,24 @@ class _Lib:
     def ipc_pair(self, packets: bool, fds: Any) -> int: ...
     def ipc_write(self, fd: int, data: object, offset: int, length: int) -> int: ...
     def ipc_write_rest(self, fd: int, data: object, length: int, position: Any) -> int: ...
+    # posix_descriptors.cdef
+    IPC_MOST_DESCRIPTORS: int
+    IPC_TOO_MANY_DESCRIPTORS: int
+    IPC_NO_DESCRIPTORS_LEFT: int
+    def ipc_send_descriptors(
+        self,
+        fd: int,
+        data: object,
+        length: int,
+        descriptors: Any,
+        count: int,
+        position: Any,
+        wait: bool,
+    ) -> int: ...
+    def ipc_receive_descriptors(
+        self, fd: int, data: Any, size: int, most: int, found: Any
+    ) -> int: ...
+    def ipc_close_descriptors(self, found: Any) -> None: ...
     # windows.cdef
     def ipc_create_instance(
         self,

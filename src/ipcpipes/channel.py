@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import trio
 
 from . import abc
-from .abc import PeerIdentity
-from .errors import FramingError, MessageTooLarge
+from ._os.enclosed import DescriptorsLost, Enclosed
+from .abc import HasFileno, PeerIdentity
+from .errors import FramingError, MessageTooLarge, NotSupported
 from .framing import Buffer, Framing, LengthPrefixed, Native
 from .framing.outgoing import LARGE, flat, flat_all, pieces
+from .options import check_max_descriptors
 
 if TYPE_CHECKING:
     from ._os import Packets
@@ -32,6 +34,9 @@ _checkpoint = trio.lowlevel.checkpoint
 # take the turn to send along.
 _whole = trio.lowlevel.enable_ki_protection
 
+# They come before the first byte: it was cancelled, or the descriptors cannot be sent.
+_NOTHING_WENT = (trio.Cancelled, OSError, TypeError, ValueError)
+
 
 @runtime_checkable
 class _SendsEof(Protocol):
@@ -46,10 +51,18 @@ class _Channel(abc.MessageChannel):
     slow consumer holds back the sender and not the memory.
     """
 
-    def __init__(self, carrier: trio.abc.AsyncResource, max_size: int) -> None:
+    def __init__(
+        self, carrier: trio.abc.AsyncResource, max_size: int, max_descriptors: int
+    ) -> None:
+        check_max_descriptors(max_descriptors)
+        self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
+        if max_descriptors:
+            self._require_carrying(carrier)
         self._carrier = carrier
         self._max_size = max_size
-        self._arrived: deque[bytes] = deque()
+        # Messages; with max_descriptors, pairs of a message and its descriptors.
+        self._arrived: deque[Any] = deque()
+        self._enclosed = Enclosed(max_descriptors, self._arrived) if max_descriptors else None
         self._receiving = False
         self._receive_fault: FramingError | None = None
         self._closed = False
@@ -79,6 +92,14 @@ class _Channel(abc.MessageChannel):
         if (largest := max(map(len, messages), default=0)) > self._max_size:
             raise self._too_large(largest)
         await self._in_turn(self._transmit, self._wire(messages))
+
+    @_whole
+    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
+        message = flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        self._require_carrying(self._carrier)
+        await self._in_turn(self._transmit, self._wire((message,)), descriptors)
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._sending:
@@ -110,12 +131,38 @@ class _Channel(abc.MessageChannel):
                 self._require_open()
             while not self._arrived:
                 await self._fill(1)
-            return self._arrived.popleft()
+            message: bytes
+            if self._enclosed is None:
+                message = self._arrived.popleft()
+            else:
+                self._enclosed.close_first(1)
+                message, _ = self._arrived.popleft()
+            return message
         finally:
             self._receiving = False
 
     @_whole
     async def receive_many(self) -> list[bytes]:
+        await self._wait_for_messages(_MANY)
+        if self._enclosed is None:
+            messages = list(self._arrived)
+        else:
+            self._enclosed.close_first(len(self._arrived))
+            messages = [message for message, _ in self._arrived]
+        self._arrived.clear()
+        return messages
+
+    @_whole
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        if self._enclosed is None:
+            raise RuntimeError(
+                "this channel was made without max_descriptors=, and lets none come through"
+            )
+        await self._wait_for_messages(1)
+        pair: tuple[bytes, list[int]] = self._arrived.popleft()
+        return pair
+
+    async def _wait_for_messages(self, limit: int) -> None:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
         self._require_open()
@@ -125,21 +172,27 @@ class _Channel(abc.MessageChannel):
                 await _checkpoint()
                 self._require_open()
             while not self._arrived:
-                await self._fill(_MANY)
-            messages = list(self._arrived)
-            self._arrived.clear()
-            return messages
+                await self._fill(limit)
         finally:
             self._receiving = False
 
     async def aclose(self) -> None:
         self._closed = True
+        if self._enclosed is not None:
+            self._enclosed.close()
         self._arrived.clear()
         await self._carrier.aclose()
 
     def _require_open(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this channel was closed here")
+
+    def _require_carrying(self, carrier: object) -> None:
+        if not self._carries_descriptors:
+            raise NotSupported(
+                "descriptors travel over the Unix domain sockets of ipcpipes only, not over "
+                f"{carrier!r}"
+            )
 
     def _raise_fault(self) -> None:
         self._require_open()
@@ -158,8 +211,11 @@ class _Channel(abc.MessageChannel):
         """
 
     @abstractmethod
-    async def _transmit(self, wire: Sequence[Buffer]) -> None:
-        """Sends it; a checkpoint also when it is empty. Sets ``_send_fault`` when it is cancelled
+    async def _transmit(
+        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
+        """Sends it, and the descriptors with its first byte; a checkpoint also when it is empty.
+        Sets ``_send_fault`` when it is cancelled
         after the peer may have got a part.
         """
 
@@ -193,17 +249,26 @@ class MessageChannel(_Channel):
     Args:
         stream: belongs to the channel from now on, which closes it; nobody else may use it.
         framing: how messages are told apart; both ends must have the same.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; with 0,
+            :meth:`receive_descriptors` cannot be used, and what comes is dropped by the system.
 
     Raises:
         TypeError: ``stream`` is no :class:`trio.abc.Stream`, or ``framing`` no framing.
+        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
+        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is a Windows
+            pipe, or not one of ipcpipes.
     """
 
-    def __new__(cls, stream: trio.abc.Stream, framing: Framing | None = None) -> MessageChannel:
+    def __new__(
+        cls, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> MessageChannel:
         if cls is MessageChannel and isinstance(stream, _SendsEof):
             cls = _HalfCloseableFramed
         return super().__new__(cls)
 
-    def __init__(self, stream: trio.abc.Stream, framing: Framing | None = None) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> None:
         framing = LengthPrefixed() if framing is None else framing
         if not isinstance(stream, trio.abc.Stream):
             raise TypeError(f"a channel is made over a trio.abc.Stream, not {stream!r}")
@@ -214,13 +279,16 @@ class MessageChannel(_Channel):
             )
         if not isinstance(framing, Framing):
             raise TypeError(f"framing must be a Framing, not {framing!r}")
-        super().__init__(stream, framing.max_size)
+        super().__init__(stream, framing.max_size, max_descriptors)
         self._stream = stream
         self._framing = framing
         self._splitter = framing.splitter()
         self._says_what_went_out = isinstance(stream, abc.SendByteStream)
         self._quick_size = min(self._max_size, LARGE - 1) if self._says_what_went_out else -1
-        self._receiver = stream if isinstance(stream, abc.ReceiveByteStream) else None
+        # What is received in place would come without its descriptors.
+        self._receiver = (
+            stream if isinstance(stream, abc.ReceiveByteStream) and not max_descriptors else None
+        )
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._send_all = stream.send_all
@@ -264,19 +332,26 @@ class MessageChannel(_Channel):
     def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
         return pieces(self._framing, messages)
 
-    async def _transmit(self, wire: Sequence[Buffer]) -> None:
+    async def _transmit(
+        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
         sent = 0
         if not self._says_what_went_out:
             await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            for piece in wire or (b"",):
+            if descriptors is not None:
+                assert isinstance(self._stream, abc.ByteStream)
+                wire = [piece for piece in wire if len(piece)]
+                await self._stream.send_descriptors(wire[0], descriptors)
+                sent = 1
+            for piece in wire[sent:] if wire else (b"",):
                 await self._send_all(piece)
                 sent += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except BaseException as error:
             # A KeyboardInterrupt may have come right after the first of several.
-            in_doubt = len(wire) > 1 and not isinstance(error, trio.Cancelled)
+            in_doubt = len(wire) > 1 and not isinstance(error, _NOTHING_WENT)
             if sent or in_doubt or not self._says_what_went_out:
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
@@ -290,6 +365,10 @@ class MessageChannel(_Channel):
                 if count:
                     self._arrived.extend(self._splitter.buffer_updated(count))
                     return
+            elif self._enclosed is not None:
+                assert isinstance(self._stream, abc.ByteStream)
+                if await self._fill_enclosed(self._stream, self._enclosed):
+                    return
             else:
                 data = await self._stream.receive_some()
                 if data:
@@ -302,6 +381,19 @@ class MessageChannel(_Channel):
                 self._raise_fault()
         else:
             raise trio.EndOfChannel("the other end has closed")
+
+    async def _fill_enclosed(self, stream: abc.ByteStream, enclosed: Enclosed) -> bool:
+        """Whether anything has come."""
+        try:
+            data, numbers = await stream.receive_descriptors(None, enclosed.most)
+        except DescriptorsLost as lost:
+            self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
+            if not self._arrived:
+                raise
+            return True  # the stream says it again
+        enclosed.came(numbers)
+        self._arrived.extend(enclosed.messages(self._splitter, data))
+        return bool(data)
 
     def __repr__(self) -> str:
         return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
@@ -318,15 +410,20 @@ class NativeMessageChannel(_Channel):
     :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
     """
 
-    def __new__(cls, packets: Packets, native: Native) -> NativeMessageChannel:
+    def __new__(
+        cls, packets: Packets, native: Native, max_descriptors: int = 0
+    ) -> NativeMessageChannel:
         if cls is NativeMessageChannel and isinstance(packets, _SendsEof):
             cls = _HalfCloseableNative
         return super().__new__(cls)
 
-    def __init__(self, packets: Packets, native: Native) -> None:
-        super().__init__(packets, min(native.max_size, packets.largest))
+    def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
         self._packets = packets
         self._native = native
+        if self._enclosed is not None:
+            carrying: Any = packets  # they are of those that have it
+            carrying.enclosed = self._enclosed
 
     @property
     def endpoint(self) -> Endpoint:
@@ -349,9 +446,15 @@ class NativeMessageChannel(_Channel):
     def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
         return messages
 
-    async def _transmit(self, wire: Sequence[Buffer]) -> None:
+    async def _transmit(
+        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
         try:
-            await self._packets.send_packets(wire)
+            if descriptors is None:
+                await self._packets.send_packets(wire)
+            else:
+                packets: Any = self._packets  # they are of those that carry them
+                await packets.send_packets(wire, descriptors)
         except trio.ClosedResourceError:
             raise
         except trio.BrokenResourceError as error:

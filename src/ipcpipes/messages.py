@@ -15,6 +15,7 @@ from .connect import greet_server, open_connection, open_listener, serve_listene
 from .endpoint import Endpoint, EndpointLike
 from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
+from .opening import check_descriptors
 from .options import DEFAULT_BACKLOG, Impersonation
 from .security import AccessPolicy
 
@@ -33,6 +34,7 @@ async def connect_messages(
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
 ) -> MessageChannel: ...
 @overload
 async def connect_messages(
@@ -44,6 +46,7 @@ async def connect_messages(
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
 ) -> NativeMessageChannel: ...
 async def connect_messages(
     endpoint: EndpointLike,
@@ -54,6 +57,7 @@ async def connect_messages(
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
     authkey: Buffer | None = None,
+    max_descriptors: int = 0,
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
@@ -62,19 +66,24 @@ async def connect_messages(
             is left out, any other :class:`Framing`, or ``NATIVE``.
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.connect`.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; see
+            :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`.
 
     Returns:
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
+            that is not 0 on one whose connections carry none (Windows).
         EndpointDenied: the server does not listen for native messages and you ask for them, or
             (except on Windows, which lets you in) the reverse.
         TypeError: ``framing`` is no framing.
+        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.connect` raises.
     """
     framing = chosen(framing)
     greet = _greeting("client", authkey)
+    check_descriptors(max_descriptors)
     connection = await open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -83,7 +92,7 @@ async def connect_messages(
         server=server,
         impersonation=impersonation,
     )
-    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
     if greet is not None:
         await greet_server(channel, greet)
     return channel
@@ -92,9 +101,12 @@ async def connect_messages(
 class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """A listener whose connections are handed out as channels. It owns the listener below."""
 
-    def __init__(self, connections: abc.Listener[Any], framing: Framing | Native) -> None:
+    def __init__(
+        self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
+    ) -> None:
         self._connections = connections
         self._framing = framing
+        self._max_descriptors = max_descriptors
 
     @property
     def endpoint(self) -> Endpoint:
@@ -109,7 +121,8 @@ class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
         return self._connections.connection_count
 
     async def accept(self) -> ChannelT_co:
-        channel: ChannelT_co = _channel(await self._connections.accept(), self._framing)
+        connection = await self._connections.accept()
+        channel: ChannelT_co = _channel(connection, self._framing, self._max_descriptors)
         return channel
 
     async def aclose(self) -> None:
@@ -128,6 +141,7 @@ async def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[MessageChannel]: ...
 @overload
 async def listen_messages(
@@ -138,6 +152,7 @@ async def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[NativeMessageChannel]: ...
 async def listen_messages(
     endpoint: EndpointLike,
@@ -147,19 +162,22 @@ async def listen_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    max_descriptors: int = 0,
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
     Args:
-        framing: as for :func:`connect_messages`.
+        framing, max_descriptors: as for :func:`connect_messages`.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
 
     Returns:
         A listener whose ``accept`` returns channels.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
+            that is not 0 on one whose connections carry none (Windows).
         TypeError: ``framing`` is no framing.
+        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.listen` raises.
     """
     return await _listen(
@@ -169,6 +187,7 @@ async def listen_messages(
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,
+        max_descriptors=max_descriptors,
     )
 
 
@@ -183,6 +202,7 @@ async def serve_messages(
     backlog: int = ...,
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
     task_status: trio.TaskStatus[abc.Listener[MessageChannel]] = ...,
 ) -> None: ...
 @overload
@@ -196,6 +216,7 @@ async def serve_messages(
     backlog: int = ...,
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
     task_status: trio.TaskStatus[abc.Listener[NativeMessageChannel]] = ...,
 ) -> None: ...
 async def serve_messages(
@@ -208,6 +229,7 @@ async def serve_messages(
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
     authkey: Buffer | None = None,
+    max_descriptors: int = 0,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(channel)`` for each client, until cancelled.
@@ -217,7 +239,7 @@ async def serve_messages(
 
     Args:
         handler: an async function of one channel.
-        framing: as for :func:`connect_messages`.
+        framing, max_descriptors: as for :func:`connect_messages`.
         task_status: for ``await nursery.start(serve_messages, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
         authkey: as for :func:`ipcpipes.serve`.
@@ -234,6 +256,7 @@ async def serve_messages(
         max_instances=max_instances,
         backlog=backlog,
         buffer_size=buffer_size,
+        max_descriptors=max_descriptors,
     )
     await serve_listener(handler, listener, task_status, greet)
 
@@ -246,7 +269,9 @@ async def _listen(
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
+    max_descriptors: int,
 ) -> _MessageListener[Any]:
+    check_descriptors(max_descriptors)
     connections = await open_listener(
         endpoint,
         kind=kind_of(framing),
@@ -255,7 +280,7 @@ async def _listen(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    return _MessageListener(connections, framing)
+    return _MessageListener(connections, framing, max_descriptors)
 
 
 def _greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
@@ -268,7 +293,7 @@ def _greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
     )
 
 
-def _channel(connection: Any, framing: Framing | Native) -> Any:
+def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:
     if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing)
-    return MessageChannel(connection, framing)
+        return NativeMessageChannel(connection, framing, max_descriptors)
+    return MessageChannel(connection, framing, max_descriptors=max_descriptors)

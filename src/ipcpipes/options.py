@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
+from .abc import MOST_DESCRIPTORS
+
 Direction = Literal["duplex", "send", "receive"]
 Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 
@@ -43,6 +45,16 @@ def check_count(what: str, value: object, *, limit: int = 2**31 - 1, optional: b
         raise TypeError(f"{what} must be {kinds}, not {value!r}")
     if not 1 <= value <= limit:
         raise ValueError(f"{what} must be 1 to {limit}, not {value}")
+
+
+def check_max_descriptors(value: object) -> None:
+    """Refuses what is not how many descriptors may come with one message.
+
+    Raises:
+        TypeError, ValueError: it is no int, or not 0 to 253.
+    """
+    if value != 0 or type(value) is not int:
+        check_count("max_descriptors", value, limit=MOST_DESCRIPTORS, optional=False)
 
 
 def check_direction(value: object) -> None:

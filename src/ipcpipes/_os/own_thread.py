@@ -89,8 +89,7 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
             thread = _thread(run)
             thread.start()
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-            # It has nothing left to do; nothing of it is there when this returns.
-            thread.join()
+            thread.join()  # it has nothing left to do
             result: ResultT = job.result()
             return result
         finally:

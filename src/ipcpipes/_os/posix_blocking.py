@@ -21,8 +21,13 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import posix_calls as calls, posix_impersonation as impersonation
+from . import (
+    posix_blocking_descriptors as passing,
+    posix_calls as calls,
+    posix_impersonation as impersonation,
+)
 from .deadline import Deadline
+from .enclosed import Enclosed
 from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
@@ -64,6 +69,8 @@ class Socket(SharedHandle):
     """
 
     _shut_half: ClassVar[bool | None] = None
+    # What came with messages of the channel over it: closed with it, when nobody is inside.
+    _enclosed: Enclosed | None = None
 
     def __init__(
         self,
@@ -82,6 +89,7 @@ class Socket(SharedHandle):
         # The descriptor while something can be sent: so that a send has one thing to look at.
         self._send_number = fd
         self._send_fault: str | None = None
+        self._receive_fault: str | None = None
         self._eof_sent = False
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
@@ -179,6 +187,8 @@ class Socket(SharedHandle):
 
     def _give_up(self, number: int) -> None:
         os.close(number)
+        if self._enclosed is not None:
+            self._enclosed.close()
         if self._owner is not None:
             self._owner.released()
 
@@ -306,6 +316,8 @@ class _Receiving(Socket):
 
     def _get(self, size: int, deadline: Deadline | None) -> bytes:
         """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
+        if self._receive_fault is not None:
+            self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
@@ -319,6 +331,8 @@ class _Receiving(Socket):
 
     def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
         """The same into memory; how many bytes have come."""
+        if self._receive_fault is not None:
+            self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
@@ -330,6 +344,10 @@ class _Receiving(Socket):
             self._require_open()
         return count
 
+    def _raise_fault(self) -> None:
+        self._require_open()
+        raise trio.BrokenResourceError(self._receive_fault)
+
     def _check_end(self, error: OSError) -> None:
         """Raises unless it is the end of the stream."""
         self._require_open()
@@ -340,6 +358,14 @@ class _Receiving(Socket):
 
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    carries_descriptors = True
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
+    _put_descriptors = passing.put_descriptors
+    _put_pieces_with = passing.put_pieces_with
+    _get_descriptors = passing.get_descriptors
+    _get_enclosed = passing.get_enclosed
 
     def send_eof(self) -> None:
         """Ends what this end sends; the other direction goes on. Twice is as good as once.

@@ -7,15 +7,17 @@ import os
 import select
 import sys
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..abc import HasFileno
 from ..errors import MessageTooLarge
 from ..framing import Buffer
-from . import posix_blocking as streams, posix_calls as calls
+from . import posix_blocking as streams, posix_calls as calls, posix_descriptors as passing
 from .deadline import Deadline
+from .enclosed import DescriptorsLost
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -31,23 +33,34 @@ _BATCH = 64 * 1024
 class Packets(streams.Socket):
     """Packets in both directions, for one channel, which is inside while it calls."""
 
+    carries_descriptors = True
+
     @property
     def largest(self) -> int:
         """The largest packet in bytes that can be sent."""
         return calls.largest_packet(self._require_open())
 
-    def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
-        """Sends them all.
+    def _put_packets(
+        self,
+        packets: Sequence[Buffer],
+        deadline: Deadline | None,
+        descriptors: Sequence[int | HasFileno] | None = None,
+    ) -> None:
+        """Sends them all, the descriptors with each.
 
         Raises:
+            OSError, TypeError, ValueError: these descriptors cannot be sent; nothing went out.
             MessageTooLarge: one is above the system's limit; it did not go out.
             trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
         """
         self._require_sendable()
+        put = (
+            calls.send_packet if descriptors is None else passing.Outgoing(descriptors).send_packet
+        )
         sent = 0
         try:
             for packet in packets:
-                self._put_packet(packet, deadline)
+                self._put_packet(put, packet, deadline)
                 sent += 1
         except BaseException as error:
             # One alone went out whole or not at all.
@@ -55,9 +68,11 @@ class Packets(streams.Socket):
                 self._break("a send of several messages was interrupted half-way")
             raise
 
-    def _put_packet(self, packet: Buffer, deadline: Deadline | None) -> None:
+    def _put_packet(
+        self, put: Callable[..., int], packet: Buffer, deadline: Deadline | None
+    ) -> None:
         first = True
-        while code := calls.send_packet(self._send_number, packet, wait=deadline is None):
+        while code := put(self._send_number, packet, wait=deadline is None):
             if code == _AGAIN and deadline is not None:
                 self._wait(select.POLLOUT, deadline, "not all could be sent", first=first)
                 first = False
@@ -67,11 +82,14 @@ class Packets(streams.Socket):
                 self._raise_unsendable(-code)
 
     def _get_packets(
-        self, into: deque[bytes], max_size: int, limit: int, deadline: Deadline | None
+        self, into: deque[Any], max_size: int, limit: int, deadline: Deadline | None
     ) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+        Where ``_enclosed`` is set, each is a pair of the packet and its descriptors.
 
         Raises:
+            trio.BrokenResourceError: descriptors came with a packet that this process could not
+                take, or more than are allowed; each time.
             MessageTooLarge: the next one is above ``max_size``; it was not received.
             trio.ClosedResourceError, TimeoutError: as for streams.
         """
@@ -79,6 +97,10 @@ class Packets(streams.Socket):
             self._wait(select.POLLIN, deadline, "nothing was received", first=True)
         # It stays ours as long as we are inside, also when it is closed meanwhile.
         number = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        if self._enclosed is not None:
+            limit = 1  # or one call could fill the process's table of descriptors
         taken = 0
         while limit and taken < _BATCH:
             size = calls.next_packet_size(number, not taken)
@@ -96,9 +118,15 @@ class Packets(streams.Socket):
                 raise MessageTooLarge(size, max_size)
             try:
                 # Reading nothing would not take an empty packet out of the queue.
-                into.append(os.read(number, max(size, 1)))
+                if self._enclosed is None:
+                    into.append(os.read(number, max(size, 1)))
+                else:
+                    into.append(passing.receive_enclosed(number, max(size, 1), self._enclosed))
             except ConnectionResetError:
                 continue
+            except DescriptorsLost as error:
+                self._receive_fault = str(error)
+                raise
             limit -= 1
             taken += size + 1
         if not taken:

@@ -7,13 +7,15 @@ import os
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..abc import HasFileno
 from ..errors import MessageTooLarge
 from ..framing import Buffer
-from . import posix_calls as calls, posix_trio as streams
+from . import posix_calls as calls, posix_descriptors as passing, posix_trio as streams
+from .enclosed import DescriptorsLost, Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -27,19 +29,30 @@ class Packets(streams.Socket):
     and one receives at a time, and that nothing is sent after a part of a batch was cancelled.
     """
 
+    carries_descriptors = True
+    # Where the channel wants descriptors to be put that come with packets.
+    enclosed: Enclosed | None = None
+
     @property
     def largest(self) -> int:
         """The largest packet in bytes that can be sent."""
         return calls.largest_packet(self._require_open())
 
-    async def send_packets(self, packets: Sequence[Buffer]) -> None:
-        """Sends them all. ``sent_some`` tells, after it was cancelled, whether any went out.
+    async def send_packets(
+        self, packets: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
+        """Sends them all, the descriptors with each. ``sent_some`` tells, after it was cancelled,
+        whether any went out.
 
         Raises:
+            OSError, TypeError, ValueError: these descriptors cannot be sent; nothing went out.
             MessageTooLarge: one is above the system's limit; nothing went out.
             trio.BrokenResourceError, trio.ClosedResourceError: as for streams.
         """
         self.sent_some = False
+        put = (
+            calls.send_packet if descriptors is None else passing.Outgoing(descriptors).send_packet
+        )
         self._sending = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -48,7 +61,7 @@ class Packets(streams.Socket):
                 raise trio.ClosedResourceError("nothing can be sent after send_eof")
             waited = False
             for packet in packets:
-                while (result := calls.send_packet(self._require_open(), packet)) in _AGAIN:
+                while (result := put(self._require_open(), packet)) in _AGAIN:
                     waited = True
                     await trio.lowlevel.wait_writable(self._fd)
                 if result == -errno.EMSGSIZE:
@@ -63,10 +76,13 @@ class Packets(streams.Socket):
         finally:
             self._sending = False
 
-    async def receive_packets(self, into: deque[bytes], max_size: int, limit: int) -> bool:
+    async def receive_packets(self, into: deque[Any], max_size: int, limit: int) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+        Where ``enclosed`` is set, each is a pair of the packet and its descriptors.
 
         Raises:
+            trio.BrokenResourceError: descriptors came with a packet that this process could not
+                take, or more than are allowed; each time.
             MessageTooLarge: the next one is above ``max_size``; it was not received.
             trio.ClosedResourceError: as for streams.
         """
@@ -74,7 +90,7 @@ class Packets(streams.Socket):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             waited = False
-            while (some := self._take(self._require_open(), into, max_size, limit)) is None:
+            while (some := self._take(into, max_size, limit)) is None:
                 waited = True
                 await trio.lowlevel.wait_readable(self._fd)
             if not waited:
@@ -83,8 +99,13 @@ class Packets(streams.Socket):
         finally:
             self._receiving = False
 
-    def _take(self, fd: int, into: deque[bytes], max_size: int, limit: int) -> bool | None:
+    def _take(self, into: deque[Any], max_size: int, limit: int) -> bool | None:
         """Whether there was any, ``None`` when they are still to come."""
+        fd = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        if self.enclosed is not None:
+            limit = 1  # or one call could fill the process's table of descriptors
         taken = 0
         while limit and taken < _BATCH:
             size = calls.next_packet_size(fd, False)
@@ -104,9 +125,15 @@ class Packets(streams.Socket):
                 raise MessageTooLarge(size, max_size)
             try:
                 # Reading nothing would not take an empty packet out of the queue.
-                into.append(os.read(fd, max(size, 1)))
+                if self.enclosed is None:
+                    into.append(os.read(fd, max(size, 1)))
+                else:
+                    into.append(passing.receive_enclosed(fd, max(size, 1), self.enclosed))
             except ConnectionResetError:
                 continue
+            except DescriptorsLost as error:
+                self._receive_fault = str(error)
+                raise
             limit -= 1
             taken += size + 1
         return bool(taken)

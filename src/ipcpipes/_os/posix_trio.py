@@ -15,7 +15,11 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
-from . import posix_calls as calls, posix_impersonation as impersonation
+from . import (
+    posix_calls as calls,
+    posix_impersonation as impersonation,
+    posix_trio_descriptors as passing,
+)
 from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
 
@@ -74,6 +78,7 @@ class Socket(abc.Connection):
         self._receiving = False
         self._receive_waited = False
         self._send_fault: str | None = None
+        self._receive_fault: str | None = None
         self._eof_sent = False
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
@@ -248,6 +253,8 @@ class _Receiving(Socket):
         try:
             await _checkpoint_if_cancelled()
             fd = self._require_open()
+            if self._receive_fault is not None:
+                raise trio.BrokenResourceError(self._receive_fault)
             # Who had to wait last time will probably have to again, and asking is cheaper than
             # the exception of a read in vain.
             waited = self._receive_waited and not calls.readable_now(fd)
@@ -276,6 +283,10 @@ class _Receiving(Socket):
 
 class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    carries_descriptors = True
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
 
     async def receive_where(
         self, place: Callable[[], memoryview | None], max_bytes: int

@@ -22,7 +22,11 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..framing import Buffer
-from . import windows_calls as calls, windows_impersonation as impersonation
+from . import (
+    windows_calls as calls,
+    windows_descriptors as passing,
+    windows_impersonation as impersonation,
+)
 from .deadline import Deadline
 from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import receive_size, writable_bytes
@@ -358,6 +362,10 @@ class _Receiving(Pipe):
 
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    carries_descriptors = False
+    send_descriptors = passing.send_descriptors_blocking
+    receive_descriptors = passing.receive_descriptors_blocking
 
 
 class SendStream(_Sending):

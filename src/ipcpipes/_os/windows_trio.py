@@ -20,7 +20,11 @@ from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import NotSupported
-from . import windows_calls as calls, windows_impersonation as impersonation
+from . import (
+    windows_calls as calls,
+    windows_descriptors as passing,
+    windows_impersonation as impersonation,
+)
 from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
 
@@ -292,6 +296,9 @@ class _Receiving(Pipe):
 
 class Stream(_Sending, _Receiving, abc.ByteStream):
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
 
     async def receive_where(
         self, place: Callable[[], memoryview | None], max_bytes: int

@@ -28,6 +28,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from ..abc import MOST_DESCRIPTORS, HasFileno
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -191,9 +193,40 @@ class ReceiveByteStream(Connection, Protocol):
 class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     """A connection in both directions. One thread may send while another one receives.
 
+    ``carries_descriptors`` is what it is for :class:`ipcpipes.abc.ByteStream`.
+
     Outside Windows it has ``send_eof()`` too, which ends what this end sends; a Windows pipe has
     no half-close.
     """
+
+    @property
+    def carries_descriptors(self) -> bool: ...
+
+    def send_descriptors(
+        self,
+        data: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Sends ``data`` as :meth:`send_all` does, and open descriptors with its first byte.
+
+        See :meth:`ipcpipes.abc.ByteStream.send_descriptors`, where all of it is said. When the
+        timeout passes before the first byte went out, no descriptor has gone either.
+        """
+
+    def receive_descriptors(
+        self,
+        max_bytes: int | None = None,
+        max_descriptors: int = MOST_DESCRIPTORS,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[bytes, list[int]]:
+        """As :meth:`receive_some`, and takes the descriptors that came with these bytes.
+
+        See :meth:`ipcpipes.abc.ByteStream.receive_descriptors`, where all of it is said. An
+        exception of a signal handler that comes before the result is the caller's closes them.
+        """
 
 
 class AnonymousPipeEnd(Connection, Protocol):
@@ -325,6 +358,26 @@ class MessageChannel(Protocol):
 
         Raises:
             What :meth:`receive` raises.
+        """
+
+    @abstractmethod
+    def send_descriptors(
+        self,
+        value: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Sends one message as :meth:`send` does, and open descriptors with it.
+
+        See :meth:`ipcpipes.abc.MessageChannel.send_descriptors`, where all of it is said.
+        """
+
+    @abstractmethod
+    def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
+        """Returns the next message, and the descriptors that came with it.
+
+        See :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`, where all of it is said.
         """
 
     @abstractmethod

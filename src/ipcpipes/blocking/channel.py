@@ -11,9 +11,12 @@ import trio
 
 from .._os import blocking as _os
 from .._os.deadline import Deadline
-from ..errors import FramingError, MessageTooLarge
+from .._os.enclosed import DescriptorsLost, Enclosed
+from ..abc import HasFileno
+from ..errors import FramingError, MessageTooLarge, NotSupported
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import LARGE, flat, flat_all, pieces
+from ..options import check_max_descriptors
 from . import abc
 from .carrier import Carrier, ForeignStream, StreamCarrier
 
@@ -41,10 +44,17 @@ class _Channel(abc.MessageChannel):
     received, so that a slow consumer holds back the sender and not the memory.
     """
 
-    def __init__(self, carrier: Carrier, max_size: int) -> None:
+    def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
+        check_max_descriptors(max_descriptors)
         self._carrier = carrier
+        # Messages; with max_descriptors, pairs of a message and its descriptors.
+        self._arrived: deque[Any] = deque()
+        self._enclosed: Enclosed | None = None
+        if max_descriptors:
+            # Closed with the connection, when nobody is inside it.
+            self._enclosed = Enclosed(max_descriptors, self._arrived)
+            self._carrying()._enclosed = self._enclosed
         self._max_size = max_size
-        self._arrived: deque[bytes] = deque()
         self._receive_fault: FramingError | None = None
 
     @property
@@ -73,6 +83,20 @@ class _Channel(abc.MessageChannel):
         if (largest := max(map(len, messages), default=0)) > self._max_size:
             raise self._too_large(largest)
         self._in_turn(self._transmit, self._wire(messages), deadline)
+
+    def send_descriptors(
+        self,
+        value: Buffer,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        message = flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        self._carrying()
+        self._in_turn(self._transmit_with, (self._wire([message]), descriptors), deadline)
 
     def _in_turn(
         self, action: Callable[..., None], wire: object, deadline: Deadline | None
@@ -106,7 +130,13 @@ class _Channel(abc.MessageChannel):
                 message = self._fill(1, deadline)
                 if message is not None:
                     return message
-            return arrived.popleft()
+            oldest: bytes
+            if self._enclosed is None:
+                oldest = arrived.popleft()
+            else:
+                self._enclosed.close_first(1)
+                oldest, _ = arrived.popleft()
+            return oldest
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
@@ -126,9 +156,36 @@ class _Channel(abc.MessageChannel):
                 message = self._fill(_MANY, deadline)
                 if message is not None:
                     return [message]
-            messages = list(self._arrived)
+            if self._enclosed is None:
+                messages = list(self._arrived)
+            else:
+                self._enclosed.close_first(len(self._arrived))
+                messages = [message for message, _ in self._arrived]
             self._arrived.clear()
             return messages
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
+
+    def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        if self._enclosed is None:
+            raise RuntimeError(
+                "this channel was made without max_descriptors=, and lets none come through"
+            )
+        carrier = self._carrier
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            if self._arrived:
+                carrier._require_open()
+            while not self._arrived:
+                self._fill(1, deadline)
+            pair: tuple[bytes, list[int]] = self._arrived.popleft()
+            return pair
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
@@ -152,6 +209,19 @@ class _Channel(abc.MessageChannel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _carrying(self) -> Any:
+        """The carrier, which is one that has what descriptors need.
+
+        Raises:
+            NotSupported: it is not.
+        """
+        if not getattr(self._carrier, "carries_descriptors", False):
+            raise NotSupported(
+                "descriptors travel over the Unix domain sockets of ipcpipes only, not over "
+                f"{self._carrier!r}"
+            )
+        return self._carrier
+
     def _raise_fault(self) -> NoReturn:
         self._carrier._require_open()
         raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
@@ -170,6 +240,12 @@ class _Channel(abc.MessageChannel):
     @abstractmethod
     def _transmit(self, wire: list[Buffer], deadline: Deadline | None) -> None:
         """Sends it. The caller is inside the carrier, for sending."""
+
+    @abstractmethod
+    def _transmit_with(
+        self, wire: tuple[list[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    ) -> None:
+        """The same for one message, with descriptors."""
 
     @abstractmethod
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
@@ -203,17 +279,26 @@ class MessageChannel(_Channel):
             a stream needs is said by :class:`ipcpipes.blocking.abc.ByteStream`; ``send_all``,
             ``receive_some`` and ``close`` are enough.
         framing: how messages are told apart; both ends must have the same.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; with 0,
+            :meth:`receive_descriptors` cannot be used, and what comes is dropped by the system.
 
     Raises:
         TypeError: ``stream`` is no such stream, or ``framing`` no framing.
+        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
+        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is a Windows
+            pipe, or not one of ipcpipes.
     """
 
-    def __new__(cls, stream: abc.BareStream, framing: Framing | None = None) -> MessageChannel:
+    def __new__(
+        cls, stream: abc.BareStream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> MessageChannel:
         if cls is MessageChannel and hasattr(stream, "send_eof"):
             cls = _HalfCloseableFramed
         return super().__new__(cls)
 
-    def __init__(self, stream: abc.BareStream, framing: Framing | None = None) -> None:
+    def __init__(
+        self, stream: abc.BareStream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> None:
         framing = LengthPrefixed() if framing is None else framing
         if isinstance(framing, Native):
             raise TypeError(
@@ -225,7 +310,7 @@ class MessageChannel(_Channel):
         self._carrier: StreamCarrier = (
             stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         )
-        super().__init__(self._carrier, framing.max_size)
+        super().__init__(self._carrier, framing.max_size, max_descriptors)
         self._stream = stream
         self._framing = framing
         self._quick_size = min(framing.max_size, LARGE - 1)
@@ -273,12 +358,21 @@ class MessageChannel(_Channel):
     def _transmit(self, wire: list[Buffer], deadline: Deadline | None) -> None:
         self._carrier._put_pieces(wire or [b""], deadline)
 
+    def _transmit_with(
+        self, wire: tuple[list[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    ) -> None:
+        pieces, descriptors = wire
+        pieces = [piece for piece in pieces if len(piece)]
+        self._carrying()._put_pieces_with(pieces, descriptors, deadline)
+
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            buffer = self._get_buffer()
-            if buffer is None:
+            if self._enclosed is not None:
+                if self._fill_enclosed(self._enclosed, deadline):
+                    return None
+            elif (buffer := self._get_buffer()) is None:
                 data = self._get(_READ_SIZE, deadline)
                 if data:
                     messages = self._split(data)
@@ -302,6 +396,18 @@ class MessageChannel(_Channel):
         else:
             raise trio.EndOfChannel("the other end has closed")
 
+    def _fill_enclosed(self, enclosed: Enclosed, deadline: Deadline | None) -> bool:
+        """Whether anything has come."""
+        try:
+            data: bytes = self._carrying()._get_enclosed(enclosed, deadline)
+        except DescriptorsLost as lost:
+            self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
+            if not self._arrived:
+                raise
+            return True  # the stream says it again
+        self._arrived.extend(enclosed.messages(self._splitter, data))
+        return bool(data)
+
     def __repr__(self) -> str:
         return (
             f"<ipcpipes blocking {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
@@ -321,13 +427,15 @@ class NativeMessageChannel(_Channel):
 
     _carrier: _os.Packets
 
-    def __new__(cls, packets: _os.Packets, native: Native) -> NativeMessageChannel:
+    def __new__(
+        cls, packets: _os.Packets, native: Native, max_descriptors: int = 0
+    ) -> NativeMessageChannel:
         if cls is NativeMessageChannel and hasattr(packets, "_put_eof"):
             cls = _HalfCloseableNative
         return super().__new__(cls)
 
-    def __init__(self, packets: _os.Packets, native: Native) -> None:
-        super().__init__(packets, min(native.max_size, packets.largest))
+    def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
         self._native = native
 
     @property
@@ -345,6 +453,12 @@ class NativeMessageChannel(_Channel):
 
     def _transmit(self, wire: list[Buffer], deadline: Deadline | None) -> None:
         self._carrier._put_packets(wire, deadline)
+
+    def _transmit_with(
+        self, wire: tuple[list[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    ) -> None:
+        packets, descriptors = wire
+        self._carrying()._put_packets(packets, deadline, descriptors)
 
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:

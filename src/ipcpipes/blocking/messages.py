@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.chosen import chosen, kind_of
+from ..opening import check_descriptors
 from ..options import DEFAULT_BACKLOG, Impersonation
 from ..security import AccessPolicy
 from . import abc
@@ -33,6 +34,7 @@ def connect_messages(
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
 ) -> MessageChannel: ...
 @overload
 def connect_messages(
@@ -44,6 +46,7 @@ def connect_messages(
     server: AccessPolicy | None = ...,
     impersonation: Impersonation = ...,
     authkey: Buffer | None = ...,
+    max_descriptors: int = ...,
 ) -> NativeMessageChannel: ...
 def connect_messages(
     endpoint: EndpointLike,
@@ -54,6 +57,7 @@ def connect_messages(
     server: AccessPolicy | None = None,
     impersonation: Impersonation = "identify",
     authkey: Buffer | None = None,
+    max_descriptors: int = 0,
 ) -> MessageChannel | NativeMessageChannel:
     """Connects to the server that listens for messages on ``endpoint``.
 
@@ -62,6 +66,8 @@ def connect_messages(
             is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.blocking.connect`.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; see
+            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`.
 
     Returns:
         A channel (:class:`ipcpipes.blocking.abc.MessageChannel`), for ``with``, ``send``,
@@ -72,6 +78,7 @@ def connect_messages(
     """
     framing = chosen(framing)
     greet = greeting("client", authkey)
+    check_descriptors(max_descriptors)
     connection = open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -84,7 +91,7 @@ def connect_messages(
     if greet is not None and not is_native:
         # Below its framing, which may not carry it.
         greet_server(connection, greet)
-    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing)
+    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
     if greet is not None and is_native:
         greet_server(channel, greet)
     return channel
@@ -93,9 +100,12 @@ def connect_messages(
 class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """A listener whose connections are handed out as channels. It owns the listener below."""
 
-    def __init__(self, connections: abc.Listener[Any], framing: Framing | Native) -> None:
+    def __init__(
+        self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
+    ) -> None:
         self._connections = connections
         self._framing = framing
+        self._max_descriptors = max_descriptors
 
     @property
     def endpoint(self) -> Endpoint:
@@ -110,8 +120,7 @@ class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
         return self._connections.connection_count
 
     def accept(self, *, timeout: float | None = None) -> ChannelT_co:
-        channel: ChannelT_co = _channel(self._connections.accept(timeout=timeout), self._framing)
-        return channel
+        return self._over(self._connections.accept(timeout=timeout))
 
     def close(self) -> None:
         self._connections.close()
@@ -120,7 +129,10 @@ class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
         return self
 
     def __next__(self) -> ChannelT_co:
-        channel: ChannelT_co = _channel(next(self._connections), self._framing)
+        return self._over(next(self._connections))
+
+    def _over(self, connection: Any) -> ChannelT_co:
+        channel: ChannelT_co = _channel(connection, self._framing, self._max_descriptors)
         return channel
 
     def __enter__(self) -> Self:
@@ -142,6 +154,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[MessageChannel]: ...
 @overload
 def listen_messages(
@@ -152,6 +165,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    max_descriptors: int = ...,
 ) -> abc.Listener[NativeMessageChannel]: ...
 def listen_messages(
     endpoint: EndpointLike,
@@ -161,11 +175,12 @@ def listen_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    max_descriptors: int = 0,
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
     Args:
-        framing: as for :func:`connect_messages`.
+        framing, max_descriptors: as for :func:`connect_messages`.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
 
     Returns:
@@ -175,6 +190,7 @@ def listen_messages(
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
     framing = chosen(framing)
+    check_descriptors(max_descriptors)
     connections = open_listener(
         endpoint,
         kind=kind_of(framing),
@@ -183,11 +199,11 @@ def listen_messages(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    listener: abc.Listener[Any] = _MessageListener(connections, framing)
+    listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener
 
 
-def _channel(connection: Any, framing: Framing | Native) -> Any:
+def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:
     if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing)
-    return MessageChannel(connection, framing)
+        return NativeMessageChannel(connection, framing, max_descriptors)
+    return MessageChannel(connection, framing, max_descriptors=max_descriptors)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 
 import trio
 import trio.testing
 
 from .._os.receive_size import writable_bytes
-from ..abc import ByteStream, PeerIdentity
+from ..abc import MOST_DESCRIPTORS, ByteStream, HasFileno, PeerIdentity
 from ..endpoint import Endpoint
+from ..errors import NotSupported
+
+_NO_DESCRIPTORS = "descriptors do not travel in memory; connect to a listener for that"
 
 
 def unique_endpoint() -> Endpoint:
@@ -68,6 +72,16 @@ class MemoryStream(ByteStream):
             data = await self._stream.receive_some(len(view))
             view[: len(data)] = data
             return len(data)
+
+    async def send_descriptors(
+        self, data: bytes | bytearray | memoryview, descriptors: Sequence[int | HasFileno]
+    ) -> None:
+        raise NotSupported(_NO_DESCRIPTORS)
+
+    async def receive_descriptors(
+        self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
+    ) -> tuple[bytes, list[int]]:
+        raise NotSupported(_NO_DESCRIPTORS)
 
     async def aclose(self) -> None:
         self._closed = True

@@ -1,0 +1,173 @@
+/* Descriptors that travel with bytes over a Unix domain socket: SCM_RIGHTS (unix(7), cmsg(3)).
+ *
+ * The rules of posix.c hold here too. Every descriptor that the system puts into this process is in
+ * `found` when a function returns, or closed.
+ */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* struct ucred */
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
+#endif
+#ifndef MSG_CMSG_CLOEXEC
+#define MSG_CMSG_CLOEXEC 0 /* macOS; there fcntl(2) has to do, a moment later */
+#endif
+
+/* SCM_MAX_FD (unix(7)). macOS would send more, but who receives could be promised less. */
+#define IPC_MOST_DESCRIPTORS 253
+/* In place of a count: descriptors came, and are closed. */
+#define IPC_TOO_MANY_DESCRIPTORS (-1)
+#define IPC_NO_DESCRIPTORS_LEFT (-2)
+
+typedef struct {
+    int count; /* or one of the two */
+    int numbers[IPC_MOST_DESCRIPTORS];
+} ipc_descriptors;
+
+#if defined(__linux__)
+/* Linux takes no more descriptors out than fit. What whoever made the socket may have asked for
+ * has room too: credentials (SO_PASSCRED), and a descriptor of the sender's process (6.5). */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 0x04
+#endif
+#define IPC_OTHER_ANCILLARY (CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int)))
+#define IPC_ANCILLARY_FOR(count) (IPC_OTHER_ANCILLARY + CMSG_LEN(sizeof(int) * (count)))
+#define IPC_LARGEST_ANCILLARY                                                                      \
+    (IPC_OTHER_ANCILLARY + CMSG_SPACE(sizeof(int) * IPC_MOST_DESCRIPTORS))
+#else
+/* XNU takes them all out and copies what fits, so that the others would stay open, unknown to
+ * anybody: there is room for the most that it lets travel (512). */
+#define IPC_LARGEST_ANCILLARY (CMSG_SPACE(sizeof(int) * 512) + 256)
+#define IPC_ANCILLARY_FOR(count) IPC_LARGEST_ANCILLARY
+#endif
+
+/* Sends data[0:length], and the descriptors with its first byte: they have gone when any byte has.
+ * On a stream there has to be one. `wait` and the result are those of ipc_send_rest, which sends
+ * what is missing when *position says that a part has gone. */
+static int ipc_send_descriptors(int fd, const char *data, size_t length, const int *descriptors,
+                                int count, size_t *position, int wait)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int) * IPC_MOST_DESCRIPTORS)];
+    } control;
+    struct iovec part = {.iov_base = (char *)data, .iov_len = length};
+    struct msghdr message;
+    struct cmsghdr *header;
+    size_t size;
+    ssize_t sent;
+
+    *position = 0;
+    if (count < 1 || count > IPC_MOST_DESCRIPTORS)
+        return -EINVAL;
+    size = sizeof(int) * (size_t)count;
+    memset(&control, 0, sizeof(control));
+    memset(&message, 0, sizeof(message));
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = (socklen_t)CMSG_SPACE(size);
+    header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = (socklen_t)CMSG_LEN(size);
+    memcpy(CMSG_DATA(header), descriptors, size);
+    sent = sendmsg(fd, &message, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
+    if (sent == -1)
+        return -errno;
+    if ((size_t)sent == length)
+        return 0;
+    *position = (size_t)sent;
+    return -EINTR;
+}
+
+static void ipc_close_descriptors(ipc_descriptors *found)
+{
+    while (found->count > 0)
+        close(found->numbers[--found->count]);
+    found->count = 0;
+}
+
+/* Takes those of one header, as far as there is room for `most`; whether there was. */
+static int ipc_take_descriptors(struct cmsghdr *header, int most, ipc_descriptors *found)
+{
+    const unsigned char *from = CMSG_DATA(header);
+    size_t left = ((size_t)header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    int all = 1;
+
+    for (; left > 0; left--, from += sizeof(int)) {
+        int number;
+        memcpy(&number, from, sizeof(number));
+        if (found->count < most) {
+            found->numbers[found->count++] = number;
+        } else {
+            close(number);
+            all = 0;
+        }
+    }
+    return all;
+}
+
+/* As recv(2) into data[0:size], and up to `most` descriptors that come with it into `found`.
+ * Returns how many bytes have come, or -errno, and nothing has. A stream gives the descriptors of
+ * one send at a time. */
+static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most,
+                                       ipc_descriptors *found)
+{
+    union {
+        struct cmsghdr aligned;
+        char bytes[IPC_LARGEST_ANCILLARY];
+    } control;
+    struct iovec part = {.iov_base = data, .iov_len = size};
+    struct msghdr message;
+    struct cmsghdr *header;
+    int all = 1;
+    ssize_t count;
+
+    ipc_close_descriptors(found); /* those of the last time that nobody took */
+    if (most < 1 || most > IPC_MOST_DESCRIPTORS)
+        return -EINVAL;
+    memset(&message, 0, sizeof(message));
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes;
+    message.msg_controllen = (socklen_t)IPC_ANCILLARY_FOR((size_t)most);
+    count = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    if (count == -1)
+        return -errno;
+    for (header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET)
+            continue;
+        if (header->cmsg_type == SCM_RIGHTS)
+            all &= ipc_take_descriptors(header, most, found);
+#if defined(SCM_PIDFD)
+        else if (header->cmsg_type == SCM_PIDFD) {
+            ipc_descriptors unasked = {.count = 0};
+            ipc_take_descriptors(header, 1, &unasked);
+            ipc_close_descriptors(&unasked);
+        }
+#endif
+    }
+    if (!all || (message.msg_flags & MSG_CTRUNC)) {
+        /* Linux has cut them because there was no room for more, or none in the process's table. */
+        int too_many = !all || found->count == most;
+        ipc_close_descriptors(found);
+        found->count = too_many ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
+    }
+#if !defined(__linux__)
+    /* It fails for numbers that are not open, and these are. */
+    for (int i = 0; i < found->count; i++)
+        (void)fcntl(found->numbers[i], F_SETFD, FD_CLOEXEC);
+#endif
+    return (int64_t)count;
+}

@@ -1,0 +1,141 @@
+"""Which descriptors came with which message."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+
+import trio
+
+from ..errors import FramingError
+from ..framing import Splitter
+
+
+class DescriptorsLost(trio.BrokenResourceError):
+    """Descriptors came that could not be had.
+
+    Attributes:
+        data: the bytes that came, for who can tell what of them was sent before.
+    """
+
+    def __init__(self, text: str, data: bytes) -> None:
+        super().__init__(text)
+        self.data = data
+
+
+class Enclosed:
+    """The descriptors that came with the messages of one channel and were not fetched yet.
+
+    Those that came with a byte belong to the message which that byte is a part of. A sender lets
+    them go with the first byte of a message, in a send in which there is nothing of another one.
+
+    Lifetime: it owns them, from :meth:`came` until their message is taken out of ``arrived``, or
+    to :meth:`close`. One thread uses it at a time.
+
+    Attributes:
+        most: how many may come with one message.
+
+    Args:
+        arrived: where the channel has the messages that nobody took yet: pairs of a message and
+            its descriptors, so that neither can be taken without the other.
+    """
+
+    def __init__(self, most: int, arrived: deque[tuple[bytes, list[int]]]) -> None:
+        self.most = most
+        self._newest: list[int] = []  # came just now
+        self._coming: list[int] = []  # with the message that is not whole yet
+        self._arrived = arrived
+        self._closed = False
+
+    def came(self, numbers: list[int]) -> None:
+        """They came just now; what came with them is the next that is given to :meth:`messages`
+        or :meth:`message`.
+
+        Raises:
+            trio.ClosedResourceError: this was closed meanwhile.
+        """
+        _close(self._newest)  # there are some if a signal handler's exception took their bytes
+        self._newest = numbers
+        if self._closed:
+            self.close()
+            raise trio.ClosedResourceError("this channel was closed here")
+
+    def messages(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
+        """The messages in what came; all of them have to be gone through.
+
+        Raises:
+            FramingError: these bytes are no message, or more descriptors came with one than may.
+                It comes after the messages before.
+        """
+        start = 0
+        if self._newest:
+            start = _place_of_descriptors(data)
+            yield from self._split(splitter, data[:start])
+            self._enclose()
+        yield from self._split(splitter, data[start:])
+
+    def messages_before(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
+        """The messages that were whole before descriptors came that could not be had.
+
+        Raises:
+            What :meth:`messages` raises.
+        """
+        return self._split(splitter, data[: _place_of_descriptors(data)])
+
+    def message(self, packet: bytes) -> tuple[bytes, list[int]]:
+        """What came was one message."""
+        self._enclose()
+        return self._whole(packet)
+
+    def close_first(self, count: int) -> None:
+        """Closes those of so many messages that arrived, which are about to be taken alone."""
+        for _, numbers in islice(self._arrived, count):
+            _close(numbers)
+
+    def close(self) -> None:
+        """Closes all of them, and what is still to come."""
+        self._closed = True
+        for numbers in (self._newest, self._coming, *(numbers for _, numbers in self._arrived)):
+            _close(numbers)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _split(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
+        if data:
+            for message in splitter.split(data):
+                yield self._whole(message)
+
+    def _enclose(self) -> None:
+        self._coming += self._newest
+        self._newest = []
+        if len(self._coming) > self.most:
+            raise FramingError(
+                f"{len(self._coming)} descriptors came with one message, and max_descriptors "
+                f"allows {self.most}"
+            )
+
+    def _whole(self, message: bytes) -> tuple[bytes, list[int]]:
+        pair = (message, self._coming)
+        self._coming = []
+        return pair
+
+
+def _place_of_descriptors(data: bytes) -> int:
+    """The position of a byte from the send that brought them.
+
+    Linux ends a read after the first part of such a send, and lets what was sent before into it.
+    XNU and the BSDs begin a read there, and let what was sent later into it.
+    """
+    return len(data) - 1 if sys.platform == "linux" else 0
+
+
+def _close(numbers: list[int]) -> None:
+    while numbers:
+        # What a file has to say at its closing is its sender's to hear.
+        with suppress(OSError):
+            os.close(numbers.pop())

@@ -1,0 +1,174 @@
+"""POSIX: descriptors that travel with bytes (SCM_RIGHTS, unix(7)); what both drivers share."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._ffi import ffi, lib
+from ..abc import MOST_DESCRIPTORS, HasFileno
+from ..framing import Buffer
+from ..options import check_count
+from .enclosed import DescriptorsLost, Enclosed
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_new_memory = ffi.new_allocator(should_clear_after_alloc=False)
+# The peer has gone, it cannot be sent now, or a packet is too large.
+_NOT_ABOUT_THEM = {
+    -errno.EPIPE,
+    -errno.ECONNRESET,
+    -errno.ENOTCONN,
+    -errno.EAGAIN,
+    -errno.EINTR,
+    -errno.EMSGSIZE,
+}
+_REFUSED = {
+    -errno.EBADF: "one of these descriptors is not open",
+    -errno.ETOOMANYREFS: "too many descriptors of this user are on their way already",
+}
+
+
+class Outgoing:
+    """Descriptors to be sent. They stay their owner's, who must not close them meanwhile: their
+    numbers could be given to something else.
+
+    Raises:
+        TypeError, ValueError: they are not a sequence of 1 to 253 ints, 0 or more, and objects
+            with ``fileno()``.
+    """
+
+    def __init__(self, descriptors: Sequence[int | HasFileno]) -> None:
+        self._numbers: Any = ffi.new("int[]", _numbers(descriptors))
+
+    def check_data(self, data: Any) -> None:
+        """A stream has to send something for them to go with.
+
+        Raises:
+            ValueError: it is empty.
+        """
+        if not len(data):
+            raise ValueError("descriptors travel with data, which must be 1 byte or more")
+
+    def send(self, fd: int, data: Any, position: Any, *, wait: bool = False) -> int:
+        """Sends ``data``, and these with its first byte. When that was not all of it, the result
+        is ``-EINTR`` and ``position`` says how much it was.
+
+        Returns:
+            0, or ``-errno`` where it is not about the descriptors.
+
+        Raises:
+            OSError: these descriptors cannot be sent; nothing went out.
+        """
+        code = int(
+            lib.ipc_send_descriptors(
+                fd, data, len(data), self._numbers, len(self._numbers), position, wait
+            )
+        )
+        # -1: a stream that another thread has closed just now.
+        if not code or code in _NOT_ABOUT_THEM or fd == -1:
+            return code
+        raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
+
+    def send_packet(self, fd: int, packet: Buffer, *, wait: bool = False) -> int:
+        """The same for a packet, which goes as a whole, and may be empty."""
+        with ffi.from_buffer(packet) as data:
+            return self.send(fd, data, ffi.new("size_t *"), wait=wait)
+
+
+class Incoming:
+    """Memory for one receive.
+
+    Lifetime: it owns the descriptors that have come, until :meth:`take` or :meth:`close`; they
+    get here in the system call itself, so that no exception comes between.
+
+    Args:
+        size: how many bytes at most.
+        most: how many descriptors at most.
+
+    Raises:
+        TypeError, ValueError: ``most`` is no int of 1 to 253.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        check_count("max_descriptors", most, limit=MOST_DESCRIPTORS, optional=False)
+        self._size = size
+        self._most = most
+        self._found: Any = ffi.new("ipc_descriptors *")
+
+    def receive(self, fd: int) -> bytes:
+        """The bytes that come next, ``b""`` at the end.
+
+        Raises:
+            DescriptorsLost: more descriptors came with them than may, or this process has no room
+                for them; they are closed.
+            OSError: what the system says: BlockingIOError, ConnectionResetError.
+        """
+        data = _new_memory("char[]", self._size)
+        while True:
+            count = lib.ipc_receive_descriptors(fd, data, self._size, self._most, self._found)
+            if count >= 0:
+                break
+            if count != -errno.EINTR:
+                raise OSError(-count, os.strerror(-count))
+        received: bytes = ffi.buffer(data, count)[:]
+        if self._found.count == lib.IPC_TOO_MANY_DESCRIPTORS:
+            raise DescriptorsLost(
+                "the other end sent more descriptors at once than max_descriptors allows, "
+                f"{self._most}",
+                received,
+            )
+        if self._found.count == lib.IPC_NO_DESCRIPTORS_LEFT:
+            text = "descriptors came, and this process may open no more (RLIMIT_NOFILE)"
+            raise DescriptorsLost(text, received) from OSError(errno.EMFILE, text)
+        return received
+
+    def take(self) -> list[int]:
+        """The descriptors, which are the caller's from now on."""
+        numbers: list[int] = list(self._found.numbers[0 : self._found.count])
+        # The last step: what a signal handler raises before it finds them where they were.
+        self._found.count = 0
+        return numbers
+
+    def close(self) -> None:
+        """Closes those that were not taken."""
+        lib.ipc_close_descriptors(self._found)
+
+
+def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> tuple[bytes, list[int]]:
+    """The packet that has come, which is as large as this at the most, and its descriptors.
+
+    Raises:
+        What :meth:`Incoming.receive` raises.
+    """
+    incoming = Incoming(size, enclosed.most)
+    try:
+        packet = incoming.receive(fd)
+        enclosed.came(incoming.take())
+    except BaseException:
+        incoming.close()
+        raise
+    return enclosed.message(packet)
+
+
+def _numbers(descriptors: Sequence[int | HasFileno]) -> list[int]:
+    if isinstance(descriptors, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"descriptors must be a sequence of them, not {type(descriptors).__name__}")
+    numbers = [_number(descriptor) for descriptor in descriptors]
+    if not 1 <= len(numbers) <= MOST_DESCRIPTORS:
+        raise ValueError(
+            f"1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {len(numbers)}"
+        )
+    return numbers
+
+
+def _number(descriptor: object) -> int:
+    number = descriptor.fileno() if hasattr(descriptor, "fileno") else descriptor
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"a descriptor is an int or has fileno(), not {descriptor!r}")
+    if not 0 <= number < 2**31:
+        raise ValueError(f"a descriptor is 0 or more, not {number}")
+    return number

@@ -1,0 +1,114 @@
+"""Open files for the tests that pass descriptors, and looks at where they are open (POSIX)."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import ipcpipes
+from ipcpipes.testing import unique_endpoint
+
+from . import drivers
+
+PAIRS = [
+    pytest.param((ipcpipes, ipcpipes), id="trio"),
+    pytest.param((drivers, drivers), id="blocking"),
+    pytest.param((ipcpipes, drivers), id="trio-to-blocking"),
+    pytest.param((drivers, ipcpipes), id="blocking-to-trio"),
+]
+
+
+async def connected(doors: Any, kind: str = "", **options: Any) -> tuple[Any, Any]:
+    """(client, server): streams, or channels for the kind ``"_messages"``."""
+    client_door, server_door = doors
+    async with await getattr(server_door, f"listen{kind}")(
+        unique_endpoint(), backlog=1, **options
+    ) as listener:
+        client = await getattr(client_door, f"connect{kind}")(listener.endpoint, **options)
+        return client, await listener.accept()
+
+
+def raw(connection: Any) -> Any:
+    """A socket object over the connection's own descriptor, for what only that can do."""
+    stream = getattr(connection, "blocking", connection)
+    stream = getattr(stream, "_carrier", stream)
+    number = getattr(stream, "_fd", None)
+    return socket.socket(fileno=os.dup(stream._number if number is None else number))
+
+
+class Watched:
+    """A pipe that tells whether its send end is open anywhere, in this process or on its way.
+
+    Attributes:
+        end: the send end, to be passed.
+    """
+
+    def __init__(self) -> None:
+        self._receiving, self.end = os.pipe()
+
+    def fileno(self) -> int:
+        return self.end
+
+    def close_here(self) -> None:
+        os.close(self.end)
+        self.end = -1
+
+    @property
+    def is_open_anywhere(self) -> bool:
+        # Nothing is in it, so that it is readable at its end only.
+        return select.select([self._receiving], [], [], 0)[0] == []
+
+    def comes_through(self, descriptor: int) -> bool:
+        """Whether this is another number for the send end."""
+        os.write(descriptor, b"?")
+        return os.read(self._receiving, 10) == b"?"
+
+    def close(self) -> None:
+        os.close(self._receiving)
+        if self.end != -1:
+            os.close(self.end)
+
+
+@contextmanager
+def watched() -> Iterator[Watched]:
+    pipe = Watched()
+    try:
+        yield pipe
+    finally:
+        pipe.close()
+
+
+def is_closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return True
+    return False
+
+
+def close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+@contextmanager
+def at_most_open(count: int) -> Iterator[None]:
+    """While it lasts, this process may have so many descriptors more than it has."""
+    if sys.platform == "win32":
+        raise NotImplementedError("there is no such limit")
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [number for number in range(limits[0]) if is_closed(number)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
