@@ -23,7 +23,7 @@
 #define MSG_CMSG_CLOEXEC 0 /* macOS; there fcntl(2) has to do, a moment later */
 #endif
 
-/* SCM_MAX_FD (unix(7)). macOS would send more, but who receives could be promised less. */
+/* SCM_MAX_FD (unix(7)). macOS would let more travel; the limit is the same everywhere. */
 #define IPC_MOST_DESCRIPTORS 253
 /* In place of a count: descriptors came, and are closed. */
 #define IPC_TOO_MANY_DESCRIPTORS (-1)

@@ -1,0 +1,216 @@
+"""docs/security.md says of the defaults what the code does."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ipcpipes
+from ipcpipes import AccessPolicy, Endpoint, blocking, opening, rpc
+from ipcpipes.authentication.challenge import DEFAULT_SECONDS
+from ipcpipes.rpc import blocking as rpc_blocking
+from ipcpipes.security import compiled, server
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "security.md"
+
+if not DOCUMENT.exists():
+    pytest.skip("the documents are not beside the tests", allow_module_level=True)
+
+TEXT = DOCUMENT.read_text("utf-8")
+
+
+def rows(heading: str) -> list[list[str]]:
+    """Those of the table below a heading, without its head."""
+    section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+DEFAULTS = {row[0]: row[1] for row in rows("The defaults, and why")}
+
+
+def default_of(name: str, *functions: Callable[..., Any]) -> Any:
+    """That of a parameter, which all of these have alike."""
+    found = [inspect.signature(one).parameters[name].default for one in functions]
+    assert found.count(found[0]) == len(found), functions
+    return found[0]
+
+
+LISTEN: tuple[Callable[..., Any], ...] = (
+    ipcpipes.listen,
+    ipcpipes.listen_messages,
+    blocking.listen,
+    blocking.listen_messages,
+)
+SERVE: tuple[Callable[..., Any], ...] = (
+    ipcpipes.serve,
+    ipcpipes.serve_messages,
+    rpc.serve,
+    rpc_blocking.serve,
+)
+CONNECT: tuple[Callable[..., Any], ...] = (
+    ipcpipes.connect,
+    ipcpipes.connect_messages,
+    rpc.connect,
+    blocking.connect,
+    blocking.connect_messages,
+    rpc_blocking.connect,
+)
+CHANNELS: tuple[Callable[..., Any], ...] = (
+    ipcpipes.connect_messages,
+    ipcpipes.listen_messages,
+    ipcpipes.serve_messages,
+    ipcpipes.MessageChannel,
+    blocking.connect_messages,
+    blocking.listen_messages,
+    blocking.MessageChannel,
+)
+CALLS = (rpc.serve, rpc_blocking.serve)
+NONE = {None: "none"}
+PARAMETERS = {
+    "a server may do with a client's identity: `connect(impersonation=)`": (
+        f'`"{default_of("impersonation", *CONNECT)}"`'
+    ),
+    "clients that wait to be accepted: `listen(backlog=)`": str(
+        default_of("backlog", *LISTEN, *SERVE)
+    ),
+    "connections at one time: `listen(max_instances=)`": (
+        {None: "no limit"}[default_of("max_instances", *LISTEN, *SERVE)]
+    ),
+    "largest message: `LengthPrefixed(max_size=)`, `NATIVE`": (
+        f"{ipcpipes.LengthPrefixed().max_size:,}"
+    ),
+    "largest line: `Lines(max_size=)`": f"{ipcpipes.Lines().max_size:,}",
+    "largest body: `ContentLength(max_size=)`": f"{ipcpipes.ContentLength().max_size:,}",
+    "descriptors that a message may bring: `max_descriptors=`": str(
+        default_of("max_descriptors", *CHANNELS)
+    ),
+    "largest arguments of a call: `rpc.serve(max_frame=)`": f"{default_of('max_frame', *CALLS):,}",
+    "a pipe of a call may run ahead: `rpc.serve(credit=)`": f"{default_of('credit', *CALLS):,}",
+    "calls open on one connection: `rpc.serve(max_calls=)`": f"{default_of('max_calls', *CALLS):,}",
+    "tracebacks to clients: `rpc.serve(tracebacks=)`": f"`{default_of('tracebacks', *CALLS)}`",
+    "a list of what is offered: `rpc.serve(introspection=)`": (
+        f"`{default_of('introspection', *CALLS)}`"
+    ),
+    "shared secret: `authkey=`": NONE[default_of("authkey", *CONNECT, *SERVE)],
+    "time to prove that one has it": f"{DEFAULT_SECONDS:g} s",
+}
+# What the other tests here look at.
+LOOKED_AT = {
+    "who may connect: `listen(access=)`",
+    "who may serve a plain name: `connect(name, server=)`",
+    "who may serve any other endpoint: `connect(path, server=)`",
+    "mode of a socket file",
+    "mode of the directory of plain names",
+    "access list of a pipe",
+    "clients on other machines (Windows)",
+    "a name that is taken",
+    "descriptors and handles in children",
+}
+
+
+def test_each_default_is_looked_at() -> None:
+    assert set(DEFAULTS) == set(PARAMETERS) | LOOKED_AT
+
+
+@pytest.mark.parametrize("what", PARAMETERS)
+def test_what_a_parameter_is_when_nobody_says_it(what: str) -> None:
+    assert DEFAULTS[what] == PARAMETERS[what]
+
+
+def test_a_native_message_has_the_same_limit() -> None:
+    assert ipcpipes.NATIVE.max_size == ipcpipes.LengthPrefixed().max_size
+
+
+async def test_who_may_connect(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert DEFAULTS["who may connect: `listen(access=)`"] == "`AccessPolicy.current_user()`"
+    assert default_of("access", *LISTEN, *SERVE) is None
+    asked: list[AccessPolicy] = []
+
+    def note(policy: AccessPolicy, kind: Any) -> Any:
+        asked.append(policy)
+        return compiled(policy, kind)
+
+    monkeypatch.setattr(opening, "compiled", note)
+    async with await ipcpipes.listen(endpoint):
+        pass
+    assert asked == [AccessPolicy.current_user()]
+
+
+def test_who_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_of("server", *CONNECT) is None
+    asked: list[AccessPolicy] = []
+    monkeypatch.setattr(server, "trusted", asked.append)
+    server.server_check(Endpoint.named("x"), None)
+    assert asked == [AccessPolicy.current_user()]
+    assert DEFAULTS["who may serve a plain name: `connect(name, server=)`"] == (
+        "`AccessPolicy.current_user()`"
+    )
+    for other in (Endpoint.path("/x"), Endpoint.abstract("x"), Endpoint.dotnet("x")):
+        assert server.server_check(other, None) is None
+    assert DEFAULTS["who may serve any other endpoint: `connect(path, server=)`"] == "anybody"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="about files")
+async def test_modes(endpoint: Endpoint) -> None:
+    before = os.umask(0)
+    try:
+        async with await ipcpipes.listen(endpoint) as listener:
+            file = Path(listener.address)
+            modes = {
+                "mode of a socket file": file.stat().st_mode,
+                "mode of the directory of plain names": file.parent.stat().st_mode,
+            }
+    finally:
+        os.umask(before)
+    for what, mode in modes.items():
+        assert DEFAULTS[what] == f"`{stat.S_IMODE(mode):04o}`"
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="about pipes")
+async def test_access_list(endpoint: Endpoint) -> None:
+    if sys.platform == "win32":
+        from ipcpipes._os import windows_calls
+
+        permissions = compiled(AccessPolicy.current_user(), "duplex")
+        text = permissions.sddl.replace(windows_calls.current_user_sid(), "YOU")
+        assert DEFAULTS["access list of a pipe"] == f"`{text}`"
+
+
+def test_clients_on_other_machines() -> None:
+    assert DEFAULTS["clients on other machines (Windows)"] == "refused"
+    assert not AccessPolicy.current_user().remote
+
+
+async def test_a_name_that_is_taken(endpoint: Endpoint) -> None:
+    assert DEFAULTS["a name that is taken"] == "an error"
+    async with await ipcpipes.listen(endpoint):
+        with pytest.raises(ipcpipes.EndpointInUse):
+            await ipcpipes.listen(endpoint)
+
+
+async def test_children_inherit_nothing(endpoint: Endpoint) -> None:
+    assert DEFAULTS["descriptors and handles in children"] == "not inherited"
+    async with await ipcpipes.listen(endpoint) as listener:
+        async with await ipcpipes.connect(endpoint) as stream, await listener.accept() as accepted:
+            for one in (stream, accepted):
+                if sys.platform == "win32":
+                    assert not os.get_handle_inheritable(one._handle)
+                else:
+                    assert not os.get_inheritable(one._fd)
+            if sys.platform != "win32":
+                assert not os.get_inheritable(listener._fd)
+
+
+def test_what_peer_is_worth_is_said_of_each_field() -> None:
+    fields = {field.name for field in dataclasses.fields(ipcpipes.PeerIdentity)}
+    said = rows("Who is there: what `peer` is worth")
+    assert {name.strip("`") for row in said for name in row[0].split(", ")} == fields
