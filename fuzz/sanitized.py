@@ -18,7 +18,8 @@ from .output import say
 
 TESTS = Path("tests")
 ONCE = ["framing*", "native", "streams", "cancel", "channel*", "blocking*"]
-ONCE += ["anonymous_pipes", "posix*", "inherited_endpoints", "child"]
+ONCE += ["anonymous_pipes", "posix*", "inherited_endpoints", "child", "access_posix"]
+ONCE += ["descriptors", "descriptor_channels", "attacks_descriptors", "impersonation_posix"]
 OVER_AND_OVER = ["framing_in_c", "framing_properties"]
 EXAMPLES = 500
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import framings, rpc_arguments, rpc_frames, rpc_pipes, rpc_sessions
+from . import framings, handshake, rpc_arguments, rpc_frames, rpc_pipes, rpc_sessions
 
 
 class Target(NamedTuple):
@@ -20,6 +20,7 @@ TARGETS = {
     "lines": Target(framings.lines, framings.seeds),
     "content_length": Target(framings.content_length, framings.seeds),
     "c_against_reference": Target(framings.c_against_reference, framings.seeds),
+    "handshake": Target(handshake.handshake, handshake.seeds),
     "rpc_frames": Target(rpc_frames.frames, rpc_frames.seeds),
     "rpc_pipes": Target(rpc_pipes.pipes, rpc_pipes.seeds),
     "rpc_arguments": Target(rpc_arguments.arguments, rpc_arguments.seeds),

@@ -1,0 +1,42 @@
+"""The handshake of a shared secret: what a peer that does not have it can send.
+
+Invariant: any octets, in parts of any size, raise AuthenticationFailed or are not enough yet, and
+authenticate nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ipcpipes import AuthenticationFailed
+from ipcpipes.authentication.challenge import Handshake, Side, keyed
+
+_KEY, _OTHER = keyed(b"the key of the fuzzers"), keyed(b"some other key of theirs")
+_SIDES: tuple[Side, Side] = ("client", "server")
+
+
+def handshake(data: bytes) -> None:
+    """The first octet says which end it is, the second one how large the parts are."""
+    side, size, octets = _SIDES[data[:1] > b"\x7f"], data[1:2], data[2:]
+    end = Handshake(side, _KEY)
+    part = max(1, size[0] if size else 1)
+    try:
+        while octets:
+            taken = octets[: min(part, end.missing)]
+            octets = octets[len(taken) :]
+            end.receive(taken)
+            assert end.missing, "a peer without the secret was authenticated"
+    except AuthenticationFailed:
+        pass
+
+
+def seeds() -> Iterable[bytes]:
+    """What an end says to another one that has another key, up to where it is refused."""
+    client, server = Handshake("client", _OTHER), Handshake("server", _OTHER)
+    hello = client.outgoing
+    server.receive(hello)
+    answer = server.outgoing
+    yield b"\xff\x28" + hello
+    yield b"\xff\x01" + hello + bytes(32)
+    yield b"\x00\x48" + answer
+    yield b"\x00\x07" + answer[:50]
