@@ -206,7 +206,7 @@ async def test_who_is_turned_away_is_logged_and_nothing_else(
     (record,) = [one for one in caplog.records if one.name.startswith("ipcpipes")]
     assert record.levelno == logging.WARNING
     assert "turned away" in record.getMessage()
-    assert f"nobody ({NOBODY.pw_uid})" in record.getMessage()
+    assert f"user {NOBODY.pw_uid}, process " in record.getMessage()
 
 
 @as_root

@@ -146,7 +146,7 @@ async def test_a_file_that_is_opened_up_opens_nothing(
             assert await told(client) in ("ended", "ConnectionResetError")
             async with await ipcpipes.connect(path) as friend:
                 assert await friend.receive_some() == b"in"
-    assert f"({OTHER})" in caplog.text
+    assert f"user {OTHER}, " in caplog.text
     assert not list(short_tmp.iterdir()), "it is still ours to remove"
 
 

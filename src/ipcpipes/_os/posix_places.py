@@ -105,7 +105,11 @@ class Places(Generic[ConnectionT]):
             welcome = calls.peer_left(fd) == 0
             if welcome and not self._admits(credentials):
                 welcome = False
-                logger.warning("%r: turned away %s", self, credentials.identity(fd))
+                # By number: to look for a name can take long where accounts are on a network, and
+                # strangers must not make the others wait for that.
+                logger.warning(
+                    "%r: turned away user %d, process %s", self, credentials.uid, credentials.pid
+                )
         except OSError:
             welcome = False
         except BaseException:
