@@ -190,6 +190,7 @@ def test_clients_on_other_machines() -> None:
     assert not AccessPolicy.current_user().remote
 
 
+@pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
 async def test_a_name_that_is_taken(endpoint: Endpoint) -> None:
     assert DEFAULTS["a name that is taken"] == "an error"
     async with await ipcpipes.listen(endpoint):
