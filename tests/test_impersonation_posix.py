@@ -396,6 +396,25 @@ with blocking.listen(sys.argv[1]) as listener:
     assert result(both_ends, where) == "(65534, 65534, 65534)"
 
 
+@as_root
+def test_what_is_closed_there_is_taken_back_by_the_server(where: Path) -> None:
+    """Expected: the one who serves is the server, also after a place became free in a thread that
+    acted as a client: listen(2) says anew who serves.
+    """
+    options: Any = {"access": AccessPolicy.everyone(), "max_instances": 2}
+    with (
+        blocking.listen(where, **options) as listener,
+        client(where, "stream", OTHER, "impersonate"),
+    ):
+        stream = listener.accept(timeout=30)
+        with stream, blocking.connect(where):
+            other = listener.accept(timeout=30)
+            stream.run_as_client(other.close)
+            assert listener.connection_count == 1
+            with blocking.connect(where, server=AccessPolicy.current_user()) as third:
+                assert (third.peer.uid, third.peer.gid) == (0, os.getgid())
+
+
 @both
 async def test_only_a_server_has_a_client(endpoint: ipcpipes.Endpoint, driver: str) -> None:
     with pytest.raises(RuntimeError, match="for the server's end"):

@@ -14,6 +14,7 @@ import trio
 
 from .deadline import Deadline
 from .obstacle import EXHAUSTION_PAUSE, Obstacle
+from .own_thread import put_off
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -120,8 +121,13 @@ class BlockingListener(ABC, Generic[ConnectionT]):
         self._give_all_up()
 
     def _settle(self) -> None:
-        """Does the jobs, unless somebody is at it."""
-        while self._jobs and self._counting.acquire(blocking=False):
+        """Does the jobs, unless somebody is at it.
+
+        Not as a client (``run_as_client``, where a finalizer may run too): listen(2), which says
+        anew how many may wait, also says anew who serves, and Windows would ask whether the client
+        may make instances.
+        """
+        while self._jobs and not put_off(self._settle) and self._counting.acquire(blocking=False):
             try:
                 self._do_jobs()
             finally:

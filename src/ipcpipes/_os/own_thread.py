@@ -34,17 +34,41 @@ def require_accepted(owner: object) -> None:
         )
 
 
+class _Acting(threading.local):
+    """What was put off in this thread; ``None`` in one that acts as nobody else."""
+
+    put_off: list[Callable[[], None]] | None = None
+
+
+_acting = _Acting()
+
+
+def put_off(work: Callable[[], None]) -> bool:
+    """Whether this thread acts as a client. Then ``work``, which is to be done as ourselves, is
+    done when the thread has ended, by whoever waits for it.
+    """
+    if _acting.put_off is None:
+        return False
+    _acting.put_off.append(work)
+    return True
+
+
 class _Job:
-    """A function that acts as a client, and what came of it."""
+    """A function that acts as a client, and what came of it.
+
+    Lifetime: it owns ``client``, from :meth:`__init__` to :meth:`close`.
+    """
 
     def __init__(self, client: Client, fn: Callable[..., Any], args: tuple[object, ...]) -> None:
         self._client = client
+        self._put_off: list[Callable[[], None]] = []
         self._call = lambda: fn(*args)
         self._context = contextvars.copy_context()
         self._value: Any = None
         self._error: BaseException | None = None
 
     def run(self) -> None:
+        _acting.put_off = self._put_off
         try:
             self._client.enter()
             try:
@@ -63,6 +87,12 @@ class _Job:
             # The traceback holds this frame, and this object the traceback.
             self._error = None
 
+    def close(self) -> None:
+        """To be called when the thread has ended."""
+        self._client.close()
+        while self._put_off:
+            self._put_off.pop()()
+
 
 def _thread(target: Callable[[], None]) -> threading.Thread:
     return threading.Thread(target=target, name="ipcpipes run_as_client", daemon=True)
@@ -72,13 +102,13 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
 @trio.lowlevel.enable_ki_protection
 async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]) -> ResultT:
     """``fn(*args)`` as ``client``, which it closes. It can be cancelled until ``fn`` begins."""
+    job = _Job(client, fn, args)
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
         limiter = trio.to_thread.current_default_thread_limiter()
         borrower = object()  # this task may have a thread already
         await limiter.acquire_on_behalf_of(borrower)
         try:
-            job = _Job(client, fn, args)
             task = trio.lowlevel.current_task()
             token = trio.lowlevel.current_trio_token()
 
@@ -95,15 +125,15 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
         finally:
             limiter.release_on_behalf_of(borrower)
     finally:
-        client.close()
+        job.close()
 
 
 def run_as_blocking(
     client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]
 ) -> ResultT:
     """The same for a thread, which waits."""
+    job = _Job(client, fn, args)
     try:
-        job = _Job(client, fn, args)
         go_on, done = threading.Event(), threading.Event()
         is_given_up = False
 
@@ -126,7 +156,7 @@ def run_as_blocking(
         result: ResultT = job.result()
         return result
     finally:
-        client.close()
+        job.close()
 
 
 def _wait_for(go_on: threading.Event, done: threading.Event) -> None:
