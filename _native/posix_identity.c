@@ -145,6 +145,20 @@ static int ipc_peer_address(int fd, char *address, size_t size)
     return (int)named;
 }
 
+/* Drops the calling thread's capabilities, for good. */
+static int ipc_drop_capabilities(void)
+{
+#if defined(__linux__)
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+
+    memset(none, 0, sizeof(none));
+    return syscall(SYS_capset, &header, none) == -1 ? -errno : 0;
+#else
+    return -ENOTSUP;
+#endif
+}
+
 /* Makes the calling thread, and no other, act as another user, for good: by the system calls
  * themselves, because the C library's functions see to it that all threads do (nptl(7)). The real
  * and the saved id go too, so that there is no way back, and access(2) and programs that are
@@ -159,18 +173,13 @@ static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, s
 #else
     const long set_groups = SYS_setgroups, set_gid = SYS_setresgid, set_uid = SYS_setresuid;
 #endif
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
-
     /* -1 would leave an id as it is (setresuid(2)). */
     if (uid == UINT32_MAX || gid == UINT32_MAX)
         return -EINVAL;
-    memset(none, 0, sizeof(none));
     if (syscall(set_groups, count, groups) == -1 || syscall(set_gid, gid, gid, gid) == -1
-        || syscall(set_uid, uid, uid, uid) == -1
-        || (uid != 0 && syscall(SYS_capset, &header, none) == -1))
+        || syscall(set_uid, uid, uid, uid) == -1)
         return -errno;
-    return 0;
+    return uid == 0 ? 0 : ipc_drop_capabilities();
 #else
     (void)uid;
     (void)gid;

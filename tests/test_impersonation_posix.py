@@ -363,6 +363,29 @@ with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
 
 
 @as_root
+def test_they_go_too_where_server_and_client_are_one_user(where: Path) -> None:
+    """A server whose user is the client's, and which has one that the user has not."""
+    both_ends = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+PR_SET_KEEPCAPS, VERSION_3 = 8, 0x20080522
+assert libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0
+become(65534)
+bits = 1 << 1  # DAC_OVERRIDE
+head = (ctypes.c_uint32 * 2)(VERSION_3, 0)
+data = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+assert libc.capset(head, data) == 0
+def look():
+    return int(open("/proc/thread-self/status").read().split("CapEff:")[1].split()[0], 16)
+with blocking.listen(sys.argv[1]) as listener:
+    with blocking.connect(sys.argv[1], impersonation="impersonate"), listener.accept() as stream:
+        say(look() == bits, stream.run_as_client(look), look() == bits)
+"""
+    where.parent.chmod(0o777 | stat.S_ISVTX)
+    assert result(both_ends, where) == "True 0 True"
+
+
+@as_root
 def test_a_server_that_may_not_says_what_it_needs(where: Path) -> None:
     server = """
 become(65534)

@@ -122,6 +122,11 @@ def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:
     return -int(lib.ipc_become_user(uid, gid, ffi.new("uint32_t[]", groups), len(groups)))
 
 
+def drop_capabilities() -> int:
+    """Takes this thread's capabilities away, for good; the errno, 0 when they are gone."""
+    return -int(lib.ipc_drop_capabilities())
+
+
 def knows_users_apart() -> bool:
     """Whether nobody else can look like this process' user.
 

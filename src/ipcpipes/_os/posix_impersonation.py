@@ -60,7 +60,12 @@ class Client:
             ImpersonationRefused: the system does not let this process do it.
         """
         _, uid, gid, groups, _ = self._credentials
-        code = 0 if self._is_us() else calls.become_user(uid, gid, groups)
+        if not self._is_us():
+            code = calls.become_user(uid, gid, groups)
+        else:
+            # Without a right to change groups. The client may not have what this process was given
+            # beside its user id; root's capabilities are root's.
+            code = calls.drop_capabilities() if uid else 0
         if code != 0:
             raise ImpersonationRefused(
                 f"this process may not act as user {uid} ({os.strerror(code)}); it needs "
