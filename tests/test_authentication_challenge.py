@@ -259,7 +259,7 @@ def test_what_was_recorded_of_a_server_is_refused_by_the_client() -> None:
 @pytest.mark.parametrize("size", [0, 1, 39, 41, 72, 10_000])
 def test_a_message_of_another_size_is_no_part_of_it(size: int) -> None:
     server = handshake("server")
-    with pytest.raises(AuthenticationFailed, match=f"{size} bytes .* no part of this"):
+    with pytest.raises(AuthenticationFailed, match=f"{size} bytes, is no part of this"):
         server.receive_message((messages()[0] + bytes(10_000))[:size])
 
 

@@ -186,9 +186,11 @@ async def test_who_has_it_gets_in_and_who_has_not_does_not(
 
 @pytest.mark.parametrize(("serve", "ask"), DOORS[:5])
 async def test_a_client_that_does_not_begin_with_it_is_turned_away(
-    endpoint: Endpoint, serve: Serve, ask: Ask
+    endpoint: Endpoint, serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Expected: its handler never runs, the client sees the end, and others get in."""
+    """Expected: its handler never runs, the client sees the end, and others get in. What it sent
+    may be a secret, and is not logged.
+    """
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve(endpoint, task_status, authkey=KEY))
@@ -206,6 +208,8 @@ async def test_a_client_that_does_not_begin_with_it_is_turned_away(
                         assert await stream.receive_some() == b""
             assert await ask(endpoint, authkey=KEY) == "in"
             nursery.cancel_scope.cancel()
+    assert "turned away" in caplog.text
+    assert "let me" not in caplog.text
 
 
 @every_door

@@ -216,9 +216,10 @@ class Handshake:
             return self._failed(
                 "it authenticates as this end does; one has to be the client, the other the server"
             )
+        # Not the bytes themselves: servers log this, and what came may be a password.
         return self._failed(
-            f"what it sent, {len(data)} bytes that begin with {bytes(data[:8])!r}, is no part of "
-            f"this handshake; it has to authenticate as the {self._peers_side}"
+            f"what it sent, {len(data)} bytes, is no part of this handshake; it has to "
+            f"authenticate as the {self._peers_side}"
         )
 
     def _failed(self, why: str) -> AuthenticationFailed:
