@@ -245,3 +245,43 @@ async def test_a_server_knows_its_client_by_the_token(endpoint: Endpoint, driver
             with other.accept() as accepted:
                 assert accepted.peer.sid == me
                 assert accepted.peer.executable is not None
+
+
+@both
+async def test_a_client_that_the_pipe_does_not_know_yet_is_nobody(
+    endpoint: Endpoint, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Expected: not whoever has its process number, who may be another one by now; and it is asked
+    again. (ERROR_CANNOT_IMPERSONATE: a client that has sent nothing, with dynamic tracking.)
+    """
+
+    def check(stream: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(calls, "client_token", lambda _: (1368, 0, 0))
+            assert (stream.peer.sid, stream.peer.user) == (None, None)
+            assert stream.peer.pid is not None
+        assert stream.peer.sid == calls.current_user_sid()
+
+    if driver == "trio":
+        async with await ipcpipes.listen(endpoint) as listener:
+            async with await ipcpipes.connect(endpoint), await listener.accept() as stream:
+                check(stream)
+    else:
+        with blocking.listen(endpoint) as other, blocking.connect(endpoint):
+            with other.accept(timeout=30) as accepted:
+                check(accepted)
+
+
+async def test_a_client_of_a_connection_that_two_threads_use_is_nobody_meanwhile(
+    endpoint: Endpoint,
+) -> None:
+    me = calls.current_user_sid()
+    with blocking.listen(endpoint) as listener, blocking.connect(endpoint):
+        with listener.accept(timeout=30) as stream:
+            turns = (stream._may_send, stream._may_receive)
+            for side in turns:
+                del side["turn"]
+            assert stream.peer.sid is None
+            for side in turns:
+                side["turn"] = None
+            assert stream.peer.sid == me

@@ -108,17 +108,21 @@ class Pipe(SharedHandle):
 
     @property
     def peer(self) -> PeerIdentity:
-        if self._peer is None:
-            self._require_open()
-            self._peer = self._look_up_peer()
-        return self._peer
+        if self._peer is not None:
+            return self._peer
+        self._require_open()
+        found = self._look_up_peer()
+        if found.sid is not None:  # or else it may be known later
+            self._peer = found
+        return found
 
     def _look_up_peer(self) -> PeerIdentity:
-        if self._owner is not None:
-            # When both sides are in use, what the process tells has to do.
-            with suppress(trio.BusyResourceError), self._held() as handle:
-                return calls.peer_identity(handle, server_end=True)
-        return calls.process_identity(self._peer_process)
+        if self._owner is None:
+            return calls.process_identity(self._peer_process)
+        with suppress(trio.BusyResourceError), self._held() as handle:
+            return calls.peer_identity(handle, server_end=True)
+        # Both sides are in use. The process would tell who it is now, and not who connected.
+        return PeerIdentity(pid=self._peer_process or None)
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         self._require_open()

@@ -43,7 +43,6 @@ _LEVELS = {"anonymous": 0, "identify": 1, "impersonate": 2, "delegate": 3}
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
 _TEXT_SIZE = 1024
-_CANNOT_IMPERSONATE = 1368  # ERROR_CANNOT_IMPERSONATE
 _PATH_SIZE = 32768  # the longest path there is
 
 transport = "Windows named pipe"
@@ -162,11 +161,14 @@ def peer_process(handle: int, *, server_end: bool) -> int:
 def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
     """Who is at the other end: the client as the pipe knows him, or whoever made the pipe."""
     pid = peer_process(handle, server_end=server_end)
-    code, token, _ = client_token(handle) if server_end else (_CANNOT_IMPERSONATE, 0, 0)
-    if code in (ERROR_BAD_IMPERSONATION_LEVEL, ERROR_CANT_OPEN_ANONYMOUS):
-        return PeerIdentity(pid=pid or None)  # he does not want us to know
-    if code != 0:
+    if not server_end:
         return process_identity(pid)
+    code, token, _ = client_token(handle)
+    if code != 0:
+        # He does not want us to know, or it is not known before he has sent something. Not who the
+        # process is: it may have ended, and its number be another user's, whom a server would let
+        # do what he may.
+        return PeerIdentity(pid=pid or None)
     try:
         sid, account = _account(lib.ipc_token_owner, token)
     finally:

@@ -102,13 +102,16 @@ class Pipe(abc.Connection):
 
     @property
     def peer(self) -> PeerIdentity:
-        if self._peer is None:
-            handle = self._require_open()
-            if self._process is not None:
-                self._peer = calls.process_identity(self._process)
-            else:
-                self._peer = calls.peer_identity(handle, server_end=self._server_end)
-        return self._peer
+        if self._peer is not None:
+            return self._peer
+        handle = self._require_open()
+        if self._process is not None:
+            found = calls.process_identity(self._process)
+        else:
+            found = calls.peer_identity(handle, server_end=self._server_end)
+        if found.sid is not None:  # or else it may be known later
+            self._peer = found
+        return found
 
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         handle = self._require_open()

@@ -19,10 +19,11 @@ class PeerIdentity:
         groups: the supplementary group ids then (POSIX). Linux and macOS tell those of the
             process; elsewhere they are those of the account.
         sid: the security identifier of the user (Windows): at the server's end the one the client
-            connected as, which the pipe itself knows; for a client of another library that has sent
-            nothing yet, and at the client's end, the one that process ``pid`` runs under. Who
-            wants to be sure of the server asks by ``connect(server=...)``, which looks at the
-            owner of the pipe.
+            connected as, which the pipe itself knows, and nobody else is asked: it is ``None`` for
+            a client that wants it so, and can be for one of another library that has sent nothing
+            yet, or while two threads use the connection; ask again then. At the client's end it is
+            the one that process ``pid`` runs under. Who wants to be sure of the server asks by
+            ``connect(server=...)``, which looks at the owner of the pipe.
         executable: the path of the program that the process runs, when it was asked for; ``None``
             once it has ended, and where it is not ours to see: Linux shows that of another user's
             process to root alone. Linux makes sure that it is still the same process (SO_PEERPIDFD,
