@@ -68,6 +68,7 @@ async def test_a_user_is_no_group_and_windows_has_no_numbers(endpoint: Endpoint)
         (User("Everyone"), "is no user; is it a group?"),
         (User(1000), "Windows has no such numbers"),
         (Group("S-1-nothing"), "there is no group 'S-1-nothing'"),
+        (User("S-1-5-018"), "there is no user 'S-1-5-018'"),
     ):
         with pytest.raises(ipcpipes.UnknownAccount, match=text):
             await ipcpipes.listen(endpoint, access=AccessPolicy([account]))

@@ -18,7 +18,8 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 _ALLOWED = {"read": 0x120089, "write": 0x120192, "both": 0x12019B}
 # Not SYNCHRONIZE and READ_CONTROL, which both have, and who may not read may still need.
 _DENIED = {"read": 0x89, "write": 0x116, "both": 0x1F01FF}
-_SID = re.compile(r"S-1-[0-9]+(-[0-9]+){1,15}", re.ASCII)
+# As the system writes it, because SIDs are compared as text: no number begins with a zero.
+_SID = re.compile(r"S-1(-(0|[1-9][0-9]*)){2,16}", re.ASCII)
 # LocalSystem, and BUILTIN\Administrators, who own what their members make (WinNT.h).
 _ADMINISTRATORS = ("S-1-5-18", "S-1-5-32-544")
 _USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
