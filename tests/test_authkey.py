@@ -231,6 +231,26 @@ async def test_silent_clients_hold_up_nobody(endpoint: Endpoint, serve: Serve, a
             one.close()
 
 
+@pytest.mark.parametrize("serve", [serve_stream, serve_messages, serve_native, serve_calls])
+async def test_silent_clients_do_not_hold_up_a_server_that_ends(
+    endpoint: Endpoint, serve: Serve
+) -> None:
+    """Expected: closing the listener ends the greetings, and does not wait for their time."""
+    connect: Any = ipcpipes.connect_messages if serve is serve_native else ipcpipes.connect
+    options = {"framing": ipcpipes.NATIVE} if serve is serve_native else {}
+    with trio.fail_after(DEFAULT_SECONDS / 2):
+        async with trio.open_nursery() as nursery:
+            listener = await nursery.start(
+                lambda task_status: serve(endpoint, task_status, authkey=KEY)
+            )
+            async with await connect(endpoint, **options), await connect(endpoint, **options):
+                while listener.connection_count != 2:
+                    await trio.sleep(0.001)
+                await listener.aclose()
+                while nursery.child_tasks:
+                    await trio.sleep(0.001)
+
+
 @pytest.mark.parametrize("ask", [ask_stream, ask_message, ask_blocking_stream, ask_blocking_line])
 async def test_a_server_without_it_is_told_from_one_that_has_it(
     endpoint: Endpoint, ask: Ask

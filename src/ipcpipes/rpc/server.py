@@ -6,7 +6,6 @@ import inspect
 import math
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ import trio
 
 from ..abc import Listener
 from ..authentication import greeting
-from ..connect import Stream, handle_client, listen
+from ..connect import Stream, listen, serve_listener
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..options import DEFAULT_BACKLOG
@@ -111,13 +110,7 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    async with listener, trio.open_nursery() as nursery:
-        task_status.started(listener)
-        with suppress(trio.ClosedResourceError):
-            while True:
-                stream = await listener.accept()
-                nursery.start_soon(handle_client, server.handle, stream, listener.endpoint, greet)
-        server.shut_down()
+    await serve_listener(server.handle, listener, task_status, greet, server.shut_down)
 
 
 async def serve_connection(
