@@ -319,3 +319,22 @@ async def test_closing_the_listener_ends_calls_servers_with_clients_that_are_gre
             listener.close()
             await in_thread(thread.join, DEFAULT_SECONDS / 2)
             assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("error", [None, AuthenticationFailed("no")])
+def test_a_client_that_is_greeted_while_the_server_ends_is_no_failure(
+    endpoint: Endpoint, error: Exception | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Expected: the connection that is closed just after the greeting is not logged as an error."""
+
+    def greet(stream: blocking.Stream) -> None:
+        stream.close()
+        listener.close()
+        if error is not None:
+            raise error
+
+    with blocking.listen(endpoint) as listener, blocking.connect(endpoint):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("ipcpipes.rpc.blocking.server.greeting", lambda *_: greet)
+            rpc_blocking.serve(PlainGreeter(), listener, authkey=KEY)
+    assert [record.levelname for record in caplog.records] == []

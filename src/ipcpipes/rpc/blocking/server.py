@@ -250,19 +250,23 @@ class _Greeted:
 
     def run(self) -> None:
         try:
+            with suppress(trio.ClosedResourceError):  # the server ends
+                self._let_in()
+            if self._connection is not None:
+                # Before it is looked: so that one of the two sees the other.
+                if self._server.is_shut_down():
+                    self._connection.shut_down()
+                self._connection.run()
+        finally:
+            self._stream.close()
+
+    def _let_in(self) -> None:
+        try:
             self._greet(self._stream)
         except AuthenticationFailed as error:
             logger.warning("turned away %s: %s", self._stream.peer, error)
-        except trio.ClosedResourceError:
-            pass  # the server ends
         else:
             self._connection = self._server.connection(self._stream)
-            # Before it is looked: so that one of the two sees the other.
-            if self._server.is_shut_down():
-                self._connection.shut_down()
-            self._connection.run()
-        finally:
-            self._stream.close()
 
     def shut_down(self) -> None:
         if self._connection is None:
