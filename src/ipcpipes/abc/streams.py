@@ -92,8 +92,9 @@ class Connection(trio.abc.AsyncResource):
         supplementary groups become those that the client had when it connected, by the system
         calls, which concern one thread alone, and it has no capabilities then, unless the client
         is root; security labels, limits and namespaces stay the server's. Meanwhile the client may
-        send signals to that thread, and so to the process (kill(2)): a server that must not be
-        ended by its clients acts for them in a process of its own.
+        send signals to that thread, and so to the process (kill(2)), and lower the limits of the
+        process (prlimit(2)): a server that must not be ended by its clients acts for them in a
+        process of its own.
 
         Args:
             fn: a function, not an async one; an exception of it is raised here.
