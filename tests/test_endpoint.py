@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import PurePosixPath
+from typing import Any
 
 import pytest
 
+import ipcpipes
+import ipcpipes.blocking
+import ipcpipes.rpc
 from ipcpipes import Endpoint, InvalidEndpoint, NotSupported
 from ipcpipes.endpoint import EndpointLike, posix_address, windows_address
 
@@ -183,3 +188,11 @@ def test_an_endpoint_is_a_value() -> None:
     assert len({Endpoint.named("a"), Endpoint.dotnet("a"), Endpoint.named("a")}) == 2
     assert str(Endpoint.named("a")) == "named endpoint 'a'"
     assert eval(repr(Endpoint.named("a"))) == Endpoint.named("a")
+
+
+@pytest.mark.parametrize("module", [ipcpipes, ipcpipes.blocking, ipcpipes.rpc])
+def test_the_types_of_the_doors_can_be_had_at_run_time(module: Any) -> None:
+    for door in ("connect", "listen", "serve", "connect_messages", "listen_messages"):
+        function = getattr(module, door, None)
+        if function is not None:
+            assert typing.get_type_hints(function)["endpoint"]

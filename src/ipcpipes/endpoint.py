@@ -13,14 +13,11 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Union
+from typing import Literal, TypeAlias
 
 from .errors import InvalidEndpoint, NotSupported
 
 __all__ = ["Endpoint", "EndpointLike", "posix_address", "windows_address"]
-
-EndpointLike = Union["Endpoint", str, "os.PathLike[str]"]
-"""What every function that takes an endpoint accepts."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PIPE_PREFIX = re.compile(r"\\\\[.?]\\pipe\\", re.IGNORECASE)
@@ -221,6 +218,10 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{self.kind} endpoint {self.name!r}"
+
+
+EndpointLike: TypeAlias = Endpoint | str | os.PathLike[str]
+"""What every function that takes an endpoint accepts."""
 
 
 def posix_address(
