@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -365,3 +366,9 @@ async def test_a_keyboard_interrupt_right_after_a_part_went_out_breaks_sending(
                 await client.send_all(b"more")
         await server.send_all(b"the other direction goes on")
         assert await client.receive_some() == b"the other direction goes on"
+
+
+def test_it_loads_where_the_system_has_no_such_error() -> None:
+    """FreeBSD has no ENODATA."""
+    program = "import errno; vars(errno).pop('ENODATA', None); import ipcpipes"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -43,8 +43,9 @@ write_rest = lib.ipc_write_rest
 set_places = lib.ipc_set_places
 PACKETS_END = lib.IPC_PACKETS_END
 # Where the system has no such option, or knows no groups of a peer.
-_NO_PEER_GROUPS = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT, -errno.ENODATA})
 _NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
+_ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
+_NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 new_position = ffi.typeof("size_t *")
 
 
