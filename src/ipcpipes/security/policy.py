@@ -142,6 +142,9 @@ class AccessPolicy:
             rights: as for :class:`User`.
             deny: but not these.
             remote: as for the class.
+
+        Raises:
+            TypeError, ValueError: an argument is of the wrong type, or ``rights`` are none.
         """
         if rights not in _RIGHTS:
             raise ValueError(f"rights are 'read', 'write' or 'both', not {rights!r}")
