@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -338,3 +339,39 @@ def test_a_client_that_is_greeted_while_the_server_ends_is_no_failure(
             patch.setattr("ipcpipes.rpc.blocking.server.greeting", lambda *_: greet)
             rpc_blocking.serve(PlainGreeter(), listener, authkey=KEY)
     assert [record.levelname for record in caplog.records] == []
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [ipcpipes.connect, ipcpipes.connect_messages, blocking.connect, blocking.connect_messages],
+)
+async def test_what_reports_an_error_with_the_variables_of_each_frame_does_not_find_it(
+    endpoint: Endpoint, connect: Callable[..., Any]
+) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: serve_stream(endpoint, task_status, authkey=KEY))
+        with pytest.raises(AuthenticationFailed) as caught:
+            if connect in (blocking.connect, blocking.connect_messages):
+                await in_thread(lambda: connect(endpoint, authkey=OTHER_KEY))
+            else:
+                await connect(endpoint, authkey=OTHER_KEY)
+        nursery.cancel_scope.cancel()
+    ours = [
+        entry.frame.f_locals
+        for entry in caught.traceback
+        if str(entry.path).startswith(os.path.dirname(ipcpipes.__file__))
+    ]
+    assert ours
+    assert not [True for found in ours if OTHER_KEY in found.values()]
+
+
+async def test_nor_where_calls_are_made(endpoint: Endpoint) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: serve_calls(endpoint, task_status, authkey=KEY))
+        with pytest.raises(AuthenticationFailed) as caught:
+            async with rpc.connect(Greeter, endpoint, authkey=OTHER_KEY):
+                pass
+        nursery.cancel_scope.cancel()
+    for entry in caught.traceback:
+        if str(entry.path).startswith(os.path.dirname(ipcpipes.__file__)):
+            assert OTHER_KEY not in entry.frame.f_locals.values(), entry

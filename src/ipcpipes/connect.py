@@ -116,6 +116,7 @@ async def connect(
     """
     check_direction(direction)
     greet = greeting_of("client", authkey, direction)
+    del authkey  # as authenticate_as_client does
     stream: Stream | SendStream | ReceiveStream = await open_connection(
         endpoint,
         kind=direction,
@@ -343,6 +344,7 @@ async def serve(
         And everything that :func:`listen` raises.
     """
     greet = greeting_of("server", authkey, direction)
+    del authkey
     listener: Listener[Any] = await listen(
         endpoint,
         access=access,

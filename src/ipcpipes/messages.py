@@ -83,6 +83,7 @@ async def connect_messages(
     """
     framing = chosen(framing)
     greet = _greeting("client", authkey)
+    del authkey  # as authenticate_as_client does
     check_descriptors(max_descriptors)
     connection = await open_connection(
         endpoint,
@@ -249,6 +250,7 @@ async def serve_messages(
         And everything that :func:`listen_messages` raises.
     """
     greet = _greeting("server", authkey)
+    del authkey
     listener = await _listen(
         endpoint,
         chosen(framing),

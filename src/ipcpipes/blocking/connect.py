@@ -80,6 +80,7 @@ def connect(
     if authkey is not None and direction != "duplex":
         raise ValueError(ONE_WAY)
     greet = greeting("client", authkey)
+    del authkey  # as authenticate_as_client does
     stream: Stream | SendStream | ReceiveStream = open_connection(
         endpoint,
         kind=direction,

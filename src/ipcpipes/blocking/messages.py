@@ -78,6 +78,7 @@ def connect_messages(
     """
     framing = chosen(framing)
     greet = greeting("client", authkey)
+    del authkey  # as authenticate_as_client does
     check_descriptors(max_descriptors)
     connection = open_connection(
         endpoint,

@@ -224,7 +224,7 @@ async def connect(
     definition = definition_of(interface)
     limits = Limits(max_frame=max_frame, credit=credit)
     check_keep_alive(keep_alive)
-    stream = await connect_stream(
+    connecting = connect_stream(
         endpoint,
         wait=wait,
         buffer_size=buffer_size,
@@ -232,6 +232,8 @@ async def connect(
         impersonation=impersonation,
         authkey=authkey,
     )
+    del authkey  # as authenticate_as_client does
+    stream = await connecting
     async with client_of(definition, stream, limits, keep_alive) as client:
         yield client
 

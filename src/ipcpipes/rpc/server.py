@@ -96,6 +96,7 @@ async def serve(
         And everything that :func:`ipcpipes.listen` raises.
     """
     greet = greeting("server", authkey)
+    del authkey  # as authenticate_as_client does
     server = _Server(
         managers,
         Limits(max_frame, credit, max_calls),

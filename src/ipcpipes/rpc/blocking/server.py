@@ -86,6 +86,7 @@ def serve(
         introspection=introspection,
         greet=greeting("server", authkey),
     )
+    del authkey  # as authenticate_as_client does
     if not isinstance(endpoint, Listener):
         endpoint = listen(
             endpoint,
