@@ -118,7 +118,7 @@ static void ipc_close_instance(intptr_t handle, ipc_operation *operation)
 static uint32_t ipc_open(const uint16_t *name, int direction, int messages, int level,
                          intptr_t *handle)
 {
-    DWORD access = 0, mode = PIPE_READMODE_MESSAGE, error;
+    DWORD access = 0, mode = PIPE_READMODE_MESSAGE, tracking = 0, error;
     HANDLE opened;
 
     if (level < SecurityAnonymous || level > SecurityDelegation)
@@ -128,8 +128,13 @@ static uint32_t ipc_open(const uint16_t *name, int direction, int messages, int 
         access |= GENERIC_WRITE;
     if (direction & IPC_RECEIVES)
         access |= GENERIC_READ;
+    /* A server that may act as us has our token with what we send, and not as soon as it has us:
+     * we look first at who it is. */
+    if (level >= SecurityImpersonation)
+        tracking = SECURITY_CONTEXT_TRACKING;
     opened = CreateFileW((LPCWSTR)name, access, 0, NULL, OPEN_EXISTING,
-                         FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | (DWORD)(level << 16),
+                         FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | tracking
+                             | ((DWORD)level << 16),
                          NULL);
     if (opened == INVALID_HANDLE_VALUE)
         return GetLastError();

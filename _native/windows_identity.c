@@ -176,16 +176,23 @@ static uint32_t ipc_belongs_to(const uint16_t *group, int *belongs)
     return error;
 }
 
-/* Whether this is a security descriptor. */
+/* Whether this is a security descriptor with an access list: without one, the token's would do. */
 static uint32_t ipc_check_sddl(const uint16_t *sddl)
 {
     PSECURITY_DESCRIPTOR descriptor;
+    BOOL has_list = FALSE, is_default;
+    PACL list;
+    DWORD error = 0;
 
     if (!ConvertStringSecurityDescriptorToSecurityDescriptorW((LPCWSTR)sddl, SDDL_REVISION_1,
                                                               &descriptor, NULL))
         return GetLastError();
+    if (!GetSecurityDescriptorDacl(descriptor, &has_list, &list, &is_default))
+        error = GetLastError();
+    else if (!has_list)
+        error = ERROR_INVALID_ACL;
     LocalFree(descriptor);
-    return 0;
+    return error;
 }
 
 /* The access list that the pipe has, as SDDL. */

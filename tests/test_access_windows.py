@@ -85,6 +85,9 @@ async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) ->
     assert await descriptor(endpoint, AccessPolicy.sddl(text)) == "D:P(A;;FA;;;ME)(A;;FR;;;BU)"
     with pytest.raises(ValueError, match="is no security descriptor"):
         await ipcpipes.listen(endpoint, access=AccessPolicy.sddl("D:P(nonsense)"))
+    for without_a_list in ("", "O:SY"):
+        with pytest.raises(ValueError, match="with an access list"):
+            await ipcpipes.listen(endpoint, access=AccessPolicy.sddl(without_a_list))
 
 
 @pytest.mark.parametrize("remote", [False, True])

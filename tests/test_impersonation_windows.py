@@ -23,7 +23,8 @@ if sys.platform != "win32":
     pytest.skip("about tokens and owners of pipes", allow_module_level=True)
 
 from ipcpipes._ffi import lib as real
-from ipcpipes._os import windows_calls as calls
+from ipcpipes._os import join_shared, windows_calls as calls
+from ipcpipes.security import compiled
 
 SYSTEM, EVERYONE = "S-1-5-18", "S-1-1-0"
 both = pytest.mark.parametrize("driver", ["trio", "blocking"])
@@ -285,3 +286,17 @@ async def test_a_client_of_a_connection_that_two_threads_use_is_nobody_meanwhile
             for side in turns:
                 side["turn"] = None
             assert stream.peer.sid == me
+
+
+async def test_a_worker_does_not_serve_under_somebody_elses_name(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parent has ended, and somebody else was faster. Expected: it serves nobody there."""
+    permissions = compiled(AccessPolicy.current_user(), "duplex")
+    stranger = ipcpipes.PeerIdentity(sid="S-1-5-21-1-2-3-1001", user="mallory")
+    with listening(endpoint):
+        async with join_shared(endpoint, None, permissions, 2):
+            pass
+        monkeypatch.setattr(calls, "owner", lambda _: stranger)
+        with pytest.raises(ipcpipes.UntrustedServer, match="mallory"):
+            join_shared(endpoint, None, permissions, 2)

@@ -20,6 +20,7 @@ ROOMS = [
     "_os",
     "security",
     "opening",
+    "serving",
     "connect",
     "channel",
     "messages",

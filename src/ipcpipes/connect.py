@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, Literal, overload
 
 import trio
@@ -13,16 +11,14 @@ from . import _os, abc
 from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
 from .authentication import Greeting, greeting
 from .authentication.challenge import ONE_WAY, Side
-from .endpoint import Endpoint, EndpointLike
-from .errors import AuthenticationFailed
+from .endpoint import EndpointLike
 from .framing import Buffer
 from .opening import Attempts, listening
 from .options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from .security import AccessPolicy
+from .serving import serve_listener
 
 __all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "listen", "serve"]
-
-logger = logging.getLogger("ipcpipes")
 
 
 @overload
@@ -89,7 +85,8 @@ async def connect(
         impersonation: how far the server may go in your name: ``"identify"`` to learn who you
             are, ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"``
             on others too, ``"anonymous"`` not even to learn it (CreateFileW,
-            ``SECURITY_SQOS_PRESENT``). Linux and macOS always tell the server who you are, and
+            ``SECURITY_SQOS_PRESENT``). Who may act as you can do so, and knows you, once you have
+            sent something, so that ``server`` is looked at before (``SECURITY_CONTEXT_TRACKING``). Linux and macOS always tell the server who you are, and
             on macOS nobody can act as you; on Linux a privileged server could anyway, and one
             of ipcpipes keeps to what you say.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``), which
@@ -354,74 +351,3 @@ async def serve(
         buffer_size=buffer_size,
     )
     await serve_listener(handler, listener, task_status, greet)
-
-
-class _Door:
-    """Greets the clients of one server until its listener is closed."""
-
-    def __init__(self, greet: Greeting) -> None:
-        self._greet = greet
-        self._greeting: set[trio.CancelScope] = set()
-        self._closed = False
-
-    async def lets_in(self, connection: Any, endpoint: Endpoint) -> bool:
-        """Whether the client has proved itself; it is logged if not."""
-        if self._closed:
-            return False
-        with trio.CancelScope() as scope:
-            self._greeting.add(scope)
-            try:
-                await self._greet(connection)
-            except AuthenticationFailed as error:
-                logger.warning("%s: turned away %s: %s", endpoint, connection.peer, error)
-                return False
-            finally:
-                self._greeting.discard(scope)
-        return not scope.cancelled_caught
-
-    def close(self) -> None:
-        """Lets nobody in any more: who says nothing would hold the server up."""
-        self._closed = True
-        for scope in self._greeting:
-            scope.cancel()
-
-
-async def serve_listener(
-    handler: Callable[[Any], Awaitable[object]],
-    listener: abc.Listener[Any],
-    task_status: trio.TaskStatus[Any],
-    greet: Greeting | None,
-    shut_down: Callable[[], object] = lambda: None,
-) -> None:
-    """What every way to serve comes down to; see :func:`serve`.
-
-    Args:
-        shut_down: called when there are no more clients, before the handlers are waited for.
-    """
-    door = None if greet is None else _Door(greet)
-    async with listener, trio.open_nursery() as nursery:
-        task_status.started(listener)
-        # Closed by its owner: no more clients, and the nursery waits for the handlers.
-        with suppress(trio.ClosedResourceError):
-            while True:
-                nursery.start_soon(
-                    handle_client, handler, await listener.accept(), listener.endpoint, door
-                )
-        if door is not None:
-            door.close()
-        shut_down()
-
-
-async def handle_client(
-    handler: Callable[[Any], Awaitable[object]],
-    connection: Any,
-    endpoint: Endpoint,
-    door: _Door | None = None,
-) -> None:
-    """Runs the handler of one client of a server, whose errors are no others' affair."""
-    try:
-        async with connection:
-            if door is None or await door.lets_in(connection, endpoint):
-                await handler(connection)
-    except Exception:
-        logger.exception("the handler of a client of %s failed", endpoint)

@@ -11,13 +11,14 @@ from . import abc
 from .authentication import Greeting, greeting
 from .authentication.challenge import Side
 from .channel import MessageChannel, NativeMessageChannel
-from .connect import greet_server, open_connection, open_listener, serve_listener
+from .connect import greet_server, open_connection, open_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
 from .opening import check_descriptors
 from .options import DEFAULT_BACKLOG, Impersonation
 from .security import AccessPolicy
+from .serving import serve_listener
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]
 

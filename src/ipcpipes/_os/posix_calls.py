@@ -46,6 +46,8 @@ PACKETS_END = lib.IPC_PACKETS_END
 _NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
 _ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
 _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
+# How many groups xucred(4) has room for, where that is what tells them (XU_NGROUPS).
+_MOST_TOLD = 16
 new_position = ffi.typeof("size_t *")
 
 
@@ -168,9 +170,14 @@ def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:
         count = lib.ipc_peer_groups(fd, groups, size)
         if count in _NO_PEER_GROUPS:
             return _groups_of(uid, gid)
-        if _check(count) <= size:
-            return tuple(groups[0:count])
-        size = count
+        if _check(count) > size:
+            size = count
+            continue
+        found = tuple(groups[0:count])
+        if sys.platform != "linux" and count >= _MOST_TOLD:
+            # There may be more, one of which is denied.
+            found = (*found, *(set(_groups_of(uid, gid)) - set(found)))
+        return found
 
 
 def _groups_of(uid: int, gid: int) -> tuple[int, ...]:

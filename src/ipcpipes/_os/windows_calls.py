@@ -40,6 +40,8 @@ PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 _DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
 # SECURITY_IMPERSONATION_LEVEL (winnt.h)
 _LEVELS = {"anonymous": 0, "identify": 1, "impersonate": 2, "delegate": 3}
+# LocalSystem, and BUILTIN\Administrators, who own what their members make (WinNT.h).
+ADMINISTRATORS = ("S-1-5-18", "S-1-5-32-544")
 # The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
 _TEXT_SIZE = 1024
@@ -216,7 +218,7 @@ def belongs_to(group: str) -> bool:
 
 
 def is_sddl(text: str) -> bool:
-    """Whether it is a security descriptor."""
+    """Whether it is a security descriptor with an access list."""
     return lib.ipc_check_sddl(_wide(text)) == 0
 
 

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..endpoint import Endpoint
-from ..errors import connect_error, in_use_error
+from ..errors import connect_error, in_use_error, untrusted_error
 from . import (
     windows_calls as calls,
     windows_instances as instances,
@@ -64,7 +64,7 @@ def join_shared(
         endpoint: the shared one.
         number: ``None``.
     """
-    return instances.listen(
+    listener = instances.listen(
         listeners.Listener[streams.Stream],
         endpoint,
         kind="duplex",
@@ -74,6 +74,13 @@ def join_shared(
         permissions=permissions,
         is_shared=True,
     )
+    # The first instance's owner and access list are those of all. If our parent has ended, somebody
+    # else may have made it.
+    owner = calls.owner(listener._waiting[0].handle)
+    if owner.sid not in (calls.current_user_sid(), *calls.ADMINISTRATORS):
+        listener._close()
+        raise untrusted_error(endpoint, listener.address, owner)
+    return listener
 
 
 def accept_waiting(

@@ -11,10 +11,10 @@ import trio
 from .. import _os
 from .._os import Listener, Stream
 from ..channel import MessageChannel
-from ..connect import handle_client
 from ..endpoint import Endpoint
 from ..errors import NoParent
 from ..security import compiled, policy_from_document
+from ..serving import handle_client
 from .nursery import unseen_nursery
 from .parent import adopted_ends, channel_over
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import trio
 
-from ..abc import Listener
+from ..abc import Listener, PeerIdentity
 from ..authentication import greeting
-from ..connect import Stream, listen, serve_listener
+from ..connect import Stream, listen
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..options import DEFAULT_BACKLOG
 from ..security import AccessPolicy
+from ..serving import serve_listener
 from .call import Call
 from .carrier import Carrier, Transport
 from .current import CurrentCall, _current, deadline_of
@@ -204,7 +205,8 @@ class _Connection:
             carrier, self._session, self._on_event, keep_alive=server.keep_alive
         )
         self._served: Mapping[str, _Served] = {}
-        self._peer = carrier.peer
+        self._carrier = carrier
+        self._peer = PeerIdentity()
         self._token = trio.lowlevel.current_trio_token()
         self._unbound = trio.CancelScope(deadline=trio.current_time() + PATIENCE)
         self._leaving = False
@@ -233,6 +235,8 @@ class _Connection:
             return self._begin(call)
         if event is Event.BOUND:
             assert self._session.definition is not None
+            # Not before something has come: Windows may not know until then.
+            self._peer = self._carrier.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
         elif event is Event.REFUSED:

@@ -20,8 +20,6 @@ _ALLOWED = {"read": 0x120089, "write": 0x120192, "both": 0x12019B}
 _DENIED = {"read": 0x89, "write": 0x116, "both": 0x1F01FF}
 # As the system writes it, because SIDs are compared as text: no number begins with a zero.
 _SID = re.compile(r"S-1(-(0|[1-9][0-9]*)){2,16}", re.ASCII)
-# LocalSystem, and BUILTIN\Administrators, who own what their members make (WinNT.h).
-_ADMINISTRATORS = ("S-1-5-18", "S-1-5-32-544")
 _USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
 _GROUPS = frozenset({2, 4, 5})  # SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup
 
@@ -35,7 +33,9 @@ def compiled(
     """
     if policy.descriptor is not None:
         if not windows_calls.is_sddl(policy.descriptor):
-            raise ValueError(f"{policy.descriptor!r} is no security descriptor (SDDL)")
+            raise ValueError(
+                f"{policy.descriptor!r} is no security descriptor (SDDL) with an access list, D:..."
+            )
         return windows_calls.Permissions(policy.descriptor, policy.remote)
     me = windows_calls.current_user_sid()
     # The user himself, and not his token's default, which is Administrators for one of them: so
@@ -69,7 +69,11 @@ def trusted(policy: AccessPolicy) -> Callable[[str], bool]:
     for account in (*policy.allow, *policy.deny):
         if not isinstance(account, User):
             raise NotSupported(f"{account}: Windows tells the owner of a pipe, and not his groups")
-    allowed = {windows_calls.current_user_sid(), *_ADMINISTRATORS, *map(_sid, policy.allow)}
+    allowed = {
+        windows_calls.current_user_sid(),
+        *windows_calls.ADMINISTRATORS,
+        *map(_sid, policy.allow),
+    }
     denied = set(map(_sid, policy.deny))
 
     def admits(owner: str) -> bool:

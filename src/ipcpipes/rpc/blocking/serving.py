@@ -10,6 +10,7 @@ from contextvars import copy_context
 
 import msgspec
 
+from ...abc import PeerIdentity
 from .. import serving
 from ..call import Call
 from ..current import _current
@@ -60,7 +61,8 @@ class Connection:
         self._all_served = served
         self._served: Mapping[str, Served] = {}
         self._tracebacks = tracebacks
-        self._peer = carrier.peer
+        self._carrier = carrier
+        self._peer = PeerIdentity()
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
 
@@ -75,6 +77,8 @@ class Connection:
             if link.wait(self._is_bound, until=time.monotonic() + PATIENCE) is None:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None:
+                # Not before something has come: Windows may not know until then.
+                self._peer = self._carrier.peer
                 self._served = self._all_served[str(session.definition.uuid)]
                 # Where what the calls leave behind is nobody's affair.
                 copy_context().run(self._work)
