@@ -83,12 +83,12 @@ async def connect(
             ``listen``, as the kernel knows him (``unix(7)``, SO_PEERCRED; getpeereid(3)), with
             his groups; on Windows the owner of the pipe, who has no groups there.
         impersonation: how far the server may go in your name: ``"identify"`` to learn who you
-            are, ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"``
-            on others too, ``"anonymous"`` not even to learn it (CreateFileW,
-            ``SECURITY_SQOS_PRESENT``). Who may act as you can do so, and knows you, once you have
-            sent something, so that ``server`` is looked at before (``SECURITY_CONTEXT_TRACKING``). Linux and macOS always tell the server who you are, and
-            on macOS nobody can act as you; on Linux a privileged server could anyway, and one
-            of ipcpipes keeps to what you say.
+            are, ``"impersonate"`` to act as you on this machine (``run_as_client``),
+            ``"delegate"`` on others too, ``"anonymous"`` not even to learn it. On Windows
+            (CreateFileW, ``SECURITY_SQOS_PRESENT``) a server that may act as you can, and knows
+            you, once you have sent something, and so not before ``server`` is looked at. Linux and
+            macOS always tell the server who you are, and on macOS nobody can act as you; on Linux
+            a privileged server could anyway, and one of ipcpipes keeps to what you say.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``), which
             both prove to each other before anything else is sent
             (:func:`authenticate_as_client`); ``None`` for no such thing. It needs both directions.
