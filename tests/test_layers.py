@@ -21,6 +21,8 @@ ROOMS = [
     "security",
     "opening",
     "connect",
+    "channel_base",
+    "native_channel",
     "channel",
     "messages",
     "broadcast",
