@@ -22,6 +22,7 @@ ROOMS = [
     "opening",
     "connect",
     "channel_base",
+    "labelled_channel",
     "native_channel",
     "channel",
     "messages",

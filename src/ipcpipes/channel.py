@@ -5,17 +5,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from . import abc
 from ._os.enclosed import DescriptorsLost, Enclosed
+from ._os.labelled import LabelledSplitter
 from .abc import HasFileno, PeerIdentity
-from .channel_base import Channel, HalfCloseable, SendsEof, whole
+from .channel_base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
 from .errors import FramingError
 from .framing import Buffer, Framing, LengthPrefixed, Native
 from .framing.outgoing import LARGE, pieces
+from .labelled_channel import LabelledChannel
 from .native_channel import NativeMessageChannel
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class MessageChannel(Channel):
     ) -> MessageChannel:
         if cls is MessageChannel and isinstance(stream, SendsEof):
             cls = _HalfCloseableFramed
+        elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
+            cls = _LabelledFramed
         return super().__new__(cls)
 
     def __init__(
@@ -74,7 +78,8 @@ class MessageChannel(Channel):
         super().__init__(stream, framing.max_size, max_descriptors)
         self._stream = stream
         self._framing = framing
-        self._splitter = framing.splitter()
+        # Of messages; or of pairs, where those are what arrives.
+        self._splitter: Any = framing.splitter()
         self._says_what_went_out = isinstance(stream, abc.SendByteStream)
         self._quick_size = min(self._max_size, LARGE - 1) if self._says_what_went_out else -1
         # What is received in place would come without its descriptors.
@@ -157,7 +162,7 @@ class MessageChannel(Channel):
                 if count:
                     self._arrived.extend(self._splitter.buffer_updated(count))
                     return
-            elif self._enclosed is not None:
+            elif isinstance(self._enclosed, Enclosed):
                 assert isinstance(self._stream, abc.ByteStream)
                 if await self._fill_enclosed(self._stream, self._enclosed):
                     return
@@ -193,3 +198,17 @@ class MessageChannel(Channel):
 
 class _HalfCloseableFramed(MessageChannel, HalfCloseable):
     pass
+
+
+class _LabelledFramed(LabelledChannel, MessageChannel):
+    def __init__(
+        self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> None:
+        super().__init__(stream, framing, max_descriptors=max_descriptors)
+        assert isinstance(stream, abc.ReceiveByteStream)
+        self._receiver = stream
+        self._splitter = LabelledSplitter(self._splitter, self._labelled)
+        self._quick_size = -1
+
+    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        return MessageChannel._wire(self, parts)

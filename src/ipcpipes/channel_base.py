@@ -11,6 +11,8 @@ import trio
 
 from . import abc
 from ._os.enclosed import Enclosed
+from ._os.labelled import Handles
+from ._os.unfetched import Unfetched
 from .abc import HasFileno
 from .errors import FramingError, MessageTooLarge, NotSupported
 from .framing import Buffer
@@ -34,6 +36,13 @@ class SendsEof(Protocol):
     async def send_eof(self) -> None: ...
 
 
+@runtime_checkable
+class PassesHandles(Protocol):
+    """A Windows pipe: over it, channels label their messages with handles."""
+
+    def handles(self) -> Handles: ...
+
+
 class Channel(abc.MessageChannel):
     """What both kinds have in common: who may send now, who receives, and what has gone wrong.
 
@@ -47,13 +56,11 @@ class Channel(abc.MessageChannel):
     ) -> None:
         check_max_descriptors(max_descriptors)
         self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
-        if max_descriptors:
-            self._require_carrying(carrier)
         self._carrier = carrier
         self._max_size = max_size
         # Messages; with max_descriptors, pairs of a message and its descriptors.
         self._arrived: deque[Any] = deque()
-        self._enclosed = Enclosed(max_descriptors, self._arrived) if max_descriptors else None
+        self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         self._receiving = False
         self._receive_fault: FramingError | None = None
         self._closed = False
@@ -89,7 +96,7 @@ class Channel(abc.MessageChannel):
         message = flat(value)
         if len(message) > self._max_size:
             raise self._too_large(len(message))
-        self._require_carrying(self._carrier)
+        self._require_carrying()
         await self._in_turn(self._transmit, self._wire((message,)), descriptors)
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -178,11 +185,20 @@ class Channel(abc.MessageChannel):
         if self._closed:
             raise trio.ClosedResourceError("this channel was closed here")
 
-    def _require_carrying(self, carrier: object) -> None:
+    def _enclosing(self, most: int) -> Unfetched:
+        self._require_carrying()
+        return Enclosed(most, self._arrived)
+
+    def _require_carrying(self) -> None:
+        if isinstance(self._carrier, PassesHandles):
+            raise RuntimeError(
+                "handles go over a Windows pipe when the channels at both ends were made with "
+                "max_descriptors=, and this one was not"
+            )
         if not self._carries_descriptors:
             raise NotSupported(
-                "descriptors travel over the Unix domain sockets of ipcpipes only, not over "
-                f"{carrier!r}"
+                "descriptors travel over connections of ipcpipes only, which go both ways, not "
+                f"over {self._carrier!r}"
             )
 
     def _raise_fault(self) -> None:

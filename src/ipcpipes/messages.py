@@ -15,8 +15,7 @@ from .connect import greet_server, open_connection, open_listener, serve_listene
 from .endpoint import Endpoint, EndpointLike
 from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
-from .opening import check_descriptors
-from .options import DEFAULT_BACKLOG, Impersonation
+from .options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from .security import AccessPolicy
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]
@@ -73,8 +72,7 @@ async def connect_messages(
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
-            that is not 0 on one whose connections carry none (Windows).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
         EndpointDenied: the server does not listen for native messages and you ask for them, or
             (except on Windows, which lets you in) the reverse.
         TypeError: ``framing`` is no framing.
@@ -83,7 +81,7 @@ async def connect_messages(
     """
     framing = chosen(framing)
     greet = _greeting("client", authkey)
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connection = await open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -174,8 +172,7 @@ async def listen_messages(
         A listener whose ``accept`` returns channels.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
-            that is not 0 on one whose connections carry none (Windows).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
         TypeError: ``framing`` is no framing.
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.listen` raises.
@@ -271,7 +268,7 @@ async def _listen(
     buffer_size: int | None,
     max_descriptors: int,
 ) -> _MessageListener[Any]:
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connections = await open_listener(
         endpoint,
         kind=kind_of(framing),

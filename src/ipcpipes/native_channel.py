@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ._os.enclosed import Enclosed
 from .abc import HasFileno, PeerIdentity
-from .channel_base import Channel, HalfCloseable, SendsEof
+from .channel_base import Channel, HalfCloseable, PassesHandles, SendsEof
 from .errors import FramingError, MessageTooLarge
 from .framing import Buffer, Native
+from .labelled_channel import LabelledChannel
 
 if TYPE_CHECKING:
     from ._os import Packets
@@ -29,13 +31,17 @@ class NativeMessageChannel(Channel):
     ) -> NativeMessageChannel:
         if cls is NativeMessageChannel and isinstance(packets, SendsEof):
             cls = _HalfCloseableNative
+        elif cls is NativeMessageChannel and max_descriptors and isinstance(packets, PassesHandles):
+            cls = _LabelledNative
         return super().__new__(cls)
 
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
         self._packets = packets
         self._native = native
-        if self._enclosed is not None:
+        # Where packets are put.
+        self._into: Any = self._arrived
+        if isinstance(self._enclosed, Enclosed):
             carrying: Any = packets  # they are of those that have it
             carrying.enclosed = self._enclosed
 
@@ -82,7 +88,7 @@ class NativeMessageChannel(Channel):
     async def _fill(self, limit: int) -> None:
         self._raise_fault()
         try:
-            some = await self._packets.receive_packets(self._arrived, self._native.max_size, limit)
+            some = await self._packets.receive_packets(self._into, self._native.max_size, limit)
         except FramingError as error:
             self._receive_fault = error
             if not self._arrived:
@@ -97,3 +103,23 @@ class NativeMessageChannel(Channel):
 
 class _HalfCloseableNative(NativeMessageChannel, HalfCloseable):
     pass
+
+
+class _LabelledNative(LabelledChannel, NativeMessageChannel):
+    def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, native, max_descriptors)
+        self._into = self._labelled
+
+    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        return parts
+
+    async def _fill(self, limit: int) -> None:
+        try:
+            await super()._fill(limit)
+        except trio.EndOfChannel:
+            try:
+                self._labelled.end()
+            except FramingError as error:
+                self._receive_fault = error
+                self._raise_fault()
+            raise

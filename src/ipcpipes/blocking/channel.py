@@ -5,19 +5,22 @@ the system, are :mod:`ipcpipes.blocking.native_channel`'s; one contract.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
 from .._os import blocking as _os
 from .._os.deadline import Deadline
 from .._os.enclosed import DescriptorsLost, Enclosed
+from .._os.labelled import LabelledSplitter
 from ..abc import HasFileno
 from ..errors import FramingError
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import LARGE, pieces
 from . import abc
-from .carrier import ForeignStream, StreamCarrier
+from .carrier import ForeignStream, PassesHandles, StreamCarrier
 from .channel_base import Channel, HalfCloseable
+from .labelled_channel import LabelledChannel
 from .native_channel import NativeMessageChannel
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
@@ -56,6 +59,8 @@ class MessageChannel(Channel):
     ) -> MessageChannel:
         if cls is MessageChannel and hasattr(stream, "send_eof"):
             cls = _HalfCloseableFramed
+        elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
+            cls = _LabelledFramed
         return super().__new__(cls)
 
     def __init__(
@@ -76,7 +81,8 @@ class MessageChannel(Channel):
         self._stream = stream
         self._framing = framing
         self._quick_size = min(framing.max_size, LARGE - 1)
-        self._splitter = framing.splitter()
+        # Of messages; or of pairs, where those are what arrives.
+        self._splitter: Any = framing.splitter()
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._put = self._carrier._put
@@ -131,7 +137,7 @@ class MessageChannel(Channel):
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            if self._enclosed is not None:
+            if isinstance(self._enclosed, Enclosed):
                 if self._fill_enclosed(self._enclosed, deadline):
                     return None
             elif (buffer := self._get_buffer()) is None:
@@ -178,3 +184,16 @@ class MessageChannel(Channel):
 
 class _HalfCloseableFramed(MessageChannel, HalfCloseable):
     pass
+
+
+class _LabelledFramed(LabelledChannel, MessageChannel):
+    def __init__(
+        self, stream: abc.BareStream, framing: Framing | None = None, *, max_descriptors: int = 0
+    ) -> None:
+        super().__init__(stream, framing, max_descriptors=max_descriptors)
+        self._splitter = LabelledSplitter(self._splitter, self._labelled)
+        self._split = self._splitter.split
+        self._quick_size = -1
+
+    def _wire_of_parts(self, parts: list[Buffer]) -> list[Buffer]:
+        return MessageChannel._wire(self, parts)

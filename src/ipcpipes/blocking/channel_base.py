@@ -11,13 +11,14 @@ import trio
 
 from .._os.deadline import Deadline
 from .._os.enclosed import Enclosed
+from .._os.unfetched import Unfetched
 from ..abc import HasFileno
 from ..errors import FramingError, MessageTooLarge, NotSupported
 from ..framing import Buffer
 from ..framing.outgoing import flat, flat_all
 from ..options import check_max_descriptors
 from . import abc
-from .carrier import Carrier
+from .carrier import Carrier, PassesHandles
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,14 +44,11 @@ class Channel(abc.MessageChannel):
     def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
         check_max_descriptors(max_descriptors)
         self._carrier = carrier
+        self._max_size = max_size
         # Messages; with max_descriptors, pairs of a message and its descriptors.
         self._arrived: deque[Any] = deque()
-        self._enclosed: Enclosed | None = None
-        if max_descriptors:
-            # Closed with the connection, when nobody is inside it.
-            self._enclosed = Enclosed(max_descriptors, self._arrived)
-            self._carrying()._enclosed = self._enclosed
-        self._max_size = max_size
+        # Closed with the connection, when nobody is inside it.
+        self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         self._receive_fault: FramingError | None = None
 
     @property
@@ -205,16 +203,26 @@ class Channel(abc.MessageChannel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _enclosing(self, most: int) -> Unfetched:
+        carrying = self._carrying()
+        carrying._enclosed = enclosed = Enclosed(most, self._arrived)
+        return enclosed
+
     def _carrying(self) -> Any:
         """The carrier, which is one that has what descriptors need.
 
         Raises:
-            NotSupported: it is not.
+            NotSupported, RuntimeError: it is not.
         """
+        if isinstance(self._carrier, PassesHandles):
+            raise RuntimeError(
+                "handles go over a Windows pipe when the channels at both ends were made with "
+                "max_descriptors=, and this one was not"
+            )
         if not getattr(self._carrier, "carries_descriptors", False):
             raise NotSupported(
-                "descriptors travel over the Unix domain sockets of ipcpipes only, not over "
-                f"{self._carrier!r}"
+                "descriptors travel over connections of ipcpipes only, which go both ways, not "
+                f"over {self._carrier!r}"
             )
         return self._carrier
 

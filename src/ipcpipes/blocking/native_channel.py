@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import trio
 
@@ -11,7 +12,9 @@ from .._os.deadline import Deadline
 from ..abc import HasFileno
 from ..errors import FramingError, MessageTooLarge
 from ..framing import Buffer, Native
+from .carrier import PassesHandles
 from .channel_base import Channel, HalfCloseable
+from .labelled_channel import LabelledChannel
 
 
 class NativeMessageChannel(Channel):
@@ -28,11 +31,15 @@ class NativeMessageChannel(Channel):
     ) -> NativeMessageChannel:
         if cls is NativeMessageChannel and hasattr(packets, "_put_eof"):
             cls = _HalfCloseableNative
+        elif cls is NativeMessageChannel and max_descriptors and isinstance(packets, PassesHandles):
+            cls = _LabelledNative
         return super().__new__(cls)
 
     def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
         self._native = native
+        # Where packets are put.
+        self._into: Any = self._arrived
 
     @property
     def address(self) -> str:
@@ -60,7 +67,7 @@ class NativeMessageChannel(Channel):
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            some = self._carrier._get_packets(self._arrived, self._native.max_size, limit, deadline)
+            some = self._carrier._get_packets(self._into, self._native.max_size, limit, deadline)
         except FramingError as error:
             self._receive_fault = error
             if not self._arrived:
@@ -76,3 +83,23 @@ class NativeMessageChannel(Channel):
 
 class _HalfCloseableNative(NativeMessageChannel, HalfCloseable):
     pass
+
+
+class _LabelledNative(LabelledChannel, NativeMessageChannel):
+    def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, native, max_descriptors)
+        self._into = self._labelled
+
+    def _wire_of_parts(self, parts: list[Buffer]) -> list[Buffer]:
+        return parts
+
+    def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
+        try:
+            return super()._fill(limit, deadline)
+        except trio.EndOfChannel:
+            try:
+                self._labelled.end()
+            except FramingError as error:
+                self._receive_fault = error
+                self._raise_fault()
+            raise
