@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,25 @@ def contents(handle: int) -> bytes:
 def read_all(descriptor: int) -> bytes:
     with open(descriptor, "rb") as file:
         return file.read()
+
+
+def test_the_c_layer_takes_as_many() -> None:
+    assert lib.IPC_MOST_HANDLES == ipcpipes.abc.MOST_DESCRIPTORS
+
+
+def test_an_abandoned_channel_is_closed_at_once() -> None:
+    where = unique_endpoint()
+    with blocking.listen_messages(where, max_descriptors=1) as listener:
+        left = blocking.connect_messages(where, max_descriptors=1)
+        with listener.accept() as right:
+            gc.disable()
+            try:
+                with pytest.warns(ResourceWarning):
+                    del left
+                with pytest.raises(trio.EndOfChannel):
+                    right.receive(timeout=SECONDS)
+            finally:
+                gc.enable()
 
 
 # Between processes

@@ -190,12 +190,12 @@ class Channel(abc.MessageChannel):
         return Enclosed(most, self._arrived)
 
     def _require_carrying(self) -> None:
-        if isinstance(self._carrier, PassesHandles):
-            raise RuntimeError(
-                "handles go over a Windows pipe when the channels at both ends were made with "
-                "max_descriptors=, and this one was not"
-            )
         if not self._carries_descriptors:
+            if isinstance(self._carrier, PassesHandles):
+                raise RuntimeError(
+                    "handles go over a Windows pipe when the channels at both ends were made with "
+                    "max_descriptors=, and this one was not"
+                )
             raise NotSupported(
                 "descriptors travel over connections of ipcpipes only, which go both ways, not "
                 f"over {self._carrier!r}"

@@ -66,7 +66,8 @@ async def connect_messages(
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.connect`.
         max_descriptors: how many descriptors may come with one message, 0 to 253; see
-            :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`.
+            :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`. On Windows it must not be 0 at
+            one end, and 0 at the other one.
 
     Returns:
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.

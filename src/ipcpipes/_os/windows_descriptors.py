@@ -17,14 +17,16 @@ handles that the receiver has already, and a privileged receiver would act on th
 confused deputy). So only who could do worse by himself is believed, because he can open this
 process and do with its handles as he likes:
 
-* LocalSystem, and an elevated administrator;
+* LocalSystem, and who makes things that belong to the administrators' group: one of them, elevated;
 * this user, at our integrity level or above: "the integrity level of a process has to be as high
   as that of the object" it writes to (Mandatory Integrity Control), which a process is too.
 
 Who that is must not be forged either. A server asks the client's token, by the pipe. A client asks
 the owner of the pipe, which is the maker's user, or the administrators' group, and nobody's who is
 not in it; and where it is this user, for the level, the process that the system names. A parent
-asks its child's process, which it knows. What is not believed is not touched: it may be our own.
+asks its child's process, which it knows. Where the system does not let us ask (of an elevated
+server's process, a client that is not), nobody is believed. What is not believed is not touched: it
+may be our own.
 
 The process that the system names for a pipe's end is the one which opened it, and the end may have
 gone to another since: inherited, or as one more process that serves the same name. That one would
@@ -37,6 +39,7 @@ import errno
 import msvcrt
 import os
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -69,7 +72,9 @@ class Handles:
     """
 
     def __init__(self, pipe: windows_trio.Pipe | windows_blocking.Pipe) -> None:
-        self._pipe = pipe
+        # A pipe that nobody has any more is closed by its finalizer, and without waiting for the
+        # garbage collection of a circle.
+        self._pipe: Any = weakref.proxy(pipe)
         self._is_believed = False
 
     close = staticmethod(calls.close)

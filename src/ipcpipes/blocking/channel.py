@@ -46,12 +46,13 @@ class MessageChannel(Channel):
         framing: how messages are told apart; both ends must have the same.
         max_descriptors: how many descriptors may come with one message, 0 to 253; with 0,
             :meth:`receive_descriptors` cannot be used, and what comes is dropped by the system.
+            Over a Windows pipe it must not be 0 at one end, and 0 at the other one.
 
     Raises:
         TypeError: ``stream`` is no such stream, or ``framing`` no framing.
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
-        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is a Windows
-            pipe, or not one of ipcpipes.
+        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is not one of
+            ipcpipes, or goes one way only.
     """
 
     def __new__(

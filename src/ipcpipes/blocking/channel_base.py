@@ -214,12 +214,12 @@ class Channel(abc.MessageChannel):
         Raises:
             NotSupported, RuntimeError: it is not.
         """
-        if isinstance(self._carrier, PassesHandles):
-            raise RuntimeError(
-                "handles go over a Windows pipe when the channels at both ends were made with "
-                "max_descriptors=, and this one was not"
-            )
         if not getattr(self._carrier, "carries_descriptors", False):
+            if isinstance(self._carrier, PassesHandles):
+                raise RuntimeError(
+                    "handles go over a Windows pipe when the channels at both ends were made with "
+                    "max_descriptors=, and this one was not"
+                )
             raise NotSupported(
                 "descriptors travel over connections of ipcpipes only, which go both ways, not "
                 f"over {self._carrier!r}"
