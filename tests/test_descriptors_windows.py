@@ -420,6 +420,67 @@ async def test_forged_numbers_are_refused_and_left_alone(
             assert pipe.is_open_anywhere, "the number was closed, which could be anybody's"
 
 
+@pytest.mark.parametrize("to", ["client", "server"])
+async def test_who_has_a_lower_integrity_level_is_not_believed(
+    doors: Any, framing: Any, to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = await channels(doors, framing)
+    sender, receiver = (server, client) if to == "client" else (client, server)
+    level = passing._our_level()
+    async with sender, receiver:
+        with watched() as pipe:
+            monkeypatch.setattr(passing, "_our_level", lambda: level + 1)
+            await sender.send_descriptors(b"bad", [pipe.handle])
+            with pytest.raises(trio.BrokenResourceError, match="not believed"):
+                await receiver.receive_descriptors()
+
+
+@pytest.mark.parametrize(
+    ("owner", "believed"),
+    [
+        ("S-1-5-18", True),
+        ("S-1-5-32-544", True),
+        ("S-1-5-32-545", False),
+        ("S-1-5-21-1-2-3-1001", False),
+        (None, False),
+    ],
+)
+async def test_a_client_asks_who_owns_the_pipe(
+    doors: Any, owner: str | None, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = await channels(doors, LengthPrefixed())
+    async with client, server:
+        with watched() as pipe:
+            identity = ipcpipes.PeerIdentity(sid=owner)
+            monkeypatch.setattr(calls, "owner", lambda _: identity)
+            await server.send_descriptors(b"x", [pipe.handle])
+            if believed:
+                message, (handle,) = await client.receive_descriptors()
+                assert message == b"x"
+                calls.close(handle)
+            else:
+                with pytest.raises(trio.BrokenResourceError, match="not believed"):
+                    await client.receive_descriptors()
+            # The other direction is another question.
+            await client.send_descriptors(b"y", [pipe.handle])
+            message, (handle,) = await server.receive_descriptors()
+            assert message == b"y"
+            calls.close(handle)
+
+
+async def test_a_client_that_does_not_say_who_it_is_is_not_believed(
+    doors: Any, framing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = await channels(doors, framing)
+    async with client, server:
+        with watched() as pipe:
+            refused = (calls.ERROR_CANT_OPEN_ANONYMOUS, 0, 0)
+            monkeypatch.setattr(calls, "client_token", lambda _: refused)
+            await client.send_descriptors(b"x", [pipe.handle])
+            with pytest.raises(trio.BrokenResourceError, match="not believed"):
+                await server.receive_descriptors()
+
+
 @pytest.mark.parametrize(
     ("wire", "fault"),
     [
