@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import os
 import sys
@@ -315,6 +316,56 @@ async def test_between_a_parent_and_its_child(tmp_path: Any) -> None:
             assert contents(handle) == b"handed over"
             await channel.send(b"that is all")
             assert await child.process.wait() == 0
+
+
+def test_between_a_parent_and_its_child_without_an_event_loop(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"handed over")
+    program = blocking_program("""
+    import msvcrt
+    with blocking.parent_stream() as stream:
+        channel = blocking.MessageChannel(stream, max_descriptors=1)
+        message, (handle,) = channel.receive_descriptors()
+        with open(msvcrt.open_osfhandle(handle, os.O_RDONLY), "rb") as file:
+            channel.send_descriptors(file.read(), [file])
+        channel.receive()
+    """)
+    with blocking.open_child(program) as child:
+        channel = blocking.MessageChannel(child.stream, max_descriptors=1)
+        with opened(path) as file:
+            channel.send_descriptors(b"read it", [file], timeout=SECONDS)
+        message, (handle,) = channel.receive_descriptors(timeout=SECONDS)
+        assert message == b"handed over"
+        assert contents(handle) == b"handed over"
+        channel.send(b"that is all")
+        assert child.process.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize("kind", [LengthPrefixed(), NATIVE])
+async def test_after_a_proof_of_the_key(kind: Any) -> None:
+    options: Any = {"framing": kind, "max_descriptors": 1, "authkey": b"0123456789abcdef"}
+    got: list[bytes] = []
+
+    async def handler(channel: Any) -> None:
+        message, (handle,) = await channel.receive_descriptors()
+        calls.close(handle)
+        got.append(message)
+        await channel.send(b"thanks")
+
+    where = unique_endpoint()
+    with trio.fail_after(SECONDS), watched() as pipe:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                functools.partial(ipcpipes.serve_messages, handler, where, **options)
+            )
+            async with await ipcpipes.connect_messages(where, **options) as channel:
+                await channel.send_descriptors(b"trio", [pipe.handle])
+                assert await channel.receive() == b"thanks"
+            async with await drivers.connect_messages(where, **options) as channel:
+                await channel.send_descriptors(b"blocking", [pipe.handle])
+                assert await channel.receive() == b"thanks"
+            nursery.cancel_scope.cancel()
+    assert got == [b"trio", b"blocking"]
 
 
 # Within one
