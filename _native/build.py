@@ -24,7 +24,7 @@ COMPILE_ARGS = {
 # A part may use the ones before it.
 PARTS = {
     "posix": ("posix", "posix_identity", "posix_descriptors", "framing"),
-    "win32": ("windows", "windows_identity", "framing"),
+    "win32": ("windows", "windows_identity", "windows_descriptors", "framing"),
 }
 LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
 

@@ -44,7 +44,7 @@ def test_posix_side_compiles_without_a_warning(part: str) -> None:
     compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], part)
 
 
-@pytest.mark.parametrize("part", ["windows.c", "windows_identity.c"])
+@pytest.mark.parametrize("part", ["windows.c", "windows_identity.c", "windows_descriptors.c"])
 def test_windows_side_compiles_without_a_warning(part: str) -> None:
     compile_alone("x86_64-w64-mingw32-gcc", part, "-std=gnu99")
 

@@ -1,241 +1,35 @@
-"""Messages for trio: framed over any stream, or native over packets of the system; one contract."""
+"""Messages for trio: framed over any stream. Native ones, over packets of the system, are
+:mod:`ipcpipes.native_channel`'s; one contract.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from . import abc
 from ._os.enclosed import DescriptorsLost, Enclosed
+from ._os.labelled import LabelledSplitter
 from .abc import HasFileno, PeerIdentity
-from .errors import FramingError, MessageTooLarge, NotSupported
+from .channel_base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
+from .errors import FramingError
 from .framing import Buffer, Framing, LengthPrefixed, Native
-from .framing.outgoing import LARGE, flat, flat_all, pieces
-from .options import check_max_descriptors
+from .framing.outgoing import LARGE, pieces
+from .labelled_channel import LabelledChannel
+from .native_channel import NativeMessageChannel
 
 if TYPE_CHECKING:
-    from ._os import Packets
     from .endpoint import Endpoint
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
-
-ResultT = TypeVar("ResultT")
-
-# How many packets one receive_many takes at most.
-_MANY = 1024
-
-# Looked up once: it is called for every message.
-_checkpoint = trio.lowlevel.checkpoint
-# A KeyboardInterrupt comes where an operation waits, and not between its steps, where it would
-# take the turn to send along.
-_whole = trio.lowlevel.enable_ki_protection
 
 # They come before the first byte: it was cancelled, or the descriptors cannot be sent.
 _NOTHING_WENT = (trio.Cancelled, OSError, TypeError, ValueError)
 
 
-@runtime_checkable
-class _SendsEof(Protocol):
-    async def send_eof(self) -> None: ...
-
-
-class _Channel(abc.MessageChannel):
-    """What both kinds have in common: who may send now, who receives, and what has gone wrong.
-
-    Lifetime: it owns what it was made over, and closes it. Messages that were received with
-    another one wait in ``_arrived``; while there are any, nothing more is received, so that a
-    slow consumer holds back the sender and not the memory.
-    """
-
-    def __init__(
-        self, carrier: trio.abc.AsyncResource, max_size: int, max_descriptors: int
-    ) -> None:
-        check_max_descriptors(max_descriptors)
-        self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
-        if max_descriptors:
-            self._require_carrying(carrier)
-        self._carrier = carrier
-        self._max_size = max_size
-        # Messages; with max_descriptors, pairs of a message and its descriptors.
-        self._arrived: deque[Any] = deque()
-        self._enclosed = Enclosed(max_descriptors, self._arrived) if max_descriptors else None
-        self._receiving = False
-        self._receive_fault: FramingError | None = None
-        self._closed = False
-        self._sending = False
-        self._senders = trio.lowlevel.ParkingLot()
-        self._send_fault: str | None = None
-
-    @property
-    def max_size(self) -> int:
-        return self._max_size
-
-    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        run = getattr(self._carrier, "run_as_client", super().run_as_client)
-        result: ResultT = await run(fn, *args)
-        return result
-
-    @_whole
-    async def send(self, value: Buffer) -> None:
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        await self._in_turn(self._transmit, self._wire((message,)))
-
-    @_whole
-    async def send_many(self, values: Sequence[Buffer]) -> None:
-        messages = flat_all(values)
-        if (largest := max(map(len, messages), default=0)) > self._max_size:
-            raise self._too_large(largest)
-        await self._in_turn(self._transmit, self._wire(messages))
-
-    @_whole
-    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        self._require_carrying(self._carrier)
-        await self._in_turn(self._transmit, self._wire((message,)), descriptors)
-
-    async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        if self._sending:
-            await self._senders.park()  # and has the turn when it wakes
-        self._sending = True
-        try:
-            self._require_open()
-            if self._send_fault is not None:
-                raise trio.BrokenResourceError(self._send_fault)
-            await action(*arguments)
-        finally:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        if self._senders:
-            self._senders.unpark()
-        else:
-            self._sending = False
-
-    @_whole
-    async def receive(self) -> bytes:
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this channel")
-        self._require_open()
-        self._receiving = True
-        try:
-            if self._arrived:
-                await _checkpoint()
-                self._require_open()
-            while not self._arrived:
-                await self._fill(1)
-            message: bytes
-            if self._enclosed is None:
-                message = self._arrived.popleft()
-            else:
-                self._enclosed.close_first(1)
-                message, _ = self._arrived.popleft()
-            return message
-        finally:
-            self._receiving = False
-
-    @_whole
-    async def receive_many(self) -> list[bytes]:
-        await self._wait_for_messages(_MANY)
-        if self._enclosed is None:
-            messages = list(self._arrived)
-        else:
-            self._enclosed.close_first(len(self._arrived))
-            messages = [message for message, _ in self._arrived]
-        self._arrived.clear()
-        return messages
-
-    @_whole
-    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
-        if self._enclosed is None:
-            raise RuntimeError(
-                "this channel was made without max_descriptors=, and lets none come through"
-            )
-        await self._wait_for_messages(1)
-        pair: tuple[bytes, list[int]] = self._arrived.popleft()
-        return pair
-
-    async def _wait_for_messages(self, limit: int) -> None:
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this channel")
-        self._require_open()
-        self._receiving = True
-        try:
-            if self._arrived:
-                await _checkpoint()
-                self._require_open()
-            while not self._arrived:
-                await self._fill(limit)
-        finally:
-            self._receiving = False
-
-    async def aclose(self) -> None:
-        self._closed = True
-        if self._enclosed is not None:
-            self._enclosed.close()
-        self._arrived.clear()
-        await self._carrier.aclose()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this channel was closed here")
-
-    def _require_carrying(self, carrier: object) -> None:
-        if not self._carries_descriptors:
-            raise NotSupported(
-                "descriptors travel over the Unix domain sockets of ipcpipes only, not over "
-                f"{carrier!r}"
-            )
-
-    def _raise_fault(self) -> None:
-        self._require_open()
-        if self._receive_fault is not None:
-            raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        return MessageTooLarge(size, self._max_size)
-
-    @abstractmethod
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        """What is handed to the system for them.
-
-        Raises:
-            FramingError: one of them cannot be framed.
-        """
-
-    @abstractmethod
-    async def _transmit(
-        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
-    ) -> None:
-        """Sends it, and the descriptors with its first byte; a checkpoint also when it is empty.
-        Sets ``_send_fault`` when it is cancelled
-        after the peer may have got a part.
-        """
-
-    @abstractmethod
-    async def _fill(self, limit: int) -> None:
-        """Waits for data and adds the messages in it, which may be none yet, to ``_arrived``.
-
-        Raises:
-            What :meth:`receive` raises.
-        """
-
-
-class _HalfCloseable(_Channel, abc.HalfCloseableMessageChannel):
-    @_whole
-    async def send_eof(self) -> None:
-        assert isinstance(self._carrier, _SendsEof)
-        await self._in_turn(self._carrier.send_eof)
-
-
-class MessageChannel(_Channel):
+class MessageChannel(Channel):
     """Messages over any trio stream, cut out of its bytes by a framing.
 
     ``MessageChannel(stream, framing)`` is all it takes; :func:`ipcpipes.connect_messages` and its
@@ -251,19 +45,22 @@ class MessageChannel(_Channel):
         framing: how messages are told apart; both ends must have the same.
         max_descriptors: how many descriptors may come with one message, 0 to 253; with 0,
             :meth:`receive_descriptors` cannot be used, and what comes is dropped by the system.
+            Over a Windows pipe it must not be 0 at one end, and 0 at the other one.
 
     Raises:
         TypeError: ``stream`` is no :class:`trio.abc.Stream`, or ``framing`` no framing.
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
-        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is a Windows
-            pipe, or not one of ipcpipes.
+        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is not one of
+            ipcpipes, or goes one way only.
     """
 
     def __new__(
         cls, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> MessageChannel:
-        if cls is MessageChannel and isinstance(stream, _SendsEof):
+        if cls is MessageChannel and isinstance(stream, SendsEof):
             cls = _HalfCloseableFramed
+        elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
+            cls = _LabelledFramed
         return super().__new__(cls)
 
     def __init__(
@@ -282,7 +79,8 @@ class MessageChannel(_Channel):
         super().__init__(stream, framing.max_size, max_descriptors)
         self._stream = stream
         self._framing = framing
-        self._splitter = framing.splitter()
+        # Of messages; or of pairs, where those are what arrives.
+        self._splitter: Any = framing.splitter()
         self._says_what_went_out = isinstance(stream, abc.SendByteStream)
         self._quick_size = min(self._max_size, LARGE - 1) if self._says_what_went_out else -1
         # What is received in place would come without its descriptors.
@@ -312,7 +110,7 @@ class MessageChannel(_Channel):
         peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
         return peer
 
-    @_whole
+    @whole
     async def send(self, value: Buffer) -> None:
         # What the base class does, for the usual case in as few steps as there can be.
         if (
@@ -365,7 +163,7 @@ class MessageChannel(_Channel):
                 if count:
                     self._arrived.extend(self._splitter.buffer_updated(count))
                     return
-            elif self._enclosed is not None:
+            elif isinstance(self._enclosed, Enclosed):
                 assert isinstance(self._stream, abc.ByteStream)
                 if await self._fill_enclosed(self._stream, self._enclosed):
                     return
@@ -399,87 +197,19 @@ class MessageChannel(_Channel):
         return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
 
 
-class _HalfCloseableFramed(MessageChannel, _HalfCloseable):
+class _HalfCloseableFramed(MessageChannel, HalfCloseable):
     pass
 
 
-class NativeMessageChannel(_Channel):
-    """Messages that the system itself keeps apart, made by ``framing=NATIVE``.
-
-    See :class:`ipcpipes.abc.MessageChannel` for what it does. On Linux it is a
-    :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
-    """
-
-    def __new__(
-        cls, packets: Packets, native: Native, max_descriptors: int = 0
-    ) -> NativeMessageChannel:
-        if cls is NativeMessageChannel and isinstance(packets, _SendsEof):
-            cls = _HalfCloseableNative
-        return super().__new__(cls)
-
-    def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
-        super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
-        self._packets = packets
-        self._native = native
-        if self._enclosed is not None:
-            carrying: Any = packets  # they are of those that have it
-            carrying.enclosed = self._enclosed
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._packets.endpoint
-
-    @property
-    def address(self) -> str:
-        """The real address of the endpoint; an abstract name is written with ``@`` in front."""
-        return self._packets.address
-
-    @property
-    def peer(self) -> PeerIdentity:
-        return self._packets.peer
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        if self._max_size < self._native.max_size:
-            return MessageTooLarge(size, self._max_size, "the system's limit for one packet is")
-        return super()._too_large(size)
-
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        return messages
-
-    async def _transmit(
-        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+class _LabelledFramed(LabelledChannel, MessageChannel):
+    def __init__(
+        self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> None:
-        try:
-            if descriptors is None:
-                await self._packets.send_packets(wire)
-            else:
-                packets: Any = self._packets  # they are of those that carry them
-                await packets.send_packets(wire, descriptors)
-        except trio.ClosedResourceError:
-            raise
-        except trio.BrokenResourceError as error:
-            self._send_fault = str(error)
-            raise
-        except BaseException:
-            if self._packets.sent_some:
-                self._send_fault = "an earlier send was cancelled half-way"
-            raise
+        super().__init__(stream, framing, max_descriptors=max_descriptors)
+        assert isinstance(stream, abc.ReceiveByteStream)
+        self._receiver = stream
+        self._splitter = LabelledSplitter(self._splitter, self._labelled)
+        self._quick_size = -1
 
-    async def _fill(self, limit: int) -> None:
-        self._raise_fault()
-        try:
-            some = await self._packets.receive_packets(self._arrived, self._native.max_size, limit)
-        except FramingError as error:
-            self._receive_fault = error
-            if not self._arrived:
-                self._raise_fault()
-        else:
-            if not some:
-                raise trio.EndOfChannel("the other end has closed")
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes {NativeMessageChannel.__name__} over {self._packets!r}>"
-
-
-class _HalfCloseableNative(NativeMessageChannel, _HalfCloseable):
-    pass
+    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
+        return MessageChannel._wire(self, parts)

@@ -15,8 +15,7 @@ from .connect import greet_server, open_connection, open_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
-from .opening import check_descriptors
-from .options import DEFAULT_BACKLOG, Impersonation
+from .options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from .security import AccessPolicy
 from .serving import serve_listener
 
@@ -68,14 +67,14 @@ async def connect_messages(
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.connect`.
         max_descriptors: how many descriptors may come with one message, 0 to 253; see
-            :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`.
+            :meth:`ipcpipes.abc.MessageChannel.receive_descriptors`. On Windows it must not be 0 at
+            one end, and 0 at the other one.
 
     Returns:
         A channel, for ``async with``, ``send``, ``receive`` and ``async for``.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
-            that is not 0 on one whose connections carry none (Windows).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
         EndpointDenied: the server does not listen for native messages and you ask for them, or
             (except on Windows, which lets you in) the reverse.
         TypeError: ``framing`` is no framing.
@@ -85,7 +84,7 @@ async def connect_messages(
     framing = chosen(framing)
     greet = _greeting("client", authkey)
     del authkey  # as authenticate_as_client does
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connection = await open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -176,8 +175,7 @@ async def listen_messages(
         A listener whose ``accept`` returns channels.
 
     Raises:
-        NotSupported: ``NATIVE`` on a system that has no such thing (macOS); or ``max_descriptors``
-            that is not 0 on one whose connections carry none (Windows).
+        NotSupported: ``NATIVE`` on a system that has no such thing (macOS).
         TypeError: ``framing`` is no framing.
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.listen` raises.
@@ -274,7 +272,7 @@ async def _listen(
     buffer_size: int | None,
     max_descriptors: int,
 ) -> _MessageListener[Any]:
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connections = await open_listener(
         endpoint,
         kind=kind_of(framing),

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ._os import Kind, Stream
+from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
-from .errors import EndpointNotFound, EndpointRefused, NotSupported
+from .errors import EndpointNotFound, EndpointRefused
 from .options import (
     Impersonation,
     check_count,
     check_impersonation,
     check_listen,
-    check_max_descriptors,
     checked_seconds,
 )
 from .security import AccessPolicy, compiled, server_check
@@ -75,21 +74,6 @@ class Attempts:
         self.pause = min(self._next_pause, remaining)
         self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
         return None
-
-
-def check_descriptors(most: object) -> None:
-    """Refuses what is not how many descriptors may come with a message here.
-
-    Raises:
-        TypeError, ValueError: it is no int, or not 0 to 253.
-        NotSupported: it is more than 0, and this system's connections carry none.
-    """
-    check_max_descriptors(most)
-    if most and not Stream.carries_descriptors:
-        raise NotSupported(
-            "a Windows pipe carries no handles; leave max_descriptors= out, and send names of what "
-            "the other end can open"
-        )
 
 
 def listening(

@@ -1,4 +1,4 @@
-"""Which descriptors came with which message."""
+"""Which descriptors came with which message, where the system passes them (POSIX)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
 
 import trio
 
-from ..errors import FramingError
 from ..framing import Splitter
+from .unfetched import Unfetched
 
 
 class DescriptorsLost(trio.BrokenResourceError):
@@ -27,7 +25,7 @@ class DescriptorsLost(trio.BrokenResourceError):
         self.data = data
 
 
-class Enclosed:
+class Enclosed(Unfetched):
     """The descriptors that came with the messages of one channel and were not fetched yet.
 
     Those that came with a byte belong to the message which that byte is a part of. A sender lets
@@ -35,21 +33,11 @@ class Enclosed:
 
     Lifetime: it owns them, from :meth:`came` until their message is taken out of ``arrived``, or
     to :meth:`close`. One thread uses it at a time.
-
-    Attributes:
-        most: how many may come with one message.
-
-    Args:
-        arrived: where the channel has the messages that nobody took yet: pairs of a message and
-            its descriptors, so that neither can be taken without the other.
     """
 
     def __init__(self, most: int, arrived: deque[tuple[bytes, list[int]]]) -> None:
-        self.most = most
+        super().__init__(most, arrived, os.close)
         self._newest: list[int] = []  # came just now
-        self._coming: list[int] = []  # with the message that is not whole yet
-        self._arrived = arrived
-        self._closed = False
 
     def came(self, numbers: list[int]) -> None:
         """They came just now; what came with them is the next that is given to :meth:`messages`
@@ -58,7 +46,8 @@ class Enclosed:
         Raises:
             trio.ClosedResourceError: this was closed meanwhile.
         """
-        _close(self._newest)  # there are some if a signal handler's exception took their bytes
+        # There are some if a signal handler's exception took their bytes.
+        self._close_numbers(self._newest)
         self._newest = numbers
         if self._closed:
             self.close()
@@ -91,19 +80,9 @@ class Enclosed:
         self._enclose()
         return self._whole(packet)
 
-    def close_first(self, count: int) -> None:
-        """Closes those of so many messages that arrived, which are about to be taken alone."""
-        for _, numbers in islice(self._arrived, count):
-            _close(numbers)
-
     def close(self) -> None:
-        """Closes all of them, and what is still to come."""
-        self._closed = True
-        for numbers in (self._newest, self._coming, *(numbers for _, numbers in self._arrived)):
-            _close(numbers)
-
-    def __del__(self) -> None:
-        self.close()
+        super().close()
+        self._close_numbers(self._newest)
 
     def _split(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         if data:
@@ -114,10 +93,7 @@ class Enclosed:
         self._coming += self._newest
         self._newest = []
         if len(self._coming) > self.most:
-            raise FramingError(
-                f"{len(self._coming)} descriptors came with one message, and max_descriptors "
-                f"allows {self.most}"
-            )
+            raise self._too_many()
 
     def _whole(self, message: bytes) -> tuple[bytes, list[int]]:
         pair = (message, self._coming)
@@ -132,10 +108,3 @@ def _place_of_descriptors(data: bytes) -> int:
     XNU and the BSDs begin a read there, and let what was sent later into it.
     """
     return len(data) - 1 if sys.platform == "linux" else 0
-
-
-def _close(numbers: list[int]) -> None:
-    while numbers:
-        # What a file has to say at its closing is its sender's to hear.
-        with suppress(OSError):
-            os.close(numbers.pop())

@@ -12,10 +12,12 @@ from .._ffi import ffi, lib
 from ..abc import MOST_DESCRIPTORS, HasFileno
 from ..framing import Buffer
 from ..options import check_count
+from .descriptor_numbers import descriptor_numbers
 from .enclosed import DescriptorsLost, Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
+_LARGEST = 2**31 - 1
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
 # The peer has gone, it cannot be sent now, or a packet is too large.
 _NOT_ABOUT_THEM = {
@@ -42,7 +44,7 @@ class Outgoing:
     """
 
     def __init__(self, descriptors: Sequence[int | HasFileno]) -> None:
-        self._numbers: Any = ffi.new("int[]", _numbers(descriptors))
+        self._numbers: Any = ffi.new("int[]", descriptor_numbers(descriptors, _number_of, _LARGEST))
 
     def check_data(self, data: Any) -> None:
         """A stream has to send something for them to go with.
@@ -154,21 +156,5 @@ def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> tuple[bytes, lis
     return enclosed.message(packet)
 
 
-def _numbers(descriptors: Sequence[int | HasFileno]) -> list[int]:
-    if isinstance(descriptors, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"descriptors must be a sequence of them, not {type(descriptors).__name__}")
-    numbers = [_number(descriptor) for descriptor in descriptors]
-    if not 1 <= len(numbers) <= MOST_DESCRIPTORS:
-        raise ValueError(
-            f"1 to {MOST_DESCRIPTORS} descriptors can be sent at once, not {len(numbers)}"
-        )
-    return numbers
-
-
-def _number(descriptor: object) -> int:
-    number = descriptor.fileno() if hasattr(descriptor, "fileno") else descriptor
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"a descriptor is an int or has fileno(), not {descriptor!r}")
-    if not 0 <= number < 2**31:
-        raise ValueError(f"a descriptor is 0 or more, not {number}")
-    return number
+def _number_of(file: HasFileno) -> int:
+    return file.fileno()

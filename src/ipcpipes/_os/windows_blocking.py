@@ -31,6 +31,7 @@ from .deadline import Deadline
 from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import receive_size, writable_bytes
 from .shared_handle import SharedHandle
+from .unfetched import Unfetched
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -66,7 +67,14 @@ class Pipe(SharedHandle):
 
     Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`close`, and gives it back when
     nobody is inside any more. Buffers and operations belong to the frame that waits for them.
+
+    Attributes:
+        sent_some: set when the system may have begun to write something.
     """
+
+    sent_some = False
+    # Of the channel over it, to be closed when nobody is inside.
+    _enclosed: Unfetched | None = None
 
     def __init__(
         self,
@@ -80,6 +88,9 @@ class Pipe(SharedHandle):
     ) -> None:
         self._endpoint = endpoint
         self._address = address
+        self._server_end = server_end
+        # Known from elsewhere; the system names whoever opened the pipe.
+        self._known_process = process
         self._peer: PeerIdentity | None = None
         self._owner = owner
         self._send_fault: str | None = None
@@ -187,6 +198,7 @@ class Pipe(SharedHandle):
     def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
         """Writes it, 4 GiB at most; how many bytes were taken. The caller is inside."""
         self._require_sendable()
+        sent_some, self.sent_some = self.sent_some, True
         try:
             code, count = self._transfer(memory, size, deadline, sending=True)
         except BaseException:
@@ -195,6 +207,9 @@ class Pipe(SharedHandle):
             self._break("a send was interrupted half-way")
             raise
         if code != 0:
+            # What a write gets that comes after the other end has closed. One that is under way by
+            # then gets ERROR_BROKEN_PIPE.
+            self.sent_some = sent_some or code != calls.ERROR_NO_DATA
             self._require_open()
             gone = "the other end has closed or died"
             self._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
@@ -226,6 +241,8 @@ class Pipe(SharedHandle):
         calls.set_event(self._closing, signalled=True)
 
     def _give_up(self, number: int) -> None:
+        if self._enclosed is not None:
+            self._enclosed.close()
         # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
         try:
             if self._owner is None:
@@ -370,6 +387,10 @@ class Stream(_Sending, _Receiving):
     carries_descriptors = False
     send_descriptors = passing.send_descriptors_blocking
     receive_descriptors = passing.receive_descriptors_blocking
+
+    def handles(self) -> passing.Handles:
+        """How handles go to the process at the other end, and come from it."""
+        return passing.Handles(self)
 
 
 class SendStream(_Sending):

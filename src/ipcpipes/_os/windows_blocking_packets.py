@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,9 @@ from .._ffi import ffi
 from ..errors import IncompleteMessage, MessageTooLarge
 from ..framing import Buffer
 from ..framing.body import Body
-from . import windows_blocking as streams, windows_calls as calls
+from . import windows_blocking as streams, windows_calls as calls, windows_descriptors as passing
 from .deadline import Deadline
+from .labelled import Into
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -27,6 +27,10 @@ class Packets(streams.Pipe):
 
     # A packet of which the system has given a part; the next call goes on with it.
     _part: Body | None = None
+
+    def handles(self) -> passing.Handles:
+        """How handles go to the process at the other end, and come from it."""
+        return passing.Handles(self)
 
     def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
         """Sends them all.
@@ -47,7 +51,7 @@ class Packets(streams.Pipe):
             raise
 
     def _get_packets(
-        self, into: deque[bytes], max_size: int, limit: int, deadline: Deadline | None
+        self, into: Into, max_size: int, limit: int, deadline: Deadline | None
     ) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
 

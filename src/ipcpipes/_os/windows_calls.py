@@ -154,6 +154,11 @@ def client_token(handle: int) -> tuple[int, int, int]:
     return lib.ipc_client_token(handle, token, level), int(token[0]), int(level[0])
 
 
+def token_sid(token: int) -> str:
+    """Whose token it is."""
+    return _account(lib.ipc_token_owner, token)[0]
+
+
 def peer_process(handle: int, *, server_end: bool) -> int:
     """The peer's process id, 0 when the system does not tell it."""
     pid = ffi.new("uint32_t *")

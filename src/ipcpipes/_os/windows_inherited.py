@@ -46,7 +46,7 @@ def open_pair(kind: str, *, buffer_size: int | None = None) -> tuple[int, int]:
         first=True,
         kind=kind,
         buffer_size=_BUFFER_SIZE if buffer_size is None else buffer_size,
-        permissions=calls.Permissions(f"D:P(A;;FA;;;{sid})"),
+        permissions=calls.Permissions(f"O:{sid}D:P(A;;FA;;;{sid})"),
         limit=1,
     )
     if code != 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ from .._ffi import ffi
 from ..errors import IncompleteMessage, MessageTooLarge
 from ..framing import Buffer
 from ..framing.body import Body
-from . import windows_calls as calls, windows_trio as streams
+from . import windows_calls as calls, windows_descriptors as passing, windows_trio as streams
+from .labelled import Into
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -30,6 +30,10 @@ class Packets(streams.Pipe):
 
     # A packet of which the system has given a part; the next call goes on with it.
     _part: Body | None = None
+
+    def handles(self) -> passing.Handles:
+        """How handles go to the process at the other end, and come from it."""
+        return passing.Handles(self)
 
     async def send_packets(self, packets: Sequence[Buffer]) -> None:
         """Sends them all. ``sent_some`` tells, after it was cancelled, whether the system has
@@ -61,7 +65,7 @@ class Packets(streams.Pipe):
                 )
             handle = self._require_open()
 
-    async def receive_packets(self, into: deque[bytes], max_size: int, limit: int) -> bool:
+    async def receive_packets(self, into: Into, max_size: int, limit: int) -> bool:
         """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
 
         Cancelled, it has added what it had received.

@@ -53,7 +53,12 @@ class Pipe(abc.Connection):
 
     Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`aclose`; ``_handle`` is -1
     afterwards. Buffers and operations belong to the frame that awaits them.
+
+    Attributes:
+        sent_some: set when the system has begun to write something, which the peer may have read.
     """
+
+    sent_some = False
 
     def __init__(
         self,
@@ -70,7 +75,7 @@ class Pipe(abc.Connection):
         self._address = address
         self._server_end = server_end
         # Known from elsewhere; the system names whoever opened the pipe.
-        self._process = process
+        self._known_process = process
         self._peer: PeerIdentity | None = None
         self._owner = owner
         self._pending = 0
@@ -105,8 +110,8 @@ class Pipe(abc.Connection):
         if self._peer is not None:
             return self._peer
         handle = self._require_open()
-        if self._process is not None:
-            found = calls.process_identity(self._process)
+        if self._known_process is not None:
+            found = calls.process_identity(self._known_process)
         else:
             found = calls.peer_identity(handle, server_end=self._server_end)
         if found.sid is not None:  # or else it may be known later
@@ -235,6 +240,7 @@ class _Sending(Pipe):
         size = min(length, _LARGEST_WRITE)
         code = calls.begin_write(self._require_open(), operation, start, size)
         if code == 0:
+            self.sent_some = True
             code = await self.finish(operation, owner)
         if code != 0:
             self._require_open()
@@ -302,6 +308,10 @@ class Stream(_Sending, _Receiving, abc.ByteStream):
 
     send_descriptors = passing.send_descriptors
     receive_descriptors = passing.receive_descriptors
+
+    def handles(self) -> passing.Handles:
+        """How handles go to the process at the other end, and come from it."""
+        return passing.Handles(self)
 
     async def receive_where(
         self, place: Callable[[], memoryview | None], max_bytes: int

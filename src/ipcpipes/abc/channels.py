@@ -128,13 +128,30 @@ class MessageChannel(trio.abc.Channel[bytes]):
         The peer gets them if it fetches the message with :meth:`receive_descriptors`; in any other
         way it receives the message alone.
 
+        Windows: what is sent are handles. They are put into the peer's process (DuplicateHandle),
+        which this process has to be allowed: as a rule, the peer runs as the same user, and not at
+        a higher integrity level, or this process is elevated. The channels at both ends have to be
+        made with ``max_descriptors=``, which puts a label before every message, as a message of its
+        own for the framing; it has 7 bytes, and with handles 11 more and 9 for each at the most.
+        When the system took nothing of the message, they are closed in the peer's process
+        again. Broken or cancelled half-way, or sent to a peer that closes without having received
+        the message, they may stay open there until that process ends.
+
         Args:
             value: as for :meth:`send`.
-            descriptors: as for :meth:`ByteStream.send_descriptors`.
+            descriptors: as for :meth:`ByteStream.send_descriptors`. Windows: ints are handles
+                (HANDLE), of any kind, and of an object its ``fileno()`` is a descriptor of the C
+                run-time. No sockets, which are not duplicated so (:meth:`socket.socket.share`).
 
         Raises:
-            ipcpipes.NotSupported: no descriptors can go this way: over a Windows pipe, over a
-                stream that is not one of ipcpipes.
+            ipcpipes.NotSupported: no descriptors can go this way: over a stream that is not one of
+                ipcpipes; or Windows does not say which process is at the other end.
+            RuntimeError: Windows: the channel was made without ``max_descriptors=``, your
+                program's mistake.
+            PermissionError: Windows: this process may put no handles into the peer's; nothing
+                went out.
+            ipcpipes.MessageTooLarge: Windows: the label is above :attr:`max_size` too; nothing went
+                out.
             OSError, TypeError, ValueError: these descriptors cannot be sent, as for
                 :meth:`ByteStream.send_descriptors`; nothing went out.
             And all that :meth:`send` raises.
@@ -148,16 +165,24 @@ class MessageChannel(trio.abc.Channel[bytes]):
         before it does; without, the system drops them. Cancelled, it loses nothing. Descriptors of
         messages that are received in another way, or not before closing, are closed.
 
+        Windows: the numbers of handles are believed only from who has power over this process
+        anyway: LocalSystem, the administrators' group as the owner of the pipe, and this user at
+        our integrity level or above, where the system tells that of the peer's process. Those of
+        messages that are not received before closing stay open until this process ends.
+
         Returns:
             The message and its descriptors, in the order in which they were sent; mostly none.
-            They are close-on-exec, and yours: close them.
+            They are close-on-exec, and yours: close them. Windows: handles, which are not
+            inheritable (:func:`msvcrt.open_osfhandle` makes a descriptor of a file's).
 
         Raises:
             RuntimeError: the channel was made without ``max_descriptors=``, your program's
                 mistake.
             trio.BrokenResourceError: more came with one message than ``max_descriptors``, by the
                 peer's fault; or this process may open no more (RLIMIT_NOFILE). They are closed,
-                and nothing can be received any more.
+                and nothing can be received any more. Windows: also a message without a label, for
+                the peer's channel was made without ``max_descriptors=``; and handles that are not
+                believed, or are not there, which are left alone.
             And all that :meth:`receive` raises.
         """
 

@@ -194,8 +194,9 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
                 ETOOMANYREFS: more are on their way, not yet received, than this user may have
                 (RLIMIT_NOFILE).
             TypeError, ValueError: an argument is of the wrong type, empty, or has too many.
-            ipcpipes.NotSupported: no descriptors can go this way: over a Windows pipe, or in
-                memory.
+            ipcpipes.NotSupported: no descriptors can go this way: in memory, or over a Windows
+                pipe, where nothing tells the numbers of handles from data; there a channel
+                passes them (:meth:`MessageChannel.send_descriptors`).
             And all that ``send_all`` raises.
         """
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import trio
 
 from .._os.deadline import Deadline
+from .._os.labelled import Handles
 from .._os.turns import Turns
+from .._os.unfetched import Unfetched
 from ..abc import PeerIdentity
 from ..errors import NotSupported
 from ..framing import Buffer
@@ -42,6 +44,15 @@ class Carrier(Protocol):
     def _leave(self) -> None: ...
     def _busy(self, doing: str) -> Exception: ...
     def _require_open(self) -> object: ...
+
+
+@runtime_checkable
+class PassesHandles(Protocol):
+    """A Windows pipe: over it, channels label their messages with handles."""
+
+    _enclosed: Unfetched | None
+
+    def handles(self) -> Handles: ...
 
 
 class StreamCarrier(Carrier, Protocol):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.chosen import chosen, kind_of
-from ..opening import check_descriptors
-from ..options import DEFAULT_BACKLOG, Impersonation
+from ..options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ..security import AccessPolicy
 from . import abc
 from .authentication import greeting
@@ -79,7 +78,7 @@ def connect_messages(
     framing = chosen(framing)
     greet = greeting("client", authkey)
     del authkey  # as authenticate_as_client does
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connection = open_connection(
         endpoint,
         kind=kind_of(framing),
@@ -191,7 +190,7 @@ def listen_messages(
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
     framing = chosen(framing)
-    check_descriptors(max_descriptors)
+    check_max_descriptors(max_descriptors)
     connections = open_listener(
         endpoint,
         kind=kind_of(framing),

@@ -1,0 +1,242 @@
+"""Messages for trio: what channels over streams and over packets have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import trio
+
+from . import abc
+from ._os.enclosed import Enclosed
+from ._os.labelled import Handles
+from ._os.unfetched import Unfetched
+from .abc import HasFileno
+from .errors import FramingError, MessageTooLarge, NotSupported
+from .framing import Buffer
+from .framing.outgoing import flat, flat_all
+from .options import check_max_descriptors
+
+ResultT = TypeVar("ResultT")
+
+# How many packets one receive_many takes at most.
+_MANY = 1024
+
+# Looked up once: it is called for every message.
+_checkpoint = trio.lowlevel.checkpoint
+# A KeyboardInterrupt comes where an operation waits, and not between its steps, where it would
+# take the turn to send along.
+whole = trio.lowlevel.enable_ki_protection
+
+
+@runtime_checkable
+class SendsEof(Protocol):
+    async def send_eof(self) -> None: ...
+
+
+@runtime_checkable
+class PassesHandles(Protocol):
+    """A Windows pipe: over it, channels label their messages with handles."""
+
+    def handles(self) -> Handles: ...
+
+
+class Channel(abc.MessageChannel):
+    """What both kinds have in common: who may send now, who receives, and what has gone wrong.
+
+    Lifetime: it owns what it was made over, and closes it. Messages that were received with
+    another one wait in ``_arrived``; while there are any, nothing more is received, so that a
+    slow consumer holds back the sender and not the memory.
+    """
+
+    def __init__(
+        self, carrier: trio.abc.AsyncResource, max_size: int, max_descriptors: int
+    ) -> None:
+        check_max_descriptors(max_descriptors)
+        self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
+        self._carrier = carrier
+        self._max_size = max_size
+        # Messages; with max_descriptors, pairs of a message and its descriptors.
+        self._arrived: deque[Any] = deque()
+        self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
+        self._receiving = False
+        self._receive_fault: FramingError | None = None
+        self._closed = False
+        self._sending = False
+        self._senders = trio.lowlevel.ParkingLot()
+        self._send_fault: str | None = None
+
+    @property
+    def max_size(self) -> int:
+        return self._max_size
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        run = getattr(self._carrier, "run_as_client", super().run_as_client)
+        result: ResultT = await run(fn, *args)
+        return result
+
+    @whole
+    async def send(self, value: Buffer) -> None:
+        message = flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        await self._in_turn(self._transmit, self._wire((message,)))
+
+    @whole
+    async def send_many(self, values: Sequence[Buffer]) -> None:
+        messages = flat_all(values)
+        if (largest := max(map(len, messages), default=0)) > self._max_size:
+            raise self._too_large(largest)
+        await self._in_turn(self._transmit, self._wire(messages))
+
+    @whole
+    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
+        message = flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        self._require_carrying()
+        await self._in_turn(self._transmit, self._wire((message,)), descriptors)
+
+    async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._sending:
+            await self._senders.park()  # and has the turn when it wakes
+        self._sending = True
+        try:
+            self._require_open()
+            if self._send_fault is not None:
+                raise trio.BrokenResourceError(self._send_fault)
+            await action(*arguments)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._senders:
+            self._senders.unpark()
+        else:
+            self._sending = False
+
+    @whole
+    async def receive(self) -> bytes:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
+        self._receiving = True
+        try:
+            if self._arrived:
+                await _checkpoint()
+                self._require_open()
+            while not self._arrived:
+                await self._fill(1)
+            message: bytes
+            if self._enclosed is None:
+                message = self._arrived.popleft()
+            else:
+                self._enclosed.close_first(1)
+                message, _ = self._arrived.popleft()
+            return message
+        finally:
+            self._receiving = False
+
+    @whole
+    async def receive_many(self) -> list[bytes]:
+        await self._wait_for_messages(_MANY)
+        if self._enclosed is None:
+            messages = list(self._arrived)
+        else:
+            self._enclosed.close_first(len(self._arrived))
+            messages = [message for message, _ in self._arrived]
+        self._arrived.clear()
+        return messages
+
+    @whole
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        if self._enclosed is None:
+            raise RuntimeError(
+                "this channel was made without max_descriptors=, and lets none come through"
+            )
+        await self._wait_for_messages(1)
+        pair: tuple[bytes, list[int]] = self._arrived.popleft()
+        return pair
+
+    async def _wait_for_messages(self, limit: int) -> None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
+        self._receiving = True
+        try:
+            if self._arrived:
+                await _checkpoint()
+                self._require_open()
+            while not self._arrived:
+                await self._fill(limit)
+        finally:
+            self._receiving = False
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._enclosed is not None:
+            self._enclosed.close()
+        self._arrived.clear()
+        await self._carrier.aclose()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this channel was closed here")
+
+    def _enclosing(self, most: int) -> Unfetched:
+        self._require_carrying()
+        return Enclosed(most, self._arrived)
+
+    def _require_carrying(self) -> None:
+        if not self._carries_descriptors:
+            if isinstance(self._carrier, PassesHandles):
+                raise RuntimeError(
+                    "handles go over a Windows pipe when the channels at both ends were made with "
+                    "max_descriptors=, and this one was not"
+                )
+            raise NotSupported(
+                "descriptors travel over connections of ipcpipes only, which go both ways, not "
+                f"over {self._carrier!r}"
+            )
+
+    def _raise_fault(self) -> None:
+        self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        return MessageTooLarge(size, self._max_size)
+
+    @abstractmethod
+    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
+        """What is handed to the system for them.
+
+        Raises:
+            FramingError: one of them cannot be framed.
+        """
+
+    @abstractmethod
+    async def _transmit(
+        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
+        """Sends it, and the descriptors with its first byte; a checkpoint also when it is empty.
+        Sets ``_send_fault`` when it is cancelled
+        after the peer may have got a part.
+        """
+
+    @abstractmethod
+    async def _fill(self, limit: int) -> None:
+        """Waits for data and adds the messages in it, which may be none yet, to ``_arrived``.
+
+        Raises:
+            What :meth:`receive` raises.
+        """
+
+
+class HalfCloseable(Channel, abc.HalfCloseableMessageChannel):
+    @whole
+    async def send_eof(self) -> None:
+        assert isinstance(self._carrier, SendsEof)
+        await self._in_turn(self._carrier.send_eof)

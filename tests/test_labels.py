@@ -1,0 +1,120 @@
+"""Labels: which handles came with which message, on every system."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+import trio
+from hypothesis import given, strategies
+
+from ipcpipes import FramingError, IncompleteMessage, LengthPrefixed
+from ipcpipes._os.labelled import WITHOUT, Labelled, LabelledSplitter, label
+from ipcpipes.abc import HasFileno
+
+US = 4711
+NUMBERS = strategies.lists(strategies.integers(1, 2**31 - 1), min_size=1, max_size=253, unique=True)
+
+
+class System:
+    """Handles of nobody's; it tells what became of them."""
+
+    def __init__(self) -> None:
+        self.taken: list[int] = []
+        self.closed: list[int] = []
+
+    @contextmanager
+    def giving(self, descriptors: Sequence[int | HasFileno]) -> Iterator[bytes]:
+        raise NotImplementedError("nothing is sent here")
+        yield b""
+
+    def take(self, process: int, numbers: Sequence[int]) -> None:
+        if process != US:
+            raise FramingError("not ours")
+        self.taken += numbers
+
+    def close(self, number: int) -> None:
+        self.closed.append(number)
+
+
+Arrived = deque[tuple[bytes, list[int]]]
+
+
+def labelled(most: int = 253) -> tuple[Labelled, System, Arrived]:
+    system = System()
+    arrived: Arrived = deque()
+    return Labelled(most, arrived, system), system, arrived
+
+
+@given(NUMBERS, strategies.binary())
+def test_what_is_sent_comes_back(numbers: list[int], message: bytes) -> None:
+    incoming, system, arrived = labelled()
+    for part in (WITHOUT, message, label(US, numbers), message, WITHOUT, WITHOUT):
+        incoming.append(part)
+    assert list(arrived) == [(message, []), (message, numbers), (WITHOUT, [])]
+    assert system.taken == numbers
+    incoming.end()
+    incoming.close()
+    assert sorted(system.closed) == sorted(numbers)
+
+
+@given(strategies.binary() | strategies.from_regex(rb"handles [0-9a-f ]*", fullmatch=True))
+def test_anything_else_is_refused_and_touches_nothing(part: bytes) -> None:
+    incoming, system, arrived = labelled()
+    try:
+        incoming.append(part)
+    except FramingError:
+        assert not system.taken
+    else:
+        assert part == WITHOUT or part == label(US, system.taken)
+    assert not arrived
+    assert not system.closed
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1000])
+def test_labels_are_cut_out_of_a_stream(size: int) -> None:
+    incoming, _, arrived = labelled()
+    framing = LengthPrefixed(2)
+    splitter = LabelledSplitter(framing.splitter(), incoming)
+    wire = framing.join([label(US, [4, 8]), b"first", WITHOUT, bytes(300), label(US, [12]), b""])
+    for start in range(0, len(wire), size):
+        arrived.extend(splitter.split(bytes(wire[start : start + size])))
+    splitter.end()
+    assert list(arrived) == [(b"first", [4, 8]), (bytes(300), []), (b"", [12])]
+
+
+def test_an_end_after_a_label_is_inside_a_message() -> None:
+    incoming, system, _ = labelled()
+    splitter = LabelledSplitter(LengthPrefixed().splitter(), incoming)
+    assert not list(splitter.split(bytes(LengthPrefixed().join([label(US, [4])]))))
+    with pytest.raises(IncompleteMessage):
+        splitter.end()
+    incoming.close()
+    assert system.closed == [4]
+
+
+def test_more_than_allowed_are_closed_and_the_messages_before_are_good() -> None:
+    incoming, system, arrived = labelled(most=1)
+    parts = [label(US, [4]), b"good", label(US, [8, 12]), b"bad"]
+    with pytest.raises(FramingError, match="2 descriptors came with one message"):
+        arrived.extend(incoming.pairs(parts))
+    assert list(arrived) == [(b"good", [4])]
+    assert sorted(system.closed) == [8, 12]
+
+
+def test_what_comes_after_closing_is_closed() -> None:
+    incoming, system, _ = labelled()
+    incoming.close()
+    with pytest.raises(trio.ClosedResourceError):
+        incoming.append(label(US, [4]))
+    assert system.closed == [4]
+
+
+def test_who_takes_messages_alone_closes_the_rest() -> None:
+    incoming, system, arrived = labelled()
+    arrived.extend(incoming.pairs([label(US, [4]), b"a", label(US, [8]), b"b"]))
+    incoming.close_first(1)
+    assert system.closed == [4]
+    assert list(arrived) == [(b"a", []), (b"b", [8])]
