@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,26 @@ WINDOWS = sys.platform == "win32"
 # Set by the Wine test bed, which is Windows but for a few points; each is named where a test
 # meets it, and what was set is read back instead (test_windows.py).
 WINE = "IPCPIPES_WINE" in os.environ
+
+if sys.platform == "win32" and WINE:
+    import _winapi
+
+    _create_process = _winapi.CreateProcess
+    _ERROR_INTERNAL_ERROR = 1359
+
+    def _create_process_again(*arguments: Any) -> Any:
+        """Once in some thousand times the new process dies before its program begins, and Wine
+        says so by a code that Windows does not use there. That is none of ours; it is begun anew.
+        """
+        for _ in range(3):
+            try:
+                return _create_process(*arguments)
+            except OSError as error:
+                if error.winerror != _ERROR_INTERNAL_ERROR:
+                    raise
+        return _create_process(*arguments)
+
+    _winapi.CreateProcess = _create_process_again
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
