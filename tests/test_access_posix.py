@@ -25,14 +25,10 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 import grp
 import pwd
 
-as_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root can start a client as another user"
-)
+from .attackers import GROUP, OTHER, as_root
 
 NOBODY = pwd.getpwnam("nobody")
 DAEMON = pwd.getpwnam("daemon")
-OTHER = 54321  # of nobody's
-SOME_GROUP = 54322
 
 # It becomes another user only when it has loaded everything: Python itself may lie where others may
 # not look.
@@ -127,11 +123,11 @@ async def test_users_that_are_allowed(where: Path, by_name: bool) -> None:
 async def test_a_group_counts_whether_it_is_the_first_one_or_another(where: Path) -> None:
     found = await answers(
         where,
-        AccessPolicy([Group(SOME_GROUP)]),
-        lambda: ask_as(where, OTHER, SOME_GROUP),
-        lambda: ask_as(where, OTHER, 65534, [7, SOME_GROUP]),
+        AccessPolicy([Group(GROUP)]),
+        lambda: ask_as(where, OTHER, GROUP),
+        lambda: ask_as(where, OTHER, 65534, [7, GROUP]),
         lambda: ask_as(where, OTHER, 65534, range(1000, 1100)),
-        lambda: ask_as(where, OTHER, 65534, [*range(1000, 1100), SOME_GROUP]),
+        lambda: ask_as(where, OTHER, 65534, [*range(1000, 1100), GROUP]),
     )
     assert found == ["in", "in", "denied", "in"]
 
@@ -139,7 +135,7 @@ async def test_a_group_counts_whether_it_is_the_first_one_or_another(where: Path
 @as_root
 async def test_what_is_denied_wins(where: Path) -> None:
     policy = AccessPolicy(
-        [User("nobody"), User(OTHER), Group(SOME_GROUP)], [User("daemon"), Group("games")]
+        [User("nobody"), User(OTHER), Group(GROUP)], [User("daemon"), Group("games")]
     )
     games = grp.getgrnam("games").gr_gid
     found = await answers(
@@ -147,7 +143,7 @@ async def test_what_is_denied_wins(where: Path) -> None:
         policy,
         lambda: ask_as(where, NOBODY.pw_uid),
         lambda: ask_as(where, NOBODY.pw_uid, 65534, [games]),
-        lambda: ask_as(where, DAEMON.pw_uid, SOME_GROUP),
+        lambda: ask_as(where, DAEMON.pw_uid, GROUP),
         lambda: ask_as(where, OTHER, games),
         lambda: ask_as(where, OTHER),
     )
@@ -217,8 +213,8 @@ async def test_who_is_turned_away_is_logged_and_nothing_else(
         (AccessPolicy.everyone(), 0o666, 0),
         (AccessPolicy([User("root")]), 0o600, 0),
         (AccessPolicy([User("nobody")]), 0o666, 0),
-        (AccessPolicy([Group(SOME_GROUP)]), 0o660, SOME_GROUP),
-        (AccessPolicy([Group(SOME_GROUP), Group(7)]), 0o666, 0),
+        (AccessPolicy([Group(GROUP)]), 0o660, GROUP),
+        (AccessPolicy([Group(GROUP), Group(7)]), 0o666, 0),
     ],
     ids=repr,
 )
@@ -271,12 +267,12 @@ async def test_a_peer_is_known_with_its_groups_and_its_program(where: Path) -> N
 
     async with trio.open_nursery() as nursery:
         await nursery.start(_serve, note, where, AccessPolicy.everyone())
-        await trio.to_thread.run_sync(lambda: ask_as(where, NOBODY.pw_uid, 7, [SOME_GROUP, 8]))
+        await trio.to_thread.run_sync(lambda: ask_as(where, NOBODY.pw_uid, 7, [GROUP, 8]))
         nursery.cancel_scope.cancel()
     (peer,) = found
     assert (peer.user, peer.uid, peer.gid) == ("nobody", NOBODY.pw_uid, 7)
     assert peer.groups is not None
-    assert set(peer.groups) == {SOME_GROUP, 8}
+    assert set(peer.groups) == {GROUP, 8}
     if sys.platform == "linux":
         assert peer.executable is not None
         assert Path(peer.executable).samefile(sys.executable)
