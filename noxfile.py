@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nox
 
-FOLDERS = ["src", "tests", "examples", "benchmarks", "_native", "fuzz"]
+FOLDERS = ["src", "tests", "examples", "benchmarks", "_native", "fuzz", "campaigns"]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 nox.needs_version = ">=2025.2.9"
@@ -54,6 +54,13 @@ def fuzz(session: nox.Session) -> None:
     # named here: where that one is missing, the session would be skipped, and look passed.
     session.install("--only-binary=atheris", ".", "atheris>=2.3")
     session.run("python", "-m", "fuzz", *session.posargs)
+
+
+@nox.session
+def campaign(session: nox.Session) -> None:
+    """Run the campaigns at random, 10 minutes each ("-- --seconds 60", "-- rpc-timeouts")."""
+    session.install(".")
+    session.run("python", "-m", "campaigns", *session.posargs)
 
 
 @nox.session
