@@ -251,12 +251,12 @@ static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const 
     return (int64_t)(position - offset) + rest;
 }
 
-/* Sends what is missing of data[0:length]: all from *position on, which is moved along, and is 0
- * again when all is out. The count is kept there, and not returned, because an exception of a
- * signal handler takes a result away. `wait` says whether it may wait for room; with a signal it
- * ends with -EINTR all the same, so that Python's handlers run. Nothing to send still tells a
- * descriptor that is none. Returns 0, or -errno. */
-static int ipc_send_rest(int fd, const char *data, size_t length, size_t *position, int wait)
+/* Sends data[*position:length], and moves *position along. The count is kept there, and not
+ * returned, because an exception of a signal handler takes a result away; after the end it is
+ * `length`, so that nothing can be sent twice. `wait` says whether it may wait for room; with a
+ * signal it ends with -EINTR all the same, so that Python's handlers run. Nothing to send still
+ * tells a descriptor that is none. Returns 0, or -errno. */
+static int ipc_send_from(int fd, const char *data, size_t length, size_t *position, int wait)
 {
     int flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
 
@@ -271,8 +271,17 @@ static int ipc_send_rest(int fd, const char *data, size_t length, size_t *positi
         if (wait && *position < length)
             return -EINTR;
     } while (*position < length);
-    *position = 0;
     return 0;
+}
+
+/* As ipc_send_from, but *position is 0 again when all is out, ready for what is sent next. */
+static int ipc_send_rest(int fd, const char *data, size_t length, size_t *position, int wait)
+{
+    int code = ipc_send_from(fd, data, length, position, wait);
+
+    if (code == 0)
+        *position = 0;
+    return code;
 }
 
 /* What the next receive would find: its size, or -errno (-EAGAIN: nothing yet), or

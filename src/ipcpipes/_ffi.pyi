@@ -44,6 +44,9 @@ class _Lib:
     def ipc_send_two(
         self, fd: int, head: object, head_length: int, data: object, length: int, offset: int
     ) -> int: ...
+    def ipc_send_from(
+        self, fd: int, data: object, length: int, position: Any, wait: bool
+    ) -> int: ...
     def ipc_send_rest(
         self, fd: int, data: object, length: int, position: Any, wait: bool
     ) -> int: ...

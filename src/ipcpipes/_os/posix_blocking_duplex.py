@@ -24,7 +24,7 @@ _INTERRUPTED = -errno.EINTR
 
 # Looked up once: they are called for every message.
 _read = os.read
-_send_rest = calls.send_rest
+_send_from = calls.send_from
 _SIZES = (_READ_SIZE,)
 
 
@@ -32,21 +32,21 @@ class Duplex:
     """What is on its way out and what has come, of a stream that nobody else uses.
 
     One thread may send while another one receives. An exception of a signal handler leaves both
-    where they are: whoever comes next goes on. It closes nothing: the stream is its owner's.
+    where they are: the next operation goes on there, and nothing is sent twice. It closes nothing:
+    the stream belongs to its owner.
 
     Attributes:
         came: what was received, in order, or how much of it, where it was given memory; nothing is
             the end.
-        is_torn: an exception has hidden how much was sent: right after a send, where it is rare.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
         self.came: deque[bytes | int] = deque()
-        self.is_torn = False
         self._stream = stream
-        self._octets: Any = b""
-        self._position = ffi.new(calls.new_position)  # in the octets
-        self._lent: memoryview | bytes = b""  # what comes after them
+        # What is being sent, how far that is (memory which the C layer counts in), and what comes
+        # after it. From one to the next nothing is called, so that no signal handler runs between.
+        position = ffi.new(calls.new_position)
+        self._outgoing: tuple[Any, Any, memoryview | bytes] = (b"", position, b"")
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
@@ -76,6 +76,8 @@ class Duplex:
                 else:
                     self.came.extend(map(os.readv, (stream._number,), ((place(),),)))
             except OSError as error:
+                if error.errno is None:
+                    raise  # a signal handler's TimeoutError
                 stream._check_end(error)
                 self.came.append(b"")
             if not self.came[-1]:
@@ -87,23 +89,26 @@ class Duplex:
 
     def load(self, octets: bytes) -> None:
         """Takes what is to be sent next; what was before is on its way."""
-        self._octets = octets
+        self._begin(octets, b"")
+
+    def _begin(self, octets: Any, rest: memoryview | bytes) -> None:
+        position = self._outgoing[1]
+        position[0] = 0
+        self._outgoing = (octets, position, rest)
 
     def lend(self, octets: bytes, memory: memoryview) -> None:
-        """The same with memory behind it that is somebody's, who has it back with :meth:`keep`."""
+        """The same with memory behind it that its owner has back with :meth:`keep`."""
         # What goes first is so much that the other end is not waked for the octets alone.
-        self._octets = b"".join((octets, memory[:_READ_SIZE]))
-        self._lent = memory[_READ_SIZE:]
+        self._begin(b"".join((octets, memory[:_READ_SIZE])), memory[_READ_SIZE:])
 
     def keep(self) -> None:
         """Copies what has not gone of the memory that was lent."""
-        # One step each, so that no exception comes between the copy and its use.
-        if self._lent:
-            self._lent = bytes(self._lent)
-        elif type(self._octets) is not bytes:
-            lent = self._octets
-            self._octets = bytes(ffi.buffer(lent))
-            ffi.release(lent)
+        octets, position, rest = self._outgoing
+        if rest:
+            self._outgoing = (octets, position, bytes(rest))
+        elif type(octets) is not bytes:
+            self._outgoing = (bytes(ffi.buffer(octets)), position, b"")
+            ffi.release(octets)
 
     def send_now(self) -> bool:
         """Hands the system what it takes without waiting; whether that was all.
@@ -117,19 +122,17 @@ class Duplex:
         except KeyError:
             raise stream._busy("sending on") from None
         try:
-            octets = self._octets
+            octets, position, rest = self._outgoing
             while octets:
-                self.is_torn = True
-                code = _send_rest(stream._send_number, octets, len(octets), self._position, False)
-                if not code:
-                    self._octets = octets = ffi.from_buffer(self._lent) if self._lent else b""
-                    self._lent = b""
-                self.is_torn = False
-                if code == _AGAIN:
-                    return False
-                if code and code != _INTERRUPTED:
-                    self._position[0] = 0
-                    stream._raise_unsendable(-code)
+                if position[0] < len(octets):
+                    code = _send_from(stream._send_number, octets, len(octets), position, False)
+                    if code == _AGAIN:
+                        return False
+                    if code and code != _INTERRUPTED:
+                        stream._raise_unsendable(-code)
+                else:
+                    octets, rest = ffi.from_buffer(rest) if rest else b"", b""
+                    self._begin(octets, rest)
             return True
         finally:
             stream._may_send["turn"] = None

@@ -36,6 +36,7 @@ next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
 send = lib.ipc_send
+send_from = lib.ipc_send_from
 send_rest = lib.ipc_send_rest
 send_two = lib.ipc_send_two
 write = lib.ipc_write

@@ -26,24 +26,21 @@ class Duplex:
     """What is on its way out and what has come, of a stream that nobody else uses.
 
     One thread may send while another one receives. An exception of a signal handler leaves both
-    where they are: whoever comes next goes on. It closes nothing: the stream is its owner's, who
-    calls :meth:`give_up` before.
+    where they are: the next operation goes on there, and nothing is sent twice. It closes nothing:
+    the stream belongs to its owner, which calls :meth:`give_up` before.
 
     Attributes:
         came: what was received, in order, or how much of it, where it was given memory; nothing is
             the end.
-        is_torn: an exception has hidden how much was sent; here none does.
     """
-
-    is_torn = False
 
     def __init__(self, stream: streams.Stream) -> None:
         self.came: deque[bytes | int] = deque()
         self._stream = stream
-        self._memory: Any = None  # what is sent, which the system reads while a write is pending
-        self._size = 0
-        # How much was written, and the write that is under way: one step from one to the next.
-        self._state: tuple[int, Any] = (0, None)
+        # What is being sent, which the system reads while a write is pending; how much of it was
+        # written, and the write that is under way. One step from one to the next, so that no
+        # exception comes in between.
+        self._outgoing: tuple[Any, int, Any] = (b"", 0, None)
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
@@ -123,12 +120,10 @@ class Duplex:
 
     def load(self, octets: bytes) -> None:
         """Takes what is to be sent next; what was before is on its way."""
-        self._memory = ffi.from_buffer(octets)
-        self._size = len(octets)
-        self._state = (0, None)
+        self._outgoing = (ffi.from_buffer(octets), 0, None)
 
     def lend(self, octets: bytes, memory: memoryview) -> None:
-        """The same with memory behind it that is somebody's, who has it back with :meth:`keep`."""
+        """The same with memory behind it that its owner has back with :meth:`keep`."""
         # Copied at once: a write cannot be called back, and its memory has to stay as it is.
         self.load(b"".join((octets, memory)))
 
@@ -185,20 +180,21 @@ class Duplex:
     def _write(self, milliseconds: int) -> bool:
         stream = self._stream
         while True:
-            position, operation = self._state
-            if position >= self._size:
+            memory, position, operation = self._outgoing
+            if position >= len(memory):
                 return True
             stream._require_sendable()
             handle = stream._require_open()
             if operation is None:
                 operation = calls.new_operation()
-                # Known before it begins: whoever is interrupted finds it again.
-                self._state = (position, operation)
+                # Known before it begins, so that it is found again after an exception; one that
+                # has not begun has written nothing.
+                self._outgoing = (memory, position, operation)
                 code = calls.transfer(
                     handle,
                     operation,
-                    self._memory + position,
-                    min(self._size - position, _LARGEST_WRITE),
+                    memory + position,
+                    min(len(memory) - position, _LARGEST_WRITE),
                     True,
                     stream._sent,
                     stream._closing,
@@ -209,12 +205,12 @@ class Duplex:
             if code == calls.WAIT_TIMEOUT:
                 return False
             if code != 0:
-                self._state = (position, None)
+                self._outgoing = (memory, position, None)
                 stream._require_open()
                 gone = "the other end has closed or died"
                 stream._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
                 stream._require_sendable()
-            self._state = (position + int(calls.transferred(operation)), None)
+            self._outgoing = (memory, position + int(calls.transferred(operation)), None)
 
     def give_up(self) -> None:
         """Nobody is going to send the rest; the system may not look at its memory any more."""
@@ -224,10 +220,10 @@ class Duplex:
         except KeyError:
             return  # who is inside sees it closed, and gives it up
         try:
-            position, operation = self._state
+            memory, position, operation = self._outgoing
             if operation is not None and stream._number != -1:
                 calls.abandon(stream._number, operation)
-                self._state = (position, None)
+                self._outgoing = (memory, position, None)
         finally:
             stream._may_send["turn"] = None
             if stream._waiting or stream._number == -1:

@@ -255,11 +255,11 @@ class Session:
             return
         if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
             self.emit(Kind.SHUTDOWN, 0, to_octets(Reason(failure.code, failure.message)))
-        self._enter(ConnectionState.CLOSED)
-        self.failure = failure
         for call in self.calls.values():
             call.cancel_requested = True
             call.lose(CommFailure(f"{CommFailure.default_message}: {failure.message}"))
+        self._enter(ConnectionState.CLOSED)
+        self.failure = failure  # last: what an exception interrupts before is done again
 
     def ping(self) -> None:
         """Asks the other end whether it is there."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..arguments import encoded
 from ..call import Call
 from ..calling import CallEvent, Notify
 from ..definition import Operation, Pipe
@@ -33,49 +31,33 @@ class Caller:
         self.link = link
         self.bells: list[threading.Lock] = []
 
-    def begin(
-        self,
-        operation: Operation,
-        values: Sequence[Any],
-        deadline: float | None,
-        notify: Notify | None,
-    ) -> ClientExchange | None:
-        """Sends the request; ``None`` when the time is over.
+    def begin(self, exchange: ClientExchange, operation: Operation, octets: bytes) -> bool:
+        """Sends the request; whether it could be begun in time.
+
+        Args:
+            exchange: what becomes the call's. It is there before the call, so that there is no
+                moment in which an exception loses a call that has begun.
+            octets: the arguments.
 
         Raises:
             RpcError: there is no connection, or no such operation.
-            TypeError, ValueError: the arguments cannot be sent.
+            ValueError: the arguments are larger than the server takes.
         """
-        return self.begin_encoded(operation, encoded(operation, values), deadline, notify)
+        link, session, deadline = self.link, self.link.session, exchange.deadline
 
-    def begin_encoded(
-        self,
-        operation: Operation,
-        octets: bytes,
-        deadline: float | None,
-        notify: Notify | None = None,
-    ) -> ClientExchange | None:
-        link, session = self.link, self.link.session
-
-        def try_to_begin() -> ClientExchange | None:
+        def try_to_begin() -> bool | None:
             session.require_open()
             if not session.has_room:
                 return None
-            call = session.request(operation, octets, milliseconds(deadline))
-            return ClientExchange(link, call, deadline, notify)
+            exchange.adopt(session.request(operation, octets, milliseconds(deadline)))
+            return True
 
         if link.is_full and not link.wait_room(deadline):
-            return None
-        exchange = link.step(try_to_begin)
-        if exchange is None:
-            exchange = link.wait(try_to_begin, self, deadline)
-        try:
-            link.flush(until=deadline)
-        except BaseException:
-            if exchange is not None:
-                exchange.give_up()
-            raise
-        return exchange
+            return False
+        if not link.step(try_to_begin) and link.wait(try_to_begin, self, deadline) is None:
+            return False
+        link.flush(until=deadline)
+        return True
 
     def may_have_room(self) -> None:
         """A call has ended, or all have. With the lock."""
@@ -108,14 +90,17 @@ def result_of(call: Call) -> Any:
 class ClientExchange(Exchange):
     """A call at the client, with what was given for its pipes."""
 
-    def __init__(
-        self, link: Link, call: Call, deadline: float | None, notify: Notify | None
-    ) -> None:
-        super().__init__(link, call, deadline)
+    def __init__(self, link: Link, deadline: float | None, notify: Notify | None) -> None:
+        super().__init__(link, deadline)
         self._notify = notify
-        call.notify = notify is not None
+        self._has_begun = False
         self._movers: dict[tuple[bool, int], Mover] = {}
         self._moving = threading.Lock()
+
+    def adopt(self, call: Call) -> None:
+        super().adopt(call)
+        call.notify = self._notify is not None
+        self._has_begun = True
 
     def wake(self, event: Event) -> None:
         super().wake(event)
@@ -204,13 +189,14 @@ class ClientExchange(Exchange):
 
     def give_up(self) -> None:
         """The server need not go on; what it still sends is passed over."""
-        link = self.link
-        link.step(self.call.orphan)
-        link.flush(wait=False)
-        link.mend()
+        self.link.flush(wait=False, first=self.call.orphan)
 
     def leave(self) -> None:
-        """The call is over at this end; it is given up if it is not at the other one."""
+        """The call is over at this end; it is given up if it is not at the other one. Idempotent,
+        and without effect on a call that has not begun.
+        """
+        if not self._has_begun:
+            return
         if not self.call.is_answered:
             self.give_up()
         self.call.over = True
@@ -226,5 +212,4 @@ class ClientExchange(Exchange):
             self.call.lose(CallCancelled())
             self.wake(Event.ANSWER)
 
-        self.link.step(lose)
-        self.link.flush(wait=False)
+        self.link.flush(wait=False, first=lose)

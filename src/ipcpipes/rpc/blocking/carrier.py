@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import chain, starmap
 from typing import Any, Protocol, TypeAlias
 
 import trio
@@ -20,29 +22,43 @@ from ..errors import ProtocolError
 from ..frames import FrameReader
 from ..wire import Frame, Limits
 
-__all__ = ["Carrier", "Transport", "carrier_of"]
+__all__ = ["Carrier", "Torn", "Transport", "carrier_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
 blocking channel, each of whose messages is a frame."""
 
 
+# Of a call without arguments.
+_ONCE: tuple[tuple[()], ...] = ((),)
+
+
+class Torn(Exception):
+    """An exception of a signal handler came in the middle of a step. How far that got is not known,
+    and nothing may follow it: not even the same once more.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("an operation was interrupted in the middle of a step")
+
+
 class Carrier(Protocol):
     """Sends and receives frames. One thread may send while another one receives.
+
+    What an exception interrupts goes on exactly where it was, with the next operation; or that
+    raises :class:`Torn`. So a step that cannot go on is noted before it begins, and only the next
+    thread with the same task looks at the note.
 
     Lifetime: it owns the transport, and closes it.
 
     Attributes:
         limits: what this end accepts, with what the transport can carry.
         frames: what was received and not looked at.
-        is_torn: an exception came in the middle of a step, and nobody knows how far that got.
     """
 
     limits: Limits
     frames: deque[bytes | Frame]
 
-    @property
-    def is_torn(self) -> bool: ...
     @property
     def peer(self) -> PeerIdentity: ...
 
@@ -53,13 +69,14 @@ class Carrier(Protocol):
             TimeoutError: nothing has come in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
             ProtocolError: what has come is no frame.
+            Torn: receiving was interrupted in the middle of a step.
         """
 
     def load(self, frames: Sequence[bytes]) -> None:
         """Takes what is to be sent next; what was before is on its way."""
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
-        """The same with memory of somebody's as the rest of the last frame, until :meth:`keep`."""
+        """The same with a user's memory as the rest of the last frame, until :meth:`keep`."""
 
     def keep(self) -> None:
         """Copies what has not gone of the memory that was lent."""
@@ -69,6 +86,7 @@ class Carrier(Protocol):
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
+            Torn: sending was interrupted in the middle of a step.
         """
 
     def send_on(self, milliseconds: int) -> bool:
@@ -102,14 +120,12 @@ class _OwnCarrier:
         self._feed = self._reader.feed
 
     @property
-    def is_torn(self) -> bool:
-        return self._splitting or self._duplex.is_torn
-
-    @property
     def peer(self) -> PeerIdentity:
         return self._stream.peer
 
     def receive(self, deadline: Deadline | None) -> None:
+        if self._splitting:
+            raise Torn
         if not self._came:
             self._receive(deadline, self._place if self._reader.expects_much else None)
         self._split()
@@ -120,7 +136,9 @@ class _OwnCarrier:
         return self._buffer
 
     def _split(self) -> None:
-        """Makes frames of what has come; no exception of a signal handler may get in between."""
+        """Makes frames of what has come."""
+        if self._splitting:
+            raise Torn
         self._splitting = True
         came = self._came[0]
         if not came:
@@ -169,7 +187,7 @@ class _ForeignCarrier:
 
     def __init__(self, channel: Any, limits: Limits) -> None:
         self._channel = channel
-        self.is_torn = False
+        self._sending = False
         size = getattr(channel, "max_size", limits.max_frame)
         # Raises where the channel is too narrow.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size))
@@ -184,10 +202,13 @@ class _ForeignCarrier:
 
     def receive(self, deadline: Deadline | None) -> None:
         timeout = {} if deadline is None else {"timeout": deadline.remaining}
+        # From the channel to the frames in one step that no signal handler gets into, so that none
+        # can take what has come.
         if self._many:
-            self.frames.extend(self._channel.receive_many(**timeout))
+            came = starmap(partial(self._channel.receive_many, **timeout), _ONCE)
+            self.frames.extend(chain.from_iterable(came))
         else:
-            self.frames.append(self._channel.receive(**timeout))
+            self.frames.extend(starmap(partial(self._channel.receive, **timeout), _ONCE))
 
     def load(self, frames: Sequence[bytes]) -> None:
         self._outgoing = frames
@@ -199,14 +220,16 @@ class _ForeignCarrier:
         pass  # nothing is lent
 
     def send_now(self) -> bool:
-        self.is_torn = True
+        if self._sending:
+            raise Torn
+        self._sending = True
         if self._many:
             self._channel.send_many(self._outgoing)
         else:
             for frame in self._outgoing:
                 self._channel.send(frame)
         self._outgoing = ()
-        self.is_torn = False
+        self._sending = False
         return True
 
     def send_on(self, milliseconds: int) -> bool:

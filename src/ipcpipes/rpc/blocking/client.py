@@ -108,16 +108,12 @@ class ClientOperation:
         if self._notify is None and not operation.options.maybe:
             link = self._caller.link
             call = link.ask(operation, octets, milliseconds(deadline), deadline)
-            if call is not None and (call.is_answered or call.failure is not None):
+            if call is not None:
+                if not (call.is_answered or call.failure is not None):
+                    raise self._too_long()
                 call.over = True
                 return result_of(call)
-            if call is not None:
-                link.flush(first=call.orphan, wait=False)
-                raise self._too_long()
-        exchange = self._caller.begin_encoded(operation, octets, deadline, self._notify)
-        if exchange is None:
-            raise self._too_long()
-        return None if operation.options.maybe else self._answer(exchange)
+        return self._through_exchange(octets, {}, deadline)
 
     def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
         operation = self._operation
@@ -129,20 +125,31 @@ class ClientOperation:
             )
         checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        exchange = self._caller.begin(operation, values, deadline, self._notify)
-        if exchange is None:
-            raise self._too_long()
-        exchange.give(checked)
-        return self._answer(exchange)
+        return self._through_exchange(encoded(operation, values), checked, deadline)
 
-    def _answer(self, exchange: ClientExchange) -> Any:
-        deadline = exchange.deadline
+    def _through_exchange(
+        self, octets: bytes, given: dict[Pipe, tuple[Any, Any]], deadline: float | None
+    ) -> Any:
+        operation = self._operation
+        exchange = ClientExchange(self._caller.link, deadline, self._notify)
         try:
+            if not self._caller.begin(exchange, operation, octets):
+                raise self._too_long()
+            if operation.options.maybe:
+                return None
+            exchange.give(given)
             if not (exchange.move(deadline) and exchange.answered(deadline)):
                 raise self._too_long()
-            return result_of(exchange.call)
-        finally:
+            result = result_of(exchange.call)
             exchange.leave()
+        except BaseException:
+            try:
+                exchange.leave()
+            except BaseException:  # a signal handler's, in the middle of it
+                exchange.leave()
+                raise
+            raise
+        return result
 
     def _too_long(self) -> CallCancelled:
         return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
@@ -301,5 +308,7 @@ def _client(
             raise TimeoutError(f"the server has not answered within {timeout:g} s")
         yield Client(caller, definition)
         link.wait_sent(time.monotonic() + LINGER)
-    finally:
         link.close(CommFailure("the connection was closed here"))
+    except BaseException:
+        link.close(CommFailure("the connection was closed here"))
+        raise

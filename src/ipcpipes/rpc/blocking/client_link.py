@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..call import Call
 from .link import Link
+from .sending import REFUSED
 
 if TYPE_CHECKING:
     from ..definition import Operation
@@ -24,8 +25,8 @@ class ClientLink(Link):
         """Begins a call without pipes and waits for its answer, in as few steps as there can be.
 
         Returns:
-            The call, which is not over if its time is; ``None`` when somebody else is at work here,
-            or there is no room: then nothing was done.
+            The call, which is given up if it is not over by then; ``None`` when another thread is
+            at work here, or there is no room: then nothing was done.
 
         Raises:
             RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
@@ -48,7 +49,7 @@ class ClientLink(Link):
                 self.is_torn = True
                 try:
                     call = session.request(operation, arguments, milliseconds)
-                except Exception:
+                except REFUSED:
                     self.is_torn = False
                     raise
                 self._next_to_send(bell)
@@ -73,15 +74,13 @@ class ClientLink(Link):
                 if session.output or self._notices or self.has_failed:
                     self._after_step()
                     self.flush(bell, until=until)
-        except BaseException:
-            if call is not None:
+            if not is_over:
                 self.flush(bell, wait=False, first=call.orphan)
-                self.mend()
-            raise
-        else:
-            return call
-        finally:
-            self.take_back(bell)
-            if self._reader is bell:
                 with self.lock:
                     self._leave(bell)
+        except BaseException:
+            self.withdraw(bell)
+            if call is not None:
+                self.flush(wait=False, first=call.orphan)
+            raise
+        return call

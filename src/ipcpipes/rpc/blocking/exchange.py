@@ -14,7 +14,7 @@ import trio
 from ...options import checked_seconds
 from ..call import SMALL, Call, Push
 from ..chunks import chunk_of, octets_of
-from ..errors import CallCancelled
+from ..errors import BadStubData, CallCancelled
 from ..ndr import LARGEST_COUNT
 from ..session import Event
 
@@ -28,17 +28,25 @@ class Exchange:
     """Waits where :class:`Call` only says that nothing can go on now.
 
     Attributes:
+        call: what it is about, once that was adopted.
         bells: of the threads that wait for something of this call.
         deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
             never.
     """
 
-    def __init__(self, link: Link, call: Call, deadline: float | None = None) -> None:
+    call: Call
+
+    def __init__(self, link: Link, deadline: float | None = None) -> None:
         self.link = link
-        self.call = call
         self.deadline = deadline
         self.bells: list[threading.Lock] = []
         self._busy: set[tuple[str, int]] = set()
+        # The pipes whose elements were taken, and have not got to their user yet.
+        self._taken: set[int] = set()
+
+    def adopt(self, call: Call) -> None:
+        """It is about this call."""
+        self.call = call
         call.owner = self
 
     def wake(self, event: Event) -> None:
@@ -64,20 +72,44 @@ class Exchange:
         until = time_of(timeout, self.deadline)
         with self._alone("pulling from", index):
             octets = self.take(index, max_elements, until)
-        if octets is None:
-            if timeout is None or (self.deadline is not None and until == self.deadline):
-                self._expire()
-            raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
-        return chunk_of(octets, self.call.operation.pipes[index].element)
+            if octets is not None:
+                chunk = chunk_of(octets, self.call.operation.pipes[index].element)
+                self.delivered(index)
+                return chunk
+        if timeout is None or (self.deadline is not None and until == self.deadline):
+            self._expire()
+        raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
-        """Octets, as :meth:`Call.pull` gives them; ``None`` when the time is over."""
+        """Octets, as :meth:`Call.pull` gives them, until which :meth:`delivered` has to follow;
+        ``None`` when the time is over.
+
+        Raises:
+            BadStubData: an exception has come before they were delivered the last time.
+            And what :meth:`Call.pull` raises.
+        """
         limit = LARGEST_COUNT if max_elements is None else max_elements
-        call = self.call
-        octets = self.link.wait(lambda: call.pull(index, limit), self, until, sliced=True)
+        call, taken = self.call, self._taken
+
+        def pull() -> memoryview | None:
+            if index in taken:
+                raise BadStubData(
+                    f"an earlier pull from {self.name(index)} was interrupted, and its elements "
+                    "are lost"
+                )
+            octets = call.pull(index, limit)
+            if octets is not None:
+                taken.add(index)
+            return octets
+
+        octets = self.link.wait(pull, self, until, sliced=True)
         if octets is not None and not octets:
             self.link.step(lambda: self.wake(Event.PROGRESS))  # another pipe's turn
         return octets
+
+    def delivered(self, index: int) -> None:
+        """What was taken has got to its user."""
+        self._taken.discard(index)
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
@@ -96,8 +128,15 @@ class Exchange:
         octets = push.octets
         if push.position == 0:
             link.step(lambda: call.check_push(index, push.count))
-        is_small = len(octets) <= SMALL and not link.is_full
-        if is_small and link.step(lambda: call.push_small(index, octets)):
+
+        def push_small() -> bool:
+            if not call.push_small(index, octets):
+                return False
+            push.position = len(octets)
+            return True
+
+        is_small = len(octets) <= SMALL and not link.is_full and not push.done
+        if is_small and link.step(push_small):
             link.flush(until=until, call=call)
             return True
         bell = threading.Lock()
@@ -118,8 +157,9 @@ class Exchange:
                 if link.wait(go_on, self, until, sliced=True) is None:
                     return False
                 link.flush(bell, until=until, call=call)
-            finally:
-                link.take_back(bell)
+            except BaseException:
+                link.withdraw(bell)
+                raise
         return True
 
     def push_nowait(self, index: int, elements: object) -> None:

@@ -11,6 +11,7 @@ from ..call import Push
 from ..chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
 from ..definition import Pipe
 from ..elements import Element
+from ..errors import BadStubData
 from ..feeding import (
     Batch,
     PipeControl,
@@ -75,30 +76,36 @@ class Feed(Mover):
         self._looked = time.monotonic()
 
     def run(self, until: float | None) -> bool:
-        exchange, index, stride = self._exchange, self._pipe.index, self._pipe.element.stride
+        exchange, index = self._exchange, self._pipe.index
         while True:
-            if self._push is None:
-                octets = self._next()
-                if octets is None:
+            if self._push is None or self._push.done:
+                self._next()
+                if self._push is None:
                     return exchange.end(index, until)
-                self._push = Push(octets, len(octets) // stride)
             if time.monotonic() - self._looked > _LOOK:
                 exchange.link.look()
                 self._looked = time.monotonic()
             if not exchange.put(index, self._push, until):
                 return False
-            self._push = None
 
-    def _next(self) -> memoryview | None:
+    def _next(self) -> None:
+        """The next elements to push; none at the end."""
         # A generator that has raised is at its end, and that would look like the source's.
         if self._error is not None:
             raise self._error
+        # Until they have got here: an exception may come when the source has given them out.
+        self._error = BadStubData(
+            f"filling {self._exchange.name(self._pipe.index)} was interrupted, and what its source "
+            "gave last is lost"
+        )
         try:
             octets: memoryview | None = next(self._pieces, None)
         except BaseException as error:
             self._error = error
             raise
-        return octets
+        stride = self._pipe.element.stride
+        self._push = None if octets is None else Push(octets, len(octets) // stride)
+        self._error = None
 
     def close(self) -> None:
         self._pieces.close()
@@ -121,6 +128,7 @@ class Drain(Mover):
             if octets is None:
                 return False
             self._put(chunk_of(octets, pipe.element))
+            exchange.delivered(pipe.index)
             if not octets:
                 return True
 

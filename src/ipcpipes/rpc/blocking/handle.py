@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import encoded
 from ..calling import Notify
 from ..definition import Operation, Pipe
 from ..errors import AsyncCallPending, CallCancelled, InvalidAsyncCall, InvalidAsyncHandle
@@ -61,13 +62,18 @@ class CallHandle:
             raise InvalidAsyncHandle if over else InvalidAsyncCall
         self._begun = True
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        exchange = self._caller.begin(self._operation, self._values, deadline, self._notify)
-        if exchange is None:
-            raise self._too_long()
-        self._given_exchange = exchange
-        exchange.give(self._feeds)
-        by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
-        self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+        exchange = ClientExchange(self._caller.link, deadline, self._notify)
+        try:
+            octets = encoded(self._operation, self._values)
+            if not self._caller.begin(exchange, self._operation, octets):
+                raise self._too_long()
+            self._given_exchange = exchange
+            exchange.give(self._feeds)
+            by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
+            self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+        except BaseException:
+            exchange.leave()
+            raise
         return self
 
     def __exit__(
@@ -77,8 +83,6 @@ class CallHandle:
         traceback: TracebackType | None,
     ) -> None:
         self._exchange.leave()
-        if error is not None:
-            self._exchange.link.mend()
 
     def complete(self, *, timeout: float | None = None) -> Any:
         """Waits until the call is over; once, and pipes that are driven by hand have to be at their
@@ -166,8 +170,7 @@ class CallHandle:
         if abortive:
             exchange.abandon()
         else:
-            exchange.link.step(exchange.call.cancel)
-            exchange.link.flush()
+            exchange.link.flush(first=exchange.call.cancel)
 
     def _result(self) -> Any:
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -18,7 +19,8 @@ from ..._os.deadline import Deadline
 from ..call import Call
 from ..errors import CommFailure, ProtocolError, RpcError
 from ..session import Event, Session
-from .sending import FULL, GONE, SLICE, Sending, Waiting, pause, ring
+from .carrier import Torn
+from .sending import FULL, GONE, REFUSED, SLICE, Sending, Waiting, pause, ring
 
 if TYPE_CHECKING:
     from .carrier import Carrier
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["Link"]
 
 T = TypeVar("T")
+
+# A time-out may come so much too early.
+_ROUNDING = 0.001  # seconds
 
 
 class Link(Sending):
@@ -53,6 +58,8 @@ class Link(Sending):
         self.reads_for: object = None
         self._on_event = on_event
         self._watch = watch
+        self._has_fallen = False
+        self._finisher: int | None = None
         self._finished = False
 
     # Waiting
@@ -105,7 +112,8 @@ class Link(Sending):
                                 watch.begin(bell)
                         elif done:
                             self._leave(bell)
-                    except Exception:
+                    except REFUSED:
+                        self._leave(bell)
                         self.is_torn = False
                         raise
                     self.is_torn = False
@@ -125,9 +133,7 @@ class Link(Sending):
                 elif not self.carrier.frames:
                     self._receive(until, sliced=sliced)
         except BaseException:
-            with self.lock:
-                self._unfollow(bell, exchange)
-                self._leave(bell)
+            self.withdraw(bell, exchange)
             raise
 
     def _gets_reading(self, bell: threading.Lock, exchange: object = None) -> bool:
@@ -183,9 +189,12 @@ class Link(Sending):
         try:
             self.carrier.receive(deadline)
         except TimeoutError:
-            pass
+            if deadline is None or deadline.remaining > _ROUNDING:
+                raise  # a signal handler's
         except ProtocolError as error:
             self.close(error)
+        except Torn as error:
+            self.close(CommFailure(str(error)))
         except (trio.EndOfChannel, *GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))
 
@@ -226,8 +235,10 @@ class Link(Sending):
     def _fail(self, failure: RpcError) -> None:
         """The connection has ended, or has to: every call on it has failed. With the lock;
         :meth:`_finish` follows without.
+
+        Once more when it was interrupted: each of its steps can be taken twice.
         """
-        if self.has_failed:
+        if self._has_fallen:
             return
         self.has_failed = True
         calls = list(self.session.calls.values())
@@ -238,23 +249,29 @@ class Link(Sending):
         self._on_event(Event.SHUTDOWN, None)
         for bell in (*self._followers, *self._crowd):
             ring(bell)
+        self._has_fallen = True
 
     def _finish(self) -> None:
-        if not self._finished:
-            self._finished = True
-            self.flush(wait=False)  # why it ends, if there is something to say
-            self.carrier.close()
+        thread = threading.get_ident()
+        # One thread does it; the same one once more when it was interrupted.
+        if self._finished or self._finisher not in (None, thread):
+            return
+        self._finisher = thread
+        bell = threading.Lock()
+        with self.lock:
+            is_mine = self._next_to_send(bell)
+        if is_mine:  # why it ends
+            with suppress(Torn, *GONE):
+                self.carrier.send_now()
+        self.carrier.close()
+        self._finished = True
 
     def close(self, failure: RpcError) -> None:
         """Ends the connection; from any thread."""
         with self.lock:
-            self._fail(failure)
-        self._after_step()
-
-    def mend(self) -> None:
-        """To be called when an exception has left an operation: ends what cannot go on."""
-        with self.lock:
-            if self.is_torn or self.carrier.is_torn:
+            if self.is_torn:
                 self._fail_torn()
-        if self.has_failed:
-            self._after_step()
+            self.is_torn = True
+            self._fail(failure)
+            self.is_torn = False
+        self._after_step()

@@ -14,12 +14,13 @@ import trio
 
 from ..errors import CommFailure, ProtocolError, RpcError
 from ..session import Session
+from .carrier import Torn
 
 if TYPE_CHECKING:
     from ..call import Call
     from .carrier import Carrier
 
-__all__ = ["FULL", "GONE", "LINGER", "SLICE", "Sending", "Waiting", "pause", "ring"]
+__all__ = ["FULL", "GONE", "LINGER", "REFUSED", "SLICE", "Sending", "Waiting", "pause", "ring"]
 
 T = TypeVar("T")
 
@@ -34,6 +35,9 @@ LINGER = 5.0  # seconds
 _LOCK_SLICE = 0.1  # seconds
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+# What a step may raise of itself, and is whole then. Anything else a signal handler has raised, in
+# the middle of it.
+REFUSED = (RpcError, ValueError)
 
 logger = logging.getLogger("ipcpipes.rpc")
 
@@ -60,10 +64,15 @@ class Sending(ABC):
         takes_turns: whether this end stops reading while there is much to send. A server does; its
             clients do not, for otherwise both could stand still.
 
+    An exception of a signal handler can come after any call, also in what another exception makes
+    run. So what cannot be left in the middle is noted before it begins (:attr:`is_torn`) and the
+    note is cleared last; and each operation ends with :meth:`withdraw` in ``except BaseException``,
+    also where it has nothing to give back on its way there.
+
     Attributes:
         has_failed: it has ended, or was closed.
-        is_torn: a step is under way; without the lock, it was left in the middle, by what a signal
-            handler has raised.
+        is_torn: a step is under way. Seen by another step, with the lock: it was left in the
+            middle, and the connection has to end.
     """
 
     def __init__(self, carrier: Carrier, session: Session, *, takes_turns: bool) -> None:
@@ -94,22 +103,48 @@ class Sending(ABC):
     # Steps
 
     def _fail_torn(self) -> None:
-        """A step was left in the middle: nobody knows where the session stands. With the lock."""
-        self._fail(CommFailure("an operation was interrupted in the middle of a step"))
+        """A step was left in the middle: where the session stands is not known, nor what it has
+        given out. With the lock.
+        """
+        self._is_deaf = True  # nothing more is sent: it might be a gap, or come twice
+        self._fail(CommFailure(str(Torn())))
 
     def step(self, function: Callable[[], T]) -> T:
         """Calls it with the lock."""
-        with self.lock:
-            if self.is_torn:
-                self._fail_torn()
-            self.is_torn = True
-            try:
-                result = function()
-            except Exception:
+        try:
+            with self.lock:
+                if self.is_torn:
+                    self._fail_torn()
+                self.is_torn = True
+                try:
+                    result = function()
+                except REFUSED:
+                    self.is_torn = False
+                    raise
                 self.is_torn = False
-                raise
-            self.is_torn = False
+        except BaseException:
+            self.withdraw()
+            raise
         return result
+
+    def withdraw(self, bell: threading.Lock | None = None, exchange: Waiting | None = None) -> None:
+        """To be called when an exception has left an operation: gives back what the operation had,
+        which is known by its bell, and ends the connection if it was in the middle of a step.
+
+        What other threads do here is not looked at. Idempotent.
+        """
+        with self.lock:
+            if self.is_torn:  # a step of this thread: another one would have the lock
+                self._fail_torn()
+            if bell is not None:
+                self._unfollow(bell, exchange)
+                if bell in self._crowd:
+                    self._crowd.remove(bell)
+                if self._sender is bell:
+                    self._end_sending()
+                self._leave(bell)
+        if self.has_failed:
+            self._after_step()
 
     def notice(self, function: Callable[[], object]) -> None:
         """Has a function of the user's called, once the lock is free. The caller has it."""
@@ -140,6 +175,14 @@ class Sending(ABC):
     @abstractmethod
     def _finish(self) -> None:
         """The same without the lock, afterwards."""
+
+    @abstractmethod
+    def _unfollow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
+        """It waits for nothing any more. With the lock."""
+
+    @abstractmethod
+    def _leave(self, bell: threading.Lock) -> None:
+        """It reads no more; another thread may have to. With the lock."""
 
     @abstractmethod
     def _reads(self, bell: threading.Lock) -> bool:
@@ -176,34 +219,44 @@ class Sending(ABC):
         if bell is None:
             bell = threading.Lock()
         try:
-            while True:
-                with self.lock:
-                    if self.is_torn:
-                        self._fail_torn()
-                    self.is_torn = True
-                    try:
-                        if first is not None:
-                            first()
-                            first = None
-                        is_mine = self._next_to_send(bell)
-                    except Exception:
+            try:
+                while True:
+                    with self.lock:
+                        if self.is_torn:
+                            self._fail_torn()
+                        self.is_torn = True
+                        try:
+                            if first is not None:
+                                first()
+                                first = None
+                            is_mine = self._next_to_send(bell)
+                        except REFUSED:
+                            self.is_torn = False
+                            raise
                         self.is_torn = False
-                        raise
-                    self.is_torn = False
-                if not is_mine:
-                    break
-                if not (self.carrier.send_now() or (wait and self._send_on(bell, until, call))):
-                    break
-                if self._has_sent():
-                    break
-        except GONE:
-            # Reading finds the end itself, after what came before it.
-            self._is_deaf = True
-            self._unsent = False
-        finally:
+                    if not is_mine:
+                        break
+                    if not (self.carrier.send_now() or (wait and self._send_on(bell, until, call))):
+                        break
+                    if self._has_sent():
+                        break
+            except GONE:
+                self._stop_sending()
+            except Torn as error:
+                self.close(CommFailure(str(error)))
             self.take_back(bell)
-            if self._notices:
-                self._after_step()
+        except BaseException:
+            self.withdraw(bell)
+            raise
+        if self._notices or self.has_failed:
+            self._after_step()
+
+    def _stop_sending(self) -> None:
+        """The other end takes nothing any more. Reading finds the end itself, after what came
+        before it.
+        """
+        self._is_deaf = True
+        self._unsent = False
 
     def _next_to_send(self, bell: threading.Lock) -> bool:
         """Loads the carrier; whether there is something, and it is this thread's to send."""
@@ -256,8 +309,9 @@ class Sending(ABC):
             if self.carrier.send_now() and self._has_sent():
                 return
         except GONE:
-            self._is_deaf = True
-            self._unsent = False
+            self._stop_sending()
+        except Torn as error:
+            self.close(CommFailure(str(error)))
         self.flush(bell, until=until)
 
     def _has_sent(self) -> bool:
@@ -271,12 +325,12 @@ class Sending(ABC):
 
     def _end_sending(self) -> None:
         self.carrier.keep()
-        self._sender = None
         self._is_stuffed = False
         for waiting in self._crowd:
             ring(waiting)
         if self._followers and self._reader is None:
             self.hand_on()
+        self._sender = None  # last: what is interrupted before is done again
 
     def _send_on(self, bell: threading.Lock, until: float | None, call: Call | None = None) -> bool:
         """Sends the rest, and reads meanwhile if nobody else does: the other end may not take
@@ -327,18 +381,21 @@ class Sending(ABC):
         self, is_well: Callable[[], bool], until: float | None, call: Call | None = None
     ) -> bool:
         bell = threading.Lock()
-        while True:
-            with self.lock:
-                if self.has_failed or self._is_deaf or is_well():
-                    return True
-                if call is not None and call.failure is not None:
-                    return True
-                if until is not None and time.monotonic() >= until:
-                    return False
-                bell.acquire(blocking=False)
-                self._crowd.append(bell)
-                sending = self._sender is not None
-            try:
+        try:
+            while True:
+                with self.lock:
+                    if bell in self._crowd:
+                        self._crowd.remove(bell)
+                    ring(bell)
+                    if self.has_failed or self._is_deaf or is_well():
+                        return True
+                    if call is not None and call.failure is not None:
+                        return True
+                    if until is not None and time.monotonic() >= until:
+                        return False
+                    bell.acquire(blocking=False)
+                    self._crowd.append(bell)
+                    sending = self._sender is not None
                 if not sending:
                     self.flush(bell, until=until, call=call)
                 elif call is None:
@@ -346,12 +403,9 @@ class Sending(ABC):
                 else:  # its failure rings no bell here
                     soon = time.monotonic() + SLICE
                     pause(bell, soon if until is None else min(until, soon))
-            finally:
-                with self.lock:
-                    if bell in self._crowd:
-                        self._crowd.remove(bell)
-                    if bell.locked():
-                        bell.release()
+        except BaseException:
+            self.withdraw(bell)
+            raise
 
 
 def ring(bell: threading.Lock) -> None:

@@ -15,7 +15,7 @@ from ..session import Event, Session
 from ..state import ConnectionState
 from .exchange import Exchange
 from .link import Link
-from .sending import LINGER
+from .sending import LINGER, REFUSED
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class ServerLink(Link):
         assert call is not None
         milliseconds = call.milliseconds
         if milliseconds is not None:
-            Exchange(self, call, time.monotonic() + milliseconds / 1000 + GRACE)
+            Exchange(self, time.monotonic() + milliseconds / 1000 + GRACE).adopt(call)
         elif call.operation.pipes:
-            Exchange(self, call)
+            Exchange(self).adopt(call)
         self._requests.append(call)
         if self.reads_for is self and len(self._requests) == 1:
             return  # whoever has read it takes it
@@ -129,7 +129,7 @@ class ServerLink(Link):
                     if not call.over:  # or else the manager, or somebody else, has answered
                         self.finish(call, body, error)
                     is_mine = self._next_to_send(bell)
-                except Exception:
+                except REFUSED:
                     self.is_torn = False
                     raise
                 if (
@@ -166,11 +166,9 @@ class ServerLink(Link):
             if self._is_last:
                 self._replace()
             return found[0]
-        finally:
-            self.take_back(bell)
-            if self._reader is bell:
-                with self.lock:
-                    self._leave(bell)
+        except BaseException:
+            self.withdraw(bell)
+            raise
 
     def end_when_done(self) -> None:
         """Closes, if this was the last call of a server that shuts down; another thread may still
