@@ -151,11 +151,13 @@ class UnknownAccount(IpcError, LookupError):
 
 
 class WorkerFailed(IpcError, RuntimeError):
-    """A worker of a group ended too often, or its replacement did not get ready.
+    """A worker of a group ended or could not be started too often, or its replacement did not get
+    ready.
 
     Attributes:
         number: which worker, from 0.
-        status: its last exit status, as :attr:`ipcpipes.Child.status` has it.
+        status: its last exit status, as :attr:`ipcpipes.Child.status` has it; ``None`` when its
+            process could not be started.
     """
 
     def __init__(self, number: int, status: int | None, text: str) -> None:

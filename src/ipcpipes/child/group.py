@@ -6,7 +6,6 @@ import logging
 import math
 import signal
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from .ends import Ends
 from .member import LAST_WORDS, Delivery, Member
 from .nursery import unseen_nursery
 from .process import Child, run_child
+from .restarts import Crashes, Restarts, is_momentary
 
 if TYPE_CHECKING:
     from .ends import Command
@@ -31,19 +31,16 @@ __all__ = ["WorkerGroup"]
 
 logger = logging.getLogger("ipcpipes")
 
-_FIRST_PAUSE = 0.1  # seconds, between a crash and the next start
-_LONGEST_PAUSE = 30.0
-
 
 class _Slot:
     """A place for a worker, which has a number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, restarts: Restarts) -> None:
         self.number = number
         self.current: Member | None = None
         # Held by who puts a worker there.
         self.filling = trio.Lock()
-        self.crashes: deque[float] = deque()
+        self.crashes = Crashes(restarts)
 
 
 class WorkerGroup:
@@ -58,8 +55,9 @@ class WorkerGroup:
     the pipe, and a client that finds none hears that the server is busy (``wait=``). The
     master holds the name from the first to the last moment, and never talks to clients.
 
-    A worker that ends without being told to is started again, after a pause that doubles from
-    0.1 to 30 seconds. It supervises, and it is not a job queue: who wants jobs back from a worker
+    A worker that ends without being told to, or that the system does not start (it may be out of
+    descriptors for a moment), is started again, after a pause that doubles from 0.1 to 30 seconds;
+    the others go on. It supervises, and it is not a job queue: who wants jobs back from a worker
     that has crashed has to keep them.
 
     Args:
@@ -113,17 +111,15 @@ class WorkerGroup:
         self._backlog = backlog
         self._on_message = on_message
         self._on_end = on_end
-        self._restarts = math.inf if restarts is None else restarts
-        self._within = checked_seconds("within", within)
-        if not self._within:
-            raise ValueError("within must be more than 0 seconds")
+        allowed = Restarts(math.inf if restarts is None else restarts, within)
         self._grace = checked_seconds("grace", grace)
         self._options = {**_os.APART, **options}
-        self._slots = [_Slot(number) for number in range(count)]
+        self._slots = [_Slot(number, allowed) for number in range(count)]
         self._members: set[Member] = set()
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
         self._has_run = False
+        self._was_ready = False
         self._signals = trio.CancelScope(shield=True)
         self._stopping = trio.Event()
         self._failure: Exception | None = None
@@ -162,7 +158,8 @@ class WorkerGroup:
 
         Raises:
             WorkerFailed: a worker ended too often, or did not get ready in time too often.
-            OSError: the program cannot be started.
+            OSError: the program cannot be started. Once all workers were ready, and where the
+                system is only out of descriptors, memory or processes, that counts as a crash.
             RuntimeError: the group runs already, or has run.
             And all that :func:`ipcpipes.listen` raises for the endpoint.
         """
@@ -197,7 +194,9 @@ class WorkerGroup:
                     async with trio.open_nursery() as starting:
                         for slot in self._slots:
                             starting.start_soon(self._fill, slot)
-                    task_status.started(self)
+                    if self._failure is None:
+                        self._was_ready = True
+                        task_status.started(self)
                     await self._stopping.wait()
                     await self._end_in_order()
                 finally:
@@ -327,7 +326,7 @@ class WorkerGroup:
                         await self._pause_after(slot, crash)
                         crash = None
                         continue
-                    started = await self._start(slot)
+                    started = await self._start_or_crash(slot)
                     if isinstance(started, WorkerFailed):
                         crash = started
                     else:
@@ -337,6 +336,23 @@ class WorkerGroup:
                 # The first of several is told, and they are no group of errors.
                 self._failure = self._failure or failure
                 self._require_nursery().cancel_scope.cancel()
+
+    async def _start_or_crash(self, slot: _Slot) -> Member | WorkerFailed:
+        """As :meth:`_start`. A process that the system does not start now counts as a crash, so
+        that the other workers go on; but a program that was never there is a mistake of the
+        command, and no pause helps.
+
+        Raises:
+            OSError: the program cannot be started, and the group was never ready.
+        """
+        try:
+            return await self._start(slot)
+        except OSError as error:
+            if not self._was_ready and not is_momentary(error):
+                raise
+            failure = WorkerFailed(slot.number, None, f"could not be started: {error}")
+            failure.__cause__ = error
+            return failure
 
     async def _start(self, slot: _Slot) -> Member | WorkerFailed:
         """A new process, ready; or why it is not, and it is gone then.
@@ -370,15 +386,7 @@ class WorkerGroup:
         Raises:
             WorkerFailed: there were too many.
         """
-        now = trio.current_time()
-        slot.crashes.append(now)
-        while slot.crashes[0] < now - self._within:
-            slot.crashes.popleft()
-        times = len(slot.crashes)
-        if times > self._restarts:
-            text = f"{failure.text}; that was crash {times} within {self._within:g} s"
-            raise WorkerFailed(slot.number, failure.status, text) from None
-        pause = min(_FIRST_PAUSE * 2 ** min(times - 1, 30), _LONGEST_PAUSE)
+        pause = slot.crashes.pause_after(failure, trio.current_time())
         logger.warning("%s; starting it again in %g s", failure, pause)
         with trio.move_on_after(pause):
             await self._stopping.wait()
