@@ -40,7 +40,7 @@ class _Incoming:
 
     def __init__(self, pipe: Pipe, credit: int) -> None:
         self.pipe = pipe
-        self.reader = ChunkReader(pipe.element, pipe.range)
+        self.reader = ChunkReader(pipe.element, pipe.range, most=credit)
         self._window = credit
         self._credit = credit  # what the other end may still send
 

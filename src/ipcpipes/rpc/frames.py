@@ -22,6 +22,9 @@ _LARGE = 4 + HEAD.size + FRAGMENT
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
+# The same for arguments, results and the like in what was read at once, if that was more than this.
+# The octets of pipes are left there: who reads the pipe copies them if too much is kept for them.
+_LITTLE = 4 * 1024
 _STILL_MUCH = 4
 # For all connections together, so that one which falls silent keeps none.
 _MOST_SPARE = 4
@@ -31,6 +34,9 @@ _FIRST = struct.Struct("<I" + HEAD.format[1:])
 _LENGTH = struct.Struct("<I")
 _SHORTEST = HEAD.size
 _unpack_first = _FIRST.unpack_from
+_NOTHING = memoryview(b"")
+# Looked up once; see session.py.
+_PIPE = Kind.PIPE
 
 
 class FrameReader:
@@ -156,7 +162,7 @@ class FrameReader:
                 if self._partial is not None:
                     if (
                         not holds
-                        or self._partial.kind is not Kind.PIPE
+                        or self._partial.kind is not _PIPE
                         or size - position >= self._left
                     ):
                         position = self._go_on(self._partial, octets, position, owner, frames)
@@ -193,12 +199,14 @@ class FrameReader:
         start = position + _FIRST.size
         end: int = position + _LENGTH.size + length
         if end <= len(octets):
-            body = octets[start:end]
-            if owner > READ_SIZE:
-                body = _kept(body, owner)
+            body = _NOTHING
+            if end > start:
+                body = octets[start:end]
+                if owner > (READ_SIZE if known is _PIPE else _LITTLE):
+                    body = _kept(body, owner)
             frames.append(Frame(known, flags, number, amount, call, body))
             return end
-        if holds and known is Kind.PIPE:
+        if holds and known is _PIPE:
             return position
         partial = Frame(known, flags, number, amount, call, _NOTHING)
         self._partial = partial
@@ -213,12 +221,13 @@ class FrameReader:
         part = octets[position:end]
         self._left -= len(part)
         body: memoryview | None = None
-        if frame.kind is Kind.PIPE:
-            body = _kept(part, owner) if part else None
+        if frame.kind is _PIPE:
+            if part:
+                body = _kept(part, owner) if owner > READ_SIZE else part
         else:
             self._body += part
             if not self._left:
-                body = memoryview(bytes(self._body))
+                body = memoryview(self._body).toreadonly()
                 self._body = bytearray()
         if body is not None:
             frames.append(
@@ -238,13 +247,8 @@ class FrameReader:
             raise ProtocolError(f"a frame of {length:,} octets, where {self._max_frame:,} may come")
 
 
-_NOTHING = memoryview(b"")
-
-
 def _kept(octets: memoryview, owner: int) -> memoryview:
-    if len(octets) * _SHARE < owner and owner > READ_SIZE:
-        return memoryview(bytes(octets))
-    return octets
+    return memoryview(bytes(octets)) if len(octets) * _SHARE < owner else octets
 
 
 def _free_buffer() -> bytearray:

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from itertools import groupby
+from typing import Any
 
 from .elements import Element
 from .errors import InvalidBound, ProtocolError
 from .parameters import Range
+from .wire import DEFAULT_CREDIT
 
 __all__ = ["ChunkReader", "ChunkWriter"]
 
 _COUNT = struct.Struct("<I")
 LARGEST_COUNT = 2**32 - 1
-# Pieces below this are copied together, so that what stays in memory is in proportion to what
-# has come, however small the other end has cut it.
+# Pieces below this are copied together: each of them would cost an object or two.
 _SMALL = 2 * 1024
 _MERGED = 64 * 1024
+# A piece keeps all the memory that it came in, which may be much more than its share of it. Pieces
+# are copied when all of them keep more than this much above what may wait here, ...
+_SLACK = 4
+# ... if their memory has at least this part of other things in it. This is less than the slack:
+# copies are not copied again.
+_LOOSE = 8
 
 
 class ChunkWriter:
@@ -48,19 +56,31 @@ class ChunkWriter:
 class ChunkReader:
     """Finds the elements in the octets of a pipe, however they are cut.
 
-    Nothing is copied but what is small, or cut in two; nothing is taken for what has only been
-    announced.
+    Nothing is copied but what is small, or cut in two, or keeps much more memory than its own;
+    nothing is taken for what has only been announced.
+
+    Args:
+        limits: how many elements a chunk may have.
+        most: octets that may wait here, which the caller sees to. The memory that is kept for them
+            is at most a quarter more, and the objects around it.
     """
 
-    def __init__(self, element: Element, limits: Range | None = None) -> None:
+    def __init__(
+        self, element: Element, limits: Range | None = None, *, most: int = DEFAULT_CREDIT
+    ) -> None:
         self._element = element
         self._limits = limits
+        self._most_kept = most + most // _SLACK
         self._position = 0
         self._gap = 0  # octets to pass over
         self._count = b""  # what has come of a count
         self._left = 0  # octets of this chunk that have not come
         self._pieces: deque[memoryview] = deque()
-        self._size = 0  # octets in them
+        # For each piece, octets that are freed with it: those of the memory that it came in, if it
+        # is the last piece of that.
+        self._frees: deque[int] = deque()
+        self._kept = 0  # the sum of these
+        self._size = 0  # octets in the pieces
         self._tail = bytearray()  # after the pieces: small ones, merged
         self._partial = bytearray()  # after the tail: an element that was cut
         self.ended = False
@@ -105,6 +125,8 @@ class ChunkReader:
                 start += step
                 if len(self._count) == 4:
                     self._begin_chunk()
+        if self._kept > self._most_kept:
+            self._copy_loose()
 
     def _begin_chunk(self) -> None:
         (count,) = _COUNT.unpack(self._count)
@@ -142,36 +164,63 @@ class ChunkReader:
             octets = octets[:whole]
         if not whole:
             return
-        if whole < _SMALL and len(self._tail) < _MERGED:
+        if whole >= _SMALL or len(self._tail) >= _MERGED:
+            self._settle()
+        if whole < _SMALL:
             self._tail += octets
         else:
-            self._settle()
-            self._pieces.append(octets)
-            self._size += whole
+            self._append(octets)
 
     def _settle(self) -> None:
         """Makes the tail a piece, which nothing is added to any more."""
         if self._tail:
-            self._pieces.append(memoryview(self._tail))
-            self._size += len(self._tail)
+            self._append(memoryview(self._tail))
             self._tail = bytearray()
+
+    def _append(self, octets: memoryview) -> None:
+        owner: Any = octets.obj  # bytes, or a bytearray
+        size = len(owner)
+        if self._pieces and self._pieces[-1].obj is owner:
+            self._frees[-1] = 0
+        else:
+            self._kept += size
+        self._pieces.append(octets)
+        self._frees.append(size)
+        self._size += len(octets)
+
+    def _copy_loose(self) -> None:
+        """Lets go of the memory of pieces that are a small share of it."""
+        pieces, self._pieces = self._pieces, deque()
+        self._frees.clear()
+        self._kept = self._size = 0
+        for _, group in groupby(pieces, lambda piece: id(piece.obj)):
+            together = [*group]
+            owner: Any = together[0].obj
+            if sum(map(len, together)) + len(owner) // _LOOSE < len(owner):
+                together = [memoryview(b"".join(together))]
+            for piece in together:
+                self._append(piece)
 
     def take(self, max_elements: int) -> memoryview:
         """1 to ``max_elements`` elements, as octets, each with its padding; there are some."""
         stride = self._element.stride
         if not self._pieces:
             self._settle()
-        piece = self._pieces.popleft()
+        piece = self._pieces[0]
         limit = max_elements * stride
         if len(piece) > limit:
-            self._pieces.appendleft(piece[limit:])
+            self._pieces[0] = piece[limit:]
             piece = piece[:limit]
+        else:
+            self._pieces.popleft()
+            self._kept -= self._frees.popleft()
         self._size -= len(piece)
         return piece
 
     def clear(self) -> None:
         """Forgets what was not taken."""
         self._pieces.clear()
-        self._size = 0
+        self._frees.clear()
+        self._kept = self._size = 0
         self._tail = bytearray()
         self._partial = bytearray()
