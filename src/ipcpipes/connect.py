@@ -14,7 +14,14 @@ from .authentication.challenge import ONE_WAY, Side
 from .endpoint import EndpointLike
 from .framing import Buffer
 from .opening import Attempts, listening
-from .options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
+from .options import (
+    DEFAULT_BACKLOG,
+    DEFAULT_GRACE,
+    Direction,
+    Impersonation,
+    check_direction,
+    checked_seconds,
+)
 from .security import AccessPolicy
 from .serving import serve_listener
 
@@ -279,6 +286,7 @@ async def serve(
     backlog: int = ...,
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
+    grace: float = ...,
     task_status: trio.TaskStatus[Listener[Stream]] = ...,
 ) -> None: ...
 @overload
@@ -292,6 +300,7 @@ async def serve(
     backlog: int = ...,
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
+    grace: float = ...,
     task_status: trio.TaskStatus[Listener[SendStream]] = ...,
 ) -> None: ...
 @overload
@@ -305,6 +314,7 @@ async def serve(
     backlog: int = ...,
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
+    grace: float = ...,
     task_status: trio.TaskStatus[Listener[ReceiveStream]] = ...,
 ) -> None: ...
 async def serve(
@@ -317,6 +327,7 @@ async def serve(
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
     authkey: Buffer | None = None,
+    grace: float = DEFAULT_GRACE,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
@@ -325,23 +336,30 @@ async def serve(
     :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
     (logger ``ipcpipes``), and the server goes on. What is not an ``Exception``
     (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve`` cancels the
-    handlers; closing the listener lets them finish, and then ``serve`` returns.
+    handlers at once. Closing the listener ends the server in order: no more clients are accepted,
+    the handlers have ``grace`` seconds to finish, those that have not are cancelled, and ``serve``
+    returns.
 
     Args:
         handler: an async function of one stream.
         authkey: a secret, as for :func:`connect`. The handler sees only clients who have proved
             that they have it; who has not within 10 s is turned away, and logged. Who has not when
             the listener is closed is not waited for.
+        grace: seconds, 0 or more, that the handlers have to finish once the listener was closed;
+            ``math.inf`` waits for all of them, whatever their clients do. How many were cancelled
+            is logged (logger ``ipcpipes``, a warning).
         task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
             as soon as clients can connect.
         endpoint, access, max_instances, direction, backlog, buffer_size: as for :func:`listen`.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none, or there is one direction only.
+        TypeError, ValueError: ``authkey`` is none, or there is one direction only; or ``grace`` is
+            not a number of seconds, 0 or more.
         And everything that :func:`listen` raises.
     """
     greet = greeting_of("server", authkey, direction)
     del authkey
+    grace = checked_seconds("grace", grace)
     listener: Listener[Any] = await listen(
         endpoint,
         access=access,
@@ -350,4 +368,4 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(handler, listener, task_status, greet)
+    await serve_listener(handler, listener, task_status, greet, grace)

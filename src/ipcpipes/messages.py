@@ -15,7 +15,13 @@ from .connect import greet_server, open_connection, open_listener
 from .endpoint import Endpoint, EndpointLike
 from .framing import Buffer, Framing, Native
 from .framing.chosen import chosen, kind_of
-from .options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
+from .options import (
+    DEFAULT_BACKLOG,
+    DEFAULT_GRACE,
+    Impersonation,
+    check_max_descriptors,
+    checked_seconds,
+)
 from .security import AccessPolicy
 from .serving import serve_listener
 
@@ -203,6 +209,7 @@ async def serve_messages(
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
     max_descriptors: int = ...,
+    grace: float = ...,
     task_status: trio.TaskStatus[abc.Listener[MessageChannel]] = ...,
 ) -> None: ...
 @overload
@@ -217,6 +224,7 @@ async def serve_messages(
     buffer_size: int | None = ...,
     authkey: Buffer | None = ...,
     max_descriptors: int = ...,
+    grace: float = ...,
     task_status: trio.TaskStatus[abc.Listener[NativeMessageChannel]] = ...,
 ) -> None: ...
 async def serve_messages(
@@ -230,6 +238,7 @@ async def serve_messages(
     buffer_size: int | None = None,
     authkey: Buffer | None = None,
     max_descriptors: int = 0,
+    grace: float = DEFAULT_GRACE,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(channel)`` for each client, until cancelled.
@@ -242,14 +251,15 @@ async def serve_messages(
         framing, max_descriptors: as for :func:`connect_messages`.
         task_status: for ``await nursery.start(serve_messages, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
-        authkey: as for :func:`ipcpipes.serve`.
+        authkey, grace: as for :func:`ipcpipes.serve`.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none.
+        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
         And everything that :func:`listen_messages` raises.
     """
     greet = _greeting("server", authkey)
     del authkey
+    grace = checked_seconds("grace", grace)
     listener = await _listen(
         endpoint,
         chosen(framing),
@@ -259,7 +269,7 @@ async def serve_messages(
         buffer_size=buffer_size,
         max_descriptors=max_descriptors,
     )
-    await serve_listener(handler, listener, task_status, greet)
+    await serve_listener(handler, listener, task_status, greet, grace)
 
 
 async def _listen(

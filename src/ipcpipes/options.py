@@ -12,6 +12,9 @@ Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096
+DEFAULT_GRACE = 5.0
+"""Seconds that clients have to finish once a server was told to end: as many as ``open_child``
+gives a child, and below the 10 s after which most supervisors kill."""
 
 
 def checked_seconds(what: str, value: object) -> float:

@@ -54,17 +54,19 @@ async def serve_listener(
     listener: abc.Listener[Any],
     task_status: trio.TaskStatus[Any],
     greet: Greeting | None,
+    grace: float,
     shut_down: Callable[[], object] = lambda: None,
 ) -> None:
     """What every way to serve comes down to; see :func:`serve`.
 
     Args:
+        grace: seconds that the handlers have once the listener was closed.
         shut_down: called when there are no more clients, before the handlers are waited for.
     """
     door = None if greet is None else _Door(greet)
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
-        # Closed by its owner: no more clients, and the nursery waits for the handlers.
+        # Closed by its owner: no more clients, and the handlers come to their ends.
         with suppress(trio.ClosedResourceError):
             while True:
                 nursery.start_soon(
@@ -73,6 +75,13 @@ async def serve_listener(
         if door is not None:
             door.close()
         shut_down()
+        nursery.cancel_scope.deadline = trio.current_time() + grace
+    if nursery.cancel_scope.cancelled_caught:
+        logger.warning(
+            "%s: cancelled the clients that had not finished %g s after the listener was closed",
+            listener.endpoint,
+            grace,
+        )
 
 
 async def handle_client(

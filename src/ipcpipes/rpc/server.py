@@ -17,7 +17,7 @@ from ..authentication import greeting
 from ..connect import Stream, listen
 from ..endpoint import EndpointLike
 from ..framing import Buffer
-from ..options import DEFAULT_BACKLOG
+from ..options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ..security import AccessPolicy
 from ..serving import serve_listener
 from .call import Call
@@ -60,6 +60,7 @@ async def serve(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
+    grace: float = DEFAULT_GRACE,
     task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and serves the managers' operations to each client, until cancelled.
@@ -70,8 +71,9 @@ async def serve(
     call's failure, and its client's affair: it is logged (logger ``ipcpipes.rpc``), and the server
     goes on. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
 
-    Closing the listener lets the calls that are open come to their ends, and then ``serve``
-    returns; clients are told not to begin others. Cancelling it cancels them.
+    Closing the listener ends the server in order: clients are told to begin no other calls, those
+    that are open have ``grace`` seconds to come to their ends and their answers to be taken, those
+    that have not are cancelled, and ``serve`` returns. Cancelling it cancels them at once.
 
     Args:
         managers: an instance of a class derived from an interface; or several, of different ones.
@@ -89,15 +91,16 @@ async def serve(
             does.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
         endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
-        authkey: as for :func:`ipcpipes.serve`.
+        authkey, grace: as for :func:`ipcpipes.serve`.
 
     Raises:
         TypeError: a manager implements no interface, or two the same.
-        TypeError, ValueError: ``authkey`` is none.
+        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.listen` raises.
     """
     greet = greeting("server", authkey)
     del authkey  # as authenticate_as_client does
+    grace = checked_seconds("grace", grace)
     server = _Server(
         managers,
         Limits(max_frame, credit, max_calls),
@@ -112,7 +115,7 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(server.handle, listener, task_status, greet, server.shut_down)
+    await serve_listener(server.handle, listener, task_status, greet, grace, server.shut_down)
 
 
 async def serve_connection(

@@ -29,7 +29,7 @@ FULL = 1024 * 1024
 # What a thread in the middle of a system call can only see when that is over: that somebody has
 # given its call up, or that the reading has become free while it sends.
 SLICE = 0.05  # seconds
-# An end that goes away waits so long for the other one to take what was sent last.
+# A client that goes away waits so long for the server to take what was sent last.
 LINGER = 5.0  # seconds
 # On Windows Ctrl-C does not wake who waits for a lock.
 _LOCK_SLICE = 0.1  # seconds

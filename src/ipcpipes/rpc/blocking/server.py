@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +17,7 @@ from ...blocking.authentication import Greeting, greeting
 from ...endpoint import EndpointLike
 from ...errors import AuthenticationFailed
 from ...framing import Buffer
-from ...options import DEFAULT_BACKLOG
+from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..serving import Managers, collected
 from ..session import Session
@@ -43,6 +45,7 @@ def serve(
     max_calls: int = DEFAULT_CALLS,
     tracebacks: bool = False,
     introspection: bool = False,
+    grace: float = DEFAULT_GRACE,
 ) -> None:
     """Serves the managers' operations to each client, until the listener is closed.
 
@@ -60,9 +63,11 @@ def serve(
     manager's pipes fail, and ``rpc.current_call().test_cancel()`` is true. A manager that computes
     for long asks that.
 
-    Closing the listener, from any thread, lets the calls that are open come to their ends, and then
-    ``serve`` returns, after all its threads; clients are told not to begin others. Ctrl-C ends the
-    connections, waits for the managers that are at work, and propagates.
+    Closing the listener, from any thread, ends the server in order: clients are told to begin no
+    other calls, those that are open have ``grace`` seconds to come to their ends and their answers
+    to be taken, and then their connections are ended. ``serve`` returns after all its threads, so
+    that it also waits for a manager that goes on after that. Ctrl-C ends the connections at once,
+    waits for the managers that are at work, and propagates.
 
     Args:
         managers: an instance of a class derived from an interface; or several, of different ones.
@@ -73,10 +78,11 @@ def serve(
         authkey: a secret that clients have to prove that they have, as for
             :func:`ipcpipes.rpc.serve`.
         max_frame, credit, max_calls, tracebacks, introspection: as for :func:`ipcpipes.rpc.serve`.
+        grace: seconds, 0 or more; ``math.inf`` waits for all calls, whatever their clients do.
 
     Raises:
         TypeError: a manager implements no interface, or two the same, or has an ``async`` method.
-        TypeError, ValueError: ``authkey`` is none.
+        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
     server = _Server(
@@ -87,6 +93,7 @@ def serve(
         greet=greeting("server", authkey),
     )
     del authkey  # as authenticate_as_client does
+    grace = checked_seconds("grace", grace)
     if not isinstance(endpoint, Listener):
         endpoint = listen(
             endpoint,
@@ -97,7 +104,7 @@ def serve(
         )
     elif (access, max_instances, backlog, buffer_size) != (None, None, DEFAULT_BACKLOG, None):
         raise TypeError("a listener has been given its options when it was made")
-    server.run(endpoint)
+    server.run(endpoint, grace)
 
 
 def serve_connection(
@@ -160,6 +167,7 @@ class _Server:
         self._lock = threading.Lock()
         self._connections: dict[Connection | _Greeted, threading.Thread] = {}
         self._is_shut_down = False
+        self.until: float | None = None
         self._error: BaseException | None = None
 
     def connection(self, transport: Transport) -> Connection:
@@ -168,13 +176,21 @@ class _Server:
         session = Session(Party.SERVER, self._definitions, carrier.limits)
         return Connection(carrier, session, self._served, tracebacks=self._tracebacks)
 
-    def run(self, listener: Listener[Stream]) -> None:
+    def run(self, listener: Listener[Stream], grace: float) -> None:
         try:
             with suppress(trio.ClosedResourceError):
                 while True:
                     self._start(listener, listener.accept())
-            self._shut_down()
-            self._join()
+            # One time for all of them: many clients that take nothing do not add up.
+            until = None if grace == math.inf else time.monotonic() + grace
+            self._shut_down(until)
+            if not self._join(until):
+                logger.warning(
+                    "%s: ended the clients that had not finished %g s after the listener was "
+                    "closed",
+                    listener.endpoint,
+                    grace,
+                )
         finally:
             listener.close()
             for connection in self._all():
@@ -215,12 +231,16 @@ class _Server:
             with self._lock:
                 del self._connections[connection]
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, until: float | None) -> None:
         with self._lock:
             self._is_shut_down = True
+            self.until = until
             connections = list(self._connections)
+        # All are told before one of them, which may take nothing, is waited for.
         for connection in connections:
-            connection.shut_down()
+            connection.shut_down(until)
+        for connection in connections:
+            connection.end_when_done()
 
     def is_shut_down(self) -> bool:
         with self._lock:
@@ -230,14 +250,17 @@ class _Server:
         with self._lock:
             return list(self._connections)
 
-    def _join(self) -> None:
+    def _join(self, until: float | None = None) -> bool:
+        """Waits for the threads of all connections; whether they ended in time."""
         while True:
             with self._lock:
                 threads = list(self._connections.values())
             if not threads:
-                return
+                return True
             for thread in threads:
-                thread.join()
+                thread.join(None if until is None else max(until - time.monotonic(), 0))
+                if thread.is_alive():
+                    return False
 
 
 class _Greeted:
@@ -256,7 +279,8 @@ class _Greeted:
             if self._connection is not None:
                 # Before it is looked: so that one of the two sees the other.
                 if self._server.is_shut_down():
-                    self._connection.shut_down()
+                    self._connection.shut_down(self._server.until)
+                    self._connection.end_when_done()
                 self._connection.run()
         finally:
             self._stream.close()
@@ -269,11 +293,15 @@ class _Greeted:
         else:
             self._connection = self._server.connection(self._stream)
 
-    def shut_down(self) -> None:
+    def shut_down(self, until: float | None) -> None:
         if self._connection is None:
             self._stream.close()
         else:
-            self._connection.shut_down()
+            self._connection.shut_down(until)
+
+    def end_when_done(self) -> None:
+        if self._connection is not None:
+            self._connection.end_when_done()
 
     def close(self) -> None:
         if self._connection is not None:

@@ -15,7 +15,7 @@ from ..session import Event, Session
 from ..state import ConnectionState
 from .exchange import Exchange
 from .link import Link
-from .sending import LINGER, REFUSED
+from .sending import REFUSED
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ServerLink(Link):
         self._idle = 0  # threads that wait for a call, or are about to
         self._is_last = False  # who has taken a call was the last of them
         self.bells: list[threading.Lock] = []
+        self._until: float | None = None
 
     def _happened(self, event: Event, call: Call | None) -> None:
         """With the lock."""
@@ -170,10 +171,20 @@ class ServerLink(Link):
             self.withdraw(bell)
             raise
 
+    def shut_down(self, until: float | None) -> None:
+        """Begins no new calls; :meth:`end_when_done` has to follow.
+
+        Args:
+            until: how long the client will have to take its answers, as :func:`time.monotonic`
+                counts; ``None`` for ever.
+        """
+        self._until = until
+        self.flush(first=self.session.shut_down, wait=False)
+
     def end_when_done(self) -> None:
         """Closes, if this was the last call of a server that shuts down; another thread may still
         be sending its answer.
         """
         if self.session.state is ConnectionState.DRAINING and not self.session.calls:
-            self.wait_sent(time.monotonic() + LINGER)
+            self.wait_sent(self._until)
             self.close(CommFailure("the server is going away"))

@@ -89,9 +89,15 @@ class Connection:
         if self._error is not None:
             raise self._error
 
-    def shut_down(self) -> None:
-        """Begins no new calls, and ends when those that are open have ended. From any thread."""
-        self._link.flush(first=self._session.shut_down, wait=False)
+    def shut_down(self, until: float | None) -> None:
+        """Begins no new calls, and ends when those that are open have ended and their answers were
+        taken, for which the client has until then; :meth:`end_when_done` has to follow. From any
+        thread.
+        """
+        self._link.shut_down(until)
+
+    def end_when_done(self) -> None:
+        """Ends it if no calls are open, once the client has taken the answers."""
         self._link.end_when_done()
 
     def close(self) -> None:
