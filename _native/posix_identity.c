@@ -7,8 +7,10 @@
 #endif
 
 #include <errno.h>
+#include <fcntl.h>
 #if defined(__linux__)
 #include <linux/capability.h>
+#include <linux/magic.h>
 #endif
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +18,7 @@
 #include <sys/socket.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #endif
 #include <sys/types.h>
 #include <sys/un.h>
@@ -31,6 +34,10 @@
 #endif
 #if !defined(SO_PEERPIDFD)
 #define SO_PEERPIDFD 77
+#endif
+/* The number is the same everywhere but on Alpha, which gets ENOSYS. */
+#if !defined(SYS_openat2) && !defined(__alpha__)
+#define SYS_openat2 437
 #endif
 #endif
 
@@ -186,5 +193,49 @@ static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, s
     (void)groups;
     (void)count;
     return -ENOTSUP;
+#endif
+}
+
+/* Opens a file as open(2) does, close-on-exec, without following a magic link (a link of procfs that
+ * leads to an object and not to a path, symlink(7)): openat2(2), Linux 5.6. -ENOSYS where there is
+ * none; a sandbox that does not know the call may say -EPERM instead. */
+static int ipc_open_without_magic_links(const char *path, int flags, uint32_t mode)
+{
+#if defined(SYS_openat2)
+    /* linux/openat2.h, which older systems do not have. */
+    struct {
+        uint64_t flags, mode, resolve;
+    } how;
+    const uint64_t resolve_no_magiclinks = 0x02;
+    long fd;
+
+    memset(&how, 0, sizeof(how));
+    how.flags = (uint32_t)(flags | O_CLOEXEC | O_LARGEFILE);
+    /* It refuses a mode where there is nothing to create. */
+    if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+        how.mode = mode;
+    how.resolve = resolve_no_magiclinks;
+    fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+    return fd == -1 ? -errno : (int)fd;
+#else
+    (void)path;
+    (void)flags;
+    (void)mode;
+    return -ENOSYS;
+#endif
+}
+
+/* Whether an open file belongs to procfs: 1 or 0, or -errno. */
+static int ipc_is_of_procfs(int fd)
+{
+#if defined(__linux__)
+    struct statfs found;
+
+    if (fstatfs(fd, &found) == -1)
+        return -errno;
+    return found.f_type == PROC_SUPER_MAGIC;
+#else
+    (void)fd;
+    return 0;
 #endif
 }

@@ -53,7 +53,7 @@ from .errors import (
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
 from .messages import connect_messages, listen_messages, serve_messages
-from .security import AccessPolicy, Group, User
+from .security import AccessPolicy, Group, User, open_for_client
 
 __version__ = "0.1.0"
 
@@ -112,6 +112,7 @@ __all__ = [
     "listen_messages",
     "open_anonymous_pipe",
     "open_child",
+    "open_for_client",
     "parent_channel",
     "parent_pipes",
     "parent_stream",

@@ -43,6 +43,11 @@ class _Acting(threading.local):
 _acting = _Acting()
 
 
+def is_acting() -> bool:
+    """Whether this thread acts as a client."""
+    return _acting.put_off is not None
+
+
 def put_off(work: Callable[[], None]) -> bool:
     """Whether this thread acts as a client. Then ``work``, which is to be done as ourselves, is
     done when the thread has ended, by whoever waits for it.

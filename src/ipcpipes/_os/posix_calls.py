@@ -131,6 +131,25 @@ def drop_capabilities() -> int:
     return -int(lib.ipc_drop_capabilities())
 
 
+def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, int]:
+    """An errno, 0 when it is open, and the descriptor.
+
+    Raises:
+        ValueError: there is a NUL in the path, which would end it early.
+    """
+    if b"\0" in path:
+        raise ValueError("embedded null byte")
+    fd = -errno.EINTR
+    while fd == -errno.EINTR:
+        fd = lib.ipc_open_without_magic_links(path, flags, mode)
+    return max(-fd, 0), fd
+
+
+def is_of_procfs(fd: int) -> bool:
+    """Whether it is a file or a directory of procfs."""
+    return bool(_check(lib.ipc_is_of_procfs(fd)))
+
+
 def knows_users_apart() -> bool:
     """Whether nobody else can look like this process' user.
 

@@ -79,6 +79,8 @@ class Connection(trio.abc.AsyncResource):
 
         For a server that does something for a client and wants the system to decide whether the
         client may: what ``fn`` opens, it opens as the client. ``fn`` should do that and no more.
+        Take :func:`ipcpipes.open_for_client` to open a path that the client has named: some
+        paths (``/proc/self/fd/5``, ``CONIN$``) lead to what the server itself has open.
         The thread is used for nothing else, before or afterwards; threads and, on Linux, processes
         that ``fn`` starts are the client's too.
 
@@ -95,6 +97,13 @@ class Connection(trio.abc.AsyncResource):
         send signals to that thread, and so to the process (kill(2)), and lower the limits of the
         process (prlimit(2)): a server that must not be ended by its clients acts for them in a
         process of its own.
+
+        Linux: while ``fn`` runs, no thread of the process may change its user or groups by the C
+        library (:func:`os.setuid`, :func:`os.seteuid`, :func:`os.setgroups`,
+        :func:`os.initgroups` and their like). The library makes every thread do the same
+        (nptl(7)), this one may not, and for threads that differ the library ends the process
+        (glibc: SIGABRT, musl: SIGKILL). Called by ``fn`` itself, they change the whole server.
+        ``subprocess.run(user=...)`` is harmless: it changes the child only.
 
         Args:
             fn: a function, not an async one; an exception of it is raised here.

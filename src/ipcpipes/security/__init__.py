@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .client_files import open_for_client as open_for_client
 from .document import (
     policy_document as policy_document,
     policy_from_document as policy_from_document,
