@@ -289,7 +289,7 @@ class _Connection:
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
-        if not current.is_deferred:  # or else somebody else answers
+        if not current._call.is_deferred:  # or else somebody else answers
             current.failed(CallCancelled("the time of the call was over"))
         self._leave_if_draining()
 
@@ -332,9 +332,9 @@ class _ServerExchange(Exchange):
         if event is Event.ORPHANED:
             if self.scope is not None:
                 self.scope.cancel()
-            if self.current.is_deferred:
-                self.call.release()
+            if self.call.is_deferred:
                 self.link.flush()
+                self.current._answered()  # its place is free
 
 
 @trio.lowlevel.disable_ki_protection

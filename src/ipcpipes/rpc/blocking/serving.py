@@ -118,6 +118,7 @@ class Connection:
                     continue
                 link.end_when_done()
             call = link.next_call()
+        link.end_when_done()  # also after a call that was given up
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
         """Calls the manager: the result, or why there is none; ``None`` if it answers later."""
@@ -132,7 +133,8 @@ class Connection:
             result = served.method(*arguments)
         except Exception as error:
             return None, fault_of(error, call, with_traceback=self._tracebacks)
-        if current.is_deferred:
+        if call.is_deferred:
+            self._link.put_off(call)
             return None
         try:
             return _encode(result), None
