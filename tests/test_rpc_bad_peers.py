@@ -13,8 +13,7 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
-from ipcpipes.rpc import server as serving_module
-from ipcpipes.rpc.wire import Kind, encode
+from ipcpipes.rpc.wire import BIND_TIMEOUT, Kind, encode
 from ipcpipes.testing import memory_stream_pair
 
 from .rpc_over_links import (
@@ -68,13 +67,13 @@ async def test_a_client_that_says_nothing_is_left(
         if said:
             await left.send_all(said)
         assert await left.receive_some(1) == b""
-    assert trio.current_time() - began == pytest.approx(serving_module.PATIENCE)
+    assert trio.current_time() - began == pytest.approx(BIND_TIMEOUT)
     await left.aclose()
 
 
 async def test_patience_is_for_the_beginning(autojump_clock: trio.testing.MockClock) -> None:
     async with calling_in_memory(plain=given_back) as acc:
-        await trio.sleep(10 * serving_module.PATIENCE)
+        await trio.sleep(10 * BIND_TIMEOUT)
         assert await acc.plain(1) == 1
 
 

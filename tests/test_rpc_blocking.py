@@ -359,13 +359,6 @@ def test_an_interface_that_is_not_served_is_said_so() -> None:
         server.result()
 
 
-def test_a_server_that_says_nothing_is_waited_for_as_long_as_one_likes() -> None:
-    with streams.listen(unique_endpoint()) as listener:
-        with pytest.raises(TimeoutError, match="has not answered within"):
-            with blocking.connect(Calls, listener.endpoint, timeout=0.05):
-                pass
-
-
 @pytest.mark.parametrize("framing", [None, *framings()], ids=str)
 def test_a_connection_that_is_there(framing: Any) -> None:
     here, there = stream_pair() if framing is None else channel_pair(framing)

@@ -115,7 +115,7 @@ def test_who_sends_does_it_for_the_others_too() -> None:
 
 
 def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "PATIENCE", 0.05)
+    monkeypatch.setattr(serving, "BIND_TIMEOUT", 0.05)
     here, there = stream_pair()
     server = Worker(blocking.serve_connection, Manager(), there)
     with here, at_most(20):
@@ -125,8 +125,8 @@ def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_server_that_says_nothing_is_left() -> None:
     with streams.listen(unique_endpoint()) as listener, at_most(20):
-        with pytest.raises(TimeoutError, match=r"has not answered within 0\.05 s"):
-            with blocking.connect(Calls, listener.endpoint, timeout=0.05):
+        with pytest.raises(rpc.BindTimeout, match=r"has not answered within 0\.05 s"):
+            with blocking.connect(Calls, listener.endpoint, bind_timeout=0.05):
                 pass
         with listener.accept() as stream:
             assert receive_all(stream)  # it has asked

@@ -35,6 +35,7 @@ from .elements import (
 from .errors import (
     AsyncCallPending,
     BadStubData,
+    BindTimeout,
     CallCancelled,
     CommFailure,
     DefinitionError,
@@ -66,6 +67,7 @@ from .server import serve, serve_connection
 __all__ = [
     "AsyncCallPending",
     "BadStubData",
+    "BindTimeout",
     "CallCancelled",
     "CallEvent",
     "CallHandle",

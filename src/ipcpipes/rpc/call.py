@@ -111,6 +111,7 @@ class Call:
     is_answered = False
     owner: Any = None  # what waits for it, in the driver
     is_given_up = False  # at the client
+    is_deferred = False  # at the server: its manager may return without an answer
     notify = False  # whether its user wants to hear of what was sent
     cursor = Cursor((), ())
     incoming: Mapping[int, _Incoming] = {}
@@ -186,9 +187,21 @@ class Call:
         pipe.credit += amount
 
     def orphaned(self) -> None:
-        """The client has given the call up."""
+        """The client has given the call up. What lies here of its pipes is dropped, since no pull
+        gives it out any more; and the place of a deferred call is free, for its manager may never
+        answer.
+        """
         self.cancel_requested = True
         self.lose(CallCancelled("the client has given the call up"))
+        for pipe in self.incoming.values():
+            pipe.reader.clear()
+        if self.is_deferred:
+            self.release()
+
+    def put_off(self) -> None:
+        """Its manager has deferred it and returned; perhaps the client has given it up before."""
+        if self.state is CallState.ORPHANED:
+            self.release()
 
     def lose(self, failure: RpcError) -> None:
         """Nothing more can come of it."""
@@ -271,7 +284,7 @@ class Call:
         return error
 
     def release(self) -> None:
-        """Answers a client that has given it up, while its manager's side goes on."""
+        """Answers a client that has given it up, while its manager's side goes on. Idempotent."""
         if self._is_open:
             self.advance(self.session.party, Kind.FAULT)
             self.session.forget(self)

@@ -13,7 +13,7 @@ from ..child.nursery import unseen_nursery
 from ..connect import connect as connect_stream
 from ..endpoint import EndpointLike
 from ..framing import Buffer
-from ..options import Impersonation
+from ..options import Impersonation, checked_seconds
 from ..security import AccessPolicy
 from .arguments import bound
 from .call import Call
@@ -21,22 +21,22 @@ from .calling import Caller, Notify, run_pipes
 from .carrier import Carrier, Transport
 from .client_link import ClientLink
 from .definition import Definition, Operation, Pipe
-from .errors import CallCancelled, CommFailure
+from .errors import BindTimeout, CallCancelled, CommFailure
 from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
 from .link import check_keep_alive
 from .session import Event, Session
 from .state import Party
-from .wire import DEFAULT_CREDIT, MAX_FRAME, Limits
+from .wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 _SAME: Any = object()
-# For a server that says nothing at the beginning, and for one that takes nothing at the end.
-PATIENCE = 10.0  # seconds
+# For a server that takes nothing at the end.
+_LINGER = 10.0  # seconds
 
 _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 # A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
@@ -197,6 +197,7 @@ async def connect(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
+    bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[InterfaceT]]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
@@ -211,19 +212,23 @@ async def connect(
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there; the connection ends when it does not answer for as long again. ``None`` does
             not ask: the system tells when a process ends, and not when it hangs.
+        bind_timeout: seconds, 0 or more, within which the server has to say that it serves the
+            interface, from when it is connected; ``math.inf`` waits for ever.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
+        rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve it, or not this version.
-        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone, or
-            has not answered for 10 s.
+        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.connect` raises.
     """
     definition = definition_of(interface)
     limits = Limits(max_frame=max_frame, credit=credit)
     check_keep_alive(keep_alive)
+    checked_seconds("bind_timeout", bind_timeout)
     connecting = connect_stream(
         endpoint,
         wait=wait,
@@ -234,7 +239,7 @@ async def connect(
     )
     del authkey  # as authenticate_as_client does
     stream = await connecting
-    async with client_of(definition, stream, limits, keep_alive) as client:
+    async with client_of(definition, stream, limits, keep_alive, bind_timeout) as client:
         yield client
 
 
@@ -246,6 +251,7 @@ async def bind(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
+    bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[InterfaceT]]:
     """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
 
@@ -253,7 +259,7 @@ async def bind(
         transport: a trio stream, or a trio channel whose messages are ``bytes``; the other end runs
             :func:`serve_connection`. It belongs to the client from now on, which closes it, unless
             this raises TypeError or ValueError.
-        interface, max_frame, credit, keep_alive: as for :func:`connect`.
+        interface, max_frame, credit, keep_alive, bind_timeout: as for :func:`connect`.
 
     Returns:
         For ``async with``: a :class:`Client`.
@@ -263,16 +269,22 @@ async def bind(
         And what :func:`connect` raises once it has connected.
     """
     limits = Limits(max_frame=max_frame, credit=credit)
-    async with client_of(definition_of(interface), transport, limits, keep_alive) as client:
+    definition = definition_of(interface)
+    async with client_of(definition, transport, limits, keep_alive, bind_timeout) as client:
         yield client
 
 
 @asynccontextmanager
 async def client_of(
-    definition: Definition, transport: Transport, limits: Limits, keep_alive: float | None
+    definition: Definition,
+    transport: Transport,
+    limits: Limits,
+    keep_alive: float | None,
+    bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[Any]]:
     """What every way to become a client comes down to; see :func:`connect`."""
     check_keep_alive(keep_alive)
+    bind_timeout = checked_seconds("bind_timeout", bind_timeout)
     carrier = Carrier(transport, limits)
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
@@ -296,14 +308,14 @@ async def client_of(
         nursery.start_soon(run)
         try:
             link.flush()
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(bind_timeout):
                 await answered.wait()
             if not answered.is_set():
-                raise CommFailure(f"the server has not answered for {PATIENCE:g} s")
+                raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
             if session.failure is not None:
                 raise session.failure.again()
             yield Client(caller, definition)
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(_LINGER):
                 await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))

@@ -67,7 +67,6 @@ class CurrentCall:
         self.operation = call.operation.name
         self.peer = peer
         self.deadline = deadline
-        self.is_deferred = False
 
     def test_cancel(self) -> bool:
         """Whether the client wants the call to end (RpcServerTestCancel).
@@ -86,7 +85,7 @@ class CurrentCall:
             rpc.InvalidAsyncHandle: the call is over.
         """
         self._require_live()
-        self.is_deferred = True
+        self._call.is_deferred = True
 
     def complete(self, result: Any = None) -> None:
         """Answers a call that was deferred, from any task or thread (RpcAsyncCompleteCall).
@@ -103,7 +102,7 @@ class CurrentCall:
             TypeError: the result cannot be sent; the call is as it was.
         """
         self._require_live()
-        if not self.is_deferred:
+        if not self._call.is_deferred:
             raise RuntimeError("this call was not deferred; return its result")
         body = _encode(result)
         self._decide(body, None)
@@ -149,7 +148,11 @@ class CurrentCall:
 
     def returned(self, result: Any) -> None:
         """The manager has returned."""
-        if self.is_deferred or self._decided.locked() or self._call.over:
+        if self._decided.locked() or self._call.over:
+            return
+        if self._call.is_deferred:
+            self._call.put_off()
+            self._call.owner.link.flush()
             return
         try:
             body = _encode(result)

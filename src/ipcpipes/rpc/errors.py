@@ -13,6 +13,7 @@ from ..errors import IpcError
 __all__ = [
     "AsyncCallPending",
     "BadStubData",
+    "BindTimeout",
     "CallCancelled",
     "CommFailure",
     "DefinitionError",
@@ -179,6 +180,12 @@ class CommFailure(PipeError):
 
     default_code = 1820  # RPC_S_COMM_FAILURE
     default_message = "the connection ended during the call"
+
+
+class BindTimeout(CommFailure, TimeoutError):
+    """The server has not said within ``bind_timeout`` that it serves the interface."""
+
+    default_message = "the server has not answered in time"
 
 
 class CallCancelled(PipeError):

@@ -34,15 +34,12 @@ from .server_link import ServerLink
 from .serving import GRACE, Managers, Served, collected
 from .session import Event, Session
 from .state import ConnectionState, Party
-from .wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+from .wire import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["Managers", "serve", "serve_connection"]
-
-# A client that has connected and says nothing.
-PATIENCE = 10.0  # seconds
 
 
 async def serve(
@@ -211,7 +208,7 @@ class _Connection:
         self._carrier = carrier
         self._peer = PeerIdentity()
         self._token = trio.lowlevel.current_trio_token()
-        self._unbound = trio.CancelScope(deadline=trio.current_time() + PATIENCE)
+        self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
         self._leaving = False
 
     async def run(self) -> None:
@@ -289,7 +286,7 @@ class _Connection:
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
-        if not current.is_deferred:  # or else somebody else answers
+        if not current._call.is_deferred:  # or else somebody else answers
             current.failed(CallCancelled("the time of the call was over"))
         self._leave_if_draining()
 
@@ -332,9 +329,9 @@ class _ServerExchange(Exchange):
         if event is Event.ORPHANED:
             if self.scope is not None:
                 self.scope.cancel()
-            if self.current.is_deferred:
-                self.call.release()
+            if self.call.is_deferred:
                 self.link.flush()
+                self.current._answered()  # its place is free
 
 
 @trio.lowlevel.disable_ki_protection

@@ -29,6 +29,8 @@ LEAST_FRAME = 64 * 1024
 LEAST_CREDIT = 128 * 1024
 DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
+# An end that has connected has so long to say what it wants, or that it serves that.
+BIND_TIMEOUT = 10.0  # seconds
 
 
 class Kind(enum.IntEnum):

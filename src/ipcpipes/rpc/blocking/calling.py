@@ -95,7 +95,7 @@ class ClientExchange(Exchange):
         self._notify = notify
         self._has_begun = False
         self._movers: dict[tuple[bool, int], Mover] = {}
-        self._moving = threading.Lock()
+        self._moves: object = None  # which move is under way
 
     def adopt(self, call: Call) -> None:
         super().adopt(call)
@@ -149,10 +149,17 @@ class ClientExchange(Exchange):
         """
         if not self._movers:
             return True
-        left = -1.0 if until is None else max(until - time.monotonic(), 0)
-        if not self._moving.acquire(timeout=left):
-            return False
+        this = object()
+
+        def begin() -> bool | None:
+            if self._moves is not None:
+                return None
+            self._moves = this
+            return True
+
         try:
+            if not self.link.step(begin) and self.link.wait(begin, self, until) is None:
+                return False
             while (turn := self.call.cursor.turn) is not None and turn != stop:
                 mover = self._movers.get(turn)
                 if mover is None:
@@ -166,7 +173,11 @@ class ClientExchange(Exchange):
             self.abandon()
             raise
         finally:
-            self._moving.release()
+            if self._moves is this:
+                self._moves = None
+                if self.bells:
+                    with self.link.lock:
+                        Exchange.wake(self, Event.PROGRESS)
         return True
 
     def _move_up_to(self, index: int, *, into: bool) -> None:

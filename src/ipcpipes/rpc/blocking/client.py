@@ -11,18 +11,18 @@ from typing import Any, Generic, TypeVar
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
 from ...framing import Buffer
-from ...options import Impersonation
+from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from ..arguments import bound, encoded
 from ..call import Call
 from ..calling import Notify
 from ..client import definition_of
 from ..definition import Definition, Operation, Pipe
-from ..errors import CallCancelled, CommFailure
+from ..errors import BindTimeout, CallCancelled, CommFailure
 from ..interface import Interface
 from ..session import Event, Session
 from ..state import ConnectionState, Party
-from ..wire import DEFAULT_CREDIT, MAX_FRAME, Limits
+from ..wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .calling import Caller, ClientExchange, milliseconds, result_of
 from .carrier import Transport, carrier_of
 from .client_link import ClientLink
@@ -206,7 +206,7 @@ def connect(
     authkey: Buffer | None = None,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
-    timeout: float | None = None,
+    bind_timeout: float = BIND_TIMEOUT,
 ) -> Iterator[Client[InterfaceT]]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
@@ -220,21 +220,22 @@ def connect(
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what a call can take of memory.
-        timeout: seconds, 0 or more, in which the server has to say that it serves the interface,
-            once it is connected with; ``None`` waits for ever.
+        bind_timeout: seconds, 0 or more, within which the server has to say that it serves the
+            interface, from when it is connected; ``math.inf`` waits for ever.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
-        TimeoutError: the server has not answered in time.
+        rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve it, or not this version.
         rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """
     limits = Limits(max_frame=max_frame, credit=credit)
     definition = definition_of(interface)
-    time_of(timeout)
+    checked_seconds("bind_timeout", bind_timeout)
     stream = connect_stream(
         endpoint,
         wait=wait,
@@ -243,7 +244,7 @@ def connect(
         impersonation=impersonation,
         authkey=authkey,
     )
-    with _client(definition, stream, limits, timeout) as client:
+    with _client(definition, stream, limits, bind_timeout) as client:
         yield client
 
 
@@ -254,7 +255,7 @@ def bind(
     *,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
-    timeout: float | None = None,
+    bind_timeout: float = BIND_TIMEOUT,
 ) -> Iterator[Client[InterfaceT]]:
     """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
 
@@ -268,7 +269,7 @@ def bind(
         transport: a blocking stream, or a blocking channel whose messages are ``bytes``; the other
             end runs :func:`serve_connection`, of either kind. It belongs to the client from now on,
             which closes it. What they need is said by :mod:`ipcpipes.blocking.abc`.
-        interface, max_frame, credit, timeout: as for :func:`connect`.
+        interface, max_frame, credit, bind_timeout: as for :func:`connect`.
 
     Returns:
         For ``with``: a :class:`Client`.
@@ -278,15 +279,15 @@ def bind(
         And what :func:`connect` raises once it has connected.
     """
     limits = Limits(max_frame=max_frame, credit=credit)
-    with _client(definition_of(interface), transport, limits, timeout) as client:
+    with _client(definition_of(interface), transport, limits, bind_timeout) as client:
         yield client
 
 
 @contextmanager
 def _client(
-    definition: Definition, transport: Transport, limits: Limits, timeout: float | None
+    definition: Definition, transport: Transport, limits: Limits, bind_timeout: float
 ) -> Iterator[Client[Any]]:
-    until = time_of(timeout)
+    checked_seconds("bind_timeout", bind_timeout)
     carrier = carrier_of(transport, limits)
     session = Session(Party.CLIENT, {}, carrier.limits)
 
@@ -304,8 +305,8 @@ def _client(
         return session.state is ConnectionState.OPEN or None
 
     try:
-        if link.wait(is_bound, until=until) is None:
-            raise TimeoutError(f"the server has not answered within {timeout:g} s")
+        if link.wait(is_bound, until=time_of(bind_timeout)) is None:
+            raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
         yield Client(caller, definition)
         link.wait_sent(time.monotonic() + LINGER)
         link.close(CommFailure("the connection was closed here"))

@@ -29,8 +29,6 @@ class ThreadCall(CurrentCall):
             ``math.inf`` if it did not say.
     """
 
-    is_deferred = False
-
     # Each call has one, so that it is made of what differs; that a call is answered once is seen to
     # by the link's lock.
     def __init__(self, link: ServerLink, call: Call, peer: PeerIdentity) -> None:

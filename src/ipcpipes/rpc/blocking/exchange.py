@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
@@ -17,11 +16,14 @@ from ..chunks import chunk_of, octets_of
 from ..errors import BadStubData, CallCancelled
 from ..ndr import LARGEST_COUNT
 from ..session import Event
+from .sending import REFUSED
 
 if TYPE_CHECKING:
     from .link import Link
 
 __all__ = ["Exchange", "time_of"]
+
+T = TypeVar("T")
 
 
 class Exchange:
@@ -30,6 +32,7 @@ class Exchange:
     Attributes:
         call: what it is about, once that was adopted.
         bells: of the threads that wait for something of this call.
+        taken: see :meth:`take`.
         deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
             never.
     """
@@ -40,9 +43,9 @@ class Exchange:
         self.link = link
         self.deadline = deadline
         self.bells: list[threading.Lock] = []
-        self._busy: set[tuple[str, int]] = set()
+        self._busy: dict[tuple[str, int], None] = {}
         # The pipes whose elements were taken, and have not got to their user yet.
-        self._taken: set[int] = set()
+        self.taken: dict[int, None] = {}
 
     def adopt(self, call: Call) -> None:
         """It is about this call."""
@@ -70,26 +73,26 @@ class Exchange:
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
         until = time_of(timeout, self.deadline)
-        with self._alone("pulling from", index):
-            octets = self.take(index, max_elements, until)
-            if octets is not None:
-                chunk = chunk_of(octets, self.call.operation.pipes[index].element)
-                self.delivered(index)
-                return chunk
+        octets = self._alone("pulling from", index, self.take, index, max_elements, until)
+        if octets is not None:
+            chunk = chunk_of(octets, self.call.operation.pipes[index].element)
+            # Nothing is called from here to the user, so that no signal handler runs between.
+            del self.taken[index]
+            return chunk
         if timeout is None or (self.deadline is not None and until == self.deadline):
             self._expire()
         raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
-        """Octets, as :meth:`Call.pull` gives them, until which :meth:`delivered` has to follow;
-        ``None`` when the time is over.
+        """Octets, as :meth:`Call.pull` gives them; ``None`` when the time is over. Once they have
+        got to their user, the pipe is to be deleted from :attr:`taken`.
 
         Raises:
-            BadStubData: an exception has come before they were delivered the last time.
+            BadStubData: an exception came before that, the last time.
             And what :meth:`Call.pull` raises.
         """
         limit = LARGEST_COUNT if max_elements is None else max_elements
-        call, taken = self.call, self._taken
+        call, taken = self.call, self.taken
 
         def pull() -> memoryview | None:
             if index in taken:
@@ -97,19 +100,20 @@ class Exchange:
                     f"an earlier pull from {self.name(index)} was interrupted, and its elements "
                     "are lost"
                 )
-            octets = call.pull(index, limit)
-            if octets is not None:
-                taken.add(index)
+            taken[index] = None
+            try:
+                octets = call.pull(index, limit)
+            except REFUSED:
+                del taken[index]
+                raise
+            if octets is None:
+                del taken[index]
             return octets
 
         octets = self.link.wait(pull, self, until, sliced=True)
         if octets is not None and not octets:
             self.link.step(lambda: self.wake(Event.PROGRESS))  # another pipe's turn
         return octets
-
-    def delivered(self, index: int) -> None:
-        """What was taken has got to its user."""
-        self._taken.discard(index)
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
@@ -118,9 +122,9 @@ class Exchange:
         if not octets:
             self.close(index)
             return
-        with self._alone("pushing into", index):
-            if not self.put(index, Push(octets, len(octets) // element.stride), self.deadline):
-                self._expire()
+        push = Push(octets, len(octets) // element.stride)
+        if not self._alone("pushing into", index, self.put, index, push, self.deadline):
+            self._expire()
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Goes on with a push; whether it came to its end in time."""
@@ -177,18 +181,19 @@ class Exchange:
             call.check_push(index, len(octets) // element.stride)
             return not link.is_full and call.push_small(index, octets)
 
-        with self._alone("pushing into", index):
+        def push_once() -> None:
             if not link.step(try_push):
                 link.look()
                 if not link.step(try_push):
                     raise trio.WouldBlock
             link.flush(wait=False)
 
+        self._alone("pushing into", index, push_once)
+
     def close(self, index: int) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
-        with self._alone("pushing into", index):
-            if not self.end(index, self.deadline):
-                self._expire()
+        if not self._alone("pushing into", index, self.end, index, self.deadline):
+            self._expire()
 
     def end(self, index: int, until: float | None) -> bool:
         """Ends the pipe; whether that could be in time."""
@@ -205,17 +210,20 @@ class Exchange:
         self.link.flush(until=until, call=call)
         return ended is not None
 
-    @contextmanager
-    def _alone(self, doing: str, index: int) -> Iterator[None]:
+    def _alone(self, doing: str, index: int, action: Callable[..., T], *arguments: object) -> T:
+        """What the action returns, which only one thread at a time does with this pipe."""
         key = (doing, index)
-        with self.link.lock:
-            if key in self._busy:
-                raise trio.BusyResourceError(f"another thread is {doing} {self.name(index)}")
-            self._busy.add(key)
+        mine = False
         try:
-            yield
+            with self.link.lock:
+                if key in self._busy:
+                    raise trio.BusyResourceError(f"another thread is {doing} {self.name(index)}")
+                self._busy[key] = None
+                mine = True
+            return action(*arguments)
         finally:
-            self._busy.discard(key)
+            if mine:
+                del self._busy[key]
 
     def name(self, index: int) -> str:
         return f"the pipe {self.call.operation.pipes[index].name}"

@@ -128,7 +128,7 @@ class Drain(Mover):
             if octets is None:
                 return False
             self._put(chunk_of(octets, pipe.element))
-            exchange.delivered(pipe.index)
+            del exchange.taken[pipe.index]
             if not octets:
                 return True
 

@@ -73,7 +73,12 @@ class ServerLink(Link):
                 self._room -= 1
                 self._is_last = True
             return (self._requests.popleft(),)
-        return (None,) if self.has_failed else None
+        return (None,) if self.has_failed or self._is_done else None
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the server shuts down and no call is open."""
+        return self.session.state is ConnectionState.DRAINING and not self.session.calls
 
     def next_call(self) -> Call | None:
         """Waits for a call; ``None`` at the end of the connection."""
@@ -100,6 +105,11 @@ class ServerLink(Link):
         if exchange is not None:
             exchange.wake(Event.ANSWER)
             call.owner = None  # no circle, in which large arguments would lie for a while
+
+    def put_off(self, call: Call) -> None:
+        """The manager has returned and answers later."""
+        self.flush(first=call.put_off)
+        self.end_when_done()
 
     def answer(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
         """Answers a call that was put off, from any thread.
@@ -185,6 +195,6 @@ class ServerLink(Link):
         """Closes, if this was the last call of a server that shuts down; another thread may still
         be sending its answer.
         """
-        if self.session.state is ConnectionState.DRAINING and not self.session.calls:
+        if self._is_done:
             self.wait_sent(self._until)
             self.close(CommFailure("the server is going away"))

@@ -18,6 +18,7 @@ from ..errors import BadStubData, CommFailure, RpcError
 from ..faults import fault_of
 from ..session import Session
 from ..state import ConnectionState
+from ..wire import BIND_TIMEOUT
 from .carrier import Carrier
 from .current import ThreadCall
 from .pipes import end_of
@@ -26,9 +27,6 @@ from .server_link import ServerLink
 __all__ = ["Connection", "Served"]
 
 logger = logging.getLogger("ipcpipes.rpc")
-
-# A client that has connected and says nothing.
-PATIENCE = 10.0  # seconds
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -74,7 +72,7 @@ class Connection:
         """
         link, session = self._link, self._session
         try:
-            if link.wait(self._is_bound, until=time.monotonic() + PATIENCE) is None:
+            if link.wait(self._is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None:
                 # Not before something has come: Windows may not know until then.
@@ -118,6 +116,7 @@ class Connection:
                     continue
                 link.end_when_done()
             call = link.next_call()
+        link.end_when_done()  # also after a call that was given up
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
         """Calls the manager: the result, or why there is none; ``None`` if it answers later."""
@@ -132,7 +131,8 @@ class Connection:
             result = served.method(*arguments)
         except Exception as error:
             return None, fault_of(error, call, with_traceback=self._tracebacks)
-        if current.is_deferred:
+        if call.is_deferred:
+            self._link.put_off(call)
             return None
         try:
             return _encode(result), None

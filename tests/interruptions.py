@@ -1,0 +1,58 @@
+"""Exceptions that come where those of signal handlers can come: after any call, at any depth.
+
+The interpreter runs signal handlers when a function of Python begins, when one of C has returned,
+and at the end of a round of a loop. The profiler is called at the first two of them, in any thread
+and on any system; so what it raises is a signal whose moment can be chosen.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Interruption(BaseException):
+    """As ``KeyboardInterrupt``, no ``Exception``."""
+
+
+def interrupted(
+    at: int, operation: Callable[[], object], error: type[BaseException] = Interruption
+) -> str | None:
+    """Runs the operation, and interrupts it at this step in ipcpipes, counted from 1.
+
+    Returns:
+        Where that was; ``None`` when the operation has fewer steps.
+    """
+    left = at
+    where: str | None = None
+
+    def look(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal left, where
+        if event not in ("call", "c_return") or frame.f_code.co_name == "__del__":
+            return
+        module: str = frame.f_globals.get("__name__", "")
+        if not module.startswith("ipcpipes."):
+            return
+        left -= 1
+        if left == 0:
+            step = f", after {argument.__name__}" if event == "c_return" else ", at its beginning"
+            where = f"{module}.{frame.f_code.co_name}, line {frame.f_lineno}{step}"
+            raise error
+
+    gc.disable()
+    previous = sys.getprofile()
+    try:
+        try:
+            sys.setprofile(look)
+            operation()
+        finally:
+            sys.setprofile(previous)
+            gc.enable()
+    except error:
+        assert where is not None
+        return where
+    assert where is None, f"the exception was swallowed: {where}"
+    return None

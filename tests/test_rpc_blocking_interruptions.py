@@ -1,0 +1,232 @@
+"""Blocking calls that time out, and that what a signal handler raises interrupts at any step."""
+
+from __future__ import annotations
+
+import array
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ipcpipes import rpc
+from ipcpipes.rpc import blocking
+
+from .interruptions import Interruption, interrupted
+from .rpc_blocking_pairs import Calls, Gate, Manager, everything, served
+from .threads import Worker, at_most, channel_pair, stream_pair
+
+BEGIN: str | None = "not begun"
+LARGE = array.array("i", range(100_000))
+SMALL = array.array("i", range(100))
+both_transports = pytest.mark.parametrize("pair", [stream_pair, channel_pair])
+Client = Any
+
+
+@contextmanager
+def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Client]:
+    here, there = pair()
+    server = Worker(blocking.serve_connection, manager, there)
+    try:
+        with blocking.bind(Calls, here) as client:
+            yield client
+    finally:
+        server.result()
+
+
+# Time-outs beside what another thread does
+
+
+def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(_answer_all_but("late")) as client, at_most(20):
+        carrier = client._caller.link.carrier
+        feed = carrier._feed
+        inside, outside = Gate(), Gate()
+
+        def feed_slowly(octets: bytes) -> Any:
+            carrier._feed = feed
+            inside.open()
+            outside.wait()
+            return feed(octets)
+
+        carrier._feed = feed_slowly
+        receiving = Worker(client.plain, "first")
+        inside.wait()
+        with pytest.raises(rpc.CallCancelled):
+            client.plain.with_options(timeout=0.05)("late")
+        outside.open()
+        assert receiving.result() == "first"
+        assert client.plain("second") == "second"
+
+
+def test_a_time_out_leaves_alone_who_sends() -> None:
+    with bound(Manager(_answer_all_but("late")), channel_pair) as client, at_most(20):
+        channel = client._caller.link.carrier._channel
+        send_many = channel.send_many
+        inside, outside = Gate(), Gate()
+
+        def send_slowly(frames: Any) -> None:
+            channel.send_many = send_many
+            inside.open()
+            outside.wait()
+            send_many(frames)
+
+        channel.send_many = send_slowly
+        sending = Worker(client.plain, "first")
+        inside.wait()
+        with pytest.raises(rpc.CallCancelled):
+            client.plain.with_options(timeout=0.05)("late")
+        outside.open()
+        assert sending.result() == "first"
+        assert client.plain("second") == "second"
+
+
+def _answer_all_but(late: str) -> Callable[[Any], Any]:
+    """A manager; what comes late takes until the client has given it up."""
+
+    def answer(value: Any) -> Any:
+        while value == late and not rpc.current_call().test_cancel():
+            threading.Event().wait(0.001)
+        return value
+
+    return answer
+
+
+# Interruptions
+
+
+def _push_by_hand(client: Client) -> None:
+    with client.into.begin() as call:
+        for _ in range(3):
+            call.pipes["numbers"].push(SMALL)
+        call.pipes["numbers"].close()
+        call.complete()
+
+
+def _pull_by_hand(client: Client) -> None:
+    with client.out.begin() as call:
+        everything(call.pipes["numbers"])
+        call.complete()
+
+
+OPERATIONS: dict[str, Callable[[Client], object]] = {
+    "plain": lambda client: client.plain("given"),
+    "limited": lambda client: client.limited(),
+    "small": lambda client: client.into(SMALL),
+    "large": lambda client: client.into(LARGE),
+    "generated": lambda client: client.into(SMALL[i : i + 7] for i in range(0, 100, 7)),
+    "out": lambda client: client.out([]),
+    "push": _push_by_hand,
+    "pull": _pull_by_hand,
+}
+every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+
+
+class Recorder(Manager):
+    """Notes what comes through pipes, of calls that are given up too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[list[int]] = []
+        self.gate = threading.Event()
+
+    def plain(self, value: Any) -> Any:
+        if value == "later":
+            assert self.gate.wait(30)
+        return value
+
+    def into(self, numbers: Any) -> Any:
+        received: list[int] = []
+        self.received.append(received)
+        for chunk in numbers:
+            received += chunk
+        return len(received)
+
+    def out(self, numbers: Any) -> None:
+        for first in range(0, 3000, 1000):
+            numbers.push(array.array("i", range(first, first + 1000)))
+        numbers.close()
+
+    def check(self) -> None:
+        """Each element came once, up to where the call was given up."""
+        for received in self.received:
+            assert received in (
+                list(LARGE[: len(received)]),
+                [*SMALL, *SMALL, *SMALL][: len(received)],
+            )
+
+
+@pytest.mark.parametrize("error", [Interruption, TimeoutError])
+@both_transports
+@every_operation
+def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
+    operation: Callable[[Client], object], pair: Any, error: type[BaseException]
+) -> None:
+    """The connection goes on, or says why it has ended; so it is for the calls of other threads."""
+    manager = Recorder()
+
+    def attempt() -> None:
+        try:
+            operation(client)
+        except rpc.BadStubData as failure:  # what decodes the answer may take it for its own error
+            raise error from failure
+
+    step, where = 0, BEGIN
+    connections = alive = 0
+    while where is not None:
+        connections += 1
+        manager.gate.clear()
+        with bound(manager, pair) as client, at_most(60):
+            assert client.into(SMALL) == len(SMALL)  # all that is lazy has been done
+            other = Worker(client.plain, "later")
+            try:
+                while where is not None:
+                    step += 1
+                    where = interrupted(step, attempt, error)
+                    assert client.plain(step) == step
+                    assert client.into(SMALL) == len(SMALL)
+                    alive += 1
+                manager.gate.set()
+                assert other.result() == "later"
+                while client._caller.link.session.calls:  # those that were given up end, too
+                    client.plain("again")
+            except rpc.RpcError as failure:
+                assert "interrupted" in str(failure), where
+                manager.gate.set()
+                with pytest.raises(rpc.RpcError, match="interrupted"):
+                    other.result()
+            finally:
+                manager.gate.set()
+        manager.check()
+    assert connections > 1
+    assert alive > 1
+
+
+@both_transports
+def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
+    manager = Recorder()
+    failed = 0
+    step, where = 0, BEGIN
+
+    def pull(pipe: Any, received: list[int]) -> None:
+        received.extend(pipe.pull(10))
+
+    while where is not None:
+        step += 1
+        received: list[int] = []
+        try:
+            with bound(manager, pair) as client, at_most(60):
+                with client.out.begin() as call:
+                    pipe = call.pipes["numbers"]
+                    pull(pipe, received)
+                    where = interrupted(step, partial(pull, pipe, received))
+                    received += everything(pipe)
+                    call.complete()
+        except rpc.RpcError as error:
+            assert "interrupted" in str(error), where
+            failed += isinstance(error, rpc.BadStubData)
+        else:
+            assert received == list(range(3000)), where
+    assert failed
