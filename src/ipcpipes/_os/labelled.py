@@ -148,6 +148,9 @@ class LabelledSplitter:
         self._labelled = labelled
         self.get_buffer = splitter.get_buffer
 
+    def only(self, data: bytes) -> None:
+        """A message never comes without its label."""
+
     def split(self, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         return self._labelled.pairs(self._splitter.split(data))
 

@@ -128,7 +128,8 @@ class Packets(streams.Socket):
                 if self.enclosed is None:
                     into.append(os.read(fd, max(size, 1)))
                 else:
-                    into.append(passing.receive_enclosed(fd, max(size, 1), self.enclosed))
+                    incoming = passing.Incoming(max(size, 1), self.enclosed.most)
+                    into.append(passing.receive_enclosed(fd, incoming, self.enclosed))
             except ConnectionResetError:
                 continue
             except DescriptorsLost as error:

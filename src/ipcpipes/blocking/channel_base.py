@@ -49,7 +49,8 @@ class Channel(abc.MessageChannel):
         self._arrived: deque[Any] = deque()
         # Closed with the connection, when nobody is inside it.
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
-        self._receive_fault: FramingError | None = None
+        # What the peer did wrong, or that a receive was interrupted in the middle of a step.
+        self._receive_fault: FramingError | str | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -126,10 +127,13 @@ class Channel(abc.MessageChannel):
                     return message
             oldest: bytes
             if self._enclosed is None:
-                oldest = arrived.popleft()
+                oldest = arrived[0]
             else:
                 self._enclosed.close_first(1)
-                oldest, _ = arrived.popleft()
+                oldest, _ = arrived[0]
+            # No popleft(): after a call the interpreter looks for signals, and what a handler
+            # raises would take the message along.
+            del arrived[0]
             return oldest
         finally:
             carrier._may_receive["turn"] = None
@@ -139,23 +143,24 @@ class Channel(abc.MessageChannel):
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
+        arrived = self._arrived
         try:
             del carrier._may_receive["turn"]
         except KeyError:
             raise carrier._busy("receiving from") from None
         try:
-            if self._arrived:
+            if arrived:
                 carrier._require_open()
-            while not self._arrived:
+            while not arrived:
                 message = self._fill(_MANY, deadline)
                 if message is not None:
                     return [message]
             if self._enclosed is None:
-                messages = list(self._arrived)
+                messages = list(arrived)
             else:
-                self._enclosed.close_first(len(self._arrived))
-                messages = [message for message, _ in self._arrived]
-            self._arrived.clear()
+                self._enclosed.close_first(len(arrived))
+                messages = [message for message, _ in arrived]
+            arrived *= 0  # clear() is a call, as popleft() is in receive()
             return messages
         finally:
             carrier._may_receive["turn"] = None
@@ -178,7 +183,8 @@ class Channel(abc.MessageChannel):
                 carrier._require_open()
             while not self._arrived:
                 self._fill(1, deadline)
-            pair: tuple[bytes, list[int]] = self._arrived.popleft()
+            pair: tuple[bytes, list[int]] = self._arrived[0]
+            del self._arrived[0]  # as in receive()
             return pair
         finally:
             carrier._may_receive["turn"] = None
@@ -228,7 +234,9 @@ class Channel(abc.MessageChannel):
 
     def _raise_fault(self) -> NoReturn:
         self._carrier._require_open()
-        raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
+        fault = self._receive_fault
+        cause = fault if isinstance(fault, FramingError) else None
+        raise trio.BrokenResourceError(str(fault)) from cause
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(size, self._max_size)
