@@ -107,6 +107,7 @@ class Labelled(Unfetched):
             else:
                 self._read(part)
                 self._label_came = True
+        self._gone_through()
 
     def end(self) -> None:
         """Nothing more comes.

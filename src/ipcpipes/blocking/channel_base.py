@@ -122,9 +122,12 @@ class Channel(abc.MessageChannel):
             if arrived:
                 carrier._require_open()
             while not arrived:
-                message = self._fill(1, deadline)
-                if message is not None:
-                    return message
+                if self._enclosed is None:
+                    message = self._fill(1, deadline)
+                    if message is not None:
+                        return message
+                else:
+                    self._fill_in_time(self._enclosed, 1, deadline)
             oldest: bytes
             if self._enclosed is None:
                 oldest = arrived[0]
@@ -152,9 +155,12 @@ class Channel(abc.MessageChannel):
             if arrived:
                 carrier._require_open()
             while not arrived:
-                message = self._fill(_MANY, deadline)
-                if message is not None:
-                    return [message]
+                if self._enclosed is None:
+                    message = self._fill(_MANY, deadline)
+                    if message is not None:
+                        return [message]
+                else:
+                    self._fill_in_time(self._enclosed, _MANY, deadline)
             if self._enclosed is None:
                 messages = list(arrived)
             else:
@@ -182,7 +188,7 @@ class Channel(abc.MessageChannel):
             if self._arrived:
                 carrier._require_open()
             while not self._arrived:
-                self._fill(1, deadline)
+                self._fill_in_time(self._enclosed, 1, deadline)
             pair: tuple[bytes, list[int]] = self._arrived[0]
             del self._arrived[0]  # as in receive()
             return pair
@@ -190,6 +196,21 @@ class Channel(abc.MessageChannel):
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
+
+    def _fill_in_time(self, enclosed: Unfetched, limit: int, deadline: Deadline | None) -> None:
+        """As :meth:`_fill`; a message whose descriptors have come has to go on."""
+        seconds = enclosed.patience
+        if seconds is None or (deadline is not None and deadline.remaining < seconds):
+            self._fill(limit, deadline)
+            return
+        patience = Deadline(seconds)
+        try:
+            self._fill(limit, patience)
+        except TimeoutError:
+            if not patience.has_raised:
+                raise
+            self._receive_fault = enclosed.give_part_up()
+            self._raise_fault()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
