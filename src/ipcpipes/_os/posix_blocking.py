@@ -156,7 +156,7 @@ class Socket(SharedHandle):
         if self._eof_sent:
             raise trio.ClosedResourceError("nothing can be sent after send_eof")
         if self._send_fault is None:
-            self._break(f"the other end has closed or died ({os.strerror(code)})")
+            self._break(calls.send_fault(code))
         raise trio.BrokenResourceError(self._send_fault)
 
     def _require_sendable(self) -> None:
@@ -168,6 +168,15 @@ class Socket(SharedHandle):
         self._position[0] = 0
         if self._send_fault is None:
             self._send_fault = fault
+
+    def _check_end(self, error: OSError) -> None:
+        """Raises unless it is the end of the stream."""
+        if error.errno is None:
+            raise error  # a signal handler's: a TimeoutError, say
+        self._require_open()
+        # The peer closed before it had read all that we sent: that is its affair.
+        if error.errno != errno.ECONNRESET:
+            raise trio.BrokenResourceError(str(error)) from error
 
     def _shut_sending(self) -> None:
         number = self._require_open()
@@ -397,15 +406,6 @@ class _Receiving(Socket):
     def _raise_fault(self) -> None:
         self._require_open()
         raise trio.BrokenResourceError(self._receive_fault)
-
-    def _check_end(self, error: OSError) -> None:
-        """Raises unless it is the end of the stream."""
-        if error.errno is None:
-            raise error  # a signal handler's: a TimeoutError, say
-        self._require_open()
-        # The peer closed before it had read all that we sent: that is its affair.
-        if error.errno != errno.ECONNRESET:
-            raise trio.BrokenResourceError(str(error)) from error
 
 
 class Stream(_Sending, _Receiving):

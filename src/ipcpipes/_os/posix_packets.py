@@ -67,9 +67,7 @@ class Packets(streams.Socket):
                 if result == -errno.EMSGSIZE:
                     raise MessageTooLarge(len(packet), self.largest, "the socket's limit is")
                 if result < 0:
-                    raise trio.BrokenResourceError(
-                        f"the other end has closed or died ({os.strerror(-result)})"
-                    )
+                    raise trio.BrokenResourceError(calls.send_fault(-result))
                 self.sent_some = True
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -135,6 +133,8 @@ class Packets(streams.Socket):
             except DescriptorsLost as error:
                 self._receive_fault = str(error)
                 raise
+            except OSError as error:
+                raise self._broken(error) from error
             limit -= 1
             taken += size + 1
         return bool(taken)
