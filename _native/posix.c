@@ -362,12 +362,34 @@ static int ipc_close_half(int fd, int sending)
     return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;
 }
 
+/* Whether a socket whose peer has closed has something to read: a byte, or a packet, which may be
+ * empty. */
+static int ipc_has_rest(int fd)
+{
+    char byte;
+#if defined(SO_PASSCRED)
+    int type = 0;
+    socklen_t size = sizeof(type);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET) {
+        int64_t packet;
+
+        if (ipc_ask_credentials(fd) != 0)
+            return 0;
+        packet = ipc_next_packet_size(fd, 0);
+        if (packet == -ECONNRESET) /* said once, before what is left to read */
+            packet = ipc_next_packet_size(fd, 0);
+        return packet >= 0;
+    }
+#endif
+    return recv(fd, &byte, 1, MSG_PEEK) > 0;
+}
+
 /* 1 when the peer has closed its end and left nothing to read: it gave up
  * before it was accepted. A peer that only shut one half down is still there. */
 static int ipc_peer_left(int fd)
 {
     struct pollfd look;
-    char byte;
 
     look.fd = fd;
     look.events = POLLIN;
@@ -378,11 +400,11 @@ static int ipc_peer_left(int fd)
         return -EBADF;
     if (!(look.revents & (POLLHUP | POLLERR)))
         return 0;
-    if (recv(fd, &byte, 1, MSG_PEEK) > 0)
+    if (ipc_has_rest(fd))
         return 0;
 #if !defined(__linux__)
     /* There POLLHUP also stands for a peer that only sends no more. */
-    if (send(fd, &byte, 0, MSG_NOSIGNAL) == 0)
+    if (send(fd, "", 0, MSG_NOSIGNAL) == 0)
         return 0;
 #endif
     return 1;

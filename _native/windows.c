@@ -188,9 +188,12 @@ static uint32_t ipc_outcome(HANDLE handle, ipc_operation *operation)
 }
 
 /* Gives up an operation of ipc_transfer that may be under way, and waits until the system is done
- * with it. Returns what came of it: it may have been faster. */
+ * with it. Returns what came of it: it may have been faster. One that was not begun, or was refused
+ * at once, has come to nothing (ERROR_OPERATION_ABORTED). */
 static uint32_t ipc_abandon(intptr_t handle, ipc_operation *operation)
 {
+    if (operation->overlapped.hEvent == NULL)
+        return ERROR_OPERATION_ABORTED;
     if (!HasOverlappedIoCompleted(&operation->overlapped))
         CancelIoEx((HANDLE)handle, &operation->overlapped);
     return ipc_outcome((HANDLE)handle, operation);
@@ -234,7 +237,11 @@ static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *da
     if (done)
         return 0;
     error = GetLastError();
-    return error == ERROR_IO_PENDING ? ipc_await(handle, operation, closing, milliseconds) : error;
+    if (error == ERROR_IO_PENDING)
+        return ipc_await(handle, operation, closing, milliseconds);
+    if (error != ERROR_MORE_DATA)
+        operation->overlapped.hEvent = NULL; /* there is nothing to wait for, nor to give up */
+    return error;
 }
 
 /* 0 when the event is set, WAIT_TIMEOUT when it is not after so many milliseconds. */

@@ -12,6 +12,7 @@ import trio.testing
 import ipcpipes
 from ipcpipes import NATIVE, Endpoint, MessageTooLarge, Native
 
+from . import drivers
 from .channels import connected
 from .conftest import WINDOWS
 
@@ -162,3 +163,30 @@ def test_native_is_a_value() -> None:
     text: Any = "1000"
     with pytest.raises(TypeError, match="max_size"):
         Native(text)
+
+
+@pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
+@pytest.mark.parametrize("max_instances", [None, 1])
+async def test_what_was_sent_before_accept_arrives_whatever_its_size(
+    doors: Any, max_instances: int | None
+) -> None:
+    """An empty packet first is no sign that the client has left without a word."""
+    listener = await doors.listen_messages(
+        ipcpipes.testing.unique_endpoint(), framing=NATIVE, max_instances=max_instances
+    )
+    async with listener:
+        for messages in ([b""], [b"", b"x", b""], [b"x", b""]):
+            async with await doors.connect_messages(listener.endpoint, framing=NATIVE) as client:
+                await client.send_many(messages)
+            with trio.fail_after(10):
+                server = await listener.accept()
+            async with server:
+                assert [message async for message in server] == messages
+        if max_instances is not None:
+            return
+        # One that has sent nothing at all is passed over.
+        await (await doors.connect_messages(listener.endpoint, framing=NATIVE)).aclose()
+        client = await doors.connect_messages(listener.endpoint, framing=NATIVE)
+        async with client, await listener.accept() as server:
+            await client.send(b"here")
+            assert await server.receive() == b"here"

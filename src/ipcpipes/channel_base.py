@@ -24,6 +24,9 @@ ResultT = TypeVar("ResultT")
 # How many packets one receive_many takes at most.
 _MANY = 1024
 
+# How long a look takes at the most: what has passed already would be cancelled before it.
+_A_LOOK = 0.1  # seconds
+
 # Looked up once: it is called for every message.
 _checkpoint = trio.lowlevel.checkpoint
 # A KeyboardInterrupt comes where an operation waits, and not between its steps, where it would
@@ -128,7 +131,7 @@ class Channel(abc.MessageChannel):
                 await _checkpoint()
                 self._require_open()
             while not self._arrived:
-                await self._fill(1)
+                await self._fill_in_time(1)
             message: bytes
             if self._enclosed is None:
                 message = self._arrived.popleft()
@@ -170,9 +173,20 @@ class Channel(abc.MessageChannel):
                 await _checkpoint()
                 self._require_open()
             while not self._arrived:
-                await self._fill(limit)
+                await self._fill_in_time(limit)
         finally:
             self._receiving = False
+
+    async def _fill_in_time(self, limit: int) -> None:
+        """As :meth:`_fill`; a message whose descriptors have come has to go on."""
+        if self._enclosed is None or (seconds := self._enclosed.patience) is None:
+            await self._fill(limit)
+            return
+        with trio.move_on_after(max(seconds, _A_LOOK)) as scope:
+            await self._fill(limit)
+        if scope.cancelled_caught:
+            self._receive_fault = self._enclosed.give_part_up()
+            self._raise_fault()
 
     async def aclose(self) -> None:
         self._closed = True

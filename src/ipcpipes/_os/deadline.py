@@ -13,12 +13,18 @@ _LONGEST = 1_000_000.0
 
 
 class Deadline:
-    """A point in time; ``None`` stands for "never" wherever one is taken."""
+    """A point in time; ``None`` stands for "never" wherever one is taken.
 
-    __slots__ = ("_at", "_seconds")
+    Attributes:
+        has_raised: whether an operation has ended because it has passed; a TimeoutError alone does
+            not tell, because a signal handler can raise one too.
+    """
+
+    __slots__ = ("_at", "_seconds", "has_raised")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self.has_raised = False
         self._at = time.monotonic() + seconds
 
     @classmethod
@@ -54,4 +60,5 @@ class Deadline:
         return math.ceil(min(remaining, _LONGEST) * 1000)
 
     def error(self, what: str) -> TimeoutError:
+        self.has_raised = True
         return TimeoutError(f"{what} within {self._seconds:g} s")

@@ -66,6 +66,7 @@ class Enclosed(Unfetched):
             yield from self._split(splitter, data[:start])
             self._enclose()
         yield from self._split(splitter, data[start:])
+        self._gone_through()
 
     def messages_before(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         """The messages that were whole before descriptors came that could not be had.

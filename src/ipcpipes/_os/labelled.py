@@ -107,6 +107,7 @@ class Labelled(Unfetched):
             else:
                 self._read(part)
                 self._label_came = True
+        self._gone_through()
 
     def end(self) -> None:
         """Nothing more comes.
@@ -147,6 +148,9 @@ class LabelledSplitter:
         self._splitter = splitter
         self._labelled = labelled
         self.get_buffer = splitter.get_buffer
+
+    def only(self, data: bytes) -> None:
+        """A message never comes without its label."""
 
     def split(self, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         return self._labelled.pairs(self._splitter.split(data))

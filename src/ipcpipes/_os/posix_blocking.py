@@ -29,7 +29,7 @@ from . import (
 from .deadline import Deadline
 from .enclosed import Enclosed
 from .own_thread import ResultT, require_accepted, run_as_blocking
-from .receive_size import receive_size, writable_bytes
+from .receive_size import RECEIVE_INTERRUPTED, receive_size, writable_bytes
 from .shared_handle import SharedHandle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -44,6 +44,7 @@ NO_ROOM = "not all could be sent"
 
 # Looked up once: they are called for every message.
 _read = os.read
+_readv = os.readv
 _send_rest = calls.send_rest
 
 
@@ -71,6 +72,9 @@ class Socket(SharedHandle):
     _shut_half: ClassVar[bool | None] = None
     # What came with messages of the channel over it: closed with it, when nobody is inside.
     _enclosed: Enclosed | None = None
+    # What was received and not handed out yet: bytes (none at the end of the stream), or how many
+    # were put into the caller's memory. Whoever hands it out sets it to None, as the last step.
+    _came: bytes | int | None = None
 
     def __init__(
         self,
@@ -152,7 +156,7 @@ class Socket(SharedHandle):
         if self._eof_sent:
             raise trio.ClosedResourceError("nothing can be sent after send_eof")
         if self._send_fault is None:
-            self._break(f"the other end has closed or died ({os.strerror(code)})")
+            self._break(calls.send_fault(code))
         raise trio.BrokenResourceError(self._send_fault)
 
     def _require_sendable(self) -> None:
@@ -164,6 +168,15 @@ class Socket(SharedHandle):
         self._position[0] = 0
         if self._send_fault is None:
             self._send_fault = fault
+
+    def _check_end(self, error: OSError) -> None:
+        """Raises unless it is the end of the stream."""
+        if error.errno is None:
+            raise error  # a signal handler's: a TimeoutError, say
+        self._require_open()
+        # The peer closed before it had read all that we sent: that is its affair.
+        if error.errno != errno.ECONNRESET:
+            raise trio.BrokenResourceError(str(error)) from error
 
     def _shut_sending(self) -> None:
         number = self._require_open()
@@ -245,6 +258,7 @@ class _Sending(Socket):
             # A TimeoutError, or what a signal handler raised: that may come right after the call,
             # and then only the C layer knows how far it got.
             if self._position[0]:
+                self._send_number = -1  # first: another signal can interrupt a call
                 self._break(f"a send was interrupted after {self._position[0]} bytes")
             raise
 
@@ -259,9 +273,11 @@ class _Sending(Socket):
                     with ffi.from_buffer(piece) as buffer:
                         self._put(buffer, deadline)
                 sent += 1
-        except BaseException as error:
-            # What a signal handler raised may have come right after the first piece.
-            if sent or (len(pieces) > 1 and not isinstance(error, TimeoutError)):
+        except BaseException:
+            # What a signal handler raised, which may be a TimeoutError too, may have come right
+            # after the first piece.
+            if sent or (len(pieces) > 1 and (deadline is None or not deadline.has_raised)):
+                self._send_number = -1
                 self._break("a send was interrupted half-way")
             raise
 
@@ -285,7 +301,16 @@ class _Receiving(Socket):
         except KeyError:
             raise self._busy("receiving from") from None
         try:
-            return self._get(size, deadline)
+            if self._came is None:
+                self._fetch(size, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            data: bytes = came[:size]
+            # From here to the caller there is no step that a signal handler gets into (Python
+            # 3.11 and later).
+            self._came = came[size:] or None
+            return data
         finally:
             self._may_receive["turn"] = None
             if self._number == -1:
@@ -293,17 +318,36 @@ class _Receiving(Socket):
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = None if timeout is None else Deadline.after(timeout)
-        with writable_bytes(buffer) as view:
-            try:
-                del self._may_receive["turn"]
-            except KeyError:
-                raise self._busy("receiving from") from None
-            try:
-                return self._get_into(view, deadline)
-            finally:
-                self._may_receive["turn"] = None
-                if self._number == -1:
-                    self._leave()
+        # Released by returning: to call anything would let a signal handler in.
+        view = writable_bytes(buffer)
+        try:
+            del self._may_receive["turn"]
+        except KeyError:
+            view.release()
+            raise self._busy("receiving from") from None
+        try:
+            if self._came is None:
+                self._fetch_into(view, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            if isinstance(came, bytes):
+                count = min(len(came), len(view))
+                view[:count] = came[:count]
+                self._came = came[count:] or None
+            else:
+                count = came
+                self._came = None
+            return count
+        except BaseException:
+            if type(self._came) is int:
+                self._came = bytes(view[: self._came])
+            view.release()
+            raise
+        finally:
+            self._may_receive["turn"] = None
+            if self._number == -1:
+                self._leave()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -314,46 +358,54 @@ class _Receiving(Socket):
             raise StopIteration
         return data
 
-    def _get(self, size: int, deadline: Deadline | None) -> bytes:
-        """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
-        if self._receive_fault is not None:
-            self._raise_fault()
-        if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
-        try:
-            data = _read(self._number, size)
-        except OSError as error:
-            self._check_end(error)
-            return b""
-        if not data:
-            self._require_open()
-        return data
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
+        receiving, and ``_came`` is None.
 
-    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
-        """The same into memory; how many bytes have come."""
+        What a signal handler raises leaves ``_came`` None and nothing received, or the bytes there.
+        """
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
-            count = os.readv(self._number, (view,))
+            # The interpreter looks for signals after a call. Here read(2) is called by the step
+            # that unpacks, and what it gives is stored by the next one.
+            (self._came,) = map(_read, (self._number,), (size,))
         except OSError as error:
             self._check_end(error)
-            return 0
-        if not count:
+            self._came = b""
+        if not self._came:
             self._require_open()
-        return count
+
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        """The same into memory; how many bytes have come is in ``_came`` then."""
+        if self._receive_fault is not None:
+            self._raise_fault()
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+        try:
+            (self._came,) = map(_readv, (self._number,), ((view,),))
+        except OSError as error:
+            self._check_end(error)
+            self._came = 0
+        if not self._came:
+            self._require_open()
+
+    def _require_whole(self) -> bytes:
+        """What an interrupted receive has left in ``_came``.
+
+        Raises:
+            trio.BrokenResourceError: it was put into memory that a caller had lent.
+        """
+        self._require_open()
+        if not isinstance(self._came, bytes):
+            raise trio.BrokenResourceError(RECEIVE_INTERRUPTED)
+        return self._came
 
     def _raise_fault(self) -> None:
         self._require_open()
         raise trio.BrokenResourceError(self._receive_fault)
-
-    def _check_end(self, error: OSError) -> None:
-        """Raises unless it is the end of the stream."""
-        self._require_open()
-        # The peer closed before it had read all that we sent: that is its affair.
-        if error.errno != errno.ECONNRESET:
-            raise trio.BrokenResourceError(str(error)) from error
 
 
 class Stream(_Sending, _Receiving):

@@ -168,6 +168,7 @@ class SendStream(_End, streams.SendStream):
                     self._raise_unsendable(-code)
         except BaseException:
             if self._position[0]:
+                self._send_number = -1  # first: another signal can interrupt a call
                 self._break(f"a send was interrupted after {self._position[0]} bytes")
             raise
 
@@ -181,26 +182,29 @@ class ReceiveStream(_End, streams.ReceiveStream):
     def _spare_turns(self) -> dict[str, None]:
         return self._may_send
 
-    def _get(self, size: int, deadline: Deadline | None) -> bytes:
-        data: bytes = self._read(os.read, size, deadline, b"")
-        return data
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        self._read(os.read, size, deadline, b"")
 
-    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
-        count: int = self._read(os.readv, (view,), deadline, 0)
-        return count
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        self._read(os.readv, (view,), deadline, 0)
 
     def _read(
-        self, read: Callable[[int, Any], Any], argument: Any, deadline: Deadline | None, end: Any
-    ) -> Any:
+        self,
+        read: Callable[[int, Any], bytes | int],
+        argument: Any,
+        deadline: Deadline | None,
+        end: bytes | int,
+    ) -> None:
         self._used = True
-        while True:
+        while self._came is None:
             try:
-                return read(self._number, argument)
+                # In one step, as in a socket's _fetch.
+                (self._came,) = map(read, (self._number,), (argument,))
             except BlockingIOError:
                 self._wait_ready(select.POLLIN, deadline, streams.NOTHING_CAME)
             except OSError as error:
                 self._check_end(error)
-                return end
+                self._came = end
 
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:

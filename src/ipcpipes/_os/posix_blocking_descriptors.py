@@ -16,7 +16,7 @@ from ..framing import Buffer
 from . import posix_descriptors as passing
 from .deadline import Deadline
 from .enclosed import Enclosed
-from .receive_size import receive_size
+from .receive_size import RECEIVE_INTERRUPTED, receive_size
 
 if TYPE_CHECKING:
     from . import posix_blocking as streams
@@ -77,6 +77,7 @@ def put_descriptors(
     except BaseException:
         # As for a send without them: only the C layer knows how far it got.
         if self._position[0]:
+            self._send_number = -1
             self._break(f"a send was interrupted after {self._position[0]} bytes")
         raise
 
@@ -90,15 +91,14 @@ def put_pieces_with(
     """Sends all of them, and the descriptors with the first byte. The caller is inside, to send."""
     outgoing = passing.Outgoing(descriptors)
     first, *rest = pieces
-    first_is_out = False
     try:
         with ffi.from_buffer(first) as buffer:
             self._put_descriptors(buffer, outgoing, deadline)
-        first_is_out = True
         self._put_pieces(rest, deadline)
-    except BaseException as error:
-        # What a signal handler raised may have come right after the first piece.
-        if first_is_out or (rest and not isinstance(error, OSError)):
+    except BaseException:
+        # The first piece may be out; a part of it has broken the stream already.
+        if rest and outgoing.code in (0, _INTERRUPTED):
+            self._send_number = -1
             self._break("a send was interrupted half-way")
         raise
 
@@ -111,19 +111,26 @@ def receive_descriptors(
     timeout: float | None = None,
 ) -> tuple[bytes, list[int]]:
     deadline = None if timeout is None else Deadline.after(timeout)
-    incoming = passing.Incoming(receive_size(max_bytes), max_descriptors)
+    size = receive_size(max_bytes)
+    incoming = passing.Incoming(size, max_descriptors)
     try:
         try:
             del self._may_receive["turn"]
         except KeyError:
             raise self._busy("receiving from") from None
         try:
+            if self._came is not None:
+                came = self._require_whole()
+                data, self._came = came[:size], came[size:] or None
+                return data, []
             data = self._get_descriptors(incoming, deadline)
+            numbers = incoming.take()
+            self._receive_fault = None
+            return data, numbers
         finally:
             self._may_receive["turn"] = None
             if self._number == -1:
                 self._leave()
-        return data, incoming.take()
     except BaseException:
         incoming.close()
         raise
@@ -134,26 +141,38 @@ def get_descriptors(
 ) -> bytes:
     """1 byte or more and the descriptors with them, ``b""`` at the end. The caller is inside, for
     receiving.
+
+    Descriptors cannot wait for the next receive, so that an exception of a signal handler breaks
+    the stream once something has come: ``_receive_fault`` says so already when this returns, and
+    the caller clears it, as the last step.
     """
     if self._receive_fault is not None:
         self._raise_fault()
     if deadline is not None:
         self._wait(select.POLLIN, deadline, "nothing was received", first=True)
+    self._receive_fault = RECEIVE_INTERRUPTED
     try:
         data = incoming.receive(self._number)
     except trio.BrokenResourceError as error:
         self._receive_fault = str(error)
         raise
-    except OSError as error:
-        self._check_end(error)
-        return b""
+    except BaseException as error:
+        if not incoming.has_come:
+            self._receive_fault = None
+            if isinstance(error, OSError):
+                self._check_end(error)
+                return b""
+        raise
     if not data:
+        self._receive_fault = None
         self._require_open()
     return data
 
 
 def get_enclosed(self: streams.Stream, enclosed: Enclosed, deadline: Deadline | None) -> bytes:
-    """The same for a channel, which has the descriptors in ``enclosed``."""
+    """The same for a channel, which has the descriptors in ``enclosed``, and clears
+    ``_receive_fault`` once it has the messages.
+    """
     incoming = passing.Incoming(receive_size(None), enclosed.most)
     try:
         data = self._get_descriptors(incoming, deadline)

@@ -17,7 +17,8 @@ from ..errors import MessageTooLarge
 from ..framing import Buffer
 from . import posix_blocking as streams, posix_calls as calls, posix_descriptors as passing
 from .deadline import Deadline
-from .enclosed import DescriptorsLost
+from .enclosed import DescriptorsLost, Enclosed
+from .receive_size import RECEIVE_INTERRUPTED
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -63,8 +64,13 @@ class Packets(streams.Socket):
                 self._put_packet(put, packet, deadline)
                 sent += 1
         except BaseException as error:
-            # One alone went out whole or not at all.
-            if sent or (len(packets) > 1 and not isinstance(error, (TimeoutError, ValueError))):
+            # One alone went out whole or not at all. Of several, what a signal handler raised may
+            # have come right after the first.
+            nothing_went = isinstance(error, MessageTooLarge) or (
+                deadline is not None and deadline.has_raised
+            )
+            if sent or (len(packets) > 1 and not nothing_went):
+                self._send_number = -1
                 self._break("a send of several messages was interrupted half-way")
             raise
 
@@ -116,22 +122,38 @@ class Packets(streams.Socket):
                 if taken:
                     break
                 raise MessageTooLarge(size, max_size)
+            # Reading nothing would not take an empty packet out of the queue.
+            size = max(size, 1)
             try:
-                # Reading nothing would not take an empty packet out of the queue.
                 if self._enclosed is None:
-                    into.append(os.read(number, max(size, 1)))
+                    # One step, so that what a signal handler raises cannot take it along.
+                    into.extend(map(os.read, (number,), (size,)))
                 else:
-                    into.append(passing.receive_enclosed(number, max(size, 1), self._enclosed))
-            except ConnectionResetError:
+                    self._get_enclosed(number, size, self._enclosed, into)
+            except OSError as error:
+                self._check_end(error)
                 continue
-            except DescriptorsLost as error:
-                self._receive_fault = str(error)
-                raise
             limit -= 1
             taken += size + 1
         if not taken:
             self._require_open()
         return bool(taken)
+
+    def _get_enclosed(self, number: int, size: int, enclosed: Enclosed, into: deque[Any]) -> None:
+        """The next packet, and its descriptors."""
+        incoming = passing.Incoming(size, enclosed.most)
+        # First, and cleared last: what a signal handler raises closes the descriptors.
+        self._receive_fault = RECEIVE_INTERRUPTED
+        try:
+            into.append(passing.receive_enclosed(number, incoming, enclosed))
+        except DescriptorsLost as error:
+            self._receive_fault = str(error)
+            raise
+        except BaseException:
+            if not incoming.has_come:
+                self._receive_fault = None
+            raise
+        self._receive_fault = None
 
     def _put_eof(self) -> None:
         self._shut_sending()

@@ -49,6 +49,7 @@ _ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
 _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 # How many groups xucred(4) has room for, where that is what tells them (XU_NGROUPS).
 _MOST_TOLD = 16
+_PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
 
 
@@ -246,6 +247,12 @@ def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
         return int(lib.ipc_send_packet(fd, packet, len(packet), wait))
     with ffi.from_buffer(packet) as data:
         return int(lib.ipc_send_packet(fd, data, len(packet), wait))
+
+
+def send_fault(code: int) -> str:
+    """What is said of a connection whose send failed with this errno."""
+    reason = os.strerror(code)
+    return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
 
 
 def ask_credentials(fd: int) -> None:

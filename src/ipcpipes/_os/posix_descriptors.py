@@ -41,9 +41,14 @@ class Outgoing:
     Raises:
         TypeError, ValueError: they are not a sequence of 1 to 253 ints, 0 or more, and objects
             with ``fileno()``.
+
+    Attributes:
+        code: what the system said the last time, 0 when all has gone; ``None`` before. It is set
+            in one step with the call, so that a signal handler cannot hide it.
     """
 
     def __init__(self, descriptors: Sequence[int | HasFileno]) -> None:
+        self.code: int | None = None
         self._numbers: Any = ffi.new("int[]", descriptor_numbers(descriptors, _number_of, _LARGEST))
 
     def check_data(self, data: Any) -> None:
@@ -65,11 +70,12 @@ class Outgoing:
         Raises:
             OSError: these descriptors cannot be sent; nothing went out.
         """
-        code = int(
-            lib.ipc_send_descriptors(
-                fd, data, len(data), self._numbers, len(self._numbers), position, wait
-            )
+        numbers = self._numbers
+        (self.code,) = map(
+            lib.ipc_send_descriptors,
+            *((fd,), (data,), (len(data),), (numbers,), (len(numbers),), (position,), (wait,)),
         )
+        code = self.code
         # -1: a stream that another thread has closed just now.
         if not code or code in _NOT_ABOUT_THEM or fd == -1:
             return code
@@ -100,6 +106,14 @@ class Incoming:
         self._size = size
         self._most = most
         self._found: Any = ffi.new("ipc_descriptors *")
+        self._count = -errno.EINTR
+
+    @property
+    def has_come(self) -> bool:
+        """Whether a packet has come, perhaps an empty one, or bytes of a stream or its end; also
+        where a signal handler's exception has hidden it.
+        """
+        return self._count >= 0
 
     def receive(self, fd: int) -> bytes:
         """The bytes that come next, ``b""`` at the end.
@@ -111,7 +125,12 @@ class Incoming:
         """
         data = _new_memory("char[]", self._size)
         while True:
-            count = lib.ipc_receive_descriptors(fd, data, self._size, self._most, self._found)
+            # In one step with the call, so that a signal handler cannot hide it.
+            (self._count,) = map(
+                lib.ipc_receive_descriptors,
+                *((fd,), (data,), (self._size,), (self._most,), (self._found,)),
+            )
+            count = self._count
             if count >= 0:
                 break
             if count != -errno.EINTR:
@@ -140,13 +159,12 @@ class Incoming:
         lib.ipc_close_descriptors(self._found)
 
 
-def receive_enclosed(fd: int, size: int, enclosed: Enclosed) -> tuple[bytes, list[int]]:
-    """The packet that has come, which is as large as this at the most, and its descriptors.
+def receive_enclosed(fd: int, incoming: Incoming, enclosed: Enclosed) -> tuple[bytes, list[int]]:
+    """The packet that has come, which fits into ``incoming``, and its descriptors.
 
     Raises:
         What :meth:`Incoming.receive` raises.
     """
-    incoming = Incoming(size, enclosed.most)
     try:
         packet = incoming.receive(fd)
         enclosed.came(incoming.take())

@@ -67,9 +67,7 @@ class Packets(streams.Socket):
                 if result == -errno.EMSGSIZE:
                     raise MessageTooLarge(len(packet), self.largest, "the socket's limit is")
                 if result < 0:
-                    raise trio.BrokenResourceError(
-                        f"the other end has closed or died ({os.strerror(-result)})"
-                    )
+                    raise trio.BrokenResourceError(calls.send_fault(-result))
                 self.sent_some = True
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -128,12 +126,15 @@ class Packets(streams.Socket):
                 if self.enclosed is None:
                     into.append(os.read(fd, max(size, 1)))
                 else:
-                    into.append(passing.receive_enclosed(fd, max(size, 1), self.enclosed))
+                    incoming = passing.Incoming(max(size, 1), self.enclosed.most)
+                    into.append(passing.receive_enclosed(fd, incoming, self.enclosed))
             except ConnectionResetError:
                 continue
             except DescriptorsLost as error:
                 self._receive_fault = str(error)
                 raise
+            except OSError as error:
+                raise self._broken(error) from error
             limit -= 1
             taken += size + 1
         return bool(taken)

@@ -124,6 +124,11 @@ class Socket(abc.Connection):
             if self._owner is not None:
                 self._owner.released()
 
+    def _broken(self, error: OSError) -> Exception:
+        """What is raised when read(2) fails with an error that is not the peer's end."""
+        self._require_open()
+        return trio.BrokenResourceError(str(error))
+
     async def aclose(self) -> None:
         self._close()
         await trio.lowlevel.checkpoint()
@@ -218,7 +223,7 @@ class _Sending(Socket):
         return fd
 
     def _raise_broken(self, code: int) -> None:
-        self._send_fault = f"the other end has closed or died ({os.strerror(code)})"
+        self._send_fault = calls.send_fault(code)
         raise trio.BrokenResourceError(self._send_fault)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -273,6 +278,8 @@ class _Receiving(Socket):
                     # to us it is the end of the stream.
                     result = end
                     break
+                except OSError as error:
+                    raise self._broken(error) from error
             self._receive_waited = waited
             if not waited:
                 await _cancel_shielded_checkpoint()
@@ -317,6 +324,8 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
                     await _wait_readable(self._require_open())
                 except ConnectionResetError:
                     return b""  # as for receive_some
+                except OSError as error:
+                    raise self._broken(error) from error
         finally:
             self._receiving = False
 

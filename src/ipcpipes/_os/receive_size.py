@@ -7,6 +7,9 @@ _DEFAULT = 64 * 1024
 # at once than the system's own buffers hold.
 _LARGEST = 256 * 1024
 
+RECEIVE_INTERRUPTED = "a receive was interrupted, and a part of what had come is lost"
+"""What is said from then on where an exception of a signal handler has hidden what had come."""
+
 
 def receive_size(max_bytes: int | None) -> int:
     """What to ask for.

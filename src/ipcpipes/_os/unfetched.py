@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 
+from ..abc import MOST_DESCRIPTORS
 from ..errors import FramingError
+
+PART_SECONDS = 30.0
+"""How long the next byte of a message may take whose descriptors have come. One of them can be the
+peer's own end of the connection: as long as it is open here, the end of a dead peer is not told."""
+
+# How many each channel holds with a part of a message, for those that do.
+_in_parts: dict[int, int] = {}
+
+
+def most_in_parts() -> int:
+    """How many descriptors all channels of this process may hold with parts of messages.
+
+    Parts that never become whole are a peer's way to fill this process's table with descriptors,
+    one connection at a time.
+    """
+    if sys.platform == "win32":
+        return 65_536  # of 16 million handles
+    return max(MOST_DESCRIPTORS, os.sysconf("SC_OPEN_MAX") // 4)
 
 
 class Unfetched:
@@ -34,6 +56,47 @@ class Unfetched:
         self._arrived = arrived
         self._close_number = close_number
         self._closed = False
+        self._progress = 0.0  # when something of that message came last
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds the next byte may still take; ``None`` where no descriptors wait for it.
+
+        At 0 there is to be one more look: it may have come while nobody received.
+        """
+        if not self._coming:
+            return None
+        return max(self._progress + PART_SECONDS - time.monotonic(), 0.0)
+
+    def give_part_up(self) -> FramingError:
+        """Closes those that wait for the rest of their message; the error for that."""
+        count = len(self._coming)
+        self._close_numbers(self._coming)
+        _in_parts.pop(id(self), None)
+        return FramingError(
+            f"{count} descriptors came with a part of a message, and no byte of the rest for "
+            f"{PART_SECONDS:g} s; they were closed"
+        )
+
+    def _gone_through(self) -> None:
+        """What came has been gone through; a part of a message may be left.
+
+        Raises:
+            FramingError: too many descriptors wait with such parts.
+        """
+        if not self._coming:
+            if _in_parts:
+                _in_parts.pop(id(self), None)
+            return
+        self._progress = time.monotonic()
+        _in_parts[id(self)] = len(self._coming)
+        if sum(list(_in_parts.values())) > (most := most_in_parts()):
+            self._close_numbers(self._coming)
+            del _in_parts[id(self)]
+            raise FramingError(
+                f"descriptors came with a part of a message, and channels of this process may hold "
+                f"{most:,} in all with such parts; they were closed"
+            )
 
     def close_first(self, count: int) -> None:
         """Closes those of so many messages that arrived, which are about to be taken alone."""
@@ -43,6 +106,7 @@ class Unfetched:
     def close(self) -> None:
         """Closes all of them, and what is still to come."""
         self._closed = True
+        _in_parts.pop(id(self), None)
         for numbers in (self._coming, *(numbers for _, numbers in self._arrived)):
             self._close_numbers(numbers)
 

@@ -29,7 +29,7 @@ from . import (
 )
 from .deadline import Deadline
 from .own_thread import ResultT, require_accepted, run_as_blocking
-from .receive_size import receive_size, writable_bytes
+from .receive_size import RECEIVE_INTERRUPTED, receive_size, writable_bytes
 from .shared_handle import SharedHandle
 from .unfetched import Unfetched
 
@@ -75,6 +75,10 @@ class Pipe(SharedHandle):
     sent_some = False
     # Of the channel over it, to be closed when nobody is inside.
     _enclosed: Unfetched | None = None
+    # What the last read came to: its memory, error code, and bytes. Whoever takes it sets it to
+    # None, as the last step, so that an exception of a signal handler loses nothing.
+    _unread: tuple[Any, int, int] | None = None
+    _receive_fault: str | None = None
 
     def __init__(
         self,
@@ -167,14 +171,41 @@ class Pipe(SharedHandle):
             return trio.ClosedResourceError("this stream was closed here")
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
+    def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
+        """Reads once into ``memory``, or finds what an interrupted read came to: ``_unread``. The
+        caller is inside, for receiving.
+
+        Raises:
+            trio.BrokenResourceError: an exception of a signal handler came, and another one while
+                we looked what the read had come to.
+            trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        handle = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        if self._unread is not None:
+            return self._unread
+        operation = calls.new_operation()
+        self._receive_fault = RECEIVE_INTERRUPTED  # first, and cleared last
+        try:
+            code, count = self._transfer(operation, memory, size, deadline, sending=False)
+            self._unread = memory, code, count
+        except BaseException:
+            code = calls.abandon(handle, operation)  # it is done: that asks what came of it
+            if code in (0, calls.ERROR_MORE_DATA):
+                self._unread = memory, code, int(calls.transferred(operation))
+            self._receive_fault = None
+            raise
+        self._receive_fault = None
+        return self._unread
+
     def _transfer(
-        self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
+        self, operation: Any, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
     ) -> tuple[int, int]:
         """Reads or writes, and waits for it: (error code, bytes). The caller is inside."""
         handle = self._require_open()
         what = _NO_ROOM if sending else _NOTHING_CAME
         event = self._sent if sending else self._received
-        operation = calls.new_operation()
         longest = longest_wait()
         wait = longest if deadline is None else min(longest, deadline.milliseconds(what, True))
         try:
@@ -200,7 +231,8 @@ class Pipe(SharedHandle):
         self._require_sendable()
         sent_some, self.sent_some = self.sent_some, True
         try:
-            code, count = self._transfer(memory, size, deadline, sending=True)
+            operation = calls.new_operation()
+            code, count = self._transfer(operation, memory, size, deadline, sending=True)
         except BaseException:
             # A TimeoutError, or what a signal handler raised. The system does not tell how much of
             # a write that was given up the peer has read.
@@ -315,13 +347,17 @@ class _Sending(Pipe):
                 self._put(piece, deadline)
                 sent += 1
         except BaseException:
-            # The first byte of the first one breaks the stream by itself.
-            if sent:
+            # What a signal handler raised may have come right after the first piece.
+            if sent or len(pieces) > 1:
                 self._break("a send was interrupted half-way")
             raise
 
 
 class _Receiving(Pipe):
+    # What was received and not handed out yet: bytes (none at the end of the stream), or how many
+    # were put into the caller's memory. Whoever hands it out sets it to None, as the last step.
+    _came: bytes | int | None = None
+
     def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
         size = receive_size(max_bytes)
         deadline = Deadline.after(timeout)
@@ -330,7 +366,16 @@ class _Receiving(Pipe):
         except KeyError:
             raise self._busy("receiving from") from None
         try:
-            return self._get(size, deadline)
+            if self._came is None:
+                self._fetch(size, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            data: bytes = came[:size]
+            # From here to the caller there is no step that a signal handler gets into (Python
+            # 3.11 and later).
+            self._came = came[size:] or None
+            return data
         finally:
             self._may_receive["turn"] = None
             if self._number == -1:
@@ -338,17 +383,36 @@ class _Receiving(Pipe):
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = Deadline.after(timeout)
-        with writable_bytes(buffer) as view:
-            try:
-                del self._may_receive["turn"]
-            except KeyError:
-                raise self._busy("receiving from") from None
-            try:
-                return self._get_into(view, deadline)
-            finally:
-                self._may_receive["turn"] = None
-                if self._number == -1:
-                    self._leave()
+        # Released by returning: to call anything would let a signal handler in.
+        view = writable_bytes(buffer)
+        try:
+            del self._may_receive["turn"]
+        except KeyError:
+            view.release()
+            raise self._busy("receiving from") from None
+        try:
+            if self._came is None:
+                self._fetch_into(view, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            if isinstance(came, bytes):
+                count = min(len(came), len(view))
+                view[:count] = came[:count]
+                self._came = came[count:] or None
+            else:
+                count = came
+                self._came = None
+            return count
+        except BaseException:
+            if type(self._came) is int:
+                self._came = bytes(view[: self._came])
+            view.release()
+            raise
+        finally:
+            self._may_receive["turn"] = None
+            if self._number == -1:
+                self._leave()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -359,26 +423,60 @@ class _Receiving(Pipe):
             raise StopIteration
         return data
 
-    def _get(self, size: int, deadline: Deadline | None) -> bytes:
-        """1 to ``size`` bytes, ``b""`` at the end. The caller is inside, for receiving."""
-        memory = calls.new_buffer("char[]", size)
-        count = self._get_memory(memory, size, deadline)
-        return ffi.buffer(memory, count)[:] if count else b""
-
-    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
-        """The same into memory; how many bytes have come."""
-        with ffi.from_buffer(view, require_writable=True) as memory:
-            return self._get_memory(memory, len(memory), deadline)
-
-    def _get_memory(self, memory: Any, size: int, deadline: Deadline | None) -> int:
-        while True:
-            code, count = self._transfer(memory, min(size, _LARGEST_READ), deadline, sending=False)
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
+        receiving, and ``_came`` is None.
+        """
+        while self._came is None:
+            memory, code, count = self._read(
+                calls.new_buffer("char[]", size), min(size, _LARGEST_READ), deadline
+            )
             if code != 0:
+                self._unread = None
                 self._require_good_end(code)
-                return 0
+                self._came = b""
             # A zero-byte message of a message-type pipe is no data, and not the end either.
-            if count:
-                return count
+            elif count:
+                self._came = ffi.buffer(memory, count)[:]
+            self._unread = None
+
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        """The same into memory; how many bytes have come is in ``_came`` then, or they themselves
+        where an interrupted read had put them elsewhere.
+        """
+        if self._unread is not None:
+            self._fetch(len(view), deadline)
+            return
+        memory = ffi.from_buffer(view, require_writable=True)
+        try:
+            while self._came is None:
+                _, code, count = self._read(memory, min(len(memory), _LARGEST_READ), deadline)
+                if code != 0:
+                    self._unread = None
+                    self._require_good_end(code)
+                    self._came = 0
+                elif count:
+                    self._came = count
+                self._unread = None
+        except BaseException:
+            # Not left in memory that somebody else owns.
+            if self._unread is not None:
+                self._came = self._unread[2] or None
+                self._unread = None
+            raise
+        finally:
+            ffi.release(memory)
+
+    def _require_whole(self) -> bytes:
+        """What an interrupted receive has left in ``_came``.
+
+        Raises:
+            trio.BrokenResourceError: it was put into memory that a caller had lent.
+        """
+        self._require_open()
+        if not isinstance(self._came, bytes):
+            raise trio.BrokenResourceError(RECEIVE_INTERRUPTED)
+        return self._came
 
 
 class Stream(_Sending, _Receiving):

@@ -56,10 +56,10 @@ class _End(Passing, streams.Pipe):
         return self._closed_here() if self._number == -1 else super()._busy(doing)
 
     def _transfer(
-        self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
+        self, operation: Any, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
     ) -> tuple[int, int]:
         self._used = True
-        return super()._transfer(memory, size, deadline, sending=sending)
+        return super()._transfer(operation, memory, size, deadline, sending=sending)
 
     def _take_out(self) -> int:
         handle = self._take_number(USED if self._used else None)

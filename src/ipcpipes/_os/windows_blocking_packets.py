@@ -13,6 +13,7 @@ from ..framing.body import Body
 from . import windows_blocking as streams, windows_calls as calls, windows_descriptors as passing
 from .deadline import Deadline
 from .labelled import Into
+from .receive_size import RECEIVE_INTERRUPTED
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -46,7 +47,8 @@ class Packets(streams.Pipe):
                     self._write(memory, len(memory), deadline)
                 sent += 1
         except BaseException:
-            if sent:
+            # What a signal handler raised may have come right after the first one.
+            if sent or len(packets) > 1:
                 self._break("a send of several messages was interrupted half-way")
             raise
 
@@ -66,7 +68,11 @@ class Packets(streams.Pipe):
             packet = self._get_packet(max_size, deadline)
             if packet is None:
                 return bool(taken)
+            # First, and cleared last: what a signal handler raises must not have it taken twice.
+            self._receive_fault = RECEIVE_INTERRUPTED
             into.append(packet)
+            self._unread = self._part = None
+            self._receive_fault = None
             limit -= 1
             taken += len(packet) + 1
             code, size = calls.next_message_size(self._require_open())
@@ -74,12 +80,15 @@ class Packets(streams.Pipe):
                 return True
 
     def _get_packet(self, max_size: int, deadline: Deadline | None) -> bytes | None:
+        """The next packet, which stays ``_part`` or ``_unread`` until the caller has it."""
         if self._part is None:
-            memory = calls.new_buffer("char[]", _FIRST_READ)
-            code, count = self._transfer(memory, _FIRST_READ, deadline, sending=False)
+            memory, code, count = self._read(
+                calls.new_buffer("char[]", _FIRST_READ), _FIRST_READ, deadline
+            )
             if code == 0 and count <= max_size:
                 return bytes(ffi.buffer(memory, count))
             if code not in (0, calls.ERROR_MORE_DATA):
+                self._unread = None
                 self._require_good_end(code)
                 return None
             rest = 0
@@ -87,21 +96,26 @@ class Packets(streams.Pipe):
                 rest = calls.rest_of_message(self._require_open(), count, None)
             if count + rest > max_size:
                 raise MessageTooLarge(count + rest, max_size)
-            self._part = Body(count + rest)
-            self._part.put(ffi.buffer(memory, count)[:], 0)
+            part = Body(count + rest)
+            part.put(ffi.buffer(memory, count)[:], 0)
+            self._part = part
+            self._unread = None
         part = self._part
         while part.free:
             # A sender that gives its message up takes back what was not read yet; what comes
             # then is another message.
-            rest = calls.rest_of_message(self._require_open(), part.received, part.size)
-            if rest != len(part.free):
-                raise IncompleteMessage(part.received, part.size)
+            if self._unread is None:
+                rest = calls.rest_of_message(self._require_open(), part.received, part.size)
+                if rest != len(part.free):
+                    raise IncompleteMessage(part.received, part.size)
             # Straight into the packet; a read that was given up has taken nothing.
             memory = ffi.from_buffer(part.free)
-            code, count = self._transfer(memory, min(len(memory), 1 << 30), deadline, sending=False)
+            _, code, count = self._read(memory, min(len(memory), 1 << 30), deadline)
             if code not in (0, calls.ERROR_MORE_DATA):
+                self._unread = None
                 self._require_good_end(code)
                 raise IncompleteMessage(part.received, part.size)
-            part.updated(count)
-        self._part = None
+            # Two steps that no signal handler gets between, as there is no call.
+            part.free = part.free[count:]
+            self._unread = None
         return part.taken()

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from . import (
     windows_blocking as streams,
     windows_blocking_anonymous as anonymous,
@@ -15,6 +17,7 @@ from . import (
 )
 from .anonymous import Passing
 from .deadline import Deadline
+from .receive_size import RECEIVE_INTERRUPTED
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -71,11 +74,22 @@ class ReceiveStream(_End, anonymous.ReceiveStream):
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
 
-    def _transfer(
-        self, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
-    ) -> tuple[int, int]:
-        return self._repeat(
-            lambda: calls.read_now(self._require_open(), memory, size),
-            _NOTHING_CAME,
-            deadline,
-        )
+    def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
+        handle = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        if self._unread is not None:
+            return self._unread
+
+        def attempt() -> tuple[int, int]:
+            # As for a write: what had come would be lost.
+            self._receive_fault = RECEIVE_INTERRUPTED
+            code, count = calls.read_now(handle, memory, size)
+            if code != 0:
+                self._receive_fault = None
+            return code, count
+
+        code, count = self._repeat(attempt, _NOTHING_CAME, deadline)
+        self._unread = memory, code, count
+        self._receive_fault = None
+        return self._unread

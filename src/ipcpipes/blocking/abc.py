@@ -12,10 +12,13 @@ nothing; one that timed out later leaves the stream broken for sending, because 
 interrupted one of the other methods. It wakes whoever is inside, who gets
 :exc:`trio.ClosedResourceError`; the descriptor or handle is given back when the last one has left.
 
-Ctrl-C ends an operation that waits, with :exc:`KeyboardInterrupt`. A receive that was waiting has
-lost nothing, and a send that was interrupted half-way leaves the stream broken for sending. As
-everywhere in Python, the exception may also come between any two steps of a busy program, and
-then take a result with it that had just come.
+An exception that a signal handler raises (:exc:`KeyboardInterrupt` on Ctrl-C) ends an operation at
+any step, whether it waits or not. What a receive had got by then is kept for the next one; where it
+cannot be kept (descriptors had come with it, or a framing was in the middle of cutting messages),
+the stream or channel is broken for receiving from then on, and says so. A message never arrives in
+part. A send that was interrupted half-way leaves the stream or channel broken for sending. Python
+3.10 looks for signals when a function has returned, too: there the exception can take the bytes or
+the message along that were just returned.
 
 The errors are trio's, named by who is at fault: :exc:`trio.BrokenResourceError` (the peer),
 :exc:`trio.ClosedResourceError` (you closed it), :exc:`trio.BusyResourceError` (two threads at
@@ -134,7 +137,7 @@ class SendByteStream(Connection, Protocol):
         Raises:
             TimeoutError: the system has not taken all of it in time.
             trio.BrokenResourceError: the peer closed its end or died (each time), or an earlier
-                ``send_all`` was ended half-way by its timeout or by Ctrl-C.
+                ``send_all`` was ended half-way by its timeout or by a signal handler.
             trio.ClosedResourceError: you closed this end, or this half of it.
             trio.BusyResourceError: another thread of yours is sending on this stream.
             TypeError, BufferError, ValueError: ``data`` is no buffer, or not contiguous.
@@ -164,7 +167,8 @@ class ReceiveByteStream(Connection, Protocol):
 
         Raises:
             TimeoutError: nothing has come in time; nothing is lost.
-            trio.BrokenResourceError: the system says so.
+            trio.BrokenResourceError: the system says so, or a signal handler interrupted an earlier
+                receive where nothing could be kept.
             trio.ClosedResourceError: you closed this end.
             trio.BusyResourceError: another thread of yours is receiving from this stream.
             TypeError, ValueError: an argument is of the wrong type or out of range.
@@ -225,7 +229,8 @@ class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
         """As :meth:`receive_some`, and takes the descriptors that came with these bytes.
 
         See :meth:`ipcpipes.abc.ByteStream.receive_descriptors`, where all of it is said. An
-        exception of a signal handler that comes before the result is the caller's closes them.
+        exception of a signal handler that comes before the result is the caller's closes them, and
+        breaks the stream for receiving.
         """
 
 
@@ -299,7 +304,7 @@ class MessageChannel(Protocol):
                 system can send in one; nothing went out, and the channel is as it was.
             ipcpipes.FramingError: the framing cannot carry this message; nothing went out.
             trio.BrokenResourceError: the peer closed its end or died (each time), or an earlier
-                send was ended half-way by its timeout or by Ctrl-C.
+                send was ended half-way by its timeout or by a signal handler.
             trio.ClosedResourceError: you closed the channel, or its sending half.
             TypeError: ``value`` is no bytes-like object, or not contiguous.
             TypeError, ValueError: ``timeout`` is no number of seconds, or negative.
@@ -342,8 +347,9 @@ class MessageChannel(Protocol):
             trio.BrokenResourceError: what came cannot be a message, by the peer's fault; its
                 ``__cause__`` is an :exc:`ipcpipes.FramingError`: :exc:`ipcpipes.MessageTooLarge`
                 with both sizes, refused before the memory was taken, or
-                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. Each
-                time, after the messages before it.
+                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. Or,
+                without a cause, a signal handler interrupted an earlier receive in the middle of a
+                step. Each time, after the messages before it.
             trio.ClosedResourceError: you closed the channel.
             trio.BusyResourceError: another thread of yours is receiving.
             TypeError, ValueError: ``timeout`` is no number of seconds, or negative.

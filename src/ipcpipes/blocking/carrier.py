@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import trio
 
 from .._os.deadline import Deadline
 from .._os.labelled import Handles
+from .._os.receive_size import RECEIVE_INTERRUPTED
 from .._os.turns import Turns
 from .._os.unfetched import Unfetched
 from ..abc import PeerIdentity
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from .abc import BareStream
 
 ResultT = TypeVar("ResultT")
+
+# After these a stream is as it was, by its contract, or says the same again.
+_NOTHING_LOST = (
+    TimeoutError,
+    trio.BrokenResourceError,
+    trio.BusyResourceError,
+    trio.ClosedResourceError,
+)
 
 
 class Carrier(Protocol):
@@ -56,12 +66,20 @@ class PassesHandles(Protocol):
 
 
 class StreamCarrier(Carrier, Protocol):
-    """A stream; what is sent and received goes through it in the order of the calls."""
+    """A stream; what is sent and received goes through it in the order of the calls.
+
+    Attributes:
+        _came: what was received and is not the channel's yet: bytes (none at the end of the
+            stream), or how many were put into its memory. The channel sets it to None once it has
+            made messages of it, so that an exception of a signal handler loses nothing.
+    """
+
+    _came: bytes | int | None
 
     def _put(self, data: Buffer, deadline: Deadline | None) -> None: ...
     def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None: ...
-    def _get(self, size: int, deadline: Deadline | None) -> bytes: ...
-    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int: ...
+    def _fetch(self, size: int, deadline: Deadline | None) -> None: ...
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None: ...
 
 
 class ForeignStream(Turns):
@@ -77,6 +95,8 @@ class ForeignStream(Turns):
         super().__init__()
         self._number = 0
         self._send_fault: str | None = None
+        self._receive_fault: str | None = None
+        self._came: bytes | int | None = None
         self._receive_into: Callable[..., int] | None = getattr(stream, "receive_into", None)
 
     @property
@@ -113,14 +133,15 @@ class ForeignStream(Turns):
         self._require_open()
         if self._send_fault is not None:
             raise trio.BrokenResourceError(self._send_fault)
+        # First, because an exception of a signal handler can come between any two steps.
+        self._send_fault = "an earlier send was interrupted"
         try:
             for piece in pieces:
                 self._stream.send_all(piece, **_timeout(deadline))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._send_fault = None  # the stream says it again
             raise
-        except BaseException:
-            self._send_fault = "an earlier send was interrupted"
-            raise
+        self._send_fault = None
 
     def _put_eof(self) -> None:
         self._require_open()
@@ -128,17 +149,32 @@ class ForeignStream(Turns):
             raise trio.BrokenResourceError(self._send_fault)
         self._stream.send_eof()  # type: ignore[attr-defined]  # asked for when it is there only
 
-    def _get(self, size: int, deadline: Deadline | None) -> bytes:
-        self._require_open()
-        return bytes(self._stream.receive_some(size, **_timeout(deadline)))
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        with self._receiving():
+            self._came = bytes(self._stream.receive_some(size, **_timeout(deadline)))
 
-    def _get_into(self, view: memoryview, deadline: Deadline | None) -> int:
-        if self._receive_into is not None:
-            self._require_open()
-            return self._receive_into(view, **_timeout(deadline))
-        data = self._get(len(view), deadline)
-        view[: len(data)] = data
-        return len(data)
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        with self._receiving():
+            if self._receive_into is not None:
+                self._came = self._receive_into(view, **_timeout(deadline))
+            else:
+                data = self._stream.receive_some(len(view), **_timeout(deadline))
+                view[: len(data)] = data
+                self._came = len(data)
+
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
+        """Only the stream knows whether an exception of a signal handler has taken bytes along."""
+        self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        self._receive_fault = RECEIVE_INTERRUPTED
+        try:
+            yield
+        except _NOTHING_LOST:
+            self._receive_fault = None
+            raise
+        self._receive_fault = None
 
 
 def _timeout(deadline: Deadline | None) -> dict[str, float]:

@@ -13,6 +13,7 @@ from .._os import blocking as _os
 from .._os.deadline import Deadline
 from .._os.enclosed import DescriptorsLost, Enclosed
 from .._os.labelled import LabelledSplitter
+from .._os.receive_size import RECEIVE_INTERRUPTED
 from ..abc import HasFileno
 from ..errors import FramingError
 from ..framing import Buffer, Framing, LengthPrefixed, Native
@@ -36,8 +37,9 @@ class MessageChannel(Channel):
     one for you. See :class:`ipcpipes.blocking.abc.MessageChannel` for what it does. Over a stream
     with ``send_eof`` it is a :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too.
 
-    Over a stream that is not one of ipcpipes, a send that was interrupted leaves the channel broken
-    in any case: only streams of ipcpipes say whether a part went out.
+    Over a stream that is not one of ipcpipes, a send or a receive that was interrupted leaves the
+    channel broken in that direction in any case: only streams of ipcpipes say whether a part went
+    out, or was lost.
 
     Args:
         stream: belongs to the channel from now on, which closes it; nobody else may use it. What
@@ -87,8 +89,8 @@ class MessageChannel(Channel):
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._put = self._carrier._put
-        self._get = self._carrier._get
-        self._split = self._splitter.split
+        self._fetch = self._carrier._fetch
+        self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
 
     @property
@@ -137,25 +139,27 @@ class MessageChannel(Channel):
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:
             self._raise_fault()
+        carrier = self._carrier
         try:
             if isinstance(self._enclosed, Enclosed):
                 if self._fill_enclosed(self._enclosed, deadline):
                     return None
-            elif (buffer := self._get_buffer()) is None:
-                data = self._get(_READ_SIZE, deadline)
-                if data:
-                    messages = self._split(data)
-                    # Mostly it is one.
-                    if type(messages) is tuple and len(messages) == 1:
-                        message: bytes = messages[0]
-                        return message
-                    self._arrived.extend(messages)
-                    return None
             else:
-                count = self._carrier._get_into(buffer, deadline)
-                if count:
-                    self._arrived.extend(self._splitter.buffer_updated(count))
+                # Where there is something already, an earlier receive was interrupted.
+                if (buffer := self._get_buffer()) is None:
+                    if carrier._came is None:
+                        self._fetch(_READ_SIZE, deadline)
+                    # Mostly it is one, and then there is no step at which anything can get lost.
+                    came: Any = carrier._came
+                    if (message := self._only(came)) is not None:
+                        carrier._came = None
+                        return message
+                elif carrier._came is None:
+                    carrier._fetch_into(buffer, deadline)
+                if carrier._came:
+                    self._split_what_came()
                     return None
+                carrier._came = None
             self._splitter.end()
         except FramingError as error:
             self._receive_fault = error
@@ -165,16 +169,32 @@ class MessageChannel(Channel):
         else:
             raise trio.EndOfChannel("the other end has closed")
 
+    def _split_what_came(self) -> None:
+        carrier = self._carrier
+        # First, and cleared last: an exception of a signal handler in between leaves the splitter
+        # in the middle of a step.
+        self._receive_fault = RECEIVE_INTERRUPTED
+        if isinstance(carrier._came, bytes):
+            self._arrived.extend(self._splitter.split(carrier._came))
+        else:
+            self._arrived.extend(self._splitter.buffer_updated(carrier._came))
+        carrier._came = None
+        self._receive_fault = None
+
     def _fill_enclosed(self, enclosed: Enclosed, deadline: Deadline | None) -> bool:
         """Whether anything has come."""
+        carrier = self._carrying()
         try:
-            data: bytes = self._carrying()._get_enclosed(enclosed, deadline)
+            data: bytes = carrier._get_enclosed(enclosed, deadline)
         except DescriptorsLost as lost:
+            self._receive_fault = RECEIVE_INTERRUPTED
             self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
+            self._receive_fault = None
             if not self._arrived:
                 raise
             return True  # the stream says it again
         self._arrived.extend(enclosed.messages(self._splitter, data))
+        carrier._receive_fault = None
         return bool(data)
 
     def __repr__(self) -> str:
@@ -193,7 +213,7 @@ class _LabelledFramed(LabelledChannel, MessageChannel):
     ) -> None:
         super().__init__(stream, framing, max_descriptors=max_descriptors)
         self._splitter = LabelledSplitter(self._splitter, self._labelled)
-        self._split = self._splitter.split
+        self._only = self._splitter.only
         self._quick_size = -1
 
     def _wire_of_parts(self, parts: list[Buffer]) -> list[Buffer]:

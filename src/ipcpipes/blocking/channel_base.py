@@ -49,7 +49,8 @@ class Channel(abc.MessageChannel):
         self._arrived: deque[Any] = deque()
         # Closed with the connection, when nobody is inside it.
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
-        self._receive_fault: FramingError | None = None
+        # What the peer did wrong, or that a receive was interrupted in the middle of a step.
+        self._receive_fault: FramingError | str | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -121,15 +122,21 @@ class Channel(abc.MessageChannel):
             if arrived:
                 carrier._require_open()
             while not arrived:
-                message = self._fill(1, deadline)
-                if message is not None:
-                    return message
+                if self._enclosed is None:
+                    message = self._fill(1, deadline)
+                    if message is not None:
+                        return message
+                else:
+                    self._fill_in_time(self._enclosed, 1, deadline)
             oldest: bytes
             if self._enclosed is None:
-                oldest = arrived.popleft()
+                oldest = arrived[0]
             else:
                 self._enclosed.close_first(1)
-                oldest, _ = arrived.popleft()
+                oldest, _ = arrived[0]
+            # No popleft(): after a call the interpreter looks for signals, and what a handler
+            # raises would take the message along.
+            del arrived[0]
             return oldest
         finally:
             carrier._may_receive["turn"] = None
@@ -139,23 +146,27 @@ class Channel(abc.MessageChannel):
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
+        arrived = self._arrived
         try:
             del carrier._may_receive["turn"]
         except KeyError:
             raise carrier._busy("receiving from") from None
         try:
-            if self._arrived:
+            if arrived:
                 carrier._require_open()
-            while not self._arrived:
-                message = self._fill(_MANY, deadline)
-                if message is not None:
-                    return [message]
+            while not arrived:
+                if self._enclosed is None:
+                    message = self._fill(_MANY, deadline)
+                    if message is not None:
+                        return [message]
+                else:
+                    self._fill_in_time(self._enclosed, _MANY, deadline)
             if self._enclosed is None:
-                messages = list(self._arrived)
+                messages = list(arrived)
             else:
-                self._enclosed.close_first(len(self._arrived))
-                messages = [message for message, _ in self._arrived]
-            self._arrived.clear()
+                self._enclosed.close_first(len(arrived))
+                messages = [message for message, _ in arrived]
+            arrived *= 0  # clear() is a call, as popleft() is in receive()
             return messages
         finally:
             carrier._may_receive["turn"] = None
@@ -177,13 +188,29 @@ class Channel(abc.MessageChannel):
             if self._arrived:
                 carrier._require_open()
             while not self._arrived:
-                self._fill(1, deadline)
-            pair: tuple[bytes, list[int]] = self._arrived.popleft()
+                self._fill_in_time(self._enclosed, 1, deadline)
+            pair: tuple[bytes, list[int]] = self._arrived[0]
+            del self._arrived[0]  # as in receive()
             return pair
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
+
+    def _fill_in_time(self, enclosed: Unfetched, limit: int, deadline: Deadline | None) -> None:
+        """As :meth:`_fill`; a message whose descriptors have come has to go on."""
+        seconds = enclosed.patience
+        if seconds is None or (deadline is not None and deadline.remaining < seconds):
+            self._fill(limit, deadline)
+            return
+        patience = Deadline(seconds)
+        try:
+            self._fill(limit, patience)
+        except TimeoutError:
+            if not patience.has_raised:
+                raise
+            self._receive_fault = enclosed.give_part_up()
+            self._raise_fault()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -228,7 +255,9 @@ class Channel(abc.MessageChannel):
 
     def _raise_fault(self) -> NoReturn:
         self._carrier._require_open()
-        raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
+        fault = self._receive_fault
+        cause = fault if isinstance(fault, FramingError) else None
+        raise trio.BrokenResourceError(str(fault)) from cause
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(size, self._max_size)

@@ -32,6 +32,18 @@ class Splitter(ABC):
                 iterated: the messages before it are good.
         """
 
+    def only(self, data: bytes) -> bytes | None:
+        """The message that ``data`` is, where it is exactly one; or ``None``, to have it split.
+
+        A channel asks that first, because messages mostly come one by one. It changes nothing in
+        the splitter, so that what interrupts it loses nothing. ``None``, which the default always
+        says, is never wrong.
+
+        Args:
+            data: what came next, perhaps nothing.
+        """
+        return None
+
     @abstractmethod
     def end(self) -> None:
         """The stream has ended.

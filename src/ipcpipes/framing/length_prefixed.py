@@ -109,15 +109,17 @@ class _Splitter(BodySplitter):
         self._unpack_from = framing.prefix.unpack_from
         self._rest = b""
 
-    def split(self, data: bytes) -> Iterable[bytes]:
+    def only(self, data: bytes) -> bytes | None:
         if self._body is None and not self._rest:
             size = len(data) - self._width
-            # Mostly it is one message, and then a call into C does not pay.
             if 0 <= size <= self._max_size and self._unpack_from(data)[0] == size:
-                return (data[self._width :],)
-        return self._split(data)
+                return data[self._width :]
+        return None
 
-    def _split(self, data: bytes) -> Iterable[bytes]:
+    def split(self, data: bytes) -> Iterable[bytes]:
+        # Mostly it is one message, and then a call into C does not pay.
+        if (message := self.only(data)) is not None:
+            return (message,)
         messages: list[bytes] = []
         position = self._finish_body(data, messages)
         if self._body is not None:

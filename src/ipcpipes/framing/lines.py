@@ -61,6 +61,13 @@ class _Splitter(Splitter):
         self._max_size = framing.max_size
         self._rest = bytearray()
 
+    def only(self, data: bytes) -> bytes | None:
+        end = len(data) - len(self._delimiter)
+        # The first delimiter has to be the last thing in it.
+        if self._rest or not 0 <= end <= self._max_size or data.find(self._delimiter) != end:
+            return None
+        return data[:end]
+
     def split(self, data: bytes) -> Iterable[bytes]:
         overlap = len(self._delimiter) - 1
         if self._rest:
