@@ -33,8 +33,16 @@ class _Lib:
     def ipc_address_limit(self) -> int: ...
     IPC_PACKETS_END: int
     def ipc_listen(
-        self, address: bytes, length: int, mode: int, group: int, places: int, packets: bool
+        self,
+        address: bytes,
+        length: int,
+        mode: int,
+        group: int,
+        places: int,
+        packets: bool,
+        file: object,
     ) -> int: ...
+    def ipc_is_bound(self, path: bytes, length: int) -> int: ...
     def ipc_set_places(self, fd: int, places: int) -> int: ...
     def ipc_accept(self, fd: int) -> int: ...
     def ipc_connect(
