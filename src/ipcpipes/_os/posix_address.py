@@ -29,7 +29,7 @@ from ..errors import (
     NotSupported,
     UnsafeDirectory,
 )
-from .posix_calls import readable
+from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -186,7 +186,7 @@ def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
     if address[:1] == b"\0":
         return
     directory = os.fsdecode(os.path.dirname(address))
-    where = readable(address)
+    where = calls.readable(address)
     if endpoint.kind != "named":
         if create:
             _check_writers(endpoint, where, directory)

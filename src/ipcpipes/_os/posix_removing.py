@@ -15,18 +15,18 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING
 
-from .posix_calls import FileId
+from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 logger = logging.getLogger("ipcpipes")
 
 
-def file_id(found: os.stat_result) -> FileId:
-    return FileId(found.st_dev, found.st_ino)
+def file_id(found: os.stat_result) -> calls.FileId:
+    return calls.FileId(found.st_dev, found.st_ino)
 
 
-def is_at(path: bytes, file: FileId | None) -> bool:
+def is_at(path: bytes, file: calls.FileId | None) -> bool:
     """Whether ``file`` is at ``path``; none is not."""
     try:
         return file is not None and file_id(os.lstat(path)) == file
@@ -34,7 +34,7 @@ def is_at(path: bytes, file: FileId | None) -> bool:
         return False
 
 
-def remove(path: bytes, file: FileId | None) -> None:
+def remove(path: bytes, file: calls.FileId | None) -> None:
     """Removes ``file``, if it is still at ``path``; no other file is removed.
 
     Raises:
@@ -56,7 +56,7 @@ def _others_can_exchange(directory: os.stat_result) -> bool:
     return bool(directory.st_mode & 0o022) and not directory.st_mode & stat.S_ISVTX
 
 
-def _remove_apart(path: bytes, file: FileId | None) -> None:
+def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
     """Moves what is at ``path`` where nobody else can reach it, and looks at it there."""
     apart = tempfile.mkdtemp(prefix=b".ipcpipes-", dir=os.path.dirname(path))
     # They can move this directory too, but not what the descriptor stands for.
