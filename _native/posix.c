@@ -7,7 +7,7 @@
  * that forks and execs in another thread between the two calls inherits one.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* accept4, struct ucred */
+#define _GNU_SOURCE /* accept4, struct ucred, O_PATH */
 #endif
 
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -106,14 +107,107 @@ static int ipc_backlog(int places)
 #endif
 }
 
+/* Which file bind(2) made: its device and inode. */
+typedef struct {
+    int64_t device;
+    uint64_t inode;
+} ipc_file;
+
+static void ipc_remember(ipc_file *file, const struct stat *found)
+{
+    file->device = (int64_t)found->st_dev;
+    file->inode = (uint64_t)found->st_ino;
+}
+
+#if defined(__linux__)
+/* 0 when the socket file at `own` is bound and does not listen, as ours at this moment; ESTALE for
+ * one with a listener, or of another type, which is not ours. EACCES: the umask has taken our own
+ * rights away; they are about to be given back. */
+static int ipc_check_silent(const char *own)
+{
+    struct sockaddr_un where;
+    socklen_t where_length;
+    int code = ipc_fill_address(&where, &where_length, own, strlen(own));
+    int probe;
+
+    if (code < 0)
+        return code;
+    probe = ipc_socket(0);
+    if (probe < 0)
+        return probe;
+    if (connect(probe, (struct sockaddr *)&where, where_length) == 0
+        || (errno != ECONNREFUSED && errno != EACCES))
+        code = -ESTALE;
+    close(probe);
+    return code;
+}
+
+/* Gives the socket file that was just bound at `path` its mode and group. The path is used once:
+ * whoever may write in the directory can exchange what it names at any moment, so what is looked
+ * at, and what is changed, is what one descriptor stands for. (fchmod(2) takes no such descriptor,
+ * hence /proc, as glibc's fchmodat.) ESTALE: it is not the file that bind(2) made. */
+static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file *file)
+{
+    struct stat found;
+    char own[32];
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int code;
+
+    if (fd == -1)
+        return errno == ENOENT ? -ESTALE : -errno;
+    if (fstat(fd, &found) == -1)
+        return ipc_fail(fd, -errno);
+    if (!S_ISSOCK(found.st_mode))
+        return ipc_fail(fd, -ESTALE);
+    snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
+    code = ipc_check_silent(own);
+    if (code < 0)
+        return ipc_fail(fd, code);
+    ipc_remember(file, &found);
+    if ((found.st_mode & 07777) == mode && (group < 0 || found.st_gid == (gid_t)group)) {
+        close(fd);
+        return 0;
+    }
+    /* bind(2) makes it ours, with one name, and with no rights for others. */
+    if (found.st_uid != geteuid() || found.st_nlink != 1 || (found.st_mode & 07077) != 0)
+        return ipc_fail(fd, -ESTALE);
+    /* The group first: to give it away can take rights from the mode. */
+    if ((group >= 0 && fchownat(fd, "", (uid_t)-1, (gid_t)group, AT_EMPTY_PATH) == -1)
+        || chmod(own, mode) == -1)
+        return ipc_fail(fd, -errno);
+    close(fd);
+    return 0;
+}
+#else
+/* By its path: macOS has no descriptor of a socket file (no O_PATH). Whoever may write in the
+ * directory could have another file changed in its place, so that the caller has to see to it that
+ * root does not listen there; no link is followed. */
+static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file *file)
+{
+    struct stat found;
+
+    if (lstat(path, &found) == -1)
+        return errno == ENOENT ? -ESTALE : -errno;
+    if (!S_ISSOCK(found.st_mode) || found.st_uid != geteuid() || found.st_nlink != 1)
+        return -ESTALE;
+    ipc_remember(file, &found);
+    if (group >= 0
+        && fchownat(AT_FDCWD, path, (uid_t)-1, (gid_t)group, AT_SYMLINK_NOFOLLOW) == -1)
+        return -errno;
+    return fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW) == -1 ? -errno : 0;
+}
+#endif
+
 /* Binds and listens; the socket file has its final mode before the first client
  * can connect, because connecting is refused until listen(2). Setting the mode
  * by umask(2) would change it for the whole process. On Linux bind(2) gives the
  * file the mode of the socket itself, less the umask, so that nobody ever sees
  * it with more than it will have; macOS has no fchmod(2) for sockets. bind(2)
- * is also what never takes the place of another file. */
+ * is also what never takes the place of another file. `file` tells afterwards
+ * which one it made, also with an error: the caller removes it. Its inode is 0
+ * where there is none (an abstract name), or none that is known to be ours. */
 static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
-                      int packets)
+                      int packets, ipc_file *file)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -121,6 +215,7 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
     int code = ipc_fill_address(&where, &where_length, address, length);
     int fd;
 
+    file->inode = 0;
     if (code < 0)
         return code;
     fd = ipc_socket(packets);
@@ -133,18 +228,46 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
 #endif
     if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
         return ipc_fail(fd, -errno);
-    /* Not through a link that somebody may have put there since. The group first: to give it away
-     * can take rights from the mode. Nobody can connect before listen(2). */
-    if ((named && group >= 0
-         && fchownat(AT_FDCWD, where.sun_path, (uid_t)-1, (gid_t)group, AT_SYMLINK_NOFOLLOW) == -1)
-        || (named && fchmodat(AT_FDCWD, where.sun_path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) == -1)
-        || listen(fd, ipc_backlog(places)) == -1) {
+    if (named)
+        code = ipc_set_access(where.sun_path, (mode_t)mode, group, file);
+    if (code == 0 && listen(fd, ipc_backlog(places)) == -1)
         code = -errno;
-        if (named)
-            unlink(where.sun_path);
-        return ipc_fail(fd, code);
-    }
-    return fd;
+    return code < 0 ? ipc_fail(fd, code) : fd;
+}
+
+/* What is at a path: 1 for a socket that some process has bound, 0 for one whose process has
+ * ended, or -errno. A connection would be taken for a client by a server that waits for one, and is
+ * refused as by a dead one where the queue is full (macOS, the BSDs) or the server is about to
+ * listen. So a datagram socket asks: one of another type says EPROTOTYPE as long as it is bound,
+ * and ECONNREFUSED tells that none is (Linux' unix_find_bsd, FreeBSD's and XNU's unp_connect look
+ * in that order); another datagram socket is connected to for an instant, which it does not see
+ * (EPERM: it listens to one other socket only). */
+static int ipc_is_bound(const char *address, size_t length)
+{
+    struct sockaddr_un where;
+    socklen_t where_length;
+    int code = ipc_fill_address(&where, &where_length, address, length);
+    int probe;
+
+    if (code < 0)
+        return code;
+#if defined(__linux__)
+    probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (probe == -1)
+        return -errno;
+#else
+    probe = socket(AF_UNIX, SOCK_DGRAM, 0);
+    if (probe == -1)
+        return -errno;
+    code = ipc_prepare(probe);
+    if (code < 0)
+        return ipc_fail(probe, code);
+#endif
+    code = connect(probe, (struct sockaddr *)&where, where_length) == 0 ? 0 : errno;
+    close(probe);
+    if (code == 0 || code == EPROTOTYPE || code == EPERM)
+        return 1;
+    return code == ECONNREFUSED ? 0 : -code;
 }
 
 /* listen(2) may be called again to change the length of the queue. */

@@ -108,6 +108,32 @@ static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size
     return error;
 }
 
+/* Who owns what this process makes, where it says nothing else: its user, or for an elevated process
+ * the administrators' group. */
+static uint32_t ipc_default_owner(uint16_t *sid, uint32_t sid_size)
+{
+    union {
+        TOKEN_OWNER owner;
+        unsigned char space[sizeof(TOKEN_OWNER) + SECURITY_MAX_SID_SIZE];
+    } found;
+    HANDLE token;
+    DWORD size;
+    LPWSTR text;
+    uint32_t error = 0;
+
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token))
+        return GetLastError();
+    if (!GetTokenInformation(token, TokenOwner, &found, sizeof(found), &size)
+        || !ConvertSidToStringSidW(found.owner.Owner, &text))
+        error = GetLastError();
+    CloseHandle(token);
+    if (error == 0) {
+        error = ipc_copy_text(sid, sid_size, text);
+        LocalFree(text);
+    }
+    return error;
+}
+
 /* The path of the program that a process runs. */
 static uint32_t ipc_process_image(uint32_t pid, uint16_t *path, uint32_t path_size)
 {

@@ -15,6 +15,7 @@ if sys.platform != "win32":
 
 from ipcpipes._ffi import lib as real
 from ipcpipes._os import windows_calls as calls
+from ipcpipes.security import server_check
 
 # SIDs that every machine has, and their letters in SDDL ("SID Strings").
 USERS, GUESTS, SYSTEM = "S-1-5-32-545", "S-1-5-32-546", "S-1-5-18"
@@ -114,3 +115,41 @@ async def test_clients_of_other_machines_are_refused_unless_asked(
         async with await ipcpipes.listen(endpoint, access=policy, backlog=2):
             pass
     assert asked == [remote] * 6
+
+
+async def test_who_owns_a_pipe(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user; but where .NET's own server would be, what the token says, as there: its clients
+    with CurrentUserOnly compare the two. For an elevated process that is the administrators' group.
+    """
+    me, administrators = calls.current_user_sid(), calls.ADMINISTRATORS[1]
+    dotnet = Endpoint.dotnet(endpoint.name)
+    for owner in {calls.default_owner_sid(), me, administrators}:
+        monkeypatch.setattr(calls, "default_owner_sid", lambda owner=owner: owner)
+        for where, wanted in ((endpoint, me), (dotnet, owner)):
+            async with await ipcpipes.listen(where) as listener:
+                assert calls.owner(listener._waiting[0].handle).sid == wanted
+                async with await ipcpipes.connect(
+                    where, server=AccessPolicy.current_user()
+                ) as client:
+                    assert calls.owner(client._handle).sid == wanted
+            with blocking.listen(where) as other:
+                assert calls.owner(other._waiting[0].handle).sid == wanted
+        # An owner that was given is not changed.
+        mine = AccessPolicy.sddl(f"O:{me}D:P(A;;FA;;;{me})")
+        async with await ipcpipes.listen(dotnet, access=mine) as listener:
+            assert calls.owner(listener._waiting[0].handle).sid == me
+
+
+async def test_a_client_accepts_the_owner_that_its_own_pipes_would_have(
+    monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
+) -> None:
+    """Where the token names another group, and only where .NET's rule holds."""
+    monkeypatch.setattr(calls, "default_owner_sid", lambda: GUESTS)
+    check = server_check(Endpoint.dotnet("x"), AccessPolicy.current_user())
+    assert check is not None
+    assert check(GUESTS)
+    assert check(calls.current_user_sid())
+    assert not check(USERS)
+    check = server_check(endpoint, None)
+    assert check is not None
+    assert not check(GUESTS)

@@ -278,8 +278,10 @@ doors("svc")
 
 @as_root
 @pytest.mark.parametrize("what", ["his directory", "his link to ours", "his link in ours"])
-def test_a_runtime_directory_of_somebody_else_is_refused(short_tmp: Path, what: str) -> None:
-    """Unsafe to listen and to connect, whatever $XDG_RUNTIME_DIR says."""
+def test_a_runtime_directory_of_another_user_is_not_used(short_tmp: Path, what: str) -> None:
+    """Whatever $XDG_RUNTIME_DIR says: a directory of his is passed over, as one that su(1) has
+    left there; a link is an error, to listen and to connect.
+    """
     short_tmp.chmod(0o711)
     ours, his = short_tmp / "ours", short_tmp / "his"
     for directory, uid in ((ours, VICTIM), (his, OTHER)):
@@ -297,13 +299,19 @@ def test_a_runtime_directory_of_somebody_else_is_refused(short_tmp: Path, what: 
         (ours / "ipcpipes").rmdir()
         (ours / "ipcpipes").symlink_to(his)
         os.chown(ours / "ipcpipes", OTHER, -1, follow_symlinks=False)
+    name = unique_endpoint().name
     with ordinary_user(
-        "os.environ['XDG_RUNTIME_DIR'] = sys.argv[1]; doors('svc')", runtime
+        "os.environ['XDG_RUNTIME_DIR'] = sys.argv[1]; doors(sys.argv[2])", runtime, name
     ) as user:
         lines = what_is_said(user)
     assert len(lines) == 2
-    for line in lines:
-        assert line.startswith("UnsafeDirectory"), line
+    if what == "his directory":
+        assert lines[0] == f"Listener /tmp/ipcpipes-{VICTIM}/{name}.sock"
+        assert lines[1].startswith("EndpointNotFound")
+        assert str(his) not in lines[1]
+    else:
+        for line in lines:
+            assert line.startswith("UnsafeDirectory"), line
     assert not list(his.iterdir())
 
 

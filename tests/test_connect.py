@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,53 @@ async def test_bad_endpoints() -> None:
     if sys.platform != "linux":
         with pytest.raises(ipcpipes.NotSupported):
             await ipcpipes.connect(Endpoint.abstract("svc"))
+
+
+async def test_many_that_wait_share_their_attempts(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Their number does not take the event loop from the server that is to come in it."""
+    attempts = 0
+    connect = _os.connect
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return connect(*arguments, **options)
+
+    monkeypatch.setattr(_os, "connect", counted)
+    clients, seconds = 500, 4
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for _ in range(clients):
+                nursery.start_soon(partial(ipcpipes.connect, endpoint, wait=math.inf))
+    assert clients < attempts <= clients + seconds * 2000
+    # They are not counted any longer.
+    attempts = 0
+    with pytest.raises(ipcpipes.EndpointNotFound):
+        await ipcpipes.connect(endpoint, wait=1)
+    assert 20 <= attempts <= 30
+
+
+async def test_many_that_wait_meet_the_server_in_their_own_loop(endpoint: Endpoint) -> None:
+    """They connect, although a queue of 8 turns most of them away at first."""
+    met = 0
+
+    async def client() -> None:
+        nonlocal met
+        async with await ipcpipes.connect(endpoint, wait=math.inf) as stream:
+            assert await stream.receive_some() == b"x"
+            met += 1
+
+    async def greet(stream: ipcpipes.Stream) -> None:
+        await stream.send_all(b"x")
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as server, trio.open_nursery() as clients:
+            for _ in range(200):
+                clients.start_soon(client)
+            await trio.sleep(0.1)
+            server.start_soon(partial(ipcpipes.serve, greet, endpoint, backlog=8))
+            while met < 200:
+                await trio.sleep(0.01)
+            server.cancel_scope.cancel()

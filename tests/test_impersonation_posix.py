@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import trio
@@ -430,13 +430,35 @@ def test_a_client_says_so_by_its_address_and_others_do_not(endpoint: ipcpipes.En
 
     with blocking.listen(endpoint) as listener:
         for source in (
-            b"\0ipcpipes-impersonate-0123456789abcde",
-            b"\0ipcpipes-impersonate-0123456789abcdef0",
-            b"\0ipcpipes-identify-0123456789abcdef",
-            b"\0IPCPIPES-IMPERSONATE-0123456789ABCDEF",
+            b"\0ipcpipes-i012345",
+            b"\0ipcpipes-i01234567",
+            b"\0ipcpipes-i0123456\0",
+            b"\0ipcpipes-a0123456",
+            b"\0IPCPIPES-I0123456",
+            b"\0ipcpipes-i01234=6",
         ):
             with socket.socket(socket.AF_UNIX) as one:
                 one.bind(source)
                 one.connect(listener.address)
                 with listener.accept() as stream, pytest.raises(ipcpipes.ImpersonationRefused):
                     stream.run_as_client(print)
+
+
+@pytest.mark.parametrize("level", ["impersonate", "delegate"])
+def test_the_address_that_says_so_is_as_short_as_any_servers(
+    short_tmp: Path, level: Literal["impersonate", "delegate"]
+) -> None:
+    """.NET copies it into memory as long as its own address, which has 18 bytes or more."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(short_tmp / "s"))
+        server.listen()
+        sources = set()
+        for _ in range(20):
+            with blocking.connect(short_tmp / "s", impersonation=level):
+                connection, source = server.accept()
+                connection.close()
+                assert len(source) <= 18
+                sources.add(source)
+    assert len(sources) == 20

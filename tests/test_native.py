@@ -62,9 +62,9 @@ def test_addresses_are_measured_before_they_are_copied() -> None:
         return lib.ipc_connect(address, length, b"", 0, False)
 
     def listen(address: bytes, length: int) -> int:
-        return lib.ipc_listen(address, length, 0o600, -1, 1, False)
+        return lib.ipc_listen(address, length, 0o600, -1, 1, False, ffi.new("ipc_file *"))
 
-    for function in (connect, listen):
+    for function in (connect, listen, lib.ipc_is_bound):
         assert function(b"/" + b"x" * limit, limit + 1) == -errno.ENAMETOOLONG
         assert function(b"/" + b"x" * limit, limit) == -errno.ENAMETOOLONG
         assert function(b"", 0) == -errno.EINVAL

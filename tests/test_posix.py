@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -144,25 +145,51 @@ async def test_what_is_not_a_socket_is_left_alone(short_tmp: Path, kind: str, na
     assert files_of(short_tmp) == {name, "target"}
 
 
-async def test_another_programs_live_socket_is_left_alone(short_tmp: Path) -> None:
+@pytest.mark.parametrize("kind", ["STREAM", "SEQPACKET", "DGRAM"])
+@pytest.mark.parametrize("state", ["bound", "listening", "full"])
+async def test_another_programs_live_socket_does_not_notice_listen(
+    short_tmp: Path, kind: str, state: str
+) -> None:
+    """Nor does it lose the one client that it may be waiting for."""
+    if sys.platform != "linux" and kind == "SEQPACKET":
+        pytest.skip("this system has no such sockets")
     path = short_tmp / "s"
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(path))
-        other.listen(0)
-        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
-            await ipcpipes.listen(path)
-        # What looked at it stands in its queue, which is full now: no answer is not dead.
-        with pytest.raises(ipcpipes.EndpointBusy):
-            await ipcpipes.connect(path)
-        with pytest.raises(ipcpipes.EndpointInUse):
-            await ipcpipes.listen(path)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(str(short_tmp / "d"))
-        with pytest.raises(ipcpipes.EndpointInUse):
-            await ipcpipes.listen(short_tmp / "d")
+    address = str(path)
+    with ExitStack() as sockets:
+        socket_type = getattr(socket, f"SOCK_{kind}")
+        other = sockets.enter_context(socket.socket(socket.AF_UNIX, socket_type))
+        other.bind(address)
+        other.setblocking(False)
+        if kind != "DGRAM" and state != "bound":
+            other.listen(0)
+        if kind != "DGRAM" and state == "full":
+            sockets.enter_context(socket.socket(socket.AF_UNIX, socket_type)).connect(address)
+        for _ in range(1000):
+            with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+                await ipcpipes.listen(path)
+        assert path.is_socket()
+        if kind == "DGRAM":
+            with pytest.raises(BlockingIOError):
+                other.recv(1)
+        elif state == "listening":
+            with pytest.raises(BlockingIOError):
+                other.accept()
+            sockets.enter_context(socket.socket(socket.AF_UNIX, socket_type)).connect(address)
+            sockets.enter_context(other.accept()[0])
     async with await ipcpipes.listen(path):
         pass
-    assert files_of(short_tmp) == {"d"}
+    assert files_of(short_tmp) == set()
+
+
+async def test_a_datagram_socket_with_a_peer_is_alive(short_tmp: Path) -> None:
+    """It takes datagrams from one other socket only (EPERM)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(str(short_tmp / "one"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.bind(str(short_tmp / "other"))
+            one.connect(str(short_tmp / "other"))
+            with pytest.raises(ipcpipes.EndpointInUse):
+                await ipcpipes.listen(short_tmp / "one")
 
 
 async def test_close_removes_only_its_own_socket_file(short_tmp: Path) -> None:
@@ -242,8 +269,6 @@ async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
         await ipcpipes.connect(short_tmp / "missing" / "s")
     plain = short_tmp / "file"
     plain.write_text("precious")
-    with pytest.raises(ConnectionRefusedError):
-        await ipcpipes.connect(plain)
     with pytest.raises(FileNotFoundError, match="not a directory"):
         await ipcpipes.connect(plain / "s")
     loop = short_tmp / "loop"
@@ -285,9 +310,6 @@ async def test_an_unsafe_runtime_directory_is_refused(
     await both("can be written by others")
     assert not private.exists()
     short_tmp.chmod(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp / "missing"))
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        await ipcpipes.listen("svc")
 
 
 async def test_without_a_runtime_directory(

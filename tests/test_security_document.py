@@ -148,7 +148,7 @@ async def test_who_may_connect(endpoint: Endpoint, monkeypatch: pytest.MonkeyPat
 def test_who_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_of("server", *CONNECT) is None
     asked: list[AccessPolicy] = []
-    monkeypatch.setattr(server, "trusted", asked.append)
+    monkeypatch.setattr(server, "trusted", lambda policy, _: asked.append(policy))
     server.server_check(Endpoint.named("x"), None)
     assert asked == [AccessPolicy.current_user()]
     assert DEFAULTS["who may serve a plain name: `connect(name, server=)`"] == (

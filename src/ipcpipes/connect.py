@@ -77,7 +77,8 @@ async def connect(
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
             0 (the default) is one attempt, ``math.inf`` for ever. The pauses between attempts
-            grow from 1 to 50 ms, and can be cancelled at any time.
+            grow from 1 to 50 ms, and can be cancelled at any time. Where more than 100 calls wait
+            in one process they grow further: all of them together make 2,000 attempts a second.
         direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
             must have the opposite one. Windows refuses any other; elsewhere the half that is
             not used is shut down, which the other end sees as end of stream or broken stream.
@@ -159,11 +160,12 @@ async def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any)
     attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
     await trio.lowlevel.checkpoint()
     deadline = trio.current_time() + attempts.wait
-    while True:
-        connection = attempts.attempt(deadline - trio.current_time())
-        if connection is not None:
-            return connection
-        await trio.sleep(attempts.pause)
+    with attempts:
+        while True:
+            connection = attempts.attempt(deadline - trio.current_time())
+            if connection is not None:
+                return connection
+            await trio.sleep(attempts.pause)
 
 
 @overload

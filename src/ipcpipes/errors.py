@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -170,16 +171,33 @@ class WorkerFailed(IpcError, RuntimeError):
         return f"worker {self.number} {self.text}"
 
 
+def printable(text: str) -> str:
+    r"""``text`` in one line that every terminal shows: what cannot be printed is escaped, as
+    ``\n`` and ``\x1b``, and a byte of a path that is not text (PEP 383) as ``\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return ascii(char)[1:-1]
+
+
 class EndpointError(IpcError, OSError):
     """Listening on, or connecting to, an endpoint failed.
 
     ``str()`` of it is one line that says what failed, where (the endpoint and
-    its real address), and what to do.
+    its real address), and what to do. What cannot be printed of a path is escaped
+    there, and only there.
 
     Attributes:
         endpoint: the :class:`~ipcpipes.Endpoint` as it was given.
         address: its real address: a socket path (an abstract one begins with
-            ``@``), or a pipe path.
+            ``@``), or a pipe path. ``os.fsencode(address)`` gives the bytes of one that is not
+            text in this locale.
         errno: the ``errno`` code; on Windows the nearest one.
         system_code: the system's own code (``errno``; on Windows that of ``winerror.h``),
             ``None`` when it was ipcpipes that refused.
@@ -201,7 +219,7 @@ class EndpointError(IpcError, OSError):
         return type(self), (self.endpoint, self.address, self.strerror, self.errno), self.__dict__
 
     def __str__(self) -> str:
-        return f"{self.endpoint} (at {self.address}): {self.strerror}"
+        return printable(f"{self.endpoint} (at {self.address}): {self.strerror}")
 
 
 class EndpointNotFound(EndpointError, FileNotFoundError):
@@ -273,6 +291,10 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.EACCES): (EndpointDenied, _DENIED),
     ("errno", errno.EPERM): (EndpointDenied, _DENIED),
     ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
+    ("errno", errno.ESTALE): (
+        UnsafeDirectory,
+        "another file took the place of the socket; take a directory that others cannot write in",
+    ),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,
         "this socket is of another type; is framing=NATIVE at one end only?",
@@ -291,12 +313,24 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
 
 
 def connect_error(
-    system: str, code: int, endpoint: Endpoint, address: str, *, waited: float = 0.0
+    system: str,
+    code: int,
+    endpoint: Endpoint,
+    address: str,
+    *,
+    waited: float = 0.0,
+    elsewhere: Sequence[str] = (),
 ) -> EndpointError:
-    """The exception for a failed connect; ``system`` is ``"errno"`` or ``"winerror"``."""
+    """The exception for a failed connect; ``system`` is ``"errno"`` or ``"winerror"``.
+
+    Args:
+        elsewhere: the other addresses that were tried.
+    """
     kind, advice = _CONNECT.get((system, code), (EndpointError, f"{system} {code}"))
     if kind is EndpointError and system == "errno":
         advice = os.strerror(code)
+    if elsewhere:
+        advice += f"; no server listens at {' or '.join(elsewhere)} either"
     if waited > 0:
         advice += f" (waited {waited:g} s)"
     error = kind(endpoint, address, advice, code=code if system == "errno" else None)
@@ -304,9 +338,19 @@ def connect_error(
     return error
 
 
-def in_use_error(endpoint: Endpoint, address: str, holder_pid: int | None) -> EndpointInUse:
-    """The exception for ``listen`` on a live name."""
+def in_use_error(
+    endpoint: Endpoint, address: str, holder_pid: int | None, *, instead_of: str = ""
+) -> EndpointInUse:
+    """The exception for ``listen`` on a live name.
+
+    Args:
+        instead_of: where this process would have listened, if it is another address.
+    """
     holder = f"process {holder_pid}" if holder_pid is not None else "another listener"
+    if instead_of:
+        holder += (
+            f", whose XDG_RUNTIME_DIR is another one (this process would listen at {instead_of})"
+        )
     error = EndpointInUse(
         endpoint, address, f"in use by {holder}; connect to it, stop it, or take another name"
     )

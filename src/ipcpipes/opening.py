@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
@@ -17,16 +17,24 @@ from .options import (
 )
 from .security import AccessPolicy, compiled, server_check
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 # Seconds. Neither system tells when a name appears or a place becomes free in a way that can be
 # waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+# How often in a second all that wait in this process look, together: more would keep the event loop
+# from the server that they wait for, if it is to run there too.
+_LOOKS_PER_SECOND = 2000
+
+_waiting: set[Attempts] = set()
 
 
 class Attempts:
     """Attempts to connect, until there is a connection or the time is over.
 
-    Whoever drives it has the clock, and sleeps.
+    Whoever drives it has the clock, and sleeps; within ``with``, so that it is known how many wait.
 
     Attributes:
         wait: how many seconds there are in all.
@@ -58,6 +66,13 @@ class Attempts:
         self.pause = 0.0
         self._next_pause = _FIRST_PAUSE
 
+    def __enter__(self) -> Self:
+        _waiting.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _waiting.discard(self)
+
     def attempt(self, remaining: float) -> Any:
         """The connection, or ``None`` when it may be tried again after :attr:`pause`.
 
@@ -71,7 +86,7 @@ class Attempts:
             # What a process was started with does not come later.
             if remaining <= 0 or self._endpoint.kind == "inherited":
                 raise
-        self.pause = min(self._next_pause, remaining)
+        self.pause = min(max(self._next_pause, len(_waiting) / _LOOKS_PER_SECOND), remaining)
         self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
         return None
 

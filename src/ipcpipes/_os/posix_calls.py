@@ -1,4 +1,4 @@
-"""POSIX: everything that touches the C layer, and where sockets live.
+"""POSIX: everything that touches the C layer.
 
 Calls on a hot path return what the C layer returns (a value, or ``-errno``), so
 that "not now" costs no exception; the others raise.
@@ -10,7 +10,6 @@ import errno
 import os
 import pwd
 import select
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
-from ..endpoint import Endpoint, posix_address
-from ..errors import (
-    EndpointDenied,
-    EndpointError,
-    EndpointNotFound,
-    NotSupported,
-    UnsafeDirectory,
-)
 from ..framing import Buffer
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -223,10 +214,30 @@ def keep_urgent_inline(fd: int) -> None:
     lib.ipc_keep_urgent_inline(fd)
 
 
-def listen(address: bytes, permissions: Permissions, places: int, *, packets: bool) -> int:
-    """A listening descriptor with a queue of ``places``."""
+class FileId(NamedTuple):
+    """What tells a file from another one at the same path, as stat(2) does."""
+
+    device: int
+    inode: int
+
+
+def listen(
+    address: bytes, permissions: Permissions, places: int, *, packets: bool
+) -> tuple[int, FileId | None]:
+    """A listening descriptor with a queue of ``places``, or ``-errno``; and the socket file, also
+    with an error.
+    """
     group = -1 if permissions.group is None else permissions.group
-    return _check(lib.ipc_listen(address, len(address), permissions.mode, group, places, packets))
+    file: Any = ffi.new("ipc_file *")
+    fd = lib.ipc_listen(address, len(address), permissions.mode, group, places, packets, file)
+    return fd, FileId(file.device, file.inode) if file.inode else None
+
+
+def is_bound(path: bytes) -> int:
+    """1 when a process has the socket at ``path``, which does not notice; 0 when that process has
+    ended; else ``-errno``.
+    """
+    return int(lib.ipc_is_bound(path, len(path)))
 
 
 def connect(address: bytes, *, packets: bool, source: bytes = b"") -> int:
@@ -271,127 +282,9 @@ def _check(result: int) -> int:
     return result
 
 
-# Where sockets live
-
-
 def readable(address: bytes) -> str:
     """As people write it: an abstract name with ``@`` (as ss(8) and lsof(8) do)."""
     return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)
-
-
-def resolve(endpoint: Endpoint) -> bytes:
-    """The socket address of ``endpoint`` for this user on this machine.
-
-    Raises:
-        InvalidEndpoint: it cannot be a socket address here.
-        NotSupported: an abstract name outside Linux.
-    """
-    if endpoint.kind == "abstract" and sys.platform != "linux":
-        raise NotSupported(
-            f"{endpoint}: the abstract namespace is Linux's; a plain name works on every system"
-        )
-    temporary = os.environ.get("TMPDIR", "")
-    return posix_address(
-        endpoint,
-        runtime_directory=_runtime_directory(),
-        temporary_directory=temporary if temporary.startswith("/") else "/tmp",
-        limit=lib.ipc_address_limit(),
-    )
-
-
-def _runtime_directory() -> str:
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if not base.startswith("/"):
-        # A relative one must be ignored (XDG Base Directory Specification, Basics).
-        base = f"/run/user/{os.geteuid()}"
-        if not os.path.isdir(base):
-            # Not $TMPDIR: it differs between the programs of one user, and then a server and
-            # its client would not meet.
-            return f"/tmp/ipcpipes-{os.geteuid()}"
-    # A directory of our own, because other programs keep sockets under plain names beside it
-    # (docker.sock, pipewire-0).
-    return base.rstrip("/") + "/ipcpipes"
-
-
-def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
-    """Makes sure that nobody else can put something of theirs where ``endpoint`` is.
-
-    Args:
-        endpoint: for messages, and whether its directory is ours to make.
-        address: its address.
-        create: make the directory of a plain name where it is missing (0700), and look at the
-            directory of any path; without it only plain names are looked at.
-
-    Raises:
-        EndpointNotFound: there is no such directory.
-        UnsafeDirectory: others could take the endpoint's place in it.
-    """
-    if address[:1] == b"\0":
-        return
-    directory = os.fsdecode(os.path.dirname(address))
-    where = readable(address)
-    if endpoint.kind != "named":
-        if create:
-            _check_writers(endpoint, where, directory)
-        return
-    parent = os.path.dirname(directory)
-    if directory == f"/tmp/ipcpipes-{os.geteuid()}":
-        _check_writers(endpoint, where, parent)
-    else:
-        _check_owner(endpoint, where, parent)
-    if create:
-        try:
-            os.mkdir(directory, 0o700)
-            os.chmod(directory, 0o700)  # whatever the umask is
-        except FileExistsError:
-            pass
-        except PermissionError as error:
-            raise UnsafeDirectory(endpoint, where, f"cannot make {directory}: {error}") from None
-    _check_owner(endpoint, where, directory)
-
-
-def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
-    found = _stat(endpoint, where, directory, follow=False)
-    if not stat.S_ISDIR(found.st_mode):
-        fault = "is a link or not a directory"
-    elif found.st_uid != os.geteuid():
-        fault = f"belongs to user {found.st_uid}, and you are user {os.geteuid()}"
-    elif found.st_mode & 0o022:
-        fault = f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
-    else:
-        return
-    raise UnsafeDirectory(
-        endpoint,
-        where,
-        f"{directory} {fault}; mend that, or set XDG_RUNTIME_DIR to a directory of yours",
-    )
-
-
-def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
-    mode = _stat(endpoint, where, directory, follow=True).st_mode
-    if not stat.S_ISDIR(mode):
-        raise EndpointNotFound(endpoint, where, f"{directory} is not a directory")
-    # In a sticky directory (/tmp) only the owner can remove or rename a file (inode(7)).
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise UnsafeDirectory(
-            endpoint,
-            where,
-            f"everyone can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could put "
-            "another socket in this one's place; chmod o-w it, or take another directory",
-        )
-
-
-def _stat(endpoint: Endpoint, where: str, directory: str, *, follow: bool) -> os.stat_result:
-    try:
-        return os.stat(directory, follow_symlinks=follow)
-    except (FileNotFoundError, NotADirectoryError):
-        raise EndpointNotFound(
-            endpoint, where, f"its directory {directory} does not exist; make it first"
-        ) from None
-    except OSError as error:
-        advice = f"cannot look at its directory {directory}: {error.strerror}"
-        kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
-        raise kind(endpoint, where, advice, error.errno) from None
 
 
 transport = "Unix domain socket"

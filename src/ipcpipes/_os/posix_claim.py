@@ -3,10 +3,9 @@ blocked by the dead.
 
 An exclusive flock(2) on a file beside the socket (``<path>.lock``) is held as long as the
 listener lives; the kernel drops it however the process ends. Whoever holds it may remove a
-dead socket file. The alternatives fall short: connecting to see whether somebody answers
-takes a full queue for a dead server on macOS and the BSDs (which is left for the sockets of
-other programs there), and two starters can both find it dead;
-unlinking first, as many do, takes over live servers.
+dead socket file. The alternatives fall short: asking the socket alone whether it is alive
+lets two starters both find it dead; unlinking first, as many do, takes over live servers.
+The sockets of other programs, which hold no such lock, are asked all the same.
 """
 
 from __future__ import annotations
@@ -17,17 +16,19 @@ import fcntl
 import os
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..endpoint import Endpoint
 from ..errors import (
     EndpointDenied,
     EndpointError,
+    EndpointInUse,
     NotAnEndpoint,
     connect_error,
     in_use_error,
 )
-from . import posix_calls as calls
+from . import posix_address as places, posix_calls as calls, posix_removing as removing
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -47,27 +48,26 @@ class Claim:
         self._path = address
         self._readable = calls.readable(address)
         self._owner = os.getpid()
-        self._socket_file: tuple[int, int] | None = None
+        self._socket_file: calls.FileId | None = None
         self._lock_path = address + b".lock"
         self._lock = self._take_lock()
         try:
+            # While we hold the lock here: of two that start at once in two places at least one
+            # sees the other's.
+            for other in places.elsewhere(endpoint, address):
+                self._require_free(other)
             self._clear_dead_socket()
         except BaseException:
             self.release()
             raise
 
-    def bound(self) -> None:
-        """Remembers the socket file, once it has been bound, as ours to remove."""
-        found = os.lstat(self._path)
-        self._socket_file = (found.st_dev, found.st_ino)
+    def bound(self, file: calls.FileId | None) -> None:
+        """Remembers the socket file that was bound as ours to remove."""
+        self._socket_file = file
 
     def socket_is_ours(self) -> bool:
         """Whether the file at our address is still the socket that we bound."""
-        try:
-            found = os.lstat(self._path)
-        except OSError:
-            return False
-        return (found.st_dev, found.st_ino) == self._socket_file
+        return removing.is_at(self._path, self._socket_file)
 
     def release(self) -> None:
         """Removes the socket file if it is still the one we bound, and gives the lock up."""
@@ -78,12 +78,10 @@ class Claim:
         if os.getpid() == self._owner:
             # An OSError here: the directory has gone, or is no longer ours to write in.
             with contextlib.suppress(OSError):
-                if self.socket_is_ours():
-                    os.unlink(self._path)
+                removing.remove(self._path, self._socket_file)
             with contextlib.suppress(OSError):
                 # While we hold the lock, so that nobody takes a lock on a file without a name.
-                if self._is_current(lock):
-                    os.unlink(self._lock_path)
+                removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         os.close(lock)
 
     def _take_lock(self) -> int:
@@ -95,68 +93,94 @@ class Claim:
             except OSError as error:
                 raise self._lock_error(error) from None
             try:
-                holder = self._lock_or_holder(lock)
-                if holder is None:
-                    if self._is_current(lock):
-                        # For messages only: on a full disk the lock is none the worse.
-                        with contextlib.suppress(OSError):
-                            os.ftruncate(lock, 0)
-                            os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
-                        return lock
-                    # The previous holder removed the file after we had opened it.
-                    os.close(lock)
-                    continue
-            except BaseException:
+                if not self._try_lock(lock):
+                    raise self._taken(lock)
+                if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
+                    # For messages only: on a full disk the lock is none the worse.
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(lock, 0)
+                        os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
+                    return lock
+                # The previous holder removed the file after we had opened it.
                 os.close(lock)
+            except BaseException as error:
+                os.close(lock)
+                if isinstance(error, OSError) and not isinstance(error, EndpointError):
+                    raise self._lock_error(error) from None
                 raise
-            os.close(lock)
-            raise in_use_error(self._endpoint, self._readable, holder or None)
 
-    def _lock_or_holder(self, lock: int) -> int | None:
-        """``None`` when the lock is ours now, else the pid of its holder (0: unknown)."""
+    def _try_lock(self, lock: int) -> bool:
+        """Whether the lock is ours now."""
         found = os.fstat(lock)
         # A file that has another name too may be somebody's, put here to be written into.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file")
-        text = os.pread(lock, 64, 0)
-        if text and not text.startswith(_MARK):
+        text = os.pread(lock, len(_MARK), 0)
+        if text and text != _MARK:
             raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
+        if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
+            # A umask that takes its owner's rights away would keep our successor out.
+            os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            number = text[len(_MARK) :].strip()
-            return int(number) if number.isdigit() else 0
-        return None
-
-    def _is_current(self, lock: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(lock), os.lstat(self._lock_path))
-        except FileNotFoundError:
             return False
+        return True
+
+    def _taken(self, lock: int) -> EndpointInUse:
+        """The error for a lock that another process holds."""
+        holder = _holder(lock)
+        if holder is None or not _has_ended(holder):
+            return in_use_error(self._endpoint, self._readable, holder)
+        return EndpointInUse(
+            self._endpoint,
+            self._readable,
+            f"process {holder}, which took this name, has ended, and a process that it forked "
+            f"still holds the lock {os.fsdecode(self._lock_path)} (fuser(1) and lsof(8) tell "
+            "which); end that one, or take another name",
+        )
+
+    def _require_free(self, other: bytes) -> None:
+        """Refuses to listen while the name is taken at ``other``, where this user's clients look
+        for it too.
+        """
+        if not places.is_safe(self._endpoint, other):
+            return
+        held = True
+        holder = None
+        try:
+            lock = os.open(other + b".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            held = False
+        else:
+            try:
+                # Shared, and for an instant: two that look do not meet each other.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                held = False
+            except OSError:
+                holder = _holder(lock)
+            finally:
+                os.close(lock)
+        if held or calls.is_bound(other) == 1:
+            where = calls.readable(other)
+            raise in_use_error(self._endpoint, where, holder, instead_of=self._readable)
 
     def _clear_dead_socket(self) -> None:
-        try:
-            found = os.lstat(self._path)
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(found.st_mode):
-            raise self._obstacle(self._readable, "not a socket")
         # No listener of ipcpipes is alive, but another program's may be.
-        fd = calls.connect(self._path, packets=False)
-        if fd >= 0:
-            os.close(fd)
-        if fd >= 0 or fd in (-errno.EAGAIN, -errno.EPROTOTYPE):
+        found, bound = _look_at(self._path)
+        if found is not None and not stat.S_ISSOCK(found.st_mode):
+            what = f"{places.kind_of_file(found.st_mode)}, not a socket"
+            raise self._obstacle(self._readable, what)
+        if bound == 1:
             raise in_use_error(self._endpoint, self._readable, None)
-        if fd == -errno.ECONNREFUSED:
-            self._remove_dead_socket()
-        elif fd != -errno.ENOENT:
-            raise connect_error("errno", -fd, self._endpoint, self._readable)
+        if found is not None and bound == 0:
+            self._remove_dead_socket(removing.file_id(found))
+        elif bound != -errno.ENOENT:
+            raise connect_error("errno", -bound, self._endpoint, self._readable)
 
-    def _remove_dead_socket(self) -> None:
+    def _remove_dead_socket(self, dead: calls.FileId) -> None:
         try:
-            os.unlink(self._path)
-        except FileNotFoundError:
-            pass
+            removing.remove(self._path, dead)
         except OSError as error:
             raise EndpointDenied(
                 self._endpoint,
@@ -182,5 +206,44 @@ class Claim:
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
         except OSError:
             what = f"make its lock file {path}"
-        advice = f"cannot {what}: {error.strerror}"
+        advice = f"cannot {what}: {error.strerror}; mend that, or take another place"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
+
+
+def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
+    """What is at ``path``, ``None`` for nothing, and whether a process has it
+    (:func:`posix_calls.is_bound`). On Linux both are of one file, whatever others exchange.
+    """
+    try:
+        if sys.platform != "linux":
+            return os.lstat(path), calls.is_bound(path)
+        file = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return os.fstat(file), calls.is_bound(b"/proc/self/fd/%d" % file)
+        finally:
+            os.close(file)
+    except FileNotFoundError:
+        return None, -errno.ENOENT
+
+
+def _holder(lock: int) -> int | None:
+    """The process that has written its number into a lock file."""
+    number = os.pread(lock, 64, 0).partition(_MARK)[2].strip()
+    return int(number) if number.isdigit() else None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether there is no such process, as far as this one sees them."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # another user's
+    try:
+        # "pid (name) state …", where the name may hold anything (proc_pid_stat(5)). A process that
+        # has ended stays until its parent has heard of it.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False  # no such files here
+    return state in (b"Z", b"X")

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import EndpointNotFound, NotSupported, connect_error, untrusted_error
+from ..errors import (
+    EndpointError,
+    EndpointNotFound,
+    NotAnEndpoint,
+    NotSupported,
+    connect_error,
+    untrusted_error,
+)
 from ..options import Impersonation
 from . import (
+    posix_address as places,
     posix_anonymous as anonymous,
     posix_calls as calls,
     posix_impersonation as impersonating,
@@ -30,6 +39,9 @@ Kind = Literal["duplex", "send", "receive", "messages"]
 ConnectionT = TypeVar(
     "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
 )
+_NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
+# What is said of a file that is no socket: by Linux, where we have no rights to it, by macOS.
+_NO_SOCKET = (errno.ECONNREFUSED, errno.EACCES, errno.ENOTSOCK)
 # Any: that the kind and the type go together is said once, in the overloads of the doors.
 Connections = Mapping[str, Any]
 TRIO: Connections = {
@@ -56,22 +68,55 @@ def connect(
     check_kind(kind)
     if endpoint.kind == "inherited":
         return _take_over_inherited(connections, endpoint, kind, buffer_size)
-    address = calls.resolve(endpoint)
-    try:
-        calls.check_place(endpoint, address, create=False)
-        source = impersonating.source(impersonation)
-        fd = calls.connect(address, packets=kind == "messages", source=source)
-    except EndpointNotFound:
-        # No server has made the directory yet. Not to be tried all the same: somebody else
-        # could make it just now.
-        fd = -errno.ENOENT
+    address = places.resolve(endpoint)
+    packets = kind == "messages"
+    fd = _open(endpoint, address, packets, impersonation)
+    if fd in _NO_SERVER:
+        # It may have been started with another environment.
+        others = places.elsewhere(endpoint, address)
+        for other in others:
+            found = -errno.ENOENT
+            if places.is_safe(endpoint, other):
+                found = _open(endpoint, other, packets, impersonation)
+            if found not in _NO_SERVER:
+                fd, address = found, other
+                break
+        else:
+            raise _refusal(-fd, endpoint, address, waited, others)
     if fd < 0:
-        where = calls.readable(address)
-        raise connect_error("errno", -fd, endpoint, where, waited=waited)
+        raise _refusal(-fd, endpoint, address, waited)
     server = None
     if trusts is not None:
         server = _trusted_server(fd, trusts, endpoint, address)
     return take_over(connections, fd, endpoint, address, kind, buffer_size, None, server)
+
+
+def _open(endpoint: Endpoint, address: bytes, packets: bool, impersonation: Impersonation) -> int:
+    """A connected descriptor, or ``-errno``."""
+    try:
+        places.check_place(endpoint, address, create=False)
+    except EndpointNotFound:
+        # No server has made the directory yet. Not to be tried all the same: somebody else
+        # could make it just now.
+        return -errno.ENOENT
+    return calls.connect(address, packets=packets, source=impersonating.source(impersonation))
+
+
+def _refusal(
+    code: int, endpoint: Endpoint, address: bytes, waited: float, others: Sequence[bytes] = ()
+) -> EndpointError:
+    where = calls.readable(address)
+    if code in _NO_SOCKET and address[:1] != b"\0":
+        try:
+            mode = os.stat(address).st_mode
+        except OSError:
+            pass  # nor may we look at it, or it has gone
+        else:
+            if not stat.S_ISSOCK(mode):
+                advice = f"this is {places.kind_of_file(mode)}, not a socket; give a server's path"
+                return NotAnEndpoint(endpoint, where, advice, code)
+    elsewhere = [calls.readable(other) for other in others]
+    return connect_error("errno", code, endpoint, where, waited=waited, elsewhere=elsewhere)
 
 
 def _trusted_server(

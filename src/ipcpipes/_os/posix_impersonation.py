@@ -20,14 +20,18 @@ from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-_SOURCE = re.compile(rb"\0ipcpipes-(impersonate|delegate)-[0-9a-f]{16}")
+# With "i" for "impersonate", "d" for "delegate". No longer than 18 bytes: .NET on Linux copies a
+# client's address into memory as long as its server's own, and dies of a longer one; "/tmp/",
+# "CoreFxPipe_", a name of one letter and a NUL are 18. What follows makes the name new: 42 random
+# bits, so that clients do not meet, and no other user can have taken the next one.
+_SOURCE = re.compile(rb"\0ipcpipes-[id][A-Za-z0-9_-]{7}")
 
 
 def source(level: Impersonation) -> bytes:
     """What a client connects from, to say this; nothing for what is so anyway."""
     if level in ("anonymous", "identify") or sys.platform != "linux":
         return b""
-    return b"\0ipcpipes-%s-%s" % (level.encode(), secrets.token_hex(8).encode())
+    return b"\0ipcpipes-%s%s" % (level[:1].encode(), secrets.token_urlsafe(6)[:7].encode())
 
 
 class Client:

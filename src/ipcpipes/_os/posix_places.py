@@ -11,8 +11,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import NotSupported, connect_error, in_use_error
-from . import posix_calls as calls, posix_claim, posix_connection, posix_inherited as inherited
+from ..errors import EndpointError, NotSupported, connect_error, in_use_error
+from . import (
+    posix_address as places,
+    posix_calls as calls,
+    posix_claim,
+    posix_connection,
+    posix_inherited as inherited,
+)
 from .obstacle import Obstacle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -208,8 +214,8 @@ def listen(
         fd = inherited.claim_listener(endpoint, kind)
         where = inherited.listener_address(fd)
         return listener(endpoint, where, None, fd, is_shared=True, **options)
-    address = calls.resolve(endpoint)
-    calls.check_place(endpoint, address, create=True)
+    address = places.resolve(endpoint)
+    places.check_place(endpoint, address, create=True)
     if address[:1] == b"\0" and not calls.knows_users_apart():
         raise NotSupported(
             f"{endpoint}: in this user namespace the kernel shows users of others as ours "
@@ -219,21 +225,21 @@ def listen(
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
     fd = -1
     try:
-        places = min(backlog, max_instances or backlog)
-        try:
-            fd = calls.listen(address, permissions, places, packets=kind == "messages")
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise in_use_error(endpoint, calls.readable(address), None) from None
-            raise connect_error(
-                "errno", error.errno or errno.EIO, endpoint, calls.readable(address)
-            ) from None
+        queue = min(backlog, max_instances or backlog)
+        fd, file = calls.listen(address, permissions, queue, packets=kind == "messages")
         if claim is not None:
-            claim.bound()
+            claim.bound(file)
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd))
         return listener(endpoint, address, claim, fd, **options)
-    except BaseException:
-        if fd != -1:
+    except BaseException as error:
+        if fd >= 0:
             os.close(fd)
         if claim is not None:
             claim.release()
-        raise
+        if not isinstance(error, OSError) or isinstance(error, EndpointError):
+            raise
+        path = calls.readable(address)
+        if error.errno == errno.EADDRINUSE:
+            raise in_use_error(endpoint, path, None) from None
+        raise connect_error("errno", error.errno or errno.EIO, endpoint, path) from None

@@ -71,12 +71,26 @@ new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Permissions(NamedTuple):
-    """A compiled access policy, given to each new instance: a security descriptor as SDDL, and
-    whether clients may come from other machines.
+    """A compiled access policy, given to each new instance: a security descriptor as SDDL,
+    whether clients may come from other machines, and whether the owner in it is this user because
+    the policy leaves that to us.
     """
 
     sddl: str
     remote: bool = False
+    is_owner_ours: bool = False
+
+    def at(self, endpoint: Endpoint) -> Permissions:
+        """The same for a pipe at ``endpoint``.
+
+        The owner of a .NET server's is the system's choice, and so is that of one in its place:
+        clients with ``PipeOptions.CurrentUserOnly`` compare it with what their own token says
+        (WindowsIdentity.Owner), and refuse any other.
+        """
+        if endpoint.kind != "dotnet" or not self.is_owner_ours:
+            return self
+        access = self.sddl.removeprefix(f"O:{current_user_sid()}")
+        return self._replace(sddl=f"O:{default_owner_sid()}{access}")
 
 
 ServerCheck = Callable[[str], bool]
@@ -202,6 +216,24 @@ def _image(pid: int) -> str | None:
 @functools.cache
 def current_user_sid() -> str:
     return _account(lib.ipc_process_owner, 0)[0]
+
+
+@functools.cache
+def default_owner_sid() -> str:
+    """Who owns what this process makes (TOKEN_OWNER): this user, or the administrators' group where
+    the process is elevated.
+    """
+    sid = ffi.new("uint16_t[]", _TEXT_SIZE)
+    _check(lib.ipc_default_owner(sid, _TEXT_SIZE))
+    return _narrow(sid)
+
+
+def owners_of_ours(endpoint: Endpoint) -> set[str]:
+    """Who can own a pipe that this user, or an administrator, has made at ``endpoint``."""
+    found = {current_user_sid(), *ADMINISTRATORS}
+    if endpoint.kind == "dotnet":
+        found.add(default_owner_sid())
+    return found
 
 
 def account_sid(account: str) -> tuple[str, int] | None:

@@ -233,7 +233,7 @@ def listen(
             max_instances=max_instances,
             backlog=backlog,
             buffer_size=buffer_size,
-            permissions=permissions,
+            permissions=permissions.at(endpoint),
             is_shared=is_shared,
         )
     except EndpointError:

@@ -30,7 +30,7 @@ class SharedName:
             first=True,
             kind="duplex",
             buffer_size=instances.DEFAULT_BUFFER_SIZE,
-            permissions=permissions,
+            permissions=permissions.at(endpoint),
         )
         if code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
             raise in_use_error(endpoint, address, None)
@@ -77,7 +77,7 @@ def join_shared(
     # The first instance's owner and access list are those of all. If our parent has ended, somebody
     # else may have made it.
     owner = calls.owner(listener._waiting[0].handle)
-    if owner.sid not in (calls.current_user_sid(), *calls.ADMINISTRATORS):
+    if owner.sid not in calls.owners_of_ours(endpoint):
         listener._close()
         raise untrusted_error(endpoint, listener.address, owner)
     return listener

@@ -107,8 +107,9 @@ def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> An
     """What every way to connect comes down to; see :func:`connect`."""
     attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
     deadline = time.monotonic() + attempts.wait
-    while (connection := attempts.attempt(deadline - time.monotonic())) is None:
-        time.sleep(attempts.pause)
+    with attempts:
+        while (connection := attempts.attempt(deadline - time.monotonic())) is None:
+            time.sleep(attempts.pause)
     return connection
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from .._os import posix_calls
+from ..endpoint import Endpoint
 from ..errors import NotSupported, UnknownAccount
 from .policy import AccessPolicy, Account, Rights, User
 
@@ -75,8 +76,11 @@ def compiled(
     return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
 
 
-def trusted(policy: AccessPolicy) -> Callable[[posix_calls.Credentials], bool]:
-    """Whom a client takes for its server.
+def trusted(
+    policy: AccessPolicy,
+    endpoint: Endpoint,
+) -> Callable[[posix_calls.Credentials], bool]:
+    """Which server a client accepts; the same at every ``endpoint``, other than on Windows.
 
     Raises:
         UnknownAccount: there is no such user or group here.

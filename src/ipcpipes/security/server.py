@@ -39,4 +39,4 @@ def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck
         raise ValueError("a server has no rights to restrict; name users and groups alone")
     if policy.remote:
         raise ValueError("a server is on this machine; leave remote out")
-    return trusted(policy)
+    return trusted(policy, endpoint)

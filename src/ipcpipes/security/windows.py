@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from .._os import windows_calls
+from ..endpoint import Endpoint
 from ..errors import NotSupported, UnknownAccount
 from .policy import AccessPolicy, Account, Group, User
 
@@ -54,11 +55,11 @@ def compiled(
         entries.append(f"(A;;{_ALLOWED[account.rights]:#x};;;{_sid(account)})")
     if policy.open_to_all is not None:
         entries.append(f"(A;;{_ALLOWED[policy.open_to_all]:#x};;;WD)")
-    return windows_calls.Permissions("".join(entries), policy.remote)
+    return windows_calls.Permissions("".join(entries), policy.remote, is_owner_ours=True)
 
 
-def trusted(policy: AccessPolicy) -> Callable[[str], bool]:
-    """Whom a client takes for its server, by the SID that owns the pipe.
+def trusted(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
+    """Which server a client accepts at ``endpoint``, by the SID that owns the pipe.
 
     Raises:
         UnknownAccount: there is no such user here.
@@ -69,11 +70,7 @@ def trusted(policy: AccessPolicy) -> Callable[[str], bool]:
     for account in (*policy.allow, *policy.deny):
         if not isinstance(account, User):
             raise NotSupported(f"{account}: Windows tells the owner of a pipe, and not his groups")
-    allowed = {
-        windows_calls.current_user_sid(),
-        *windows_calls.ADMINISTRATORS,
-        *map(_sid, policy.allow),
-    }
+    allowed = windows_calls.owners_of_ours(endpoint) | set(map(_sid, policy.allow))
     denied = set(map(_sid, policy.deny))
 
     def admits(owner: str) -> bool:

@@ -1,0 +1,90 @@
+"""POSIX: removing a file that is known by more than its path.
+
+unlink(2) takes a path, and whoever may write in the directory can put another file there at any
+moment before. They could remove that file themselves, so that they gain nothing; but it would be
+this process that removed it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import sys
+import tempfile
+from typing import TYPE_CHECKING
+
+from . import posix_calls as calls
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+logger = logging.getLogger("ipcpipes")
+
+
+def file_id(found: os.stat_result) -> calls.FileId:
+    return calls.FileId(found.st_dev, found.st_ino)
+
+
+def is_at(path: bytes, file: calls.FileId | None) -> bool:
+    """Whether ``file`` is at ``path``; none is not."""
+    try:
+        return file is not None and file_id(os.lstat(path)) == file
+    except OSError:
+        return False
+
+
+def remove(path: bytes, file: calls.FileId | None) -> None:
+    """Removes ``file``, if it is still at ``path``; no other file is removed.
+
+    Raises:
+        OSError: the system does not let us.
+    """
+    if not is_at(path, file):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        if _others_can_exchange(os.stat(os.path.dirname(path))):
+            _remove_apart(path, file)
+        else:
+            os.unlink(path)
+
+
+def _others_can_exchange(directory: os.stat_result) -> bool:
+    """Whether others than this user and root can move our files in it (inode(7), sticky bit)."""
+    if directory.st_uid not in (0, os.geteuid()):
+        return True
+    return bool(directory.st_mode & 0o022) and not directory.st_mode & stat.S_ISVTX
+
+
+def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
+    """Moves what is at ``path`` where nobody else can reach it, and looks at it there."""
+    apart = tempfile.mkdtemp(prefix=b".ipcpipes-", dir=os.path.dirname(path))
+    # They can move this directory too, but not what the descriptor stands for.
+    descriptor = os.open(apart, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    name = os.path.basename(apart)  # as good as any, and new
+    try:
+        os.rename(path, name, dst_dir_fd=descriptor)
+        if file_id(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) == file:
+            os.unlink(name, dir_fd=descriptor)
+        else:
+            _put_back(name, descriptor, path)
+    finally:
+        os.close(descriptor)
+        # Where it is not empty, it holds what could not be put back.
+        with contextlib.suppress(OSError):
+            os.rmdir(apart)
+
+
+def _put_back(name: bytes, descriptor: int, path: bytes) -> None:
+    try:
+        # Not by rename(2), which would replace what has come there since.
+        os.link(name, path, src_dir_fd=descriptor, follow_symlinks=False)
+    except OSError as error:
+        logger.warning(
+            "a file that others had put at %r could not be put back (%s); it lies in %r beside it",
+            os.fsdecode(path),
+            error.strerror,
+            os.fsdecode(name),
+        )
+    else:
+        os.unlink(name, dir_fd=descriptor)
