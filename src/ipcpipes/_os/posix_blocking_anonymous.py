@@ -23,6 +23,7 @@ from . import (
     posix_calls as calls,
     posix_inherited as inherited,
     posix_pipe as pipe,
+    posix_standard as standard,
 )
 from .anonymous import USED, Passing
 from .deadline import Deadline
@@ -110,7 +111,7 @@ class _End(Passing, streams.Socket):
 
     def _new_poll(self, events: int) -> select.poll:
         if self._waker == -1:
-            self._woken, self._waker = os.pipe()
+            self._woken, self._waker = standard.pipe()
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.register(self._require_open(), events)

@@ -8,7 +8,11 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import posix_blocking_connection as connections, posix_places as places
+from . import (
+    posix_blocking_connection as connections,
+    posix_places as places,
+    posix_standard as standard,
+)
 from .blocking_listener import BlockingListener, ConnectionT
 from .forking import remember
 from .obstacle import Obstacle
@@ -25,7 +29,7 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Before anything that needs care: it may fail, and then nothing else is ours.
-        self._woken, self._waker = os.pipe()
+        self._woken, self._waker = standard.pipe()
         self._is_woken = False
         places.Places.__init__(self, *arguments, **options)
         BlockingListener.__init__(self)
@@ -51,7 +55,7 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
     def _try_accept(self) -> ConnectionT | Obstacle:
         if self._waker == -1:
             try:
-                self._woken, self._waker = os.pipe()
+                self._woken, self._waker = standard.pipe()
             except OSError:
                 return Obstacle.EXHAUSTED
         if self._is_woken:

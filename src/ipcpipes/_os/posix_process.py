@@ -10,6 +10,8 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from . import posix_standard as standard
+
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
@@ -43,7 +45,7 @@ def _waited(pid: int, seconds: float) -> bool:
     if sys.platform != "linux":
         return False
     try:
-        fd = os.pidfd_open(pid)
+        fd = standard.lifted(os.pidfd_open(pid))
     except OSError:
         return False
     try:
