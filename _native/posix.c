@@ -79,18 +79,32 @@ static int ipc_fail(int fd, int code)
     return code;
 }
 
+/* The same descriptor by a number that is not one of the standard streams'. Where those are closed,
+ * the system gives their numbers to whatever is opened next, and what a program prints would go into
+ * that. Takes what socket(2) and its like return; on failure the descriptor is closed. */
+static int ipc_lift(int fd)
+{
+    int lifted;
+
+    if (fd == -1)
+        return -errno;
+    if (fd > STDERR_FILENO)
+        return fd;
+    lifted = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    return ipc_fail(fd, lifted == -1 ? -errno : lifted);
+}
+
 /* packets: SOCK_SEQPACKET, which keeps messages apart; macOS has none for AF_UNIX. */
 static int ipc_socket(int packets)
 {
     int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
 #if defined(__linux__)
-    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return fd == -1 ? -errno : fd;
+    return ipc_lift(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 #else
-    int fd = socket(AF_UNIX, type, 0);
+    int fd = ipc_lift(socket(AF_UNIX, type, 0));
     int code;
-    if (fd == -1)
-        return -errno;
+    if (fd < 0)
+        return fd;
     code = ipc_prepare(fd);
     return code < 0 ? ipc_fail(fd, code) : fd;
 #endif
@@ -279,13 +293,12 @@ static int ipc_set_places(int fd, int places)
 static int ipc_accept(int fd)
 {
 #if defined(__linux__)
-    int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    return connection == -1 ? -errno : connection;
+    return ipc_lift(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 #else
-    int connection = accept(fd, NULL, NULL);
+    int connection = ipc_lift(accept(fd, NULL, NULL));
     int code;
-    if (connection == -1)
-        return -errno;
+    if (connection < 0)
+        return connection;
     code = ipc_prepare(connection);
     return code < 0 ? ipc_fail(connection, code) : connection;
 #endif
@@ -571,29 +584,32 @@ static int ipc_keep_urgent_inline(int fd)
 static int ipc_pair(int packets, int *fds)
 {
     int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
+    int code = 0;
+
 #if defined(__linux__)
-    int code;
-
-    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) == -1)
-        return -errno;
-    if (fcntl(fds[0], F_SETFL, O_RDWR | O_NONBLOCK) == 0)
-        return 0;
-    code = -errno;
-#else
-    int code;
-
+    type |= SOCK_CLOEXEC;
+#endif
     if (socketpair(AF_UNIX, type, 0, fds) == -1)
         return -errno;
-    code = ipc_prepare(fds[1]);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = ipc_lift(fds[i]);
+        if (fds[i] < 0)
+            code = fds[i];
+    }
+#if defined(__linux__)
+    if (code == 0 && fcntl(fds[0], F_SETFL, O_RDWR | O_NONBLOCK) == -1)
+        code = -errno;
+#else
+    if (code == 0)
+        code = ipc_prepare(fds[1]);
     if (code == 0 && fcntl(fds[1], F_SETFL, O_RDWR) == -1)
         code = -errno;
     if (code == 0)
         code = ipc_prepare(fds[0]);
-    if (code == 0)
-        return 0;
 #endif
-    close(fds[0]);
-    close(fds[1]);
+    for (int i = 0; i < 2 && code != 0; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
     return code;
 }
 

@@ -98,24 +98,29 @@ static void ipc_close_descriptors(ipc_descriptors *found)
     found->count = 0;
 }
 
-/* Takes those of one header, as far as there is room for `most`; whether there was. */
+/* Takes those of one header, as far as there is room for `most`. 0, or why that was not all:
+ * IPC_TOO_MANY_DESCRIPTORS; IPC_NO_DESCRIPTORS_LEFT, to avoid the numbers of the standard streams. */
 static int ipc_take_descriptors(struct cmsghdr *header, int most, ipc_descriptors *found)
 {
     const unsigned char *from = CMSG_DATA(header);
     size_t left = ((size_t)header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    int all = 1;
+    int fault = 0;
 
     for (; left > 0; left--, from += sizeof(int)) {
         int number;
         memcpy(&number, from, sizeof(number));
-        if (found->count < most) {
-            found->numbers[found->count++] = number;
-        } else {
+        if (found->count >= most) {
             close(number);
-            all = 0;
+            fault = IPC_TOO_MANY_DESCRIPTORS;
+            continue;
         }
+        number = ipc_lift(number);
+        if (number >= 0)
+            found->numbers[found->count++] = number;
+        else if (fault == 0)
+            fault = IPC_NO_DESCRIPTORS_LEFT;
     }
-    return all;
+    return fault;
 }
 
 /* As recv(2) into data[0:size], and up to `most` descriptors that come with it into `found`.
@@ -131,7 +136,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
     struct iovec part = {.iov_base = data, .iov_len = size};
     struct msghdr message;
     struct cmsghdr *header;
-    int all = 1;
+    int fault = 0;
     ssize_t count;
 
     ipc_close_descriptors(found); /* those of the last time that nobody took */
@@ -148,8 +153,11 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
     for (header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET)
             continue;
-        if (header->cmsg_type == SCM_RIGHTS)
-            all &= ipc_take_descriptors(header, most, found);
+        if (header->cmsg_type == SCM_RIGHTS) {
+            int of_these = ipc_take_descriptors(header, most, found);
+            if (of_these != 0)
+                fault = of_these;
+        }
 #if defined(SCM_PIDFD)
         else if (header->cmsg_type == SCM_PIDFD) {
             ipc_descriptors unasked = {.count = 0};
@@ -158,11 +166,12 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
         }
 #endif
     }
-    if (!all || (message.msg_flags & MSG_CTRUNC)) {
-        /* Linux has cut them because there was no room for more, or none in the process's table. */
-        int too_many = !all || found->count == most;
+    /* Linux has cut them because there was no room for more, or none in the process's table. */
+    if (fault == 0 && (message.msg_flags & MSG_CTRUNC))
+        fault = found->count == most ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
+    if (fault != 0) {
         ipc_close_descriptors(found);
-        found->count = too_many ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
+        found->count = fault;
     }
 #if !defined(__linux__)
     /* It fails for numbers that are not open, and these are. */

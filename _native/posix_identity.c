@@ -125,7 +125,7 @@ static int ipc_peer_pidfd(int fd)
     int pidfd;
     socklen_t size = sizeof(pidfd);
 
-    return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == -1 ? -errno : pidfd;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == -1 ? -errno : ipc_lift(pidfd);
 #else
     (void)fd;
     return -ENOTSUP;

@@ -76,7 +76,7 @@ class Heard:
 
 
 @asynccontextmanager
-async def running(command: Sequence[str], count: int, **options: Any) -> AsyncIterator[WorkerGroup]:
+async def running(command: Any, count: int, **options: Any) -> AsyncIterator[WorkerGroup]:
     """A group for the length of a block, which is ended in order."""
     group = WorkerGroup(command, count, **options)
     async with trio.open_nursery() as nursery:

@@ -11,6 +11,7 @@ import trio
 
 from . import abc
 from ._os.enclosed import Enclosed
+from ._os.forking import remember
 from ._os.labelled import Handles
 from ._os.unfetched import Unfetched
 from .abc import HasFileno
@@ -67,9 +68,12 @@ class Channel(abc.MessageChannel):
         self._receiving = False
         self._receive_fault: FramingError | None = None
         self._closed = False
+        self._closed_text = "this channel was closed here"
         self._sending = False
         self._senders = trio.lowlevel.ParkingLot()
         self._send_fault: str | None = None
+        if getattr(carrier, "ends_at_fork", False):
+            remember(self)
 
     @property
     def max_size(self) -> int:
@@ -195,9 +199,20 @@ class Channel(abc.MessageChannel):
         self._arrived.clear()
         await self._carrier.aclose()
 
+    def _in_forked_child(self, text: str) -> None:
+        """Its carrier ends there, too; this is for the messages that have arrived, and for tasks of
+        the parent that have the turn to send.
+        """
+        self._closed = True
+        self._closed_text = f"this channel was {text}"
+        self._sending = self._receiving = False
+        if self._enclosed is not None:
+            self._enclosed.close()
+        self._arrived.clear()
+
     def _require_open(self) -> None:
         if self._closed:
-            raise trio.ClosedResourceError("this channel was closed here")
+            raise trio.ClosedResourceError(self._closed_text)
 
     def _enclosing(self, most: int) -> Unfetched:
         self._require_carrying()

@@ -5,7 +5,8 @@ listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the 
 (what flows and in which direction), ``Permissions`` and ``ServerCheck`` (what an access policy is
 compiled to, for a listener and for a client),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
-``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``SharedName``, ``join_shared``.
+``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``forgets_children``, ``SharedName``,
+``join_shared``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if sys.platform == "win32":
     )
     from .windows_listener import Listener as Listener, listen as listen
     from .windows_packets import Packets as Packets
+    from .windows_process import forgets_children as forgets_children
     from .windows_shared import (
         SharedName as SharedName,
         accept_waiting as accept_waiting,
@@ -66,6 +68,7 @@ else:
     )
     from .posix_listener import Listener as Listener, listen as listen
     from .posix_packets import Packets as Packets
+    from .posix_process import forgets_children as forgets_children
     from .posix_shared import (
         SharedName as SharedName,
         accept_waiting as accept_waiting,

@@ -20,6 +20,7 @@ class Passing(ABC):
     _used = False
     _handed_over = -1
     _is_gone = False
+    _closed_text = "this stream was closed here"
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
@@ -36,7 +37,7 @@ class Passing(ABC):
     def _closed_here(self) -> trio.ClosedResourceError:
         if self._is_gone:
             return trio.ClosedResourceError("this end was handed over; it is the child's now")
-        return trio.ClosedResourceError("this stream was closed here")
+        return trio.ClosedResourceError(self._closed_text)
 
     @abstractmethod
     def _take_out(self) -> int:

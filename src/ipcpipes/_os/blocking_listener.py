@@ -33,12 +33,18 @@ class BlockingListener(ABC, Generic[ConnectionT]):
     """
 
     def __init__(self) -> None:
+        self._begin_anew()
+        self._closed = False
+        self._ended = False
+
+    def _begin_anew(self) -> None:
+        """As when nobody was ever inside: for a forked child, where the threads that were did not
+        come along.
+        """
         self._accepting = threading.Lock()
         self._counting = threading.Lock()
         self._shutting = threading.Lock()
         self._jobs: deque[Callable[[], None]] = deque()
-        self._closed = False
-        self._ended = False
 
     @property
     def connection_count(self) -> int:

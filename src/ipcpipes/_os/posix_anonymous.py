@@ -28,8 +28,10 @@ class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
     """
 
     def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
-        endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
+        where = Endpoint.inherited(fd) if endpoint is None else endpoint
+        super().__init__(fd, where, b"descriptor %d" % fd, calls.Somebody())
+        # A pipe with both ends here is also for a forked child, as pipe(2) is.
+        self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()
         os.set_blocking(fd, False)
 

@@ -28,6 +28,7 @@ from . import (
 )
 from .deadline import Deadline
 from .enclosed import Enclosed
+from .forking import remember
 from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import RECEIVE_INTERRUPTED, receive_size, writable_bytes
 from .shared_handle import SharedHandle
@@ -67,9 +68,13 @@ class Socket(SharedHandle):
 
     Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`close`, and gives it back when
     nobody is inside any more.
+
+    Attributes:
+        ends_at_fork: as for the sockets of trio.
     """
 
     _shut_half: ClassVar[bool | None] = None
+    _closed_text = "this stream was closed here"
     # What came with messages of the channel over it: closed with it, when nobody is inside.
     _enclosed: Enclosed | None = None
     # What was received and not handed out yet: bytes (none at the end of the stream), or how many
@@ -90,6 +95,7 @@ class Socket(SharedHandle):
         self._credentials = credentials
         self._peer: PeerIdentity | None = None
         self._owner = owner
+        self.ends_at_fork = owner is None
         # The descriptor while something can be sent: so that a send has one thing to look at.
         self._send_number = fd
         self._send_fault: str | None = None
@@ -97,6 +103,7 @@ class Socket(SharedHandle):
         self._eof_sent = False
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
+        remember(self)
 
     def _prepare(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
@@ -136,13 +143,13 @@ class Socket(SharedHandle):
 
     def _require_open(self) -> int:
         if self._number == -1:
-            raise trio.ClosedResourceError("this stream was closed here")
+            raise trio.ClosedResourceError(self._closed_text)
         return self._number
 
     def _busy(self, doing: str) -> Exception:
         # Who closes may also have the turn, for a moment.
         if self._number == -1:
-            return trio.ClosedResourceError("this stream was closed here")
+            return trio.ClosedResourceError(self._closed_text)
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
@@ -190,6 +197,12 @@ class Socket(SharedHandle):
 
     def close(self) -> None:
         self._shut()
+
+    def _in_forked_child(self, text: str) -> None:
+        self._begin_anew()
+        if self.ends_at_fork and self._number != -1:
+            self._closed_text = f"this stream was {text}"
+            self._shut()
 
     def _hide(self) -> None:
         self._send_number = -1

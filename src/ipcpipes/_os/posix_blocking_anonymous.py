@@ -23,6 +23,7 @@ from . import (
     posix_calls as calls,
     posix_inherited as inherited,
     posix_pipe as pipe,
+    posix_standard as standard,
 )
 from .anonymous import USED, Passing
 from .deadline import Deadline
@@ -48,8 +49,10 @@ class _End(Passing, streams.Socket):
     def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
         self._woken = self._waker = -1
         self._poll: select.poll | None = None
-        endpoint = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(fd, endpoint, b"descriptor %d" % fd, calls.Somebody())
+        where = Endpoint.inherited(fd) if endpoint is None else endpoint
+        super().__init__(fd, where, b"descriptor %d" % fd, calls.Somebody())
+        # A pipe with both ends here is also for a forked child, as pipe(2) is.
+        self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()
 
     def _prepare(self, fd: int) -> None:
@@ -108,7 +111,7 @@ class _End(Passing, streams.Socket):
 
     def _new_poll(self, events: int) -> select.poll:
         if self._waker == -1:
-            self._woken, self._waker = os.pipe()
+            self._woken, self._waker = standard.pipe()
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         poll.register(self._require_open(), events)
@@ -117,6 +120,12 @@ class _End(Passing, streams.Socket):
     def _wake(self, number: int) -> None:
         if self._waker != -1:
             os.write(self._waker, b"x")
+
+    def _in_forked_child(self, text: str) -> None:
+        super()._in_forked_child(text)
+        # The parent's threads wait on these.
+        self._close_waker()
+        self._poll = None
 
     def _give_up(self, number: int) -> None:
         super()._give_up(number)

@@ -8,8 +8,13 @@ import select
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import posix_blocking_connection as connections, posix_places as places
+from . import (
+    posix_blocking_connection as connections,
+    posix_places as places,
+    posix_standard as standard,
+)
 from .blocking_listener import BlockingListener, ConnectionT
+from .forking import remember
 from .obstacle import Obstacle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -24,29 +29,43 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Before anything that needs care: it may fail, and then nothing else is ours.
-        self._woken, self._waker = os.pipe()
+        self._woken, self._waker = standard.pipe()
         self._is_woken = False
         places.Places.__init__(self, *arguments, **options)
         BlockingListener.__init__(self)
+        remember(self)
+
+    def _in_forked_child(self, text: str) -> None:
+        BlockingListener._begin_anew(self)
+        places.Places._in_forked_child(self, text)
+        # The parent's threads wait on these; the next accept makes others.
+        self._close_waker()
 
     def _count_released(self, handle: int = -1) -> None:
         places.Places._count_released(self)
 
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
         poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
+        if self._woken != -1:
+            poll.register(self._woken, select.POLLIN)
         if obstacle is Obstacle.NOBODY:
             poll.register(self._fd, select.POLLIN)
         poll.poll(milliseconds)
 
     def _try_accept(self) -> ConnectionT | Obstacle:
+        if self._waker == -1:
+            try:
+                self._woken, self._waker = standard.pipe()
+            except OSError:
+                return Obstacle.EXHAUSTED
         if self._is_woken:
             os.read(self._woken, 1)
             self._is_woken = False
         return super()._try_accept()
 
     def _wake(self) -> None:
-        if not self._is_woken:
+        # Without the pipe nobody waits: a forked child that has not accepted yet.
+        if not self._is_woken and self._waker != -1:
             self._is_woken = True
             os.write(self._waker, b"x")
 
@@ -56,8 +75,14 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
 
     def _give_all_up(self) -> None:
         self._close_sockets()
-        os.close(self._woken)
-        os.close(self._waker)
+        self._close_waker()
+
+    def _close_waker(self) -> None:
+        for fd in (self._woken, self._waker):
+            if fd != -1:
+                os.close(fd)
+        self._woken = self._waker = -1
+        self._is_woken = False
 
 
 listen = functools.partial(places.listen, Listener)

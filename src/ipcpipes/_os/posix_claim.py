@@ -28,7 +28,12 @@ from ..errors import (
     connect_error,
     in_use_error,
 )
-from . import posix_address as places, posix_calls as calls, posix_removing as removing
+from . import (
+    posix_address as places,
+    posix_calls as calls,
+    posix_removing as removing,
+    posix_standard as standard,
+)
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -87,9 +92,8 @@ class Claim:
     def _take_lock(self) -> int:
         while True:
             try:
-                lock = os.open(
-                    self._lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
-                )
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+                lock = standard.lifted(os.open(self._lock_path, flags, 0o600))
             except OSError as error:
                 raise self._lock_error(error) from None
             try:

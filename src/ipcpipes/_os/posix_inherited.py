@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..endpoint import Endpoint
 from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
-from . import posix_calls as calls, posix_pipe as pipe
+from . import posix_calls as calls, posix_pipe as pipe, posix_standard as standard
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -33,16 +33,16 @@ def open_pair(kind: str) -> tuple[int, int]:
     by anybody until it is handed over; the child's is in blocking mode, as any program expects.
     """
     if kind == "receive":
-        return os.pipe()
+        return standard.pipe()
     if kind == "send":
-        theirs, ours = os.pipe()
+        theirs, ours = standard.pipe()
         return ours, theirs
     return calls.pair(packets=kind == "messages")
 
 
 def open_pipe(capacity: int | None) -> tuple[int, int]:
     """(receive end, send end) of a pipe(2)."""
-    receiving, sending = os.pipe()
+    receiving, sending = standard.pipe()
     if capacity is not None:
         try:
             pipe.set_capacity(receiving, capacity)
@@ -87,7 +87,8 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
     They stay close-on-exec here, and become inheritable in the child alone, between fork and
     exec: whatever other threads start meanwhile does not get them.
     """
-    yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+    with standard.occupied():
+        yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
 
 
 # The child's side

@@ -13,6 +13,7 @@ import trio
 
 from .. import abc
 from . import posix_connection as connections, posix_places as places
+from .forking import remember
 from .obstacle import EXHAUSTION_PAUSE, Obstacle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -28,6 +29,7 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
         self._room = trio.lowlevel.ParkingLot()
         self._accepting = False
         self._token = trio.lowlevel.current_trio_token()
+        remember(self)
 
     @property
     def connection_count(self) -> int:
@@ -67,6 +69,12 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.released)
 
+    def _in_forked_child(self, text: str) -> None:
+        super()._in_forked_child(text)
+        # Tasks inside are the parent's, and so is what their epoll(7) knows of the socket.
+        self._accepting = False
+        self._room = trio.lowlevel.ParkingLot()
+
     def _require_open(self) -> None:
         if self._fd == -1:
             raise trio.ClosedResourceError("this listener was closed here")
@@ -76,7 +84,8 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
             return
         if self._claim is not None:
             self._claim.release()
-        trio.lowlevel.notify_closing(self._fd)
+        if self._accepting:
+            trio.lowlevel.notify_closing(self._fd)
         self._close_sockets()
         self._room.unpark_all()
 

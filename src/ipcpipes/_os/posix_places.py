@@ -41,6 +41,9 @@ class Places(Generic[ConnectionT]):
     holds one, that one place is taken by a connection of our own (the plug) while nothing is
     free. A client that slips in during the instant before the plug waits in the queue.
 
+    A forked child may accept beside its parent (servers that fork beforehand do), and may close
+    its copy. The queue, the plug and those who have arrived are the parent's there.
+
     One thread at a time; whoever waits for clients builds on this.
     """
 
@@ -164,6 +167,14 @@ class Places(Generic[ConnectionT]):
 
     def _connect_plug(self) -> int:
         return calls.connect(self._address, packets=self._kind == "messages")
+
+    def _in_forked_child(self, text: str) -> None:
+        self._is_shared = True
+        plug, self._plug = self._plug, -1
+        for fd in (plug, *self._arrived):
+            if fd != -1:
+                os.close(fd)
+        self._arrived.clear()
 
     def _pull_plug(self) -> None:
         plug, self._plug = self._plug, -1

@@ -1,18 +1,28 @@
-"""POSIX: waiting for the end of a process, without an event loop."""
+"""POSIX: the end of a process, and waiting for it without an event loop."""
 
 from __future__ import annotations
 
 import math
 import os
 import select
+import signal
 import subprocess
 import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from . import posix_standard as standard
+
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
+
+
+def forgets_children() -> bool:
+    """Whether the system keeps no status of this process' children, because it ignores SIGCHLD
+    (sigaction(2), wait(2)); that may be inherited from whatever has started it.
+    """
+    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -43,7 +53,7 @@ def _waited(pid: int, seconds: float) -> bool:
     if sys.platform != "linux":
         return False
     try:
-        fd = os.pidfd_open(pid)
+        fd = standard.lifted(os.pidfd_open(pid))
     except OSError:
         return False
     try:

@@ -11,6 +11,7 @@ from . import (
     posix_calls as calls,
     posix_inherited as inherited,
     posix_listener as listeners,
+    posix_standard as standard,
     posix_trio as streams,
 )
 from .obstacle import Obstacle
@@ -37,7 +38,7 @@ class SharedName:
         """What a child inherits, by name; the caller's own, so that closing this does no harm to
         a start that is under way.
         """
-        return {"listener": os.dup(self._listener._fd)}
+        return {"listener": standard.lifted(os.dup(self._listener._fd))}
 
     def close(self) -> None:
         """Gives the name up. Twice is as good as once."""

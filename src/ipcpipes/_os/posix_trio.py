@@ -20,6 +20,7 @@ from . import (
     posix_impersonation as impersonation,
     posix_trio_descriptors as passing,
 )
+from .forking import remember
 from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
 
@@ -56,9 +57,14 @@ class Socket(abc.Connection):
 
     Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`aclose`; ``_fd`` is -1 afterwards,
     so that a number which the system has given to something else is never used.
+
+    Attributes:
+        ends_at_fork: a forked child cannot go on with it. One that a listener has accepted it can:
+            servers that fork for each client do.
     """
 
     _shut_half: ClassVar[bool | None] = None
+    _closed_text = "this stream was closed here"
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Socket(abc.Connection):
         self._credentials = credentials
         self._peer: PeerIdentity | None = None
         self._owner = owner
+        self.ends_at_fork = owner is None
         self._sending = False
         self._receiving = False
         self._receive_waited = False
@@ -82,6 +89,7 @@ class Socket(abc.Connection):
         self._eof_sent = False
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
+        remember(self)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -112,8 +120,16 @@ class Socket(abc.Connection):
 
     def _require_open(self) -> int:
         if self._fd == -1:
-            raise trio.ClosedResourceError("this stream was closed here")
+            raise trio.ClosedResourceError(self._closed_text)
         return self._fd
+
+    def _in_forked_child(self, text: str) -> None:
+        # Tasks inside are the parent's, and so is what their epoll(7) knows of the descriptor.
+        self._sending = self._receiving = False
+        if self.ends_at_fork and self._fd != -1:
+            fd, self._fd = self._fd, -1
+            self._closed_text = f"this stream was {text}"
+            os.close(fd)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, -1

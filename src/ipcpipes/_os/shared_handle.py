@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -23,11 +22,17 @@ class SharedHandle(Turns, ABC):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__()
         self._number = number
-        self._shutting = threading.Lock()
         self._doomed = -1
-        self._process = os.getpid()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """As when nobody was ever inside: in a forked child, threads that were did not come along,
+        and what they wait for is the parent's.
+        """
+        Turns.__init__(self)
+        self._shutting = threading.Lock()
+        self._dispose()
 
     def _shut(self) -> None:
         """Closes, from any thread; again and again does no harm."""
@@ -35,12 +40,6 @@ class SharedHandle(Turns, ABC):
             return  # for ever: it is closed once
         number, self._number = self._number, -1
         self._hide()
-        if os.getpid() != self._process:
-            # A forked child: threads that were inside did not come along, and what they wait
-            # for is the parent's.
-            self._doomed = number
-            self._dispose()
-            return
         if not (self._may_send and self._may_receive):
             self._wake(number)
         self._doomed = number

@@ -1,4 +1,4 @@
-"""Windows: waiting for the end of a process, without an event loop."""
+"""Windows: the end of a process, and waiting for it without an event loop."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def close_input(file: IO[bytes]) -> None:
     """
     with suppress(OSError, ValueError):
         file.close()
+
+
+def forgets_children() -> bool:
+    """Whether the system keeps no status of this process' children. A handle keeps it here."""
+    return False
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

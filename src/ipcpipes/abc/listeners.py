@@ -23,7 +23,8 @@ class Listener(trio.abc.Listener[ResourceT_co]):
 
     ``await aclose()`` gives the name up. Connections that were accepted live on; clients that
     were not see the end of the stream. On Windows the name becomes free when the last accepted
-    connection has closed too.
+    connection has closed too. A forked child (POSIX) may accept beside this process, and may close
+    it: the name, the queue and ``max_instances`` stay this process' own.
 
     Raises:
         trio.ClosedResourceError: you closed the listener.

@@ -30,7 +30,12 @@ ResultT = TypeVar("ResultT")
 
 
 class Connection(trio.abc.AsyncResource):
-    """One end of a connection: what byte streams of every direction have in common."""
+    """One end of a connection: what byte streams of every direction have in common.
+
+    A forked child (POSIX) cannot go on with one that this process has connected: there every
+    operation raises :exc:`trio.ClosedResourceError`. One that a listener has accepted goes on, as
+    servers that fork for each client need it.
+    """
 
     @property
     @abstractmethod

@@ -69,7 +69,11 @@ class BareStream(Protocol):
 
 
 class Connection(Protocol):
-    """One end of a connection: what byte streams of every direction have in common."""
+    """One end of a connection: what byte streams of every direction have in common.
+
+    A forked child (POSIX) cannot go on with one that this process has connected, as
+    :class:`ipcpipes.abc.Connection` says.
+    """
 
     @property
     def endpoint(self) -> Endpoint:
@@ -430,7 +434,9 @@ ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
 class Listener(Protocol[ConnectionT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.blocking.listen` to :meth:`close`.
 
-    ``for stream in listener`` accepts until the listener is closed.
+    ``for stream in listener`` accepts until the listener is closed. A forked child (POSIX) may
+    accept beside this process, and may close it: the name, the queue and ``max_instances`` stay
+    this process' own.
     """
 
     @property

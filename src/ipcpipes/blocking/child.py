@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .._os import blocking as _os
 from .._os.blocking import Stream
 from ..child.ends import Ends, naming
-from ..child.fate import Fate, PipeKind, check_options
+from ..child.fate import Fate, PipeKind, check_options, warn_of_unknown_ends
 from ..framing import Framing, Native
 from ..options import checked_seconds
 from . import abc
@@ -64,9 +64,7 @@ class Child(Fate):
         """The process id."""
         return self.process.pid
 
-    @property
-    def status(self) -> int | None:
-        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
+    def _poll(self) -> int | None:
         return self.process.poll()
 
     def terminate(self) -> None:
@@ -92,7 +90,8 @@ class Child(Fate):
         seconds = math.inf if timeout is None else checked_seconds("timeout", timeout)
         if not self._ends_within(seconds):
             raise TimeoutError(f"process {self.pid} has not ended within {seconds:g} s")
-        return self.process.wait()
+        assert self.status is not None
+        return self.status
 
     def _ends_within(self, seconds: float) -> bool:
         return _os.ends_within(self.process, seconds)
@@ -181,6 +180,7 @@ def open_child(
     """
     grace = checked_seconds("grace", grace)
     check_options(options)
+    warn_of_unknown_ends()
     process = child = None
     try:
         with Ends(framing, pipes) as ends, _ctrl_c_comes_later():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from .. import _os
+from .._os.forking import remember
+
 PipeKind = Literal["duplex", "send", "receive"]
-Reason = Literal["exited", "signalled", "terminated", "killed"]
+Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
+
+# What asyncio says, too, of a child whose status the system does not tell.
+UNKNOWN = 255
 
 # What decides on inheritance and encoding.
 _REFUSED = (
@@ -36,12 +43,33 @@ def check_options(options: Mapping[str, object]) -> None:
             raise TypeError(f"open_child takes no {name}: {_REASONS.get(name, _OURS)}")
 
 
+def warn_of_unknown_ends() -> None:
+    """Says so where the system does not keep how children end. No error: a program cannot help what
+    it has inherited, and all else works.
+    """
+    if _os.forgets_children():
+        warnings.warn(
+            "SIGCHLD is ignored here (perhaps since before this program), so that the system does "
+            "not keep how children end, and a reason may be 'unknown'; call signal.signal("
+            "signal.SIGCHLD, signal.SIG_DFL) first",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
 class Fate(ABC):
     """A child and its ends."""
 
     def __init__(self, ends: dict[str, Any]) -> None:
         self._ends = ends
         self._asked: Reason | None = None
+        self._status: int | None = None
+        self._may_be_forgotten = _os.forgets_children()
+        remember(self)
+
+    def _in_forked_child(self, text: str) -> None:
+        # It is no child of that process, which the system tells nothing of it.
+        self._may_be_forgotten = True
 
     def _end(self, name: str) -> Any:
         if name not in self._ends:
@@ -73,9 +101,25 @@ class Fate(ABC):
         """The process id."""
 
     @property
-    @abstractmethod
     def status(self) -> int | None:
-        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it."""
+        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it, and
+        255 where the system does not tell it (:attr:`reason` is ``"unknown"`` then).
+        """
+        if self._status is None:
+            status = self._poll()
+            # subprocess takes a child that the system does not know (any more) for one that has
+            # ended with 0.
+            if status == 0 and (self._may_be_forgotten or _os.forgets_children()):
+                self._may_be_forgotten = True
+                status = UNKNOWN
+            elif status is not None:
+                self._may_be_forgotten = False
+            self._status = status
+        return self._status
+
+    @abstractmethod
+    def _poll(self) -> int | None:
+        """The exit status as subprocess has it, ``None`` while it runs."""
 
     @abstractmethod
     def terminate(self) -> None:
@@ -99,13 +143,18 @@ class Fate(ABC):
         does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
         or because it had not ended ``grace`` seconds after its pipes were closed or the block was
         cancelled; perhaps it could still clean up. ``"killed"``: that did not help, or :meth:`kill`
-        was called.
+        was called. ``"unknown"`` (POSIX): SIGCHLD is ignored in this process, perhaps since before
+        the program began, and then the system forgets how children end (wait(2)); or this process
+        was forked from the one that has started the child. Code that waits for all children
+        (``os.waitpid(-1, ...)``) takes the status away too, and cannot be told from an exit with 0.
         """
         status = self.status
         if status is None:
             return None
         if self._asked is not None:
             return self._asked
+        if self._may_be_forgotten:
+            return "unknown"
         return "signalled" if status < 0 else "exited"
 
     def __repr__(self) -> str:

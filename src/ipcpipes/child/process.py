@@ -15,7 +15,7 @@ from ..channel import MessageChannel, NativeMessageChannel
 from ..framing import Framing, Native
 from ..options import checked_seconds
 from .ends import Ends, naming
-from .fate import Fate, PipeKind, check_options
+from .fate import Fate, PipeKind, check_options, warn_of_unknown_ends
 from .lines import Capture, LineSink
 from .nursery import unseen_nursery
 
@@ -64,8 +64,7 @@ class Child(Fate):
         channel: abc.MessageChannel = self._end("channel")
         return channel
 
-    @property
-    def status(self) -> int | None:
+    def _poll(self) -> int | None:
         return self.process.returncode
 
     def terminate(self) -> None:
@@ -80,7 +79,9 @@ class Child(Fate):
 
     async def wait(self) -> int:
         """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
-        return await self.process.wait()
+        await self.process.wait()
+        assert self.status is not None
+        return self.status
 
     async def _close_ends(self) -> None:
         with trio.CancelScope(shield=True):
@@ -222,6 +223,7 @@ async def run_child(
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options)
+    warn_of_unknown_ends()
     sinks = {
         name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
     }

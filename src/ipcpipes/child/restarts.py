@@ -59,4 +59,4 @@ class Crashes:
         if count > allowed.most:
             text = f"{failure.text}; that was crash {count} within {allowed.within:g} s"
             raise WorkerFailed(failure.number, failure.status, text) from failure.__cause__
-        return min(_FIRST_PAUSE * 2 ** min(count - 1, 30), _LONGEST_PAUSE)
+        return min(_FIRST_PAUSE * 2.0 ** min(count - 1, 30), _LONGEST_PAUSE)

@@ -48,7 +48,8 @@ class Client(Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
-    each call is by itself: one whose pipe stands still holds up no other.
+    each call is by itself: one whose pipe stands still holds up no other. In a forked
+    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
 
     def __init__(self, caller: Caller, definition: Definition) -> None:

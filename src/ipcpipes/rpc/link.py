@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._os.forking import remember
 from .call import Call
 from .carrier import Carrier, joined
 from .errors import CommFailure, ProtocolError, RpcError
@@ -80,6 +81,7 @@ class Link(ABC):
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
         self.has_ended = False
+        remember(self)
 
     @property
     def is_full(self) -> bool:
@@ -240,6 +242,11 @@ class Link(ABC):
             if call.owner is not None:
                 call.owner.wake(Event.ORPHANED)
         self._on_event(Event.SHUTDOWN, None)
+
+    def _in_forked_child(self, text: str) -> None:
+        """Calls fail there, and nothing more is sent; the tasks inside are the parent's."""
+        self.session.close(CommFailure(f"this connection was {text}"))
+        self._writing = self._lent = True  # by one that never gives it back
 
     @_whole
     async def _write(self) -> None:

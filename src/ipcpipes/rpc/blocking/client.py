@@ -40,7 +40,8 @@ class Client(Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
-    and each call is by itself: one whose pipe stands still holds up no other.
+    and each call is by itself: one whose pipe stands still holds up no other. In a forked
+    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
 
     def __init__(self, caller: Caller, definition: Definition) -> None:

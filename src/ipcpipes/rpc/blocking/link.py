@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from ..._os.deadline import Deadline
+from ..._os.forking import remember
 from ..call import Call
 from ..errors import CommFailure, ProtocolError, RpcError
 from ..session import Event, Session
@@ -61,6 +62,7 @@ class Link(Sending):
         self._has_fallen = False
         self._finisher: int | None = None
         self._finished = False
+        remember(self)
 
     # Waiting
 
@@ -275,3 +277,14 @@ class Link(Sending):
             self._fail(failure)
             self.is_torn = False
         self._after_step()
+
+    def _in_forked_child(self, text: str) -> None:
+        """Calls fail there, and nothing more is sent. The lock, the reading and the sending may be
+        those of a thread that did not come along.
+        """
+        self.lock = threading.Lock()
+        self.is_torn = self._unsent = False
+        self._reader = self._sender = None
+        self._is_deaf = self._finished = True
+        self._fail(CommFailure(f"this connection was {text}"))
+        self._notices.clear()

@@ -1,0 +1,74 @@
+"""A forked child of the tests' own process, which does one thing and is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+SECONDS = 20
+
+
+def fork() -> int:
+    """os.fork, which warns in a process with threads (Python 3.12): that is what is tested."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+class ForkedChild:
+    """Calls a function of no arguments in a forked child.
+
+    Args:
+        stays: after that, until :meth:`end`; with all that it has inherited.
+    """
+
+    def __init__(self, function: Callable[[], Any], *, stays: bool = False) -> None:
+        receiving, sending = os.pipe()
+        waiting, self._end = os.pipe()
+        self._pid = fork()
+        if self._pid == 0:
+            os.close(self._end)
+            _run(function, sending)
+            os.close(sending)
+            if stays:
+                os.read(waiting, 1)
+            os._exit(0)
+        os.close(sending)
+        os.close(waiting)
+        with open(receiving, "rb") as file:
+            self.said = file.read().decode()
+        if not stays:
+            self.end()
+
+    def end(self) -> None:
+        os.close(self._end)
+        os.waitpid(self._pid, 0)
+
+
+def _run(function: Callable[[], Any], sending: int) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SECONDS)
+    try:
+        said = repr(function())
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+    os.write(sending, said.encode())
+
+
+def in_forked_child(function: Callable[[], Any]) -> str:
+    """What the function returns there, as Python writes it, or the error that it raises."""
+    return ForkedChild(function).said
+
+
+def error_of(what: str, error: str = "ClosedResourceError") -> str:
+    """What is said in a child of this process of what belongs to this process."""
+    return (
+        f"{error}: this {what} was made by process {os.getpid()}, of which this is a forked "
+        "child; connect again here"
+    )
