@@ -17,6 +17,7 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 
 import msgspec
 
+from .collisions import KeyLimit, key_limit_of
 from .elements import Element, IllegalElement, element_of
 from .errors import DefinitionError
 from .parameters import (
@@ -135,6 +136,11 @@ class Operation:
         return msgspec.msgpack.Decoder(
             msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True)
         )
+
+    @cached_property
+    def key_limit(self) -> KeyLimit | None:
+        """How many keys its arguments may have whose hashes a client can foresee."""
+        return key_limit_of(self.types.values())
 
     @cached_property
     def result_decoder(self) -> msgspec.msgpack.Decoder[Any]:
