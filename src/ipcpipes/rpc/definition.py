@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 import msgspec
 
 from .collisions import KeyLimit, key_limit_of
+from .defaults import factory_of, shared_default
 from .elements import Element, IllegalElement, element_of
 from .errors import DefinitionError
 from .parameters import (
@@ -130,7 +131,9 @@ class Operation:
     def arguments_decoder(self) -> msgspec.msgpack.Decoder[Any]:
         """For a list of all parameters that are no pipes; those with a default may be left out."""
         fields: list[Any] = [
-            (name, kind, _default(self.defaults[name])) if name in self.defaults else (name, kind)
+            (name, kind, msgspec.field(default_factory=factory_of(self.defaults[name])))
+            if name in self.defaults
+            else (name, kind)
             for name, kind in self.types.items()
         ]
         return msgspec.msgpack.Decoder(
@@ -159,11 +162,6 @@ class Definition:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version[0]}.{self.version[1]}"
-
-
-def _default(value: Any) -> Any:
-    # Some are refused as they are, because they can change: each call has the same here.
-    return msgspec.field(default_factory=lambda: value)
 
 
 def define(
@@ -276,7 +274,8 @@ class _Maker:
                 "a pipe is a parameter by itself, not a part of another type; give it a parameter",
             )
         try:
-            custom = _custom(msgspec.inspect.type_info(annotation))
+            info = msgspec.inspect.type_info(annotation)
+            custom = _custom(info)
         except Exception as error:
             self._fail("types", what, f"msgspec cannot type it: {error}")
         if custom is not None:
@@ -284,6 +283,14 @@ class _Maker:
                 "types",
                 what,
                 f"{custom} cannot be sent; take a dataclass, a msgspec.Struct or a TypedDict",
+            )
+        shared = shared_default(info)
+        if shared is not None:
+            self._fail(
+                "types",
+                what,
+                f"the default of {shared} can change, and all calls would share it; take a "
+                "default_factory of a dataclass, or None",
             )
 
     def _pipe(self, name: str, annotation: Any, index: int, *, has_default: bool) -> Pipe | None:
