@@ -15,13 +15,12 @@ from hypothesis import given, settings, strategies as st
 from msgspec import Meta
 
 from ipcpipes import rpc
-from ipcpipes._ffi import ffi, lib
+from ipcpipes.framing.messagepack import ITEMS_OF_ARRAYS as ARRAYS, TEXTS, may_collide
 from ipcpipes.rpc.collisions import MOST_NUMBERS, MOST_OTHERS, key_limit_of
 
 from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data
 
-ARRAYS, TEXTS = lib.IPC_ITEMS_OF_ARRAYS, lib.IPC_TEXTS
 MODULUS = 2**61 - 1  # of the hashes of numbers (sys.hash_info)
 
 
@@ -133,9 +132,8 @@ def test_what_max_length_does(annotation: Any, flags: int, most: int) -> None:
 # Counting
 
 
-def may_collide(octets: bytes, flags: int, most: int) -> int:
-    memory = memoryview(octets)
-    return lib.ipc_may_collide(ffi.from_buffer(memory), len(memory), flags, most)
+def costs_more(octets: bytes, flags: int, most: int) -> bool:
+    return may_collide(memoryview(octets), flags, most)
 
 
 def weight_of(value: Any, flags: int) -> int:
@@ -191,27 +189,31 @@ VALUES = st.recursive(
 def test_what_is_counted(value: Any, flags: int) -> None:
     octets = msgspec.msgpack.encode(value)
     cost = cost_of(value, flags)
-    assert may_collide(octets, flags, cost) == 0
-    assert cost == 0 or may_collide(octets, flags, cost - 1) == 1
+    assert not costs_more(octets, flags, cost)
+    assert cost == 0 or costs_more(octets, flags, cost - 1)
     # What comes after the value is not looked at.
-    assert may_collide(octets + octets, flags, cost) == 0
+    assert not costs_more(octets + octets, flags, cost)
     # Whatever is cut off, less is counted.
     for cut in range(len(octets)):
-        assert may_collide(octets[:cut], flags, cost) == 0
+        assert not costs_more(octets[:cut], flags, cost)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 2**64 - 1))
 def test_garbage(octets: bytes, flags: int, most: int) -> None:
-    assert may_collide(octets, flags, most) in (-1, 0, 1)
+    costs_more(octets, flags, most)
 
 
 def test_lengths_that_lie() -> None:
     for octets in (b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"):
-        assert may_collide(octets, ARRAYS | TEXTS, 0) == 0
-        assert may_collide(octets + bytes(30), ARRAYS | TEXTS, 0) == (octets[0] != 0xC6)
-    assert may_collide(b"\x91" * 2048 + b"\xc0", 0, 0) == 0
-    assert may_collide(b"\x91" * 2049 + b"\xc0", 0, 0) == -1
+        assert not costs_more(octets, ARRAYS | TEXTS, 0)
+        assert costs_more(octets + bytes(30), ARRAYS | TEXTS, 0) == (octets[0] != 0xC6)
+
+
+def test_depths() -> None:
+    assert not costs_more(b"\x91" * 2048 + b"\xc0", 0, 0)
+    with pytest.raises(ValueError, match="too deeply"):
+        costs_more(b"\x91" * 2049 + b"\xc0", 0, 0)
 
 
 # Calls

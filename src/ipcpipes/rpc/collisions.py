@@ -12,14 +12,15 @@ itself was not enough: there can be many of them in a message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
 from msgspec import inspect as types
 
-from .._ffi import ffi, lib
+from ..framing.messagepack import ITEMS_OF_ARRAYS, TEXTS, may_collide
+from .type_parts import DICTS, RECORDS, parts_of
 
 __all__ = ["MOST_NUMBERS", "MOST_OTHERS", "KeyLimit", "key_limit_of"]
 
@@ -47,9 +48,6 @@ _AS_TEXT_TYPES = (
     types.TimeType,
     types.TimeDeltaType,
 )
-# Later versions of msgspec have a frozen one, too.
-_DICTS: tuple[Any, ...] = (types.DictType, getattr(types, "FrozenDictType", types.DictType))
-_RECORDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class KeyLimit:
     """How many such keys the arguments of an operation may have.
 
     Attributes:
-        flags: what may be a key, of ``ipc_may_collide``.
+        flags: what may be a key, of :func:`may_collide`.
         most: the largest sum of the squares of what the keys of each container weigh.
     """
 
@@ -71,10 +69,7 @@ class KeyLimit:
         # Each key has one octet at least.
         if (len(octets) * _RECORD) ** 2 <= self.most:
             return
-        found = lib.ipc_may_collide(ffi.from_buffer(octets), len(octets), self.flags, self.most)
-        if found < 0:
-            raise ValueError("its arguments are nested too deeply")
-        if found:
+        if may_collide(octets, self.flags, self.most):
             numbers = isqrt(self.most)
             raise ValueError(
                 "its arguments have more keys whose hashes can collide than a set or dict of "
@@ -108,9 +103,9 @@ class _Found:
             if not is_repeated:
                 return  # it is bounded by that alone
         if in_array:
-            self.flags |= lib.IPC_ITEMS_OF_ARRAYS
+            self.flags |= ITEMS_OF_ARRAYS
         if _may_be_text(key):
-            self.flags |= lib.IPC_TEXTS
+            self.flags |= TEXTS
 
 
 def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
@@ -128,7 +123,7 @@ def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
 def _look_into(
     info: types.Type, found: _Found, visited: set[tuple[int, bool]], *, is_repeated: bool
 ) -> None:
-    if isinstance(info, _RECORDS):
+    if isinstance(info, RECORDS):
         # What it may be a part of itself is there often.
         is_repeated = is_repeated or (id(info), False) in visited
         if (id(info), is_repeated) in visited:
@@ -138,39 +133,22 @@ def _look_into(
         found.add(info, None, in_array=False, is_repeated=True)
     elif isinstance(info, (types.SetType, types.FrozenSetType)):
         found.add(info.item_type, info.max_length, in_array=True, is_repeated=is_repeated)
-    elif isinstance(info, _DICTS):
+    elif isinstance(info, DICTS):
         found.add(info.key_type, info.max_length, in_array=False, is_repeated=is_repeated)
-    is_container = isinstance(info, (types.CollectionType, *_DICTS))
-    for part in _parts_of(info):
+    is_container = isinstance(info, (types.CollectionType, *DICTS))
+    for part in parts_of(info):
         _look_into(part, found, visited, is_repeated=is_repeated or is_container)
 
 
-def _parts_of(info: types.Type) -> Iterator[types.Type]:
-    """The types of what it is made of."""
-    if isinstance(info, types.CollectionType):
-        yield info.item_type
-    elif isinstance(info, _DICTS):
-        yield info.key_type
-        yield info.value_type
-    elif isinstance(info, types.Metadata):
-        yield info.type
-    elif isinstance(info, types.TupleType):
-        yield from info.item_types
-    elif isinstance(info, types.UnionType):
-        yield from info.types
-    elif isinstance(info, _RECORDS):
-        yield from (field.type for field in info.fields)
-
-
 def _weight_of(key: types.Type, within: tuple[int, ...] = ()) -> int:
-    """What a key of this type weighs, as ``ipc_may_collide`` counts."""
+    """What a key of this type weighs, as :func:`may_collide` counts."""
     if isinstance(key, (*_SEEDED_TYPES, *_FEW_TYPES)):
         return _SEEDED
     if isinstance(key, _NUMBER_TYPES):
         return _NUMBER
     if id(key) in within:
         return _SEEDED  # the rest of it decides
-    weights = [_weight_of(part, (*within, id(key))) for part in _parts_of(key)]
+    weights = [_weight_of(part, (*within, id(key))) for part in parts_of(key)]
     if isinstance(key, (types.UnionType, types.Metadata)):
         return max(weights)
     if weights and not any(weights):
@@ -180,5 +158,5 @@ def _weight_of(key: types.Type, within: tuple[int, ...] = ()) -> int:
 
 def _may_be_text(key: types.Type) -> bool:
     if isinstance(key, (types.UnionType, types.Metadata)):
-        return any(map(_may_be_text, _parts_of(key)))
+        return any(map(_may_be_text, parts_of(key)))
     return isinstance(key, _AS_TEXT_TYPES)
