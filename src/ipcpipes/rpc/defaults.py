@@ -13,6 +13,8 @@ from typing import Any
 
 from msgspec import NODEFAULT, inspect as types
 
+from .type_parts import all_parts_of
+
 __all__ = ["factory_of", "shared_default"]
 
 
@@ -36,20 +38,9 @@ def shared_default(info: types.Type) -> str | None:
     """A field in this type with a default that can change and that all values would share, such as
     ``Config.names``. msgspec finds these in its own structures; and dataclasses find lists.
     """
-    return _shared_default(info, set())
-
-
-def _shared_default(info: Any, seen: set[int]) -> str | None:
-    if id(info) in seen:
-        return None
-    seen.add(id(info))
-    if isinstance(info, (types.DataclassType, types.NamedTupleType)):
-        for field in info.fields:
-            if field.default is not NODEFAULT and not _cannot_change(field.default):
-                return f"{info.cls.__name__}.{field.name}"
-    inner: tuple[Any, ...] = ()
-    if isinstance(info, tuple):
-        inner = info
-    elif isinstance(info, (types.Type, types.Field)):
-        inner = tuple(getattr(info, name) for name in info.__struct_fields__)
-    return next((found for part in inner if (found := _shared_default(part, seen))), None)
+    for part in all_parts_of(info):
+        if isinstance(part, (types.DataclassType, types.NamedTupleType)):
+            for field in part.fields:
+                if field.default is not NODEFAULT and not _cannot_change(field.default):
+                    return f"{part.cls.__name__}.{field.name}"
+    return None

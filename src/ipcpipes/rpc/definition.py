@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import uuid as uuids
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType, NoneType
@@ -31,6 +31,8 @@ from .parameters import (
     is_alias,
     unaliased,
 )
+from .type_parts import all_parts_of
+from .values import Times, times_of
 
 __all__ = ["Definition", "Operation", "Options", "Pipe"]
 
@@ -144,6 +146,17 @@ class Operation:
     def key_limit(self) -> KeyLimit | None:
         """How many keys its arguments may have whose hashes a client can foresee."""
         return key_limit_of(self.types.values())
+
+    @cached_property
+    def times(self) -> tuple[Times, ...]:
+        """What the type of each argument says about times; nothing where there can be none."""
+        times = tuple(map(times_of, self.types.values()))
+        return () if all(one is Times.NONE for one in times) else times
+
+    @cached_property
+    def result_times(self) -> Times:
+        """What the type of the result says about times."""
+        return times_of(self.result)
 
     @cached_property
     def result_decoder(self) -> msgspec.msgpack.Decoder[Any]:
@@ -407,20 +420,12 @@ def _field_types(cls: type) -> Iterator[Any]:
             return
 
 
-def _custom(info: Any, seen: set[int] | None = None) -> str | None:
+def _custom(info: msgspec.inspect.Type) -> str | None:
     """The name of a class in it that msgspec would need to be taught."""
-    seen = set() if seen is None else seen
-    if id(info) in seen:
-        return None
-    seen.add(id(info))
-    if isinstance(info, msgspec.inspect.CustomType):
-        return getattr(info.cls, "__name__", str(info.cls))
-    inner: Iterable[Any] = ()
-    if isinstance(info, (list, tuple)):
-        inner = info
-    elif isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)):
-        inner = [getattr(info, name) for name in info.__struct_fields__]
-    return next(filter(None, (_custom(part, seen) for part in inner)), None)
+    for part in all_parts_of(info):
+        if isinstance(part, msgspec.inspect.CustomType):
+            return getattr(part.cls, "__name__", str(part.cls))
+    return None
 
 
 def follows(cls: type, implementation: object, operation: Operation) -> None:

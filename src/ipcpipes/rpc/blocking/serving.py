@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from contextvars import copy_context
 
-import msgspec
-
 from ...abc import PeerIdentity
 from .. import serving
 from ..call import Call
@@ -18,6 +16,7 @@ from ..errors import BadStubData, CommFailure, RpcError
 from ..faults import fault_of
 from ..session import Session
 from ..state import ConnectionState
+from ..values import encode_result
 from .carrier import Carrier
 from .current import ThreadCall
 from .pipes import end_of
@@ -29,8 +28,6 @@ logger = logging.getLogger("ipcpipes.rpc")
 
 # A client that has connected and says nothing.
 PATIENCE = 10.0  # seconds
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Served(serving.Served):
@@ -129,7 +126,7 @@ class Connection:
         if current.is_deferred:
             return None
         try:
-            return _encode(result), None
+            return encode_result(result, call.operation.result_times), None
         except Exception as error:
             return None, BadStubData(f"the result of {call.operation} cannot be sent: {error}")
 
