@@ -1,7 +1,7 @@
 """The cffi build of ``ipcpipes._ffi``.
 
-Each part is a C file and a file of its declarations (``.cdef``): framing, which is
-common, and those of each side, POSIX and Windows. The C files are taken into the
+Each part is a C file and a file of its declarations (``.cdef``): framing and collisions,
+which are common, and those of each side, POSIX and Windows. The C files are taken into the
 generated source by ``#include``, so that compilers and sanitizers name their own lines.
 """
 
@@ -23,8 +23,8 @@ COMPILE_ARGS = {
 }
 # A part may use the ones before it.
 PARTS = {
-    "posix": ("posix", "posix_identity", "posix_descriptors", "framing"),
-    "win32": ("windows", "windows_identity", "windows_descriptors", "framing"),
+    "posix": ("posix", "posix_identity", "posix_descriptors", "framing", "collisions"),
+    "win32": ("windows", "windows_identity", "windows_descriptors", "framing", "collisions"),
 }
 LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
 

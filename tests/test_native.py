@@ -49,9 +49,10 @@ def test_windows_side_compiles_without_a_warning(part: str) -> None:
     compile_alone("x86_64-w64-mingw32-gcc", part, "-std=gnu99")
 
 
-def test_framing_compiles_without_a_warning_on_both() -> None:
-    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], "framing.c")
-    compile_alone("x86_64-w64-mingw32-gcc", "framing.c")
+@pytest.mark.parametrize("part", ["framing.c", "collisions.c"])
+def test_what_is_common_compiles_without_a_warning_on_both(part: str) -> None:
+    compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], part)
+    compile_alone("x86_64-w64-mingw32-gcc", part)
 
 
 def test_addresses_are_measured_before_they_are_copied() -> None:

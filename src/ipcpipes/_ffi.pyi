@@ -29,6 +29,10 @@ class _Lib:
         to: Any,
         to_length: int,
     ) -> int: ...
+    # collisions.cdef
+    IPC_ITEMS_OF_ARRAYS: int
+    IPC_TEXTS: int
+    def ipc_may_collide(self, data: Any, length: int, flags: int, most: int) -> int: ...
     # posix.cdef
     def ipc_address_limit(self) -> int: ...
     IPC_PACKETS_END: int

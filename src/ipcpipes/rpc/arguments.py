@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from .definition import Operation, Pipe
+from .values import encode, keep_offsets, may_have_times
 
 __all__ = ["bound", "encoded"]
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def bound(
@@ -51,13 +48,17 @@ def encoded(operation: Operation, values: Sequence[Any]) -> bytes:
     Raises:
         TypeError, ValueError, OverflowError: one of them cannot be sent.
     """
+    times = operation.times
     try:
-        return _encode(values)
-    except (TypeError, ValueError, OverflowError) as error:
-        for name, value in zip(operation.types, values, strict=True):
+        octets = encode(values)
+        if times and may_have_times(octets):
+            octets = encode([*map(keep_offsets, values, times)])
+        return octets
+    except (TypeError, ValueError, OverflowError):
+        for place, (name, value) in enumerate(zip(operation.types, values, strict=True)):
             try:
-                _encode(value)
-            except (TypeError, ValueError, OverflowError):
+                encode(keep_offsets(value, times[place]) if times else value)
+            except (TypeError, ValueError, OverflowError) as error:
                 text = f"{operation}(): the argument {name} cannot be sent: {error}"
                 if isinstance(error, UnicodeError):  # which is made of other things than a text
                     raise ValueError(text) from None

@@ -9,10 +9,10 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import trio
 
 from .errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
+from .values import encode_result
 
 if TYPE_CHECKING:
     from ..abc import PeerIdentity
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CurrentCall", "current_call"]
 
-_encode = msgspec.msgpack.Encoder().encode
 _current: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
 
 
@@ -99,12 +98,12 @@ class CurrentCall:
         Raises:
             rpc.InvalidAsyncHandle: the call is over.
             RuntimeError: it was not deferred; return the result instead.
-            TypeError: the result cannot be sent; the call is as it was.
+            TypeError, ValueError, OverflowError: the result cannot be sent; the call is as it was.
         """
         self._require_live()
         if not self._call.is_deferred:
             raise RuntimeError("this call was not deferred; return its result")
-        body = _encode(result)
+        body = encode_result(result, self._call.operation.result_times)
         self._decide(body, None)
 
     def abort(self, code: int, message: str = "the server has aborted the call") -> None:
@@ -155,7 +154,7 @@ class CurrentCall:
             self._call.owner.link.flush()
             return
         try:
-            body = _encode(result)
+            body = encode_result(result, self._call.operation.result_times)
         except Exception as error:
             self.failed(
                 BadStubData(f"the result of {self._call.operation} cannot be sent: {error}")

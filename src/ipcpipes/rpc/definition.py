@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import uuid as uuids
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType, NoneType
@@ -17,6 +17,8 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hint
 
 import msgspec
 
+from .collisions import KeyLimit, key_limit_of
+from .defaults import factory_of, shared_default
 from .elements import Element, IllegalElement, element_of
 from .errors import DefinitionError
 from .parameters import (
@@ -29,6 +31,8 @@ from .parameters import (
     is_alias,
     unaliased,
 )
+from .type_parts import all_parts_of
+from .values import Times, times_of
 
 __all__ = ["Definition", "Operation", "Options", "Pipe"]
 
@@ -129,12 +133,30 @@ class Operation:
     def arguments_decoder(self) -> msgspec.msgpack.Decoder[Any]:
         """For a list of all parameters that are no pipes; those with a default may be left out."""
         fields: list[Any] = [
-            (name, kind, _default(self.defaults[name])) if name in self.defaults else (name, kind)
+            (name, kind, msgspec.field(default_factory=factory_of(self.defaults[name])))
+            if name in self.defaults
+            else (name, kind)
             for name, kind in self.types.items()
         ]
         return msgspec.msgpack.Decoder(
             msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True)
         )
+
+    @cached_property
+    def key_limit(self) -> KeyLimit | None:
+        """How many keys its arguments may have whose hashes a client can foresee."""
+        return key_limit_of(self.types.values())
+
+    @cached_property
+    def times(self) -> tuple[Times, ...]:
+        """What the type of each argument says about times; nothing where there can be none."""
+        times = tuple(map(times_of, self.types.values()))
+        return () if all(one is Times.NONE for one in times) else times
+
+    @cached_property
+    def result_times(self) -> Times:
+        """What the type of the result says about times."""
+        return times_of(self.result)
 
     @cached_property
     def result_decoder(self) -> msgspec.msgpack.Decoder[Any]:
@@ -153,11 +175,6 @@ class Definition:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version[0]}.{self.version[1]}"
-
-
-def _default(value: Any) -> Any:
-    # Some are refused as they are, because they can change: each call has the same here.
-    return msgspec.field(default_factory=lambda: value)
 
 
 def define(
@@ -270,7 +287,8 @@ class _Maker:
                 "a pipe is a parameter by itself, not a part of another type; give it a parameter",
             )
         try:
-            custom = _custom(msgspec.inspect.type_info(annotation))
+            info = msgspec.inspect.type_info(annotation)
+            custom = _custom(info)
         except Exception as error:
             self._fail("types", what, f"msgspec cannot type it: {error}")
         if custom is not None:
@@ -278,6 +296,14 @@ class _Maker:
                 "types",
                 what,
                 f"{custom} cannot be sent; take a dataclass, a msgspec.Struct or a TypedDict",
+            )
+        shared = shared_default(info)
+        if shared is not None:
+            self._fail(
+                "types",
+                what,
+                f"the default of {shared} can change, and all calls would share it; take a "
+                "default_factory of a dataclass, or None",
             )
 
     def _pipe(self, name: str, annotation: Any, index: int, *, has_default: bool) -> Pipe | None:
@@ -394,20 +420,12 @@ def _field_types(cls: type) -> Iterator[Any]:
             return
 
 
-def _custom(info: Any, seen: set[int] | None = None) -> str | None:
+def _custom(info: msgspec.inspect.Type) -> str | None:
     """The name of a class in it that msgspec would need to be taught."""
-    seen = set() if seen is None else seen
-    if id(info) in seen:
-        return None
-    seen.add(id(info))
-    if isinstance(info, msgspec.inspect.CustomType):
-        return getattr(info.cls, "__name__", str(info.cls))
-    inner: Iterable[Any] = ()
-    if isinstance(info, (list, tuple)):
-        inner = info
-    elif isinstance(info, (msgspec.inspect.Type, msgspec.inspect.Field)):
-        inner = [getattr(info, name) for name in info.__struct_fields__]
-    return next(filter(None, (_custom(part, seen) for part in inner)), None)
+    for part in all_parts_of(info):
+        if isinstance(part, msgspec.inspect.CustomType):
+            return getattr(part.cls, "__name__", str(part.cls))
+    return None
 
 
 def follows(cls: type, implementation: object, operation: Operation) -> None:

@@ -49,6 +49,8 @@ class Served:
         """
         operation = self.operation
         try:
+            if operation.key_limit is not None:
+                operation.key_limit.check(call.body)
             values = operation.arguments_decoder.decode(call.body)
         except Exception as error:  # also of text that is none, and of a user's own types
             raise BadStubData(f"{operation}: {_named(str(error), operation)}") from None

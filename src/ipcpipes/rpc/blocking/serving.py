@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from contextvars import copy_context
 
-import msgspec
-
 from ...abc import PeerIdentity
 from .. import serving
 from ..call import Call
@@ -18,6 +16,7 @@ from ..errors import BadStubData, CommFailure, RpcError
 from ..faults import fault_of
 from ..session import Session
 from ..state import ConnectionState
+from ..values import encode_result
 from ..wire import BIND_TIMEOUT
 from .carrier import Carrier
 from .current import ThreadCall
@@ -27,8 +26,6 @@ from .server_link import ServerLink
 __all__ = ["Connection", "Served"]
 
 logger = logging.getLogger("ipcpipes.rpc")
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Served(serving.Served):
@@ -135,7 +132,7 @@ class Connection:
             self._link.put_off(call)
             return None
         try:
-            return _encode(result), None
+            return encode_result(result, call.operation.result_times), None
         except Exception as error:
             return None, BadStubData(f"the result of {call.operation} cannot be sent: {error}")
 

@@ -1,0 +1,139 @@
+"""Arguments and results as octets: what msgspec makes of them, and what it would lose or refuse.
+
+- Numbers and texts of NumPy go as those of Python.
+- A time with an offset from UTC goes as text. MessagePack's own timestamp, in which msgspec sends
+  it, is in UTC, and what was 9:00 in Delhi would come as 3:30.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from msgspec import inspect as types
+
+from .type_parts import all_parts_of
+
+__all__ = ["Times", "encode", "encode_result", "keep_offsets", "may_have_times", "times_of"]
+
+# How a timestamp begins, in each of its three sizes (the MessagePack specification, "Timestamp
+# extension type").
+_TIMESTAMPS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
+_SCALARS = (bool, int, float, str, bytes)
+_ALSO_KEPT = (bytes, bytearray, memoryview, datetime.datetime)
+
+
+class Times(enum.Enum):
+    """What a type says about times with an offset."""
+
+    NONE = "it has none"
+    TYPED = "it says where they are, so that a text is understood"
+    ANYWHERE = "it has Any, where a text would stay one"
+
+
+def times_of(annotation: object) -> Times:
+    """Which of them it is for a type."""
+    parts = [*all_parts_of(types.type_info(annotation))]
+    if any(isinstance(part, types.AnyType) for part in parts):
+        return Times.ANYWHERE
+    if any(isinstance(part, types.DateTimeType) and part.tz is not False for part in parts):
+        return Times.TYPED
+    return Times.NONE
+
+
+def _of_numpy(value: Any) -> Any:
+    """A scalar of NumPy as one of Python.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind and kind in "biufSU" and getattr(value, "shape", None) == ():
+        scalar = value.item()
+        if isinstance(scalar, _SCALARS):
+            return scalar
+    if hasattr(value, "tolist"):
+        raise TypeError(f"{type(value).__name__} is no value; take its tolist(), or a pipe")
+    raise TypeError(f"{type(value).__name__} is not among the types that can be sent")
+
+
+_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).encode
+
+
+def encode(value: Any) -> bytes:
+    """Raises:
+    TypeError, ValueError, OverflowError: it cannot be sent.
+    """
+    try:
+        return _encode(value)
+    except OverflowError as error:
+        if "serialize ints" not in str(error):
+            raise
+        raise OverflowError(
+            "a whole number goes from -2**63 to 2**64 - 1; send a larger one as text"
+        ) from None
+
+
+def encode_result(value: Any, times: Times) -> bytes:
+    """The same for a result of a type about which that is to be said."""
+    octets = encode(value)
+    if times is not Times.NONE and may_have_times(octets):
+        return encode(keep_offsets(value, times))
+    return octets
+
+
+def may_have_times(octets: bytes) -> bool:
+    """Whether there may be timestamps in what was encoded."""
+    return any(mark in octets for mark in _TIMESTAMPS)
+
+
+def keep_offsets(value: Any, times: Times) -> Any:
+    """The same with texts for times whose offset would be lost.
+
+    Raises:
+        ValueError: it would be lost all the same.
+    """
+    if times is Times.NONE or not _has_offsets(value):
+        return value
+    built = msgspec.to_builtins(value, builtin_types=_ALSO_KEPT, enc_hook=_of_numpy)
+    return _with_texts(built, times)
+
+
+def _has_offsets(value: Any) -> bool:
+    if isinstance(value, datetime.datetime):
+        return bool(value.utcoffset())
+    if isinstance(value, dict):
+        return any(map(_has_offsets, value)) or any(map(_has_offsets, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_has_offsets, value))
+    fields: Iterable[str] = getattr(value, "__struct_fields__", ())
+    if dataclasses.is_dataclass(value):
+        fields = value.__dataclass_fields__
+    return any(_has_offsets(getattr(value, name, None)) for name in fields)
+
+
+def _with_texts(value: Any, times: Times) -> Any:
+    if isinstance(value, dict):
+        return {_with_texts(key, times): _with_texts(one, times) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_texts(one, times) for one in value)
+    if not isinstance(value, datetime.datetime):
+        return value
+    offset = value.utcoffset()
+    if not offset:
+        return value
+    if times is Times.ANYWHERE:
+        raise ValueError(
+            f"{value.isoformat()} would lose its offset where the type is Any; declare a datetime, "
+            "send it as text, or convert it with .astimezone(timezone.utc)"
+        )
+    if offset % datetime.timedelta(minutes=1):
+        raise ValueError(
+            f"{value.isoformat()} has an offset with seconds, and RFC 3339 has none; convert it "
+            "with .astimezone(timezone.utc)"
+        )
+    return value.isoformat()
