@@ -13,7 +13,7 @@ from ipcpipes import rpc
 from ipcpipes.testing import memory_stream_pair
 
 from .rpc_over_links import GatedStream, Witness, calling_in_memory, comm_failure
-from .rpc_over_managers import Calls, Scripted
+from .rpc_over_managers import Calls, Scripted, given_back
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
@@ -67,3 +67,141 @@ async def test_without_keep_alive_a_peer_may_be_silent(
 
     async with calling_in_memory(plain=plain, client={"keep_alive": 3600}) as acc:
         assert await acc.plain(1) == 1
+
+
+class SlowStream(trio.abc.Stream):
+    """A stream that takes so many bytes a second."""
+
+    def __init__(self, stream: trio.abc.Stream, rate: float) -> None:
+        self._stream = stream
+        self._rate = rate
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.sleep(len(data) / self._rate)
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_time_in_which_this_end_did_not_run_does_not_count(
+    who: str, mock_clock: trio.testing.MockClock
+) -> None:
+    """As after a debugger, or a laptop that was closed: the other end did not run either."""
+    left, right = memory_stream_pair()
+    gates = {"client": GatedStream(left), "server": GatedStream(right)}
+    other = gates["server" if who == "client" else "client"]
+    options: dict[str, Any] = {"keep_alive": 4.0}
+
+    async def go_on(seconds: int) -> None:
+        for _ in range(2 * seconds):
+            mock_clock.jump(0.5)
+            await trio.testing.wait_all_tasks_blocked()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(
+                rpc.serve_connection,
+                Scripted(plain=given_back),
+                gates["server"],
+                **(options if who == "server" else {}),
+            )
+        )
+        async with rpc.bind(Calls, gates["client"], **(options if who == "client" else {})) as acc:
+            assert await acc.plain(1) == 1
+            await go_on(4)
+            other.reading = trio.Event()
+            await go_on(5)  # the other end was asked, and does not answer yet
+            for _ in range(3):
+                mock_clock.jump(1000)
+                await trio.testing.wait_all_tasks_blocked()
+            other.reading.set()
+            await go_on(20)
+            assert await acc.plain(2) == 2
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_what_has_come_is_read_before_it_is_judged(
+    who: str, mock_clock: trio.testing.MockClock
+) -> None:
+    """After a step of this program that took long: the answer lies there when the time is over."""
+    left, right = memory_stream_pair()
+    gates = {"client": GatedStream(left), "server": GatedStream(right)}
+    sessions: dict[str, Any] = {}
+    options: dict[str, Any] = {"keep_alive": 4.0}
+
+    async def plain(value: Any) -> Any:
+        sessions["server"] = rpc.current_call()._call.session
+        if value == "busy":
+            gates[who].reading = trio.Event()  # after the receive that waits now
+        return value
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(
+                rpc.serve_connection,
+                Scripted(plain=plain),
+                gates["server"],
+                **(options if who == "server" else {}),
+            )
+        )
+        async with rpc.bind(Calls, gates["client"], **(options if who == "client" else {})) as acc:
+            sessions["client"] = acc._caller.link.session
+            assert await acc.plain("busy") == "busy"
+            while not sessions[who].pings:
+                mock_clock.jump(0.5)
+                await trio.testing.wait_all_tasks_blocked()
+            for _ in range(7):
+                mock_clock.jump(0.5)
+                await trio.testing.wait_all_tasks_blocked()
+            assert sessions[who].pings == 1
+            gates[who].reading.set()
+            mock_clock.jump(0.5)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sessions[who].failure is None
+            assert await acc.plain(2) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_is_long_on_its_way_is_no_silence(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """What the client is asked lies behind it, and its answer cannot come before."""
+    left, right = memory_stream_pair()
+
+    async def plain(value: Any) -> bytes:
+        return bytes(value)
+
+    async with trio.open_nursery() as nursery:
+        slow = SlowStream(right, 100_000)
+        nursery.start_soon(
+            partial(rpc.serve_connection, Scripted(plain=plain), slow, keep_alive=5.0)
+        )
+        async with rpc.bind(Calls, left) as acc:
+            assert await acc.plain(8 * 2**20) == bytes(8 * 2**20)  # 84 s
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_nobody_takes_is_silence(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    left, right = memory_stream_pair()
+    gated = GatedStream(right)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            partial(rpc.serve_connection, Scripted(plain=given_back), gated, keep_alive=5.0)
+        )
+        async with rpc.bind(Calls, left) as acc:
+            gated.writing = trio.Event()
+            began = trio.current_time()
+            with comm_failure():
+                await acc.plain(1)
+            assert 5 <= trio.current_time() - began <= 15

@@ -21,6 +21,9 @@ Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
 each of whose messages is a frame."""
 
+# Octets that are sent at a time of what has to wait.
+PIECE = 256 * 1024
+
 _pack = struct.Struct("<I").pack
 
 
@@ -31,6 +34,7 @@ class Carrier:
 
     Attributes:
         sends_now: whether :meth:`send_now` may send anything.
+        taken_count: how often the transport has taken some of what had to wait.
     """
 
     def __init__(self, transport: Transport, limits: Limits) -> None:
@@ -51,6 +55,7 @@ class Carrier:
         # Raises where the channel is too narrow.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size))
         self._reader = FrameReader(self.limits.max_frame)
+        self.taken_count = 0
 
     @property
     def peer(self) -> PeerIdentity:
@@ -88,23 +93,40 @@ class Carrier:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        return await self._now.send_some(head, octets, start)
+        sent = await self._now.send_some(head, octets, start)
+        self.taken_count += 1
+        return sent
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None
-        await self._stream.send_all(octets)
+        await self._send_all(self._stream, octets)
+
+    async def _send_all(self, stream: trio.abc.Stream, octets: bytes) -> None:
+        # In pieces, for keep_alive to see that the other end takes something. (A channel takes a
+        # message as a whole.)
+        rest: bytes | memoryview = octets
+        if len(octets) > PIECE:
+            rest = memoryview(octets)
+            while len(rest) > PIECE:
+                await stream.send_all(rest[:PIECE])
+                self.taken_count += 1
+                rest = rest[PIECE:]
+        await stream.send_all(rest)
+        self.taken_count += 1
 
     async def send(self, frames: Sequence[bytes]) -> None:
         """Sends frames that are in one part each."""
         if not frames:
             await trio.lowlevel.checkpoint()
         elif self._stream is not None:
-            await self._stream.send_all(joined(frames))
+            await self._send_all(self._stream, joined(frames))
         elif self._many is not None:
             await self._many.send_many(frames)
+            self.taken_count += 1
         elif self._channel is not None:
             for frame in frames:
                 await self._channel.send(frame)
+                self.taken_count += 1
 
     async def receive(self) -> Sequence[bytes | Frame]:
         """What has come: frames, or messages that are.

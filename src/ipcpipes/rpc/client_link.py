@@ -49,6 +49,9 @@ class ClientLink(Link):
         if not self._is_read:
             self._standing_by.unpark()
 
+    def _have_read(self) -> None:
+        self.read_by_others()
+
     @property
     def may_read(self) -> bool:
         """Whether a task may :meth:`read_answer`: it has the only call, and nobody reads.

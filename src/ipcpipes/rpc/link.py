@@ -27,6 +27,11 @@ __all__ = ["OF_PIPES", "Link", "check_keep_alive"]
 LEAST_KEEP_ALIVE = 0.04  # seconds
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
+# A period of keep_alive is counted in so many parts; one in which this end stood still, because a
+# step of its program took long or the process was stopped, is counted anew.
+PARTS = 4
+# Passes of the scheduler in which a task that reads gets to what lies there, also through layers.
+PASSES = 5
 # With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
 # go together, which costs a pass and spares a system call for each.
 FEW = 4
@@ -286,17 +291,43 @@ class Link(ABC):
     @_whole
     async def _watch(self, seconds: float) -> None:
         """Asks the other end whether it is there, when it has not been heard for a while."""
+        session, carrier = self.session, self.carrier
         while True:
             self._heard = False
-            await trio.sleep(seconds)
+            is_held_up, taken = self._writing or session.has_output, carrier.taken_count
+            await self._let_pass(seconds)
             if self._heard:
-                continue
-            if self.session.pings:
+                session.pings = 0
+            elif not session.pings:
+                session.ping()
+                self.flush()
+            # What was asked may still lie behind what the other end is taking, little by little.
+            elif not is_held_up or taken == carrier.taken_count:
                 self.close(CommFailure(f"the other end was silent for {2 * seconds:g} s"))
-                await self.carrier.aclose()
+                await carrier.aclose()
                 return
-            self.session.ping()
-            self.flush()
+
+    async def _let_pass(self, seconds: float) -> None:
+        """Until this end has run for so long, and has read what has come.
+
+        The clock alone would end healthy connections: after a step of this program that took long,
+        the time is over before anything was read; and who stops this process (a debugger, a laptop
+        that is closed) often stops the other end, too.
+        """
+        part, left = seconds / PARTS, PARTS
+        while left:
+            if left == 1 and not self._heard:
+                self._have_read()
+            due = trio.current_time() + part
+            await trio.sleep_until(due)
+            if trio.current_time() - due < part:
+                left -= 1
+        for _ in range(PASSES):
+            await trio.lowlevel.checkpoint()
+
+    @abstractmethod
+    def _have_read(self) -> None:
+        """Has a task read, if none does."""
 
 
 def _tell_sent(notified: Iterable[Call]) -> None:
