@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import pytest
 import trio
@@ -21,9 +23,39 @@ from .terminals import posix_terminal, shown, terminal
 NAME = "call-test"
 
 
+# Clears the screen; the same in one character, as C1 has it; turns the text around.
+EVIL = "\x1b[2J\x9b2J\u202e\x07"
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def documented(text: str) -> Callable[[FunctionT], FunctionT]:
+    def document(function: FunctionT) -> FunctionT:
+        function.__doc__ = text
+        return function
+
+    return document
+
+
 class Point(rpc.Structure):
     x: rpc.int32
     y: rpc.int32
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    FIVE = "5"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass
+class Person:
+    name: str
+    age: int = 0
+    friends: list[Person] = field(default_factory=list)
 
 
 class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=(1, 2)):
@@ -60,6 +92,26 @@ class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=
         raise NotImplementedError
 
     @rpc.operation
+    def paint(
+        self,
+        who: Person | None = None,
+        colour: Colour = Colour.RED,
+        level: Level = Level.LOW,
+        note: str | None = None,
+        number: int | str = 0,
+    ) -> str:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def octets(self, octets: rpc.OutPipe[rpc.uint8], text: rpc.OutPipe[rpc.byte]) -> None:
+        raise NotImplementedError
+
+    @rpc.operation
+    @documented(f"Clears your screen: {EVIL}")
+    async def evil(self, text: str) -> str:
+        raise NotImplementedError
+
+    @rpc.operation
     async def hang(self) -> None:
         raise NotImplementedError
 
@@ -93,6 +145,27 @@ class ToolsManager(Tools):
 
     async def fail(self) -> None:
         raise ValueError("two\nlines")
+
+    def paint(
+        self,
+        who: Person | None = None,
+        colour: Colour = Colour.RED,
+        level: Level = Level.LOW,
+        note: str | None = None,
+        number: int | str = 0,
+    ) -> str:
+        return repr((who, colour, level, note, number))
+
+    async def octets(self, octets: rpc.OutPipe[rpc.uint8], text: rpc.OutPipe[rpc.byte]) -> None:
+        await octets.push([0, 27, 255])
+        await octets.close()
+        await text.push(b"text\n\x1b[2J")
+        await text.close()
+
+    async def evil(self, text: str) -> str:
+        if text == "raise":
+            raise LookupError(EVIL)
+        return EVIL
 
     async def hang(self) -> None:
         await trio.sleep_forever()
@@ -139,6 +212,101 @@ async def test_values_are_json_or_else_text() -> None:
     async with served():
         result = await called("Tools.join", 'words=["a", "b"]', "separator=-x-")
     assert json.loads(result.stdout) == "a-x-b"
+
+
+async def test_where_text_is_taken_everything_is_text() -> None:
+    async with served():
+        for separator in ("5", "true", "null", "[1]", '"', "{", "1.0", ""):
+            result = await called("Tools.join", 'words=["a", "b"]', f"separator={separator}")
+            assert json.loads(result.stdout) == f"a{separator}b"
+        result = await called("Tools.join", 'words=["a", "b"]', 'separator="\\t"')
+        assert json.loads(result.stdout) == "a\tb", "in quotes it is JSON"
+        for number, expected in (
+            ("5", "5"),
+            ("five", "'five'"),
+            ('"5"', "'5'"),
+            ("true", "'true'"),
+        ):
+            shown = json.loads((await called("Tools.paint", f"number={number}")).stdout)
+            assert shown.endswith(f", {expected})")
+        for note, expected in (("null", "None"), ("5", "'5'"), ("none", "'none'")):
+            shown = json.loads((await called("Tools.paint", f"note={note}")).stdout)
+            assert shown.endswith(f", {expected}, 0)")
+
+
+async def test_classes_and_enumerations() -> None:
+    async with served():
+        result = await called("Tools.paint", 'who={"name": "Ada"}', "colour=5", "level=2")
+        assert json.loads(result.stdout) == repr(
+            (Person("Ada", 0, []), Colour.FIVE, Level.HIGH, None, 0)
+        )
+        listing = (await called()).stdout.decode().replace("\r\n", "\n")
+    assert "\n  type Person = {name: str, age: int = 0, friends: list[Person] = []}\n" in listing
+    assert '\n  type Colour = "red" | "5"\n' in listing
+    assert "\n  type Level = 1 | 2\n" in listing
+
+
+@pytest.mark.parametrize(
+    ("argument", "where"),
+    [
+        ("words=['a', 'b']", "invalid character, at character 2"),
+        ('words=["ä", b]', "invalid character, at character 7"),
+        ('words=["a"', "it ends too early, at character 5"),
+        ('words=["a",]', "trailing comma in array, at character 6"),
+        ("words=a", "invalid character, at character 1"),
+        ("words=", "it ends too early, at character 1"),
+    ],
+)
+async def test_malformed_json_says_where(argument: str, where: str) -> None:
+    async with served():
+        said = (await called("Tools.join", argument, status=1)).stderr.decode()
+    assert "words is list[str]" in said
+    assert where in said
+
+
+async def test_what_a_server_says_does_nothing_to_a_terminal() -> None:
+    async with served():
+        listing = await called()
+        returned = await called("Tools.evil", "text=return")
+        raised = await called("Tools.evil", "text=raise", status=1)
+    assert json.loads(returned.stdout) == EVIL
+    for said in (listing.stdout, returned.stdout, raised.stderr):
+        text = said.decode().replace("\r\n", "\n")
+        assert "2J" in text
+        assert all(each.isprintable() for line in text.split("\n") for each in line)
+
+
+async def test_numbers_are_numbers_and_bytes_are_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "octets"
+    async with served():
+        result = await called("Tools.octets", f"text=@{file}")
+        assert result.stdout.split() == [b"0", b"27", b"255"]
+        assert file.read_bytes() == b"text\n\x1b[2J"
+        result = await called("Tools.octets", f"text=@{file}", "--raw")
+        assert result.stdout == b"\x00\x1b\xff"
+        result = await called("Tools.octets", f"octets=@{file}")
+        assert result.stdout == b"text\n\x1b[2J", "to a pipe, as they are"
+        assert file.read_bytes() == b"\x00\x1b\xff"
+        result = await called("Tools.count", "up_to=2", "--raw")
+        assert result.stdout == bytes([1, 0, 0, 0, 2, 0, 0, 0])
+
+
+@posix_terminal
+async def test_bytes_do_nothing_to_a_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "octets"
+    with terminal() as (master, slave):
+        async with served():
+            with running("call", NAME, "Tools.octets", f"octets=@{file}", stdout=slave) as process:
+                said = await trio.to_thread.run_sync(partial(shown, master, until=b"[2J"))
+                assert await trio.to_thread.run_sync(partial(process.wait, LIMIT)) == 0
+    assert b"text\r\n\\x1b[2J" in said
+
+
+def test_the_help_says_what_the_exit_statuses_mean() -> None:
+    text = finish("call", "--help").stdout.decode()
+    assert "exit status:" in text
+    assert "0 the list was printed" in text
+    assert "came back" not in text, "that is about echo"
 
 
 async def test_what_has_a_default_can_be_left_out() -> None:

@@ -12,6 +12,7 @@ PACKAGE = Path(ipcpipes.__file__).parent
 ROOMS = [
     "_ffi",
     "errors",
+    "ending",
     "abc",
     "endpoint",
     "framing",
@@ -29,6 +30,7 @@ ROOMS = [
     "messages",
     "broadcast",
     "child",
+    "running",
     "blocking",
     "rpc",
     "testing",

@@ -53,6 +53,7 @@ from .errors import (
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
 from .messages import connect_messages, listen_messages, serve_messages
+from .running import run
 from .security import AccessPolicy, Group, User, open_for_client
 
 __version__ = "0.1.0"
@@ -116,6 +117,7 @@ __all__ = [
     "parent_channel",
     "parent_pipes",
     "parent_stream",
+    "run",
     "serve",
     "serve_messages",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -46,16 +47,23 @@ async def call(arguments: argparse.Namespace) -> None:
             f"{', '.join(definition.operations) or 'none'}"
         )
     with ExitStack() as files:
-        given = Given(operation, arguments.arguments, files)
+        described = next(one for one in description.operations if one.name == name)
+        given = Given(operation, described, arguments.arguments, files, raw=arguments.raw)
         stream = await ipcpipes.connect(arguments.name, wait=arguments.wait)
         async with client_of(definition, stream, Limits(), None) as client:
             result = await _made(client, operation, given, arguments.timeout)
     if not operation.options.maybe:
-        text = msgspec.json.encode(result, enc_hook=repr).decode()
+        text = _printable_json(result)
         if not given.uses_stdout:
             output.write(text)
         elif result is not None:
             output.complain(f"result: {text}")
+
+
+def _printable_json(value: Any) -> str:
+    """What a terminal would obey is escaped in JSON's own way."""
+    text = msgspec.json.encode(value, enc_hook=repr).decode()
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 async def _interfaces(arguments: argparse.Namespace) -> list[InterfaceDescription]:
@@ -71,7 +79,8 @@ async def _interfaces(arguments: argparse.Namespace) -> list[InterfaceDescriptio
 
 
 def _listing(interfaces: list[InterfaceDescription]) -> str:
-    lines = []
+    # Each of these is a line, whatever the server has put into it.
+    lines: list[str] = []
     for one in interfaces:
         major, minor = one.version
         lines.append(f"{one.name} {major}.{minor} ({one.uuid})")
@@ -80,7 +89,8 @@ def _listing(interfaces: list[InterfaceDescription]) -> str:
             summary = operation.documentation.partition("\n")[0]
             if summary:
                 lines.append(f"      {summary}")
-    return "\n".join(lines)
+        lines += [f"  type {each}" for each in one.types]
+    return "\n".join(map(output.printable, lines))
 
 
 def _interface(interfaces: list[InterfaceDescription], wanted: str) -> InterfaceDescription:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +14,11 @@ import msgspec
 import trio
 
 from .._echo.failure import Failure
+from .._echo.output import printable
 from ..rpc.definition import Operation, Pipe
+from ..rpc.describing import JsonKind
+from ..rpc.elements import Element
+from ..rpc.introspection import OperationDescription, ParameterDescription
 
 __all__ = ["Given", "Traffic"]
 
@@ -36,21 +42,36 @@ class Given:
         total: bytes that will go through the pipes, ``None`` where that is not known.
         uses_stdout: whether a pipe goes to standard output.
 
+    Args:
+        operation: what is called, and what the server says of it (``description``).
+        arguments: ``name=value``, as on the command line.
+        raw: elements go to standard output as they lie in memory, also numbers.
+
     Raises:
         Failure: one of them is none of the operation's, or cannot be what it should be.
         OSError: a file cannot be opened.
     """
 
-    def __init__(self, operation: Operation, arguments: Sequence[str], files: ExitStack) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        description: OperationDescription,
+        arguments: Sequence[str],
+        files: ExitStack,
+        *,
+        raw: bool = False,
+    ) -> None:
         self.values: dict[str, Any] = {}
         self.total: int | None = None
         self.uses_stdout = False
         self._files = files
+        self._raw = raw
         self._feeds: list[tuple[Pipe, Any, IO[bytes] | None]] = []
         texts = _texts(operation, arguments)
         for pipe in operation.pipes:
             self._open(pipe, texts.pop(pipe.name, None))
-        self.values = {name: _value(text) for name, text in texts.items()}
+        described = {each.name: each for each in description.parameters}
+        self.values = {name: _value(described[name], text) for name, text in texts.items()}
 
     def _open(self, pipe: Pipe, text: str | None) -> None:
         into, out = text, text
@@ -75,7 +96,7 @@ class Given:
             path = Path(text[1:])
             self.total = (self.total or 0) + path.stat().st_size
             return self._files.enter_context(path.open("rb"))
-        elements = _value(text)
+        elements = _json(f"the pipe {pipe.name} takes @FILE, - or a JSON list", text)
         if not isinstance(elements, list):
             raise Failure(f"the pipe {pipe.name} takes @FILE, - or a JSON list, not {text}")
         return elements
@@ -95,12 +116,32 @@ class Given:
         given: dict[str, Any] = {}
         for pipe, source, sink in self._feeds:
             filling = _counted(source, pipe, traffic) if pipe.into else None
-            emptying = _pushed(sink, pipe, traffic) if pipe.out else None
+            emptying = self._pushed(sink, pipe, traffic) if pipe.out else None
             if pipe.into and pipe.out:
                 given[pipe.name] = (filling, emptying)
             else:
                 given[pipe.name] = filling if pipe.into else emptying
         return given
+
+    def _pushed(self, sink: IO[bytes] | None, pipe: Pipe, traffic: Traffic) -> Callable[..., Any]:
+        """Bytes and structures go as they are, and all that goes to a file; numbers are written."""
+        file = sys.stdout.buffer if sink is None else sink
+        as_text = None
+        if sink is None and not self._raw:
+            as_text = _text_of(pipe.element, is_terminal=sys.stdout.isatty())
+
+        async def push(chunk: Any) -> None:
+            octets = chunk.cast("B") if len(pipe.element.format) == 1 else chunk
+            traffic.returned += len(octets)
+            data = octets if as_text is None else as_text(chunk)
+            try:
+                await trio.to_thread.run_sync(file.write, data, abandon_on_cancel=True)
+            except OSError as error:
+                raise Failure(
+                    f"cannot write what came through {pipe.name}: {error.strerror}"
+                ) from None
+
+        return push
 
 
 def _texts(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
@@ -118,11 +159,54 @@ def _texts(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
     return texts
 
 
-def _value(text: str) -> Any:
+def _value(parameter: ParameterDescription, text: str) -> Any:
+    """JSON as the parameter takes it; text, where it takes text and this is nothing else that it
+    takes.
+    """
+    # A server of an older version says the type only.
+    takes: Sequence[str] = parameter.json or (["string"] if parameter.type == "str" else [])
+    takes_text = "string" in takes
+    if takes_text or (not takes and not text.startswith(("[", "{", '"'))):
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+        return text if takes_text and _kind(value) not in takes else value
+    return _json(f"{parameter.name} is {parameter.type}", text)
+
+
+def _kind(value: Any) -> JsonKind:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _json(wanted: str, text: str) -> Any:
+    """Raises:
+    Failure: it is no JSON; it says where, and what was ``wanted``.
+    """
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
+    except msgspec.DecodeError as error:
+        found = re.search(r"\(byte (\d+)\)", str(error))
+        # Of a text that ends too early it says no byte.
+        octets = text.encode(errors="surrogatepass")
+        before = octets[: int(found[1]) if found else len(octets)]
+        place = len(before.decode(errors="replace")) + 1
+        raise Failure(
+            f"{wanted}, and {text} is no JSON: {_why(error)}, at character {place}"
+        ) from None
+
+
+def _why(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if "truncated" in text else text.partition(" (byte")[0]
 
 
 def _counted(source: Any, pipe: Pipe, traffic: Traffic) -> Any:
@@ -149,20 +233,18 @@ def _counted(source: Any, pipe: Pipe, traffic: Traffic) -> Any:
     return pull
 
 
-def _pushed(sink: IO[bytes] | None, pipe: Pipe, traffic: Traffic) -> Callable[[Any], Any]:
-    as_bytes = sink is not None or pipe.element.name in ("byte", "uint8")
-    file = sys.stdout.buffer if sink is None else sink
+def _text_of(element: Element, *, is_terminal: bool) -> Callable[[Any], bytes] | None:
+    """What makes of a chunk what is shown; ``None`` where bytes go as they are."""
+    if len(element.format) == 1 and element.name != "byte":
+        return lambda chunk: "".join(f"{item}\n" for item in chunk).encode()
+    if not is_terminal:
+        return None
+    # A terminal would obey what a server has put into it.
+    decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
 
-    async def push(chunk: Any) -> None:
-        octets = chunk.cast("B") if len(pipe.element.format) == 1 else chunk
-        traffic.returned += len(octets)
-        if as_bytes or len(pipe.element.format) > 1:
-            data: Any = octets
-        else:
-            data = "".join(f"{item}\n" for item in chunk).encode()
-        try:
-            await trio.to_thread.run_sync(file.write, data, abandon_on_cancel=True)
-        except OSError as error:
-            raise Failure(f"cannot write what came through {pipe.name}: {error.strerror}") from None
+    def shown(chunk: Any) -> bytes:
+        text = decode(bytes(chunk))
+        lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
+        return "\n".join(lines).encode(errors="backslashreplace")
 
-    return push
+    return shown

@@ -121,13 +121,15 @@ def join_command(argv: Sequence[str]) -> list[str]:
     return list(argv)
 
 
-def add_command(commands: Commands, name: str, short: str, long: str) -> argparse.ArgumentParser:
-    """Adds one command, in the form that all have."""
+def add_command(
+    commands: Commands, name: str, short: str, long: str, status: str = _STATUS
+) -> argparse.ArgumentParser:
+    """Adds one command, in the form that all have; ``status`` says what its exit statuses mean."""
     return commands.add_parser(
         name,
         help=short,
         description=long,
-        epilog=_STATUS,
+        epilog=status,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

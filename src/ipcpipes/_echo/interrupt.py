@@ -1,45 +1,51 @@
-"""Ctrl-C as a cancellation, so that everything is closed and every process is waited for."""
+"""Ctrl-C and its like as a cancellation, so that everything is closed and every process is waited
+for.
+
+Not :func:`ipcpipes.run`: what is closed here has limits of its own, so that no second signal has to
+insist; and what other processes of a pipeline do when they end is no failure.
+"""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
+from ..ending import exit_status, signals_to_end
 from .failure import causes
 
-__all__ = ["INTERRUPTED", "run"]
-
-INTERRUPTED = 130
-"""The exit status after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+__all__ = ["run"]
 
 
 def run(command: Callable[[], Awaitable[None]]) -> int:
-    """Runs ``command`` until it returns (0) or Ctrl-C is pressed (130).
+    """Runs ``command`` until it returns (0), or Ctrl-C is pressed (130), or SIGTERM comes (143).
 
     Raises:
         Everything that ``command`` raises.
     """
     try:
-        return trio.run(_until_interrupted, command)
+        # Before trio puts a handler of its own.
+        return trio.run(_until_interrupted, command, signals_to_end())
     except BaseException as error:
         # The first instants and the last ones are not under the receiver below.
         if any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
-            return INTERRUPTED
+            return exit_status(signal.SIGINT)
         raise
 
 
-async def _until_interrupted(command: Callable[[], Awaitable[None]]) -> int:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+async def _until_interrupted(
+    command: Callable[[], Awaitable[None]], numbers: Sequence[signal.Signals]
+) -> int:
+    if not numbers:
         # Started in the background of a script, which ignores SIGINT: so do we.
         await command()
         return 0
     # KeyboardInterrupt can strike between any two lines, also in a `finally`; a cancellation
     # comes at checkpoints only. The receiver outlives the nursery, so that pressing Ctrl-C
     # again while things are being closed does not cut that short.
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        pressed = trio.Event()
+    with trio.open_signal_receiver(*numbers) as signals:
+        pressed: list[int] = []
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, signals, nursery.cancel_scope, pressed)
@@ -47,13 +53,13 @@ async def _until_interrupted(command: Callable[[], Awaitable[None]]) -> int:
                 nursery.cancel_scope.cancel()
         except Exception:
             # Ctrl-C went to the whole pipeline: that its other processes end is no failure.
-            if not pressed.is_set():
+            if not pressed:
                 raise
-    return INTERRUPTED if pressed.is_set() else 0
+    return exit_status(signal.Signals(pressed[0])) if pressed else 0
 
 
-async def _watch(signals: AsyncIterator[int], scope: trio.CancelScope, pressed: trio.Event) -> None:
-    async for _ in signals:
-        pressed.set()
+async def _watch(signals: AsyncIterator[int], scope: trio.CancelScope, pressed: list[int]) -> None:
+    async for number in signals:
+        pressed.append(number)
         scope.cancel()
         return

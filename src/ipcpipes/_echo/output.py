@@ -10,7 +10,7 @@ from typing import TextIO
 
 from .failure import Failure
 
-__all__ = ["complain", "prepare", "write"]
+__all__ = ["complain", "prepare", "printable", "write"]
 
 
 def prepare() -> None:
@@ -20,8 +20,20 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def printable(text: str) -> str:
+    """What a peer has sent, as one line that a terminal only shows: control characters, which could
+    move the cursor or change the title, and those that turn the direction of text are escaped.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def write(text: str) -> None:
-    """Writes ``text`` and a newline to standard output, at once.
+    """Writes ``text`` and a newline to standard output, at once. Each line of it is made
+    :func:`printable`.
 
     Raises:
         Failure: nobody reads it (any more), or the disk is full.
@@ -30,7 +42,7 @@ def write(text: str) -> None:
     if sys.stdout is None:
         raise Failure("cannot write to standard output: it is closed")
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
         sys.stdout.flush()
     except OSError as error:
         raise _gave_up(error) from None
@@ -43,7 +55,7 @@ def complain(line: str) -> None:
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"ipcpipes: {line}\n")
+        sys.stderr.write(f"ipcpipes: {printable(line)}\n")
         sys.stderr.flush()
     except OSError:
         _discard_rest(sys.stderr)

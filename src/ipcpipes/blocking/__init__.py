@@ -39,6 +39,7 @@ from .parent import (
     parent_pipes as parent_pipes,
     parent_stream as parent_stream,
 )
+from .running import run as run
 
 __all__ = [
     "AnonymousReceiveStream",
@@ -62,4 +63,5 @@ __all__ = [
     "parent_channel",
     "parent_pipes",
     "parent_stream",
+    "run",
 ]

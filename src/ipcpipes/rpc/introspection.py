@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from .definition import Definition, Operation, Options, Pipe
+from .describing import JsonKind, TypeDescription, described_types, json_kinds
 from .elements import Element
 from .interface import Interface, operation
 from .parameters import Range
@@ -29,7 +30,10 @@ class PipeDescription(msgspec.Struct):
 
 
 class ParameterDescription(msgspec.Struct):
-    """One parameter: its ``kind``, its type as text; ``default`` counts if it is ``optional``."""
+    """One parameter: its ``kind``, its type as text; ``default`` counts if it is ``optional``.
+
+    ``json`` is what a value can be when it is written as JSON; nothing where it can be anything.
+    """
 
     name: str
     kind: Literal["value", "in", "out", "inout"]
@@ -37,6 +41,7 @@ class ParameterDescription(msgspec.Struct):
     optional: bool = False
     default: Any = None
     pipe: PipeDescription | None = None
+    json: list[JsonKind] = []
 
     def __str__(self) -> str:
         kind = "" if self.kind == "value" else f"{self.kind} pipe of "
@@ -67,6 +72,7 @@ class InterfaceDescription(msgspec.Struct):
     version: tuple[int, int]
     operations: list[OperationDescription]
     documentation: str = ""
+    types: list[TypeDescription] = []
 
 
 class Introspection(Interface, uuid="0d6c6bd5-2d3c-4c4f-9a5e-6f5a7c2b8e10", version=(1, 0)):
@@ -95,6 +101,11 @@ def _described(definition: Definition) -> InterfaceDescription:
         definition.version,
         [_operation(one) for one in definition.operations.values()],
         definition.documentation,
+        described_types(
+            annotation
+            for one in definition.operations.values()
+            for annotation in (*one.types.values(), one.result)
+        ),
     )
 
 
@@ -115,7 +126,12 @@ def _parameter(one: Operation, name: str) -> ParameterDescription:
     if pipe is None:
         default = msgspec.to_builtins(one.defaults.get(name))
         return ParameterDescription(
-            name, "value", _type_name(one.types[name]), name in one.defaults, default
+            name,
+            "value",
+            _type_name(one.types[name]),
+            name in one.defaults,
+            default,
+            json=json_kinds(one.types[name]),
         )
     element = pipe.element
     bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)

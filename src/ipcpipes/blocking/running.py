@@ -1,0 +1,60 @@
+"""A program without an event loop that ends in order when it is told to."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..ending import exit_status, require_main_thread, signals_to_end
+
+ResultT = TypeVar("ResultT")
+
+
+def run(main: Callable[..., ResultT], *args: object) -> ResultT:
+    """Calls ``main(*args)``, and ends the program in order when it is told to::
+
+        blocking.run(serve, "hello")
+
+    As :func:`ipcpipes.run`, where Ctrl-C, SIGTERM and Ctrl-Break raise KeyboardInterrupt in
+    ``main``, in the main thread: its ``with`` blocks close what they hold, and closing a listener
+    or a connection wakes other threads that wait there. Threads of yours that are no daemons are
+    waited for by the interpreter, as always.
+
+    Args:
+        main: a function.
+        args: its arguments.
+
+    Returns:
+        What ``main`` returns.
+
+    Raises:
+        SystemExit: the program was told to end; ``code`` is the exit status.
+        RuntimeError: this is not the main thread; your program's mistake.
+        And all that ``main`` raises, also while it is closed.
+    """
+    require_main_thread("elsewhere, call the function itself")
+    told: list[signal.Signals] = []
+    before = {number: signal.getsignal(number) for number in signals_to_end()}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def tell(number: int, frame: Any) -> None:
+        told.append(signal.Signals(number))
+        restore()
+        raise KeyboardInterrupt
+
+    try:
+        try:
+            for number in before:
+                signal.signal(number, tell)
+            result = main(*args)
+        finally:
+            restore()
+    except KeyboardInterrupt:
+        told.append(signal.SIGINT)
+    if told:
+        raise SystemExit(exit_status(told[0]))
+    return result

@@ -1,0 +1,192 @@
+"""What the types of an interface look like to a program that does not have its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import msgspec
+from msgspec import inspect
+
+__all__ = ["FieldDescription", "JsonKind", "TypeDescription", "described_types", "json_kinds"]
+
+JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
+
+
+class FieldDescription(msgspec.Struct):
+    """One field: its name on the wire, its type as text. It can be left out if ``optional``, and
+    is ``default`` then, if that is not ``None``.
+    """
+
+    name: str
+    type: str
+    optional: bool = False
+    default: Any = None
+
+    def __str__(self) -> str:
+        text = f"{self.name}: {self.type}"
+        if not self.optional:
+            return text
+        return f"{text} (optional)" if self.default is None else f"{text} = {self.default!r}"
+
+
+class TypeDescription(msgspec.Struct):
+    """A class that parameters or results use: an enumeration has ``choices``, all others have
+    ``fields``, which travel as an object or, by their order, as an array.
+    """
+
+    name: str
+    kind: Literal["choices", "object", "array"]
+    fields: list[FieldDescription] = []
+    choices: list[Any] = []
+
+    def __str__(self) -> str:
+        if self.kind == "choices":
+            return f"{self.name} = " + " | ".join(map(_json, self.choices))
+        fields = ", ".join(map(str, self.fields))
+        return f"{self.name} = " + (f"{{{fields}}}" if self.kind == "object" else f"[{fields}]")
+
+
+def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
+    """The classes that occur in these types, each once, in the order in which they are met."""
+    found: dict[type, TypeDescription] = {}
+    for each in inspect.multi_type_info(annotations):
+        _describe(each, found)
+    return list(found.values())
+
+
+def json_kinds(annotation: Any) -> list[JsonKind]:
+    """What a value of this type can be when it is written as JSON; nothing where it can be
+    anything.
+    """
+    kinds: set[JsonKind] = set()
+    for each in _alternatives(inspect.type_info(annotation)):
+        if isinstance(each, (inspect.AnyType, inspect.CustomType, inspect.RawType)):
+            return []
+        kinds |= _kinds_of(each)
+    return sorted(kinds)
+
+
+_KINDS: dict[type[inspect.Type], JsonKind] = {
+    inspect.NoneType: "null",
+    inspect.BoolType: "boolean",
+    inspect.IntType: "number",
+    inspect.FloatType: "number",
+    inspect.ListType: "array",
+    inspect.SetType: "array",
+    inspect.FrozenSetType: "array",
+    inspect.VarTupleType: "array",
+    inspect.TupleType: "array",
+    inspect.NamedTupleType: "array",
+    inspect.DictType: "object",
+    inspect.TypedDictType: "object",
+    inspect.DataclassType: "object",
+}
+
+
+def _kinds_of(each: inspect.Type) -> set[JsonKind]:
+    if isinstance(each, inspect.StructType):
+        return {"array" if each.array_like else "object"}
+    if isinstance(each, (inspect.EnumType, inspect.LiteralType)):
+        return {"string" if isinstance(value, str) else "number" for value in _choices(each)}
+    # Times, UUIDs and bytes are strings in JSON.
+    return {_KINDS.get(type(each), "string")}
+
+
+def _alternatives(each: inspect.Type) -> Iterator[inspect.Type]:
+    if isinstance(each, inspect.Metadata):
+        yield from _alternatives(each.type)
+    elif isinstance(each, inspect.UnionType):
+        for one in each.types:
+            yield from _alternatives(one)
+    else:
+        yield each
+
+
+def _choices(each: inspect.EnumType | inspect.LiteralType) -> list[Any]:
+    if isinstance(each, inspect.LiteralType):
+        return list(each.values)
+    return [member.value for member in each.cls]
+
+
+def _describe(each: inspect.Type, found: dict[type, TypeDescription]) -> None:
+    if isinstance(each, inspect.EnumType):
+        found.setdefault(
+            each.cls, TypeDescription(each.cls.__name__, "choices", choices=_choices(each))
+        )
+    elif isinstance(
+        each,
+        (
+            inspect.DataclassType,
+            inspect.StructType,
+            inspect.TypedDictType,
+            inspect.NamedTupleType,
+        ),
+    ):
+        if each.cls in found:
+            return
+        is_array = _kinds_of(each) == {"array"}
+        one = TypeDescription(each.cls.__name__, "array" if is_array else "object")
+        found[each.cls] = one  # before its fields, which may be of the same type
+        if isinstance(each, inspect.StructType) and each.tag is not None:
+            one.fields.append(FieldDescription(str(each.tag_field), _json(each.tag)))
+        for field in each.fields:
+            one.fields.append(_field(field))
+            _describe(field.type, found)
+    else:
+        for inner in _inner(each):
+            _describe(inner, found)
+
+
+def _inner(each: inspect.Type) -> Iterator[inspect.Type]:
+    """The types that it is made of."""
+    for name in ("type", "item_type", "key_type", "value_type"):
+        one = getattr(each, name, None)
+        if isinstance(one, inspect.Type):
+            yield one
+    for name in ("types", "item_types"):
+        yield from getattr(each, name, ())
+
+
+def _field(field: inspect.Field) -> FieldDescription:
+    default = None if field.default is msgspec.NODEFAULT else field.default
+    if default is None and field.default_factory in (list, dict, set, tuple, str, bytes):
+        default = field.default_factory()
+    return FieldDescription(
+        field.encode_name, _text(field.type), not field.required, msgspec.to_builtins(default)
+    )
+
+
+_TEXTS: dict[type[inspect.Type], str] = {
+    inspect.NoneType: "None",
+    inspect.DateTimeType: "datetime",
+    inspect.TimeDeltaType: "timedelta",
+    inspect.FrozenSetType: "frozenset",
+    inspect.VarTupleType: "tuple",
+    inspect.UUIDType: "UUID",
+    inspect.DecimalType: "Decimal",
+    inspect.AnyType: "Any",
+    inspect.RawType: "Raw",
+}
+
+
+def _text(each: inspect.Type) -> str:
+    """As it would be written in Python."""
+    if isinstance(each, inspect.Metadata):
+        return _text(each.type)
+    if isinstance(each, inspect.UnionType):
+        return " | ".join(map(_text, each.types))
+    if isinstance(each, inspect.LiteralType):
+        return " | ".join(map(_json, each.values))
+    cls = getattr(each, "cls", None)
+    if isinstance(cls, type):
+        return cls.__name__
+    name = _TEXTS.get(type(each)) or type(each).__name__.removesuffix("Type").lower()
+    inner = [_text(one) for one in _inner(each)]
+    if isinstance(each, inspect.VarTupleType):
+        inner.append("...")
+    return f"{name}[{', '.join(inner)}]" if inner else name
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
