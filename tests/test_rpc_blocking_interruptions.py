@@ -235,3 +235,34 @@ def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
         else:
             assert received == list(range(3000)), where
     assert failed
+
+
+@pytest.mark.parametrize("direction", ["filled", "emptied"])
+def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction: str) -> None:
+    """Its pipe is filled, or emptied, by what was given for it."""
+    manager = Recorder()
+    outcomes: set[type[Exception] | None] = set()
+    step, where = 0, BEGIN
+    while where is not None:
+        step += 1
+        found: list[int] = []
+        try:
+            with bound(manager, stream_pair) as client, at_most(60):
+                if direction == "filled":
+                    call = client.into.begin(SMALL[i : i + 7] for i in range(0, 100, 7))
+                else:
+                    call = client.out.begin(found)
+                with call:
+                    where = interrupted(step, call.complete)
+                    if where is not None:
+                        call.complete()
+        except rpc.InvalidAsyncHandle as error:  # it was over already
+            outcomes.add(type(error))
+        except rpc.RpcError as error:
+            assert "interrupted" in str(error), where
+            outcomes.add(type(error))
+        else:
+            assert direction == "filled" or found == list(range(3000)), where
+            outcomes.add(None)
+        manager.check()
+    assert {None, rpc.BadStubData} <= outcomes
