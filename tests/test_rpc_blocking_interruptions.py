@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ipcpipes import rpc
+from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
+from ipcpipes.testing import unique_endpoint
 
 from .interruptions import Interruption, interrupted
 from .rpc_blocking_pairs import Calls, Gate, Manager, everything, served
@@ -266,3 +267,24 @@ def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction:
             outcomes.add(None)
         manager.check()
     assert {None, rpc.BadStubData} <= outcomes
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["before", "after"])
+def test_a_server_that_is_interrupted_as_a_client_comes_ends_with_that(
+    begins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the client's thread has begun, and after that."""
+    start = threading.Thread.start
+
+    def start_and_raise(thread: threading.Thread) -> None:
+        if begins or thread.name != "ipcpipes rpc":
+            start(thread)
+        if thread.name == "ipcpipes rpc":
+            raise Interruption
+
+    with streams.listen(unique_endpoint()) as listener:
+        with streams.connect(listener.endpoint) as client, at_most(20):
+            monkeypatch.setattr(threading.Thread, "start", start_and_raise)
+            with pytest.raises(Interruption):
+                blocking.serve(Manager(), listener)
+            assert client.receive_some() == b""
