@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 import time
 from random import Random
@@ -18,6 +19,7 @@ _COUNT = 500_000  # elements of one upload: about 2 MB
 
 
 def run(seconds: float) -> str:
+    faulthandler.dump_traceback_later(seconds + 60, exit=True)  # a hang
     manager = NumbersManager()
     until = time.monotonic() + seconds
     uploads = timeouts = 0
@@ -42,9 +44,12 @@ def run(seconds: float) -> str:
         drawn = Random(0)
         try:
             while time.monotonic() < until and not errors:
-                hasty = client.wait.with_options(timeout=drawn.uniform(0.0005, 0.01))
+                timeout = drawn.uniform(0.0005, 0.01)
                 try:
-                    hasty(60.0)
+                    if drawn.random() < 0.5:
+                        client.wait.with_options(timeout=timeout)(60.0)
+                    else:
+                        client.upload.with_options(timeout=timeout)(elements)
                 except rpc.CallCancelled:
                     timeouts += 1
         except rpc.RpcError as error:
@@ -52,6 +57,10 @@ def run(seconds: float) -> str:
         finally:
             manager.end()
             thread.join()
+    faulthandler.cancel_dump_traceback_later()
     assert not errors, f"after {timeouts:,} time-outs: {errors[0]!r}"
     assert not manager.faults, manager.faults[0]
-    return f"{timeouts:,} time-outs beside {uploads:,} uploads of {_COUNT:,} elements"
+    return (
+        f"{timeouts:,} time-outs beside {uploads:,} uploads of {_COUNT:,} elements, "
+        f"{manager.received:,} elements received"
+    )

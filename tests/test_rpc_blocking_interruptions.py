@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ipcpipes import rpc
+from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
+from ipcpipes.testing import unique_endpoint
 
 from .interruptions import Interruption, interrupted
 from .rpc_blocking_pairs import Calls, Gate, Manager, everything, served
@@ -121,7 +122,6 @@ OPERATIONS: dict[str, Callable[[Client], object]] = {
     "push": _push_by_hand,
     "pull": _pull_by_hand,
 }
-every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 
 
 class Recorder(Manager):
@@ -158,23 +158,29 @@ class Recorder(Manager):
             )
 
 
-@pytest.mark.parametrize("error", [Interruption, TimeoutError])
-@both_transports
-@every_operation
+@pytest.mark.parametrize(
+    ("name", "pair", "error"),
+    [
+        *((name, stream_pair, Interruption) for name in OPERATIONS),
+        *((name, channel_pair, Interruption) for name in ("plain", "large", "pull")),
+        # Which a time-out of ours is, too.
+        *((name, stream_pair, TimeoutError) for name in ("limited", "small", "pull")),
+    ],
+)
 def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
-    operation: Callable[[Client], object], pair: Any, error: type[BaseException]
+    name: str, pair: Any, error: type[BaseException]
 ) -> None:
     """The connection goes on, or says why it has ended; so it is for the calls of other threads."""
     manager = Recorder()
 
     def attempt() -> None:
         try:
-            operation(client)
+            OPERATIONS[name](client)
         except rpc.BadStubData as failure:  # what decodes the answer may take it for its own error
             raise error from failure
 
     step, where = 0, BEGIN
-    connections = alive = 0
+    connections = went_on = 0
     while where is not None:
         connections += 1
         manager.gate.clear()
@@ -187,7 +193,7 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
                     where = interrupted(step, attempt, error)
                     assert client.plain(step) == step
                     assert client.into(SMALL) == len(SMALL)
-                    alive += 1
+                    went_on += 1
                 manager.gate.set()
                 assert other.result() == "later"
                 while client._caller.link.session.calls:  # those that were given up end, too
@@ -201,7 +207,7 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
                 manager.gate.set()
         manager.check()
     assert connections > 1
-    assert alive > 1
+    assert went_on > 1
 
 
 @both_transports
@@ -230,3 +236,55 @@ def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
         else:
             assert received == list(range(3000)), where
     assert failed
+
+
+@pytest.mark.parametrize("direction", ["filled", "emptied"])
+def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction: str) -> None:
+    """Its pipe is filled, or emptied, by what was given for it."""
+    manager = Recorder()
+    outcomes: set[type[Exception] | None] = set()
+    step, where = 0, BEGIN
+    while where is not None:
+        step += 1
+        found: list[int] = []
+        try:
+            with bound(manager, stream_pair) as client, at_most(60):
+                if direction == "filled":
+                    call = client.into.begin(SMALL[i : i + 7] for i in range(0, 100, 7))
+                else:
+                    call = client.out.begin(found)
+                with call:
+                    where = interrupted(step, call.complete)
+                    if where is not None:
+                        call.complete()
+        except rpc.InvalidAsyncHandle as error:  # it was over already
+            outcomes.add(type(error))
+        except rpc.RpcError as error:
+            assert "interrupted" in str(error), where
+            outcomes.add(type(error))
+        else:
+            assert direction == "filled" or found == list(range(3000)), where
+            outcomes.add(None)
+        manager.check()
+    assert {None, rpc.BadStubData} <= outcomes
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["before", "after"])
+def test_a_server_that_is_interrupted_as_a_client_comes_ends_with_that(
+    begins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the client's thread has begun, and after that."""
+    start = threading.Thread.start
+
+    def start_and_raise(thread: threading.Thread) -> None:
+        if begins or thread.name != "ipcpipes rpc":
+            start(thread)
+        if thread.name == "ipcpipes rpc":
+            raise Interruption
+
+    with streams.listen(unique_endpoint()) as listener:
+        with streams.connect(listener.endpoint) as client, at_most(20):
+            monkeypatch.setattr(threading.Thread, "start", start_and_raise)
+            with pytest.raises(Interruption):
+                blocking.serve(Manager(), listener)
+            assert client.receive_some() == b""

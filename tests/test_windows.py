@@ -14,9 +14,10 @@ from ipcpipes import AccessPolicy, Endpoint
 if sys.platform != "win32":
     pytest.skip("about named pipes", allow_module_level=True)
 
-from ipcpipes._os import windows_calls as calls
+from ipcpipes._os import windows_blocking_duplex, windows_calls as calls
 
 from .children import SECONDS, python_child
+from .threads import Worker, stream_pair
 
 
 async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
@@ -184,3 +185,26 @@ def handle_count() -> int:
 async def test_a_file_is_not_a_pipe() -> None:
     with pytest.raises(ValueError, match="not a local pipe"):
         await ipcpipes.connect(sys.executable)
+
+
+def test_who_sends_while_the_connection_is_closed_is_told_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = stream_pair()
+    duplex = windows_blocking_duplex.Duplex(here)
+    duplex.load(bytes(10 * 2**20))
+    assert not duplex.send_now()
+    abandon = calls.abandon
+
+    def abandon_while_another_one_sends(handle: int, operation: Any) -> int:
+        with pytest.raises(trio.ClosedResourceError):
+            Worker(duplex.send_now).result()
+        return int(abandon(handle, operation))
+
+    monkeypatch.setattr(calls, "abandon", abandon_while_another_one_sends)
+    duplex.give_up()
+    monkeypatch.undo()
+    with pytest.raises(trio.ClosedResourceError):
+        duplex.send_now()
+    here.close()
+    there.close()

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from .._ffi import ffi
 from . import windows_blocking as streams, windows_calls as calls
 from .deadline import Deadline
@@ -41,6 +43,7 @@ class Duplex:
         # written, and the write that is under way. One step from one to the next, so that no
         # exception comes in between.
         self._outgoing: tuple[Any, int, Any] = (b"", 0, None)
+        self._is_given_up = False
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
@@ -169,8 +172,10 @@ class Duplex:
         try:
             del stream._may_send["turn"]
         except KeyError:
+            self._require_wanted()
             raise stream._busy("sending on") from None
         try:
+            self._require_wanted()
             return self._write(milliseconds)
         finally:
             stream._may_send["turn"] = None
@@ -212,9 +217,15 @@ class Duplex:
                 stream._require_sendable()
             self._outgoing = (memory, position + int(calls.transferred(operation)), None)
 
+    def _require_wanted(self) -> None:
+        """Whether it is being closed, by a thread that has the turn for a moment."""
+        if self._is_given_up:
+            raise trio.ClosedResourceError("this stream was closed here")
+
     def give_up(self) -> None:
-        """Nobody is going to send the rest; the system may not look at its memory any more."""
+        """Nothing more is sent; the system may not look at the memory of the rest any more."""
         stream = self._stream
+        self._is_given_up = True
         try:
             del stream._may_send["turn"]
         except KeyError:

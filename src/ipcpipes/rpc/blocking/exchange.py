@@ -13,9 +13,10 @@ import trio
 from ...options import checked_seconds
 from ..call import SMALL, Call, Push
 from ..chunks import chunk_of, octets_of
-from ..errors import BadStubData, CallCancelled
+from ..errors import BadStubData, CallCancelled, CommFailure
 from ..ndr import LARGEST_COUNT
 from ..session import Event
+from .carrier import Torn
 from .sending import REFUSED
 
 if TYPE_CHECKING:
@@ -89,12 +90,15 @@ class Exchange:
 
         Raises:
             BadStubData: an exception came before that, the last time.
+            CommFailure: one came in the middle of a step of the connection.
             And what :meth:`Call.pull` raises.
         """
         limit = LARGEST_COUNT if max_elements is None else max_elements
         call, taken = self.call, self.taken
 
         def pull() -> memoryview | None:
+            if self.link.was_torn:
+                raise CommFailure(str(Torn()))
             if index in taken:
                 raise BadStubData(
                     f"an earlier pull from {self.name(index)} was interrupted, and its elements "

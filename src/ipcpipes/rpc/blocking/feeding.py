@@ -72,6 +72,7 @@ class Feed(Mover):
         super().__init__(exchange, pipe)
         self._pieces = _pieces(source, pipe)
         self._error: BaseException | None = None
+        self._is_lost = False
         self._push: Push | None = None
         self._looked = time.monotonic()
 
@@ -93,19 +94,20 @@ class Feed(Mover):
         # A generator that has raised is at its end, and that would look like the source's.
         if self._error is not None:
             raise self._error
-        # Until they have got here: an exception may come when the source has given them out.
-        self._error = BadStubData(
-            f"filling {self._exchange.name(self._pipe.index)} was interrupted, and what its source "
-            "gave last is lost"
-        )
+        if self._is_lost:
+            raise BadStubData(
+                f"filling {self._exchange.name(self._pipe.index)} was interrupted, and what its "
+                "source gave last is lost"
+            )
+        self._is_lost = True  # until it has got here: a signal handler may raise before that
         try:
             octets: memoryview | None = next(self._pieces, None)
-        except BaseException as error:
+        except Exception as error:
             self._error = error
             raise
         stride = self._pipe.element.stride
         self._push = None if octets is None else Push(octets, len(octets) // stride)
-        self._error = None
+        self._is_lost = False
 
     def close(self) -> None:
         self._pieces.close()

@@ -73,6 +73,7 @@ class Sending(ABC):
         has_failed: it has ended, or was closed.
         is_torn: a step is under way. Seen by another step, with the lock: it was left in the
             middle, and the connection has to end.
+        was_torn: that is why it has ended. What lies here of pipes may be incomplete.
     """
 
     def __init__(self, carrier: Carrier, session: Session, *, takes_turns: bool) -> None:
@@ -81,6 +82,7 @@ class Sending(ABC):
         self.lock = threading.Lock()
         self.has_failed = False
         self.is_torn = False
+        self.was_torn = False
         self._takes_turns = takes_turns
         self._reader: threading.Lock | None = None
         self._sender: threading.Lock | None = None
@@ -106,6 +108,7 @@ class Sending(ABC):
         """A step was left in the middle: where the session stands is not known, nor what it has
         given out. With the lock.
         """
+        self.was_torn = True
         self._is_deaf = True  # nothing more is sent: it might be a gap, or come twice
         self._fail(CommFailure(str(Torn())))
 

@@ -166,6 +166,7 @@ class _Server:
                     )
         self._lock = threading.Lock()
         self._connections: dict[Connection | _Greeted, threading.Thread] = {}
+        self._begun: set[Connection | _Greeted] = set()  # those whose threads run
         self._is_shut_down = False
         self.until: float | None = None
         self._error: BaseException | None = None
@@ -200,26 +201,33 @@ class _Server:
             raise self._error
 
     def _start(self, listener: Listener[Stream], stream: Stream) -> None:
-        connection: Connection | _Greeted
-        if self._greet is None:
-            connection = self.connection(stream)
-        else:
-            connection = _Greeted(self, stream, self._greet)
-        thread = threading.Thread(
-            target=self._serve, args=(listener, connection), name="ipcpipes rpc"
-        )
-        with self._lock:
-            self._connections[connection] = thread
+        connection: Connection | _Greeted | None = None
         try:
+            connection = (
+                self.connection(stream)
+                if self._greet is None
+                else _Greeted(self, stream, self._greet)
+            )
+            thread = threading.Thread(
+                target=self._serve, args=(listener, connection), name="ipcpipes rpc"
+            )
+            with self._lock:
+                self._connections[connection] = thread
             thread.start()
-        except RuntimeError as error:
+        except BaseException as error:
+            # What a signal handler raised may have come when the thread had begun.
+            if connection is None or self._forget(connection, begun=False):
+                stream.close()
+            if not isinstance(error, RuntimeError):
+                raise
             # The system has no more threads; the client finds its connection closed.
             logger.warning("a client was turned away: %s", error)
-            with self._lock:
-                del self._connections[connection]
-            connection.close()
 
     def _serve(self, listener: Listener[Any], connection: Connection | _Greeted) -> None:
+        with self._lock:
+            if connection not in self._connections:
+                return
+            self._begun.add(connection)
         try:
             connection.run()
         except Exception:
@@ -228,8 +236,16 @@ class _Server:
             self._error = error
             listener.close()
         finally:
-            with self._lock:
-                del self._connections[connection]
+            self._forget(connection, begun=True)
+
+    def _forget(self, connection: Connection | _Greeted, *, begun: bool) -> bool:
+        """This connection has ended; or was never served, unless its thread has begun to."""
+        with self._lock:
+            if (connection in self._begun) is not begun:
+                return False
+            self._begun.discard(connection)
+            self._connections.pop(connection, None)
+            return True
 
     def _shut_down(self, until: float | None) -> None:
         with self._lock:

@@ -80,7 +80,9 @@ class Connection:
         finally:
             link.close(CommFailure("the connection was closed"))
             while self._threads:
-                self._threads.pop().join()
+                thread = self._threads.pop()
+                if thread.ident is not None:  # or else it has not begun
+                    thread.join()
         if self._error is not None:
             raise self._error
 
@@ -138,13 +140,14 @@ class Connection:
 
     def _start_another(self) -> bool:
         thread = threading.Thread(target=self._work_along, name="ipcpipes rpc")
+        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError as error:
             # The system has no more. This call goes on, and others wait for its end.
             logger.warning("no thread could be started beside a call: %s", error)
+            self._threads.remove(thread)
             return False
-        self._threads.append(thread)
         return True
 
     def _work_along(self) -> None:
