@@ -135,24 +135,18 @@ static void ipc_remember(ipc_file *file, const struct stat *found)
 
 #if defined(__linux__)
 /* 0 when the socket file at `own` is bound and does not listen, as ours at this moment; ESTALE for
- * one with a listener, or of another type, which is not ours. EACCES: the umask has taken our own
- * rights away; they are about to be given back. */
-static int ipc_check_silent(const char *own)
+ * one with a listener, or of another type than `probe`, which is not ours. EACCES: the umask has
+ * taken our own rights away; they are about to be given back. */
+static int ipc_check_silent(const char *own, int probe)
 {
     struct sockaddr_un where;
     socklen_t where_length;
     int code = ipc_fill_address(&where, &where_length, own, strlen(own));
-    int probe;
 
-    if (code < 0)
-        return code;
-    probe = ipc_socket(0);
-    if (probe < 0)
-        return probe;
-    if (connect(probe, (struct sockaddr *)&where, where_length) == 0
-        || (errno != ECONNREFUSED && errno != EACCES))
+    if (code == 0
+        && (connect(probe, (struct sockaddr *)&where, where_length) == 0
+            || (errno != ECONNREFUSED && errno != EACCES)))
         code = -ESTALE;
-    close(probe);
     return code;
 }
 
@@ -160,21 +154,25 @@ static int ipc_check_silent(const char *own)
  * whoever may write in the directory can exchange what it names at any moment, so what is looked
  * at, and what is changed, is what one descriptor stands for. (fchmod(2) takes no such descriptor,
  * hence /proc, as glibc's fchmodat.) ESTALE: it is not the file that bind(2) made. */
-static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file *file)
+static int ipc_set_access(const char *path, mode_t mode, int64_t group, int probe, ipc_file *file)
 {
     struct stat found;
     char own[32];
     int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     int code;
 
-    if (fd == -1)
-        return errno == ENOENT ? -ESTALE : -errno;
+    if (fd == -1) {
+        code = errno == ENOENT ? -ESTALE : -errno;
+        if (lstat(path, &found) == 0 && S_ISSOCK(found.st_mode))
+            ipc_remember(file, &found); /* to be removed */
+        return code;
+    }
     if (fstat(fd, &found) == -1)
         return ipc_fail(fd, -errno);
     if (!S_ISSOCK(found.st_mode))
         return ipc_fail(fd, -ESTALE);
     snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
-    code = ipc_check_silent(own);
+    code = ipc_check_silent(own, probe);
     if (code < 0)
         return ipc_fail(fd, code);
     ipc_remember(file, &found);
@@ -192,19 +190,46 @@ static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file
     close(fd);
     return 0;
 }
-#else
-/* By its path: macOS has no descriptor of a socket file (no O_PATH). Whoever may write in the
- * directory could have another file changed in its place, so that the caller has to see to it that
- * root does not listen there; no link is followed. */
-static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file *file)
+
+/* On Linux bind(2) gives the file the mode of the socket itself, less the umask, so that nobody
+ * ever sees it with more than it will have: at first its owner's rights alone, because the group
+ * is not the right one yet. What it takes afterwards is there before, also where descriptors are
+ * few, so that a socket file that was made can be removed. */
+static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
+                    int64_t group, int packets, ipc_file *file)
 {
+    int probe, code;
+
+    if (fchmod(fd, mode & S_IRWXU) == -1)
+        return -errno;
+    probe = ipc_socket(packets);
+    if (probe < 0)
+        return probe;
+    code = bind(fd, (const struct sockaddr *)where, where_length) == -1 ? -errno : 0;
+    if (code == 0)
+        code = ipc_set_access(where->sun_path, mode, group, probe, file);
+    close(probe);
+    return code;
+}
+#else
+/* By its path: macOS has no descriptor of a socket file (no O_PATH, no fchmod(2)). Whoever may
+ * write in the directory could have another file changed in its place, so that the caller has to
+ * see to it that root does not listen there; no link is followed. */
+static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
+                    int64_t group, int packets, ipc_file *file)
+{
+    const char *path = where->sun_path;
     struct stat found;
 
+    (void)packets;
+    if (bind(fd, (const struct sockaddr *)where, where_length) == -1)
+        return -errno;
     if (lstat(path, &found) == -1)
         return errno == ENOENT ? -ESTALE : -errno;
     if (!S_ISSOCK(found.st_mode) || found.st_uid != geteuid() || found.st_nlink != 1)
         return -ESTALE;
     ipc_remember(file, &found);
+    /* The group first: to give it away can take rights from the mode. */
     if (group >= 0
         && fchownat(AT_FDCWD, path, (uid_t)-1, (gid_t)group, AT_SYMLINK_NOFOLLOW) == -1)
         return -errno;
@@ -214,12 +239,10 @@ static int ipc_set_access(const char *path, mode_t mode, int64_t group, ipc_file
 
 /* Binds and listens; the socket file has its final mode before the first client
  * can connect, because connecting is refused until listen(2). Setting the mode
- * by umask(2) would change it for the whole process. On Linux bind(2) gives the
- * file the mode of the socket itself, less the umask, so that nobody ever sees
- * it with more than it will have; macOS has no fchmod(2) for sockets. bind(2)
- * is also what never takes the place of another file. `file` tells afterwards
- * which one it made, also with an error: the caller removes it. Its inode is 0
- * where there is none (an abstract name), or none that is known to be ours. */
+ * by umask(2) would change it for the whole process. bind(2) is also what never
+ * takes the place of another file. `file` tells afterwards which one it made,
+ * also with an error: the caller removes it. Its inode is 0 where there is none
+ * (an abstract name), or none that is known to be ours. */
 static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
                       int packets, ipc_file *file)
 {
@@ -235,15 +258,10 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
     fd = ipc_socket(packets);
     if (fd < 0)
         return fd;
-#if defined(__linux__)
-    /* Its owner's rights alone: the group is not the right one yet. */
-    if (named && fchmod(fd, (mode_t)mode & S_IRWXU) == -1)
-        return ipc_fail(fd, -errno);
-#endif
-    if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
-        return ipc_fail(fd, -errno);
     if (named)
-        code = ipc_set_access(where.sun_path, (mode_t)mode, group, file);
+        code = ipc_bind(fd, &where, where_length, (mode_t)mode, group, packets, file);
+    else if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
+        code = -errno;
     if (code == 0 && listen(fd, ipc_backlog(places)) == -1)
         code = -errno;
     return code < 0 ? ipc_fail(fd, code) : fd;

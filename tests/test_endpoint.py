@@ -102,7 +102,7 @@ def test_dotnet_names_follow_dotnets_rules(name: str) -> None:
         Endpoint.dotnet(name)
 
 
-@pytest.mark.parametrize("name", ["", "a\0b"])
+@pytest.mark.parametrize("name", ["", "a\0b", "\0", "\0a", "a\0b\0"])
 def test_abstract_names(name: str) -> None:
     with pytest.raises(InvalidEndpoint, match="abstract"):
         Endpoint.abstract(name)

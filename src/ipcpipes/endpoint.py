@@ -45,14 +45,20 @@ def _path_fault(path: str) -> str:
 
 def _dotnet_fault(name: str) -> str:
     if not name or any(c in name for c in "/\\\0"):
-        return "is not a .NET pipe name: it must not be empty or hold / \\ or NUL"
+        return (
+            "is not a .NET pipe name that works on every system: it must not be empty or hold "
+            "/ \\ or NUL; Endpoint.path takes any path"
+        )
     if name.lower() == "anonymous":
         return "is a name that .NET reserves; take another one"
     return ""
 
 
 def _abstract_fault(name: str) -> str:
-    return "" if name and "\0" not in name else "is not an abstract name: not empty, without NUL"
+    # Node.js 20 and others pad a name to the size of an address.
+    if name.rstrip("\0") and "\0" not in name.rstrip("\0"):
+        return ""
+    return "is not an abstract name: not empty, without NUL but at its end"
 
 
 def _inherited_fault(text: str) -> str:
@@ -141,30 +147,37 @@ class Endpoint:
     def dotnet(cls, name: str) -> Endpoint:
         r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
 
+        Linux and macOS: .NET takes a rooted name (``/run/x``) as a path, and a backslash as any
+        character. Neither means the same on Windows, so that both are refused here; they are
+        ``Endpoint.path("/run/x")`` and ``Endpoint.path("/tmp/CoreFxPipe_a\b")``.
+
         Args:
             name: not empty, without ``/``, ``\`` or NUL, and not ``anonymous`` (which .NET
                 reserves). A connection is byte mode, in both directions.
 
         Raises:
             TypeError: ``name`` is not a ``str``.
-            InvalidEndpoint: ``name`` breaks one of those rules.
+            InvalidEndpoint: ``name`` breaks one of those rules; or, when it is used, ``TMPDIR`` is
+                a relative path, which .NET looks up in each program's working directory.
         """
         return cls("dotnet", name)
 
     @classmethod
     def abstract(cls, name: str) -> Endpoint:
-        """A name in Linux's abstract namespace (``unix(7)``): no file, gone with its listener.
+        r"""A name in Linux's abstract namespace (``unix(7)``): no file, gone with its listener.
 
         It has no permissions, so the access policy is enforced by ipcpipes at accept, and it
         belongs to the network namespace, not to a directory: containers that share the host's
         network see it.
 
         Args:
-            name: not empty, without NUL, at most 107 bytes in UTF-8.
+            name: not empty, without NUL but at its end, at most 107 bytes in UTF-8. All bytes
+                count: a server that pads its name to the size of an address, as Node.js 20 does,
+                is reached by ``name.ljust(107, "\0")``.
 
         Raises:
             TypeError: ``name`` is not a ``str``.
-            InvalidEndpoint: ``name`` is empty or holds a NUL.
+            InvalidEndpoint: ``name`` is empty, or has a NUL before another character.
             NotSupported: when it is used on another system than Linux.
         """
         return cls("abstract", name)
@@ -216,8 +229,36 @@ class Endpoint:
             f"an endpoint is an ipcpipes.Endpoint, a str or an os.PathLike, not {value!r}"
         )
 
+    @property
+    def address(self) -> str:
+        r"""The real address now, for programs in other languages and for ``asyncio``: the path of a
+        socket or a pipe, or a NUL and an abstract name, as ``socket.connect`` takes it.
+
+        Of a plain name on Linux and macOS it is where a server of this user has its socket, also
+        one with another ``XDG_RUNTIME_DIR`` (docs/endpoints.md), or else where ``listen`` would
+        make it; the directory may be missing then.
+
+        Raises:
+            InvalidEndpoint: it cannot work on this system.
+            NotSupported: this system has no such thing, or it was inherited, without an address.
+        """
+        if self.kind == "inherited":
+            raise NotSupported(f"{self} has no address: it is known by its number alone")
+        return _resolve(self)
+
     def __str__(self) -> str:
-        return f"{self.kind} endpoint {self.name!r}"
+        name = self.name.rstrip("\0")
+        padding = len(self.name) - len(name)
+        return f"{self.kind} endpoint {name!r}" + (f" and {padding} NULs" if padding else "")
+
+
+_resolve: Callable[[Endpoint], str]
+
+
+def resolve_by(resolve: Callable[[Endpoint], str]) -> None:
+    """Says how this machine resolves an endpoint: what :attr:`Endpoint.address` gives."""
+    global _resolve
+    _resolve = resolve
 
 
 EndpointLike: TypeAlias = Endpoint | str | os.PathLike[str]

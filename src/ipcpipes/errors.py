@@ -219,7 +219,9 @@ class EndpointError(IpcError, OSError):
         return type(self), (self.endpoint, self.address, self.strerror, self.errno), self.__dict__
 
     def __str__(self) -> str:
-        return printable(f"{self.endpoint} (at {self.address}): {self.strerror}")
+        # The NULs that an abstract name is padded with are counted in the endpoint's own text.
+        address = self.address.rstrip("\0")
+        return printable(f"{self.endpoint} (at {address}): {self.strerror}")
 
 
 class EndpointNotFound(EndpointError, FileNotFoundError):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .address import address
 from .as_child import as_child
 from .diagnose import diagnose
 from .send import send
@@ -44,7 +45,17 @@ error says what), 2 wrong usage, 130 Ctrl-C.
 
 
 def add_commands(commands: Commands) -> None:
-    """Adds ``echo``, ``echo serve`` and ``echo send``, each with what it ``run``s."""
+    """Adds ``address``, ``echo``, ``echo serve`` and ``echo send``, each with what it ``run``s."""
+    where = add_command(
+        commands,
+        "address",
+        "print the real address of a name",
+        "Prints the path of the socket, or of the pipe, that NAME stands for, for programs in\n"
+        "other languages: where a server has it now, or would make it.\n",
+    )
+    where.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
+    where.set_defaults(run=address)
+
     echo = add_command(commands, "echo", "try it out on this machine, and measure it", _ECHO)
     echo.add_argument("file", metavar="FILE", nargs="?", help='what to send; "-": standard input')
     echo.add_argument("--json", action="store_true", help="print one JSON document")

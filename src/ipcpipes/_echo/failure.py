@@ -47,7 +47,10 @@ def explain(error: BaseException) -> str | None:
 
 
 def _line(error: BaseException) -> str | None:
-    if isinstance(error, (Failure, EndpointError, IpcError)):
+    if isinstance(error, EndpointError):
+        # Advice names the argument; here it is a flag.
+        return str(error).replace("wait=SECONDS", "--wait SECONDS")
+    if isinstance(error, (Failure, IpcError)):
         return str(error)
     if isinstance(error, trio.BrokenResourceError):
         return f"the connection broke: {error}"

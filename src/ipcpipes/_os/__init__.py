@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import sys
 
+from ..endpoint import resolve_by
+
 if sys.platform == "win32":
     from .windows_anonymous import (
         ReceiveStream as AnonymousReceiveStream,
@@ -22,6 +24,7 @@ if sys.platform == "win32":
     from .windows_calls import (
         Permissions as Permissions,
         ServerCheck as ServerCheck,
+        resolve as resolve,
         transport as transport,
     )
     from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
@@ -47,6 +50,7 @@ if sys.platform == "win32":
         Stream as Stream,
     )
 else:
+    from .posix_address import resolve_text as resolve
     from .posix_anonymous import (
         ReceiveStream as AnonymousReceiveStream,
         SendStream as AnonymousSendStream,
@@ -81,6 +85,8 @@ else:
     )
 
 __all__ = ["AnonymousReceiveStream", "AnonymousSendStream", "close_number"]
+
+resolve_by(resolve)
 
 
 def close_connection(connection: Stream | SendStream | ReceiveStream | Packets) -> None:

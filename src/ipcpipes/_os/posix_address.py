@@ -60,6 +60,18 @@ def resolve(endpoint: Endpoint) -> bytes:
     return _address(endpoint, directory, temporary)
 
 
+def resolve_text(endpoint: Endpoint) -> str:
+    """Where there is a server of ``endpoint``, or else where there would be one; as a str, which
+    the functions of :mod:`socket` take.
+    """
+    address = resolve(endpoint)
+    if endpoint.kind == "named" and calls.is_bound(address) != 1:
+        for other in elsewhere(endpoint, address):
+            if is_safe(endpoint, other) and calls.is_bound(other) == 1:
+                return os.fsdecode(other)
+    return os.fsdecode(address)
+
+
 def elsewhere(endpoint: Endpoint, address: bytes) -> list[bytes]:
     """Where else ``endpoint`` may be, in order, but for what is at ``address``."""
     if endpoint.kind != "named":

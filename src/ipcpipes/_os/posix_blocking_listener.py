@@ -48,9 +48,18 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
         poll = select.poll()
         if self._woken != -1:
             poll.register(self._woken, select.POLLIN)
-        if obstacle is Obstacle.NOBODY:
-            poll.register(self._fd, select.POLLIN)
-        poll.poll(milliseconds)
+        if obstacle is not Obstacle.NOBODY:
+            poll.poll(milliseconds)
+            return
+        poll.register(self._fd, select.POLLIN)
+        pause = int(places.LOOK_PAUSE * 1000)
+        if self._file is None or 0 <= milliseconds < pause:
+            poll.poll(milliseconds)
+        elif not poll.poll(pause):
+            self._look_at_file()
+
+    def _is_closing(self) -> bool:
+        return self._closed
 
     def _try_accept(self) -> ConnectionT | Obstacle:
         if self._waker == -1:

@@ -47,7 +47,7 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
                 if found is Obstacle.FULL:
                     await self._room.park()
                 elif found is Obstacle.NOBODY:
-                    await trio.lowlevel.wait_readable(self._fd)
+                    await self._wait_for_client()
                 elif found is Obstacle.EXHAUSTED:
                     await trio.sleep(EXHAUSTION_PAUSE)
                 elif isinstance(found, Obstacle):
@@ -58,6 +58,15 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
             return found
         finally:
             self._accepting = False
+
+    async def _wait_for_client(self) -> None:
+        if self._file is None:
+            await trio.lowlevel.wait_readable(self._fd)
+            return
+        with trio.move_on_after(places.LOOK_PAUSE) as scope:
+            await trio.lowlevel.wait_readable(self._fd)
+        if scope.cancelled_caught:
+            self._look_at_file()
 
     def released(self) -> None:
         """A stream that we accepted is closed."""

@@ -18,6 +18,7 @@ from . import (
     posix_claim,
     posix_connection,
     posix_inherited as inherited,
+    posix_removing as removing,
 )
 from .obstacle import Obstacle
 
@@ -28,6 +29,10 @@ logger = logging.getLogger("ipcpipes")
 _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
+
+# Seconds between two looks at the socket file by who waits for clients. No system tells of its
+# removal but through a descriptor more for each listener (inotify(7), kqueue(2)).
+LOOK_PAUSE = 1.0
 
 ConnectionT = TypeVar("ConnectionT")
 
@@ -74,6 +79,8 @@ class Places(Generic[ConnectionT]):
         self._admits = permissions.admits
         # A socket that other processes accept from too: its queue is not ours to change.
         self._is_shared = is_shared
+        # None: there is none, or it is known to be gone.
+        self._file = removing.file_at(address)
         self._open_count = 0
         self._plug = -1
         self._arrived: deque[int] = deque()
@@ -106,6 +113,24 @@ class Places(Generic[ConnectionT]):
             return Obstacle.VANISHED
         self._exhausted = False
         return connection
+
+    def _look_at_file(self) -> None:
+        """Says in the log, once, that clients no longer find this listener: .NET's servers remove
+        whatever is at their address, as do those who tidy up in temporary directories.
+        """
+        if self._file is None or removing.is_at(self._address, self._file):
+            return
+        self._file = None
+        if not self._is_closing():
+            logger.error(
+                "%r: another program has removed or replaced its socket file, and clients no "
+                "longer reach it; close it and listen again",
+                self,
+            )
+
+    def _is_closing(self) -> bool:
+        """Whether the name is given up, or about to be."""
+        return self._fd == -1
 
     def _admit(self, fd: int) -> ConnectionT | None:
         """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""

@@ -1,4 +1,4 @@
-"""POSIX: removing a file that is known by more than its path.
+"""POSIX: a file that is known by more than its path, and its removal.
 
 unlink(2) takes a path, and whoever may write in the directory can put another file there at any
 moment before. They could remove that file themselves, so that they gain nothing; but it would be
@@ -26,12 +26,17 @@ def file_id(found: os.stat_result) -> calls.FileId:
     return calls.FileId(found.st_dev, found.st_ino)
 
 
+def file_at(path: bytes) -> calls.FileId | None:
+    """Which file is at ``path``, if we find one."""
+    try:
+        return file_id(os.lstat(path))
+    except (OSError, ValueError):  # an abstract name begins with a NUL
+        return None
+
+
 def is_at(path: bytes, file: calls.FileId | None) -> bool:
     """Whether ``file`` is at ``path``; none is not."""
-    try:
-        return file is not None and file_id(os.lstat(path)) == file
-    except OSError:
-        return False
+    return file is not None and file_at(path) == file
 
 
 def remove(path: bytes, file: calls.FileId | None) -> None:

@@ -1,0 +1,343 @@
+"""What is at a socket's path: what the errors say of it, and what is noticed of it (POSIX)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import Endpoint, blocking
+from ipcpipes.testing import unique_endpoint
+
+from .children import python_child
+from .drivers import in_thread
+
+if sys.platform == "win32":
+    pytest.skip("about Unix domain sockets", allow_module_level=True)
+
+from ipcpipes._os import posix_places
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
+
+Door = Callable[..., Awaitable[Any]]
+
+
+async def connect_blocking(where: Any, **options: Any) -> Any:
+    return await in_thread(partial(blocking.connect, where, **options))
+
+
+async def listen_blocking(where: Any) -> Any:
+    return await in_thread(blocking.listen, where)
+
+
+connecting = pytest.mark.parametrize("connect", [ipcpipes.connect, connect_blocking])
+both_doors = pytest.mark.parametrize(
+    "door", [ipcpipes.connect, connect_blocking, ipcpipes.listen, listen_blocking]
+)
+
+
+async def test_a_lock_that_outlives_its_holder_is_told_apart(short_tmp: Path) -> None:
+    """A process that the holder forked still has it; the holder's number helps no longer."""
+    program = """
+        import os
+        listener = await ipcpipes.listen(sys.argv[1])
+        child = os.fork()
+        if child == 0:
+            sys.stdin.read()
+            os._exit(0)
+        say(os.getpid())
+        await trio.sleep_forever()
+        """
+    where = short_tmp / "s"
+
+    async def refused() -> ipcpipes.EndpointInUse:
+        with pytest.raises(ipcpipes.EndpointInUse) as caught:
+            await ipcpipes.listen(where)
+        return caught.value
+
+    with python_child(program, str(where)) as child:
+        holder = int(child.hear())
+        error = await refused()
+        assert error.holder_pid == holder
+        assert f"in use by process {holder};" in str(error)
+        os.kill(holder, signal.SIGKILL)
+        # As a zombie first, and then when its parent has heard of it.
+        with trio.fail_after(30):
+            while (error := await refused()).holder_pid is not None:
+                await trio.sleep(0.01)
+        child.process.wait()
+        for each in (error, await refused()):
+            assert each.holder_pid is None
+            assert f"process {holder}, which took this name, has ended" in str(each)
+            assert f"{where}.lock" in str(each)
+            assert "stop it" not in str(each)
+
+
+def make_file(path: Path, kind: str) -> None:
+    if kind == "a directory":
+        path.mkdir()
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.touch()
+
+
+@connecting
+@pytest.mark.parametrize("kind", ["a regular file", "a directory", "a FIFO"])
+@pytest.mark.parametrize("wait", [0, 1000])
+async def test_what_is_no_socket_is_called_what_it_is(
+    short_tmp: Path, connect: Door, kind: str, wait: float
+) -> None:
+    """At once: no server can come there."""
+    path = short_tmp / "x"
+    make_file(path, kind)
+    with trio.fail_after(30), pytest.raises(ipcpipes.NotAnEndpoint) as caught:
+        await connect(path, wait=wait)
+    assert f"this is {kind}, not a socket" in str(caught.value)
+    with pytest.raises(ipcpipes.NotAnEndpoint, match=f"in the way and is {kind}, not a socket"):
+        await ipcpipes.listen(path)
+
+
+@connecting
+async def test_a_link_to_what_is_no_socket(short_tmp: Path, connect: Door) -> None:
+    (short_tmp / "x").symlink_to(short_tmp)
+    with pytest.raises(ipcpipes.NotAnEndpoint, match="this is a directory, not a socket"):
+        await connect(short_tmp / "x")
+
+
+# Paths that are not text
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\n", b"\x1b[31m"], ids=["not UTF-8", "line", "escape"])
+@pytest.mark.parametrize(
+    "fault", ["nothing", "dead", "file", "lock", "live", "no directory", "open", "long"]
+)
+@both_doors
+async def test_a_path_that_cannot_be_printed_is_escaped_in_the_text(
+    short_tmp: Path, door: Door, fault: str, bad: bytes
+) -> None:
+    """In one line of ASCII, and kept as it is in the attributes."""
+    directory = os.fsencode(short_tmp) + b"/d" + bad
+    os.mkdir(directory)
+    path = directory + b"/s" + bad
+    with ExitStack() as stack:
+        if fault in ("dead", "live"):
+            server = stack.enter_context(socket.socket(socket.AF_UNIX))
+            server.bind(path)
+            if fault == "dead":
+                server.close()
+                os.chmod(path, 0)
+        elif fault == "file":
+            os.close(os.open(path, os.O_CREAT))
+        elif fault == "lock":
+            os.mkdir(path + b".lock")
+        elif fault == "no directory":
+            path = directory + b"/missing/s" + bad
+        elif fault == "open":
+            os.chmod(directory, 0o777)
+        elif fault == "long":
+            path += b"x" * 100
+        try:
+            found = await door(os.fsdecode(path))
+        except (ipcpipes.errors.EndpointError, ipcpipes.InvalidEndpoint) as error:
+            assert str(error).isprintable()
+            str(error).encode("ascii")  # strict, as a locale may be
+            if isinstance(error, ipcpipes.errors.EndpointError):
+                assert os.fsencode(error.address) == path
+                assert os.fsencode(error.filename) == path
+                escaped = {b"\xff": r"\xff", b"\n": r"\n", b"\x1b[31m": r"\x1b[31m"}[bad]
+                assert f"/s{escaped}" in str(error)
+        else:
+            # Root may connect to anything; and a dead socket is replaced.
+            assert fault in ("nothing", "dead")
+            text = repr(found)
+            assert text.isprintable()
+            if hasattr(found, "aclose"):
+                await found.aclose()
+            else:
+                found.close()
+
+
+# Addresses for others
+
+
+async def test_the_address_is_where_others_connect(endpoint: Endpoint) -> None:
+    for where in (endpoint, Endpoint.dotnet(endpoint.name)):
+        before = where.address
+        async with await ipcpipes.listen(where) as listener:
+            assert where.address == listener.address == before
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(where.address)
+                await (await listener.accept()).aclose()
+
+
+async def test_the_address_is_the_other_place_while_a_server_is_there(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = endpoint.address
+    with monkeypatch.context() as patch:
+        patch.delenv("XDG_RUNTIME_DIR")
+        listener = await ipcpipes.listen(endpoint)
+    assert listener.address != here
+    async with listener:
+        assert endpoint.address == listener.address
+    assert endpoint.address == here
+
+
+def test_what_has_no_address() -> None:
+    with pytest.raises(ipcpipes.NotSupported, match="no address"):
+        _ = Endpoint.inherited(0).address
+    with pytest.raises(ipcpipes.InvalidEndpoint, match="Windows path"):
+        _ = Endpoint.path(r"\\.\pipe\x").address
+
+
+@both_doors
+async def test_a_relative_temporary_directory_is_refused(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """.NET takes it as it is, so that it means another place in each working directory."""
+    monkeypatch.setenv("TMPDIR", "tmp")
+    with pytest.raises(ipcpipes.InvalidEndpoint, match="TMPDIR is 'tmp', a relative path"):
+        await door(Endpoint.dotnet("x"))
+    monkeypatch.setenv("TMPDIR", "")
+    assert Endpoint.dotnet("x").address == "/tmp/CoreFxPipe_x"
+
+
+# Abstract names
+
+
+@linux_only
+@pytest.mark.parametrize("packets", [False, True])
+async def test_an_abstract_name_that_is_padded_with_nuls(packets: bool) -> None:
+    """As Node.js 20 binds it: all bytes of an address count."""
+    name = unique_endpoint().name
+    padded = Endpoint.abstract(name.ljust(107, "\0"))
+    assert padded.address == "\0" + name.ljust(107, "\0")
+    kind = socket.SOCK_SEQPACKET if packets else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind) as server:
+        server.bind(padded.address)
+        server.listen()
+        with pytest.raises(ConnectionRefusedError):
+            await ipcpipes.connect(Endpoint.abstract(name))
+        with pytest.raises(ipcpipes.EndpointInUse) as caught:
+            if packets:
+                async with await ipcpipes.connect_messages(padded, framing=ipcpipes.NATIVE):
+                    await ipcpipes.listen_messages(padded, framing=ipcpipes.NATIVE)
+            else:
+                async with await ipcpipes.connect(padded):
+                    await ipcpipes.listen(padded)
+        assert f"abstract endpoint '{name}' and {107 - len(name)} NULs" in str(caught.value)
+        assert "x00" not in str(caught.value)
+    async with await ipcpipes.listen(padded) as listener:
+        async with await ipcpipes.connect(padded) as client, await listener.accept():
+            assert client.address == "@" + name.ljust(107, "\0")
+
+
+@linux_only
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node.js here")
+async def test_a_server_of_node_under_an_abstract_name() -> None:
+    """Version 20 pads it; others need not."""
+    name = unique_endpoint().name
+    program = r"""
+        const server = require("net").createServer(client => client.end("from node"));
+        server.listen("\0" + process.argv[1], () => console.log("ready"));
+        process.stdin.resume().on("end", () => process.exit());
+    """
+    node = await trio.lowlevel.open_process(
+        ["node", "-e", program, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert node.stdout is not None
+    assert node.stdin is not None
+    async with node.stdin, node.stdout:
+        assert await node.stdout.receive_some() == b"ready\n"
+        try:
+            stream = await ipcpipes.connect(Endpoint.abstract(name.ljust(107, "\0")))
+        except ConnectionRefusedError:
+            stream = await ipcpipes.connect(Endpoint.abstract(name))
+        async with stream:
+            assert await stream.receive_some() == b"from node"
+    await node.wait()
+
+
+# Losing the file
+
+
+@pytest.mark.parametrize("fate", ["removed", "replaced"])
+@pytest.mark.parametrize("driver", ["trio", "blocking"])
+async def test_a_listener_says_once_that_its_socket_file_is_gone(
+    short_tmp: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    fate: str,
+    driver: str,
+) -> None:
+    """A server of .NET that starts at the same address removes it, and makes its own."""
+    monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.02)
+    path = short_tmp / "s"
+    with ExitStack() as stack:
+        listener: Any
+        if driver == "trio":
+            listener = await ipcpipes.listen(path)
+            accept = listener.accept
+        else:
+            listener = stack.enter_context(blocking.listen(path))
+            accept = partial(in_thread, partial(listener.accept, timeout=1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_given_up, accept)
+            await trio.sleep(0.1)
+            assert not caplog.records, "as long as it is there"
+            path.unlink()
+            if fate == "replaced":
+                other = stack.enter_context(socket.socket(socket.AF_UNIX))
+                other.bind(str(path))
+            with trio.fail_after(30):
+                while not caplog.records:
+                    await trio.sleep(0.01)
+            await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+        if driver == "trio":
+            await listener.aclose()
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("ipcpipes", logging.ERROR)
+    assert "removed or replaced its socket file" in record.getMessage()
+    assert repr(str(path)) in record.getMessage()
+    assert path.exists() == (fate == "replaced"), "the other program's is left alone"
+
+
+async def until_given_up(accept: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await accept()
+        except TimeoutError:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_closing_a_listener_is_not_taken_for_the_loss_of_its_file(
+    short_tmp: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.001)
+
+    async def until_closed(listener: Any) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await in_thread(listener.accept)
+
+    for _ in range(50):
+        listener = blocking.listen(short_tmp / "s")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_closed, listener)
+            await trio.sleep(0.003)
+            listener.close()
+    assert not caplog.records
