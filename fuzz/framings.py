@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -15,7 +16,13 @@ T = TypeVar("T")
 _NO_MEMORY = 2**63 - 1
 _LIMITS = (1, 2, 3, 10, 100, 255, 1000, 2**20, _NO_MEMORY)
 _PREFIXES = [LengthPrefixed(width, order) for width in (1, 2, 4, 8) for order in ("little", "big")]
-_DELIMITERS = (b"\n", b"\0", b"\r\n", b"aa", b"aba", b"--end--")
+_LINES = [
+    *map(Lines, (b"\n", b"\0", b"\r\n", b"aa", b"aba", b"--end--")),
+    Lines(accept_crlf=True),
+    Lines(accept_unterminated=True),
+    Lines(accept_crlf=True, accept_unterminated=True),
+    Lines(b"aba", accept_unterminated=True),
+]
 _CUTS: tuple[Sequence[int], ...] = ((1,), (2,), (3, 1), (1, 5, 2), (7,), (40, 1, 9), (1000, 3))
 
 
@@ -28,11 +35,15 @@ def length_prefixed(data: bytes) -> None:
 
 
 def lines(data: bytes) -> None:
-    delimiter, limit, cuts, stream = _read(data, _DELIMITERS)
-    framing = Lines(delimiter, limit)
+    options, limit, cuts, stream = _read(data, _LINES)
+    framing = dataclasses.replace(options, max_size=limit)
     received = check_every_cut_is_the_same(framing, stream, cuts)
     if received.fault is None:
-        assert framing.join(received.messages) == stream
+        sent = stream.replace(b"\r\n", b"\n") if framing.accept_crlf else stream
+        terminated = b"".join(message + framing.delimiter for message in received.messages)
+        assert terminated == sent or (
+            framing.accept_unterminated and terminated == sent + framing.delimiter
+        )
 
 
 def content_length(data: bytes) -> None:
@@ -65,8 +76,8 @@ def seeds() -> Iterable[bytes]:
     for number, kind in enumerate(_PREFIXES):
         if kind.max_size >= 300:
             yield bytes((number, 6, 1)) + kind.join(messages)
-    for number, delimiter in enumerate(_DELIMITERS):
-        yield bytes((number, 6, 3)) + Lines(delimiter).join(messages)
+    for number, framing in enumerate(_LINES):
+        yield bytes((number, 6, 3)) + framing.join(messages)
     yield b"\0\6\2" + ContentLength().join(messages)
     yield b"\0\6\4content-length:2\r\nContent-Type: x\r\n\r\nab"
 

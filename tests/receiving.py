@@ -44,7 +44,7 @@ def receive(framing: Framing, parts: Iterable[bytes], *, in_place: bool = False)
                 buffer[:count] = rest[:count]
                 messages.extend(splitter.buffer_updated(count))
                 rest = rest[count:]
-        splitter.end()
+        messages.extend(splitter.end() or ())
     except errors.FramingError as error:
         return Received(messages, error)
     return Received(messages)

@@ -184,7 +184,10 @@ def test_a_fault_in_the_same_bytes_lets_the_messages_out_before_it() -> None:
     ("framing", "text"),
     [
         (LengthPrefixed(), "LengthPrefixed(width=4, byteorder='little', max_size=16777216)"),
-        (Lines(), r"Lines(delimiter=b'\n', max_size=16777216)"),
+        (
+            Lines(),
+            r"Lines(delimiter=b'\n', max_size=16777216, accept_crlf=False, accept_unterminated=False)",
+        ),
         (ContentLength(max_size=9), "ContentLength(max_size=9)"),
         (NATIVE, "Native(max_size=16777216)"),
     ],

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 
+import ipcpipes
 from ipcpipes.errors import FramingError, IncompleteMessage, MessageTooLarge
 from ipcpipes.framing import Lines
 
+from . import drivers
+from .conftest import WINDOWS
 from .receiving import check_every_cut_is_the_same, receive
 
 
@@ -119,3 +123,101 @@ def test_what_never_ends_is_refused_when_too_much_has_come() -> None:
     assert list(splitter.split(b"67890")) == []
     with pytest.raises(MessageTooLarge, match=r"of 11 bytes is too large: .* 10 bytes"):
         list(splitter.split(b"1"))
+
+
+@pytest.mark.parametrize(
+    ("wire", "messages"),
+    [
+        (b"one\ntwo\r\nthree\n", [b"one", b"two", b"three"]),
+        (b"\r\n\n\r\n", [b"", b"", b""]),
+        (b"a\r\r\n", [b"a\r"]),
+        (b"\ra\rb\n", [b"\ra\rb"]),
+    ],
+)
+def test_both_ends_of_lines(wire: bytes, messages: list[bytes]) -> None:
+    for size in range(1, 8):
+        received = check_every_cut_is_the_same(Lines(accept_crlf=True), wire, [size])
+        assert (received.messages, received.fault) == (messages, None)
+    assert receive(Lines(), [wire]).messages != messages or b"\r\n" not in wire
+
+
+def test_both_ends_of_lines_are_left_out_of_the_limit() -> None:
+    framing = Lines(max_size=3, accept_crlf=True)
+    for wire in (b"abc\n", b"abc\r\n"):
+        for parts in ([wire], [wire[:1], wire[1:]], [wire[:4], wire[4:]]):
+            assert receive(framing, parts).messages == [b"abc"]
+        assert framing.splitter().only(wire) == b"abc"
+    for wire in (b"abcd\n", b"abcd\r\n", b"abcde", b"abc\r\r\n"):
+        assert isinstance(receive(framing, [wire]).fault, MessageTooLarge), wire
+        assert framing.splitter().only(wire) is None
+
+
+def test_what_would_lose_its_end_is_refused() -> None:
+    framing = Lines(accept_crlf=True)
+    with pytest.raises(FramingError, match=r"ends with \\r would arrive without it"):
+        framing.frame(b"carriage\r")
+    assert framing.join([b"a\rb"]) == b"a\rb\n"
+    assert Lines().join([b"carriage\r"]) == b"carriage\r\n"
+
+
+def test_a_last_line_without_its_end() -> None:
+    for framing in (Lines(accept_unterminated=True), Lines(b"--", accept_unterminated=True)):
+        end = framing.delimiter
+        for wire, messages in (
+            (b"one" + end + b"two", [b"one", b"two"]),
+            (b"one" + end, [b"one"]),
+            (b"one", [b"one"]),
+            (b"", []),
+        ):
+            for size in range(1, 8):
+                received = check_every_cut_is_the_same(framing, wire, [size])
+                assert (received.messages, received.fault) == (messages, None)
+    both = Lines(accept_crlf=True, accept_unterminated=True)
+    assert receive(both, [b"one\r\ntwo\r"]).messages == [b"one", b"two\r"]
+    assert receive(Lines(b"--", accept_unterminated=True), [b"one-"]).messages == [b"one-"]
+    short = Lines(max_size=2, accept_unterminated=True, accept_crlf=True)
+    assert isinstance(receive(short, [b"abc"]).fault, MessageTooLarge)
+
+
+@pytest.mark.parametrize("name", ["accept_crlf", "accept_unterminated"])
+def test_choices_are_bools(name: str) -> None:
+    options: dict[str, Any] = {name: 1}
+    with pytest.raises(TypeError, match=f"^{name} must be a bool, not 1$"):
+        Lines(**options)
+
+
+def test_both_ends_are_for_lines_of_text() -> None:
+    with pytest.raises(ValueError, match=r"^accept_crlf is for the delimiter b'?\"?\\n"):
+        Lines(b"\0", accept_crlf=True)
+
+
+@pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
+@pytest.mark.parametrize("max_descriptors", [0, 1])
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_channel_delivers_the_last_line(
+    doors: Any, max_descriptors: int, many: bool
+) -> None:
+    """As a program writes that knows nothing of framings."""
+    if max_descriptors and WINDOWS:
+        pytest.skip("there, messages come with labels")
+    framing = Lines(accept_crlf=True, accept_unterminated=True)
+    listener = await doors.listen_messages(
+        ipcpipes.testing.unique_endpoint(), framing=framing, max_descriptors=max_descriptors
+    )
+    async with listener:
+        stream = await ipcpipes.connect(listener.endpoint)
+        async with await listener.accept() as channel:
+            await stream.send_all(b"one\r\ntwo\nthr")
+            assert await channel.receive() == b"one"
+            assert await channel.receive() == b"two"
+            await stream.send_all(b"ee")
+            await stream.aclose()
+            if many:
+                assert await channel.receive_many() == [b"three"]
+            elif max_descriptors:
+                assert await channel.receive_descriptors() == (b"three", [])
+            else:
+                assert await channel.receive() == b"three"
+            for _ in range(2):
+                with pytest.raises(trio.EndOfChannel):
+                    await channel.receive()

@@ -172,7 +172,12 @@ class MessageChannel(Channel):
                 if data:
                     self._arrived.extend(self._splitter.split(bytes(data)))
                     return
-            self._splitter.end()
+            last = self._splitter.end() or ()
+            if isinstance(self._enclosed, Enclosed):
+                last = self._enclosed.last(last)
+            self._arrived.extend(last)
+            if self._arrived:
+                return
         except FramingError as error:
             self._receive_fault = error
             if not self._arrived:

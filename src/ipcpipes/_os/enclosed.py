@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import trio
 
@@ -75,6 +75,10 @@ class Enclosed(Unfetched):
             What :meth:`messages` raises.
         """
         return self._split(splitter, data[: _place_of_descriptors(data)])
+
+    def last(self, messages: Iterable[bytes]) -> Iterator[tuple[bytes, list[int]]]:
+        """The messages that the end of the stream has made whole."""
+        return map(self._whole, messages)
 
     def message(self, packet: bytes) -> tuple[bytes, list[int]]:
         """What came was one message."""

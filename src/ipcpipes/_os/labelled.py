@@ -158,6 +158,7 @@ class LabelledSplitter:
     def buffer_updated(self, nbytes: int) -> Iterator[tuple[bytes, list[int]]]:
         return self._labelled.pairs(self._splitter.buffer_updated(nbytes))
 
-    def end(self) -> None:
-        self._splitter.end()
+    def end(self) -> list[tuple[bytes, list[int]]]:
+        last = list(self._labelled.pairs(self._splitter.end() or ()))
         self._labelled.end()
+        return last

@@ -160,7 +160,9 @@ class MessageChannel(Channel):
                     self._split_what_came()
                     return None
                 carrier._came = None
-            self._splitter.end()
+            self._end()
+            if self._arrived:
+                return None
         except FramingError as error:
             self._receive_fault = error
             if not self._arrived:
@@ -179,6 +181,15 @@ class MessageChannel(Channel):
         else:
             self._arrived.extend(self._splitter.buffer_updated(carrier._came))
         carrier._came = None
+        self._receive_fault = None
+
+    def _end(self) -> None:
+        """The stream has ended."""
+        self._receive_fault = RECEIVE_INTERRUPTED  # as while splitting
+        last = self._splitter.end() or ()
+        if isinstance(self._enclosed, Enclosed):
+            last = self._enclosed.last(last)
+        self._arrived.extend(last)
         self._receive_fault = None
 
     def _fill_enclosed(self, enclosed: Enclosed, deadline: Deadline | None) -> bool:

@@ -45,11 +45,15 @@ class Splitter(ABC):
         return None
 
     @abstractmethod
-    def end(self) -> None:
-        """The stream has ended.
+    def end(self) -> Iterable[bytes] | None:
+        """The stream has ended. It is called again each time that somebody asks for more.
+
+        Returns:
+            The messages that its end makes whole; mostly ``None``, which stands for none.
 
         Raises:
-            ipcpipes.IncompleteMessage: inside a message.
+            ipcpipes.FramingError: it is no end: :exc:`ipcpipes.IncompleteMessage`, inside a
+                message.
         """
 
     def get_buffer(self) -> memoryview | None:

@@ -14,12 +14,20 @@ from .limits import DEFAULT_MAX_SIZE, check_max_size
 class Lines(Framing):
     r"""Each message is followed by a delimiter, which it cannot contain.
 
-    The delimiter is not part of the message, and the last message needs one too: a stream
-    that ends without it ended inside a message.
+    The delimiter is not part of the message. The last message needs one too: a stream that ends
+    without it ended inside a message (:exc:`ipcpipes.IncompleteMessage`), unless
+    ``accept_unterminated`` says otherwise.
 
     Attributes:
         delimiter: one byte or more; ``b"\n"`` for lines of text, ``b"\0"`` is common too.
         max_size: the largest message in bytes, without its delimiter, 1 to 2**63 - 1.
+        accept_crlf: a received line may end with ``\r\n`` as well as with ``\n``, one like the
+            other, as programs of Windows and of Unix write them. What is sent ends with ``\n``,
+            and must not itself end with ``\r``, which would be lost. With the delimiter
+            ``b"\n"`` only.
+        accept_unterminated: what comes after the last delimiter is a message too, when the stream
+            ends and it is not empty. A peer that died in the middle of a line cannot be told from
+            one that has finished then.
 
     Raises:
         TypeError, ValueError: one of them is of the wrong type or out of range.
@@ -27,6 +35,8 @@ class Lines(Framing):
 
     delimiter: bytes = b"\n"
     max_size: int = DEFAULT_MAX_SIZE
+    accept_crlf: bool = False
+    accept_unterminated: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.delimiter, bytes):
@@ -34,6 +44,11 @@ class Lines(Framing):
         if not self.delimiter:
             raise ValueError("delimiter must be one byte or more")
         check_max_size(self.max_size)
+        for name in ("accept_crlf", "accept_unterminated"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
+        if self.accept_crlf and self.delimiter != b"\n":
+            raise ValueError(f'accept_crlf is for the delimiter b"\\n", not for {self.delimiter!r}')
 
     def frame(self, message: Buffer) -> Sequence[Buffer]:
         flat = message if isinstance(message, bytes) else bytes(message)
@@ -44,6 +59,11 @@ class Lines(Framing):
             raise FramingError(
                 f"a message that has the delimiter {self.delimiter!r} in it would arrive as two; "
                 "take another delimiter, or a framing that counts"
+            )
+        if self.accept_crlf and flat.endswith(b"\r"):
+            raise FramingError(
+                "a message that ends with \\r would arrive without it; leave accept_crlf out, or "
+                "take another framing"
             )
         return (flat, self.delimiter)
 
@@ -58,21 +78,27 @@ class _Splitter(Splitter):
 
     def __init__(self, framing: Lines) -> None:
         self._delimiter = framing.delimiter
+        self._accepts_crlf = framing.accept_crlf
+        self._accepts_unterminated = framing.accept_unterminated
         self._max_size = framing.max_size
+        # How many of the last bytes can be the beginning of a delimiter.
+        self._overlap = 1 if framing.accept_crlf else len(framing.delimiter) - 1
         self._rest = bytearray()
 
     def only(self, data: bytes) -> bytes | None:
         end = len(data) - len(self._delimiter)
         # The first delimiter has to be the last thing in it.
-        if self._rest or not 0 <= end <= self._max_size or data.find(self._delimiter) != end:
+        if self._rest or end < 0 or data.find(self._delimiter) != end:
             return None
-        return data[:end]
+        message = data[:end]
+        if self._accepts_crlf and message.endswith(b"\r"):
+            message = message[:-1]
+        return message if len(message) <= self._max_size else None
 
     def split(self, data: bytes) -> Iterable[bytes]:
-        overlap = len(self._delimiter) - 1
         if self._rest:
             # What was looked through is not looked through again.
-            start = max(0, len(self._rest) - overlap)
+            start = max(0, len(self._rest) - self._overlap)
             self._rest += data
             if self._rest.find(self._delimiter, start) == -1:
                 parts = []
@@ -85,14 +111,22 @@ class _Splitter(Splitter):
         else:
             parts = data.split(self._delimiter)
             self._rest += parts.pop()
+        if self._accepts_crlf:
+            parts = [part[:-1] if part.endswith(b"\r") else part for part in parts]
         for number, message in enumerate(parts):
             if len(message) > self._max_size:
                 return then_raise(parts[:number], MessageTooLarge(len(message), self._max_size))
-        # The last bytes may be the beginning of the delimiter.
-        if len(self._rest) - overlap > self._max_size:
+        if len(self._rest) - self._overlap > self._max_size:
             return then_raise(parts, MessageTooLarge(len(self._rest), self._max_size))
         return parts
 
-    def end(self) -> None:
-        if self._rest:
+    def end(self) -> Iterable[bytes]:
+        if not self._rest:
+            return ()
+        if not self._accepts_unterminated:
             raise IncompleteMessage(len(self._rest))
+        if len(self._rest) > self._max_size:
+            raise MessageTooLarge(len(self._rest), self._max_size)
+        message = bytes(self._rest)
+        self._rest = bytearray()
+        return (message,)
