@@ -14,7 +14,7 @@ from ..channel import MessageChannel
 from ..endpoint import Endpoint
 from ..errors import NoParent
 from ..security import compiled, policy_from_document
-from ..serving import handle_client
+from ..serving import handle_client, server_finishing
 from .nursery import unseen_nursery
 from .parent import adopted_ends, channel_over
 
@@ -98,8 +98,9 @@ class Worker:
         """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
 
         Then no more clients are accepted (but those who have come already), and it returns when
-        the last handler has. Errors of a handler are logged and end that one connection, as in
-        :func:`ipcpipes.serve`.
+        the last handler has. :func:`ipcpipes.rpc.serve_connection` in a handler tells the client by
+        itself to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
+        handler are logged and end that one connection, as in :func:`ipcpipes.serve`.
 
         Args:
             handler: an async function of one stream.
@@ -112,6 +113,19 @@ class Worker:
         listener = self.listener
         if listener is None:
             raise RuntimeError("this group has no endpoint: WorkerGroup(..., endpoint=...)")
+        # For the handlers: their tasks begin in this context.
+        before = server_finishing.set(self.finishing)
+        try:
+            await self._serve(listener, handler, on_message)
+        finally:
+            server_finishing.reset(before)
+
+    async def _serve(
+        self,
+        listener: Listener[Stream],
+        handler: Callable[[Stream], Awaitable[object]],
+        on_message: Callable[[bytes], Awaitable[object]] | None,
+    ) -> None:
         async with listener, unseen_nursery() as nursery:
             with trio.CancelScope() as accepting:
                 nursery.start_soon(self._heed, on_message, accepting)
