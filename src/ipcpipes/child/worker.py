@@ -10,6 +10,7 @@ import trio
 
 from .. import _os
 from .._os import Listener, Stream
+from ..abc.uncopied import Uncopied
 from ..channel import MessageChannel
 from ..endpoint import Endpoint
 from ..errors import NoParent
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "group_worker"]
 
 
-class Worker:
+class Worker(Uncopied):
     """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
 
     ``async for message in worker`` gives the group's messages, and ends when the worker is to
@@ -38,6 +39,8 @@ class Worker:
         finishing: an event that is set when the worker is to finish, once its messages were read
             so far; for handlers of clients that would stay for ever.
     """
+
+    _instead = "it is this process"
 
     def __init__(
         self, number: int, channel: MessageChannel, listener: Listener[Stream] | None
