@@ -13,10 +13,10 @@ from .. import _os, abc
 from .._os import Stream
 from ..channel import MessageChannel, NativeMessageChannel
 from ..framing import Framing, Native
-from ..options import checked_seconds
+from ..options import check_count, checked_seconds
 from .ends import Ends, naming
 from .fate import Fate, PipeKind, check_options, warn_of_unknown_ends
-from .lines import Capture, LineSink
+from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
 from .nursery import unseen_nursery
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ async def open_child(
     stdin: Redirection = None,
     stdout: Redirection | LineSink = None,
     stderr: Redirection | LineSink = None,
+    longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
     **options: Any,
@@ -175,8 +176,11 @@ async def open_child(
         stdout, stderr: the same (with PIPE, you have to read ``child.process.stdout`` yourself, or
             the child waits); or a function, which is called with each line as it comes, such as
             ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
-            not UTF-8 is replaced, and a line above 64 KiB comes in pieces. What the function raises
-            ends the block. ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+            not UTF-8 is replaced. What the function raises ends the block.
+            ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+        longest_line: how many bytes a line may have, 4 to 2**31 - 1, and so what a child that never
+            ends one takes of memory. A longer one comes in pieces, each a :class:`LinePiece`, which
+            no whole line is.
         env: the child's environment without what ipcpipes adds; this process' when ``None``.
         grace: seconds, 0 or more; ``math.inf`` waits for ever.
         options: any other of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
@@ -198,6 +202,7 @@ async def open_child(
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        longest_line=longest_line,
         env=env,
         grace=grace,
         **options,
@@ -216,6 +221,7 @@ async def run_child(
     stdin: Redirection = None,
     stdout: Redirection | LineSink = None,
     stderr: Redirection | LineSink = None,
+    longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
     **options: Any,
@@ -223,6 +229,9 @@ async def run_child(
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options)
+    check_count("longest_line", longest_line, optional=False)
+    if longest_line < LEAST_LONGEST:
+        raise ValueError(f"longest_line must be {LEAST_LONGEST} or more, not {longest_line}")
     warn_of_unknown_ends()
     sinks = {
         name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
@@ -238,7 +247,9 @@ async def run_child(
             ends.started()
             found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            captures = [Capture(getattr(process, name), sink) for name, sink in sinks.items()]
+            captures = [
+                Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()
+            ]
             child = Child(process, found, lifeline, captures)
         except BaseException:  # a framing of the user's own, perhaps
             await _do_away_with(process)
