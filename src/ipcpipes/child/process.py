@@ -134,6 +134,7 @@ async def open_child(
     command: Command,
     *,
     framing: Framing | Native | None = None,
+    max_descriptors: int = 0,
     pipes: Mapping[str, PipeKind | abc.AnonymousPipeEnd] | None = None,
     stdin: Redirection = None,
     stdout: Redirection | LineSink = None,
@@ -166,7 +167,11 @@ async def open_child(
         command: the words of the command; or a function that gives them, called with the numbers
             of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
         framing: connects by messages (:attr:`Child.channel`) instead of bytes
-            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing.
+            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing. There
+            is no ``authkey=``: this connection has no name, and nobody but the child inherits it.
+        max_descriptors: how many descriptors may come with one message of that channel, 0 to 253,
+            as for :func:`ipcpipes.connect_messages`; the child's ``parent_channel()`` lets as many
+            come.
         pipes: connects by these pipes (:attr:`Child.pipes`) instead: what this end does with each,
             ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
@@ -197,7 +202,7 @@ async def open_child(
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
     async with run_child(
-        lambda: Ends(framing, pipes),
+        lambda: Ends(framing, pipes, max_descriptors=max_descriptors),
         command,
         stdin=stdin,
         stdout=stdout,
