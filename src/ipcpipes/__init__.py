@@ -24,6 +24,7 @@ from .child.anonymous import (
     open_anonymous_pipe,
 )
 from .child.group import WorkerGroup
+from .child.lines import LinePiece
 from .child.parent import parent_channel, parent_pipes, parent_stream
 from .child.process import Child, open_child
 from .child.worker import Worker, group_worker
@@ -82,6 +83,7 @@ __all__ = [
     "InvalidEndpoint",
     "IpcError",
     "LengthPrefixed",
+    "LinePiece",
     "Lines",
     "Listener",
     "MessageChannel",

@@ -9,6 +9,7 @@ from typing import Literal
 import trio
 
 from . import abc
+from .abc.uncopied import Uncopied
 from .channel import MessageChannel
 from .errors import MessageTooLarge
 from .framing import Buffer, Framing
@@ -42,7 +43,7 @@ class _Client:
             await self.channel.send_many(batch)
 
 
-class Broadcaster:
+class Broadcaster(Uncopied):
     """Sends each message to all the channels that it serves::
 
         news = ipcpipes.Broadcaster()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import trio
@@ -14,9 +15,14 @@ from .authentication import Greeting
 from .endpoint import Endpoint
 from .errors import AuthenticationFailed
 
-__all__ = ["handle_client", "serve_listener"]
+__all__ = ["handle_client", "serve_listener", "server_finishing"]
 
 logger = logging.getLogger("ipcpipes")
+
+server_finishing: ContextVar[trio.Event | None] = ContextVar(
+    "ipcpipes_server_finishing", default=None
+)
+"""In a handler: what is set when its server is to finish, where somebody else says when."""
 
 
 class _Door:

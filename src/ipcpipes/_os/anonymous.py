@@ -6,16 +6,20 @@ from abc import ABC, abstractmethod
 
 import trio
 
+from ..abc.uncopied import Uncopied
+
 NO_SETTING = "the size of a pipe is settled when it is made: open_anonymous_pipe(capacity=...)"
 USED = "this end was used here already; hand over one that was not"
 
 
-class Passing(ABC):
+class Passing(Uncopied, ABC):
     """An end that can go to a child.
 
     Handing over takes the number out of the stream, so that nothing here can use it any more,
     and keeps it for the child to inherit until :meth:`dispose_local_copy`.
     """
+
+    _instead = "hand it over to a child: open_child(command, pipes={'name': end})"
 
     _used = False
     _handed_over = -1

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
+from ..abc.uncopied import Uncopied
 from .deadline import Deadline
 from .obstacle import EXHAUSTION_PAUSE, Obstacle
 from .own_thread import put_off
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 ConnectionT = TypeVar("ConnectionT")
 
 
-class BlockingListener(ABC, Generic[ConnectionT]):
+class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     """Threads around a listener that cannot wait by itself.
 
     ``_accepting`` is held by the thread that accepts, also while it waits; what it waits on is
@@ -31,6 +32,8 @@ class BlockingListener(ABC, Generic[ConnectionT]):
     for a lock that the interrupted thread may hold: it leaves a job, and whoever has the lock
     does it before he goes.
     """
+
+    _instead = "several processes serve one endpoint in a WorkerGroup"
 
     def __init__(self) -> None:
         self._begin_anew()

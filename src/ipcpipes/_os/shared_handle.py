@@ -7,10 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..abc.uncopied import Uncopied
 from .turns import Turns
 
 
-class SharedHandle(Turns, ABC):
+class SharedHandle(Uncopied, Turns, ABC):
     """A number of the system's with two sides, for sending and receiving.
 
     Who uses it has the side's turn meanwhile, reads ``_number`` while having it, and calls

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from ..errors import NotSupported
+from .uncopied import Uncopied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 
-class MessageChannel(trio.abc.Channel[bytes]):
+class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     """Messages in both directions: each arrives whole, once, and in order, or not at all.
 
     An empty message is a message. Memory is bounded: nothing above :attr:`max_size` is sent,

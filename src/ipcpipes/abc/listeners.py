@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from .uncopied import Uncopied
+
 if TYPE_CHECKING:
     from ..endpoint import Endpoint
 
 ResourceT_co = TypeVar("ResourceT_co", bound=trio.abc.AsyncResource, covariant=True)
 
 
-class Listener(trio.abc.Listener[ResourceT_co]):
+class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.listen` to :meth:`aclose`.
 
     ``await accept()`` returns the next client's stream, or channel. Clients that left before they
@@ -30,6 +32,8 @@ class Listener(trio.abc.Listener[ResourceT_co]):
         trio.ClosedResourceError: you closed the listener.
         trio.BusyResourceError: another task of yours is accepting.
     """
+
+    _instead = "several processes serve one endpoint in a WorkerGroup"
 
     @property
     @abstractmethod

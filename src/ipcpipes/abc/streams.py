@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 import trio
 
 from ..errors import NotSupported
+from .uncopied import Uncopied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ class HasFileno(Protocol):
 ResultT = TypeVar("ResultT")
 
 
-class Connection(trio.abc.AsyncResource):
+class Connection(Uncopied, trio.abc.AsyncResource):
     """One end of a connection: what byte streams of every direction have in common.
 
     A forked child (POSIX) cannot go on with one that this process has connected: there every

@@ -13,6 +13,7 @@ from .._os.deadline import Deadline
 from .._os.enclosed import Enclosed
 from .._os.unfetched import Unfetched
 from ..abc import HasFileno
+from ..abc.uncopied import Uncopied
 from ..errors import FramingError, MessageTooLarge, NotSupported
 from ..framing import Buffer
 from ..framing.outgoing import flat, flat_all
@@ -32,7 +33,7 @@ ResultT = TypeVar("ResultT")
 _MANY = 1024
 
 
-class Channel(abc.MessageChannel):
+class Channel(Uncopied, abc.MessageChannel):
     """What both kinds have in common.
 
     Lifetime: it owns the carrier, and closes it. Who sends and who receives has the carrier's turn

@@ -150,6 +150,7 @@ def open_child(
     command: Command,
     *,
     framing: Framing | Native | None = None,
+    max_descriptors: int = 0,
     pipes: Mapping[str, PipeKind | abc.AnonymousPipeEnd] | None = None,
     stdin: Redirection = None,
     stdout: Redirection = None,
@@ -167,7 +168,8 @@ def open_child(
     block is left terminates the child at once.
 
     Args:
-        command, framing, pipes, env, grace, options: as for :func:`ipcpipes.open_child`.
+        command, framing, max_descriptors, pipes, env, grace, options: as for
+            :func:`ipcpipes.open_child`.
         stdin, stdout, stderr: as for :class:`subprocess.Popen`; what PIPE makes is in
             ``child.process`` and closed with the block. Lines are not handed to a function
             here, because that would take a thread behind your back.
@@ -183,7 +185,10 @@ def open_child(
     warn_of_unknown_ends()
     process = child = None
     try:
-        with Ends(framing, pipes) as ends, _ctrl_c_comes_later():
+        with (
+            Ends(framing, pipes, max_descriptors=max_descriptors) as ends,
+            _ctrl_c_comes_later(),
+        ):
             words = ends.command(command)
             streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
             given = {**streams, "env": ends.environment(env), **options}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from ..abc.uncopied import Uncopied
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.chosen import chosen, kind_of
@@ -97,8 +98,10 @@ def connect_messages(
     return channel
 
 
-class _MessageListener(abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(Uncopied, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """A listener whose connections are handed out as channels. It owns the listener below."""
+
+    _instead = "several processes serve one endpoint in a WorkerGroup"
 
     def __init__(
         self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int

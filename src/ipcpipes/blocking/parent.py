@@ -38,27 +38,30 @@ def parent_stream() -> Stream:
     return stream
 
 
-def parent_channel(framing: Framing | Native | None = None) -> abc.MessageChannel:
+def parent_channel(
+    framing: Framing | Native | None = None, *, max_descriptors: int | None = None
+) -> abc.MessageChannel:
     """The message channel to the parent, which has started this process by
     ``open_child(framing=...)``.
 
     Args:
-        framing: as for :func:`ipcpipes.parent_channel`.
+        framing, max_descriptors: as for :func:`ipcpipes.parent_channel`.
 
     Returns:
         A channel, for ``with``.
 
     Raises:
-        NoParent, TypeError: as for :func:`ipcpipes.parent_channel`.
+        NoParent, TypeError, ValueError: as for :func:`ipcpipes.parent_channel`.
     """
-    adopted = _adopted("channel", framing)
+    adopted = _adopted("channel", framing, max_descriptors)
     if adopted.handover.group is not None:
         adopted.ends["channel"].close()
         raise NoParent("a worker of a WorkerGroup has an event loop: ipcpipes.group_worker()")
     carrier = adopted.ends["channel"]
+    most = adopted.max_descriptors
     if isinstance(adopted.framing, Native):
-        return NativeMessageChannel(carrier, adopted.framing)
-    return MessageChannel(carrier, adopted.framing)
+        return NativeMessageChannel(carrier, adopted.framing, most)
+    return MessageChannel(carrier, adopted.framing, max_descriptors=most)
 
 
 @contextmanager
@@ -77,8 +80,12 @@ def parent_pipes() -> Iterator[Mapping[str, Any]]:
         yield {name[5:]: stack.enter_context(end) for name, end in ends.items()}
 
 
-def _adopted(wanted: str, framing: Framing | Native | None = None) -> Adopted:
-    adopted = adopt(os.environ, wanted, _os.connect, lambda end: end.close(), framing)
+def _adopted(
+    wanted: str, framing: Framing | Native | None = None, max_descriptors: int | None = None
+) -> Adopted:
+    adopted = adopt(
+        os.environ, wanted, _os.connect, lambda end: end.close(), framing, max_descriptors
+    )
     # Here nobody can wait for it beside the stream.
     adopted.lifeline.close()
     return adopted

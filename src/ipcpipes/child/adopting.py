@@ -10,6 +10,7 @@ from ..endpoint import Endpoint
 from ..errors import EndpointError, NoParent
 from ..framing import Framing, Native
 from ..framing.chosen import chosen, kind_of
+from ..options import check_max_descriptors
 from .handover import Handle, Handover, Kind, take
 
 
@@ -20,12 +21,14 @@ class Adopted(NamedTuple):
         ends: what was wanted, by name.
         lifeline: ends with the parent, or with its interest in this process.
         framing: of the channel.
+        max_descriptors: that may come with one of its messages.
         handover: all that was told.
     """
 
     ends: dict[str, Any]
     lifeline: Any
     framing: Framing | Native | None
+    max_descriptors: int
     handover: Handover
 
 
@@ -35,6 +38,7 @@ def adopt(
     connect: Callable[..., Any],
     close: Callable[[Any], object],
     framing: Framing | Native | None = None,
+    max_descriptors: int | None = None,
 ) -> Adopted:
     """Takes over what the parent has handed to this process.
 
@@ -44,12 +48,15 @@ def adopt(
         connect: the system's, for the driver.
         close: closes what ``connect`` gave.
         framing: the user's, for a channel whose own cannot be described.
+        max_descriptors: the user's, for a channel; the parent's when ``None``.
 
     Raises:
         NoParent, TypeError: as :func:`ipcpipes.parent_channel` says.
     """
     if framing is not None:
         framing = chosen(framing)
+    if max_descriptors is not None:
+        check_max_descriptors(max_descriptors)
     handover = take(environment, wanted)
     handles = {name: handle for name, handle in handover.handles.items() if name.startswith(wanted)}
     handles["lifeline"] = handover.handles["lifeline"]
@@ -57,6 +64,7 @@ def adopt(
         _check_mark(name, handle)
     if "channel" in handles:
         framing = _agreed(framing, handover.framing, handles["channel"].kind)
+        max_descriptors = _agreed_descriptors(max_descriptors, handover.max_descriptors)
     ends: dict[str, Any] = {}
     try:
         for name, handle in handles.items():
@@ -67,7 +75,7 @@ def adopt(
         if isinstance(error, EndpointError):
             raise NoParent(str(error)) from error
         raise
-    return Adopted(ends, ends.pop("lifeline"), framing, handover)
+    return Adopted(ends, ends.pop("lifeline"), framing, max_descriptors or 0, handover)
 
 
 def _check_mark(name: str, handle: Handle) -> None:
@@ -93,6 +101,16 @@ def _agreed(
     if kind_of(framing) != kind:
         raise TypeError(f"framing must be {'' if kind == 'messages' else 'other than '}NATIVE here")
     return framing
+
+
+def _agreed_descriptors(given: int | None, told: int) -> int:
+    # On Windows it is a part of how messages look.
+    if given is not None and bool(given) != bool(told):
+        raise TypeError(
+            f"the parent has opened this channel with max_descriptors={told}; either both ends let "
+            "descriptors come, or neither does"
+        )
+    return told if given is None else given
 
 
 def _taken_over(handle: Handle, connect: Callable[..., Any]) -> Any:

@@ -10,6 +10,7 @@ from .. import _os
 from ..endpoint import Endpoint
 from ..framing import Framing, Native
 from ..framing.chosen import chosen, kind_of
+from ..options import check_max_descriptors
 from .handover import Handle, Handover, Kind, check_pipe_names, is_ours, opposite, variables
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Ends:
         framing, pipes: as for :func:`ipcpipes.open_child`.
         lent: more for the child to inherit, by what it knows it as; this closes it.
         group: see :class:`.handover.Handover`.
+        max_descriptors: as for :func:`ipcpipes.open_child`.
 
     Raises:
         TypeError, ValueError, OSError: as :func:`ipcpipes.open_child` says.
@@ -61,14 +63,19 @@ class Ends:
         pipes: Mapping[str, str | GivenEnd] | None,
         lent: Mapping[str, int] | None = None,
         group: Mapping[str, Any] | None = None,
+        max_descriptors: int = 0,
     ) -> None:
         self._group = group
+        self._max_descriptors = max_descriptors
         self._ours: dict[str, tuple[int, Kind]] = {}
         self._handles: dict[str, Handle] = {}
         self._theirs: list[int] = list((lent or {}).values())
         self._given: list[GivenEnd] = []
         try:
+            check_max_descriptors(max_descriptors)
             self.framing = None if framing is None else chosen(framing)
+            if max_descriptors and self.framing is None:
+                raise TypeError("max_descriptors= is for a channel: open_child(framing=...)")
             if isinstance(self.framing, Framing):
                 # One of the user's own may fail; then there is no process yet.
                 self.framing.splitter()
@@ -142,7 +149,7 @@ class Ends:
 
     def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
         """``base``, or this process' environment, and where the child finds its handles."""
-        ours = variables(Handover(self._handles, self.framing, self._group))
+        ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
         return _os.child_environment(base, ours, is_ours)
 
     def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
@@ -180,7 +187,8 @@ class Ends:
             return {"stream": self.take("stream", parent_end, pid)}
         if self.framing is not None:
             make = native if isinstance(self.framing, Native) else framed
-            return {"channel": make(self.take("channel", parent_end, pid), self.framing)}
+            carrier = self.take("channel", parent_end, pid)
+            return {"channel": make(carrier, self.framing, max_descriptors=self._max_descriptors)}
         names = [name for name in self._names if name in self._ours]
         return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from .. import _os
 from .._os.forking import remember
+from ..abc.uncopied import Uncopied
 
 PipeKind = Literal["duplex", "send", "receive"]
 Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
@@ -57,8 +58,10 @@ def warn_of_unknown_ends() -> None:
         )
 
 
-class Fate(ABC):
+class Fate(Uncopied, ABC):
     """A child and its ends."""
+
+    _instead = "it belongs to the process that has started it"
 
     def __init__(self, ends: dict[str, Any]) -> None:
         self._ends = ends

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .. import _os
+from ..abc.uncopied import Uncopied
 from ..endpoint import Endpoint, EndpointLike
 from ..errors import WorkerFailed
 from ..framing import LengthPrefixed
@@ -43,7 +44,7 @@ class _Slot:
         self.crashes = Crashes(restarts)
 
 
-class WorkerGroup:
+class WorkerGroup(Uncopied):
     """A master and ``count`` workers: starts them, keeps them running, talks to them, ends them.
 
     >>> group = ipcpipes.WorkerGroup([sys.executable, "worker.py"], 4, endpoint="svc")

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from ..endpoint import Endpoint
 from ..errors import NoParent
 from ..framing import ContentLength, Framing, LengthPrefixed, Lines, Native
+from ..options import check_max_descriptors
 
 VARIABLE = "IPCPIPES_PARENT"
 VERSION = 1
@@ -53,11 +54,13 @@ class Handover(NamedTuple):
             nothing comes but its end; ``listener`` a socket that listens.
         framing: of the channel, ``None`` for one that cannot be described.
         group: what a worker is told by its group.
+        max_descriptors: how many descriptors the parent lets come with one message.
     """
 
     handles: Mapping[str, Handle]
     framing: Framing | Native | None = None
     group: Mapping[str, Any] | None = None
+    max_descriptors: int = 0
 
 
 def opposite(kind: Kind) -> Kind:
@@ -98,6 +101,7 @@ def variables(handover: Handover) -> dict[str, str]:
             "handles": handover.handles,
             "framing": _described(handover.framing),
             "group": handover.group,
+            "max_descriptors": handover.max_descriptors,
         }
     )
     return found
@@ -149,7 +153,9 @@ def _parsed(text: str) -> Handover:
         handles = {name: _handle(*handle) for name, handle in told["handles"].items()}
         if "lifeline" not in handles:
             raise ValueError("no lifeline")
-        return Handover(handles, _framing(told["framing"]), _group(told["group"]))
+        most = told.get("max_descriptors", 0)
+        check_max_descriptors(most)
+        return Handover(handles, _framing(told["framing"]), _group(told["group"]), most)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise NoParent(f"{VARIABLE} in the environment is not ipcpipes' own: {text!r}") from None
 

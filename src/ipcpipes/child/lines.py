@@ -4,65 +4,99 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import trio
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 LineSink = Callable[[str], object]
 
-# Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory.
 LONGEST_LINE = 65536
+"""Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory."""
+LEAST_LONGEST = 4
+"""The longest character in UTF-8."""
 # After its end, what a child has printed is in the pipe, and comes with the next reads. All else
 # is from another process that has the pipe too.
 _PATIENCE = 0.5  # seconds without anything
 _MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
+class LinePiece(str):
+    """A piece of a line that was longer than ``longest_line``, as a function for lines is called
+    with it. In all else it is a ``str``.
+
+    Attributes:
+        is_last: whether its line ends with it; or else more pieces of that line follow.
+    """
+
+    __slots__ = ("is_last",)
+    is_last: bool
+
+    def __new__(cls, text: str, *, is_last: bool) -> Self:
+        piece = super().__new__(cls, text)
+        piece.is_last = is_last
+        return piece
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, bool]]:
+        return (str(self),), {"is_last": self.is_last}
+
+
 class LineSplitter:
     r"""Cuts bytes into lines: at ``\n``, ``\r\n``, and ``\r``, by which programs paint a progress
     over itself. What is not UTF-8 becomes U+FFFD.
+
+    Args:
+        longest: bytes of a line that is not cut into pieces.
     """
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._rest = bytearray()  # of a line that has not ended
+        self._in_pieces = False  # some of that line was given already
         self._after_return = False
 
     def split(self, data: bytes) -> Iterator[str]:
-        """The lines that are complete now."""
+        """The lines that are complete now, and pieces of those that are too long."""
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
         self._after_return = data.endswith(b"\r")
-        text = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, self._rest = text.split(b"\n")
-        for line in lines:
-            yield from _pieces(line)
-        if len(self._rest) > LONGEST_LINE:
-            *pieces, self._rest = _cut(self._rest)
-            yield from map(_text, pieces)
+        *ends, beginning = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for end in ends:
+            self._rest += end
+            yield from self._pieces()
+            yield self._end_line()
+        self._rest += beginning
+        yield from self._pieces()
 
     def end(self) -> Iterator[str]:
         """What came after the last line, if there is anything."""
-        rest, self._rest = self._rest, b""
-        if rest:
-            yield _text(rest)
+        if self._rest:
+            yield self._end_line()
+
+    def _pieces(self) -> Iterator[LinePiece]:
+        """As long as more is left than a line may have."""
+        rest = self._rest
+        while len(rest) > self._longest:
+            end = self._longest
+            # Not within a character: its bytes after the first one, 3 at most, begin with the
+            # bits 10.
+            while end > self._longest - 3 and rest[end] & 0xC0 == 0x80:
+                end -= 1
+            piece = _text(rest[:end])
+            del rest[:end]
+            self._in_pieces = True
+            yield LinePiece(piece, is_last=False)
+
+    def _end_line(self) -> str:
+        text, is_piece = _text(self._rest), self._in_pieces
+        self._rest.clear()
+        self._in_pieces = False
+        return LinePiece(text, is_last=True) if is_piece else text
 
 
-def _pieces(line: bytes) -> Iterator[str]:
-    return map(_text, _cut(line))
-
-
-def _cut(line: bytes) -> list[bytes]:
-    pieces = []
-    while len(line) > LONGEST_LINE:
-        end = LONGEST_LINE
-        # Not within a character: its bytes after the first one begin with the bits 10.
-        while end > LONGEST_LINE - 4 and line[end] & 0xC0 == 0x80:
-            end -= 1
-        pieces.append(line[:end])
-        line = line[end:]
-    return [*pieces, line]
-
-
-def _text(line: bytes) -> str:
+def _text(line: bytearray) -> str:
     return line.decode("utf-8", "replace")
 
 
@@ -73,9 +107,12 @@ class Capture:
     go on printing. So after :meth:`child_ended` it reads what is left, and ends.
     """
 
-    def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink) -> None:
+    def __init__(
+        self, stream: trio.abc.ReceiveStream, sink: LineSink, longest: int = LONGEST_LINE
+    ) -> None:
         self.stream = stream
         self._sink = sink
+        self._lines = LineSplitter(longest)
         self._has_ended = False
         self._reads_left = _MOST_READS
         self._waiting = trio.CancelScope()
@@ -85,7 +122,7 @@ class Capture:
         self._waiting.deadline = trio.current_time() + _PATIENCE
 
     async def run(self) -> None:
-        lines = LineSplitter()
+        lines = self._lines
         # Not to be cancelled: the last lines of a child that is being ended are worth the most,
         # and it is ended in any case.
         with trio.CancelScope(shield=True):

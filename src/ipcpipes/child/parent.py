@@ -48,7 +48,10 @@ async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]
 
 @asynccontextmanager
 async def parent_channel(
-    framing: Framing | Native | None = None, *, cancel_on_end: bool = False
+    framing: Framing | Native | None = None,
+    *,
+    max_descriptors: int | None = None,
+    cancel_on_end: bool = False,
 ) -> AsyncIterator[abc.MessageChannel]:
     """The message channel to the parent, which has started this process by
     ``open_child(framing=...)``.
@@ -56,6 +59,8 @@ async def parent_channel(
     Args:
         framing: the parent's, which is known when it is one of ipcpipes'; for a framing of
             your own it has to be given.
+        max_descriptors: how many descriptors may come with one message, 1 to 253, and 0 where the
+            parent lets none come; ``None``: as many as the parent does.
         cancel_on_end: as for :func:`parent_stream`.
 
     Returns:
@@ -65,10 +70,11 @@ async def parent_channel(
     Raises:
         NoParent: this process was not started by ``open_child``, has asked before, or was not
             given a channel.
-        TypeError: the framing is none, or has to be given.
+        TypeError: the framing is none, or has to be given; or descriptors may come at one end only.
+        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
     """
     async with (
-        adopted_ends("channel", cancel_on_end, framing) as adopted,
+        adopted_ends("channel", cancel_on_end, framing, max_descriptors) as adopted,
         channel_over(adopted) as channel,
     ):
         if adopted.handover.group is not None:
@@ -100,17 +106,21 @@ async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[
 
 def channel_over(adopted: Adopted) -> abc.MessageChannel:
     carrier = adopted.ends["channel"]
+    most = adopted.max_descriptors
     if isinstance(adopted.framing, Native):
-        return NativeMessageChannel(carrier, adopted.framing)
-    return MessageChannel(carrier, adopted.framing)
+        return NativeMessageChannel(carrier, adopted.framing, most)
+    return MessageChannel(carrier, adopted.framing, max_descriptors=most)
 
 
 @asynccontextmanager
 async def adopted_ends(
-    wanted: str, cancel_on_end: bool, framing: Framing | Native | None = None
+    wanted: str,
+    cancel_on_end: bool,
+    framing: Framing | Native | None = None,
+    max_descriptors: int | None = None,
 ) -> AsyncIterator[Adopted]:
     await trio.lowlevel.checkpoint()
-    adopted = adopt(os.environ, wanted, _os.connect, _os.close_connection, framing)
+    adopted = adopt(os.environ, wanted, _os.connect, _os.close_connection, framing, max_descriptors)
     async with adopted.lifeline:
         if not cancel_on_end:
             yield adopted

@@ -13,10 +13,10 @@ from .. import _os, abc
 from .._os import Stream
 from ..channel import MessageChannel, NativeMessageChannel
 from ..framing import Framing, Native
-from ..options import checked_seconds
+from ..options import check_count, checked_seconds
 from .ends import Ends, naming
 from .fate import Fate, PipeKind, check_options, warn_of_unknown_ends
-from .lines import Capture, LineSink
+from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
 from .nursery import unseen_nursery
 
 if TYPE_CHECKING:
@@ -134,10 +134,12 @@ async def open_child(
     command: Command,
     *,
     framing: Framing | Native | None = None,
+    max_descriptors: int = 0,
     pipes: Mapping[str, PipeKind | abc.AnonymousPipeEnd] | None = None,
     stdin: Redirection = None,
     stdout: Redirection | LineSink = None,
     stderr: Redirection | LineSink = None,
+    longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
     **options: Any,
@@ -165,7 +167,11 @@ async def open_child(
         command: the words of the command; or a function that gives them, called with the numbers
             of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
         framing: connects by messages (:attr:`Child.channel`) instead of bytes
-            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing.
+            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing. There
+            is no ``authkey=``: this connection has no name, and nobody but the child inherits it.
+        max_descriptors: how many descriptors may come with one message of that channel, 0 to 253,
+            as for :func:`ipcpipes.connect_messages`; the child's ``parent_channel()`` lets as many
+            come.
         pipes: connects by these pipes (:attr:`Child.pipes`) instead: what this end does with each,
             ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
@@ -175,8 +181,11 @@ async def open_child(
         stdout, stderr: the same (with PIPE, you have to read ``child.process.stdout`` yourself, or
             the child waits); or a function, which is called with each line as it comes, such as
             ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
-            not UTF-8 is replaced, and a line above 64 KiB comes in pieces. What the function raises
-            ends the block. ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+            not UTF-8 is replaced. What the function raises ends the block.
+            ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+        longest_line: how many bytes a line may have, 4 to 2**31 - 1, and so what a child that never
+            ends one takes of memory. A longer one comes in pieces, each a :class:`LinePiece`, which
+            no whole line is.
         env: the child's environment without what ipcpipes adds; this process' when ``None``.
         grace: seconds, 0 or more; ``math.inf`` waits for ever.
         options: any other of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
@@ -193,11 +202,12 @@ async def open_child(
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
     async with run_child(
-        lambda: Ends(framing, pipes),
+        lambda: Ends(framing, pipes, max_descriptors=max_descriptors),
         command,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        longest_line=longest_line,
         env=env,
         grace=grace,
         **options,
@@ -216,6 +226,7 @@ async def run_child(
     stdin: Redirection = None,
     stdout: Redirection | LineSink = None,
     stderr: Redirection | LineSink = None,
+    longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
     **options: Any,
@@ -223,6 +234,9 @@ async def run_child(
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options)
+    check_count("longest_line", longest_line, optional=False)
+    if longest_line < LEAST_LONGEST:
+        raise ValueError(f"longest_line must be {LEAST_LONGEST} or more, not {longest_line}")
     warn_of_unknown_ends()
     sinks = {
         name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
@@ -238,7 +252,9 @@ async def run_child(
             ends.started()
             found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            captures = [Capture(getattr(process, name), sink) for name, sink in sinks.items()]
+            captures = [
+                Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()
+            ]
             child = Child(process, found, lifeline, captures)
         except BaseException:  # a framing of the user's own, perhaps
             await _do_away_with(process)

@@ -10,11 +10,12 @@ import trio
 
 from .. import _os
 from .._os import Listener, Stream
+from ..abc.uncopied import Uncopied
 from ..channel import MessageChannel
 from ..endpoint import Endpoint
 from ..errors import NoParent
 from ..security import compiled, policy_from_document
-from ..serving import handle_client
+from ..serving import handle_client, server_finishing
 from .nursery import unseen_nursery
 from .parent import adopted_ends, channel_over
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Worker", "group_worker"]
 
 
-class Worker:
+class Worker(Uncopied):
     """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
 
     ``async for message in worker`` gives the group's messages, and ends when the worker is to
@@ -38,6 +39,8 @@ class Worker:
         finishing: an event that is set when the worker is to finish, once its messages were read
             so far; for handlers of clients that would stay for ever.
     """
+
+    _instead = "it is this process"
 
     def __init__(
         self, number: int, channel: MessageChannel, listener: Listener[Stream] | None
@@ -98,8 +101,9 @@ class Worker:
         """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
 
         Then no more clients are accepted (but those who have come already), and it returns when
-        the last handler has. Errors of a handler are logged and end that one connection, as in
-        :func:`ipcpipes.serve`.
+        the last handler has. :func:`ipcpipes.rpc.serve_connection` in a handler tells the client by
+        itself to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
+        handler are logged and end that one connection, as in :func:`ipcpipes.serve`.
 
         Args:
             handler: an async function of one stream.
@@ -112,6 +116,19 @@ class Worker:
         listener = self.listener
         if listener is None:
             raise RuntimeError("this group has no endpoint: WorkerGroup(..., endpoint=...)")
+        # For the handlers: their tasks begin in this context.
+        before = server_finishing.set(self.finishing)
+        try:
+            await self._serve(listener, handler, on_message)
+        finally:
+            server_finishing.reset(before)
+
+    async def _serve(
+        self,
+        listener: Listener[Stream],
+        handler: Callable[[Stream], Awaitable[object]],
+        on_message: Callable[[bytes], Awaitable[object]] | None,
+    ) -> None:
         async with listener, unseen_nursery() as nursery:
             with trio.CancelScope() as accepting:
                 nursery.start_soon(self._heed, on_message, accepting)

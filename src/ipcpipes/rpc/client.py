@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from ..abc.uncopied import Uncopied
 from ..child.nursery import unseen_nursery
 from ..connect import connect as connect_stream
 from ..endpoint import EndpointLike
@@ -44,13 +45,15 @@ _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 _whole = trio.lowlevel.enable_ki_protection
 
 
-class Client(Generic[InterfaceT]):
+class Client(Uncopied, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
     each call is by itself: one whose pipe stands still holds up no other. In a forked
     child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
+
+    _instead = "make another client there: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -76,8 +79,10 @@ class Client(Generic[InterfaceT]):
 
 
 @dataclass(frozen=True, eq=False)
-class ClientOperation:
+class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+
+    _instead = "make another client there: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..abc.uncopied import Uncopied
 from .errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
 from .values import encode_result
 
@@ -35,7 +36,7 @@ def current_call() -> CurrentCall:
         raise NoCallActive from None
 
 
-class CurrentCall:
+class CurrentCall(Uncopied):
     """A call that is being served.
 
     It is good until the call is over: its manager has returned or raised, or, after :meth:`defer`,
@@ -49,6 +50,8 @@ class CurrentCall:
             counts; ``math.inf`` if it did not say. The client gives the call up then, and the
             manager is cancelled.
     """
+
+    _instead = "it is a part of a call, which belongs to its connection"
 
     def __init__(
         self,

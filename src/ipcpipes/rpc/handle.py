@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..abc.uncopied import Uncopied
 from .calling import Caller, ClientExchange, Notify, run_pipes
 from .definition import Operation, Pipe
 from .errors import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle:
+class CallHandle(Uncopied):
     """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
@@ -38,6 +39,8 @@ class CallHandle:
             :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. They have their turns as
             they have at the server.
     """
+
+    _instead = "it is a part of a call, which belongs to its connection"
 
     def __init__(
         self,

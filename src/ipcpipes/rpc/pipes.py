@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..abc.uncopied import Uncopied
 from .exchange import Exchange
 from .parameters import InOutPipe, InPipe, OutPipe
 
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["end_of"]
 
 
-class _End:
+class _End(Uncopied):
     """One end.
 
     Args:
         others: the turns of pipes that are filled and emptied beside who uses this one, and that
             are waited for.
     """
+
+    _instead = "it is a part of a call, which belongs to its connection"
 
     def __init__(
         self, exchange: Exchange, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()

@@ -14,12 +14,13 @@ import trio
 
 from ..abc import Listener, PeerIdentity
 from ..authentication import greeting
+from ..child.nursery import unseen_nursery
 from ..connect import Stream, listen
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ..security import AccessPolicy
-from ..serving import serve_listener
+from ..serving import serve_listener, server_finishing
 from .call import Call
 from .carrier import Carrier, Transport
 from .current import CurrentCall, _current, deadline_of
@@ -125,11 +126,17 @@ async def serve_connection(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
+    finishing: trio.Event | None = None,
 ) -> None:
     """Serves the client at the other end of one connection, until that ends: a child's stream, its
     parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
 
     Args:
+        finishing: once it is set, the client is told to begin no new calls (a call of its raises
+            :class:`ServerUnavailable`; it can connect again), those that are open come to their
+            ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve` that
+            worker's ``finishing``, so that the workers of a group drain in order; elsewhere the
+            client alone ends it.
         transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
             function from now on, which closes it, unless it raises TypeError or ValueError.
         managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
@@ -145,7 +152,15 @@ async def serve_connection(
         tracebacks=tracebacks,
         introspection=introspection,
     )
-    await server.handle(transport)
+    if finishing is None:
+        finishing = server_finishing.get()
+    if finishing is None:
+        await server.handle(transport)
+        return
+    async with unseen_nursery() as nursery:
+        nursery.start_soon(server.shut_down_when, finishing)
+        await server.handle(transport)
+        nursery.cancel_scope.cancel()
 
 
 class _Served(Served):
@@ -187,6 +202,14 @@ class _Server:
         finally:
             self.connections.discard(connection)
 
+    async def shut_down_when(self, finishing: trio.Event) -> None:
+        """No new calls from then on. A client that has just come hears it when it has bound, by
+        which it knows that it can connect again.
+        """
+        await finishing.wait()
+        for connection in self.connections:
+            connection.shut_down_once_bound()
+
     def shut_down(self) -> None:
         """No new calls."""
         self.is_shut_down = True
@@ -210,10 +233,16 @@ class _Connection:
         self._token = trio.lowlevel.current_trio_token()
         self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
         self._leaving = False
+        self._is_to_shut_down = False
 
     async def run(self) -> None:
         with self._unbound:
             await self._link.run()
+
+    def shut_down_once_bound(self) -> None:
+        self._is_to_shut_down = self._session.state is ConnectionState.UNBOUND
+        if not self._is_to_shut_down:
+            self.shut_down()
 
     def shut_down(self) -> None:
         self._session.shut_down()
@@ -239,6 +268,8 @@ class _Connection:
             self._peer = self._carrier.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
+            if self._is_to_shut_down:
+                self.shut_down()
         elif event is Event.REFUSED:
             self._link.start_soon(self._leave)
         return None

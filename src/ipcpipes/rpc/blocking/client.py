@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ...abc.uncopied import Uncopied
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
 from ...framing import Buffer
@@ -36,13 +37,15 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 
-class Client(Generic[InterfaceT]):
+class Client(Uncopied, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
     and each call is by itself: one whose pipe stands still holds up no other. In a forked
     child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
+
+    _instead = "make another client there: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -68,8 +71,10 @@ class Client(Generic[InterfaceT]):
 
 
 @dataclass(frozen=True, eq=False)
-class ClientOperation:
+class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+
+    _instead = "make another client there: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation

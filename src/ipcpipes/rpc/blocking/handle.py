@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ...abc.uncopied import Uncopied
 from ..arguments import encoded
 from ..calling import Notify
 from ..definition import Operation, Pipe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle:
+class CallHandle(Uncopied):
     """A call that was begun: ``with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
@@ -35,6 +36,8 @@ class CallHandle:
             into and ``close``, one towards the client to ``pull`` from or iterate; see
             :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
     """
+
+    _instead = "it is a part of a call, which belongs to its connection"
 
     def __init__(
         self,

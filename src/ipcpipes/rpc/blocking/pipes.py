@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...abc.uncopied import Uncopied
+
 if TYPE_CHECKING:
     from ..definition import Pipe
     from .exchange import Exchange
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 
-class _End:
+class _End(Uncopied):
+    _instead = "it is a part of a call, which belongs to its connection"
+
     def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
         self._exchange = exchange
         self._pipe = pipe
