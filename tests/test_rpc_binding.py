@@ -48,8 +48,8 @@ async def test_an_interface_that_is_not_served() -> None:
             assert await other.whoami() == "the other one"
 
 
-@pytest.mark.parametrize("version", [(3, 0), (3, 1)])
-async def test_a_client_of_a_minor_version_up_to_the_servers(version: tuple[int, int]) -> None:
+@pytest.mark.parametrize("version", [(3, 0), (3, 1), (3, 2), (3, 65_535)])
+async def test_a_client_of_another_minor_version(version: tuple[int, int]) -> None:
     async with serving(OtherManager()) as listener:
         async with rpc.connect(version_of(*version), listener.endpoint) as other:
             assert await other.whoami() == "the other one"
@@ -58,7 +58,7 @@ async def test_a_client_of_a_minor_version_up_to_the_servers(version: tuple[int,
             assert "has no newer" in caught.value.message
 
 
-@pytest.mark.parametrize("version", [(3, 2), (2, 1), (4, 0), (4, 1)])
+@pytest.mark.parametrize("version", [(2, 1), (4, 0), (4, 1)])
 async def test_a_client_of_another_version(version: tuple[int, int]) -> None:
     async with serving(OtherManager()) as listener:
         with unknown_interface() as caught:

@@ -42,12 +42,41 @@ def bound(
     return [values[name] for name in operation.types], pipes
 
 
+def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[Any]:
+    """Those up to the last one that is not its default: an older server may not know the others.
+
+    What is the default and what is equal to it differ in octets where it matters: 1 and True.
+    """
+    count = len(values)
+    for default in reversed(operation.encoded_defaults[:count]):
+        if default is None:
+            break
+        value = values[count - 1]
+        if value is not default[0] and not (
+            type(value) is type(default[0])
+            and value == default[0]
+            and _octets_of(value) == default[1]
+        ):
+            break
+        count -= 1
+    return values[:count]
+
+
+def _octets_of(value: object) -> bytes | None:
+    try:
+        return encode(value)
+    except (TypeError, ValueError, OverflowError):
+        return None  # which is said where all of them are encoded
+
+
 def encoded(operation: Operation, values: Sequence[Any]) -> bytes:
     """The arguments as octets.
 
     Raises:
         TypeError, ValueError, OverflowError: one of them cannot be sent.
     """
+    if operation.defaults:
+        values = _without_defaults(operation, values)
     times = operation.times
     try:
         octets = encode(values)
@@ -55,7 +84,8 @@ def encoded(operation: Operation, values: Sequence[Any]) -> bytes:
             octets = encode([*map(keep_offsets, values, times)])
         return octets
     except (TypeError, ValueError, OverflowError):
-        for place, (name, value) in enumerate(zip(operation.types, values, strict=True)):
+        named = zip(operation.types, values)  # noqa: B905  # some are left out
+        for place, (name, value) in enumerate(named):
             try:
                 encode(keep_offsets(value, times[place]) if times else value)
             except (TypeError, ValueError, OverflowError) as error:

@@ -265,10 +265,7 @@ class Call:
                 + ("drained" if into else "closed")
             )
         if error is None and body is not None and not session.fits(body):
-            error = BadStubData(
-                f"the result of {self.operation} has {len(body):,} bytes, and the client takes "
-                f"frames of {session.peer_max_frame:,}; send what is large through a pipe"
-            )
+            error = BadStubData(session.too_large(f"the result of {self.operation} has", body))
         self.over = True
         if self._is_open:
             if self.outgoing:

@@ -13,7 +13,7 @@ from .. import abc
 from .._os import Stream
 from ..abc import PeerIdentity
 from .frames import READ_SIZE, FrameReader
-from .wire import Frame, Limits
+from .wire import MOST_FRAME, Frame, Limits
 
 __all__ = ["Carrier", "Transport", "joined"]
 
@@ -51,9 +51,9 @@ class Carrier:
             self._many = transport if isinstance(transport, abc.MessageChannel) else None
         else:
             raise TypeError(f"calls go over a stream or a message channel, not {transport!r}")
-        size = limits.max_frame if self._many is None else self._many.max_size
+        size = MOST_FRAME if self._many is None else self._many.max_size
         # Raises where the channel is too narrow.
-        self.limits = replace(limits, max_frame=min(limits.max_frame, size))
+        self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
         self._reader = FrameReader(self.limits.max_frame)
         self.taken_count = 0
 

@@ -27,6 +27,7 @@ from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
 from .link import check_keep_alive
+from .offered import Offered
 from .session import Event, Session
 from .state import Party
 from .wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -45,7 +46,7 @@ _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 _whole = trio.lowlevel.enable_ki_protection
 
 
-class Client(Uncopied, Generic[InterfaceT]):
+class Client(Uncopied, Offered, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
@@ -62,6 +63,7 @@ class Client(Uncopied, Generic[InterfaceT]):
             name: ClientOperation(caller, one, one.options.timeout, None)
             for name, one in definition.operations.items()
         }
+        self._learn(caller.link.session, self._operations)
 
     def __getattr__(self, name: str) -> ClientOperation:
         try:

@@ -32,7 +32,7 @@ from .parameters import (
     unaliased,
 )
 from .type_parts import all_parts_of
-from .values import Times, times_of
+from .values import Times, encode, times_of
 
 __all__ = ["Definition", "Operation", "Options", "Pipe"]
 
@@ -130,6 +130,13 @@ class Operation:
         return {pipe.name: pipe for pipe in self.pipes}
 
     @cached_property
+    def encoded_defaults(self) -> tuple[tuple[Any, bytes | None] | None, ...]:
+        """For each argument its default, also as octets, which are ``None`` if it cannot be sent;
+        or ``None`` where there is no default.
+        """
+        return tuple(_with_octets(self.defaults, name) for name in self.types)
+
+    @cached_property
     def arguments_decoder(self) -> msgspec.msgpack.Decoder[Any]:
         """For a list of all parameters that are no pipes; those with a default may be left out."""
         fields: list[Any] = [
@@ -175,6 +182,15 @@ class Definition:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version[0]}.{self.version[1]}"
+
+
+def _with_octets(defaults: Mapping[str, Any], name: str) -> tuple[Any, bytes | None] | None:
+    if name not in defaults:
+        return None
+    try:
+        return defaults[name], encode(defaults[name])
+    except (TypeError, ValueError, OverflowError):
+        return defaults[name], None
 
 
 def define(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ Managers: TypeAlias = Interface | Iterable[Interface]
 # call ends there as one whose time is over, and not as a failure of the server.
 GRACE = 0.5  # seconds
 
+_in_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _values_of = msgspec.structs.astuple
 
 
@@ -53,7 +55,8 @@ class Served:
                 operation.key_limit.check(call.body)
             values = operation.arguments_decoder.decode(call.body)
         except Exception as error:  # also of text that is none, and of a user's own types
-            raise BadStubData(f"{operation}: {_named(str(error), operation)}") from None
+            text = _too_many(call) or _named(str(error), operation)
+            raise BadStubData(f"{operation}: {text}") from None
         call.body = memoryview(b"")
         if not operation.pipes:
             return [*_values_of(values)]
@@ -64,6 +67,18 @@ class Served:
             else getattr(values, name)
             for name in operation.parameters
         ]
+
+
+def _too_many(call: Call) -> str | None:
+    """What is to be said of a client that knows more parameters than this server."""
+    with suppress(Exception):
+        count = len(_in_parts(call.body))
+        known = len(call.operation.types)
+        if count > known and call.session.definition is not None:
+            major, minor = call.session.definition.version
+            came = "1 argument" if count == 1 else f"{count:,} arguments"
+            return f"{came} came, and this server (version {major}.{minor}) knows {known}"
+    return None
 
 
 def _named(text: str, operation: Operation) -> str:

@@ -95,6 +95,8 @@ class Session:
         self.definition: Definition | None = None
         self.peer_credit = 0
         self.peer_max_frame = 0
+        self._largest = 0  # of the frames that can be sent
+        self.server_version = (0, 0)
         self.fragment = 0
         self.peer_calls = 0
         self._definitions = definitions
@@ -155,8 +157,17 @@ class Session:
         return output
 
     def fits(self, body: bytes) -> bool:
-        """Whether the other end takes a frame with this body."""
-        return len(body) + HEAD.size <= self.peer_max_frame
+        """Whether a frame with this body can be sent: the other end takes it, and this end's
+        channel carries it.
+        """
+        return len(body) + HEAD.size <= self._largest
+
+    def too_large(self, what: str, body: bytes) -> str:
+        """What is to be said of a body that does not fit."""
+        limit = f"the {self.peer.name.lower()} takes frames of {self.peer_max_frame:,}"
+        if self.limits.carried < self.peer_max_frame:
+            limit = f"the channel here carries messages of {self.limits.carried:,}"
+        return f"{what} {len(body):,} bytes, and {limit}; send what is large through a pipe"
 
     # The client.
 
@@ -200,13 +211,34 @@ class Session:
         """
         number, pipes = self._numbers.get(operation.name, (-1, ""))
         if number < 0:
-            raise ProcnumOutOfRange(f"the server's {operation.interface} has no {operation.name}")
+            raise ProcnumOutOfRange(
+                f"the server's {operation.interface} has no {operation.name}{self._because_older()}"
+            )
         if pipes != operation.signature_of_pipes:
             raise WrongPipeVersion(
                 f"{operation} has the pipes ({operation.signature_of_pipes}) here and ({pipes}) at "
                 "the server"
             )
         return number
+
+    def _because_older(self) -> str:
+        """What there is to be said where the server lacks something that this client has."""
+        assert self.definition is not None
+        if self.server_version >= self.definition.version:
+            return ""
+        there, here = (
+            f"{major}.{minor}" for major, minor in (self.server_version, self.definition.version)
+        )
+        return f": it is of version {there}, and this client of {here}"
+
+    def has(self, name: str) -> bool:
+        """Whether the server has an operation of this name, and, if this end knows it too, with
+        the same pipes.
+        """
+        if name not in self._numbers:
+            return False
+        known = None if self.definition is None else self.definition.operations.get(name)
+        return known is None or self._numbers[name][1] == known.signature_of_pipes
 
     @property
     def has_room(self) -> bool:
@@ -221,10 +253,7 @@ class Session:
         """
         number = self.number_of(operation)
         if not self.fits(arguments):
-            raise ValueError(
-                f"the arguments of {operation} have {len(arguments):,} bytes, and the server takes "
-                f"frames of {self.peer_max_frame:,}; send what is large through a pipe"
-            )
+            raise ValueError(self.too_large(f"the arguments of {operation} have", arguments))
         self._last_call += 1
         call = Call(self, self._last_call, operation)
         call.advance(self.party, _REQUEST)
@@ -328,9 +357,9 @@ class Session:
         return Event.BOUND, None
 
     def _set_max_frame(self, theirs: int) -> None:
-        # What this end can receive is what its channel carries, in both directions.
-        self.peer_max_frame = min(theirs, self.limits.max_frame)
-        self.fragment = min(FRAGMENT, self.peer_max_frame - HEAD.size)
+        self.peer_max_frame = theirs
+        self._largest = min(theirs, self.limits.carried)
+        self.fragment = min(FRAGMENT, self._largest - HEAD.size)
 
     def _refusal(self, wanted: Bind) -> Reason | None:
         if wanted.protocol != VERSION:
@@ -346,12 +375,12 @@ class Session:
                 UnknownInterface.default_code,
                 f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
             )
-        major, minor = definition.version
-        if wanted.version[0] != major or wanted.version[1] > minor:
+        # A client of a higher minor version goes by what it is told that this end has.
+        if wanted.version[0] != definition.version[0]:
             return Reason(
                 UnknownInterface.default_code,
                 f"the server serves {definition}, which does not do for a client of "
-                f"{wanted.version[0]}.{wanted.version[1]}",
+                f"{wanted.version[0]}.{wanted.version[1]}: their major versions differ",
             )
         return None
 
@@ -359,6 +388,7 @@ class Session:
         given = bind_ack_of(frame)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
             raise ProtocolError("the server's limits are too low")
+        self.server_version = given.version
         self.peer_credit = given.credit
         self._set_max_frame(given.max_frame)
         self.peer_calls = given.calls

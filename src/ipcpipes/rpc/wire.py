@@ -26,6 +26,7 @@ MAX_FRAME = 16 * 2**20
 # little beside it, and others wait behind it for a fifth of a millisecond.
 FRAGMENT = 2**20 + 64
 LEAST_FRAME = 64 * 1024
+MOST_FRAME = 2**31 - 1
 LEAST_CREDIT = 128 * 1024
 DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
@@ -160,15 +161,17 @@ class Limits:
         max_frame: octets of a frame.
         credit: octets of a pipe that may be on their way before some are consumed.
         calls: how many calls may be open.
+        carried: octets of a frame that this end's channel sends; a stream sends any number.
     """
 
     max_frame: int = MAX_FRAME
     credit: int = DEFAULT_CREDIT
     calls: int = DEFAULT_CALLS
+    carried: int = MOST_FRAME
 
     def __post_init__(self) -> None:
         for name, low, high in (
-            ("max_frame", LEAST_FRAME, 2**31 - 1),
+            ("max_frame", LEAST_FRAME, MOST_FRAME),
             ("credit", LEAST_CREDIT, 2**32 - 1),
             ("calls", 1, 2**20),
         ):

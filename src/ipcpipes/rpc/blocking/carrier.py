@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, starmap
 from typing import Any, Protocol, TypeAlias
@@ -16,11 +16,11 @@ from ..._os.deadline import Deadline
 from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
-from ...framing import LengthPrefixed
+from ...framing import LengthPrefixed, Splitter
 from ..carrier import joined
 from ..errors import ProtocolError
 from ..frames import FrameReader
-from ..wire import Frame, Limits
+from ..wire import MAX_FRAME, MOST_FRAME, Frame, Limits
 
 __all__ = ["Carrier", "Torn", "Transport", "carrier_of"]
 
@@ -188,9 +188,9 @@ class _ForeignCarrier:
     def __init__(self, channel: Any, limits: Limits) -> None:
         self._channel = channel
         self._sending = False
-        size = getattr(channel, "max_size", limits.max_frame)
+        size = getattr(channel, "max_size", MOST_FRAME)
         # Raises where the channel is too narrow.
-        self.limits = replace(limits, max_frame=min(limits.max_frame, size))
+        self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
         self.frames: deque[bytes | Frame] = deque()
         self._many = hasattr(channel, "receive_many") and hasattr(channel, "send_many")
         self._outgoing: Sequence[bytes] = ()
@@ -245,6 +245,16 @@ class _ForeignCarrier:
         return repr(self._channel)
 
 
+@dataclass(frozen=True)
+class _ReceivesUpTo(LengthPrefixed):
+    """Sends what the other end takes, which may be more than this end takes itself."""
+
+    most: int = MAX_FRAME
+
+    def splitter(self) -> Splitter:
+        return LengthPrefixed(max_size=self.most).splitter()
+
+
 def carrier_of(transport: Transport, limits: Limits) -> Carrier:
     """Raises:
     TypeError: it is neither a blocking stream nor a blocking channel.
@@ -252,7 +262,8 @@ def carrier_of(transport: Transport, limits: Limits) -> Carrier:
     if isinstance(transport, _os.Stream):
         return _OwnCarrier(transport, limits)
     if callable(getattr(transport, "send_all", None)):
-        channel: Any = MessageChannel(transport, LengthPrefixed(max_size=limits.max_frame))  # type: ignore[arg-type]
+        framing = _ReceivesUpTo(max_size=MOST_FRAME, most=limits.max_frame)
+        channel: Any = MessageChannel(transport, framing)  # type: ignore[arg-type]
         return _ForeignCarrier(channel, limits)
     for name in ("send", "receive", "close"):
         if not callable(getattr(transport, name, None)):

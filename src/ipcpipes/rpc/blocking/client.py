@@ -21,6 +21,7 @@ from ..client import definition_of
 from ..definition import Definition, Operation, Pipe
 from ..errors import BindTimeout, CallCancelled, CommFailure
 from ..interface import Interface
+from ..offered import Offered
 from ..session import Event, Session
 from ..state import ConnectionState, Party
 from ..wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -37,7 +38,7 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 
-class Client(Uncopied, Generic[InterfaceT]):
+class Client(Uncopied, Offered, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
@@ -54,6 +55,7 @@ class Client(Uncopied, Generic[InterfaceT]):
             name: ClientOperation(caller, one, one.options.timeout, None)
             for name, one in definition.operations.items()
         }
+        self._learn(caller.link.session, self._operations)
 
     def __getattr__(self, name: str) -> ClientOperation:
         try:

@@ -1,0 +1,228 @@
+"""Ends of different minor versions: what both know works, and what one lacks is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from ipcpipes import rpc
+from ipcpipes.rpc.arguments import encoded
+
+from .rpc_both_drivers import DRIVERS, connected, served
+from .rpc_over_links import bad_stub_data, failing
+
+UUID = "1d6c6d4e-7d1f-4a1c-8d7e-91a7a5d1b9e3"
+
+
+class Old(rpc.Interface, uuid=UUID, version=(2, 1)):
+    """The first one, which is still out there."""
+
+    @rpc.operation
+    def greet(self, name: str) -> str: ...  # type: ignore[empty-body]
+    @rpc.operation
+    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int) -> int: ...  # type: ignore[empty-body]
+    @rpc.operation
+    def dropped(self) -> str: ...  # type: ignore[empty-body]
+    @rpc.operation
+    def repiped(self, numbers: rpc.InPipe[rpc.int32]) -> int: ...  # type: ignore[empty-body]
+
+
+class New(rpc.Interface, uuid=UUID, version=(2, 3)):
+    """With an operation, and with parameters, that the old one has not."""
+
+    @rpc.operation
+    def added(self) -> str: ...  # type: ignore[empty-body]
+    @rpc.operation
+    def greet(  # type: ignore[empty-body]
+        self,
+        name: str,
+        loudly: bool = False,
+        times: int = 1,
+        titles: list[str] = [],  # noqa: B006
+    ) -> str: ...
+    @rpc.operation
+    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int, plus: float = 0.5) -> int: ...  # type: ignore[empty-body]
+    @rpc.operation
+    def repiped(self, numbers: rpc.InPipe[rpc.int64]) -> int: ...  # type: ignore[empty-body]
+
+
+class OldManager(Old):
+    def greet(self, name: str) -> str:
+        return f"hello {name}"
+
+    def dropped(self) -> str:
+        return "still here"
+
+
+class NewManager(New):
+    def added(self) -> str:
+        return "new"
+
+    def greet(self, name: str, loudly: Any = 0, times: int = 0, titles: Any = ()) -> str:
+        titles.append(name)
+        return ("HELLO " if loudly else "hello ") * times + " ".join(titles)
+
+
+class AsyncPipes:
+    """What servers under trio need for pipes."""
+
+    async def scaled(self, numbers: Any, by: int, plus: float = 0.5) -> int:
+        return by * sum([sum(chunk) async for chunk in numbers])
+
+    async def repiped(self, numbers: Any) -> int:
+        raise NotImplementedError
+
+
+class ThreadPipes:
+    def scaled(self, numbers: Any, by: int, plus: float = 0.5) -> int:
+        return by * sum(sum(chunk) for chunk in numbers)
+
+    def repiped(self, numbers: Any) -> int:
+        raise NotImplementedError
+
+
+def manager_of(driver: str, manager: type[rpc.Interface]) -> rpc.Interface:
+    pipes: type = AsyncPipes if driver == "trio" else ThreadPipes
+    if manager is OldManager:
+        # It has one parameter less.
+        if driver == "trio":
+
+            async def scaled(self: Any, numbers: Any, by: int) -> int:
+                return await AsyncPipes().scaled(numbers, by)
+        else:
+
+            def scaled(self: Any, numbers: Any, by: int) -> int:  # type: ignore[misc]
+                return ThreadPipes().scaled(numbers, by)
+
+        members = {"scaled": scaled, "repiped": pipes.repiped}  # type: ignore[attr-defined]
+    else:
+        members = {"scaled": pipes.scaled, "repiped": pipes.repiped}  # type: ignore[attr-defined]
+    made: Any = type("Manager", (manager,), members)
+    one = made()
+    assert isinstance(one, rpc.Interface)
+    return one
+
+
+BOTH = pytest.mark.parametrize(
+    ("server", "client"), [(server, client) for server in DRIVERS for client in DRIVERS]
+)
+
+
+@BOTH
+def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
+    with (
+        served(server, manager_of(server, OldManager)) as endpoint,
+        connected(client, New, endpoint) as acc,
+    ):
+        assert acc.client.server_version == (2, 1)
+        assert [acc.client.has(name) for name in ("greet", "scaled", "added", "repiped")] == [
+            True,
+            True,
+            False,
+            False,  # its pipes differ
+        ]
+        assert acc.client.has("dropped")  # which this client has no way to call
+        assert not acc.client.has("no such thing")
+        # What equals its default is left out, whoever says it.
+        assert acc.call("greet", "you") == "hello you"
+        assert acc.call("greet", "you", False, times=1, titles=[]) == "hello you"
+        assert acc.call("scaled", [1, 2], 3) == 9
+        assert acc.call("scaled", [1, 2], 3, 0.5) == 9
+        with failing(rpc.ProcnumOutOfRange, 1745, 0x1C010002) as caught:
+            acc.call("added")
+        assert caught.value.message == (
+            "the server's New has no added: it is of version 2.1, and this client of 2.3"
+        )
+        with failing(rpc.WrongPipeVersion, 1832):
+            acc.call("repiped", [1])
+        # What the old server cannot know is not left out in silence.
+        with bad_stub_data() as refused:
+            acc.call("greet", "you", True)
+        assert "Old.greet" in refused.value.message
+        assert refused.value.message.endswith(
+            "2 arguments came, and this server (version 2.1) knows 1"
+        )
+        assert acc.call("greet", "you") == "hello you"
+
+
+@BOTH
+def test_an_old_client_of_a_new_server(server: str, client: str) -> None:
+    with (
+        served(server, manager_of(server, NewManager)) as endpoint,
+        connected(client, Old, endpoint) as acc,
+    ):
+        assert acc.client.server_version == (2, 3)
+        assert acc.client.has("added")
+        assert acc.client.has("greet")
+        assert not acc.client.has("dropped")
+        for _ in range(2):
+            assert acc.call("greet", "you") == "hello you"
+        assert acc.call("scaled", [1, 2], 3) == 9
+        with failing(rpc.ProcnumOutOfRange, 1745, 0x1C010002) as caught:
+            acc.call("dropped")
+        assert caught.value.message == "the server's Old has no dropped"
+
+
+@BOTH
+def test_ends_of_one_version(server: str, client: str) -> None:
+    with (
+        served(server, manager_of(server, NewManager)) as endpoint,
+        connected(client, New, endpoint) as acc,
+    ):
+        assert acc.client.server_version == (2, 3)
+        assert acc.client.has("added")
+        assert acc.call("added") == "new"
+        assert acc.call("greet", "you", True, 2, ["sir"]) == "HELLO HELLO sir you"
+        assert acc.call("greet", "you", times=2) == "hello hello you"
+        assert acc.call("greet", "you", titles=["sir"]) == "hello sir you"
+
+
+def test_what_is_left_out() -> None:
+    class Defaults(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.operation
+        def many(
+            self,
+            a: Any,
+            b: Any = 1,
+            c: Any = None,
+            d: Any = (1.0,),
+            e: Any = object(),  # noqa: B008
+        ) -> None: ...
+
+    operation = Defaults._rpc_definition.operations["many"]
+    default = operation.defaults["e"]
+
+    def sent(*values: Any) -> Any:
+        return msgspec.msgpack.decode(encoded(operation, values))
+
+    assert sent(0, 1, None, (1.0,), default) == [0]  # which could not even be sent
+    assert sent(0, 1, None, (1.0,)) == [0]
+    assert sent(0, 2, None, (1.0,), default) == [0, 2]
+    assert sent(0, 1, 3, (1.0,), default) == [0, 1, 3]
+    assert sent(1, 1, None) == [1]  # this one has no default
+    # Equal, and not the same.
+    assert sent(0, True) == [0, True]
+    assert sent(0, 1, None, (1,)) == [0, 1, None, [1]]
+    assert sent(0, 1, None, [1.0]) == [0, 1, None, [1.0]]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_operations_of_these_names_are_found_first(driver: str) -> None:
+    class Names(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.operation
+        def has(self, name: str) -> str: ...  # type: ignore[empty-body]
+        @rpc.operation
+        def server_version(self) -> str: ...  # type: ignore[empty-body]
+
+    class NamesManager(Names):
+        def has(self, name: str) -> str:
+            return f"has {name}"
+
+        def server_version(self) -> str:
+            return "an operation"
+
+    with served(driver, NamesManager()) as endpoint, connected(driver, Names, endpoint) as names:
+        assert names.call("has", "it") == "has it"
+        assert names.call("server_version") == "an operation"
