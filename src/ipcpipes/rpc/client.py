@@ -116,19 +116,12 @@ class ClientOperation(Uncopied):
         too. The deadline of the scope goes along with the call.
         """
         operation = self._operation
-        values, given = bound(operation, arguments, named)
-        if operation.pipes:
-            missing = [pipe.name for pipe in operation.pipes if pipe not in given]
-            if missing:
-                raise TypeError(
-                    f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-                    "from or to empty it into, or drive it by hand with begin()"
-                )
-            feeds: Mapping[Pipe, tuple[Any, Any]] = {
-                pipe: check_given(pipe, one) for pipe, one in given.items()
-            }
-        else:
-            feeds = _NO_PIPES
+        try:
+            values, given = bound(operation, arguments, named)
+            feeds = _feeds_of(operation, given) if operation.pipes else _NO_PIPES
+        except Exception:
+            await trio.lowlevel.checkpoint()
+            raise
         if self._timeout is None:
             return await self._go_through(values, feeds)
         with trio.CancelScope(deadline=trio.current_time() + self._timeout):
@@ -142,7 +135,12 @@ class ClientOperation(Uncopied):
         try:
             if feeds:
                 exchange.link.read_by_others()
-                await run_pipes(exchange, feeds)
+                try:
+                    await run_pipes(exchange, feeds)
+                except Exception:
+                    # It may come from a source that has not waited for anything.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    raise
             await exchange.answered()
             return exchange.result()
         finally:
@@ -190,6 +188,21 @@ class ClientOperation(Uncopied):
         return f"<ipcpipes rpc operation {self._operation}>"
 
 
+def _feeds_of(operation: Operation, given: Mapping[Pipe, Any]) -> Mapping[Pipe, tuple[Any, Any]]:
+    """What fills each pipe, and what it is emptied into.
+
+    Raises:
+        TypeError: a pipe is given nothing, or something that can be neither.
+    """
+    missing = [pipe.name for pipe in operation.pipes if pipe not in given]
+    if missing:
+        raise TypeError(
+            f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
+            "from or to empty it into, or drive it by hand with begin()"
+        )
+    return {pipe: check_given(pipe, one) for pipe, one in given.items()}
+
+
 @asynccontextmanager
 async def connect(
     interface: type[InterfaceT],
@@ -231,10 +244,15 @@ async def connect(
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.connect` raises.
     """
-    definition = definition_of(interface)
-    limits = Limits(max_frame=max_frame, credit=credit)
-    check_keep_alive(keep_alive)
-    checked_seconds("bind_timeout", bind_timeout)
+    try:
+        definition = definition_of(interface)
+        limits = Limits(max_frame=max_frame, credit=credit)
+        check_keep_alive(keep_alive)
+        checked_seconds("bind_timeout", bind_timeout)
+    except Exception:
+        del authkey
+        await trio.lowlevel.checkpoint()
+        raise
     connecting = connect_stream(
         endpoint,
         wait=wait,
@@ -274,8 +292,13 @@ async def bind(
         TypeError: it is no such transport.
         And what :func:`connect` raises once it has connected.
     """
-    limits = Limits(max_frame=max_frame, credit=credit)
-    definition = definition_of(interface)
+    try:
+        definition = definition_of(interface)
+        limits = Limits(max_frame=max_frame, credit=credit)
+    except Exception:
+        # Shielded: the transport is not ours, and Cancelled would not say that.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
     async with client_of(definition, transport, limits, keep_alive, bind_timeout) as client:
         yield client
 
@@ -289,9 +312,13 @@ async def client_of(
     bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[Any]]:
     """What every way to become a client comes down to; see :func:`connect`."""
-    check_keep_alive(keep_alive)
-    bind_timeout = checked_seconds("bind_timeout", bind_timeout)
-    carrier = Carrier(transport, limits)
+    try:
+        check_keep_alive(keep_alive)
+        bind_timeout = checked_seconds("bind_timeout", bind_timeout)
+        carrier = Carrier(transport, limits)
+    except Exception:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
 

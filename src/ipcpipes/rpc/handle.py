@@ -67,6 +67,7 @@ class CallHandle(Uncopied):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
         if self._begun:
             exchange = self._given_exchange
             over = exchange is not None and exchange.call.over
@@ -74,7 +75,6 @@ class CallHandle(Uncopied):
         self._begun = True
         if self._timeout is not None:
             self._deadline = trio.current_time() + self._timeout
-        await trio.lowlevel.checkpoint()
         with trio.CancelScope(deadline=self._deadline):
             self._given_exchange = await self._caller.begin(
                 self._operation, self._values, self._notify
@@ -142,7 +142,11 @@ class CallHandle(Uncopied):
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """
-        self._require_live()
+        try:
+            self._require_live()
+        except InvalidAsyncHandle:
+            await trio.lowlevel.checkpoint()
+            raise
         with trio.CancelScope(deadline=self._deadline):
             await self._exchange.answered()
         if not self._exchange.is_over:
