@@ -14,7 +14,7 @@ from .calling import Caller, ClientExchange, Notify, run_pipes
 from .definition import Operation, Pipe
 from .errors import (
     AsyncCallPending,
-    CallCancelled,
+    CallTimedOut,
     InvalidAsyncCall,
     InvalidAsyncHandle,
     RpcError,
@@ -138,7 +138,8 @@ class CallHandle(Uncopied):
 
         Raises:
             rpc.RpcError: as a call raises it.
-            rpc.CallCancelled: the call was cancelled, or took longer than its ``timeout``.
+            rpc.CallCancelled: the call was cancelled.
+            rpc.CallTimedOut: it took longer than its ``timeout``.
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """
@@ -206,8 +207,8 @@ class CallHandle(Uncopied):
         if self._exchange.call.over:
             raise InvalidAsyncHandle
 
-    def _too_long(self) -> CallCancelled:
-        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+    def _too_long(self) -> CallTimedOut:
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc call of {self._operation}>"

@@ -25,7 +25,7 @@ from .call import Call
 from .carrier import Carrier, Transport
 from .current import CurrentCall, _current, deadline_of
 from .definition import Operation
-from .errors import BadStubData, CallCancelled, RpcError
+from .errors import BadStubData, CallTimedOut, RpcError
 from .exchange import Exchange
 from .faults import fault_of
 from .link import check_keep_alive
@@ -332,7 +332,7 @@ class _Connection:
 
     def _was_cancelled(self, current: CurrentCall) -> None:
         if not current._call.is_deferred:  # or else somebody else answers
-            current.failed(CallCancelled("the time of the call was over"))
+            current.failed(CallTimedOut())
         self._leave_if_draining()
 
     async def _run(

@@ -13,7 +13,7 @@ import trio
 from ...options import checked_seconds
 from ..call import SMALL, Call, Push
 from ..chunks import chunk_of, octets_of
-from ..errors import BadStubData, CallCancelled, CommFailure
+from ..errors import BadStubData, CallTimedOut, CommFailure
 from ..ndr import LARGEST_COUNT
 from ..session import Event
 from .carrier import Torn
@@ -62,8 +62,8 @@ class Exchange:
     def sent(self) -> None:
         """Elements of this call are on their way. With the lock."""
 
-    def too_long(self) -> CallCancelled:
-        return CallCancelled("the time of the call was over")
+    def too_long(self) -> CallTimedOut:
+        return CallTimedOut()
 
     def _expire(self) -> None:
         """The call's time is over."""
