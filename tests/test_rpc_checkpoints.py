@@ -58,6 +58,8 @@ async def test_every_operation_of_a_manager_is_a_checkpoint() -> None:
         for elements in ([1], bytes(4 * 10_000), []):
             with trio.testing.assert_checkpoints():
                 await numbers.push(elements)
+        with trio.testing.assert_checkpoints():
+            await numbers.close()
 
     async with calling(both=both) as acc:
         await acc.both(numbers=([1, 2], []))

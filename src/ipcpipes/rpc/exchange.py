@@ -115,12 +115,17 @@ class Exchange:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         if not octets:
-            await self.close(index)
+            await self._alone("pushing into", index, self._push_nothing, index)
             return
         try:
             await self._alone("pushing into", index, self._push, index, octets, element.stride)
         finally:
             octets.release()  # the user's again, whatever holds the traceback of a cancellation
+
+    async def _push_nothing(self, index: int) -> None:
+        # Whether it may be done does not hang on what the data happens to be.
+        self.call.check_push(index, None)
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call
@@ -159,10 +164,8 @@ class Exchange:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
         if not octets:
             call.check_push(index, None)
-            if not call.close_pipe(index):
-                raise trio.WouldBlock
-            self._wake_tasks()
-        elif self.link.is_full or not call.push_small(index, octets):
+            return
+        if self.link.is_full or not call.push_small(index, octets):
             raise trio.WouldBlock
         self.link.flush_soon()
 

@@ -124,11 +124,14 @@ class Exchange:
         element = self.call.operation.pipes[index].element
         octets = octets_of(elements, element)
         if not octets:
-            self.close(index)
+            self._alone("pushing into", index, self._push_nothing, index)
             return
         push = Push(octets, len(octets) // element.stride)
         if not self._alone("pushing into", index, self.put, index, push, self.deadline):
             self._expire()
+
+    def _push_nothing(self, index: int) -> None:
+        self.link.step(lambda: self.call.check_push(index, None))
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Goes on with a push; whether it came to its end in time."""
@@ -181,7 +184,7 @@ class Exchange:
         def try_push() -> bool:
             if not octets:
                 call.check_push(index, None)
-                return call.close_pipe(index)
+                return True
             call.check_push(index, len(octets) // element.stride)
             return not link.is_full and call.push_small(index, octets)
 
