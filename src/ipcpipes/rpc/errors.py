@@ -88,6 +88,7 @@ class RpcError(IpcError):
     default_code: ClassVar[int]
     default_message: ClassVar[str]
     default_errno: ClassVar[int | None] = None  # of those that are an OSError
+    _first: RpcError | None = None
 
     def __init__(
         self,
@@ -117,10 +118,18 @@ class RpcError(IpcError):
     def again(self) -> RpcError:
         """The same once more: an exception that is raised twice keeps the tracebacks of both."""
         kind = type(self)
-        return kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+        copy = kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+        copy._first = self.first
+        return copy
+
+    @property
+    def first(self) -> RpcError:
+        """What this was made of by :meth:`again`, or this one."""
+        return self._first or self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.message,), self.__dict__
+        state = {name: value for name, value in self.__dict__.items() if name != "_first"}
+        return type(self), (self.message,), state
 
     def __str__(self) -> str:
         return self.message if self.type is None else f"{self.type}: {self.message}"

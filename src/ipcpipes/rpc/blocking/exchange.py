@@ -69,7 +69,7 @@ class Exchange:
         """The call's time is over."""
         error = self.too_long()
         self.link.step(lambda: self.call.lose(error))
-        raise error.again()
+        raise (self.call.failure or error).again()  # it may have been lost before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
