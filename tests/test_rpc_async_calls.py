@@ -24,6 +24,7 @@ from .rpc_over_links import (
     invalid_handle,
     pending,
     serving,
+    timed_out,
 )
 from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed
 
@@ -215,9 +216,9 @@ async def test_options_that_are_not_given_are_those_of_the_operation() -> None:
 
     async with serving(SlowManager()) as listener:
         async with rpc.connect(Slow, listener.endpoint) as slow:
-            with trio.fail_after(SECONDS), cancelled():
+            with trio.fail_after(SECONDS), timed_out():
                 await slow.wait()
-            with trio.fail_after(2), cancelled():
+            with trio.fail_after(2), timed_out():
                 async with slow.wait.with_options(notify=print).begin() as call:
                     await call.complete()
 

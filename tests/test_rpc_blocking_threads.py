@@ -234,7 +234,7 @@ def test_69_a_client_that_goes_away_is_told_of_to_each_manager() -> None:
         begun[1].open()
         try:
             everything(pipe)
-        except rpc.PipeError as error:
+        except rpc.CommFailure as error:
             told.append(type(error).__name__)
             raise
 

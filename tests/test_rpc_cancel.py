@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -10,7 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from ipcpipes import rpc
+import ipcpipes
+from ipcpipes import blocking as streams, rpc
+from ipcpipes.rpc.session import Session
+from ipcpipes.rpc.state import Party
+from ipcpipes.rpc.wire import Limits
 
 from .rpc_over_links import (
     SECONDS,
@@ -20,8 +27,10 @@ from .rpc_over_links import (
     cancelled,
     open_calls,
     serving,
+    timed_out,
 )
 from .rpc_over_managers import Calls, Scripted, drained, echoed, given_back, pushed
+from .threads import Worker
 
 
 async def until_none_is_open(acc: rpc.Client[Calls]) -> None:
@@ -258,12 +267,12 @@ async def test_68_a_manager_whose_clients_time_is_over_is_cancelled() -> None:
             await trio.sleep_forever()
 
     async with calling(plain=plain, inline=count_open) as acc:
-        with cancelled() as caught:
+        with timed_out() as caught:
             await acc.plain.with_options(timeout=0.05)(1)
         assert "Calls.plain" in caught.value.message
         await manager.raised(trio.Cancelled)
         async with acc.plain.with_options(timeout=0.05).begin(1) as call:
-            with cancelled():
+            with timed_out():
                 await call.complete()
         await until_none_is_open(acc)
 
@@ -429,3 +438,41 @@ async def by_hand(acc: rpc.Client[Calls]) -> None:
         await call.pipes["numbers"].close()
         await drained(call.pipes["numbers"])
         await call.complete()
+
+
+async def test_a_client_that_was_busy_hears_of_its_own_time(endpoint: ipcpipes.Endpoint) -> None:
+    """The server has ended the call meanwhile, and its answer is read first."""
+    definition = Calls._rpc_definition
+    asked, is_busy = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        session = Session(Party.SERVER, {str(definition.uuid): definition}, Limits())
+        with streams.listen_messages(endpoint) as listener:
+            listening.set()
+            with listener.accept() as channel:
+                session.receive(channel.receive())
+                channel.send_many(session.take_output())
+                _, call = session.receive(channel.receive())
+                assert call is not None
+                asked.set()
+                assert is_busy.wait(SECONDS)
+                time.sleep(0.1)
+                call.finish(None, rpc.CallTimedOut())
+                channel.send_many(session.take_output())
+                with contextlib.suppress(trio.EndOfChannel, trio.BrokenResourceError):
+                    channel.receive()
+
+    async def be_busy() -> None:
+        while not asked.is_set():
+            await trio.sleep(0.001)
+        is_busy.set()
+        time.sleep(0.3)
+
+    listening = threading.Event()
+    server = Worker(serve)
+    assert listening.wait(SECONDS)
+    async with rpc.connect(Calls, endpoint) as acc, trio.open_nursery() as nursery:
+        nursery.start_soon(be_busy)
+        with timed_out():
+            await acc.plain.with_options(timeout=0.05)(1)
+    server.result()

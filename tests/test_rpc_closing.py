@@ -50,10 +50,14 @@ async def test_23_a_loop_over_a_drained_pipe_is_no_empty_loop() -> None:
 
 
 @pytest.mark.parametrize("nothing", [[], b"", ()], ids=repr)
-async def test_24_push_nothing_closes_and_pushing_again_is_closed(nothing: Any) -> None:
+async def test_24_after_the_close_pushing_is_closed_also_nothing(nothing: Any) -> None:
     async def out(numbers: Any) -> None:
         await numbers.push([1])
-        await numbers.push(nothing)
+        await numbers.close()
+        with closed():
+            await numbers.push(nothing)
+        with closed():
+            numbers.push_nowait(nothing)
         with closed() as caught:
             await numbers.push([2])
         raise caught.value

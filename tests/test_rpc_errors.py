@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
+import re
 import sys
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -346,3 +349,79 @@ def test_a_code_that_another_program_has_sent_is_taken_as_it_is_or_not_at_all() 
         error = error_of(code, "odd")
         assert (type(error), error.code, error.message) == (rpc.Fault, 1726, "odd")
     assert (type(error_of(1831, "order")), error_of(77, "mine").code) == (rpc.WrongPipeOrder, 77)
+
+
+# The taxonomy.
+
+BUILTINS: dict[type[rpc.RpcError], type[Exception] | None] = {
+    rpc.AsyncCallPending: BlockingIOError,
+    rpc.BadStubData: ValueError,
+    rpc.CallCancelled: None,  # there is no such exception
+    rpc.CallTimedOut: TimeoutError,
+    rpc.CommFailure: ConnectionError,
+    rpc.Fault: RuntimeError,
+    rpc.InvalidAsyncCall: RuntimeError,
+    rpc.InvalidAsyncHandle: RuntimeError,
+    rpc.InvalidBound: ValueError,
+    rpc.NoCallActive: RuntimeError,
+    rpc.PipeAppMemory: BufferError,
+    rpc.PipeClosed: RuntimeError,
+    rpc.PipeDisciplineError: RuntimeError,
+    rpc.PipeEmpty: EOFError,
+    rpc.ProcnumOutOfRange: LookupError,
+    rpc.ProtocolError: ConnectionError,
+    rpc.ServerTooBusy: BlockingIOError,
+    rpc.ServerUnavailable: ConnectionError,
+    rpc.UnknownInterface: LookupError,
+    rpc.WrongPipeOrder: RuntimeError,
+    rpc.WrongPipeVersion: LookupError,
+}
+
+
+def test_every_class_has_its_place_in_the_taxonomy() -> None:
+    classes = {
+        one for one in vars(rpc).values() if isinstance(one, type) and issubclass(one, rpc.RpcError)
+    }
+    assert classes - {rpc.RpcError, rpc.PipeError} == set(BUILTINS)
+
+
+@pytest.mark.parametrize(("kind", "builtin"), BUILTINS.items())
+def test_each_error_is_also_the_builtin_that_fits(
+    kind: type[rpc.RpcError], builtin: type[Exception] | None
+) -> None:
+    error = kind("what happened", code=5, type="Other", traceback="where")
+    assert isinstance(error, ipcpipes.IpcError)
+    found = [one for one in kind.__mro__ if one.__module__ == "builtins"]
+    assert found[0] is (builtin or Exception)
+    if isinstance(error, OSError):
+        assert isinstance(error.errno, int)
+        assert error.strerror == "what happened"
+    for copy in (error, error.again(), pickle.loads(pickle.dumps(error))):
+        assert type(copy) is kind
+        assert (copy.message, copy.code, copy.type) == ("what happened", 5, "Other")
+        assert (copy.traceback, str(copy)) == ("where", "Other: what happened")
+        assert getattr(copy, "errno", None) == getattr(error, "errno", None)
+
+
+def test_only_what_pipes_alone_can_fail_with_is_a_pipe_error() -> None:
+    assert set(rpc.PipeError.__subclasses__()) == {
+        rpc.InvalidBound,
+        rpc.PipeAppMemory,
+        rpc.PipeClosed,
+        rpc.PipeDisciplineError,
+        rpc.PipeEmpty,
+        rpc.WrongPipeOrder,
+        rpc.WrongPipeVersion,
+    }
+
+
+def test_the_guide_has_the_same_table() -> None:
+    guide = Path(__file__).resolve().parent.parent / "docs" / "rpc.md"
+    if not guide.exists():
+        pytest.skip("the documents are not beside the tests")
+    row = re.compile(r"^\| `(\w+)` \| (\d+)\S*[^|]* \| (?:`(\w+)` )?\| ", re.MULTILINE)
+    found = {name: (int(code), builtin) for name, code, builtin in row.findall(guide.read_text())}
+    assert found == {
+        kind.__name__: (kind.default_code, builtin.__name__ if builtin else "")
+        for kind, builtin in BUILTINS.items()
+    }

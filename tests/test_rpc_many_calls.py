@@ -15,7 +15,7 @@ from ipcpipes import rpc
 from ipcpipes.rpc.wire import Kind
 from ipcpipes.testing import memory_stream_pair
 
-from .rpc_over_links import SECONDS, GatedStream, RawClient, calling, cancelled, open_calls, serving
+from .rpc_over_links import SECONDS, GatedStream, RawClient, calling, open_calls, serving, timed_out
 from .rpc_over_managers import Calls, Scripted, echoed, given_back
 
 MIB = 2**20
@@ -138,9 +138,9 @@ async def test_a_task_that_waits_for_its_turn_can_be_cancelled_and_time_out() ->
             with trio.move_on_after(0.01) as scope:
                 await acc.plain(2)
             assert scope.cancelled_caught
-            with cancelled():
+            with timed_out():
                 await acc.plain.with_options(timeout=0.01)(3)
-            with cancelled():
+            with timed_out():
                 async with acc.plain.with_options(timeout=0.01).begin(4):
                     raise AssertionError("it was begun")
 

@@ -226,9 +226,8 @@ def test_every_rule_has_its_heading() -> None:
 
 def test_every_error_of_a_pipe_is_quoted() -> None:
     quoted = {block.quoted.partition(":")[0] for block in blocks() if block.part == RUNNING}
-    # Nobody's program is at fault when a connection ends, or a call is given up; and what the two
-    # ends differ about is what two interfaces say.
-    others = {"CommFailure", "CallCancelled", "WrongPipeVersion"}
+    # What the two ends differ about is what two interfaces say.
+    others = {"WrongPipeVersion"}
     pipes = {kind.__name__ for kind in rpc.PipeError.__subclasses__()}
     assert quoted >= pipes - others
-    assert quoted >= {"InvalidAsyncCall", "InvalidAsyncHandle", "AsyncCallPending"}
+    assert quoted >= {"BadStubData", "InvalidAsyncCall", "InvalidAsyncHandle", "AsyncCallPending"}

@@ -319,7 +319,8 @@ class Sessions(RuleBasedStateMachine):
         self, model: Model, party: Party, error: type[rpc.RpcError] | None, caught: rpc.RpcError
     ) -> None:
         assert type(caught) is error, (error, caught)
-        if party is S and isinstance(caught, rpc.PipeError) and model.latched is None:
+        kinds = (rpc.PipeError, rpc.BadStubData)
+        if party is S and isinstance(caught, kinds) and model.latched is None:
             model.latched = error
 
     @precondition(lambda self: self.open)

@@ -336,7 +336,10 @@ async def serve(
 
     Each handler runs in a task of its own, and its stream is closed when it returns. An
     :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
-    (logger ``ipcpipes``), and the server goes on. What is not an ``Exception``
+    (logger ``ipcpipes``), and the server goes on. That the client has left (a
+    :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of the handler's own connection) is
+    no error: a line at INFO, without a traceback; at WARNING, if the client has sent what is no
+    message. What is not an ``Exception``
     (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve`` cancels the
     handlers at once. Closing the listener ends the server in order: no more clients are accepted,
     the handlers have ``grace`` seconds to finish, those that have not are cancelled, and ``serve``

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -13,7 +14,10 @@ import trio
 from . import abc
 from .authentication import Greeting
 from .endpoint import Endpoint
-from .errors import AuthenticationFailed
+from .errors import AuthenticationFailed, FramingError, IncompleteMessage
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
 
 __all__ = ["handle_client", "serve_listener", "server_finishing"]
 
@@ -101,5 +105,74 @@ async def handle_client(
         async with connection:
             if door is None or await door.lets_in(connection, endpoint):
                 await handler(connection)
-    except Exception:
-        logger.exception("the handler of a client of %s failed", endpoint)
+    except Exception as error:
+        _report(error, connection, endpoint)
+
+
+def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
+    """Logs how a handler has ended: that its client left is no error of this program."""
+    if (departure := _departure_of(error, connection)) is not None:
+        logger.info("a client of %s has left: %s", endpoint, departure)
+    elif (violation := _violation_of(error, connection)) is not None:
+        logger.warning("a client of %s was disconnected: %s", endpoint, violation)
+    else:
+        logger.error("the handler of a client of %s failed", endpoint, exc_info=error)
+
+
+# Whether a handler has failed, or has only ended because its client left.
+
+
+def _departure_of(error: BaseException, connection: object) -> BaseException | None:
+    """What a handler has met when its client left, if its error is nothing else.
+
+    Args:
+        error: what the handler has raised; also a group of such, as a nursery raises it.
+        connection: the handler's own stream or channel. What another one raises, which the handler
+            has used, is a failure of the handler.
+
+    Returns:
+        A :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of this connection.
+    """
+    ends = list(_single_errors(error))
+    if all(_is_of(each, connection) and _violation_in(each) is None for each in ends):
+        return ends[0]
+    return None
+
+
+def _violation_of(error: BaseException, connection: object) -> FramingError | None:
+    """What a client has sent that is no message, if the handler's error is nothing else."""
+    ends = list(_single_errors(error))
+    violations = [_violation_in(each) for each in ends if _is_of(each, connection)]
+    return violations[0] if len(violations) == len(ends) else None
+
+
+def _single_errors(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _single_errors(each)
+    else:
+        yield error
+
+
+def _is_of(error: BaseException, connection: object) -> bool:
+    """Whether a method of this connection has raised it, as its traceback tells.
+
+    A mark on the exception was the alternative. It would have to be made wherever such an error is
+    raised, in each driver on each system, and by each wrapper that raises one anew.
+    """
+    if not isinstance(error, (trio.BrokenResourceError, trio.EndOfChannel)):
+        return False
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_locals.get("self") is connection:
+            return True
+        step = step.tb_next
+    return False
+
+
+def _violation_in(error: BaseException) -> FramingError | None:
+    cause = error.__cause__
+    # A client that is killed while it sends leaves a part of a message.
+    if isinstance(cause, FramingError) and not isinstance(cause, IncompleteMessage):
+        return cause
+    return None

@@ -106,7 +106,7 @@ class Call:
     milliseconds: int | None = None
     cancel_requested = False
     failure: RpcError | None = None  # what has ended it, from the other end
-    latched: PipeError | None = None
+    latched: PipeError | BadStubData | None = None
     over = False  # at this end: it was answered, or the answer was taken
     is_answered = False
     owner: Any = None  # what waits for it, in the driver
@@ -312,7 +312,7 @@ class Call:
         """
         try:
             return self._pull(index, max_elements)
-        except PipeError as error:
+        except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
 
@@ -352,7 +352,7 @@ class Call:
                 text += " to be drained" if turn[0] is self._serving else " to be written"
             raise type(error)(text) from None
 
-    def _latch(self, error: PipeError) -> None:
+    def _latch(self, error: PipeError | BadStubData) -> None:
         if self.latched is None and self._serving:
             self.latched = error
 
@@ -375,7 +375,7 @@ class Call:
                     f"{count:,} elements in a chunk of {pipe.pipe.name}, where {limits.low:,} to "
                     f"{limits.high:,} are allowed"
                 )
-        except PipeError as error:
+        except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
 

@@ -47,25 +47,31 @@ class Caller:
     async def begin(
         self, operation: Operation, values: Sequence[Any], notify: Notify | None
     ) -> ClientExchange:
-        """Sends the request. It is a checkpoint only where there is no answer to wait for.
+        """Sends the request. It is a checkpoint only where it fails, or there is no answer to wait
+        for.
 
         Raises:
             RpcError: there is no connection, or no such operation.
             TypeError, ValueError: the arguments cannot be sent.
         """
         link, session = self.link, self.link.session
-        octets = encoded(operation, values)
-        session.require_open()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if operation.options.maybe or not session.has_room or link.is_full:
-            await trio.lowlevel.checkpoint()
-            while (not session.has_room or link.is_full) and session.failure is None:
-                if session.has_room:
-                    await link.wait_room()
-                else:
-                    await self.room.park()
+        try:
+            octets = encoded(operation, values)
             session.require_open()
-        call = session.request(operation, octets, _milliseconds())
+            if operation.options.maybe or not session.has_room or link.is_full:
+                await trio.lowlevel.checkpoint()
+                while (not session.has_room or link.is_full) and session.failure is None:
+                    if session.has_room:
+                        await link.wait_room()
+                    else:
+                        await self.room.park()
+                session.require_open()
+            call = session.request(operation, octets, _milliseconds())
+        except Exception:
+            # A loop that tries again and again lets others run, and can be cancelled.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         exchange = ClientExchange(link, call, notify)
         link.flush()
         return exchange

@@ -22,7 +22,7 @@ from .calling import Caller, Notify, run_pipes
 from .carrier import Carrier, Transport
 from .client_link import ClientLink
 from .definition import Definition, Operation, Pipe
-from .errors import BindTimeout, CallCancelled, CommFailure
+from .errors import BindTimeout, CallCancelled, CallTimedOut, CommFailure
 from .feeding import check_given
 from .handle import CallHandle
 from .interface import Interface
@@ -118,24 +118,23 @@ class ClientOperation(Uncopied):
         too. The deadline of the scope goes along with the call.
         """
         operation = self._operation
-        values, given = bound(operation, arguments, named)
-        if operation.pipes:
-            missing = [pipe.name for pipe in operation.pipes if pipe not in given]
-            if missing:
-                raise TypeError(
-                    f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-                    "from or to empty it into, or drive it by hand with begin()"
-                )
-            feeds: Mapping[Pipe, tuple[Any, Any]] = {
-                pipe: check_given(pipe, one) for pipe, one in given.items()
-            }
-        else:
-            feeds = _NO_PIPES
+        try:
+            values, given = bound(operation, arguments, named)
+            feeds = _feeds_of(operation, given) if operation.pipes else _NO_PIPES
+        except Exception:
+            await trio.lowlevel.checkpoint()
+            raise
         if self._timeout is None:
             return await self._go_through(values, feeds)
-        with trio.CancelScope(deadline=trio.current_time() + self._timeout):
-            return await self._go_through(values, feeds)
-        raise CallCancelled(f"{operation} took longer than its {self._timeout:g} s")
+        deadline = trio.current_time() + self._timeout
+        with trio.CancelScope(deadline=deadline):
+            try:
+                return await self._go_through(values, feeds)
+            except CallCancelled:
+                # The server has a clock as well, and a program that was busy may hear of it first.
+                if trio.current_time() < deadline:
+                    raise
+        raise CallTimedOut(f"{operation} took longer than its {self._timeout:g} s")
 
     async def _go_through(self, values: list[Any], feeds: Mapping[Pipe, tuple[Any, Any]]) -> Any:
         exchange = await self._caller.begin(self._operation, values, self._notify)
@@ -144,7 +143,12 @@ class ClientOperation(Uncopied):
         try:
             if feeds:
                 exchange.link.read_by_others()
-                await run_pipes(exchange, feeds)
+                try:
+                    await run_pipes(exchange, feeds)
+                except Exception:
+                    # It may come from a source that has not waited for anything.
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    raise
             await exchange.answered()
             return exchange.result()
         finally:
@@ -175,7 +179,7 @@ class ClientOperation(Uncopied):
         """The same operation with other options; what is not given stays as it is.
 
         Args:
-            timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
+            timeout: seconds after which a call has failed with :class:`CallTimedOut`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that is begun; it must not wait,
                 and what it raises is logged.
@@ -190,6 +194,21 @@ class ClientOperation(Uncopied):
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc operation {self._operation}>"
+
+
+def _feeds_of(operation: Operation, given: Mapping[Pipe, Any]) -> Mapping[Pipe, tuple[Any, Any]]:
+    """What fills each pipe, and what it is emptied into.
+
+    Raises:
+        TypeError: a pipe is given nothing, or something that can be neither.
+    """
+    missing = [pipe.name for pipe in operation.pipes if pipe not in given]
+    if missing:
+        raise TypeError(
+            f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
+            "from or to empty it into, or drive it by hand with begin()"
+        )
+    return {pipe: check_given(pipe, one) for pipe, one in given.items()}
 
 
 @asynccontextmanager
@@ -233,10 +252,15 @@ async def connect(
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.connect` raises.
     """
-    definition = definition_of(interface)
-    limits = Limits(max_frame=max_frame, credit=credit)
-    check_keep_alive(keep_alive)
-    checked_seconds("bind_timeout", bind_timeout)
+    try:
+        definition = definition_of(interface)
+        limits = Limits(max_frame=max_frame, credit=credit)
+        check_keep_alive(keep_alive)
+        checked_seconds("bind_timeout", bind_timeout)
+    except Exception:
+        del authkey
+        await trio.lowlevel.checkpoint()
+        raise
     connecting = connect_stream(
         endpoint,
         wait=wait,
@@ -276,8 +300,13 @@ async def bind(
         TypeError: it is no such transport.
         And what :func:`connect` raises once it has connected.
     """
-    limits = Limits(max_frame=max_frame, credit=credit)
-    definition = definition_of(interface)
+    try:
+        definition = definition_of(interface)
+        limits = Limits(max_frame=max_frame, credit=credit)
+    except Exception:
+        # Shielded: the transport is not ours, and Cancelled would not say that.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
     async with client_of(definition, transport, limits, keep_alive, bind_timeout) as client:
         yield client
 
@@ -291,9 +320,13 @@ async def client_of(
     bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[Any]]:
     """What every way to become a client comes down to; see :func:`connect`."""
-    check_keep_alive(keep_alive)
-    bind_timeout = checked_seconds("bind_timeout", bind_timeout)
-    carrier = Carrier(transport, limits)
+    try:
+        check_keep_alive(keep_alive)
+        bind_timeout = checked_seconds("bind_timeout", bind_timeout)
+        carrier = Carrier(transport, limits)
+    except Exception:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
     session = Session(Party.CLIENT, {}, carrier.limits)
     answered = trio.Event()
 

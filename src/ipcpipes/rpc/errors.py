@@ -1,11 +1,14 @@
 """What goes wrong in a remote call: one exception for each status, and the one table of them.
 
 The numbers are those of Windows' RPC (winerror.h) and, for what a server answers, of DCE
-(C706, appendix E), so that somebody who knows either finds them here.
+(C706, appendix E), so that somebody who knows either finds them here. Each is also the built-in
+exception that code written against sockets and files would catch; only that a call was cancelled
+has no such exception.
 """
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 from ..errors import IpcError
@@ -15,6 +18,7 @@ __all__ = [
     "BadStubData",
     "BindTimeout",
     "CallCancelled",
+    "CallTimedOut",
     "CommFailure",
     "DefinitionError",
     "Fault",
@@ -83,6 +87,8 @@ class RpcError(IpcError):
 
     default_code: ClassVar[int]
     default_message: ClassVar[str]
+    default_errno: ClassVar[int | None] = None  # of those that are an OSError
+    _first: RpcError | None = None
 
     def __init__(
         self,
@@ -97,7 +103,10 @@ class RpcError(IpcError):
         elif not is_code(code):
             raise ValueError(f"the code of a failure is 1 to 2**32 - 1, not {code!r}")
         self.message = self.default_message if message is None else message
-        super().__init__(self.message)
+        if self.default_errno is None:
+            super().__init__(self.message)
+        else:
+            super().__init__(self.default_errno, self.message)
         self.code = int(code)
         self.type = type
         self.traceback = traceback
@@ -109,16 +118,24 @@ class RpcError(IpcError):
     def again(self) -> RpcError:
         """The same once more: an exception that is raised twice keeps the tracebacks of both."""
         kind = type(self)
-        return kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+        copy = kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+        copy._first = self.first
+        return copy
+
+    @property
+    def first(self) -> RpcError:
+        """What this was made of by :meth:`again`, or this one."""
+        return self._first or self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.message,), self.__dict__
+        state = {name: value for name, value in self.__dict__.items() if name != "_first"}
+        return type(self), (self.message,), state
 
     def __str__(self) -> str:
         return self.message if self.type is None else f"{self.type}: {self.message}"
 
 
-class Fault(RpcError):
+class Fault(RpcError, RuntimeError):
     """The server's manager raised an exception, aborted the call, or answered with a code of yours.
 
     A manager raises it to choose what the client sees: ``raise rpc.Fault("no such log", code=2)``.
@@ -133,76 +150,88 @@ class PipeError(RpcError):
     """A pipe was used against its rules, or can go no further."""
 
 
-class WrongPipeOrder(PipeError):
+class WrongPipeOrder(PipeError, RuntimeError):
     """It is another pipe's turn: in-pipes from left to right, then out-pipes from left to right."""
 
     default_code = 1831  # RPC_X_WRONG_PIPE_ORDER
     default_message = "it is not this pipe's turn"
 
 
-class PipeClosed(PipeError):
+class PipeClosed(PipeError, RuntimeError):
     """Something was pushed into a pipe that was closed."""
 
     default_code = 1916  # RPC_X_PIPE_CLOSED
     default_message = "this pipe is closed"
 
 
-class PipeEmpty(PipeError):
+class PipeEmpty(PipeError, EOFError):
     """Something was pulled from a pipe whose end had been pulled."""
 
     default_code = 1918  # RPC_X_PIPE_EMPTY
     default_message = "this pipe has been read to its end"
 
 
-class PipeDisciplineError(PipeError):
+class PipeDisciplineError(PipeError, RuntimeError):
     """The manager returned before each in-pipe was drained and each out-pipe closed."""
 
     default_code = 1917  # RPC_X_PIPE_DISCIPLINE_ERROR
     default_message = "the manager returned before it was done with its pipes"
 
 
-class PipeAppMemory(PipeError):
+class PipeAppMemory(PipeError, BufferError):
     """There was no room for what has come: a pull of none, or a buffer for less than one."""
 
     default_code = 14  # RPC_X_PIPE_APP_MEMORY
     default_message = "there is no room for an element"
 
 
-class WrongPipeVersion(PipeError):
+class WrongPipeVersion(PipeError, LookupError):
     """The two ends mean different pipes by the same operation."""
 
     default_code = 1832  # RPC_X_WRONG_PIPE_VERSION
     default_message = "the ends differ about the pipes of this operation"
 
 
-class CommFailure(PipeError):
+class CommFailure(RpcError, ConnectionError):
     """The connection ended in the middle of a call: the other end died, or closed."""
 
     default_code = 1820  # RPC_S_COMM_FAILURE
+    default_errno = errno.ECONNRESET
     default_message = "the connection ended during the call"
 
 
 class BindTimeout(CommFailure, TimeoutError):
     """The server has not said within ``bind_timeout`` that it serves the interface."""
 
+    default_errno = errno.ETIMEDOUT
     default_message = "the server has not answered in time"
 
 
-class CallCancelled(PipeError):
-    """The client gave the call up, or its time has run out."""
+class CallCancelled(RpcError):
+    """The client gave the call up; see also :class:`CallTimedOut`."""
 
     default_code = 1818  # RPC_S_CALL_CANCELLED
     default_message = "the call was cancelled"
 
 
-class InvalidBound(PipeError):
+class CallTimedOut(CallCancelled, TimeoutError):
+    """The call took longer than its ``timeout``, and so it was given up.
+
+    Its code is that of :class:`CallCancelled`, as it is on Windows (RPC_C_OPT_CALL_TIMEOUT).
+    """
+
+    default_errno = errno.ETIMEDOUT
+    default_message = "the time of the call was over"
+
+
+class InvalidBound(PipeError, ValueError):
     """A chunk has more elements, or fewer, than the pipe's ``Range`` allows."""
 
     default_code = 1734  # RPC_X_INVALID_BOUND
     default_message = "a count is out of its range"
 
 
-class BadStubData(PipeError):
+class BadStubData(RpcError, ValueError):
     """What arrived is not what the operation's types say."""
 
     default_code = 1783  # RPC_X_BAD_STUB_DATA
@@ -215,66 +244,70 @@ class BadElement(BadStubData):
     """
 
 
-class AsyncCallPending(RpcError):
+class AsyncCallPending(RpcError, BlockingIOError):
     """The call, or the pipe, has nothing yet; ask again."""
 
     default_code = 997  # RPC_S_ASYNC_CALL_PENDING
+    default_errno = errno.EAGAIN
     default_message = "not yet"
 
 
-class InvalidAsyncHandle(RpcError):
+class InvalidAsyncHandle(RpcError, RuntimeError):
     """The call is over: it was completed, aborted, or its manager has raised."""
 
     default_code = 1914  # RPC_S_INVALID_ASYNC_HANDLE
     default_message = "this call is over"
 
 
-class InvalidAsyncCall(RpcError):
+class InvalidAsyncCall(RpcError, RuntimeError):
     """The handle is in use for a call that is not over."""
 
     default_code = 1915  # RPC_S_INVALID_ASYNC_CALL
     default_message = "this handle is in use for another call"
 
 
-class NoCallActive(RpcError):
+class NoCallActive(RpcError, RuntimeError):
     """There is no call here: this code was not called by a server of :mod:`ipcpipes.rpc`."""
 
     default_code = 1725  # RPC_S_NO_CALL_ACTIVE
     default_message = "no call is being served here"
 
 
-class ProcnumOutOfRange(RpcError):
+class ProcnumOutOfRange(RpcError, LookupError):
     """The server's version of the interface has no such operation."""
 
     default_code = 1745  # RPC_S_PROCNUM_OUT_OF_RANGE
     default_message = "the server has no such operation"
 
 
-class UnknownInterface(RpcError):
+class UnknownInterface(RpcError, LookupError):
     """The server does not serve this interface, or not this version of it."""
 
     default_code = 1717  # RPC_S_UNKNOWN_IF
     default_message = "the server does not serve this interface"
 
 
-class ServerTooBusy(RpcError):
+class ServerTooBusy(RpcError, BlockingIOError):
     """The server takes no more calls now."""
 
     default_code = 1723  # RPC_S_SERVER_TOO_BUSY
+    default_errno = errno.EAGAIN
     default_message = "the server takes no more calls now"
 
 
-class ServerUnavailable(RpcError):
+class ServerUnavailable(RpcError, ConnectionError):
     """The connection is closed or going away; this call was not begun."""
 
     default_code = 1722  # RPC_S_SERVER_UNAVAILABLE
+    default_errno = errno.ENOTCONN
     default_message = "the connection is closed"
 
 
-class ProtocolError(RpcError):
+class ProtocolError(RpcError, ConnectionError):
     """The other end does not keep to the protocol; the connection is closed."""
 
     default_code = 1728  # RPC_S_PROTOCOL_ERROR
+    default_errno = errno.ECONNABORTED
     default_message = "the other end does not keep to the protocol"
 
 

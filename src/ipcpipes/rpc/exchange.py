@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -28,6 +28,11 @@ class Exchange:
     # Made where they are needed, which a short call does not.
     _tasks: list[trio.lowlevel.Task] | None = None
     _busy: set[tuple[str, int]] | None = None
+
+    # Before anything is done.
+    _cancellation_point: Callable[..., Awaitable[None]] = staticmethod(
+        trio.lowlevel.checkpoint_if_cancelled
+    )
 
     def __init__(self, link: Link, call: Call) -> None:
         self.link = link
@@ -80,15 +85,13 @@ class Exchange:
 
     async def pull(self, index: int, max_elements: int | None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        await self._cancellation_point()
         octets = await self._alone("pulling from", index, self._pull, index, max_elements)
         return chunk_of(octets, self.call.operation.pipes[index].element)
 
     async def _pull(self, index: int, max_elements: int | None) -> memoryview:
         limit = LARGEST_COUNT if max_elements is None else max_elements
         call = self.call
-        # What has ended the call comes before a cancellation, which it causes in the end.
-        if call.failure is None:
-            await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
         while True:
             octets = call.pull(index, limit)
@@ -104,21 +107,30 @@ class Exchange:
 
     async def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        await self._cancellation_point()
         element = self.call.operation.pipes[index].element
-        octets = octets_of(elements, element)
+        try:
+            octets = octets_of(elements, element)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         if not octets:
-            await self.close(index)
+            await self._alone("pushing into", index, self._push_nothing, index)
             return
         try:
             await self._alone("pushing into", index, self._push, index, octets, element.stride)
         finally:
             octets.release()  # the user's again, whatever holds the traceback of a cancellation
 
+    async def _push_nothing(self, index: int) -> None:
+        # Whether it may be done does not hang on what the data happens to be.
+        self.call.check_push(index, None)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call
         push = Push(octets, len(octets) // stride)
         call.check_push(index, push.count)
-        await trio.lowlevel.checkpoint_if_cancelled()
         if len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
             self.link.flush_soon()
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -152,21 +164,19 @@ class Exchange:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
         if not octets:
             call.check_push(index, None)
-            if not call.close_pipe(index):
-                raise trio.WouldBlock
-            self._wake_tasks()
-        elif self.link.is_full or not call.push_small(index, octets):
+            return
+        if self.link.is_full or not call.push_small(index, octets):
             raise trio.WouldBlock
         self.link.flush_soon()
 
     async def close(self, index: int) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        await self._cancellation_point()
         await self._alone("pushing into", index, self._close, index)
 
     async def _close(self, index: int) -> None:
         call = self.call
         call.check_push(index, None)
-        await trio.lowlevel.checkpoint_if_cancelled()
         while not call.close_pipe(index):
             await self.wait()
             call.check_push(index, None)
@@ -178,16 +188,22 @@ class Exchange:
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:
+        """One task at a time; where that fails it has been a checkpoint, too."""
         key = (doing, index)
-        if self._busy is None:
-            self._busy = set()
-        elif key in self._busy:
+        busy = self._busy
+        if busy is None:
+            busy = self._busy = set()
+        elif key in busy:
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
-        self._busy.add(key)
+        busy.add(key)
         try:
             return await action(*arguments)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         finally:
-            self._busy.remove(key)
+            busy.remove(key)
 
     def _name(self, index: int) -> str:
         return f"the pipe {self.call.operation.pipes[index].name}"

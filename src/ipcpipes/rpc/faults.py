@@ -26,9 +26,10 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]  # what a nursery has wrapped
-    latched = call.latched or call.failure
-    if latched is not None and _is(error, latched):
-        return latched
+    for own in (call.latched, call.failure):
+        if own is not None and _is(error, own, call):
+            logger.debug("%s has ended: %s", call.operation, own)
+            return own
     text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     trace = text if with_traceback else None
     if isinstance(error, Fault):
@@ -48,11 +49,19 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
     )
 
 
-def _is(error: BaseException, wanted: RpcError) -> bool:
-    """Whether it is that failure, or a group of nothing else."""
+def _is(error: BaseException, own: RpcError, call: Call) -> bool:
+    """Whether it is that failure of this call, or a group of nothing else.
+
+    A manager that is itself a client of another server may get the same from there, when the
+    connection to that one ends: then it has failed, and that is logged.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return all(_is(part, wanted) for part in error.exceptions)
-    return isinstance(error, RpcError) and type(error) is type(wanted) and error.code == wanted.code
+        return all(_is(part, own, call) for part in error.exceptions)
+    if not isinstance(error, RpcError) or type(error) is not type(own) or error.code != own.code:
+        return False
+    # What has ended another call is a copy, too, of that call's; what the manager has raised
+    # itself, or a pipe that it has misused, is none.
+    return error.first in (error, call.failure, call.latched)
 
 
 def _text(error: BaseException) -> str:

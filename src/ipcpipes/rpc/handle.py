@@ -14,7 +14,7 @@ from .calling import Caller, ClientExchange, Notify, run_pipes
 from .definition import Operation, Pipe
 from .errors import (
     AsyncCallPending,
-    CallCancelled,
+    CallTimedOut,
     InvalidAsyncCall,
     InvalidAsyncHandle,
     RpcError,
@@ -67,6 +67,7 @@ class CallHandle(Uncopied):
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
         if self._begun:
             exchange = self._given_exchange
             over = exchange is not None and exchange.call.over
@@ -74,7 +75,6 @@ class CallHandle(Uncopied):
         self._begun = True
         if self._timeout is not None:
             self._deadline = trio.current_time() + self._timeout
-        await trio.lowlevel.checkpoint()
         with trio.CancelScope(deadline=self._deadline):
             self._given_exchange = await self._caller.begin(
                 self._operation, self._values, self._notify
@@ -138,11 +138,16 @@ class CallHandle(Uncopied):
 
         Raises:
             rpc.RpcError: as a call raises it.
-            rpc.CallCancelled: the call was cancelled, or took longer than its ``timeout``.
+            rpc.CallCancelled: the call was cancelled.
+            rpc.CallTimedOut: it took longer than its ``timeout``.
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """
-        self._require_live()
+        try:
+            self._require_live()
+        except InvalidAsyncHandle:
+            await trio.lowlevel.checkpoint()
+            raise
         with trio.CancelScope(deadline=self._deadline):
             await self._exchange.answered()
         if not self._exchange.is_over:
@@ -202,8 +207,8 @@ class CallHandle(Uncopied):
         if self._exchange.call.over:
             raise InvalidAsyncHandle
 
-    def _too_long(self) -> CallCancelled:
-        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+    def _too_long(self) -> CallTimedOut:
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc call of {self._operation}>"

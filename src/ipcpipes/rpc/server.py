@@ -25,7 +25,7 @@ from .call import Call
 from .carrier import Carrier, Transport
 from .current import CurrentCall, _current, deadline_of
 from .definition import Operation
-from .errors import BadStubData, CallCancelled, RpcError
+from .errors import BadStubData, CallTimedOut, RpcError
 from .exchange import Exchange
 from .faults import fault_of
 from .link import check_keep_alive
@@ -96,16 +96,21 @@ async def serve(
         TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.listen` raises.
     """
-    greet = greeting("server", authkey)
-    del authkey  # as authenticate_as_client does
-    grace = checked_seconds("grace", grace)
-    server = _Server(
-        managers,
-        Limits(max_frame, credit, max_calls),
-        keep_alive=keep_alive,
-        tracebacks=tracebacks,
-        introspection=introspection,
-    )
+    try:
+        greet = greeting("server", authkey)
+        grace = checked_seconds("grace", grace)
+        server = _Server(
+            managers,
+            Limits(max_frame, credit, max_calls),
+            keep_alive=keep_alive,
+            tracebacks=tracebacks,
+            introspection=introspection,
+        )
+    except Exception:
+        await trio.lowlevel.checkpoint()
+        raise
+    finally:
+        del authkey  # as authenticate_as_client does
     listener = await listen(
         endpoint,
         access=access,
@@ -145,13 +150,18 @@ async def serve_connection(
     Raises:
         TypeError: it is no such transport; or as :func:`serve`.
     """
-    server = _Server(
-        managers,
-        Limits(max_frame, credit, max_calls),
-        keep_alive=keep_alive,
-        tracebacks=tracebacks,
-        introspection=introspection,
-    )
+    try:
+        server = _Server(
+            managers,
+            Limits(max_frame, credit, max_calls),
+            keep_alive=keep_alive,
+            tracebacks=tracebacks,
+            introspection=introspection,
+        )
+    except Exception:
+        # Shielded: the transport is not ours, and Cancelled would not say that.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
     if finishing is None:
         finishing = server_finishing.get()
     if finishing is None:
@@ -195,7 +205,11 @@ class _Server:
         """Serves one client, unless it has come too late."""
         if self.is_shut_down:
             return
-        connection = _Connection(self, transport)
+        try:
+            connection = _Connection(self, transport)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         self.connections.add(connection)
         try:
             await connection.run()
@@ -318,7 +332,7 @@ class _Connection:
 
     def _was_cancelled(self, current: CurrentCall) -> None:
         if not current._call.is_deferred:  # or else somebody else answers
-            current.failed(CallCancelled("the time of the call was over"))
+            current.failed(CallTimedOut())
         self._leave_if_draining()
 
     async def _run(
@@ -352,6 +366,15 @@ class _ServerExchange(Exchange):
     """A call at the server."""
 
     current: CurrentCall
+    _has_said_why = False  # its manager was told what has ended it
+
+    async def _cancellation_point(self) -> None:
+        # What has ended the call comes before the cancellation that it causes. Once: a manager that
+        # goes on all the same can be cancelled.
+        if self.call.failure is None or self._has_said_why:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._has_said_why = True
 
     def wake(self, event: Event) -> None:
         super().wake(event)

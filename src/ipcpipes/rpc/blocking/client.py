@@ -19,7 +19,7 @@ from ..call import Call
 from ..calling import Notify
 from ..client import definition_of
 from ..definition import Definition, Operation, Pipe
-from ..errors import BindTimeout, CallCancelled, CommFailure
+from ..errors import BindTimeout, CallTimedOut, CommFailure
 from ..interface import Interface
 from ..offered import Offered
 from ..session import Event, Session
@@ -100,7 +100,7 @@ class ClientOperation(Uncopied):
         Raises:
             rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
                 the manager raised an exception of its own.
-            rpc.CallCancelled: it took longer than its ``timeout``. The server is told that nobody
+            rpc.CallTimedOut: it took longer than its ``timeout``. The server is told that nobody
                 waits any more.
             TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
                 is larger than the client takes.
@@ -159,8 +159,8 @@ class ClientOperation(Uncopied):
             raise
         return result
 
-    def _too_long(self) -> CallCancelled:
-        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+    def _too_long(self) -> CallTimedOut:
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
         """The same, to be gone on with by hand: ``with acc.total.begin(2) as call: ...``.
@@ -188,7 +188,7 @@ class ClientOperation(Uncopied):
         """The same operation with other options.
 
         Args:
-            timeout: seconds after which a call has failed with :class:`CallCancelled`, more than 0;
+            timeout: seconds after which a call has failed with :class:`CallTimedOut`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that is begun, by a thread that
                 waits for something on this connection: there is no other to do it. It must not

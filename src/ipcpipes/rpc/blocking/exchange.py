@@ -13,7 +13,7 @@ import trio
 from ...options import checked_seconds
 from ..call import SMALL, Call, Push
 from ..chunks import chunk_of, octets_of
-from ..errors import BadStubData, CallCancelled, CommFailure
+from ..errors import BadStubData, CallTimedOut, CommFailure
 from ..ndr import LARGEST_COUNT
 from ..session import Event
 from .carrier import Torn
@@ -62,14 +62,14 @@ class Exchange:
     def sent(self) -> None:
         """Elements of this call are on their way. With the lock."""
 
-    def too_long(self) -> CallCancelled:
-        return CallCancelled("the time of the call was over")
+    def too_long(self) -> CallTimedOut:
+        return CallTimedOut()
 
     def _expire(self) -> None:
         """The call's time is over."""
         error = self.too_long()
         self.link.step(lambda: self.call.lose(error))
-        raise error.again()
+        raise (self.call.failure or error).again()  # it may have been lost before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
@@ -124,11 +124,14 @@ class Exchange:
         element = self.call.operation.pipes[index].element
         octets = octets_of(elements, element)
         if not octets:
-            self.close(index)
+            self._alone("pushing into", index, self._push_nothing, index)
             return
         push = Push(octets, len(octets) // element.stride)
         if not self._alone("pushing into", index, self.put, index, push, self.deadline):
             self._expire()
+
+    def _push_nothing(self, index: int) -> None:
+        self.link.step(lambda: self.call.check_push(index, None))
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Goes on with a push; whether it came to its end in time."""
@@ -181,7 +184,7 @@ class Exchange:
         def try_push() -> bool:
             if not octets:
                 call.check_push(index, None)
-                return call.close_pipe(index)
+                return True
             call.check_push(index, len(octets) // element.stride)
             return not link.is_full and call.push_small(index, octets)
 

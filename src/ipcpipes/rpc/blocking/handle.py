@@ -11,7 +11,7 @@ from ...abc.uncopied import Uncopied
 from ..arguments import encoded
 from ..calling import Notify
 from ..definition import Operation, Pipe
-from ..errors import AsyncCallPending, CallCancelled, InvalidAsyncCall, InvalidAsyncHandle
+from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from .calling import Caller, ClientExchange, result_of
 from .exchange import time_of
 from .pipes import end_of
@@ -100,7 +100,9 @@ class CallHandle(Uncopied):
         Raises:
             TimeoutError: it is not over by then. The call goes on.
             rpc.RpcError: as a call raises it.
-            rpc.CallCancelled: the call was cancelled, or took longer than its own ``timeout``.
+            rpc.CallCancelled: the call was cancelled.
+            rpc.CallTimedOut: it took longer than its own ``timeout``, and is over. It is a
+                TimeoutError, too.
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """
@@ -114,7 +116,7 @@ class CallHandle(Uncopied):
         """Moves what was given and waits for the end; whether that has come in time.
 
         Raises:
-            CallCancelled: the time of the call itself is over.
+            CallTimedOut: the time of the call itself is over.
             And whatever a file or function that was given for a pipe has raised.
         """
         exchange = self._exchange
@@ -191,8 +193,8 @@ class CallHandle(Uncopied):
         if self._exchange.call.over:
             raise InvalidAsyncHandle
 
-    def _too_long(self) -> CallCancelled:
-        return CallCancelled(f"{self._operation} took longer than its {self._timeout:g} s")
+    def _too_long(self) -> CallTimedOut:
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc call of {self._operation}>"
