@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ import trio
 import trio.testing
 
 import ipcpipes
+import ipcpipes.blocking
 from ipcpipes import Endpoint, _os
 
 from .children import python_child
@@ -218,3 +221,31 @@ async def test_many_that_wait_meet_the_server_in_their_own_loop(endpoint: Endpoi
             while met < 200:
                 await trio.sleep(0.01)
             server.cancel_scope.cancel()
+
+
+async def test_what_the_system_says_late_is_an_error_of_ours_too(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is asked who serves; nothing is left open."""
+    if sys.platform == "win32":
+        from ipcpipes._os import windows_calls as calls
+
+        error, what = calls.winerror(1450), "owner"  # ERROR_NO_SYSTEM_RESOURCES
+    else:
+        from ipcpipes._os import posix_calls as calls
+
+        error, what = OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "peer_credentials"
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    async with await ipcpipes.listen(endpoint):
+        with monkeypatch.context() as patch:
+            patch.setattr(calls, what, refuse)
+            with pytest.raises(ipcpipes.errors.EndpointError) as caught:
+                await ipcpipes.connect(endpoint)
+            with pytest.raises(ipcpipes.errors.EndpointError):
+                ipcpipes.blocking.connect(endpoint)
+    assert type(caught.value) is ipcpipes.errors.EndpointError
+    assert caught.value.endpoint == endpoint
+    assert endpoint.name in str(caught.value)

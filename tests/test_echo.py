@@ -539,6 +539,48 @@ def test_nobody_is_there(name: str, place: Path) -> None:
     assert "nothing is there" in complaint(finish("echo", "send", name))
     line = complaint(finish("echo", "send", name, "--wait", "0.1"))
     assert "(waited 0.1 s)" in line
+    # As the command's flag is called, and not as the argument of connect.
+    for arguments in (["echo", "send"], ["call"]):
+        line = complaint(finish(*arguments, name))
+        assert "--wait SECONDS" in line
+        assert "wait=" not in line
+
+
+def test_the_address_of_a_name(name: str) -> None:
+    """What other programs connect to, whether there is a server or not."""
+    address = ipcpipes.Endpoint.named(name).address
+    for path in (name, address):
+        result = finish("address", path)
+        assert (result.returncode, result.stderr) == (0, b"")
+        assert result.stdout.decode().splitlines() == [address]
+    assert "is not a plain name" in complaint(finish("address", "no/slash"))
+
+
+@posix_files
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
+def test_what_a_strict_terminal_cannot_show_is_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """Also where the locale is C, and Python may not take another one."""
+    for variable, value in (
+        ("LC_ALL", "C"),
+        ("PYTHONCOERCECLOCALE", "0"),
+        ("PYTHONUTF8", "0"),
+        ("PYTHONIOENCODING", encoding),
+    ):
+        monkeypatch.setenv(variable, value)
+    path = os.fsencode(tmp_path) + b"/\xff\xc3\xa9"
+    for arguments in (["echo", "send"], ["call"], ["echo", "serve"], ["address"]):
+        result = subprocess.run(
+            [*command(*arguments), path + b"/s" * (arguments[0] != "address")],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        said = result.stdout if arguments == ["address"] else result.stderr
+        assert len(said.splitlines()) == 1, said
+        assert rb"/\xff" in said
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")

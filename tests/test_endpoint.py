@@ -196,3 +196,15 @@ def test_the_types_of_the_doors_can_be_had_at_run_time(module: Any) -> None:
         function = getattr(module, door, None)
         if function is not None:
             assert typing.get_type_hints(function)["endpoint"]
+
+
+@pytest.mark.parametrize("kind", ["named", "dotnet", "path"])
+async def test_the_address_is_where_the_server_is(kind: str, endpoint: Endpoint) -> None:
+    where = Endpoint.dotnet(endpoint.name) if kind == "dotnet" else endpoint
+    if kind == "path":
+        where = Endpoint.path(endpoint.address)
+    before = where.address
+    async with await ipcpipes.listen(where) as listener:
+        assert where.address == listener.address == before
+        async with await ipcpipes.connect(where.address):
+            await (await listener.accept()).aclose()

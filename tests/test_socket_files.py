@@ -174,16 +174,6 @@ async def test_a_path_that_cannot_be_printed_is_escaped_in_the_text(
 # Addresses for others
 
 
-async def test_the_address_is_where_others_connect(endpoint: Endpoint) -> None:
-    for where in (endpoint, Endpoint.dotnet(endpoint.name)):
-        before = where.address
-        async with await ipcpipes.listen(where) as listener:
-            assert where.address == listener.address == before
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(where.address)
-                await (await listener.accept()).aclose()
-
-
 async def test_the_address_is_the_other_place_while_a_server_is_there(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

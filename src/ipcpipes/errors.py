@@ -172,8 +172,9 @@ class WorkerFailed(IpcError, RuntimeError):
 
 
 def printable(text: str) -> str:
-    r"""``text`` in one line that every terminal shows: what cannot be printed is escaped, as
-    ``\n`` and ``\x1b``, and a byte of a path that is not text (PEP 383) as ``\xff``.
+    r"""``text`` in one line that a terminal only shows. Control characters, which could move its
+    cursor or change its title, and those that turn the direction of text are escaped, as ``\x1b``;
+    so is a byte of a path that is not text (PEP 383), as ``\xff``, which no encoding can print.
     """
     if text.isprintable():
         return text

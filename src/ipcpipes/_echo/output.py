@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TextIO
 
+from ..errors import printable
 from .failure import Failure
 
 __all__ = ["complain", "prepare", "printable", "write"]
@@ -18,17 +19,6 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def printable(text: str) -> str:
-    """What a peer has sent, as one line that a terminal only shows: control characters, which could
-    move the cursor or change the title, and those that turn the direction of text are escaped.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def write(text: str) -> None:

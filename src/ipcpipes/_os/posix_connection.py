@@ -86,9 +86,15 @@ def connect(
     if fd < 0:
         raise _refusal(-fd, endpoint, address, waited)
     server = None
-    if trusts is not None:
-        server = _trusted_server(fd, trusts, endpoint, address)
-    return take_over(connections, fd, endpoint, address, kind, buffer_size, None, server)
+    try:
+        if trusts is not None:
+            server = _trusted_server(fd, trusts, endpoint, address)
+        return take_over(connections, fd, endpoint, address, kind, buffer_size, None, server)
+    except EndpointError:
+        raise
+    except OSError as error:
+        code = error.errno or errno.EIO
+        raise connect_error("errno", code, endpoint, calls.readable(address)) from None
 
 
 def _open(endpoint: Endpoint, address: bytes, packets: bool, impersonation: Impersonation) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..endpoint import Endpoint
-from ..errors import connect_error, untrusted_error
+from ..errors import EndpointError, connect_error, untrusted_error
 from ..options import Impersonation
 from . import (
     windows_anonymous as anonymous,
@@ -66,9 +66,11 @@ def connect(
             owner = calls.owner(handle)
             if not trusts(owner.sid or ""):
                 raise untrusted_error(endpoint, address, owner)
-        except BaseException:
+        except BaseException as error:
             calls.close(handle)
-            raise
+            if not isinstance(error, OSError) or isinstance(error, EndpointError):
+                raise
+            raise connect_error("winerror", error.winerror or -1, endpoint, address) from None
     return connections[kind](handle, endpoint, address, server_end=False)
 
 
