@@ -110,6 +110,7 @@ async def connect(
         EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
         EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
         EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
+        NotAnEndpoint: what is there is no socket or pipe (a ``FileExistsError``).
         EndpointDenied: permissions or policy keep you out (a ``PermissionError``).
         UnsafeDirectory: the directory of plain names is not safely yours.
         InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or it cannot tell
@@ -210,7 +211,11 @@ async def listen(
     r"""Takes the name and listens on it until the listener is closed.
 
     Clients can connect as soon as this returns. A live name is never taken over, and a socket
-    file that a dead server left behind is replaced; any other file is left alone.
+    file that a dead server left behind is replaced; any other file is left alone. The server of
+    a live one, also of another program, does not notice that it was asked for.
+
+    While a task waits for clients, the socket file is looked at each second (Linux, macOS); that
+    another program has removed or replaced it is logged once, as an error.
 
     Args:
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.

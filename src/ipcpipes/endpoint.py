@@ -99,7 +99,9 @@ class Endpoint:
 
     The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``; where there is
     neither, the place is ``/tmp/ipcpipes-<uid>/<name>.sock``. It must belong to the user and
-    be writable by nobody else, which is verified at each use.
+    be writable by nobody else, which is verified at each use. Programs of one user meet although
+    they have different environments: ``connect`` looks into all of these places, and ``listen``
+    leaves a name alone that a server has in another one (docs/endpoints.md).
     """
 
     kind: Literal["named", "path", "dotnet", "abstract", "inherited"]

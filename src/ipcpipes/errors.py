@@ -263,7 +263,9 @@ class EndpointInUse(EndpointError):
 
 
 class NotAnEndpoint(EndpointError, FileExistsError):
-    """Something that is not a socket or a pipe is in the way; it was left alone."""
+    """Something that is not a socket or a pipe is there: in the way of a server, or where a client
+    connects to. It was left alone; the text says what it is.
+    """
 
     default_errno = errno.EEXIST
 
@@ -271,7 +273,8 @@ class NotAnEndpoint(EndpointError, FileExistsError):
 class UnsafeDirectory(EndpointError, PermissionError):
     """Others could put something of theirs in the endpoint's place.
 
-    Everyone can write in its directory; or the directory of plain names is not yours alone.
+    Everyone can write in its directory; or the directory of plain names is not yours alone; or
+    another file was put in the socket's place while it was made.
     """
 
     default_errno = errno.EPERM
