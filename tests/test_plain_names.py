@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,3 +309,43 @@ os._exit(0)
             assert (runtime / "ipcpipes" / f"{endpoint.name}.sock.lock").exists()
     finally:
         os.chown(runtime, USER, -1)
+
+
+def test_of_two_that_start_in_two_places_never_both_get_the_name(
+    endpoint: Endpoint, runtime: Path
+) -> None:
+    """Each checks, while it has the name, that the other one has not."""
+    program = """
+import os, sys
+from ipcpipes import EndpointInUse, blocking
+name, flag = sys.argv[1:]
+sys.stdin.readline()
+got = 0
+while got < 200:
+    try:
+        listener = blocking.listen(name)
+    except EndpointInUse:
+        continue
+    os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
+    os.unlink(flag)
+    listener.close()
+    got += 1
+"""
+    without = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+    arguments = [sys.executable, "-c", program, endpoint.name, str(runtime / "flag")]
+    starters = [
+        subprocess.Popen(arguments, stdin=subprocess.PIPE, env=environment)
+        for environment in (dict(os.environ), without)
+    ]
+    try:
+        for each in starters:
+            assert each.stdin is not None
+            each.stdin.write(b"go\n")
+            each.stdin.flush()
+        assert [each.wait(60) for each in starters] == [0, 0]
+    finally:
+        for each in starters:
+            each.kill()
+            each.wait()
+            assert each.stdin is not None
+            each.stdin.close()

@@ -86,6 +86,22 @@ async def test_a_lock_that_outlives_its_holder_is_told_apart(short_tmp: Path) ->
             assert "stop it" not in str(each)
 
 
+async def test_an_empty_file_in_the_place_of_the_lock_is_not_written_into(short_tmp: Path) -> None:
+    """It may be another program's; one of ours that was killed has left nothing in it to miss."""
+    lock = short_tmp / "s.lock"
+    lock.touch()
+    before = lock.stat()
+    async with await ipcpipes.listen(short_tmp / "s"):
+        with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
+            await ipcpipes.listen(short_tmp / "s")
+    after = lock.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (
+        before.st_ino,
+        0,
+        before.st_mtime_ns,
+    )
+
+
 def make_file(path: Path, kind: str) -> None:
     if kind == "a directory":
         path.mkdir()

@@ -46,6 +46,9 @@ class Claim:
     Lifetime: from :meth:`__init__`, which takes the lock, to :meth:`release`, which removes
     what is still ours. A forked child inherits the object, but only the process that made it
     releases anything.
+
+    Attributes:
+        socket_file: the file that was bound, ours to remove; ``None`` as long as there is none.
     """
 
     def __init__(self, endpoint: Endpoint, address: bytes) -> None:
@@ -53,8 +56,9 @@ class Claim:
         self._path = address
         self._readable = calls.readable(address)
         self._owner = os.getpid()
-        self._socket_file: calls.FileId | None = None
+        self.socket_file: calls.FileId | None = None
         self._lock_path = address + b".lock"
+        self._lock_is_ours = False
         self._lock = self._take_lock()
         try:
             # While we hold the lock here: of two that start at once in two places at least one
@@ -66,13 +70,9 @@ class Claim:
             self.release()
             raise
 
-    def bound(self, file: calls.FileId | None) -> None:
-        """Remembers the socket file that was bound as ours to remove."""
-        self._socket_file = file
-
     def socket_is_ours(self) -> bool:
         """Whether the file at our address is still the socket that we bound."""
-        return removing.is_at(self._path, self._socket_file)
+        return removing.is_at(self._path, self.socket_file)
 
     def release(self) -> None:
         """Removes the socket file if it is still the one we bound, and gives the lock up."""
@@ -83,27 +83,31 @@ class Claim:
         if os.getpid() == self._owner:
             # An OSError here: the directory has gone, or is no longer ours to write in.
             with contextlib.suppress(OSError):
-                removing.remove(self._path, self._socket_file)
-            with contextlib.suppress(OSError):
-                # While we hold the lock, so that nobody takes a lock on a file without a name.
-                removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
+                removing.remove(self._path, self.socket_file)
+            if self._lock_is_ours:
+                with contextlib.suppress(OSError):
+                    # While we hold the lock, so that nobody takes one on a file without a name.
+                    removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         os.close(lock)
 
     def _take_lock(self) -> int:
         while True:
             try:
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-                lock = standard.lifted(os.open(self._lock_path, flags, 0o600))
+                lock, is_new = self._open_lock()
             except OSError as error:
                 raise self._lock_error(error) from None
             try:
+                is_marked = self._check_lock(lock)
                 if not self._try_lock(lock):
                     raise self._taken(lock)
                 if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
-                    # For messages only: on a full disk the lock is none the worse.
-                    with contextlib.suppress(OSError):
-                        os.ftruncate(lock, 0)
-                        os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
+                    # Not an empty file that another program may have put there.
+                    self._lock_is_ours = is_new or is_marked
+                    if self._lock_is_ours:
+                        # For messages only: on a full disk the lock is none the worse.
+                        with contextlib.suppress(OSError):
+                            os.ftruncate(lock, 0)
+                            os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
                     return lock
                 # The previous holder removed the file after we had opened it.
                 os.close(lock)
@@ -113,8 +117,18 @@ class Claim:
                     raise self._lock_error(error) from None
                 raise
 
-    def _try_lock(self, lock: int) -> bool:
-        """Whether the lock is ours now."""
+    def _open_lock(self) -> tuple[int, bool]:
+        """The lock file, and whether it was made now."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            return standard.lifted(os.open(self._lock_path, flags | os.O_EXCL, 0o600)), True
+        except FileExistsError:
+            return standard.lifted(os.open(self._lock_path, flags, 0o600)), False
+
+    def _check_lock(self, lock: int) -> bool:
+        """Whether a listener has marked the file as its lock; an empty one is none's, or one's that
+        was killed before it got there.
+        """
         found = os.fstat(lock)
         # A file that has another name too may be somebody's, put here to be written into.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
@@ -125,6 +139,10 @@ class Claim:
         if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
             # A umask that takes its owner's rights away would keep our successor out.
             os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
+        return bool(text)
+
+    def _try_lock(self, lock: int) -> bool:
+        """Whether the lock is ours now."""
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

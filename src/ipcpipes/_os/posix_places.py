@@ -80,7 +80,7 @@ class Places(Generic[ConnectionT]):
         # A socket that other processes accept from too: its queue is not ours to change.
         self._is_shared = is_shared
         # None: there is none, or it is known to be gone.
-        self._file = removing.file_at(address)
+        self._file = removing.file_at(address) if claim is None else claim.socket_file
         self._open_count = 0
         self._plug = -1
         self._arrived: deque[int] = deque()
@@ -264,7 +264,7 @@ def listen(
         queue = min(backlog, max_instances or backlog)
         fd, file = calls.listen(address, permissions, queue, packets=kind == "messages")
         if claim is not None:
-            claim.bound(file)
+            claim.socket_file = file
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
         return listener(endpoint, address, claim, fd, **options)
