@@ -6,24 +6,26 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from .. import _os
+from ..abc import HasFileno
 from ..abc.uncopied import Uncopied
 from ..endpoint import Endpoint, EndpointLike
 from ..errors import WorkerFailed
-from ..framing import LengthPrefixed
+from ..framing import Buffer, Framing, Native
 from ..options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
 from ..security import AccessPolicy, compiled, policy_document
 from .ends import Ends
-from .member import LAST_WORDS, Delivery, Member
-from .nursery import unseen_nursery
+from .member import LAST_WORDS, Member, Slot, all_delivered, how
+from .nursery import first_of, unseen_nursery
 from .process import Child, run_child
-from .restarts import Crashes, Restarts, is_momentary
+from .restarts import Restarts, is_momentary
+from .talk import OnMessage, Talk, check_message
 
 if TYPE_CHECKING:
     from .ends import Command
@@ -31,17 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["WorkerGroup"]
 
 logger = logging.getLogger("ipcpipes")
-
-
-class _Slot:
-    """A place for a worker, which has a number."""
-
-    def __init__(self, number: int, restarts: Restarts) -> None:
-        self.number = number
-        self.current: Member | None = None
-        # Held by who puts a worker there.
-        self.filling = trio.Lock()
-        self.crashes = Crashes(restarts)
 
 
 class WorkerGroup(Uncopied):
@@ -67,9 +58,15 @@ class WorkerGroup(Uncopied):
         endpoint: where clients connect, if there are any.
         access: who may connect; this user when ``None``.
         backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
-        on_message: called with the worker's number and each message that it sends; one call
-            after another for one worker. What it raises ends the group. While a worker is
-            rolled over, its successor has the same number.
+        framing: of the messages between master and workers, ``LengthPrefixed()`` when it is left
+            out; for more than 16 MiB ``LengthPrefixed(max_size=...)``. It has to carry empty
+            messages. There is no ``authkey=``: nobody else can get at this channel.
+        max_descriptors: how many descriptors may come with one message, in either direction, 0 to
+            253; see :meth:`send_descriptors` and :meth:`ipcpipes.Worker.receive_descriptors`.
+        on_message: called with the worker's number and each message that it sends, and with
+            ``max_descriptors`` also the list of the descriptors that came along, which are the
+            function's to close; one call after another for one worker. What it raises ends the
+            group. While a worker is rolled over, its successor has the same number.
         on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
             ended by itself or in order, after its last message. What it raises ends the group.
             :meth:`run` waits for both; they may call :meth:`send`, :meth:`roll_over` and
@@ -93,7 +90,9 @@ class WorkerGroup(Uncopied):
         endpoint: EndpointLike | None = None,
         access: AccessPolicy | None = None,
         backlog: int = DEFAULT_BACKLOG,
-        on_message: Callable[[int, bytes], Awaitable[object]] | None = None,
+        framing: Framing | Native | None = None,
+        max_descriptors: int = 0,
+        on_message: OnMessage | None = None,
         on_end: Callable[[int, Child], Awaitable[object]] | None = None,
         restarts: int | None = 5,
         within: float = 60.0,
@@ -110,12 +109,12 @@ class WorkerGroup(Uncopied):
         if not isinstance(self._access, AccessPolicy):
             raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
         self._backlog = backlog
-        self._on_message = on_message
+        self._talk = Talk(framing, max_descriptors, on_message)
         self._on_end = on_end
         allowed = Restarts(math.inf if restarts is None else restarts, within)
         self._grace = checked_seconds("grace", grace)
         self._options = {**_os.APART, **options}
-        self._slots = [_Slot(number, allowed) for number in range(count)]
+        self._slots = [Slot(number, allowed) for number in range(count)]
         self._members: set[Member] = set()
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
@@ -240,31 +239,45 @@ class WorkerGroup(Uncopied):
             trio.ClosedResourceError: the group has ended.
             And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
         """
-        if not len(message):
-            raise ValueError("a message of a group cannot be empty")
-        if worker is not None and not 0 <= worker < len(self._slots):
-            raise IndexError(f"there is no worker {worker}: they are 0 to {len(self._slots) - 1}")
-        self._require_running()
+        self._check_message(message, worker)
         if worker is not None:
             await self._send_to_one(self._slots[worker], message)
             return
         # All at once: a roll-over that goes on meanwhile does not get in between.
         deliveries = [slot.current.post(message) for slot in self._slots if slot.current]
-        failures: list[Exception] = []
+        await all_delivered(deliveries)
 
-        async def wait(delivery: Delivery) -> None:
-            try:
-                await delivery.wait()
-            except trio.BrokenResourceError:
-                pass
-            except Exception as failure:
-                failures.append(failure)
+    async def send_descriptors(
+        self,
+        message: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        worker: int,
+    ) -> None:
+        """Sends a message to one worker, and open descriptors (Windows: handles) with it, such as a
+        client that this process has accepted for it.
 
-        async with trio.open_nursery() as nursery:
-            for delivery in deliveries:
-                nursery.start_soon(wait, delivery)
-        if failures:
-            raise failures[0]
+        They stay yours, and have to stay open until this returns or raises. So it can be cancelled
+        until the system begins to take the message, and not before it has taken it then.
+
+        Args:
+            message, worker: as for :meth:`send`.
+            descriptors: 1 to 253 of them, numbers or objects with ``fileno()``.
+
+        Raises:
+            RuntimeError: the group was made without ``max_descriptors=``.
+            And what :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
+        """
+        if not self._talk.max_descriptors:
+            raise RuntimeError("this group was made without max_descriptors=")
+        self._check_message(message, worker)
+        await self._send_to_one(self._slots[worker], message, descriptors)
+
+    def _check_message(self, message: Buffer, worker: int | None) -> None:
+        check_message(message)
+        if worker is not None and not 0 <= worker < len(self._slots):
+            raise IndexError(f"there is no worker {worker}: they are 0 to {len(self._slots) - 1}")
+        self._require_running()
 
     async def roll_over(self) -> None:
         """Replaces all workers, one after another, so that the group serves without a pause.
@@ -306,17 +319,22 @@ class WorkerGroup(Uncopied):
             raise trio.ClosedResourceError("this group was stopped")
         return nursery
 
-    async def _send_to_one(self, slot: _Slot, message: bytes | bytearray | memoryview) -> None:
+    async def _send_to_one(
+        self,
+        slot: Slot,
+        message: Buffer,
+        descriptors: Sequence[int | HasFileno] | None = None,
+    ) -> None:
         while slot.current is None or slot.current.ended.is_set():
             # Who fills it holds this.
             async with slot.filling:
                 pass
             self._require_running()
-        await slot.current.post(message).wait()
+        await slot.current.post(message, descriptors).wait()
 
     # Starting
 
-    async def _fill(self, slot: _Slot, crash: WorkerFailed | None = None) -> None:
+    async def _fill(self, slot: Slot, crash: WorkerFailed | None = None) -> None:
         """Puts a worker into its place, in as many attempts as are allowed; without success it
         ends the group.
         """
@@ -338,7 +356,7 @@ class WorkerGroup(Uncopied):
                 self._failure = self._failure or failure
                 self._require_nursery().cancel_scope.cancel()
 
-    async def _start_or_crash(self, slot: _Slot) -> Member | WorkerFailed:
+    async def _start_or_crash(self, slot: Slot) -> Member | WorkerFailed:
         """As :meth:`_start`. A process that the system does not start now counts as a crash, so
         that the other workers go on; but a program that was never there is a mistake of the
         command, and no pause helps.
@@ -355,7 +373,7 @@ class WorkerGroup(Uncopied):
             failure.__cause__ = error
             return failure
 
-    async def _start(self, slot: _Slot) -> Member | WorkerFailed:
+    async def _start(self, slot: Slot) -> Member | WorkerFailed:
         """A new process, ready; or why it is not, and it is gone then.
 
         Raises:
@@ -366,7 +384,7 @@ class WorkerGroup(Uncopied):
         try:
             await nursery.start(self._attend, slot, member)
             with trio.move_on_after(self._grace) as patience:
-                await _first_of(member.ready, member.ended, self._stopping)
+                await first_of(member.ready, member.ended, self._stopping)
         except BaseException:  # cancelled, perhaps as a group of it
             member.retired = True
             if member.child is not None and not member.ended.is_set():
@@ -379,9 +397,9 @@ class WorkerGroup(Uncopied):
         await member.ended.wait()
         assert member.child is not None
         text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
-        return WorkerFailed(slot.number, member.child.status, f"{text} ({_how(member.child)})")
+        return WorkerFailed(slot.number, member.child.status, f"{text} ({how(member.child)})")
 
-    async def _pause_after(self, slot: _Slot, failure: WorkerFailed) -> None:
+    async def _pause_after(self, slot: Slot, failure: WorkerFailed) -> None:
         """Counts a crash, and waits for a while.
 
         Raises:
@@ -395,7 +413,7 @@ class WorkerGroup(Uncopied):
     # One worker's life
 
     async def _attend(
-        self, slot: _Slot, member: Member, *, task_status: trio.TaskStatus[None]
+        self, slot: Slot, member: Member, *, task_status: trio.TaskStatus[None]
     ) -> None:
         """Runs one process to its end."""
         self._members.add(member)
@@ -406,7 +424,7 @@ class WorkerGroup(Uncopied):
                 member.child = child
                 task_status.started()
                 logger.info("worker %d is process %d", slot.number, child.pid)
-                await member.converse(child, self._on_message)
+                await member.converse(child, self._talk)
                 # It has nothing more to say, and so nothing more to do.
                 with trio.move_on_after(self._grace):
                     await child.wait()
@@ -416,12 +434,12 @@ class WorkerGroup(Uncopied):
             self._members.discard(member)
             member.ended.set()
             if member.child is not None:
-                how = _how(member.child)
-                logger.info("worker %d, process %d: %s", slot.number, member.child.pid, how)
+                told = (slot.number, member.child.pid, how(member.child))
+                logger.info("worker %d, process %d: %s", *told)
         if not member.retired:
             self._require_nursery().start_soon(self._replace, slot, member, child)
 
-    def _ends(self, slot: _Slot) -> Ends:
+    def _ends(self, slot: Slot) -> Ends:
         self._require_running()
         where = self._endpoint
         group = {
@@ -431,15 +449,15 @@ class WorkerGroup(Uncopied):
             "backlog": self._backlog,
         }
         lent = {} if self._name is None else self._name.copies()
-        return Ends(LengthPrefixed(), None, lent, group)
+        return Ends(self._talk.framing, None, lent, group, self._talk.max_descriptors)
 
-    async def _replace(self, slot: _Slot, member: Member, child: Child) -> None:
+    async def _replace(self, slot: Slot, member: Member, child: Child) -> None:
         """After a crash."""
         async with slot.filling:
             if slot.current is not member:
                 return  # a roll-over has replaced it already
             slot.current = None
-        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({_how(child)})"))
+        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({how(child)})"))
 
     # Ending
 
@@ -476,18 +494,3 @@ class WorkerGroup(Uncopied):
                 self.stop()
                 if len(caught) > 1 and self._nursery is not None:
                     self._nursery.cancel_scope.cancel()
-
-
-def _how(child: Child) -> str:
-    return f"{child.reason}, status {child.status}"
-
-
-async def _first_of(*events: trio.Event) -> None:
-    async with trio.open_nursery() as nursery:
-        for event in events:
-            nursery.start_soon(_cancel_when, event, nursery.cancel_scope)
-
-
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import trio
 
-from ..channel import MessageChannel
+from .. import _os
+from ..abc import HasFileno, MessageChannel
 from ..framing import Buffer
 from .nursery import unseen_nursery
 from .process import Child
+from .restarts import Crashes, Restarts
+from .talk import Talk
 
 # Seconds until a worker that was terminated is killed.
 LAST_WORDS = 5.0
@@ -24,15 +29,22 @@ _MOST_READS = 100
 class Delivery:
     """A message on its way to a worker, and how that ended."""
 
-    def __init__(self, message: bytes, outbox: deque[Delivery]) -> None:
+    def __init__(
+        self,
+        message: bytes,
+        outbox: deque[Delivery],
+        descriptors: Sequence[int | HasFileno] | None,
+    ) -> None:
         self.message = message
+        self.descriptors = descriptors
         self.over = trio.Event()
         self.failure: Exception | None = None
         self._outbox = outbox
 
     async def wait(self) -> None:
         """Returns when the system has taken all of it. Cancelled before it has begun with it, it
-        is not sent; later, it is sent all the same.
+        is not sent; later, it is sent all the same, and descriptors, which have to stay open for
+        that, are waited for.
 
         Raises:
             trio.BrokenResourceError: the worker is gone.
@@ -43,6 +55,9 @@ class Delivery:
         except trio.Cancelled:
             if self in self._outbox:
                 self._outbox.remove(self)
+            elif self.descriptors is not None:
+                with trio.CancelScope(shield=True):
+                    await self.over.wait()
             raise
         if self.failure is not None:
             raise self.failure
@@ -75,10 +90,12 @@ class Member:
         self._reads_left = _MOST_READS
         self._waiting = trio.CancelScope()
 
-    def post(self, message: Buffer) -> Delivery:
+    def post(
+        self, message: Buffer, descriptors: Sequence[int | HasFileno] | None = None
+    ) -> Delivery:
         """Puts a message behind those that are on their way; the copy is ours."""
         flat = message if isinstance(message, bytes) else bytes(memoryview(message))
-        delivery = Delivery(flat, self._outbox)
+        delivery = Delivery(flat, self._outbox, descriptors)
         if self._is_gone:
             delivery.failure = self._gone()
             delivery.over.set()
@@ -87,24 +104,24 @@ class Member:
             self._posted.set()
         return delivery
 
-    async def converse(
-        self, child: Child, on_message: Callable[[int, bytes], Awaitable[object]] | None
-    ) -> None:
+    async def converse(self, child: Child, talk: Talk) -> None:
         """Sends what is posted, and hands on what comes, to the end of the channel or of the
         process, whichever is first.
         """
         channel = child.channel
-        assert isinstance(channel, MessageChannel)
         try:
             async with unseen_nursery() as nursery:
                 nursery.start_soon(self._deliver, channel)
                 nursery.start_soon(self._watch, child)
-                while messages := await self._receive(channel):
-                    for message in messages:
+                while messages := await self._receive(talk, channel):
+                    for message, *descriptors in messages:
+                        if message and talk.on_message is not None:
+                            await talk.on_message(self.number, message, *descriptors)
+                            continue
                         if not message:
                             self.ready.set()
-                        elif on_message is not None:
-                            await on_message(self.number, message)
+                        for number in itertools.chain(*descriptors):
+                            _os.close_number(number)
                 nursery.cancel_scope.cancel()
         finally:
             self._is_gone = True
@@ -121,12 +138,12 @@ class Member:
             return
         self.child.kill()
 
-    async def _receive(self, channel: MessageChannel) -> list[bytes]:
+    async def _receive(self, talk: Talk, channel: MessageChannel) -> list[tuple[Any, ...]]:
         """The messages that have come; none at the end."""
         for _ in range(2):
             with trio.CancelScope(deadline=self._deadline()) as self._waiting:
                 try:
-                    return await channel.receive_many()
+                    return await talk.receive(channel)
                 except (trio.EndOfChannel, trio.BrokenResourceError):
                     # A worker that is killed while it sends leaves a part of a message.
                     return []
@@ -151,7 +168,10 @@ class Member:
                 await self._posted.wait()
             delivery = self._outbox.popleft()
             try:
-                await channel.send(delivery.message)
+                if delivery.descriptors is None:
+                    await channel.send(delivery.message)
+                else:
+                    await channel.send_descriptors(delivery.message, delivery.descriptors)
             except Exception as failure:
                 delivery.failure = failure
             except BaseException:  # the end of it all, in the middle of this one
@@ -162,3 +182,41 @@ class Member:
 
     def _gone(self) -> trio.BrokenResourceError:
         return trio.BrokenResourceError(f"worker {self.number} has ended")
+
+
+class Slot:
+    """A place for a worker, which has a number."""
+
+    def __init__(self, number: int, restarts: Restarts) -> None:
+        self.number = number
+        self.current: Member | None = None
+        # Held by who puts a worker there.
+        self.filling = trio.Lock()
+        self.crashes = Crashes(restarts)
+
+
+def how(child: Child) -> str:
+    return f"{child.reason}, status {child.status}"
+
+
+async def all_delivered(deliveries: Iterable[Delivery]) -> None:
+    """Waits for all of them. A worker that dies meanwhile is no error.
+
+    Raises:
+        The first of what :meth:`Delivery.wait` raises otherwise.
+    """
+    failures: list[Exception] = []
+
+    async def wait(delivery: Delivery) -> None:
+        try:
+            await delivery.wait()
+        except trio.BrokenResourceError:
+            pass
+        except Exception as failure:
+            failures.append(failure)
+
+    async with trio.open_nursery() as nursery:
+        for delivery in deliveries:
+            nursery.start_soon(wait, delivery)
+    if failures:
+        raise failures[0]

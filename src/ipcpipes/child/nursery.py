@@ -30,3 +30,15 @@ async def unseen_nursery() -> AsyncIterator[trio.Nursery]:
                 alone.__context__, alone.__suppress_context__ = context, suppressed
                 del alone, context
         raise
+
+
+async def first_of(*events: trio.Event) -> None:
+    """Waits until one of them is set."""
+    async with trio.open_nursery() as nursery:
+        for event in events:
+            nursery.start_soon(_cancel_when, event, nursery.cancel_scope)
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,16 @@ import trio
 
 from .. import _os
 from .._os import Listener, Stream
+from ..abc import HasFileno, MessageChannel
 from ..abc.uncopied import Uncopied
-from ..channel import MessageChannel
 from ..endpoint import Endpoint
 from ..errors import NoParent
+from ..framing import Framing, Native
 from ..security import compiled, policy_from_document
 from ..serving import handle_client, server_finishing
 from .nursery import unseen_nursery
 from .parent import adopted_ends, channel_over
+from .talk import check_message
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,11 +45,16 @@ class Worker(Uncopied):
     _instead = "it is this process"
 
     def __init__(
-        self, number: int, channel: MessageChannel, listener: Listener[Stream] | None
+        self,
+        number: int,
+        channel: MessageChannel,
+        listener: Listener[Stream] | None,
+        max_descriptors: int,
     ) -> None:
         self.number = number
         self.listener = listener
         self._channel = channel
+        self._with_descriptors = max_descriptors > 0
         self.finishing = trio.Event()
 
     async def send(self, message: bytes | bytearray | memoryview) -> None:
@@ -62,25 +69,57 @@ class Worker(Uncopied):
             ValueError: it is empty; an empty one has a meaning of its own.
             And all that :meth:`ipcpipes.abc.MessageChannel.send` raises.
         """
-        if not len(message):
-            raise ValueError("a message of a group cannot be empty")
+        check_message(message)
         await self._channel.send(message)
 
+    async def send_descriptors(
+        self,
+        message: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+    ) -> None:
+        """As :meth:`send`, and open descriptors (Windows: handles) go along, for a group that was
+        made with ``max_descriptors=``. They stay this process' own.
+
+        Raises:
+            What :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
+        """
+        check_message(message)
+        await self._channel.send_descriptors(message, descriptors)
+
     async def receive(self) -> bytes:
-        """Returns the next message of the group.
+        """Returns the next message of the group. Descriptors that came along are closed.
 
         Raises:
             trio.EndOfChannel: the worker is to finish what it has in hand and end.
             And all that :meth:`ipcpipes.abc.MessageChannel.receive` raises.
         """
+        (message,) = await self._next(self._receive_alone)
+        assert isinstance(message, bytes)
+        return message
+
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        """Returns the next message of the group and the descriptors (Windows: handles) that came
+        along, which are the caller's to close.
+
+        Raises:
+            RuntimeError: the group was made without ``max_descriptors=``.
+            And what :meth:`receive` raises.
+        """
+        message, descriptors = await self._next(self._channel.receive_descriptors)
+        return message, descriptors
+
+    async def _receive_alone(self) -> tuple[bytes]:
+        return (await self._channel.receive(),)
+
+    async def _next(self, receive: Callable[[], Awaitable[Any]]) -> Any:
+        """What it receives, unless the worker is to finish."""
         if self.finishing.is_set():
             await trio.lowlevel.checkpoint()
         else:
-            message = b""
             with suppress(trio.EndOfChannel):  # the master is gone
-                message = await self._channel.receive()
-            if message:
-                return message
+                came = await receive()
+                if came[0]:
+                    return came
             self.finishing.set()
         raise trio.EndOfChannel("the group has told this worker to finish, or is gone")
 
@@ -96,7 +135,7 @@ class Worker(Uncopied):
     async def serve(
         self,
         handler: Callable[[Stream], Awaitable[object]],
-        on_message: Callable[[bytes], Awaitable[object]] | None = None,
+        on_message: Callable[..., Awaitable[object]] | None = None,
     ) -> None:
         """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
 
@@ -107,7 +146,9 @@ class Worker(Uncopied):
 
         Args:
             handler: an async function of one stream.
-            on_message: called with each message of the group, one after another.
+            on_message: called with each message of the group, one after another; in a group with
+                ``max_descriptors`` also with the list of the descriptors that came along, which are
+                the function's to close.
 
         Raises:
             RuntimeError: the group has no endpoint.
@@ -127,7 +168,7 @@ class Worker(Uncopied):
         self,
         listener: Listener[Stream],
         handler: Callable[[Stream], Awaitable[object]],
-        on_message: Callable[[bytes], Awaitable[object]] | None,
+        on_message: Callable[..., Awaitable[object]] | None,
     ) -> None:
         async with listener, unseen_nursery() as nursery:
             with trio.CancelScope() as accepting:
@@ -141,12 +182,19 @@ class Worker(Uncopied):
 
     async def _heed(
         self,
-        on_message: Callable[[bytes], Awaitable[object]] | None,
+        on_message: Callable[..., Awaitable[object]] | None,
         accepting: trio.CancelScope,
     ) -> None:
-        async for message in self:
+        receive: Callable[[], Awaitable[Any]] = self._receive_alone
+        if on_message is not None and self._with_descriptors:
+            receive = self._channel.receive_descriptors
+        while True:
+            try:
+                came = await self._next(receive)
+            except trio.EndOfChannel:
+                break
             if on_message is not None:
-                await on_message(message)
+                await on_message(*came)
         accepting.cancel()
 
 
@@ -155,7 +203,9 @@ _MOST_LATE = 256
 
 
 @asynccontextmanager
-async def group_worker(*, cancel_on_end: bool = False) -> AsyncIterator[Worker]:
+async def group_worker(
+    *, framing: Framing | Native | None = None, cancel_on_end: bool = False
+) -> AsyncIterator[Worker]:
     """Makes this process a worker of the group that has started it.
 
     >>> async with ipcpipes.group_worker() as worker:
@@ -164,6 +214,8 @@ async def group_worker(*, cancel_on_end: bool = False) -> AsyncIterator[Worker]:
     Entering the block says that the worker is ready, so whatever it has to prepare comes first.
 
     Args:
+        framing: the group's, which is known when it is one of ipcpipes'; for a framing of your own
+            it has to be given.
         cancel_on_end: cancels the block when the master has died, also while the worker is busy;
             without it, a worker that reads its messages finishes in order then.
 
@@ -172,21 +224,21 @@ async def group_worker(*, cancel_on_end: bool = False) -> AsyncIterator[Worker]:
 
     Raises:
         NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
+        TypeError: the framing is none, or has to be given.
         OSError: it cannot listen (Windows: no instance of the pipe can be made).
     """
     async with (
-        adopted_ends("channel", cancel_on_end) as adopted,
+        adopted_ends("channel", cancel_on_end, framing) as adopted,
         channel_over(adopted) as channel,
     ):
         group = adopted.handover.group
         if group is None:
             raise NoParent("this process was started by open_child, not by a WorkerGroup")
-        assert isinstance(channel, MessageChannel)
         listener = _listener(group, adopted.handover.handles)
         try:
             with suppress(trio.BrokenResourceError):  # the master is gone: then there is no work
                 await channel.send(b"")
-            yield Worker(group["number"], channel, listener)
+            yield Worker(group["number"], channel, listener, adopted.max_descriptors)
         finally:
             if listener is not None:
                 with trio.CancelScope(shield=True):

@@ -55,6 +55,8 @@ class Caller:
             TypeError, ValueError: the arguments cannot be sent.
         """
         link, session = self.link, self.link.session
+        if link.is_of_parent:
+            session.require_open()  # at once: the loop may be the parent's, too
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             octets = encoded(operation, values)

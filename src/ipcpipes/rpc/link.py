@@ -62,6 +62,7 @@ class Link(ABC):
 
     Attributes:
         has_ended: reading has come to its end, and no task begins here any more.
+        is_of_parent: this process is a forked child of the one that has made it.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Link(ABC):
         self._room = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
         self.has_ended = False
+        self.is_of_parent = False
         remember(self)
 
     @property
@@ -250,6 +252,7 @@ class Link(ABC):
 
     def _in_forked_child(self, text: str) -> None:
         """Calls fail there, and nothing more is sent; the tasks inside are the parent's."""
+        self.is_of_parent = True
         self.session.close(CommFailure(f"this connection was {text}"))
         self._writing = self._lent = True  # by one that never gives it back
 
