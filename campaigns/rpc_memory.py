@@ -157,7 +157,8 @@ class _Hostile:
         self._sizes = draw.sample(_SIZES, draw.randint(1, 3))
         self._junk = draw.choice([*_SIZES, 0])
         self._pause = draw.choice([0, 0, 0.0005, 0.001])
-        if draw.random() < 0.4:  # little that stays in much that is passed over, each read by itself
+        if draw.random() < 0.4:
+            # Little that stays in much that is passed over, each read by itself.
             self._sizes, self._junk = [draw.choice([2_048, 5_000])], 60_000
             self._operations = ["hold", "defer"]
             self._pause = 0.0007

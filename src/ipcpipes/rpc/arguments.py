@@ -47,19 +47,21 @@ def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[A
 
     What is the default and what is equal to it differ in octets where it matters: 1 and True.
     """
+    defaults = operation.encoded_defaults
     count = len(values)
-    for default in reversed(operation.encoded_defaults[:count]):
-        if default is None:
+    while count:
+        known = defaults[count - 1]
+        if known is None:
             break
         value = values[count - 1]
-        if value is not default[0] and not (
-            type(value) is type(default[0])
-            and value == default[0]
-            and _octets_of(value) == default[1]
+        default, octets = known
+        # The cheapest first; most are told apart by one of these.
+        if value is not default and (
+            type(value) is not type(default) or value != default or _octets_of(value) != octets
         ):
             break
         count -= 1
-    return values[:count]
+    return values if count == len(values) else values[:count]
 
 
 def _octets_of(value: object) -> bytes | None:

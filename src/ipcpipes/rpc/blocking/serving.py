@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from contextvars import copy_context
 
+import trio
+
 from ...abc import PeerIdentity
 from .. import serving
 from ..call import Call
@@ -71,9 +73,7 @@ class Connection:
         try:
             if link.wait(self._is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
                 link.close(CommFailure("the client has not said what it wants"))
-            elif session.definition is not None:
-                # Not before something has come: Windows may not know until then.
-                self._peer = self._carrier.peer
+            elif session.definition is not None and self._knows_peer():
                 self._served = self._all_served[str(session.definition.uuid)]
                 # Where what the calls leave behind is nobody's affair.
                 copy_context().run(self._work)
@@ -85,6 +85,17 @@ class Connection:
                     thread.join()
         if self._error is not None:
             raise self._error
+
+    def _knows_peer(self) -> bool:
+        """Asks who the client is; not before something has come, as Windows may not know until
+        then. ``False`` when the connection has ended meanwhile: behind its BIND there may have
+        come what breaks the protocol.
+        """
+        try:
+            self._peer = self._carrier.peer
+        except trio.ClosedResourceError:
+            return False
+        return True
 
     def shut_down(self, until: float | None) -> None:
         """Begins no new calls, and ends when those that are open have ended and their answers were
