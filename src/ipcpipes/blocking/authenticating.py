@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import trio
 
 from .._os.deadline import Deadline
+from ..abc.uncopied import Uncopied
 from ..authentication.challenge import DEFAULT_SECONDS, Handshake
 from ..endpoint import Endpoint
 from ..errors import AuthenticationFailed
@@ -44,7 +45,7 @@ class _Candidate:
         self.until = Deadline(DEFAULT_SECONDS)
 
 
-class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
+class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
     """It owns the listener below, and the connections that it has not handed out.
 
     All handshakes go on side by side while a thread is in :meth:`accept`, and wait meanwhile.
