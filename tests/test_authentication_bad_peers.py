@@ -16,7 +16,6 @@ from ipcpipes.authentication.challenge import Side
 from .authenticating import (
     act,
     authenticate,
-    both,
     channel_over,
     each_driver,
     each_kind,
@@ -24,7 +23,6 @@ from .authenticating import (
     handshake,
     messages,
     other,
-    pair,
     pair_with,
     refusal,
 )
@@ -107,7 +105,8 @@ async def test_any_changed_byte_is_refused(side: Side, number: int, size: int, d
             assert "ended the connection" in await refusal(side, driver, peer)
         else:
             text = await refusal(side, driver, peer)
-            assert "no part of" in text or "proof is wrong" in text
+            # A server says to one that did not begin with the greeting what it asks for.
+            assert "no part of" in text or "proof is wrong" in text or "given it up" in text
 
 
 @each_driver
@@ -213,24 +212,10 @@ async def test_a_silent_peer_does_not_hold_a_thread_for_ever(side: Side, kind: s
 
 
 @each_driver
-@each_side
-async def test_over_a_stream_there_and_a_channel_here_is_refused_at_once(
-    side: Side, driver: str
-) -> None:
-    ends = await pair("stream", driver, driver)
-    ends[side] = channel_over(ends[side])
-    said = await both(ends, within=math.inf)
-    # The server gets the first message, and so is the one who knows.
-    why = "no part of this" if side == "client" else "no message here (a message of 1,128,353,865 "
-    assert why in str(said["server"])
-    assert "it ended the connection" in str(said["client"])
-
-
-@each_driver
-async def test_a_channel_that_ends_inside_a_message_has_ended(driver: str) -> None:
+async def test_a_channel_whose_peer_ends_inside_the_handshake(driver: str) -> None:
     end, peer = await pair_with("server", driver)
     async with end:
-        await peer.send_all(b"\x28\0\0\0IPAC1")
+        await peer.send_all(b"IPAC1")
         await peer.aclose()
-        with pytest.raises(AuthenticationFailed, match="it ended the connection when 0 of 40"):
+        with pytest.raises(AuthenticationFailed, match="it ended the connection when 5 of 40"):
             await authenticate("server", channel_over(end))

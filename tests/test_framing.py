@@ -185,8 +185,8 @@ def test_a_fault_in_the_same_bytes_lets_the_messages_out_before_it() -> None:
     [
         (LengthPrefixed(), "LengthPrefixed(width=4, byteorder='little', max_size=16777216)"),
         (
-            Lines(),
-            r"Lines(delimiter=b'\n', max_size=16777216, accept_crlf=False, accept_unterminated=False)",
+            Lines(b"\0", max_size=9, accept_unterminated=True),
+            r"Lines(delimiter=b'\x00', max_size=9, accept_crlf=False, accept_unterminated=True)",
         ),
         (ContentLength(max_size=9), "ContentLength(max_size=9)"),
         (NATIVE, "Native(max_size=16777216)"),

@@ -169,6 +169,8 @@ class MessageChannel(Channel):
                     return
             else:
                 data = await self._stream.receive_some()
+                if self._may_be_refused:
+                    self._check_refusal(bytes(data))
                 if data:
                     self._arrived.extend(self._splitter.split(bytes(data)))
                     return
@@ -194,6 +196,8 @@ class MessageChannel(Channel):
             if not self._arrived:
                 raise
             return True  # the stream says it again
+        if self._may_be_refused:
+            self._check_refusal(data)
         enclosed.came(numbers)
         self._arrived.extend(enclosed.messages(self._splitter, data))
         return bool(data)

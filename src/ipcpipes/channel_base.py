@@ -15,7 +15,8 @@ from ._os.forking import remember
 from ._os.labelled import Handles
 from ._os.unfetched import Unfetched
 from .abc import HasFileno
-from .errors import FramingError, MessageTooLarge, NotSupported
+from .authentication.challenge import unless_refused
+from .errors import AuthenticationFailed, FramingError, MessageTooLarge, NotSupported
 from .framing import Buffer
 from .framing.outgoing import flat, flat_all
 from .options import check_max_descriptors
@@ -55,6 +56,9 @@ class Channel(abc.MessageChannel):
     slow consumer holds back the sender and not the memory.
     """
 
+    # Until something came: it is a client's, without a key that the server may ask for.
+    _may_be_refused = False
+
     def __init__(
         self, carrier: trio.abc.AsyncResource, max_size: int, max_descriptors: int
     ) -> None:
@@ -66,7 +70,7 @@ class Channel(abc.MessageChannel):
         self._arrived: deque[Any] = deque()
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         self._receiving = False
-        self._receive_fault: FramingError | None = None
+        self._receive_fault: FramingError | AuthenticationFailed | None = None
         self._closed = False
         self._closed_text = "this channel was closed here"
         self._sending = False
@@ -234,6 +238,14 @@ class Channel(abc.MessageChannel):
         self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
+
+    def _check_refusal(self, first: bytes) -> None:
+        """Raises if the first thing that came says that the server asks for a key."""
+        self._may_be_refused = False
+        if (refusal := unless_refused(first)) is not None:
+            self._arrived.clear()
+            self._receive_fault = refusal
+            self._raise_fault()
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(size, self._max_size)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import trio
 
 from . import _os, abc
 from ._os import Kind, Listener, ReceiveStream, SendStream, Stream
-from .authentication import Greeting, greeting
-from .authentication.challenge import ONE_WAY, Side
+from .authentication import AuthenticatingListener, Greeting, greeting
+from .authentication.challenge import Side, check_both_ways, keyed
 from .endpoint import EndpointLike
 from .framing import Buffer
 from .opening import Attempts, listening
@@ -142,8 +142,7 @@ def greeting_of(side: Side, authkey: Buffer | None, direction: Direction) -> Gre
     Raises:
         TypeError, ValueError: ``authkey`` is none, or there is no way for it.
     """
-    if authkey is not None and direction != "duplex":
-        raise ValueError(ONE_WAY)
+    check_both_ways(authkey, direction)
     return greeting(side, authkey)
 
 
@@ -178,6 +177,7 @@ async def listen(
     direction: Literal["duplex"] = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[Stream]: ...
 @overload
 async def listen(
@@ -188,6 +188,7 @@ async def listen(
     direction: Literal["send"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[SendStream]: ...
 @overload
 async def listen(
@@ -198,6 +199,7 @@ async def listen(
     direction: Literal["receive"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[ReceiveStream]: ...
 async def listen(
     endpoint: EndpointLike,
@@ -207,6 +209,7 @@ async def listen(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
 ) -> Listener[Any]:
     r"""Takes the name and listens on it until the listener is closed.
 
@@ -230,6 +233,11 @@ async def listen(
         buffer_size: asks the system to hold this many bytes (1 or more) for what each
             connection sends; a hint, 524,288 when ``None``. On Windows it holds for both
             directions, and is 65,536 when ``None``.
+        authkey: a secret, as for :func:`connect`: ``accept`` returns only clients that have proved
+            that they have it. Their handshakes go on side by side while you are in ``accept``, so
+            that none waits for another one; a client that has not proved it 10 s after it was
+            accepted is turned away, and logged. ``connection_count`` and ``max_instances`` count
+            it until then.
 
     Returns:
         A listener, for ``async with`` and ``await listener.accept()``.
@@ -250,7 +258,10 @@ async def listen(
     Nothing is left behind when it fails.
     """
     check_direction(direction)
-    return await open_listener(
+    check_both_ways(authkey, direction)
+    key = None if authkey is None else keyed(authkey)
+    del authkey
+    listener: Any = await open_listener(
         endpoint,
         kind=direction,
         access=access,
@@ -258,6 +269,9 @@ async def listen(
         backlog=backlog,
         buffer_size=buffer_size,
     )
+    if key is not None:
+        listener = AuthenticatingListener(listener, key)
+    return cast("Listener[Any]", listener)  # which has what there is to a listener
 
 
 async def open_listener(

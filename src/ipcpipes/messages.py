@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar, overload
 import trio
 
 from . import abc
-from .authentication import Greeting, greeting
-from .authentication.challenge import Side
+from .authentication import AuthenticatingListener, greeting
+from .authentication.challenge import keyed
 from .channel import MessageChannel, NativeMessageChannel
 from .connect import greet_server, open_connection, open_listener
 from .endpoint import Endpoint, EndpointLike
@@ -88,7 +88,7 @@ async def connect_messages(
         And everything that :func:`ipcpipes.connect` raises.
     """
     framing = chosen(framing)
-    greet = _greeting("client", authkey)
+    greet = greeting("client", authkey)
     del authkey  # as authenticate_as_client does
     check_max_descriptors(max_descriptors)
     connection = await open_connection(
@@ -102,6 +102,8 @@ async def connect_messages(
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
     if greet is not None:
         await greet_server(channel, greet)
+    else:
+        channel._may_be_refused = True
     return channel
 
 
@@ -148,6 +150,7 @@ async def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     max_descriptors: int = ...,
 ) -> abc.Listener[MessageChannel]: ...
 @overload
@@ -159,6 +162,7 @@ async def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     max_descriptors: int = ...,
 ) -> abc.Listener[NativeMessageChannel]: ...
 async def listen_messages(
@@ -169,13 +173,15 @@ async def listen_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     max_descriptors: int = 0,
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
     Args:
         framing, max_descriptors: as for :func:`connect_messages`.
-        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+        endpoint, access, max_instances, backlog, buffer_size, authkey: as for
+            :func:`ipcpipes.listen`.
 
     Returns:
         A listener whose ``accept`` returns channels.
@@ -186,7 +192,9 @@ async def listen_messages(
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.listen` raises.
     """
-    return await _listen(
+    key = None if authkey is None else keyed(authkey)
+    del authkey
+    listener: Any = await _listen(
         endpoint,
         chosen(framing),
         access=access,
@@ -195,6 +203,7 @@ async def listen_messages(
         buffer_size=buffer_size,
         max_descriptors=max_descriptors,
     )
+    return listener if key is None else AuthenticatingListener(listener, key)
 
 
 @overload
@@ -257,7 +266,7 @@ async def serve_messages(
         TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
         And everything that :func:`listen_messages` raises.
     """
-    greet = _greeting("server", authkey)
+    greet = greeting("server", authkey)
     del authkey
     grace = checked_seconds("grace", grace)
     listener = await _listen(
@@ -292,16 +301,6 @@ async def _listen(
         buffer_size=buffer_size,
     )
     return _MessageListener(connections, framing, max_descriptors)
-
-
-def _greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
-    """What is done first with a new channel: below its framing, which may not carry it."""
-    greet = greeting(side, authkey)
-    if greet is None:
-        return None
-    return lambda channel: greet(
-        channel._stream if isinstance(channel, MessageChannel) else channel
-    )
 
 
 def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:

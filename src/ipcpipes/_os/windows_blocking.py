@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,9 +27,10 @@ from . import (
     windows_descriptors as passing,
     windows_impersonation as impersonation,
 )
+from .blocking_receiving import Receiving
 from .deadline import Deadline
 from .own_thread import ResultT, require_accepted, run_as_blocking
-from .receive_size import RECEIVE_INTERRUPTED, receive_size, writable_bytes
+from .receive_size import RECEIVE_INTERRUPTED
 from .shared_handle import SharedHandle
 from .unfetched import Unfetched
 
@@ -353,76 +354,7 @@ class _Sending(Pipe):
             raise
 
 
-class _Receiving(Pipe):
-    # What was received and not handed out yet: bytes (none at the end of the stream), or how many
-    # were put into the caller's memory. Whoever hands it out sets it to None, as the last step.
-    _came: bytes | int | None = None
-
-    def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
-        size = receive_size(max_bytes)
-        deadline = Deadline.after(timeout)
-        try:
-            del self._may_receive["turn"]
-        except KeyError:
-            raise self._busy("receiving from") from None
-        try:
-            if self._came is None:
-                self._fetch(size, deadline)
-            else:
-                self._require_whole()
-            came: Any = self._came
-            data: bytes = came[:size]
-            # From here to the caller there is no step that a signal handler gets into (Python
-            # 3.11 and later).
-            self._came = came[size:] or None
-            return data
-        finally:
-            self._may_receive["turn"] = None
-            if self._number == -1:
-                self._leave()
-
-    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
-        deadline = Deadline.after(timeout)
-        # Released by returning: to call anything would let a signal handler in.
-        view = writable_bytes(buffer)
-        try:
-            del self._may_receive["turn"]
-        except KeyError:
-            view.release()
-            raise self._busy("receiving from") from None
-        try:
-            if self._came is None:
-                self._fetch_into(view, deadline)
-            else:
-                self._require_whole()
-            came: Any = self._came
-            if isinstance(came, bytes):
-                count = min(len(came), len(view))
-                view[:count] = came[:count]
-                self._came = came[count:] or None
-            else:
-                count = came
-                self._came = None
-            return count
-        except BaseException:
-            if type(self._came) is int:
-                self._came = bytes(view[: self._came])
-            view.release()
-            raise
-        finally:
-            self._may_receive["turn"] = None
-            if self._number == -1:
-                self._leave()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        data = self.receive_some()
-        if not data:
-            raise StopIteration
-        return data
-
+class _Receiving(Pipe, Receiving):
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
         receiving, and ``_came`` is None.
@@ -466,17 +398,6 @@ class _Receiving(Pipe):
             raise
         finally:
             ffi.release(memory)
-
-    def _require_whole(self) -> bytes:
-        """What an interrupted receive has left in ``_came``.
-
-        Raises:
-            trio.BrokenResourceError: it was put into memory that a caller had lent.
-        """
-        self._require_open()
-        if not isinstance(self._came, bytes):
-            raise trio.BrokenResourceError(RECEIVE_INTERRUPTED)
-        return self._came
 
 
 class Stream(_Sending, _Receiving):

@@ -13,3 +13,4 @@ from .driver import (
     authenticate_as_server as authenticate_as_server,
     greeting as greeting,
 )
+from .listener import AuthenticatingListener as AuthenticatingListener

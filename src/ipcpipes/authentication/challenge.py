@@ -16,8 +16,14 @@ else before the last one has gone out, or come in. ``+`` joins bytes::
 
 ``HMAC-SHA-256(key, message)`` is that of RFC 2104 and FIPS 180-4, all 32 bytes of it; text is
 ASCII. The random bytes are drawn anew for each connection. Over a stream the messages stand one
-after the other with nothing between them, and the application's bytes begin right behind. Over a
-channel each of the three is one message.
+after the other with nothing between them, and the application's bytes begin right behind. A channel
+over a stream is authenticated over that stream, below its framing, which may not carry any bytes;
+where the system keeps messages apart (native ones), each of the three is one message.
+
+A server says to a client that sends something else, or nothing in time, that it asks for a key, and
+closes; to one that began with its hello it says nothing::
+
+    server -> client   "IPAR1" CR LF, a line of text, CR LF
 
 Why it is like that:
 
@@ -56,13 +62,18 @@ from collections.abc import Generator
 from typing import Literal, NamedTuple
 
 from ..errors import AuthenticationFailed, FramingError, IncompleteMessage
+from ..options import Direction
 
 Side = Literal["client", "server"]
 
 DEFAULT_SECONDS = 10.0
 """How long the whole handshake may take."""
 
-ONE_WAY = "authkey is for connections in both directions: both ends have to speak"
+REFUSED = b"IPAR1\r\n"
+"""How the answer begins to a client that has not begun to authenticate."""
+
+REFUSAL = REFUSED + b"This server asks for an authkey; connect with the same one.\r\n"
+
 
 _SMALLEST_KEY = 16
 _SALT = b"ipcpipes authkey"
@@ -91,6 +102,26 @@ def keyed(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
             "secrets.token_bytes(32)"
         )
     return hmac.new(hmac.digest(_SALT, secret, "sha256"), digestmod="sha256")
+
+
+def check_both_ways(authkey: object, direction: Direction) -> None:
+    """A secret is for connections in both directions.
+
+    Raises:
+        ValueError: it is given for another one.
+    """
+    if authkey is not None and direction != "duplex":
+        raise ValueError("authkey is for connections in both directions: both ends have to speak")
+
+
+def unless_refused(data: bytes) -> AuthenticationFailed | None:
+    """The error for a client without a key, if this, the first thing that came, refuses it."""
+    if not data.startswith(REFUSED):
+        return None
+    return AuthenticationFailed(
+        "the server asks for an authkey, and this end gave none: connect with authkey=, the same "
+        "as the server's"
+    )
 
 
 class _Step(NamedTuple):
@@ -126,6 +157,7 @@ class Handshake:
         self._own_greeting = _CLIENT if side == "client" else _SERVER
         self._key = key
         self._received = b""
+        self._may_refuse = side == "server"
         self._steps = self._as_client() if side == "client" else self._as_server()
         self._step = next(self._steps)
         self.outgoing = self._step.send
@@ -174,11 +206,19 @@ class Handshake:
         begun = self._received[: len(self._step.begins)]
         if not self._step.begins.startswith(begun) or self.missing < 0:
             raise self._no_part(self._received)
+        self._may_refuse = False
         self.outgoing = b""
         if not self.missing:
             message, self._received = self._received, b""
             self._step = self._steps.send(message)
             self.outgoing = self._step.send
+
+    @property
+    def refusal(self) -> bytes:
+        """What may be said to a peer that has failed, before its connection is closed: to one that
+        has not begun, how to; else nothing.
+        """
+        return REFUSAL if self._may_refuse else b""
 
     def receive_message(self, message: bytes) -> None:
         """Takes the next message of a channel; all as :meth:`receive`."""
@@ -216,6 +256,8 @@ class Handshake:
             return self._failed(
                 "it authenticates as this end does; one has to be the client, the other the server"
             )
+        if data.startswith(REFUSED):
+            return self._failed("it has waited for this end's greeting, and given it up")
         # Not the bytes themselves: servers log this, and what came may be a password.
         return self._failed(
             f"what it sent, {len(data)} bytes, is no part of this handshake; it has to "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from hmac import HMAC
 
 import trio
 
 from .. import abc
+from ..errors import AuthenticationFailed
 from ..framing import Buffer
 from ..options import checked_seconds
 from .challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+
+# There is room for so few bytes on a connection on which nothing was sent.
+_A_MOMENT = 1.0  # seconds
 
 Greeting = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
 
@@ -28,10 +33,10 @@ async def authenticate_as_client(
         stream = await ipcpipes.connect("svc")
         await ipcpipes.authenticate_as_client(stream, authkey)
 
-    The other end calls :func:`authenticate_as_server`, with the same key, over the same kind: both
-    over streams, or both over channels. A framing that does not carry all bytes, as :class:`Lines`
-    does not, is put over the stream afterwards. What the application sends may follow at once; none
-    of it is read here.
+    The other end calls :func:`authenticate_as_server` with the same key, or listens or serves with
+    ``authkey=``. A channel over a stream is authenticated below its framing, so that any framing
+    does, and one end may do it over the stream and the other one over the channel. What the
+    application sends may follow at once; none of it is read here.
 
     When this returns, the server has proved itself. Should it still not like this end's proof,
     which takes somebody who changes it on the way, or should the time be over there, then it closes
@@ -53,7 +58,8 @@ async def authenticate_as_client(
             ended the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
         trio.BusyResourceError: another task of yours is using it.
-        FramingError: the channel cannot carry what this end sends, up to 72 bytes of any value.
+        FramingError: a channel that is not over a stream cannot carry what this end sends, up to
+            72 bytes of any value.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
     key = keyed(authkey)
@@ -74,8 +80,10 @@ async def authenticate_as_server(
         async def handler(stream):
             await ipcpipes.authenticate_as_server(stream, authkey)
 
-    When this returns, the client has proved itself. All else is as for
+    When this returns, the client has proved itself. A client that sent something else, or nothing
+    in time, is told that this server asks for a key. All else is as for
     :func:`authenticate_as_client`: the arguments, the errors, and what it does not protect from.
+    ``authkey=`` of :func:`listen` and :func:`serve` do this for each client.
     """
     key = keyed(authkey)
     del authkey
@@ -99,26 +107,69 @@ async def authenticate(
 ) -> None:
     """What both sides come down to; see :func:`authenticate_as_client`."""
     seconds = checked_seconds("within", within)
+    ends = Ends(stream)
     handshake = Handshake(side, key, getattr(stream, "endpoint", None))
-    send: Callable[[bytes], Awaitable[None]]
-    if isinstance(stream, trio.abc.Stream):
-        send, receive = stream.send_all, partial(_receive_bytes, stream, handshake)
-    elif isinstance(stream, abc.MessageChannel):
-        send, receive = stream.send, partial(_receive_message, stream, handshake)
-    else:
-        raise TypeError(f"stream must be a trio.abc.Stream or a message channel, not {stream!r}")
-    with trio.move_on_after(seconds):
+    try:
+        with trio.move_on_after(seconds):
+            await ends.shake(handshake)
+            return
+        # The deadline, then: nothing else gets here.
+        raise handshake.late(seconds)
+    except AuthenticationFailed:
+        await ends.refuse(handshake)
+        raise
+
+
+class Ends:
+    """How one connection takes part in a handshake: below its framing.
+
+    Raises:
+        TypeError: it is neither a stream nor a message channel.
+    """
+
+    def __init__(self, connection: trio.abc.Stream | abc.MessageChannel) -> None:
+        below = (
+            getattr(connection, "stream", connection)
+            if isinstance(connection, abc.MessageChannel)
+            else connection
+        )
+        self._send: Callable[[bytes], Awaitable[None]]
+        self._receive: Callable[[Handshake], Awaitable[None]]
+        if isinstance(below, trio.abc.Stream):
+            self._send, self._receive = below.send_all, partial(_receive_bytes, below)
+        elif isinstance(below, abc.MessageChannel):
+            self._send, self._receive = below.send, partial(_receive_message, below)
+        else:
+            raise TypeError(
+                f"stream must be a trio.abc.Stream or a message channel, not {connection!r}"
+            )
+
+    async def shake(self, handshake: Handshake) -> None:
+        """Goes on with it until the peer is authenticated. Cancelled while it receives, it can be
+        called again.
+
+        Raises:
+            AuthenticationFailed: it never will be.
+        """
         try:
             while True:
                 if handshake.outgoing:
-                    await send(handshake.outgoing)
+                    await self._send(handshake.outgoing)
+                    handshake.outgoing = b""
                 if not handshake.missing:
                     return
-                await receive()
+                await self._receive(handshake)
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
-    # The deadline, then: nothing else gets here.
-    raise handshake.late(seconds)
+
+    async def refuse(self, handshake: Handshake) -> None:
+        """Says what may be said to a peer that has failed; waits for nobody."""
+        if handshake.refusal:
+            with (
+                trio.move_on_after(_A_MOMENT, shield=True),
+                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                await self._send(handshake.refusal)
 
 
 async def _receive_bytes(stream: trio.abc.Stream, handshake: Handshake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hmac import HMAC
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio
 
 from .._os.deadline import Deadline
 from ..authentication.challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+from ..errors import AuthenticationFailed
 from ..framing import Buffer
 from ..options import checked_seconds
 from . import abc
@@ -17,6 +19,9 @@ from . import abc
 __all__ = ["authenticate_as_client", "authenticate_as_server"]
 
 Greeting = Callable[[Any], None]
+
+# There is room for so few bytes on a connection on which nothing was sent.
+_A_MOMENT = 1.0  # seconds
 
 
 def authenticate_as_client(
@@ -76,40 +81,75 @@ def authenticate(
 ) -> None:
     """What both sides come down to; see :func:`authenticate_as_client`."""
     seconds = checked_seconds("within", within)
+    ends = Ends(stream)
     handshake = Handshake(side, key, getattr(stream, "endpoint", None))
-    send, receive = _carrier(stream, handshake)
-    deadline = Deadline.after(seconds)
     try:
-        while True:
-            if handshake.outgoing:
-                send(handshake.outgoing, timeout=_remaining(deadline))
-            if not handshake.missing:
-                return
-            receive(_remaining(deadline))
-    except (trio.BrokenResourceError, trio.EndOfChannel) as error:
-        raise handshake.ended(error) from error
-    except TimeoutError as error:
-        raise handshake.late(seconds) from error
+        if not ends.shake(handshake, Deadline.after(seconds)):
+            raise handshake.late(seconds)
+    except AuthenticationFailed:
+        ends.refuse(handshake)
+        raise
 
 
-def _carrier(
-    stream: Any, handshake: Handshake
-) -> tuple[Callable[..., object], Callable[[float | None], None]]:
-    if callable(getattr(stream, "send_all", None)):
+class Ends:
+    """How one connection takes part in a handshake: below its framing.
 
-        def receive_bytes(timeout: float | None) -> None:
-            # Not a byte more than is missing: what follows is the application's.
-            handshake.receive(stream.receive_some(handshake.missing, timeout=timeout))
+    Raises:
+        TypeError: it is neither a stream nor a message channel.
+    """
 
-        return stream.send_all, receive_bytes
-    if callable(getattr(stream, "send", None)):
+    def __init__(self, connection: Any) -> None:
+        below = connection
+        if not _has(connection, "send_all") and _has(connection, "send"):
+            below = getattr(connection, "stream", connection)
+        self._below = below
+        self._send: Callable[..., object]
+        if _has(below, "send_all"):
+            self._send, self._receive = below.send_all, self._receive_bytes
+        elif _has(below, "send"):
+            self._send, self._receive = below.send, self._receive_message
+        else:
+            raise TypeError(f"stream must be a stream or a message channel, not {connection!r}")
 
-        def receive_message(timeout: float | None) -> None:
-            handshake.receive_message(stream.receive(timeout=timeout))
+    def shake(self, handshake: Handshake, deadline: Deadline | None) -> bool:
+        """Goes on with it until the peer is authenticated, or the deadline has passed; then it can
+        be called again. Whether the peer is authenticated.
 
-        return stream.send, receive_message
-    raise TypeError(f"stream must be a stream or a message channel, not {stream!r}")
+        Raises:
+            AuthenticationFailed: it never will be.
+        """
+        try:
+            while True:
+                if handshake.outgoing:
+                    self._send(handshake.outgoing, timeout=_remaining(deadline, _A_MOMENT))
+                    handshake.outgoing = b""
+                if not handshake.missing:
+                    return True
+                self._receive(handshake, _remaining(deadline))
+        except (trio.BrokenResourceError, trio.EndOfChannel) as error:
+            raise handshake.ended(error) from error
+        except TimeoutError:
+            if deadline is None or deadline.remaining:
+                raise  # a signal handler's
+            return False
+
+    def refuse(self, handshake: Handshake) -> None:
+        """Says what may be said to a peer that has failed; waits for nobody."""
+        if handshake.refusal:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError):
+                self._send(handshake.refusal, timeout=_A_MOMENT)
+
+    def _receive_bytes(self, handshake: Handshake, timeout: float | None) -> None:
+        # Not a byte more than is missing: what follows is the application's.
+        handshake.receive(self._below.receive_some(handshake.missing, timeout=timeout))
+
+    def _receive_message(self, handshake: Handshake, timeout: float | None) -> None:
+        handshake.receive_message(self._below.receive(timeout=timeout))
 
 
-def _remaining(deadline: Deadline | None) -> float | None:
-    return None if deadline is None else deadline.remaining
+def _has(connection: object, method: str) -> bool:
+    return callable(getattr(connection, method, None))
+
+
+def _remaining(deadline: Deadline | None, at_least: float = 0.0) -> float | None:
+    return None if deadline is None else max(deadline.remaining, at_least)

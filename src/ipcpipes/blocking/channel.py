@@ -151,6 +151,8 @@ class MessageChannel(Channel):
                         self._fetch(_READ_SIZE, deadline)
                     # Mostly it is one, and then there is no step at which anything can get lost.
                     came: Any = carrier._came
+                    if self._may_be_refused:
+                        self._check_refusal(came)
                     if (message := self._only(came)) is not None:
                         carrier._came = None
                         return message
@@ -204,6 +206,8 @@ class MessageChannel(Channel):
             if not self._arrived:
                 raise
             return True  # the stream says it again
+        if self._may_be_refused:
+            self._check_refusal(data)
         self._arrived.extend(enclosed.messages(self._splitter, data))
         carrier._receive_fault = None
         return bool(data)

@@ -14,7 +14,8 @@ from .._os.enclosed import Enclosed
 from .._os.unfetched import Unfetched
 from ..abc import HasFileno
 from ..abc.uncopied import Uncopied
-from ..errors import FramingError, MessageTooLarge, NotSupported
+from ..authentication.challenge import unless_refused
+from ..errors import AuthenticationFailed, FramingError, MessageTooLarge, NotSupported
 from ..framing import Buffer
 from ..framing.outgoing import flat, flat_all
 from ..options import check_max_descriptors
@@ -42,6 +43,9 @@ class Channel(Uncopied, abc.MessageChannel):
     received, so that a slow consumer holds back the sender and not the memory.
     """
 
+    # Until something came: it is a client's, without a key that the server may ask for.
+    _may_be_refused = False
+
     def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
         check_max_descriptors(max_descriptors)
         self._carrier = carrier
@@ -51,7 +55,7 @@ class Channel(Uncopied, abc.MessageChannel):
         # Closed with the connection, when nobody is inside it.
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         # What the peer did wrong, or that a receive was interrupted in the middle of a step.
-        self._receive_fault: FramingError | str | None = None
+        self._receive_fault: FramingError | AuthenticationFailed | str | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -257,8 +261,16 @@ class Channel(Uncopied, abc.MessageChannel):
     def _raise_fault(self) -> NoReturn:
         self._carrier._require_open()
         fault = self._receive_fault
-        cause = fault if isinstance(fault, FramingError) else None
+        cause = None if isinstance(fault, str) else fault
         raise trio.BrokenResourceError(str(fault)) from cause
+
+    def _check_refusal(self, first: bytes) -> None:
+        """Raises if the first thing that came says that the server asks for a key."""
+        if (refusal := unless_refused(first)) is not None:
+            self._receive_fault = refusal
+            self._arrived.clear()
+            self._raise_fault()
+        self._may_be_refused = False
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(size, self._max_size)

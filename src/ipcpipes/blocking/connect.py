@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from .._os import Kind, blocking as _os
 from .._os.blocking import Listener, ReceiveStream, SendStream, Stream
-from ..authentication.challenge import ONE_WAY
+from ..authentication.challenge import check_both_ways, keyed
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..opening import Attempts, listening
 from ..options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from ..security import AccessPolicy
+from .authenticating import AuthenticatingListener
 from .authentication import Greeting, greeting
 
 __all__ = ["connect", "listen"]
@@ -77,8 +78,7 @@ def connect(
         error of the last attempt, and not TimeoutError.
     """
     check_direction(direction)
-    if authkey is not None and direction != "duplex":
-        raise ValueError(ONE_WAY)
+    check_both_ways(authkey, direction)
     greet = greeting("client", authkey)
     del authkey  # as authenticate_as_client does
     stream: Stream | SendStream | ReceiveStream = open_connection(
@@ -122,6 +122,7 @@ def listen(
     direction: Literal["duplex"] = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[Stream]: ...
 @overload
 def listen(
@@ -132,6 +133,7 @@ def listen(
     direction: Literal["send"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[SendStream]: ...
 @overload
 def listen(
@@ -142,6 +144,7 @@ def listen(
     direction: Literal["receive"],
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
 ) -> Listener[ReceiveStream]: ...
 def listen(
     endpoint: EndpointLike,
@@ -151,13 +154,14 @@ def listen(
     direction: Direction = "duplex",
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
 ) -> Listener[Any]:
     """Takes the name and listens on it until the listener is closed.
 
     Clients can connect as soon as this returns.
 
     Args:
-        endpoint, access, max_instances, direction, backlog, buffer_size: as for
+        endpoint, access, max_instances, direction, backlog, buffer_size, authkey: as for
             :func:`ipcpipes.listen`.
 
     Returns:
@@ -168,7 +172,10 @@ def listen(
         Everything that :func:`ipcpipes.listen` raises. Nothing is left behind when it fails.
     """
     check_direction(direction)
-    return open_listener(
+    check_both_ways(authkey, direction)
+    key = None if authkey is None else keyed(authkey)
+    del authkey
+    listener: Any = open_listener(
         endpoint,
         kind=direction,
         access=access,
@@ -176,6 +183,9 @@ def listen(
         backlog=backlog,
         buffer_size=buffer_size,
     )
+    if key is not None:
+        listener = AuthenticatingListener(listener, key)
+    return cast("Listener[Any]", listener)  # which has what there is to a listener
 
 
 def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..abc.uncopied import Uncopied
+from ..authentication.challenge import keyed
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.chosen import chosen, kind_of
 from ..options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ..security import AccessPolicy
 from . import abc
+from .authenticating import AuthenticatingListener
 from .authentication import greeting
 from .channel import MessageChannel, NativeMessageChannel
 from .connect import greet_server, open_connection, open_listener
@@ -88,13 +90,11 @@ def connect_messages(
         server=server,
         impersonation=impersonation,
     )
-    is_native = isinstance(framing, Native)
-    if greet is not None and not is_native:
-        # Below its framing, which may not carry it.
-        greet_server(connection, greet)
     channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
-    if greet is not None and is_native:
+    if greet is not None:
         greet_server(channel, greet)
+    else:
+        channel._may_be_refused = True
     return channel
 
 
@@ -157,6 +157,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     max_descriptors: int = ...,
 ) -> abc.Listener[MessageChannel]: ...
 @overload
@@ -168,6 +169,7 @@ def listen_messages(
     max_instances: int | None = ...,
     backlog: int = ...,
     buffer_size: int | None = ...,
+    authkey: Buffer | None = ...,
     max_descriptors: int = ...,
 ) -> abc.Listener[NativeMessageChannel]: ...
 def listen_messages(
@@ -178,13 +180,15 @@ def listen_messages(
     max_instances: int | None = None,
     backlog: int = DEFAULT_BACKLOG,
     buffer_size: int | None = None,
+    authkey: Buffer | None = None,
     max_descriptors: int = 0,
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
     Args:
         framing, max_descriptors: as for :func:`connect_messages`.
-        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+        endpoint, access, max_instances, backlog, buffer_size, authkey: as for
+            :func:`ipcpipes.listen`.
 
     Returns:
         A listener (:class:`ipcpipes.blocking.abc.Listener`) whose ``accept`` returns channels.
@@ -193,6 +197,8 @@ def listen_messages(
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
     framing = chosen(framing)
+    key = None if authkey is None else keyed(authkey)
+    del authkey
     check_max_descriptors(max_descriptors)
     connections = open_listener(
         endpoint,
@@ -203,7 +209,7 @@ def listen_messages(
         buffer_size=buffer_size,
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
-    return listener
+    return listener if key is None else AuthenticatingListener(listener, key)
 
 
 def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:

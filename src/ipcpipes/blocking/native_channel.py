@@ -75,6 +75,9 @@ class NativeMessageChannel(Channel):
         else:
             if not some:
                 raise trio.EndOfChannel("the other end has closed")
+            if self._may_be_refused and self._arrived:
+                first = self._arrived[0]
+                self._check_refusal(first if self._enclosed is None else first[0])
         return None
 
     def __repr__(self) -> str:

@@ -1,0 +1,118 @@
+"""How what a stream without an event loop has received is handed out; the same on every system."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import trio
+
+from .deadline import Deadline
+from .receive_size import RECEIVE_INTERRUPTED, receive_size, writable_bytes
+from .shared_handle import SharedHandle
+
+
+class Receiving(SharedHandle):
+    """The public methods; the system's part is :meth:`_fetch` and :meth:`_fetch_into`.
+
+    An exception of a signal handler can come after every call, and it loses nothing: what has come
+    is in ``_came`` until the last step, which is none.
+
+    Attributes:
+        _came: what was received and not handed out yet: bytes (none at the end of the stream), or
+            how many were put into the caller's memory.
+    """
+
+    _came: bytes | int | None = None
+
+    def receive_some(self, max_bytes: int | None = None, *, timeout: float | None = None) -> bytes:
+        size = receive_size(max_bytes)
+        deadline = None if timeout is None else Deadline.after(timeout)
+        try:
+            del self._may_receive["turn"]
+        except KeyError:
+            raise self._busy("receiving from") from None
+        try:
+            if self._came is None:
+                self._fetch(size, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            data: bytes = came[:size]
+            # From here to the caller there is no step that a signal handler gets into (Python
+            # 3.11 and later).
+            self._came = came[size:] or None
+            return data
+        finally:
+            self._may_receive["turn"] = None
+            if self._number == -1:
+                self._leave()
+
+    def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        # Released by returning: to call anything would let a signal handler in.
+        view = writable_bytes(buffer)
+        try:
+            del self._may_receive["turn"]
+        except KeyError:
+            view.release()
+            raise self._busy("receiving from") from None
+        try:
+            if self._came is None:
+                self._fetch_into(view, deadline)
+            else:
+                self._require_whole()
+            came: Any = self._came
+            if isinstance(came, bytes):
+                count = min(len(came), len(view))
+                view[:count] = came[:count]
+                self._came = came[count:] or None
+            else:
+                count = came
+                self._came = None
+            return count
+        except BaseException:
+            if type(self._came) is int:
+                self._came = bytes(view[: self._came])
+            view.release()
+            raise
+        finally:
+            self._may_receive["turn"] = None
+            if self._number == -1:
+                self._leave()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        data = self.receive_some()
+        if not data:
+            raise StopIteration
+        return data
+
+    def _require_whole(self) -> bytes:
+        """What an interrupted receive has left in ``_came``.
+
+        Raises:
+            trio.BrokenResourceError: it was put into memory that a caller had lent.
+        """
+        self._require_open()
+        if not isinstance(self._came, bytes):
+            raise trio.BrokenResourceError(RECEIVE_INTERRUPTED)
+        return self._came
+
+    @abstractmethod
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
+        receiving, and ``_came`` is None.
+
+        What a signal handler raises leaves it None and nothing received, or the bytes there.
+        """
+
+    @abstractmethod
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        """The same into memory; how many bytes have come is in ``_came`` then."""
+
+    @abstractmethod
+    def _require_open(self) -> int: ...

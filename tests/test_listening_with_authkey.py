@@ -1,0 +1,293 @@
+"""``listen(authkey=)``: ``accept`` gives the clients that have proved themselves, and no others."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Any
+
+import pytest
+import trio
+
+import ipcpipes
+from ipcpipes import NATIVE, AuthenticationFailed, Endpoint, LengthPrefixed, Lines, blocking
+from ipcpipes.authentication import listener as trio_listener
+from ipcpipes.authentication.challenge import REFUSAL
+from ipcpipes.blocking import authenticating as blocking_listener
+
+from . import drivers
+from .authenticating import KEY, OTHER_KEY
+from .channels import has_native
+from .drivers import in_thread
+
+SECONDS = 8  # less than a silent client has
+OPTIONS: dict[str, dict[str, Any]] = {
+    "stream": {},
+    "framed": {"framing": LengthPrefixed()},
+    "short": {"framing": LengthPrefixed(2)},
+    "lines": {"framing": Lines()},
+    "native": {"framing": NATIVE},
+}
+each_kind = pytest.mark.parametrize(
+    "kind", [*list(OPTIONS)[:4], pytest.param("native", marks=has_native)]
+)
+each_pair = pytest.mark.parametrize(
+    ("doors", "clients"),
+    [(ipcpipes, ipcpipes), (ipcpipes, drivers), (drivers, ipcpipes), (drivers, drivers)],
+    ids=["trio-trio", "trio-blocking", "blocking-trio", "blocking-blocking"],
+)
+each_doors = pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
+
+
+async def listen(doors: Any, endpoint: Endpoint, kind: str) -> Any:
+    name = "listen" if kind == "stream" else "listen_messages"
+    return await getattr(doors, name)(endpoint, authkey=KEY, **OPTIONS[kind])
+
+
+async def connect(doors: Any, endpoint: Endpoint, kind: str, **options: Any) -> Any:
+    name = "connect" if kind == "stream" else "connect_messages"
+    return await getattr(doors, name)(endpoint, **OPTIONS[kind], **options)
+
+
+async def say(end: Any, kind: str, data: bytes) -> None:
+    await (end.send_all if kind == "stream" else end.send)(data)
+
+
+async def hear(end: Any, kind: str) -> bytes:
+    data: bytes = await (end.receive_some if kind == "stream" else end.receive)()
+    return data
+
+
+@each_pair
+@each_kind
+async def test_who_has_the_key_is_accepted_and_waits_for_nobody(
+    endpoint: Endpoint, doors: Any, clients: Any, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "ipcpipes")
+    with trio.fail_after(SECONDS):
+        async with await listen(doors, endpoint, kind) as listener:
+            silent = [await connect(clients, endpoint, kind) for _ in range(3)]
+            said: list[BaseException] = []
+
+            async def wrong() -> None:
+                with pytest.raises(AuthenticationFailed, match="its proof is wrong") as caught:
+                    await connect(clients, endpoint, kind, authkey=OTHER_KEY)
+                said.append(caught.value)
+
+            async def right() -> None:
+                async with await connect(clients, endpoint, kind, authkey=KEY) as client:
+                    await say(client, kind, b"hello")
+                    assert await hear(client, kind) == b"HELLO"
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wrong)
+                for _ in range(3):
+                    nursery.start_soon(right)
+                for _ in range(3):
+                    async with await listener.accept() as server:
+                        await say(server, kind, (await hear(server, kind)).upper())
+                # The one with the wrong key hears it from the proof, as soon as somebody accepts.
+                with trio.move_on_after(0.1):
+                    await listener.accept()
+            assert len(said) == 1
+            assert listener.connection_count == 3
+            for one in silent:
+                await one.aclose()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "turned away" in caplog.text
+    assert KEY.decode() not in caplog.text
+
+
+@each_pair
+@each_kind
+async def test_a_client_without_a_key_hears_that_there_has_to_be_one(
+    endpoint: Endpoint, doors: Any, clients: Any, kind: str
+) -> None:
+    with trio.fail_after(SECONDS):
+        async with await listen(doors, endpoint, kind) as listener:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listener.accept)
+                client = await connect(clients, endpoint, kind)
+                async with client:
+                    await say(client, kind, b"x" * 50)
+                    if kind == "stream":
+                        assert await hear(client, kind) == REFUSAL
+                    else:
+                        for _ in range(2):
+                            with pytest.raises(
+                                trio.BrokenResourceError, match="asks for an authkey"
+                            ) as caught:
+                                await client.receive()
+                            assert isinstance(caught.value.__cause__, AuthenticationFailed)
+                nursery.cancel_scope.cancel()
+
+
+@each_doors
+@each_kind
+async def test_a_silent_client_is_turned_away_in_time(
+    endpoint: Endpoint, doors: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (trio_listener, blocking_listener):
+        monkeypatch.setattr(module, "DEFAULT_SECONDS", 0.2)
+    with trio.fail_after(SECONDS):
+        async with await listen(doors, endpoint, kind) as listener:
+            async with await connect(ipcpipes, endpoint, kind) as client:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(listener.accept)
+                    if kind == "stream":
+                        assert await hear(client, kind) == REFUSAL
+                        assert await hear(client, kind) == b""
+                    else:
+                        with pytest.raises(trio.BrokenResourceError, match="asks for an authkey"):
+                            await client.receive()
+                    nursery.cancel_scope.cancel()
+            assert listener.connection_count == 0
+
+
+@each_doors
+@each_kind
+async def test_an_accept_that_is_given_up_loses_nobody(
+    endpoint: Endpoint, doors: Any, kind: str
+) -> None:
+    """The handshake goes on with the next call, wherever it was."""
+    with trio.fail_after(60):
+        async with await listen(doors, endpoint, kind) as listener:
+            async with trio.open_nursery() as nursery:
+                clients = []
+
+                async def client() -> None:
+                    clients.append(await connect(ipcpipes, endpoint, kind, authkey=KEY))
+
+                for _ in range(5):
+                    nursery.start_soon(client)
+                servers: list[Any] = []
+                while len(servers) < 5:
+                    with trio.move_on_after(0.002):
+                        servers.append(await listener.accept())
+            for one in (*clients, *servers):
+                await one.aclose()
+
+
+@each_doors
+@each_kind
+async def test_closing_ends_those_who_have_not_proved_themselves(
+    endpoint: Endpoint, doors: Any, kind: str
+) -> None:
+    with trio.fail_after(SECONDS):
+        async with await listen(doors, endpoint, kind) as listener:
+            async with await connect(ipcpipes, endpoint, kind) as client:
+
+                async def accept() -> None:
+                    with pytest.raises(trio.ClosedResourceError):
+                        await listener.accept()
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(accept)
+                    while not listener.connection_count:
+                        await trio.sleep(0.01)
+                    await listener.aclose()
+                with pytest.raises(trio.ClosedResourceError):
+                    await listener.accept()
+                if kind == "stream":
+                    assert await client.receive_some() == b""
+                else:
+                    with pytest.raises(trio.EndOfChannel):
+                        await client.receive()
+            assert listener.connection_count == 0
+
+
+async def test_one_that_was_just_accepted_is_closed_with_the_others(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, authkey=KEY) as listener:
+        below: Any = listener
+        accept = below._connections.accept
+
+        async def late() -> Any:
+            connection = await accept()
+            below._connections.accept = accept
+            await listener.aclose()
+            return connection
+
+        below._connections.accept = late
+        async with await ipcpipes.connect(endpoint) as client:
+            with pytest.raises(trio.ClosedResourceError):
+                await listener.accept()
+            with trio.fail_after(SECONDS):
+                assert await client.receive_some() == b""
+
+
+async def test_two_who_accept_are_busy(endpoint: Endpoint) -> None:
+    async with await ipcpipes.listen(endpoint, authkey=KEY) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.accept)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError, match="accepting"):
+                await listener.accept()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_a_timeout(endpoint: Endpoint, timeout: float) -> None:
+    with (
+        blocking.listen(endpoint, authkey=KEY) as listener,
+        blocking.connect(endpoint),
+    ):
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                listener.accept(timeout=timeout)
+        assert listener.connection_count == 1
+
+
+async def test_who_is_served_one_after_the_other(endpoint: Endpoint) -> None:
+    """``for``, as a server without threads has it."""
+
+    def serve() -> None:
+        for stream in listener:
+            with stream:
+                stream.send_all(b"in")
+
+    with blocking.listen(endpoint, authkey=KEY) as listener:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_thread, serve)
+            with blocking.connect(endpoint):  # says nothing
+                for _ in range(3):
+                    async with await ipcpipes.connect(endpoint, authkey=KEY) as client:
+                        assert await client.receive_some() == b"in"
+            listener.close()
+
+
+@pytest.mark.parametrize("direction", ["send", "receive"])
+async def test_it_takes_both_directions(endpoint: Endpoint, direction: Any) -> None:
+    with pytest.raises(ValueError, match="both directions"):
+        await ipcpipes.listen(endpoint, direction=direction, authkey=KEY)
+    with pytest.raises(ValueError, match="both directions"):
+        blocking.listen(endpoint, direction=direction, authkey=KEY)
+
+
+async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint) -> None:
+    short = b"short"
+    with pytest.raises(ValueError, match="authkey must"):
+        await ipcpipes.listen(endpoint, authkey=short)
+    with pytest.raises(ValueError, match="authkey must"):
+        await ipcpipes.listen_messages(endpoint, authkey=short)
+    with pytest.raises(ValueError, match="authkey must"):
+        blocking.listen(endpoint, authkey=short)
+    with pytest.raises(ValueError, match="authkey must"):
+        blocking.listen_messages(endpoint, authkey=short)
+
+
+def test_an_alarm_ends_accept(endpoint: Endpoint) -> None:
+    if sys.platform == "win32":
+        pytest.skip("a signal does not end a wait there")
+
+    def handler(*_: object) -> None:
+        raise TimeoutError("an alarm")
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    try:
+        with blocking.listen(endpoint, authkey=KEY) as listener, blocking.connect(endpoint):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(TimeoutError, match="an alarm"):
+                listener.accept()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
