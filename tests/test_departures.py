@@ -51,7 +51,7 @@ class Server:
             listener = await ipcpipes.listen(self.endpoint)
             messages = ipcpipes.MessageChannel(memory_stream_pair()[0])
             task_status.started()
-            await GroupWorker(0, messages, listener).serve(counted)
+            await GroupWorker(0, messages, listener, 0).serve(counted)
         else:
             serve: Any = ipcpipes.serve if self.kind == "bytes" else ipcpipes.serve_messages
             options = {"framing": ipcpipes.NATIVE} if self.kind == "native" else {}
