@@ -10,6 +10,7 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from .binding import refusal_of
 from .bodies import bind_ack_of, bind_of, fault_body, fault_of_frame, reason_of, to_octets
 from .call import Call
 from .definition import Definition, Operation
@@ -330,7 +331,7 @@ class Session:
 
     def _bind(self, frame: Frame) -> Happened:
         wanted = bind_of(frame)
-        refusal = self._refusal(wanted)
+        refusal = refusal_of(wanted, self._definitions)
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
             self.emit(Kind.BIND_NAK, 0, to_octets(refusal))
@@ -360,29 +361,6 @@ class Session:
         self.peer_max_frame = theirs
         self._largest = min(theirs, self.limits.carried)
         self.fragment = min(FRAGMENT, self._largest - HEAD.size)
-
-    def _refusal(self, wanted: Bind) -> Reason | None:
-        if wanted.protocol != VERSION:
-            return Reason(
-                ProtocolError.default_code,
-                f"the client speaks version {wanted.protocol} of the protocol, not {VERSION}",
-            )
-        if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
-            return Reason(ProtocolError.default_code, "the client's limits are too low")
-        definition = self._definitions.get(wanted.uuid)
-        if definition is None:
-            return Reason(
-                UnknownInterface.default_code,
-                f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
-            )
-        # A client of a higher minor version goes by what it is told that this end has.
-        if wanted.version[0] != definition.version[0]:
-            return Reason(
-                UnknownInterface.default_code,
-                f"the server serves {definition}, which does not do for a client of "
-                f"{wanted.version[0]}.{wanted.version[1]}: their major versions differ",
-            )
-        return None
 
     def _bind_ack(self, frame: Frame) -> Happened:
         given = bind_ack_of(frame)

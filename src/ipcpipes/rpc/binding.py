@@ -1,0 +1,40 @@
+"""Whether a server takes a client: the answer to a BIND."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .definition import Definition
+from .errors import ProtocolError, UnknownInterface
+from .wire import LEAST_CREDIT, LEAST_FRAME, VERSION, Bind, Reason
+
+__all__ = ["refusal_of"]
+
+
+def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | None:
+    """Why a client that wants this is not taken; ``None`` if it is.
+
+    Args:
+        definitions: what the server serves, by the text of their uuid.
+    """
+    if wanted.protocol != VERSION:
+        return Reason(
+            ProtocolError.default_code,
+            f"the client speaks version {wanted.protocol} of the protocol, not {VERSION}",
+        )
+    if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
+        return Reason(ProtocolError.default_code, "the client's limits are too low")
+    definition = definitions.get(wanted.uuid)
+    if definition is None:
+        return Reason(
+            UnknownInterface.default_code,
+            f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
+        )
+    # A client of a higher minor version goes by what it is told that this end has.
+    if wanted.version[0] != definition.version[0]:
+        return Reason(
+            UnknownInterface.default_code,
+            f"the server serves {definition}, which does not do for a client of "
+            f"{wanted.version[0]}.{wanted.version[1]}: their major versions differ",
+        )
+    return None
