@@ -212,6 +212,9 @@ class Duplex:
             if code != 0:
                 self._outgoing = (memory, position, None)
                 stream._require_open()
+                self._require_wanted()
+                if code == calls.ERROR_OPERATION_ABORTED:
+                    continue  # an exception came before it had begun
                 gone = "the other end has closed or died"
                 stream._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
                 stream._require_sendable()
