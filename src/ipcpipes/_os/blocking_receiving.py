@@ -39,10 +39,11 @@ class Receiving(SharedHandle):
             else:
                 self._require_whole()
             came: Any = self._came
-            data: bytes = came[:size]
+            rest = came[size:] if len(came) > size else None
+            data: bytes = came if rest is None else came[:size]
             # From here to the caller there is no step that a signal handler gets into (Python
             # 3.11 and later).
-            self._came = came[size:] or None
+            self._came = rest
             return data
         finally:
             self._may_receive["turn"] = None
