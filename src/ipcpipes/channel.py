@@ -174,11 +174,12 @@ class MessageChannel(Channel):
                 if data:
                     self._arrived.extend(self._splitter.split(bytes(data)))
                     return
+            before = len(self._arrived)
             last = self._splitter.end() or ()
             if isinstance(self._enclosed, Enclosed):
                 last = self._enclosed.last(last)
             self._arrived.extend(last)
-            if self._arrived:
+            if len(self._arrived) > before:
                 return
         except FramingError as error:
             self._receive_fault = error

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import trio
 
 from . import abc
+from ._os import still_receives
 from ._os.enclosed import Enclosed
 from ._os.forking import remember
 from ._os.labelled import Handles
@@ -25,6 +26,10 @@ ResultT = TypeVar("ResultT")
 
 # How many packets one receive_many takes at most.
 _MANY = 1024
+
+# How much is read ahead to notice the end, and what a message counts for beside its bytes.
+_AHEAD = 65_536
+_BESIDE = 64
 
 # How long a look takes at the most: what has passed already would be cancelled before it.
 _A_LOOK = 0.1  # seconds
@@ -46,6 +51,14 @@ class PassesHandles(Protocol):
     """A Windows pipe: over it, channels label their messages with handles."""
 
     def handles(self) -> Handles: ...
+
+
+class _Watch:
+    """A task that receives only to notice the end."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
 
 
 class Channel(abc.MessageChannel):
@@ -70,6 +83,9 @@ class Channel(abc.MessageChannel):
         self._arrived: deque[Any] = deque()
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         self._receiving = False
+        self._watch: _Watch | None = None
+        # Whether it was closed because of its peer, while the handler was at work.
+        self.disconnected = False
         self._receive_fault: FramingError | AuthenticationFailed | None = None
         self._closed = False
         self._closed_text = "this channel was closed here"
@@ -131,7 +147,7 @@ class Channel(abc.MessageChannel):
     @whole
     async def receive(self) -> bytes:
         if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this channel")
+            await self._take_over()
         self._require_open()
         self._receiving = True
         try:
@@ -173,7 +189,7 @@ class Channel(abc.MessageChannel):
 
     async def _wait_for_messages(self, limit: int) -> None:
         if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this channel")
+            await self._take_over()
         self._require_open()
         self._receiving = True
         try:
@@ -195,6 +211,56 @@ class Channel(abc.MessageChannel):
         if scope.cancelled_caught:
             self._receive_fault = self._enclosed.give_part_up()
             self._raise_fault()
+
+    @whole
+    async def wait_for_end(self) -> None:
+        """Waits until nothing more can be received, for a task that only sends. What comes
+        meanwhile is kept for receivers: up to 65,536 bytes and one read more, and when they are
+        there the end is not noticed any more.
+
+        A task that receives goes before: then the end is for it to notice, and this only waits.
+        It waits too when the peer has ended what it sends, and can still receive.
+
+        Raises:
+            What :meth:`receive` raises. It does not return.
+        """
+        self._require_open()
+        if not self._receiving:
+            self._receiving = True
+            self._watch = _Watch()
+            with self._watch.scope:
+                try:
+                    await self._read_ahead()
+                finally:
+                    self._receiving = False
+                    self._watch.over.set()
+                    self._watch = None
+        await trio.sleep_forever()
+
+    async def _read_ahead(self) -> None:
+        try:
+            while self._kept() < _AHEAD:
+                await self._fill_in_time(_MANY)
+        except trio.EndOfChannel:
+            if not still_receives(self._carrier):
+                raise
+
+    def _kept(self) -> int:
+        return sum(
+            len(one if self._enclosed is None else one[0]) + _BESIDE for one in self._arrived
+        )
+
+    async def _take_over(self) -> None:
+        """Waits for the turn to receive.
+
+        Raises:
+            trio.BusyResourceError: another task receives, which does not only watch for the end.
+        """
+        if self._watch is not None:
+            self._watch.scope.cancel()
+            await self._watch.over.wait()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this channel")
 
     async def aclose(self) -> None:
         self._closed = True

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 
-__all__ = ["exit_status", "is_interrupt", "require_main_thread", "signals_to_end"]
+__all__ = ["exit_status", "require_main_thread", "signals_to_end"]
 
 # With what Python does about them by itself: another handler is the program's own.
 _DEFAULTS = {
@@ -30,21 +29,6 @@ def signals_to_end() -> list[signal.Signals]:
 def exit_status(number: signal.Signals) -> int:
     """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + number
-
-
-def is_interrupt(error: BaseException) -> bool:
-    """Whether it is a KeyboardInterrupt and nothing else, in groups of nurseries too."""
-    return all(isinstance(each, KeyboardInterrupt) for each in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
-    inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
-    if inner is None:
-        yield error
-    else:
-        for each in inner:
-            yield from _causes(each)
 
 
 def require_main_thread(instead: str) -> None:

@@ -372,3 +372,12 @@ def untrusted_error(endpoint: Endpoint, address: str, owner: PeerIdentity) -> Un
         f"it is served by {owner}, whom you did not ask for, and nothing was sent; if you trust "
         "him, say so with server=AccessPolicy(...)",
     )
+
+
+def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether it is of this kind, or a group, as nurseries make them, of nothing else."""
+    # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
+    inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
+    if inner is None:
+        return isinstance(error, kind)
+    return all(consists_of(each, kind) for each in inner)

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import trio
 
 from .child.nursery import unseen_nursery
-from .ending import exit_status, is_interrupt, require_main_thread, signals_to_end
+from .ending import exit_status, require_main_thread, signals_to_end
+from .errors import consists_of
 
 __all__ = ["run"]
 
@@ -52,7 +53,7 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
         result: ResultT = trio.run(_until_told, main, args, signals_to_end(), told)
     except BaseException as error:
         # Before the signals are received, or the second one.
-        if not is_interrupt(error):
+        if not consists_of(error, KeyboardInterrupt):
             raise
         told.append(signal.SIGINT)
     if told:

@@ -14,7 +14,7 @@ import trio
 from . import abc
 from .authentication import Greeting
 from .endpoint import Endpoint
-from .errors import AuthenticationFailed, FramingError, IncompleteMessage
+from .errors import AuthenticationFailed, FramingError, IncompleteMessage, consists_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -111,6 +111,8 @@ async def handle_client(
 
 def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
     """Logs how a handler has ended: that its client left is no error of this program."""
+    if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
+        return  # whoever has disconnected the client has said so
     if (departure := _departure_of(error, connection)) is not None:
         logger.info("a client of %s has left: %s", endpoint, departure)
     elif (violation := _violation_of(error, connection)) is not None:

@@ -2,8 +2,9 @@
 
 Whole-file twins, chosen here once. Each gives the same names: the streams, the packets and the
 listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
-(what flows and in which direction), ``Permissions`` and ``ServerCheck`` (what an access policy is
-compiled to, for a listener and for a client),
+(what flows and in which direction), ``still_receives`` (of a peer that sends no more),
+``Permissions`` and ``ServerCheck`` (what an access policy is compiled to, for a listener and for a
+client),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
 ``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``forgets_children``, ``SharedName``,
 ``join_shared``.
@@ -27,7 +28,12 @@ if sys.platform == "win32":
         resolve as resolve,
         transport as transport,
     )
-    from .windows_connection import Kind as Kind, connect as connect, parent_end as parent_end
+    from .windows_connection import (
+        Kind as Kind,
+        connect as connect,
+        parent_end as parent_end,
+        still_receives as still_receives,
+    )
     from .windows_inherited import (
         APART as APART,
         child_environment as child_environment,
@@ -61,7 +67,12 @@ else:
         ServerCheck as ServerCheck,
         transport as transport,
     )
-    from .posix_connection import Kind as Kind, connect as connect, parent_end as parent_end
+    from .posix_connection import (
+        Kind as Kind,
+        connect as connect,
+        parent_end as parent_end,
+        still_receives as still_receives,
+    )
     from .posix_inherited import (
         APART as APART,
         child_environment as child_environment,

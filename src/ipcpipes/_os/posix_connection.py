@@ -200,3 +200,12 @@ def take_over(
         os.close(fd)
         raise
     return connections[kind](fd, endpoint, address, credentials, owner)
+
+
+def still_receives(carrier: object) -> bool:
+    """Whether a peer that sends no more has ended only that half (shutdown(2)). Where the carrier
+    is no connection of ours, the peer is taken to have gone.
+    """
+    if not isinstance(carrier, (streams.Stream, packets.Packets)):
+        return False
+    return calls.peer_left(carrier._fd) == 0

@@ -89,3 +89,8 @@ def parent_end(
     return connections[kind](
         number, endpoint, f"handle {endpoint.name}", server_end=True, process=pid
     )
+
+
+def still_receives(carrier: object) -> bool:
+    """Whether a peer that sends no more has ended only that half: a pipe has no halves."""
+    return False
