@@ -109,7 +109,7 @@ async def test_a_thousand_connections_with_ten_calls_each() -> None:
 
     async def client(endpoint: ipcpipes.Endpoint, number: int) -> None:
         nonlocal connected
-        async with rpc.connect(Flow, endpoint, wait=SECONDS) as flow:
+        async with rpc.connect(Flow, endpoint, wait=SECONDS, bind_timeout=SECONDS) as flow:
             connected += 1
             if connected == 1000:
                 all_connected.set()
