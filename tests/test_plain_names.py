@@ -314,14 +314,18 @@ os._exit(0)
 def test_of_two_that_start_in_two_places_never_both_get_the_name(
     endpoint: Endpoint, runtime: Path
 ) -> None:
-    """Each checks, while it has the name, that the other one has not."""
+    """Each checks, while it has the name, that the other one has not. Both know both places, as
+    where XDG_RUNTIME_DIR is /run/user/<uid>.
+    """
     program = """
 import os, sys
 from ipcpipes import EndpointInUse, blocking
-name, flag = sys.argv[1:]
+from ipcpipes._os import posix_address
+name, flag, *directories = sys.argv[1:]
+posix_address._directories = lambda: iter(directories)
 sys.stdin.readline()
 got = 0
-while got < 200:
+while got < 100:
     try:
         listener = blocking.listen(name)
     except EndpointInUse:
@@ -331,11 +335,13 @@ while got < 200:
     listener.close()
     got += 1
 """
-    without = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
-    arguments = [sys.executable, "-c", program, endpoint.name, str(runtime / "flag")]
+    places = [str(runtime / "one" / "ipcpipes"), str(runtime / "other" / "ipcpipes")]
+    for place in places:
+        os.makedirs(place, 0o700)
+    command = [sys.executable, "-c", program, endpoint.name, str(runtime / "flag")]
     starters = [
-        subprocess.Popen(arguments, stdin=subprocess.PIPE, env=environment)
-        for environment in (dict(os.environ), without)
+        subprocess.Popen([*command, *order], stdin=subprocess.PIPE)
+        for order in (places, places[::-1])
     ]
     try:
         for each in starters:

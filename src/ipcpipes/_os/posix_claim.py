@@ -61,8 +61,8 @@ class Claim:
         self._lock_is_ours = False
         self._lock = self._take_lock()
         try:
-            # While we hold the lock here: of two that start at once in two places at least one
-            # sees the other's.
+            # While we hold the lock here: of two that start at once in two places, which both know,
+            # at least one sees the other's.
             for other in places.elsewhere(endpoint, address):
                 self._require_free(other)
             self._clear_dead_socket()
