@@ -217,8 +217,8 @@ async def listen(
     file that a dead server left behind is replaced; any other file is left alone. The server of
     a live one, also of another program, does not notice that it was asked for.
 
-    While a task waits for clients, the socket file is looked at each second (Linux, macOS); that
-    another program has removed or replaced it is logged once, as an error.
+    While a task waits for clients, the socket file is looked at every ten seconds (Linux, macOS).
+    If another program has removed or replaced it, that is logged once, as an error.
 
     Args:
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.

@@ -30,9 +30,10 @@ _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
-# Seconds between two looks at the socket file by who waits for clients. No system tells of its
-# removal but through a descriptor more for each listener (inotify(7), kqueue(2)).
-LOOK_PAUSE = 1.0
+# Seconds between two looks at the socket file while a listener waits for clients. No system tells of
+# its removal but through a descriptor more for each listener (inotify(7), kqueue(2)); and an idle
+# server is to wake a sleeping machine rarely, so that this is no shorter.
+LOOK_PAUSE = 10.0
 
 ConnectionT = TypeVar("ConnectionT")
 
