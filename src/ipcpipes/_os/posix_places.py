@@ -30,9 +30,9 @@ _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
-# Seconds between two looks at the socket file while a listener waits for clients. No system tells of
-# its removal but through a descriptor more for each listener (inotify(7), kqueue(2)); and an idle
-# server is to wake a sleeping machine rarely, so that this is no shorter.
+# Seconds between two looks at the socket file while a listener waits for clients. Only a further
+# descriptor for each listener would tell of its removal at once (inotify(7), kqueue(2)). No shorter:
+# an idle server wakes a sleeping machine each time.
 LOOK_PAUSE = 10.0
 
 ConnectionT = TypeVar("ConnectionT")
