@@ -31,8 +31,8 @@ _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
 # Seconds between two looks at the socket file while a listener waits for clients. Only a further
-# descriptor for each listener would tell of its removal at once (inotify(7), kqueue(2)). No shorter:
-# an idle server wakes a sleeping machine each time.
+# descriptor for each listener would tell of its removal at once (inotify(7), kqueue(2)). It is no
+# shorter because an idle server wakes a sleeping machine each time.
 LOOK_PAUSE = 10.0
 
 ConnectionT = TypeVar("ConnectionT")
