@@ -276,6 +276,21 @@ async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint
         blocking.listen_messages(endpoint, authkey=short)
 
 
+def test_an_alarm_while_a_handshake_is_looked_at_ends_accept(endpoint: Endpoint) -> None:
+    """A handler's TimeoutError is not taken for "nothing has come yet"."""
+
+    def interrupted(*_: object, **__: object) -> bytes:
+        raise TimeoutError("an alarm")
+
+    with blocking.listen(endpoint, authkey=KEY) as listener, blocking.connect(endpoint):
+        with pytest.raises(TimeoutError, match="within"):
+            listener.accept(timeout=0.05)
+        candidate: Any = listener
+        candidate._candidates[0].connection.receive_some = interrupted
+        with pytest.raises(TimeoutError, match="an alarm"):
+            listener.accept(timeout=5)
+
+
 def test_an_alarm_ends_accept(endpoint: Endpoint) -> None:
     if sys.platform == "win32":
         pytest.skip("a signal does not end a wait there")

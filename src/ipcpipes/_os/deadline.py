@@ -12,6 +12,9 @@ from ..options import checked_seconds
 _LONGEST = 1_000_000.0
 
 
+_MARK = "_is_of_deadline"
+
+
 class Deadline:
     """A point in time; ``None`` stands for "never" wherever one is taken.
 
@@ -61,4 +64,11 @@ class Deadline:
 
     def error(self, what: str) -> TimeoutError:
         self.has_raised = True
-        return TimeoutError(f"{what} within {self._seconds:g} s")
+        error = TimeoutError(f"{what} within {self._seconds:g} s")
+        error.__dict__[_MARK] = True
+        return error
+
+
+def is_of_deadline(error: TimeoutError) -> bool:
+    """Whether a deadline has passed; a signal handler can raise a TimeoutError, too."""
+    return _MARK in error.__dict__

@@ -5,7 +5,6 @@ a key.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
-from .._os.deadline import Deadline
+from .._os.deadline import Deadline, is_of_deadline
 from ..abc.uncopied import Uncopied
 from ..authentication.challenge import DEFAULT_SECONDS, Handshake
 from ..endpoint import Endpoint
@@ -95,12 +94,10 @@ class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[Con
             if self._candidates:
                 seconds = pause if seconds is None else min(seconds, pause)
                 pause = min(2 * pause, _LONGEST)
-            began = time.monotonic()
             try:
                 connection: Any = self._connections.accept(timeout=seconds)
-            except TimeoutError:
-                # A signal handler can raise one too, before the time.
-                if is_last or seconds is None or time.monotonic() - began < seconds:
+            except TimeoutError as error:
+                if is_last or not is_of_deadline(error):
                     raise
                 continue
             self._candidates.append(_Candidate(connection, self._key, self.endpoint))
@@ -113,13 +110,17 @@ class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[Con
             try:
                 # Asked before: what had come by then is looked at.
                 is_late = not candidate.until.remaining
-                if candidate.ends.shake(handshake, Deadline(0)):
-                    self._proved.append(connection)
-                    self._candidates.remove(candidate)
-                    continue
-                if not is_late:
-                    continue
-                raise handshake.late(DEFAULT_SECONDS)
+                try:
+                    candidate.ends.shake(handshake, Deadline(0))
+                except TimeoutError as error:
+                    if not is_of_deadline(error):
+                        raise
+                    if not is_late:
+                        continue
+                    raise handshake.late(DEFAULT_SECONDS) from None
+                self._proved.append(connection)
+                self._candidates.remove(candidate)
+                continue
             except AuthenticationFailed as error:
                 logger.warning("%s: turned away %s: %s", self.endpoint, connection.peer, error)
                 candidate.ends.refuse(handshake)

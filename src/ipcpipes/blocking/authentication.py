@@ -84,8 +84,13 @@ def authenticate(
     ends = Ends(stream)
     handshake = Handshake(side, key, getattr(stream, "endpoint", None))
     try:
-        if not ends.shake(handshake, Deadline.after(seconds)):
-            raise handshake.late(seconds)
+        deadline = Deadline.after(seconds)
+        try:
+            ends.shake(handshake, deadline)
+        except TimeoutError as error:
+            if deadline is None or deadline.remaining:
+                raise  # a signal handler's
+            raise handshake.late(seconds) from error
     except AuthenticationFailed:
         ends.refuse(handshake)
         raise
@@ -111,11 +116,11 @@ class Ends:
         else:
             raise TypeError(f"stream must be a stream or a message channel, not {connection!r}")
 
-    def shake(self, handshake: Handshake, deadline: Deadline | None) -> bool:
-        """Goes on with it until the peer is authenticated, or the deadline has passed; then it can
-        be called again. Whether the peer is authenticated.
+    def shake(self, handshake: Handshake, deadline: Deadline | None) -> None:
+        """Goes on with it until the peer is authenticated.
 
         Raises:
+            TimeoutError: the deadline has passed; it can be called again.
             AuthenticationFailed: it never will be.
         """
         try:
@@ -124,14 +129,10 @@ class Ends:
                     self._send(handshake.outgoing, timeout=_remaining(deadline, _A_MOMENT))
                     handshake.outgoing = b""
                 if not handshake.missing:
-                    return True
+                    return
                 self._receive(handshake, _remaining(deadline))
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
-        except TimeoutError:
-            if deadline is None or deadline.remaining:
-                raise  # a signal handler's
-            return False
 
     def refuse(self, handshake: Handshake) -> None:
         """Says what may be said to a peer that has failed; waits for nobody."""
