@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import socket
@@ -21,6 +20,8 @@ from ipcpipes import Endpoint, blocking
 
 if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
+
+import fcntl
 
 from ipcpipes._os import posix_address
 
