@@ -212,6 +212,19 @@ async def test_a_client_that_does_not_begin_with_it_is_turned_away(
     assert "let me" not in caplog.text
 
 
+@pytest.mark.parametrize("serve", [serve_calls, serve_blocking_calls])
+@pytest.mark.parametrize("ask", [ask_call, ask_blocking_call])
+async def test_a_caller_without_a_key_hears_that_the_server_asks_for_one(
+    endpoint: Endpoint, serve: Serve, ask: Ask
+) -> None:
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: serve(endpoint, task_status, authkey=KEY))
+            with pytest.raises(rpc.ProtocolError, match="asks for an authkey"):
+                await ask(endpoint)
+            nursery.cancel_scope.cancel()
+
+
 @every_door
 async def test_silent_clients_hold_up_nobody(endpoint: Endpoint, serve: Serve, ask: Ask) -> None:
     silent: list[Any] = []

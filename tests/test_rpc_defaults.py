@@ -131,6 +131,8 @@ class Holder:
 @dataclass
 class Fine:
     frozen: Any = (1, "x", None)
+    missing: str | None = None
+    unset: int | msgspec.UnsetType = msgspec.UNSET
     color: Color = Color.RED
 
 

@@ -35,8 +35,10 @@ def checked_seconds(what: str, value: object) -> float:
     return seconds
 
 
-def check_count(what: str, value: object, *, limit: int = 2**31 - 1, optional: bool = True) -> None:
-    """Refuses what is not an int of 1 to ``limit``, or ``None`` where that is allowed.
+def check_count(
+    what: str, value: object, *, least: int = 1, limit: int = 2**31 - 1, optional: bool = True
+) -> None:
+    """Refuses what is not an int of ``least`` to ``limit``, or ``None`` where that is allowed.
 
     Raises:
         TypeError, ValueError: it is of the wrong type, or out of range.
@@ -46,8 +48,8 @@ def check_count(what: str, value: object, *, limit: int = 2**31 - 1, optional: b
     if isinstance(value, bool) or not isinstance(value, int):
         kinds = "an int or None" if optional else "an int"
         raise TypeError(f"{what} must be {kinds}, not {value!r}")
-    if not 1 <= value <= limit:
-        raise ValueError(f"{what} must be 1 to {limit}, not {value}")
+    if not least <= value <= limit:
+        raise ValueError(f"{what} must be {least} to {limit}, not {value}")
 
 
 def check_max_descriptors(value: object) -> None:

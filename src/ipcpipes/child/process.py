@@ -234,9 +234,7 @@ async def run_child(
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
     check_options(options)
-    check_count("longest_line", longest_line, optional=False)
-    if longest_line < LEAST_LONGEST:
-        raise ValueError(f"longest_line must be {LEAST_LONGEST} or more, not {longest_line}")
+    check_count("longest_line", longest_line, least=LEAST_LONGEST, optional=False)
     warn_of_unknown_ends()
     sinks = {
         name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from msgspec import NODEFAULT, inspect as types
+from msgspec import NODEFAULT, UNSET, inspect as types
 
 from .type_parts import all_parts_of
 
@@ -25,8 +25,11 @@ def factory_of(value: object) -> Callable[[], Any]:
 
 def _cannot_change(value: object) -> bool:
     """Whether its hash is made of what it is. Classes whose instances can change have no hash, or
-    that of any object, which says only which one it is; a tuple has one if all in it have.
+    that of any object, which says only which one it is; a tuple has one if all in it have. ``None``
+    and ``UNSET`` have that of any object, too (Python 3.11), and there is only one of each.
     """
+    if value is None or value is UNSET:
+        return True
     try:
         hash(value)
     except TypeError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from ..authentication.challenge import unless_refused
 from .errors import ProtocolError
 from .wire import FRAGMENT, HEAD, KINDS, Frame, Kind
 
@@ -193,7 +194,11 @@ class FrameReader:
         length, kind, flags, number, amount, call = _unpack_first(octets, position)
         known = KINDS.get(kind)
         if known is None:
-            raise ProtocolError(f"there is no frame of kind {kind}")
+            # A server with a secret answers a client that has begun without one in a line of text.
+            refusal = unless_refused(bytes(octets[position : position + _FIRST.size]))
+            raise ProtocolError(
+                f"there is no frame of kind {kind}" if refusal is None else str(refusal)
+            )
         if not _SHORTEST <= length <= self._max_frame:
             self._check_length(length)
         start = position + _FIRST.size
