@@ -76,7 +76,7 @@ COMPILER_FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-static-libg
 # Change it when a step below does something else with the same inputs.
 RECIPE = 1
 
-DEFAULT_TIMEOUT = 20 * 60.0
+DEFAULT_TIMEOUT = 40 * 60.0
 
 # Options of pytest whose value is a word of its own and might by chance be the
 # name of a file.

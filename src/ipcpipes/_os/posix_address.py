@@ -117,7 +117,8 @@ def _is_same_directory(one: bytes, other: bytes) -> bool:
     """Under two names, as /run and /var/run."""
     try:
         return os.path.samefile(os.path.dirname(one), os.path.dirname(other))
-    except OSError:
+    except OSError as error:
+        calls.require_system_error(error)
         return False
 
 
@@ -170,6 +171,7 @@ def _runtime_directory_fault(directory: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "does not exist"
     except OSError as error:
+        calls.require_system_error(error)
         return f"cannot be looked at ({error.strerror})"
     if stat.S_ISDIR(found.st_mode) and found.st_uid != os.geteuid():
         return f"belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
@@ -226,6 +228,7 @@ def _make_directory(endpoint: Endpoint, where: str, directory: str) -> None:
         if is_ours and found.st_mode & 0o700 != 0o700:
             os.chmod(directory, stat.S_IMODE(found.st_mode) | 0o700)
     except OSError as error:
+        calls.require_system_error(error)
         kind = UnsafeDirectory if isinstance(error, PermissionError) else EndpointError
         raise kind(
             endpoint,
@@ -294,6 +297,7 @@ def _stat(endpoint: Endpoint, where: str, directory: str, *, follow: bool) -> os
             endpoint, where, f"its directory {directory} does not exist; make it first"
         ) from None
     except OSError as error:
+        calls.require_system_error(error)
         advice = f"cannot look at its directory {directory}: {error.strerror}"
         kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
         raise kind(endpoint, where, advice, error.errno) from None

@@ -44,6 +44,14 @@ _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
 
 
+def require_system_error(error: OSError) -> None:
+    """Raises the error again where a signal handler has raised it and not the system: the
+    ``TimeoutError`` of an alarm has no ``errno``, and is not to be translated.
+    """
+    if error.errno is None:
+        raise error
+
+
 class Credentials(NamedTuple):
     """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
 

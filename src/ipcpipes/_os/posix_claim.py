@@ -95,6 +95,7 @@ class Claim:
             try:
                 lock, is_new = self._open_lock()
             except OSError as error:
+                calls.require_system_error(error)
                 raise self._lock_error(error) from None
             try:
                 is_marked = self._check_lock(lock)
@@ -172,14 +173,16 @@ class Claim:
         holder = None
         try:
             lock = os.open(other + b".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
+        except OSError as error:
+            calls.require_system_error(error)
             held = False
         else:
             try:
                 # Shared, and for an instant: two that look do not meet each other.
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 held = False
-            except OSError:
+            except OSError as error:
+                calls.require_system_error(error)
                 holder = _holder(lock)
             finally:
                 os.close(lock)
@@ -204,6 +207,7 @@ class Claim:
         try:
             removing.remove(self._path, dead)
         except OSError as error:
+            calls.require_system_error(error)
             raise EndpointDenied(
                 self._endpoint,
                 self._readable,

@@ -93,6 +93,7 @@ def connect(
     except EndpointError:
         raise
     except OSError as error:
+        calls.require_system_error(error)
         code = error.errno or errno.EIO
         raise connect_error("errno", code, endpoint, calls.readable(address)) from None
 
