@@ -226,7 +226,7 @@ class Broadcaster(Uncopied):
                 client.put(whole)
                 self._dropped_count += 1
             else:
-                client.disconnect(f"it was {self._backlog} messages behind")
+                client.disconnect(f"it was too slow: {self._backlog} messages were waiting for it")
 
     def _check(self, message: bytes) -> None:
         framings: list[Framing] = []

@@ -36,4 +36,6 @@ def require_main_thread(instead: str) -> None:
     RuntimeError: this is another thread, where Python has no signals.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(f"run is for the main thread, which gets the signals; {instead}")
+        raise RuntimeError(
+            f"run works in the main thread only, which receives the signals; {instead}"
+        )

@@ -46,8 +46,8 @@ def _path_fault(path: str) -> str:
 def _dotnet_fault(name: str) -> str:
     if not name or any(c in name for c in "/\\\0"):
         return (
-            "is not a .NET pipe name that works on every system: it must not be empty or hold "
-            "/ \\ or NUL; Endpoint.path takes any path"
+            "is not a .NET pipe name that works on every system: it must not be empty or contain "
+            "/, \\ or NUL; Endpoint.path takes any path"
         )
     if name.lower() == "anonymous":
         return "is a name that .NET reserves; take another one"
@@ -58,7 +58,7 @@ def _abstract_fault(name: str) -> str:
     # Node.js 20 and others pad a name to the size of an address.
     if name.rstrip("\0") and "\0" not in name.rstrip("\0"):
         return ""
-    return "is not an abstract name: not empty, without NUL but at its end"
+    return "is not an abstract name: it must not be empty, and NULs may only be at its end"
 
 
 def _inherited_fault(text: str) -> str:
@@ -245,7 +245,7 @@ class Endpoint:
             NotSupported: this system has no such thing, or it was inherited, without an address.
         """
         if self.kind == "inherited":
-            raise NotSupported(f"{self} has no address: it is known by its number alone")
+            raise NotSupported(f"{self} has no address, only a number")
         return _resolve(self)
 
     def __str__(self) -> str:

@@ -299,7 +299,7 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
     ("errno", errno.ESTALE): (
         UnsafeDirectory,
-        "another file took the place of the socket; take a directory that others cannot write in",
+        "another file has replaced the socket; use a directory that other users cannot write in",
     ),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,

@@ -189,7 +189,7 @@ def _kind(value: Any) -> JsonKind:
 
 def _json(wanted: str, text: str) -> Any:
     """Raises:
-    Failure: it is no JSON; it says where, and what was ``wanted``.
+    Failure: ``text`` is not valid JSON. The message names the position and what was ``wanted``.
     """
     try:
         return msgspec.json.decode(text)
@@ -200,7 +200,7 @@ def _json(wanted: str, text: str) -> Any:
         before = octets[: int(found[1]) if found else len(octets)]
         place = len(before.decode(errors="replace")) + 1
         raise Failure(
-            f"{wanted}, and {text} is no JSON: {_why(error)}, at character {place}"
+            f"{wanted}, and {text} is not valid JSON: {_why(error)}, at character {place}"
         ) from None
 
 

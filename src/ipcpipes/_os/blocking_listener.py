@@ -33,7 +33,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     does it before he goes.
     """
 
-    _instead = "several processes serve one endpoint in a WorkerGroup"
+    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
     def __init__(self) -> None:
         self._begin_anew()

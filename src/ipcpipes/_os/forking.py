@@ -47,7 +47,7 @@ else:
 
     def _tell_all() -> None:
         global _process
-        text = f"made by process {_process}, of which this is a forked child; connect again here"
+        text = f"made by process {_process}, and this is a forked child of it; connect again here"
         _process = os.getpid()
         for thing in list(_remembered):
             thing._in_forked_child(text)

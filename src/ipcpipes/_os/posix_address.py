@@ -126,8 +126,9 @@ def _dotnet_directory(endpoint: Endpoint) -> str:
     directory = os.environ.get("TMPDIR") or "/tmp"
     if not directory.startswith("/"):
         raise InvalidEndpoint(
-            f"{endpoint}: TMPDIR is {directory!r}, a relative path, which .NET looks up in the "
-            "working directory of each program; set an absolute one, or give Endpoint.path"
+            f"{endpoint}: TMPDIR is {directory!r}, a relative path, which .NET resolves in the "
+            "working directory of each program; set TMPDIR to an absolute path, or use "
+            "Endpoint.path"
         )
     return directory
 
@@ -170,7 +171,7 @@ def _runtime_directory_fault(directory: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "does not exist"
     except OSError as error:
-        return f"cannot be looked at ({error.strerror})"
+        return f"cannot be examined ({error.strerror})"
     if stat.S_ISDIR(found.st_mode) and found.st_uid != os.geteuid():
         return f"belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
     return ""
@@ -230,8 +231,8 @@ def _make_directory(endpoint: Endpoint, where: str, directory: str) -> None:
         raise kind(
             endpoint,
             where,
-            f"cannot make its directory {directory}: {error.strerror}; mend that, or set "
-            "XDG_RUNTIME_DIR to a directory of yours",
+            f"cannot make its directory {directory}: {error.strerror}; fix that, or set "
+            "XDG_RUNTIME_DIR to a directory of this user",
             error.errno,
         ) from None
 
@@ -241,7 +242,7 @@ def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
     if not stat.S_ISDIR(found.st_mode):
         fault = "is a link or not a directory"
     elif found.st_uid != os.geteuid():
-        fault = f"belongs to user {found.st_uid}, and you are user {os.geteuid()}"
+        fault = f"belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
     elif found.st_mode & 0o022:
         fault = f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
     else:
@@ -249,7 +250,7 @@ def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
     raise UnsafeDirectory(
         endpoint,
         where,
-        f"{directory} {fault}; mend that, or set XDG_RUNTIME_DIR to a directory of yours",
+        f"{directory} {fault}; fix that, or set XDG_RUNTIME_DIR to a directory of this user",
     )
 
 
@@ -263,8 +264,8 @@ def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
         raise UnsafeDirectory(
             endpoint,
             where,
-            f"everyone can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could put "
-            "another socket in this one's place; chmod o-w it, or take another directory",
+            f"every user can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could "
+            "replace the socket; chmod o-w it, or use another directory",
         )
     if sys.platform != "linux" and os.geteuid() == 0:
         _check_for_root(endpoint, where, directory, found)
@@ -280,9 +281,9 @@ def _check_for_root(endpoint: Endpoint, where: str, directory: str, found: os.st
     raise UnsafeDirectory(
         endpoint,
         where,
-        f"others can write in {directory} (user {found.st_uid}, mode "
-        f"{stat.S_IMODE(found.st_mode):04o}), where root cannot make a socket safely on this "
-        "system; take a directory that is root's alone",
+        f"other users can write in {directory} (user {found.st_uid}, mode "
+        f"{stat.S_IMODE(found.st_mode):04o}), and on this system root cannot make a socket there "
+        "safely; use a directory that only root can write in",
     )
 
 

@@ -228,7 +228,7 @@ class Claim:
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
         except OSError:
             what = f"make its lock file {path}"
-        advice = f"cannot {what}: {error.strerror}; mend that, or take another place"
+        advice = f"cannot {what}: {error.strerror}; fix that, or use another path"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
 
 

@@ -23,9 +23,9 @@ def check_path(path: str) -> None:
         which the client might not reach.
     """
     if sys.platform != "linux":
-        raise NotSupported("run_as_client, and so open_for_client, is for Linux and Windows")
+        raise NotSupported("run_as_client and open_for_client work on Linux and Windows only")
     if not path.startswith("/"):
-        raise ValueError(f"the path of a client must be absolute, not {path!r}")
+        raise ValueError(f"a path from a client must be absolute, not {path!r}")
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
@@ -42,14 +42,14 @@ def open_path(path: str, flags: int, mode: int) -> int:
         fd = _open_step_by_step(path, flags, mode)
     elif code == errno.ELOOP:
         raise OSError(
-            code, "it leads through a link that only the kernel can follow, or many links", path
+            code, "the path contains a magic link of /proc, or too many symbolic links", path
         )
     elif code:
         raise OSError(code, os.strerror(code), path)
     try:
         if calls.is_of_procfs(fd):
             raise PermissionError(
-                errno.EACCES, "it is of procfs, where the server sees itself", path
+                errno.EACCES, "the file is in procfs, which shows the server itself", path
             )
         os.set_blocking(fd, True)
     except BaseException:

@@ -86,7 +86,8 @@ def _put_back(name: bytes, descriptor: int, path: bytes) -> None:
         os.link(name, path, src_dir_fd=descriptor, follow_symlinks=False)
     except OSError as error:
         logger.warning(
-            "a file that others had put at %r could not be put back (%s); it lies in %r beside it",
+            "another process's file at %r was moved and cannot be moved back (%s); it is in %r, in "
+            "the same directory",
             os.fsdecode(path),
             error.strerror,
             os.fsdecode(name),

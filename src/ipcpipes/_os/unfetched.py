@@ -74,8 +74,8 @@ class Unfetched:
         self._close_numbers(self._coming)
         _in_parts.pop(id(self), None)
         return FramingError(
-            f"{count} descriptors came with a part of a message, and no byte of the rest for "
-            f"{PART_SECONDS:g} s; they were closed"
+            f"the peer sent {count} descriptors with a part of a message, and then no byte of the "
+            f"rest for {PART_SECONDS:g} s; the descriptors were closed"
         )
 
     def _gone_through(self) -> None:
@@ -94,8 +94,9 @@ class Unfetched:
             self._close_numbers(self._coming)
             del _in_parts[id(self)]
             raise FramingError(
-                f"descriptors came with a part of a message, and channels of this process may hold "
-                f"{most:,} in all with such parts; they were closed"
+                "the peer sent descriptors with a part of a message, and all channels of this "
+                f"process may hold at most {most:,} descriptors of incomplete messages; the new "
+                "ones were closed"
             )
 
     def close_first(self, count: int) -> None:

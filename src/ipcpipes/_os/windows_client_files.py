@@ -22,7 +22,7 @@ def check_path(path: str) -> None:
     drive, rest = ntpath.splitdrive(path)
     if not _DRIVE.fullmatch(drive) or not rest.startswith(("\\", "/")):
         raise ValueError(
-            f"the path of a client must begin with a drive (C:\\...) here, not {path!r}"
+            f"a path from a client must begin with a drive (C:\\...) here, not {path!r}"
         )
 
 

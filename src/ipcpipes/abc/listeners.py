@@ -33,7 +33,7 @@ class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
         trio.BusyResourceError: another task of yours is accepting.
     """
 
-    _instead = "several processes serve one endpoint in a WorkerGroup"
+    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
     @property
     @abstractmethod

@@ -13,7 +13,7 @@ class Uncopied:
     arguments to a process that it spawns) nor copied.
     """
 
-    _instead: ClassVar[str] = "pass its endpoint, and connect there"
+    _instead: ClassVar[str] = "pass its endpoint, and connect in the other process"
 
     def __reduce__(self) -> NoReturn:
         """Raises:

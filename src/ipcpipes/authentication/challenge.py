@@ -111,7 +111,7 @@ def check_both_ways(authkey: object, direction: Direction) -> None:
         ValueError: it is given for another one.
     """
     if authkey is not None and direction != "duplex":
-        raise ValueError("authkey is for connections in both directions: both ends have to speak")
+        raise ValueError("authkey needs direction='duplex', because both ends send a proof")
 
 
 def unless_refused(data: bytes) -> AuthenticationFailed | None:
@@ -119,8 +119,8 @@ def unless_refused(data: bytes) -> AuthenticationFailed | None:
     if not data.startswith(REFUSED):
         return None
     return AuthenticationFailed(
-        "the server asks for an authkey, and this end gave none: connect with authkey=, the same "
-        "as the server's"
+        "the server requires an authkey, and this client gave none; connect with the server's "
+        "authkey="
     )
 
 
@@ -257,10 +257,10 @@ class Handshake:
                 "it authenticates as this end does; one has to be the client, the other the server"
             )
         if data.startswith(REFUSED):
-            return self._failed("it has waited for this end's greeting, and given it up")
+            return self._failed("it waited for this end's greeting, and then closed the connection")
         # Not the bytes themselves: servers log this, and what came may be a password.
         return self._failed(
-            f"what it sent, {len(data)} bytes, is no part of this handshake; it has to "
+            f"it sent {len(data)} bytes that do not belong to this handshake; it has to "
             f"authenticate as the {self._peers_side}"
         )
 

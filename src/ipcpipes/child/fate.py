@@ -50,9 +50,9 @@ def warn_of_unknown_ends() -> None:
     """
     if _os.forgets_children():
         warnings.warn(
-            "SIGCHLD is ignored here (perhaps since before this program), so that the system does "
-            "not keep how children end, and a reason may be 'unknown'; call signal.signal("
-            "signal.SIGCHLD, signal.SIG_DFL) first",
+            "SIGCHLD is ignored in this process (the program that started it may have set that), "
+            "so the system does not keep the exit statuses of children, and a child's reason may "
+            "be 'unknown'; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -61,7 +61,7 @@ def warn_of_unknown_ends() -> None:
 class Fate(Uncopied, ABC):
     """A child and its ends."""
 
-    _instead = "it belongs to the process that has started it"
+    _instead = "only the process that started the child can use it"
 
     def __init__(self, ends: dict[str, Any]) -> None:
         self._ends = ends

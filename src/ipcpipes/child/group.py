@@ -276,7 +276,9 @@ class WorkerGroup(Uncopied):
     def _check_message(self, message: Buffer, worker: int | None) -> None:
         check_message(message)
         if worker is not None and not 0 <= worker < len(self._slots):
-            raise IndexError(f"there is no worker {worker}: they are 0 to {len(self._slots) - 1}")
+            raise IndexError(
+                f"there is no worker {worker}; the workers are 0 to {len(self._slots) - 1}"
+            )
         self._require_running()
 
     async def roll_over(self) -> None:

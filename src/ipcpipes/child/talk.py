@@ -36,7 +36,7 @@ class Talk:
         self.framing = chosen(framing)
         if isinstance(self.framing, Framing) and not _carries_empty(self.framing):
             raise ValueError(
-                f"the framing of a group has to carry empty messages, unlike {framing!r}"
+                f"the framing of a group must carry empty messages, and {framing!r} does not"
             )
         check_max_descriptors(max_descriptors)
         self.max_descriptors = max_descriptors

@@ -42,7 +42,7 @@ class Worker(Uncopied):
             so far; for handlers of clients that would stay for ever.
     """
 
-    _instead = "it is this process"
+    _instead = "a Worker stands for this process"
 
     def __init__(
         self,

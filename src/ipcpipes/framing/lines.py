@@ -48,7 +48,7 @@ class Lines(Framing):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
         if self.accept_crlf and self.delimiter != b"\n":
-            raise ValueError(f'accept_crlf is for the delimiter b"\\n", not for {self.delimiter!r}')
+            raise ValueError(f'accept_crlf needs the delimiter b"\\n", not {self.delimiter!r}')
 
     def frame(self, message: Buffer) -> Sequence[Buffer]:
         flat = message if isinstance(message, bytes) else bytes(message)
@@ -62,8 +62,8 @@ class Lines(Framing):
             )
         if self.accept_crlf and flat.endswith(b"\r"):
             raise FramingError(
-                "a message that ends with \\r would arrive without it; leave accept_crlf out, or "
-                "take another framing"
+                "the message ends with \\r, which the receiver would remove; leave accept_crlf "
+                "out, or use another framing"
             )
         return (flat, self.delimiter)
 

@@ -26,5 +26,5 @@ def may_collide(octets: memoryview, flags: int, most: int) -> bool:
     """
     found = lib.ipc_may_collide(ffi.from_buffer(octets), len(octets), flags, most)
     if found < 0:
-        raise ValueError("it is nested too deeply")
+        raise ValueError("the MessagePack value is nested too deeply")
     return bool(found)

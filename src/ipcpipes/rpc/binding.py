@@ -20,7 +20,7 @@ def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | 
     if wanted.protocol != VERSION:
         return Reason(
             ProtocolError.default_code,
-            f"the client speaks version {wanted.protocol} of the protocol, not {VERSION}",
+            f"the client uses version {wanted.protocol} of the protocol, not {VERSION}",
         )
     if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
         return Reason(ProtocolError.default_code, "the client's limits are too low")
@@ -34,7 +34,7 @@ def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | 
     if wanted.version[0] != definition.version[0]:
         return Reason(
             UnknownInterface.default_code,
-            f"the server serves {definition}, which does not do for a client of "
-            f"{wanted.version[0]}.{wanted.version[1]}: their major versions differ",
+            f"the server serves {definition}, which is incompatible with the client's version "
+            f"{wanted.version[0]}.{wanted.version[1]}: the major versions differ",
         )
     return None

@@ -54,7 +54,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
     child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -84,7 +84,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
 class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation
@@ -205,8 +205,8 @@ def _feeds_of(operation: Operation, given: Mapping[Pipe, Any]) -> Mapping[Pipe, 
     missing = [pipe.name for pipe in operation.pipes if pipe not in given]
     if missing:
         raise TypeError(
-            f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-            "from or to empty it into, or drive it by hand with begin()"
+            f"{operation}() is missing the required pipe argument {missing[0]!r}; give a source "
+            "or a sink for it, or use begin() to drive the pipe yourself"
         )
     return {pipe: check_given(pipe, one) for pipe, one in given.items()}
 

@@ -72,9 +72,9 @@ class KeyLimit:
         if may_collide(octets, self.flags, self.most):
             numbers = isqrt(self.most)
             raise ValueError(
-                "its arguments have more keys whose hashes can collide than a set or dict of "
-                f"{numbers:,} numbers or {numbers // _OTHER:,} others; declare a max_length, or "
-                "take a list"
+                "the arguments have too many set or dict keys whose hashes can collide: more than "
+                f"one set of {numbers:,} numbers or {numbers // _OTHER:,} other keys; declare a "
+                "max_length, or use a list"
             )
 
 

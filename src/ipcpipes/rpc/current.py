@@ -51,7 +51,7 @@ class CurrentCall(Uncopied):
             manager is cancelled.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,

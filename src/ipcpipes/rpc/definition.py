@@ -318,8 +318,8 @@ class _Maker:
             self._fail(
                 "types",
                 what,
-                f"the default of {shared} can change, and all calls would share it; take a "
-                "default_factory of a dataclass, or None",
+                f"the default of {shared} is mutable, and all calls would share it; use a "
+                "dataclass with default_factory, or None",
             )
 
     def _pipe(self, name: str, annotation: Any, index: int, *, has_default: bool) -> Pipe | None:

@@ -221,7 +221,7 @@ class CallTimedOut(CallCancelled, TimeoutError):
     """
 
     default_errno = errno.ETIMEDOUT
-    default_message = "the time of the call was over"
+    default_message = "the call took longer than its timeout"
 
 
 class InvalidBound(PipeError, ValueError):

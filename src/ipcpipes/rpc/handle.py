@@ -40,7 +40,7 @@ class CallHandle(Uncopied):
             they have at the server.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,

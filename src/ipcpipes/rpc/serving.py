@@ -77,7 +77,9 @@ def _too_many(call: Call) -> str | None:
         if count > known and call.session.definition is not None:
             major, minor = call.session.definition.version
             came = "1 argument" if count == 1 else f"{count:,} arguments"
-            return f"{came} came, and this server (version {major}.{minor}) knows {known}"
+            return (
+                f"the client sent {came}, and this server (version {major}.{minor}) knows {known}"
+            )
     return None
 
 

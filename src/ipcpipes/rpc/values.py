@@ -57,8 +57,8 @@ def _of_numpy(value: Any) -> Any:
         if isinstance(scalar, _SCALARS):
             return scalar
     if hasattr(value, "tolist"):
-        raise TypeError(f"{type(value).__name__} is no value; take its tolist(), or a pipe")
-    raise TypeError(f"{type(value).__name__} is not among the types that can be sent")
+        raise TypeError(f"{type(value).__name__} cannot be sent; send its tolist(), or use a pipe")
+    raise TypeError(f"{type(value).__name__} is not a type that can be sent")
 
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).encode
@@ -74,7 +74,7 @@ def encode(value: Any) -> bytes:
         if "serialize ints" not in str(error):
             raise
         raise OverflowError(
-            "a whole number goes from -2**63 to 2**64 - 1; send a larger one as text"
+            "an integer must be from -2**63 to 2**64 - 1; send a larger one as text"
         ) from None
 
 
@@ -128,12 +128,12 @@ def _with_texts(value: Any, times: Times) -> Any:
         return value
     if times is Times.ANYWHERE:
         raise ValueError(
-            f"{value.isoformat()} would lose its offset where the type is Any; declare a datetime, "
-            "send it as text, or convert it with .astimezone(timezone.utc)"
+            f"{value.isoformat()} would lose its offset, because its type is Any; declare a "
+            "datetime, send it as text, or convert it with .astimezone(timezone.utc)"
         )
     if offset % datetime.timedelta(minutes=1):
         raise ValueError(
-            f"{value.isoformat()} has an offset with seconds, and RFC 3339 has none; convert it "
-            "with .astimezone(timezone.utc)"
+            f"{value.isoformat()} has an offset with seconds, which RFC 3339 does not allow; "
+            "convert it with .astimezone(timezone.utc)"
         )
     return value.isoformat()

@@ -62,7 +62,7 @@ def open_for_client(
         NotSupported: macOS and the BSDs, where no thread can act as a client.
     """
     if not is_acting():
-        raise RuntimeError("open_for_client is for functions that run_as_client runs")
+        raise RuntimeError("call open_for_client only in a function that run_as_client runs")
     name = os.fspath(path)
     check_path(name)
     fd = open_path(name, flags, mode)
@@ -70,7 +70,7 @@ def open_for_client(
         kind = os.fstat(fd).st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             raise PermissionError(
-                errno.EACCES, "a client can name regular files and directories, and no others", name
+                errno.EACCES, "a client may open only regular files and directories", name
             )
     except BaseException:
         os.close(fd)

@@ -46,7 +46,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
     child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
     """
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -76,7 +76,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
 class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation
@@ -128,8 +128,8 @@ class ClientOperation(Uncopied):
         missing = [pipe.name for pipe in operation.pipes if pipe not in given]
         if missing:
             raise TypeError(
-                f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-                "from or to empty it into, or drive it by hand with begin()"
+                f"{operation}() is missing the required pipe argument {missing[0]!r}; give a "
+                "source or a sink for it, or use begin() to drive the pipe yourself"
             )
         checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         deadline = None if self._timeout is None else time.monotonic() + self._timeout

@@ -82,7 +82,7 @@ class Exchange:
             return chunk
         if timeout is None or (self.deadline is not None and until == self.deadline):
             self._expire()
-        raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
+        raise TimeoutError(f"nothing arrived for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
         """Octets, as :meth:`Call.pull` gives them; ``None`` when the time is over. Once they have

@@ -37,7 +37,7 @@ class CallHandle(Uncopied):
             :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,

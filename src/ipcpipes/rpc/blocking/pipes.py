@@ -15,7 +15,7 @@ __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 
 class _End(Uncopied):
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
         self._exchange = exchange
