@@ -43,8 +43,8 @@ class Talk:
         self.on_message = on_message
 
     async def receive(self, channel: MessageChannel) -> list[tuple[Any, ...]]:
-        """Messages that have come, one or more; each with the list of its descriptors, where those
-        may come.
+        """One or more received messages; with ``max_descriptors``, each with the list of its
+        descriptors.
 
         Raises:
             What the channel raises.

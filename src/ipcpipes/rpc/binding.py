@@ -1,4 +1,4 @@
-"""Whether a server takes a client: the answer to a BIND."""
+"""Whether a server accepts a client: the answer to a BIND."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["refusal_of"]
 
 
 def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | None:
-    """Why a client that wants this is not taken; ``None`` if it is.
+    """Why the server refuses a client with this BIND; ``None`` if it accepts the client.
 
     Args:
-        definitions: what the server serves, by the text of their uuid.
+        definitions: the interfaces that the server serves, by their uuid as text.
     """
     if wanted.protocol != VERSION:
         return Reason(
@@ -30,7 +30,7 @@ def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | 
             UnknownInterface.default_code,
             f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
         )
-    # A client of a higher minor version goes by what it is told that this end has.
+    # A client of a higher minor version uses only what the answer says that the server has.
     if wanted.version[0] != definition.version[0]:
         return Reason(
             UnknownInterface.default_code,

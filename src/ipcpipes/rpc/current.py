@@ -101,7 +101,7 @@ class CurrentCall(Uncopied):
         Raises:
             rpc.InvalidAsyncHandle: the call is over.
             RuntimeError: it was not deferred; return the result instead.
-            TypeError, ValueError, OverflowError: the result cannot be sent; the call is as it was.
+            TypeError, ValueError, OverflowError: the result cannot be sent; the call stays open.
         """
         self._require_live()
         if not self._call.is_deferred:

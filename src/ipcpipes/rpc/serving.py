@@ -70,7 +70,7 @@ class Served:
 
 
 def _too_many(call: Call) -> str | None:
-    """What is to be said of a client that knows more parameters than this server."""
+    """The error text for a client that knows more parameters than this server."""
     with suppress(Exception):
         count = len(_in_parts(call.body))
         known = len(call.operation.types)

@@ -164,7 +164,7 @@ class Session:
         return len(body) + HEAD.size <= self._largest
 
     def too_large(self, what: str, body: bytes) -> str:
-        """What is to be said of a body that does not fit."""
+        """The error text for a body that does not fit."""
         limit = f"the {self.peer.name.lower()} takes frames of at most {self.peer_max_frame:,}"
         if self.limits.carried < self.peer_max_frame:
             limit = f"this end's channel carries messages of at most {self.limits.carried:,}"
@@ -223,7 +223,7 @@ class Session:
         return number
 
     def _because_older(self) -> str:
-        """What there is to be said where the server lacks something that this client has."""
+        """The part of an error text that says that the server is older; "" if it is not."""
         assert self.definition is not None
         if self.server_version >= self.definition.version:
             return ""
