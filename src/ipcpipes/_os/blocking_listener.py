@@ -41,8 +41,8 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         self._ended = False
 
     def _begin_anew(self) -> None:
-        """As when nobody was ever inside: for a forked child, where the threads that were did not
-        come along.
+        """Resets the state, for a forked child, where the threads that were inside do
+        not exist.
         """
         self._accepting = threading.Lock()
         self._counting = threading.Lock()

@@ -284,8 +284,7 @@ class _Sending(Socket):
                         self._put(buffer, deadline)
                 sent += 1
         except BaseException:
-            # What a signal handler raised, which may be a TimeoutError too, may have come right
-            # after the first piece.
+            # A signal handler may have raised, perhaps a TimeoutError, right after the first piece.
             if sent or (len(pieces) > 1 and (deadline is None or not deadline.has_raised)):
                 self._send_number = -1
                 self._break("a send was interrupted half-way")

@@ -80,7 +80,7 @@ class Places(Generic[ConnectionT]):
         self._admits = permissions.admits
         # A socket that other processes accept from too: its queue is not ours to change.
         self._is_shared = is_shared
-        # None: there is none, or it is known to be gone.
+        # None: there is no file, or the file is known to be gone.
         self._file = removing.file_at(address) if claim is None else claim.socket_file
         self._open_count = 0
         self._plug = -1
@@ -130,7 +130,7 @@ class Places(Generic[ConnectionT]):
             )
 
     def _is_closing(self) -> bool:
-        """Whether the name is given up, or about to be."""
+        """Whether the name has been released, or is about to be."""
         return self._fd == -1
 
     def _admit(self, fd: int) -> ConnectionT | None:

@@ -332,7 +332,7 @@ class _Connection:
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
-        if not current._call.is_deferred:  # or else somebody else answers
+        if not current._call.is_deferred:  # a deferred call is answered elsewhere
             current.failed(CallTimedOut())
         self._leave_if_draining()
 
@@ -370,8 +370,8 @@ class _ServerExchange(Exchange):
     _has_said_why = False  # its manager was told what has ended it
 
     async def _cancellation_point(self) -> None:
-        # What has ended the call comes before the cancellation that it causes. Once: a manager that
-        # goes on all the same can be cancelled.
+        # Raise the error that ended the call before the cancellation that it causes. Raise it only
+        # once, so that a manager that continues anyway can be cancelled.
         if self.call.failure is None or self._has_said_why:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:

@@ -202,8 +202,8 @@ class _ForeignCarrier:
 
     def receive(self, deadline: Deadline | None) -> None:
         timeout = {} if deadline is None else {"timeout": deadline.remaining}
-        # From the channel to the frames in one step that no signal handler gets into, so that none
-        # can take what has come.
+        # From the channel to the frames in one step, in which no signal handler can run, so that
+        # none can lose the received data.
         if self._many:
             came = starmap(partial(self._channel.receive_many, **timeout), _ONCE)
             self.frames.extend(chain.from_iterable(came))
