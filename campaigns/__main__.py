@@ -29,7 +29,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.name:
         return 0 if _run(options.name, options.seconds) else 1
-    # Each in a process of its own; all of them, also after one that failed.
+    # Each runs in a process of its own; a failure does not stop the others.
     command = (sys.executable, "-m", "campaigns")
     codes = [
         subprocess.run((*command, name, "--seconds", str(options.seconds)), check=False).returncode

@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 class Interrupted(BaseException):
-    """What the handler raises; not an ``Exception``, as ``KeyboardInterrupt`` is none."""
+    """The exception of the handler. Like ``KeyboardInterrupt``, it is not an ``Exception``."""
 
 
 class Interrupter:
@@ -98,7 +98,7 @@ class Interrupter:
         self._is_armed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # One that comes late, between two blocks, interrupts nothing.
+        # A late signal, between two blocks, interrupts nothing.
         if self._is_armed:
             self._is_armed = False
             raise Interrupted

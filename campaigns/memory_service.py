@@ -1,8 +1,8 @@
-"""A server that tells how much memory it has taken, in a process of its own:
+"""A server, in a process of its own, that reports how much memory it uses:
 ``python -m campaigns.memory_service DRIVER ENDPOINT``.
 
-It answers each line of its standard input: ``begin`` counts from here, ``peak`` and ``now`` say how
-many bytes Python has taken since then, at most and at the moment.
+It answers each line of its standard input. ``begin`` starts the measurement; ``peak`` and ``now``
+return how many bytes Python has allocated since then, at most and at the moment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMITS = {"credit": CREDIT, "max_calls": CALLS, "max_frame": LARGEST}
 
 
 class Held(rpc.Interface, uuid="d2f8f7f0-42a5-4e1e-8b9f-3e0a4be0d0a7", version=(1, 0)):
-    """Ways to keep something of a client for as long as it likes."""
+    """Operations that keep a client's data for as long as the client likes."""
 
     @rpc.operation
     async def hold(
@@ -46,7 +46,7 @@ class Held(rpc.Interface, uuid="d2f8f7f0-42a5-4e1e-8b9f-3e0a4be0d0a7", version=(
 
     @rpc.operation
     async def defer(self, value: Any, data: rpc.InPipe[rpc.byte]) -> None:
-        """Is answered by nobody."""
+        """Is never answered."""
 
     @rpc.operation
     async def pour(self, data: rpc.OutPipe[rpc.byte]) -> None:

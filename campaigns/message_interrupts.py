@@ -90,7 +90,7 @@ class _Peer:
 def _interrupted(
     interrupter: Interrupter, drawn: Random, figures: dict[str, int], operation: Callable[[], None]
 ) -> bool:
-    """Runs it; whether it was interrupted. It puts its result where it is found again."""
+    """Runs the operation, which stores its result. Returns whether it was interrupted."""
     try:
         with interrupter.after(drawn.choice((0.0, 1e-5, 1e-4, 1e-3)) * drawn.random()):
             operation()
@@ -142,7 +142,7 @@ def _receive_bytes(interrupter: Interrupter, drawn: Random, figures: dict[str, i
                     continue
                 start = received % 251
                 assert data == _PATTERN[start : start + len(data)] or not _IS_EXACT, (
-                    f"after {received:,} bytes {len(data):,} came that are not the next ones"
+                    f"after {received:,} bytes, {len(data):,} wrong bytes arrived"
                 )
                 received += len(data)
         except trio.BrokenResourceError:
@@ -155,7 +155,7 @@ def _receive_bytes(interrupter: Interrupter, drawn: Random, figures: dict[str, i
 
 
 def _send_bytes(interrupter: Interrupter, drawn: Random, figures: dict[str, int]) -> None:
-    """What was interrupted is either all there, or not at all, or nothing follows."""
+    """Interrupted data arrived in full, or not at all, or nothing follows it."""
     size = drawn.choice((1, 100, 5_000, 300_000))
     with _pair(blocking.listen, blocking.connect) as (ours, theirs):
         received = bytearray()

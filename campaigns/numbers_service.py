@@ -30,11 +30,11 @@ class Numbers(rpc.Interface, uuid="8b2f4a0c-98d0-4d8d-b1f6-1c2f0a4c7e55", versio
 
 
 class NumbersManager(Numbers):
-    """Each upload has to be 0, 1, 2, ... as far as it goes, whether it was given up or not.
+    """Checks that each upload is 0, 1, 2, ... up to its end, whether it was cancelled or not.
 
     Attributes:
-        faults: what was wrong.
-        received: how many elements came in all.
+        faults: the errors that were found.
+        received: how many elements arrived in all.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""One hostile connection, whose memory at the server is held against what docs/security.md says."""
+"""One hostile connection: checks its memory at the server against the limit in docs/security.md."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ __all__ = ["BOUND", "NAME", "run"]
 NAME = "rpc-memory"
 MIB = 2**20
 
-# docs/security.md, "What one connection can take". The arguments are bytes here, which are there
-# as octets and as what is made of them; no operation has more than two pipes.
+# The limit in docs/security.md, "The defaults, and why". The arguments are bytes here, and are in
+# memory twice: as octets and as objects. No operation has more than two pipes.
 BOUND = CALLS * (2 * LARGEST + 2 * CREDIT * 5 // 4) + 24 * MIB
-# What is left when it has gone.
+# How much may be left after the connection has ended.
 LEFT = 8 * MIB
-# Of one attack; a connection that breaks the protocol, or stands still, ends sooner.
+# The time of one attack; a connection that breaks the protocol, or is blocked, ends sooner.
 ROUND = 5.0  # seconds
 
 _DEFINITION = Held._rpc_definition
@@ -96,7 +96,7 @@ def _server(driver: str) -> Iterator[_Server]:
 
 
 def _round(server: _Server, driver: str, draw: Random) -> int:
-    """One hostile connection, beside a client that is served all the time; the bytes it took."""
+    """Runs one hostile connection, while another client is served. Returns the bytes it took."""
     with blocking.connect(Held, server.endpoint, wait=20) as honest:
         add = honest.add.with_options(timeout=30)
         assert add(1, 2) == 3
@@ -116,7 +116,7 @@ def _round(server: _Server, driver: str, draw: Random) -> int:
 
 
 class _Live:
-    """A call that is open: what it may still send, and where its pipes stand."""
+    """An open call: how much it may still send, and the state of its pipes."""
 
     def __init__(self, operation: Operation) -> None:
         self.has_out = bool(operation.outs)
@@ -141,7 +141,7 @@ class _Live:
 
 
 class _Hostile:
-    """A client that keeps to the protocol, more or less, to have the server keep much.
+    """A client that mostly follows the protocol, and makes the server keep as much as possible.
 
     Attributes:
         tried: how it was set up.
@@ -158,7 +158,7 @@ class _Hostile:
         self._junk = draw.choice([*_SIZES, 0])
         self._pause = draw.choice([0, 0, 0.0005, 0.001])
         if draw.random() < 0.4:
-            # Little that stays in much that is passed over, each read by itself.
+            # Small kept data inside large ignored data, each read separately.
             self._sizes, self._junk = [draw.choice([2_048, 5_000])], 60_000
             self._operations = ["hold", "defer"]
             self._pause = 0.0007
@@ -173,7 +173,7 @@ class _Hostile:
         """Goes on until then, or until it can send nothing more.
 
         Raises:
-            Exception: the server has ended the connection, or takes nothing any more.
+            Exception: the server has ended the connection, or reads nothing more.
         """
         body = Bind(1, str(_DEFINITION.uuid), _DEFINITION.version, 2**24, 2**24)
         self._send(encode(Kind.BIND, 0, msgspec.msgpack.encode(body)))
@@ -235,6 +235,6 @@ class _Hostile:
         elif what < 0.97 and live.has_out:
             frames.append(encode(Kind.CREDIT, call, amount=2**32 - 1))
         if self._junk:
-            # Of a call that is over: it is passed over, and lies beside what is kept.
+            # For a call that is over: the server ignores it, but it is beside data that is kept.
             frames.append(encode(Kind.PIPE, draw.choice(self._over), bytes(self._junk)))
         self._send(*(frames or [encode(Kind.PING)]))

@@ -112,7 +112,7 @@ class _Connection:
                 return
 
     def _end(self, error: rpc.RpcError) -> None:
-        """Only an interruption in the middle of a step may end a connection."""
+        """Checks that only an interruption in the middle of a step ends a connection."""
         assert "interrupted" in str(error), repr(error)
         self._counts["connections ended by it"] += 1
 
@@ -146,7 +146,7 @@ class _Connection:
             assert call.complete() == 20_000
 
     def _pull_by_hand(self, client: Any) -> None:
-        """It goes on after an interruption; nothing is missing then, or it fails."""
+        """Continues after an interruption: then no element is missing, or the pull fails."""
         expected = 0
         interrupted: Interrupted | None = None
         with client.download.begin(30_000) as call:
@@ -173,7 +173,7 @@ class _Connection:
                 assert call.complete() == 30_000
 
     def _check_ended(self, client: Any) -> None:
-        """No call is left behind, for which the server would have a place occupied."""
+        """Checks that no call is left open, which would occupy a place at the server."""
         session = client._caller.link.session
         until = time.monotonic() + 10
         while session.calls and session.failure is None and time.monotonic() < until:

@@ -69,6 +69,6 @@ def in_forked_child(function: Callable[[], Any]) -> str:
 def error_of(what: str, error: str = "ClosedResourceError") -> str:
     """What is said in a child of this process of what belongs to this process."""
     return (
-        f"{error}: this {what} was made by process {os.getpid()}, of which this is a forked "
-        "child; connect again here"
+        f"{error}: this {what} was made by process {os.getpid()}, and this is a forked child "
+        "of it; connect again here"
     )

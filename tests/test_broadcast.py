@@ -79,7 +79,7 @@ async def test_a_stalled_client_is_disconnected_and_delays_nobody(
                 await news.send(large)
                 assert await quick.receive() == large, number
         assert news.client_count == 1
-        assert "10 messages behind" in caplog.text
+        assert "10 messages were waiting for it" in caplog.text
         with pytest.raises(trio.ClosedResourceError):
             await server.send(b"it is closed")
         got = 0
@@ -566,7 +566,7 @@ async def test_a_slow_client_is_one_line_and_no_error(
                         await client.receive()
             nursery.cancel_scope.cancel()
     (line,) = quiet(caplog)
-    assert "5 messages behind" in line
+    assert "5 messages were waiting for it" in line
 
 
 async def test_garbage_from_a_client_takes_it_out_of_the_broadcast() -> None:

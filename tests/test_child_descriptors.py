@@ -108,8 +108,8 @@ except TypeError as error:
     print(error)
 """
 OUTPUT = (
-    "the parent has opened this channel with max_descriptors={}; either both ends let descriptors "
-    "come, or neither does"
+    "the parent opened this channel with max_descriptors={}; max_descriptors must be 0 at both "
+    "ends, or more than 0 at both ends"
 )
 
 

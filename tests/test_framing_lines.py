@@ -154,7 +154,7 @@ def test_both_ends_of_lines_are_left_out_of_the_limit() -> None:
 
 def test_what_would_lose_its_end_is_refused() -> None:
     framing = Lines(accept_crlf=True)
-    with pytest.raises(FramingError, match=r"ends with \\r would arrive without it"):
+    with pytest.raises(FramingError, match=r"ends with \\r, which the receiver would remove"):
         framing.frame(b"carriage\r")
     assert framing.join([b"a\rb"]) == b"a\rb\n"
     assert Lines().join([b"carriage\r"]) == b"carriage\r\n"
@@ -187,7 +187,7 @@ def test_choices_are_bools(name: str) -> None:
 
 
 def test_both_ends_are_for_lines_of_text() -> None:
-    with pytest.raises(ValueError, match=r"^accept_crlf is for the delimiter b'?\"?\\n"):
+    with pytest.raises(ValueError, match=r"^accept_crlf needs the delimiter b'?\"?\\n"):
         Lines(b"\0", accept_crlf=True)
 
 

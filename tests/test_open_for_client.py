@@ -98,7 +98,7 @@ def test_what_is_not_there_is_an_error_with_its_path(
 
 def test_only_absolute_paths(as_client: RunHere, how: str) -> None:
     for path in ("file", ".", ""):
-        with pytest.raises(ValueError, match="of a client must"):
+        with pytest.raises(ValueError, match="from a client must"):
             as_client(open_for_client, path)
 
 

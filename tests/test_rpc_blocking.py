@@ -40,7 +40,7 @@ def test_arguments_are_checked_before_anything_is_sent() -> None:
             client.plain()
         with pytest.raises(TypeError, match="the argument value cannot be sent"):
             client.plain(object())
-        with pytest.raises(TypeError, match="lacks the pipe 'numbers'"):
+        with pytest.raises(TypeError, match="missing the required pipe argument 'numbers'"):
             client.into()
         with pytest.raises(TypeError, match="is filled from"):
             client.into(7)
@@ -72,7 +72,7 @@ def test_a_result_that_is_too_large_fails_the_call_and_no_other() -> None:
     with served(lambda size: b"x" * size, max_frame=2**16) as client:
         with fails(rpc.BadStubData, 1783):
             client.plain(2**17)
-        with pytest.raises(ValueError, match="send what is large through a pipe"):
+        with pytest.raises(ValueError, match="send large values through a pipe"):
             client.plain(b"x" * 2**17)
         assert len(client.plain(10)) == 10
 

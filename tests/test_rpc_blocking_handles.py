@@ -72,7 +72,7 @@ def test_49_a_pull_without_data_and_then_with() -> None:
         push_all(pipe, [7])
 
     with served(manager) as client, client.out.begin() as call:
-        with pytest.raises(TimeoutError, match="nothing has come for the pipe numbers within 0 s"):
+        with pytest.raises(TimeoutError, match="nothing arrived for the pipe numbers within 0 s"):
             call.pipes["numbers"].pull(timeout=0)
         gate.open()
         assert list(call.pipes["numbers"].pull(timeout=30)) == [7]

@@ -313,8 +313,9 @@ def test_calls_with_too_many_fail_and_others_go_through(driver: str) -> None:
             with bad_stub_data() as caught:
                 client.call(name, keys)
             assert caught.value.message == (
-                f"Keys.{name}: its arguments have more keys whose hashes can collide than a set or "
-                "dict of 16,384 numbers or 1,024 others; declare a max_length, or take a list"
+                f"Keys.{name}: the arguments have too many set or dict keys whose hashes can "
+                "collide: more than one set of 16,384 numbers or 1,024 other keys; declare a "
+                "max_length, or use a list"
             )
         for name, keys, size in ENOUGH:
             assert client.call(name, keys) == size
@@ -322,4 +323,4 @@ def test_calls_with_too_many_fail_and_others_go_through(driver: str) -> None:
         assert client.call("bounded", dict.fromkeys(range(40_000), ""), numbers) == 40_000
         with bad_stub_data() as caught:
             client.call("bounded", dict.fromkeys(range(40_001), ""), [])
-        assert "40,000 numbers or 2,500 others" in caught.value.message
+        assert "40,000 numbers or 2,500 other keys" in caught.value.message

@@ -148,8 +148,8 @@ def test_a_field_whose_default_all_would_share_is_refused(kind: Any, where: str)
             def add(self, row: kind) -> None: ...
 
     assert str(caught.value) == (
-        f"interface Rows, operation add, parameter row: the default of {where} can change, and all "
-        "calls would share it; take a default_factory of a dataclass, or None (rule: types)"
+        f"interface Rows, operation add, parameter row: the default of {where} is mutable, and all "
+        "calls would share it; use a dataclass with default_factory, or None (rule: types)"
     )
 
 

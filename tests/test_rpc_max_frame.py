@@ -20,7 +20,7 @@ from .rpc_over_links import bad_stub_data
 from .threads import Worker
 
 MIB = 2**20
-HINT = "send what is large through a pipe"
+HINT = "send large values through a pipe"
 
 
 class Octets(rpc.Interface, uuid="3f7c8a53-7e0e-4f42-9d9f-1b5a1d8b6c55", version=(1, 0)):
@@ -56,10 +56,10 @@ def test_a_client_that_takes_little_may_send_much(server: str, client: str) -> N
         with bad_stub_data() as caught:
             acc.call("make", 100_000)
         assert caught.value.message == (
-            "the result of Octets.make has 100,005 bytes, and the client takes frames of 65,536; "
-            f"{HINT}"
+            "the result of Octets.make has 100,005 bytes, and the client takes frames of at most "
+            f"65,536; {HINT}"
         )
-        with pytest.raises(ValueError, match="frames of 3,145,728") as refused:
+        with pytest.raises(ValueError, match="frames of at most 3,145,728") as refused:
             acc.call("count", bytes(4 * MIB))
         assert "and the server takes" in str(refused.value)
 
@@ -76,11 +76,11 @@ def test_a_server_that_takes_little_may_send_much(server: str, client: str) -> N
             acc.call("count", bytes(100_000))
         assert str(refused.value) == (
             "the arguments of Octets.count have 100,006 bytes, and the server takes frames of "
-            f"65,536; {HINT}"
+            f"at most 65,536; {HINT}"
         )
         with bad_stub_data() as caught:
             acc.call("make", 4 * MIB)
-        assert "and the client takes frames of 3,145,728" in caught.value.message
+        assert "and the client takes frames of at most 3,145,728" in caught.value.message
 
 
 async def test_a_channel_of_this_end_is_the_limit_where_it_carries_less() -> None:
@@ -92,11 +92,11 @@ async def test_a_channel_of_this_end_is_the_limit_where_it_carries_less() -> Non
             nursery.start_soon(rpc.serve_connection, OctetsManager(), wide)
             async with rpc.bind(Octets, narrow) as acc:
                 assert await acc.count(bytes(90_000)) == 90_000
-                with pytest.raises(ValueError, match="have 100,006 bytes, and the channel here"):
+                with pytest.raises(ValueError, match="have 100,006 bytes, and this end's"):
                     await acc.count(bytes(100_000))
                 with bad_stub_data() as caught:
                     await acc.make(100_000)
-                assert "and the client takes frames of 100,000" in caught.value.message
+                assert "and the client takes frames of at most 100,000" in caught.value.message
 
 
 def test_the_same_without_an_event_loop() -> None:
@@ -109,7 +109,7 @@ def test_the_same_without_an_event_loop() -> None:
     server = Worker(blocking.serve_connection, OctetsManager(), wide)
     with blocking.bind(Octets, narrow) as acc:
         assert acc.count(bytes(90_000)) == 90_000
-        with pytest.raises(ValueError, match="have 100,006 bytes, and the channel here carries"):
+        with pytest.raises(ValueError, match="have 100,006 bytes, and this end's channel"):
             acc.count(bytes(100_000))
     server.result()
 
@@ -145,6 +145,6 @@ def test_over_blocking_streams_of_others(narrow: str) -> None:
                 acc.make(100_000)
         else:
             assert len(acc.make(2 * MIB)) == 2 * MIB
-            with pytest.raises(ValueError, match="the server takes frames of 65,536"):
+            with pytest.raises(ValueError, match="the server takes frames of at most 65,536"):
                 acc.count(bytes(100_000))
     server.result()

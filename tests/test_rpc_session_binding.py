@@ -81,7 +81,7 @@ def test_versions(version: tuple[int, int], good: bool) -> None:
         assert result_of(call) == b"y"
     else:
         with pytest.raises(
-            rpc.UnknownInterface, match=r"^the server serves Work 2\.5, which does "
+            rpc.UnknownInterface, match=r"^the server serves Work 2\.5, which is incompatible "
         ):
             pair.client.require_open()
 
@@ -89,7 +89,7 @@ def test_versions(version: tuple[int, int], good: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"protocol": 2}, "the client speaks version 2 of the protocol, not 1"),
+        ({"protocol": 2}, "the client uses version 2 of the protocol, not 1"),
         ({"credit": LEAST_CREDIT - 1}, "the client's limits are too low"),
         ({"max_frame": LEAST_FRAME - 1}, "the client's limits are too low"),
         ({"uuid": "x" * 1000, "name": "y" * 1000}, "does not serve the interface yyy"),

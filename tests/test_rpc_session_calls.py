@@ -188,6 +188,6 @@ def test_results_are_as_large_as_a_frame(pair: Pair) -> None:
     assert len(result_of(call)) == most
     call, served = pair.begin("echo", b"")
     assert type(pair.finish(served, bytes(most + 1))) is rpc.BadStubData
-    with pytest.raises(rpc.BadStubData, match=r"has 65,521 bytes, .* send what is large through a"):
+    with pytest.raises(rpc.BadStubData, match=r"has 65,521 bytes, .* send large values through a"):
         call.raise_failure()
     assert pair.is_idle

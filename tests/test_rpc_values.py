@@ -171,7 +171,9 @@ async def test_a_call_that_does_not_fit_its_operation(
 
 async def test_a_call_lacks_a_pipe() -> None:
     async with calling() as acc:
-        with pytest.raises(TypeError, match=r"lacks the pipe 'second'.*begin\(\)"):
+        with pytest.raises(
+            TypeError, match=r"missing the required pipe argument 'second'.*begin\(\)"
+        ):
             await acc.into_into(first=[])
 
 

@@ -134,7 +134,7 @@ def refused(values: BothClients, name: str, value: Any, kind: type[Exception], w
 def test_offsets_that_would_be_lost_are_refused(server: str, client: str) -> None:
     manager = ValuesManager()
     lost = (
-        "2024-02-29T09:00:00+05:30 would lose its offset where the type is Any; declare a "
+        "2024-02-29T09:00:00+05:30 would lose its offset, because its type is Any; declare a "
         "datetime, send it as text, or convert it with .astimezone(timezone.utc)"
     )
     seconds = NAIVE.replace(tzinfo=datetime.timezone(datetime.timedelta(seconds=3661)))
@@ -146,8 +146,8 @@ def test_offsets_that_would_be_lost_are_refused(server: str, client: str) -> Non
                 values.call("result_of", "it")
             assert failed.value.message == f"the result of Values.result_of cannot be sent: {lost}"
         words = (
-            "2024-02-29T09:00:00+01:01:01 has an offset with seconds, and RFC 3339 has none; "
-            "convert it with .astimezone(timezone.utc)"
+            "2024-02-29T09:00:00+01:01:01 has an offset with seconds, which RFC 3339 does not "
+            "allow; convert it with .astimezone(timezone.utc)"
         )
         refused(values, "time", seconds, ValueError, words)
         manager.results["it"] = seconds
@@ -161,7 +161,7 @@ def test_offsets_that_would_be_lost_are_refused(server: str, client: str) -> Non
 @BOTH
 def test_whole_numbers_beyond_64_bits_are_refused(server: str, client: str) -> None:
     manager = ValuesManager()
-    words = "a whole number goes from -2**63 to 2**64 - 1; send a larger one as text"
+    words = "an integer must be from -2**63 to 2**64 - 1; send a larger one as text"
     with served(server, manager) as endpoint, connected(client, Values, endpoint) as values:
         for value in (-(2**63), 2**64 - 1):
             assert values.call("number", value) == value
@@ -197,7 +197,7 @@ def test_scalars_of_numpy_are_carried(server: str, client: str) -> None:
         assert found == [True, "x", b"y", 7, {1: 2.0}]
         manager.results["it"] = sent
         assert values.call("result_of", "it") == found
-        array = "ndarray is no value; take its tolist(), or a pipe"
+        array = "ndarray cannot be sent; send its tolist(), or use a pipe"
         refused(values, "anything", [np.arange(3)], TypeError, array)
         for value in (np.complex64(1), np.datetime64("2024-01-01")):
             with pytest.raises(TypeError, match="cannot be sent"):
@@ -207,7 +207,7 @@ def test_scalars_of_numpy_are_carried(server: str, client: str) -> None:
             "anything",
             object(),
             TypeError,
-            "object is not among the types that can be sent",
+            "object is not a type that can be sent",
         )
         manager.results["it"] = np.arange(3)
         with bad_stub_data() as failed:

@@ -133,7 +133,8 @@ def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
         with failing(rpc.ProcnumOutOfRange, 1745, 0x1C010002) as caught:
             acc.call("added")
         assert caught.value.message == (
-            "the server's New has no added: it is of version 2.1, and this client of 2.3"
+            "the server's New has no added: the server has version 2.1, and this client has "
+            "version 2.3"
         )
         with failing(rpc.WrongPipeVersion, 1832):
             acc.call("repiped", [1])
@@ -142,7 +143,7 @@ def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
             acc.call("greet", "you", True)
         assert "Old.greet" in refused.value.message
         assert refused.value.message.endswith(
-            "2 arguments came, and this server (version 2.1) knows 1"
+            "the client sent 2 arguments, and this server (version 2.1) knows 1"
         )
         assert acc.call("greet", "you") == "hello you"
 

@@ -20,9 +20,9 @@ from . import programs
 from .pairs import stream_pair
 from .rpc_blocking_pairs import Calls, Manager
 
-CONNECT = "pass its endpoint, and connect there"
-GROUP = "several processes serve one endpoint in a WorkerGroup"
-CLIENT = "make another client there: rpc.connect(interface, endpoint)"
+CONNECT = "pass its endpoint, and connect in the other process"
+GROUP = "to serve one endpoint from several processes, use a WorkerGroup"
+CLIENT = "connect in the other process: rpc.connect(interface, endpoint)"
 HAND_OVER = "hand it over to a child: open_child(command, pipes={'name': end})"
 
 
@@ -104,7 +104,7 @@ def test_a_blocking_client() -> None:
         refuses(client, "Client", CLIENT)
         refuses(client.plain, "ClientOperation", CLIENT)
         handle = client.plain.begin(1)
-        refuses(handle, "CallHandle", "it is a part of a call, which belongs to its connection")
+        refuses(handle, "CallHandle", "they belong to a call, and a call belongs to its connection")
 
 
 async def test_a_client_of_trio() -> None:
@@ -113,13 +113,15 @@ async def test_a_client_of_trio() -> None:
             refuses(client, "Client", CLIENT)
             refuses(client.plain, "ClientOperation", CLIENT)
             handle = client.plain.begin(1)
-            refuses(handle, "CallHandle", "it is a part of a call, which belongs to its connection")
+            refuses(
+                handle, "CallHandle", "they belong to a call, and a call belongs to its connection"
+            )
 
 
 async def test_what_is_about_processes() -> None:
     refuses(WorkerGroup(programs.HANG, 1), "WorkerGroup", CONNECT)
     refuses(Broadcaster(), "Broadcaster", CONNECT)
-    instead = "it belongs to the process that has started it"
+    instead = "only the process that started the child can use it"
     async with ipcpipes.open_child(programs.HANG, grace=0) as child:
         refuses(child, "Child", instead)
     with blocking.open_child(programs.HANG, grace=0) as other:

@@ -89,7 +89,7 @@ class _DotSplitter(_StarSplitter):
 
 
 def test_a_framing_without_empty_messages_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"has to carry empty messages, unlike .*Stars"):
+    with pytest.raises(ValueError, match=r"must carry empty messages, and .*Stars"):
         WorkerGroup(programs.HANG, 1, framing=Stars())
     with pytest.raises(TypeError, match="framing must be"):
         WorkerGroup(programs.HANG, 1, framing="lines")  # type: ignore[arg-type]

@@ -21,10 +21,10 @@ __all__ = ["Broadcaster"]
 logger = logging.getLogger("ipcpipes")
 
 
-# What is handed to the system at once, when it is several messages: all of it has to go out before
-# the channel can be used for anything else.
+# How much is handed to the system at once when several messages wait. All of it has to go out
+# before the channel can be used for anything else.
 _AT_ONCE = 65_536  # bytes
-# How long a cancelled broadcast waits for the peer to take what is under way.
+# How long a cancelled broadcast waits for the peer to take the messages that are being sent.
 _LEAVE_WITHIN = 1.0  # seconds
 
 
@@ -43,8 +43,8 @@ class _Client:
         self.is_slow = False
         self.ended = trio.Event()
         self._leaves = False
-        # What is under way is not cancelled from outside, for a part of a message breaks the
-        # channel: the watch is, and says so.
+        # A cancellation from outside does not reach the sending, because a part of a message would
+        # break the channel. It reaches the watch, which then sets a deadline for the sending.
         self._sending = trio.CancelScope(shield=True)
         self._lot = trio.lowlevel.ParkingLot()
 
@@ -53,7 +53,7 @@ class _Client:
         self._lot.unpark()
 
     def leave(self) -> None:
-        """Withdraws what waits, and ends when what is under way is out."""
+        """Drops the waiting messages, and ends when the messages being sent have gone out."""
         self._leaves = True
         self.waiting.clear()
         self._lot.unpark()
@@ -66,7 +66,7 @@ class _Client:
         self._sending.cancel()
 
     async def run(self) -> None:
-        """Sends what is put, until it has left or the peer has gone."""
+        """Sends the messages that are put, until the client leaves or the peer goes."""
         async with unseen_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
@@ -82,7 +82,7 @@ class _Client:
                     await self.channel.send_many(self._next())
                 else:
                     await self._lot.park()
-        # It may have been cancelled, which the scope above keeps out.
+        # The scope above shields the sending from a cancellation of this task.
         await trio.lowlevel.checkpoint_if_cancelled()
 
     def _next(self) -> list[bytes]:
@@ -93,7 +93,7 @@ class _Client:
         return batch
 
     async def _watch(self, scope: trio.CancelScope) -> None:
-        """Ends it when the peer goes, and bounds how long it takes when it is cancelled."""
+        """Ends the client when the peer goes. When cancelled, sets a deadline for the sending."""
         try:
             if isinstance(self.channel, Channel):
                 await self.channel.wait_for_end()
@@ -122,8 +122,8 @@ class Broadcaster(Uncopied):
     Args:
         backlog: how many messages may wait for one client, 1 or more; what is being handed to
             the system does not count. They are the same objects for all clients.
-        when_slow: ``"disconnect"`` closes the channel of a client whose queue is full; a client
-            that is served has then missed nothing.
+        when_slow: ``"disconnect"`` closes the channel of a client whose queue is full, so that a
+            connected client has never missed a message.
             ``"drop"`` drops the oldest message that waits for it, for messages of which only the
             latest matter; :attr:`dropped_count` counts them.
 
@@ -158,24 +158,25 @@ class Broadcaster(Uncopied):
     async def serve(self, channel: abc.MessageChannel) -> None:
         """Sends the client what is broadcast from now on, until it has gone.
 
-        It is a handler for :func:`ipcpipes.serve_messages` as it stands. It returns when the client
-        has gone, or was too slow, when you close the channel, or when :meth:`unsubscribe` takes
-        it out of the broadcast; which of them is one INFO line of the logger ``ipcpipes``.
+        This method can be used directly as a handler for :func:`ipcpipes.serve_messages`. It
+        returns when the client has left or was too slow, when you close the channel, or when
+        :meth:`unsubscribe` removes the channel; the logger ``ipcpipes`` logs the reason as one INFO
+        line.
 
-        That a client has gone is noticed at once: a quiet broadcast looks for the end of what the
-        client sends, and reads 64 KiB ahead for that. What it reads is kept for
-        :meth:`~ipcpipes.abc.MessageChannel.receive`; once that much is there and is not
-        received, the next send notices. A handler that receives too runs this in a task beside; as
-        soon as it receives, the end is its to notice. A client that ends its sending half
-        (``send_eof``) and listens on stays.
+        It notices at once that a client has left: while nothing is sent, it watches for the end of
+        the client's data, and reads up to 64 KiB ahead for that. The data that it reads is kept
+        for :meth:`~ipcpipes.abc.MessageChannel.receive`. Once 64 KiB are waiting to be received,
+        only the next send notices the end. A handler that also receives runs this method in a
+        second task; while the handler receives, the handler itself notices the end. A client that
+        ends its sending half (``send_eof``) and keeps receiving stays in the broadcast.
 
-        Cancelled, it takes the client out of the broadcast as :meth:`unsubscribe` does, and waits
-        for what is under way for a second at the most: a client that does not take it by then has
-        a part of a message, and the channel is broken for sending.
+        When it is cancelled, it removes the client as :meth:`unsubscribe` does, and waits at most
+        one second for the messages that are being sent. If the client does not take them by then,
+        it has a part of a message, and the channel is broken for sending.
 
-        A client that was too slow cannot be told so: no framing has a place for it, and the client
-        does not read. It finds the end of the channel, or, inside a message, a broken one; that it
-        can connect again tells it from a server that has ended.
+        It cannot tell a client that it was too slow: no framing has a place for a reason, and the
+        client does not read. The client gets the end of the channel, or an end inside a message.
+        If the client can connect again, the server is still running.
         """
         client = _Client(channel)
         self._clients.add(client)
@@ -191,14 +192,14 @@ class Broadcaster(Uncopied):
             await channel.aclose()
 
     async def unsubscribe(self, channel: abc.MessageChannel) -> None:
-        """Takes a channel out of the broadcast; its :meth:`serve` returns.
+        """Removes a channel from the broadcast; its :meth:`serve` returns.
 
-        What waits for the client is withdrawn, and what is being handed to the system is
-        completed, so that the channel can be used for other things when this returns. A channel
-        that is not served is none of the broadcast's, and this is only a checkpoint.
+        The messages that wait for the client are dropped, and those that are being sent are
+        completed, so that the channel can be used for other things when this returns. For a channel
+        that is not in the broadcast, this is only a checkpoint.
 
-        It waits as long as the client does not take what is under way. Cancelled, it has taken the
-        channel out all the same, and that goes on to its end.
+        It waits until the client has taken the messages that are being sent. If it is cancelled,
+        the channel is removed anyway, and the sending continues to its end.
         """
         await trio.lowlevel.checkpoint()
         for client in [each for each in self._clients if each.channel is channel]:
@@ -226,7 +227,7 @@ class Broadcaster(Uncopied):
                 client.put(whole)
                 self._dropped_count += 1
             else:
-                client.disconnect(f"it was {self._backlog} messages behind")
+                client.disconnect(f"it was too slow: {self._backlog} messages were waiting for it")
 
     def _check(self, message: bytes) -> None:
         framings: list[Framing] = []

@@ -27,11 +27,11 @@ ResultT = TypeVar("ResultT")
 # How many packets one receive_many takes at most.
 _MANY = 1024
 
-# How much is read ahead to notice the end, and what a message counts for beside its bytes.
+# How much is read ahead to notice the end, and how much a message counts in addition to its bytes.
 _AHEAD = 65_536
 _BESIDE = 64
 
-# How long a look takes at the most: what has passed already would be cancelled before it.
+# How long one look may take: a deadline that has already passed would cancel it before it looks.
 _A_LOOK = 0.1  # seconds
 
 # Looked up once: it is called for every message.
@@ -54,7 +54,7 @@ class PassesHandles(Protocol):
 
 
 class _Watch:
-    """A task that receives only to notice the end."""
+    """A task that receives only to notice the end of the stream."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
@@ -69,7 +69,7 @@ class Channel(abc.MessageChannel):
     slow consumer holds back the sender and not the memory.
     """
 
-    # Until something came: it is a client's, without a key that the server may ask for.
+    # True until something is received, for a client without a key: the server may require one.
     _may_be_refused = False
 
     def __init__(
@@ -84,7 +84,7 @@ class Channel(abc.MessageChannel):
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         self._receiving = False
         self._watch: _Watch | None = None
-        # Whether it was closed because of its peer, while the handler was at work.
+        # Whether it was closed because of its peer, while the handler was running.
         self.disconnected = False
         self._receive_fault: FramingError | AuthenticationFailed | None = None
         self._closed = False
@@ -202,7 +202,7 @@ class Channel(abc.MessageChannel):
             self._receiving = False
 
     async def _fill_in_time(self, limit: int) -> None:
-        """As :meth:`_fill`; a message whose descriptors have come has to go on."""
+        """As :meth:`_fill`, with the deadline of a message whose descriptors have come."""
         if self._enclosed is None or (seconds := self._enclosed.patience) is None:
             await self._fill(limit)
             return
@@ -214,12 +214,12 @@ class Channel(abc.MessageChannel):
 
     @whole
     async def wait_for_end(self) -> None:
-        """Waits until nothing more can be received, for a task that only sends. What comes
-        meanwhile is kept for receivers: up to 65,536 bytes and one read more, and when they are
-        there the end is not noticed any more.
+        """Waits until nothing more can be received, for a task that only sends. Data that arrives
+        meanwhile is kept for receivers: up to 65,536 bytes and one read more. Once that much is
+        kept, the end is not noticed any more.
 
-        A task that receives goes before: then the end is for it to notice, and this only waits.
-        It waits too when the peer has ended what it sends, and can still receive.
+        A task that receives has priority: then that task notices the end, and this only waits.
+        This also keeps waiting if the peer has ended its sending half and can still receive.
 
         Raises:
             What :meth:`receive` raises. It does not return.
@@ -254,7 +254,7 @@ class Channel(abc.MessageChannel):
         """Waits for the turn to receive.
 
         Raises:
-            trio.BusyResourceError: another task receives, which does not only watch for the end.
+            trio.BusyResourceError: another task receives, and not only to notice the end.
         """
         if self._watch is not None:
             self._watch.scope.cancel()
@@ -270,8 +270,8 @@ class Channel(abc.MessageChannel):
         await self._carrier.aclose()
 
     def _in_forked_child(self, text: str) -> None:
-        """Its carrier ends there, too; this is for the messages that have arrived, and for tasks of
-        the parent that have the turn to send.
+        """Drops the arrived messages, and clears the marks of tasks that send or receive: those
+        tasks are the parent's. The carrier ends in the child by itself.
         """
         self._closed = True
         self._closed_text = f"this channel was {text}"
@@ -306,7 +306,7 @@ class Channel(abc.MessageChannel):
             raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
 
     def _check_refusal(self, first: bytes) -> None:
-        """Raises if the first thing that came says that the server asks for a key."""
+        """Raises if the first received bytes say that the server requires a key."""
         self._may_be_refused = False
         if (refusal := unless_refused(first)) is not None:
             self._arrived.clear()

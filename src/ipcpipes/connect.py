@@ -77,8 +77,9 @@ async def connect(
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
             0 (the default) is one attempt, ``math.inf`` for ever. The pauses between attempts
-            grow from 1 to 50 ms, and can be cancelled at any time. Where more than 100 calls wait
-            in one process they grow further: all of them together make 2,000 attempts a second.
+            grow from 1 to 50 ms, and can be cancelled at any time. If more than 100 calls wait in
+            one process, the pauses grow further: all calls together make at most 2,000 attempts a
+            second.
         direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
             must have the opposite one. Windows refuses any other; elsewhere the half that is
             not used is shut down, which the other end sees as end of stream or broken stream.
@@ -110,7 +111,7 @@ async def connect(
         EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
         EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
         EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
-        NotAnEndpoint: what is there is no socket or pipe (a ``FileExistsError``).
+        NotAnEndpoint: the file there is not a socket or pipe (a ``FileExistsError``).
         EndpointDenied: permissions or policy keep you out (a ``PermissionError``).
         UnsafeDirectory: the directory of plain names is not safely yours.
         InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or it cannot tell
@@ -214,11 +215,11 @@ async def listen(
     r"""Takes the name and listens on it until the listener is closed.
 
     Clients can connect as soon as this returns. A live name is never taken over, and a socket
-    file that a dead server left behind is replaced; any other file is left alone. The server of
-    a live one, also of another program, does not notice that it was asked for.
+    file that a dead server left behind is replaced; any other file is left alone. A live server,
+    also one of another program, does not notice the check.
 
-    While a task waits for clients, the socket file is looked at every ten seconds (Linux, macOS).
-    If another program has removed or replaced it, that is logged once, as an error.
+    While a task waits for clients, the listener checks its socket file every ten seconds (Linux,
+    macOS). If another program has removed or replaced the file, the listener logs an error, once.
 
     Args:
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
@@ -234,10 +235,10 @@ async def listen(
             connection sends; a hint, 524,288 when ``None``. On Windows it holds for both
             directions, and is 65,536 when ``None``.
         authkey: a secret, as for :func:`connect`: ``accept`` returns only clients that have proved
-            that they have it. Their handshakes go on side by side while you are in ``accept``, so
-            that none waits for another one; a client that has not proved it 10 s after it was
-            accepted is turned away, and logged. ``connection_count`` and ``max_instances`` count
-            it until then.
+            that they have it. While you are in ``accept``, all handshakes run side by side, so
+            that no client waits for another one. A client that has not proved it 10 s after its
+            connection was accepted is turned away, and that is logged. ``connection_count`` and
+            ``max_instances`` count the client until then.
 
     Returns:
         A listener, for ``async with`` and ``await listener.accept()``.
@@ -355,30 +356,30 @@ async def serve(
 
     Each handler runs in a task of its own, and its stream is closed when it returns. An
     :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
-    (logger ``ipcpipes``), and the server goes on. That the client has left (a
-    :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of the handler's own connection) is
-    no error: a line at INFO, without a traceback; at WARNING, if the client has sent what is no
-    message. What is not an ``Exception``
-    (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve`` cancels the
-    handlers at once. Closing the listener ends the server in order: no more clients are accepted,
-    the handlers have ``grace`` seconds to finish, those that have not are cancelled, and ``serve``
-    returns.
+    (logger ``ipcpipes``), and the server keeps running. If a handler ends because its client has
+    left (a :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of the handler's own
+    connection), that is not an error: it is logged as one line at INFO, without a traceback, or at
+    WARNING if the client has sent bytes that are not a message. An exception that is not an
+    ``Exception`` (``KeyboardInterrupt``, ``SystemExit``) ends the server. Cancelling ``serve``
+    cancels the handlers at once. Closing the listener shuts the server down: it accepts no more
+    clients, the handlers have ``grace`` seconds to finish, handlers that have not finished by then
+    are cancelled, and ``serve`` returns.
 
     Args:
         handler: an async function of one stream.
         authkey: a secret, as for :func:`connect`. The handler sees only clients who have proved
             that they have it; who has not within 10 s is turned away, and logged. Who has not when
             the listener is closed is not waited for.
-        grace: seconds, 0 or more, that the handlers have to finish once the listener was closed;
-            ``math.inf`` waits for all of them, whatever their clients do. How many were cancelled
-            is logged (logger ``ipcpipes``, a warning).
+        grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
+            ``math.inf`` waits for all of them, whatever their clients do. If handlers are
+            cancelled, that is logged (logger ``ipcpipes``, a warning).
         task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
             as soon as clients can connect.
         endpoint, access, max_instances, direction, backlog, buffer_size: as for :func:`listen`.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none, or there is one direction only; or ``grace`` is
-            not a number of seconds, 0 or more.
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes, or
+            ``direction`` is not ``"duplex"``; or ``grace`` is not a number of seconds, 0 or more.
         And everything that :func:`listen` raises.
     """
     greet = greeting_of("server", authkey, direction)

@@ -1,4 +1,4 @@
-"""When a program is told to end, and what its exit status says then."""
+"""The signals that end a program, and its exit status then."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 
 __all__ = ["exit_status", "require_main_thread", "signals_to_end"]
 
-# With what Python does about them by itself: another handler is the program's own.
+# The signals with Python's default handlers. Any other handler is the program's own.
 _DEFAULTS = {
     "SIGINT": signal.default_int_handler,
     "SIGTERM": signal.SIG_DFL,
@@ -16,8 +16,8 @@ _DEFAULTS = {
 
 
 def signals_to_end() -> list[signal.Signals]:
-    """Those that tell this program to end. One that it ignores (nohup, the background of a script),
-    or handles itself, does not.
+    """The signals that end this program. A signal that the program ignores (nohup, the background
+    of a script) or handles itself is not one of them.
     """
     return [
         signal.Signals(getattr(signal, name))
@@ -27,13 +27,15 @@ def signals_to_end() -> list[signal.Signals]:
 
 
 def exit_status(number: signal.Signals) -> int:
-    """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+    """The status as shells report it: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + number
 
 
 def require_main_thread(instead: str) -> None:
     """Raises:
-    RuntimeError: this is another thread, where Python has no signals.
+    RuntimeError: this is not the main thread; Python handles signals only in the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(f"run is for the main thread, which gets the signals; {instead}")
+        raise RuntimeError(
+            f"run works in the main thread only, which receives the signals; {instead}"
+        )

@@ -46,8 +46,8 @@ def _path_fault(path: str) -> str:
 def _dotnet_fault(name: str) -> str:
     if not name or any(c in name for c in "/\\\0"):
         return (
-            "is not a .NET pipe name that works on every system: it must not be empty or hold "
-            "/ \\ or NUL; Endpoint.path takes any path"
+            "is not a .NET pipe name that works on every system: it must not be empty or contain "
+            "/, \\ or NUL; Endpoint.path takes any path"
         )
     if name.lower() == "anonymous":
         return "is a name that .NET reserves; take another one"
@@ -58,7 +58,7 @@ def _abstract_fault(name: str) -> str:
     # Node.js 20 and others pad a name to the size of an address.
     if name.rstrip("\0") and "\0" not in name.rstrip("\0"):
         return ""
-    return "is not an abstract name: not empty, without NUL but at its end"
+    return "is not an abstract name: it must not be empty, and NULs may only be at its end"
 
 
 def _inherited_fault(text: str) -> str:
@@ -99,9 +99,9 @@ class Endpoint:
 
     The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``; where there is
     neither, the place is ``/tmp/ipcpipes-<uid>/<name>.sock``. It must belong to the user and
-    be writable by nobody else, which is verified at each use. Programs of one user meet although
-    they have different environments: ``connect`` looks into all of these places, and ``listen``
-    leaves a name alone that a server has in another one (docs/endpoints.md).
+    other users must not be able to write in it, which is verified at each use. Programs of one user
+    find each other even if their environments differ: ``connect`` tries all of these directories,
+    and ``listen`` refuses a name that a server has in another one of them (docs/endpoints.md).
     """
 
     kind: Literal["named", "path", "dotnet", "abstract", "inherited"]
@@ -149,8 +149,8 @@ class Endpoint:
     def dotnet(cls, name: str) -> Endpoint:
         r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
 
-        Linux and macOS: .NET takes a rooted name (``/run/x``) as a path, and a backslash as any
-        character. Neither means the same on Windows, so that both are refused here; they are
+        Linux and macOS: .NET takes a rooted name (``/run/x``) as a path, and a backslash as an
+        ordinary character. Both mean something else on Windows, so both are refused here. Use
         ``Endpoint.path("/run/x")`` and ``Endpoint.path("/tmp/CoreFxPipe_a\b")``.
 
         Args:
@@ -159,8 +159,9 @@ class Endpoint:
 
         Raises:
             TypeError: ``name`` is not a ``str``.
-            InvalidEndpoint: ``name`` breaks one of those rules; or, when it is used, ``TMPDIR`` is
-                a relative path, which .NET looks up in each program's working directory.
+            InvalidEndpoint: ``name`` breaks one of those rules; or, when the endpoint is used,
+                ``TMPDIR`` is a relative path, which .NET resolves in each program's working
+                directory.
         """
         return cls("dotnet", name)
 
@@ -173,9 +174,9 @@ class Endpoint:
         network see it.
 
         Args:
-            name: not empty, without NUL but at its end, at most 107 bytes in UTF-8. All bytes
-                count: a server that pads its name to the size of an address, as Node.js 20 does,
-                is reached by ``name.ljust(107, "\0")``.
+            name: not empty, with NULs only at its end, at most 107 bytes in UTF-8. All bytes
+                count: to connect to a server that pads its name to the size of an address, as
+                Node.js 20 does, use ``name.ljust(107, "\0")``.
 
         Raises:
             TypeError: ``name`` is not a ``str``.
@@ -236,16 +237,18 @@ class Endpoint:
         r"""The real address now, for programs in other languages and for ``asyncio``: the path of a
         socket or a pipe, or a NUL and an abstract name, as ``socket.connect`` takes it.
 
-        Of a plain name on Linux and macOS it is where a server of this user has its socket, also
-        one with another ``XDG_RUNTIME_DIR`` (docs/endpoints.md), or else where ``listen`` would
-        make it; the directory may be missing then.
+        For a plain name on Linux and macOS, it is the path where a server of this user has its
+        socket, even if the server has another ``XDG_RUNTIME_DIR`` (docs/endpoints.md). If there is
+        no server, it is the path where ``listen`` would make the socket; the directory may not
+        exist then.
 
         Raises:
-            InvalidEndpoint: it cannot work on this system.
-            NotSupported: this system has no such thing, or it was inherited, without an address.
+            InvalidEndpoint: the endpoint cannot work on this system.
+            NotSupported: this system has no such endpoints, or the endpoint is an inherited one,
+                which has no address.
         """
         if self.kind == "inherited":
-            raise NotSupported(f"{self} has no address: it is known by its number alone")
+            raise NotSupported(f"{self} has no address, only a number")
         return _resolve(self)
 
     def __str__(self) -> str:
@@ -258,7 +261,7 @@ _resolve: Callable[[Endpoint], str]
 
 
 def resolve_by(resolve: Callable[[Endpoint], str]) -> None:
-    """Says how this machine resolves an endpoint: what :attr:`Endpoint.address` gives."""
+    """Sets the function that computes :attr:`Endpoint.address` on this system."""
     global _resolve
     _resolve = resolve
 

@@ -172,9 +172,10 @@ class WorkerFailed(IpcError, RuntimeError):
 
 
 def printable(text: str) -> str:
-    r"""``text`` in one line that a terminal only shows. Control characters, which could move its
-    cursor or change its title, and those that turn the direction of text are escaped, as ``\x1b``;
-    so is a byte of a path that is not text (PEP 383), as ``\xff``, which no encoding can print.
+    r"""``text`` as one line that is safe to print on a terminal. Control characters, which could
+    move the cursor or change the title, and characters that change the direction of text are
+    escaped, as ``\x1b``. A byte of a path that is not text (PEP 383) is escaped as ``\xff``,
+    because no encoding can print it.
     """
     if text.isprintable():
         return text
@@ -191,8 +192,8 @@ class EndpointError(IpcError, OSError):
     """Listening on, or connecting to, an endpoint failed.
 
     ``str()`` of it is one line that says what failed, where (the endpoint and
-    its real address), and what to do. What cannot be printed of a path is escaped
-    there, and only there.
+    its real address), and what to do. Characters of a path that cannot be printed
+    are escaped in this text, and only there.
 
     Attributes:
         endpoint: the :class:`~ipcpipes.Endpoint` as it was given.
@@ -263,8 +264,8 @@ class EndpointInUse(EndpointError):
 
 
 class NotAnEndpoint(EndpointError, FileExistsError):
-    """Something that is not a socket or a pipe is there: in the way of a server, or where a client
-    connects to. It was left alone; the text says what it is.
+    """A file at the address is not a socket or a pipe, so a server cannot listen there, or a client
+    cannot connect. The file was left alone; the text says what it is.
     """
 
     default_errno = errno.EEXIST
@@ -273,8 +274,8 @@ class NotAnEndpoint(EndpointError, FileExistsError):
 class UnsafeDirectory(EndpointError, PermissionError):
     """Others could put something of theirs in the endpoint's place.
 
-    Everyone can write in its directory; or the directory of plain names is not yours alone; or
-    another file was put in the socket's place while it was made.
+    Every user can write in its directory; or other users can write in the directory of plain names,
+    or own it; or another file replaced the socket while it was made.
     """
 
     default_errno = errno.EPERM
@@ -299,7 +300,7 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
     ("errno", errno.ESTALE): (
         UnsafeDirectory,
-        "another file took the place of the socket; take a directory that others cannot write in",
+        "another file has replaced the socket; use a directory that other users cannot write in",
     ),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,
@@ -375,7 +376,7 @@ def untrusted_error(endpoint: Endpoint, address: str, owner: PeerIdentity) -> Un
 
 
 def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether it is of this kind, or a group, as nurseries make them, of nothing else."""
+    """Whether ``error`` is of this kind, or an exception group that contains only this kind."""
     # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
     inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
     if inner is None:

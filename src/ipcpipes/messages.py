@@ -263,7 +263,8 @@ async def serve_messages(
         authkey, grace: as for :func:`ipcpipes.serve`.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
+            is not 0 or more seconds.
         And everything that :func:`listen_messages` raises.
     """
     greet = greeting("server", authkey)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
-# How often in a second all that wait in this process look, together: more would keep the event loop
-# from the server that they wait for, if it is to run there too.
+# How many attempts a second all waiting calls of this process make together. With more, the event
+# loop would have no time for the server that they wait for, if it runs in the same process.
 _LOOKS_PER_SECOND = 2000
 
 _waiting: set[Attempts] = set()
@@ -34,7 +34,8 @@ _waiting: set[Attempts] = set()
 class Attempts:
     """Attempts to connect, until there is a connection or the time is over.
 
-    Whoever drives it has the clock, and sleeps; within ``with``, so that it is known how many wait.
+    The caller measures the time and sleeps between the attempts. It does so within ``with``, so
+    that the number of waiting calls is known.
 
     Attributes:
         wait: how many seconds there are in all.

@@ -13,8 +13,8 @@ Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096
 DEFAULT_GRACE = 5.0
-"""Seconds that clients have to finish once a server was told to end: as many as ``open_child``
-gives a child, and below the 10 s after which most supervisors kill."""
+"""Seconds that clients have to finish after a server was told to end. ``open_child`` gives a child
+as many; most supervisors kill a process after 10 s."""
 
 
 def checked_seconds(what: str, value: object) -> float:

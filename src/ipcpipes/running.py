@@ -1,4 +1,4 @@
-"""A trio program that ends in order when it is told to."""
+"""A trio program that shuts down cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ ResultT = TypeVar("ResultT")
 
 
 def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
-    """Runs ``main(*args)`` as :func:`trio.run` does, and ends it in order when it is told to::
+    """Runs ``main(*args)`` as :func:`trio.run` does, and shuts it down cleanly on a signal::
 
         ipcpipes.run(ipcpipes.serve, handler, "hello")
 
-    Ctrl-C, SIGTERM, and on Windows Ctrl-Break and the closing of the console tell it to end. Then
-    ``main`` is cancelled, so that everything is closed and no socket file stays behind, and the
-    program exits: without a traceback, and with the status that shells have for it, 130 after
-    Ctrl-C, 143 after SIGTERM, 149 after Ctrl-Break.
+    The signals are Ctrl-C and SIGTERM, and on Windows also Ctrl-Break and the closing of the
+    console. ``main`` is then cancelled, so that everything is closed and no socket file is left
+    behind. After that the program exits without a traceback, with the status that shells use: 130
+    after Ctrl-C, 143 after SIGTERM, 149 after Ctrl-Break.
 
-    The first signal asks, a second one insists: while ``main`` is being closed, the signals do what
-    they do without ``run``. A second Ctrl-C is a KeyboardInterrupt in ``main`` (and still no
-    traceback), a second SIGTERM ends the process at once.
+    After the first signal, while ``main`` is being closed, signals do what they do without ``run``:
+    a second Ctrl-C raises KeyboardInterrupt in ``main`` (still without a traceback), and a second
+    SIGTERM ends the process at once.
 
-    A signal that the program ignores, or has a handler of its own for, is left alone, so that
-    ``nohup`` and :func:`trio.open_signal_receiver` do what they should.
+    ``run`` does not change a signal that the program ignores or has its own handler for, so that
+    ``nohup`` and :func:`trio.open_signal_receiver` work as usual.
 
     Args:
         main: an async function.
@@ -42,17 +42,17 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
         What ``main`` returns.
 
     Raises:
-        SystemExit: the program was told to end; ``code`` is the exit status.
+        SystemExit: a signal ended the program; ``code`` is the exit status.
         RuntimeError: this is not the main thread; your program's mistake.
-        And all that ``main`` raises, as it is, also while it is closed.
+        And all that ``main`` raises, unchanged, also while it is being closed.
     """
     require_main_thread("elsewhere, use trio.run")
     told: list[signal.Signals] = []
     try:
-        # Before trio puts a handler of its own.
+        # The signals are looked up before trio installs a handler of its own.
         result: ResultT = trio.run(_until_told, main, args, signals_to_end(), told)
     except BaseException as error:
-        # Before the signals are received, or the second one.
+        # Ctrl-C came before the signals were received, or is the second one.
         if not consists_of(error, KeyboardInterrupt):
             raise
         told.append(signal.SIGINT)

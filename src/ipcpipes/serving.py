@@ -26,7 +26,7 @@ logger = logging.getLogger("ipcpipes")
 server_finishing: ContextVar[trio.Event | None] = ContextVar(
     "ipcpipes_server_finishing", default=None
 )
-"""In a handler: what is set when its server is to finish, where somebody else says when."""
+"""In a handler of a group's worker: the event that is set when the worker is to finish."""
 
 
 class _Door:
@@ -70,13 +70,13 @@ async def serve_listener(
     """What every way to serve comes down to; see :func:`serve`.
 
     Args:
-        grace: seconds that the handlers have once the listener was closed.
+        grace: seconds that the handlers have to finish after the listener was closed.
         shut_down: called when there are no more clients, before the handlers are waited for.
     """
     door = None if greet is None else _Door(greet)
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
-        # Closed by its owner: no more clients, and the handlers come to their ends.
+        # The owner closed the listener: accept no more clients, and let the handlers finish.
         with suppress(trio.ClosedResourceError):
             while True:
                 nursery.start_soon(
@@ -110,9 +110,9 @@ async def handle_client(
 
 
 def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
-    """Logs how a handler has ended: that its client left is no error of this program."""
+    """Logs how a handler has ended. If its client left, that is not an error of this program."""
     if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
-        return  # whoever has disconnected the client has said so
+        return  # the code that disconnected the client has logged that
     if (departure := _departure_of(error, connection)) is not None:
         logger.info("a client of %s has left: %s", endpoint, departure)
     elif (violation := _violation_of(error, connection)) is not None:
@@ -125,7 +125,7 @@ def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
 
 
 def _departure_of(error: BaseException, connection: object) -> BaseException | None:
-    """What a handler has met when its client left, if its error is nothing else.
+    """The error that a handler got because its client left; ``None`` for any other error.
 
     Args:
         error: what the handler has raised; also a group of such, as a nursery raises it.
@@ -142,7 +142,7 @@ def _departure_of(error: BaseException, connection: object) -> BaseException | N
 
 
 def _violation_of(error: BaseException, connection: object) -> FramingError | None:
-    """What a client has sent that is no message, if the handler's error is nothing else."""
+    """The error for bytes from the client that are not a message; ``None`` for any other error."""
     ends = list(_single_errors(error))
     violations = [_violation_in(each) for each in ends if _is_of(each, connection)]
     return violations[0] if len(violations) == len(ends) else None

@@ -35,8 +35,8 @@ pip install "ipcpipes[cli]").
 """
 _STATUS = """\
 exit status: 0 the list was printed, or the operation has returned; 1 there is
-no such server, operation or parameter, the call failed or took too long, or an
-exception was raised by the operation (one line on standard error says what);
+no such server, operation or parameter, or the call failed or took too long, or
+the operation raised an exception (one line on standard error says which error);
 2 wrong usage; 130 Ctrl-C.
 """
 

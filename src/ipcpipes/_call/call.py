@@ -79,7 +79,7 @@ async def _interfaces(arguments: argparse.Namespace) -> list[InterfaceDescriptio
 
 
 def _listing(interfaces: list[InterfaceDescription]) -> str:
-    # Each of these is a line, whatever the server has put into it.
+    # Each of these is printed as one line, whatever text the server has sent.
     lines: list[str] = []
     for one in interfaces:
         major, minor = one.version

@@ -48,7 +48,7 @@ class Given:
         raw: elements go to standard output as they lie in memory, also numbers.
 
     Raises:
-        Failure: one of them is none of the operation's, or cannot be what it should be.
+        Failure: the operation has no such argument, or a value is not of the right type.
         OSError: a file cannot be opened.
     """
 
@@ -124,7 +124,7 @@ class Given:
         return given
 
     def _pushed(self, sink: IO[bytes] | None, pipe: Pipe, traffic: Traffic) -> Callable[..., Any]:
-        """Bytes and structures go as they are, and all that goes to a file; numbers are written."""
+        """Writes bytes, structures, and everything for a file as it is; numbers as text."""
         file = sys.stdout.buffer if sink is None else sink
         as_text = None
         if sink is None and not self._raw:
@@ -160,10 +160,10 @@ def _texts(operation: Operation, arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _value(parameter: ParameterDescription, text: str) -> Any:
-    """JSON as the parameter takes it; text, where it takes text and this is nothing else that it
-    takes.
+    """The value of JSON text. It is the text itself if the parameter takes text, and the text is
+    not JSON of another kind that the parameter takes.
     """
-    # A server of an older version says the type only.
+    # A server of an older version sends only the type.
     takes: Sequence[str] = parameter.json or (["string"] if parameter.type == "str" else [])
     takes_text = "string" in takes
     if takes_text or (not takes and not text.startswith(("[", "{", '"'))):
@@ -189,18 +189,18 @@ def _kind(value: Any) -> JsonKind:
 
 def _json(wanted: str, text: str) -> Any:
     """Raises:
-    Failure: it is no JSON; it says where, and what was ``wanted``.
+    Failure: ``text`` is not valid JSON. The message names the position and what was ``wanted``.
     """
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
-        # Of a text that ends too early it says no byte.
+        # If the text ends too early, the error names no byte.
         octets = text.encode(errors="surrogatepass")
         before = octets[: int(found[1]) if found else len(octets)]
         place = len(before.decode(errors="replace")) + 1
         raise Failure(
-            f"{wanted}, and {text} is no JSON: {_why(error)}, at character {place}"
+            f"{wanted}, and {text} is not valid JSON: {_why(error)}, at character {place}"
         ) from None
 
 
@@ -239,7 +239,7 @@ def _text_of(element: Element, *, is_terminal: bool) -> Callable[[Any], bytes] |
         return lambda chunk: "".join(f"{item}\n" for item in chunk).encode()
     if not is_terminal:
         return None
-    # A terminal would obey what a server has put into it.
+    # A terminal would obey control characters from a server.
     decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
 
     def shown(chunk: Any) -> bytes:

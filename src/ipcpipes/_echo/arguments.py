@@ -50,8 +50,8 @@ def add_commands(commands: Commands) -> None:
         commands,
         "address",
         "print the real address of a name",
-        "Prints the path of the socket, or of the pipe, that NAME stands for, for programs in\n"
-        "other languages: where a server has it now, or would make it.\n",
+        "Prints the path of the socket or pipe of NAME, for programs in other languages: the\n"
+        "path where a server has it now, or where a server would make it.\n",
     )
     where.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
     where.set_defaults(run=address)

@@ -1,8 +1,8 @@
-"""Ctrl-C and its like as a cancellation, so that everything is closed and every process is waited
-for.
+"""Turns Ctrl-C and SIGTERM into a cancellation, so that everything is closed and every process is
+waited for.
 
-Not :func:`ipcpipes.run`: what is closed here has limits of its own, so that no second signal has to
-insist; and what other processes of a pipeline do when they end is no failure.
+This is not :func:`ipcpipes.run`: closing has time limits of its own here, so a second signal is not
+needed; and errors that other processes of a pipeline cause when they end are not failures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def run(command: Callable[[], Awaitable[None]]) -> int:
         Everything that ``command`` raises.
     """
     try:
-        # Before trio puts a handler of its own.
+        # The signals are looked up before trio installs a handler of its own.
         return trio.run(_until_interrupted, command, signals_to_end())
     except BaseException as error:
         # The first instants and the last ones are not under the receiver below.

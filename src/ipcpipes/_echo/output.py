@@ -22,7 +22,7 @@ def prepare() -> None:
 
 
 def write(text: str) -> None:
-    """Writes ``text`` and a newline to standard output, at once. Each line of it is made
+    """Writes ``text`` and a newline to standard output, at once. Each line is made
     :func:`printable`.
 
     Raises:

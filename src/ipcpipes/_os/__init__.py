@@ -2,9 +2,9 @@
 
 Whole-file twins, chosen here once. Each gives the same names: the streams, the packets and the
 listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
-(what flows and in which direction), ``still_receives`` (of a peer that sends no more),
-``Permissions`` and ``ServerCheck`` (what an access policy is compiled to, for a listener and for a
-client),
+(what flows and in which direction), ``still_receives`` (whether a peer that has ended its sending
+half can still receive), ``Permissions`` and ``ServerCheck`` (the compiled access policy of a
+listener and of a client),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
 ``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``forgets_children``, ``SharedName``,
 ``join_shared``.

@@ -33,7 +33,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     does it before he goes.
     """
 
-    _instead = "several processes serve one endpoint in a WorkerGroup"
+    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
     def __init__(self) -> None:
         self._begin_anew()
@@ -41,8 +41,8 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         self._ended = False
 
     def _begin_anew(self) -> None:
-        """As when nobody was ever inside: for a forked child, where the threads that were did not
-        come along.
+        """Resets the state, for a forked child, where the threads that were inside do
+        not exist.
         """
         self._accepting = threading.Lock()
         self._counting = threading.Lock()

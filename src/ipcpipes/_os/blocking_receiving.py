@@ -1,4 +1,4 @@
-"""How what a stream without an event loop has received is handed out; the same on every system."""
+"""How a stream without an event loop returns received data; the same on every system."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .shared_handle import SharedHandle
 class Receiving(SharedHandle):
     """The public methods; the system's part is :meth:`_fetch` and :meth:`_fetch_into`.
 
-    An exception of a signal handler can come after every call, and it loses nothing: what has come
-    is in ``_came`` until the last step, which is none.
+    A signal handler can raise after every call, and nothing is lost: received data stays in
+    ``_came`` until the last step, which is not a call.
 
     Attributes:
-        _came: what was received and not handed out yet: bytes (none at the end of the stream), or
-            how many were put into the caller's memory.
+        _came: data that was received and not returned yet: bytes (empty at the end of the stream),
+            or the number of bytes that were put into the caller's memory.
     """
 
     _came: bytes | int | None = None
@@ -93,10 +93,10 @@ class Receiving(SharedHandle):
         return data
 
     def _require_whole(self) -> bytes:
-        """What an interrupted receive has left in ``_came``.
+        """The data that an interrupted receive has left in ``_came``.
 
         Raises:
-            trio.BrokenResourceError: it was put into memory that a caller had lent.
+            trio.BrokenResourceError: the data was put into memory that a caller had lent.
         """
         self._require_open()
         if not isinstance(self._came, bytes):
@@ -105,15 +105,16 @@ class Receiving(SharedHandle):
 
     @abstractmethod
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
-        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
-        receiving, and ``_came`` is None.
+        """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
+        receive lock, and ``_came`` is None.
 
-        What a signal handler raises leaves it None and nothing received, or the bytes there.
+        If a signal handler raises, either nothing was received and ``_came`` is None, or the bytes
+        are in ``_came``.
         """
 
     @abstractmethod
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory; how many bytes have come is in ``_came`` then."""
+        """The same into memory; afterwards ``_came`` is the number of received bytes."""
 
     @abstractmethod
     def _require_open(self) -> int: ...

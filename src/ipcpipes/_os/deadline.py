@@ -19,8 +19,8 @@ class Deadline:
     """A point in time; ``None`` stands for "never" wherever one is taken.
 
     Attributes:
-        has_raised: whether an operation has ended because it has passed; a TimeoutError alone does
-            not tell, because a signal handler can raise one too.
+        has_raised: whether an operation has ended because the deadline has passed. A TimeoutError
+            alone does not say that, because a signal handler can raise one too.
     """
 
     __slots__ = ("_at", "_seconds", "has_raised")

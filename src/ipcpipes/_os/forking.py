@@ -1,12 +1,13 @@
-"""What becomes of connections and listeners in a child of fork(2); Windows has no such thing.
+"""Connections and listeners in a child of fork(2); Windows has no fork.
 
-A forked child has copies of this process' objects and of their descriptors, and both could go on
-with one conversation: replies would go to the wrong process, and frames of the two get between
-each other. So what must not go on in the child is ended there, by a function that the interpreter
-calls in the child before anything else runs (``os.register_at_fork``). That costs a connection
-half a microsecond when it is made, and nothing afterwards; and whatever the child does later, such
-as leaving the blocks that it was forked in, has nothing to send on. To compare a number with each
-operation, the alternative, costs each of them, and does not help what does not ask.
+A forked child has copies of this process' objects and of their descriptors. If both processes used
+the same connection, replies would go to the wrong process, and frames of the two would get mixed
+up. So the connections that the child must not use are ended in the child, by a function that the
+interpreter calls there before anything else runs (``os.register_at_fork``). That costs a connection
+half a microsecond when it is made, and nothing afterwards. Whatever the child does later, such as
+leaving the blocks in which it was forked, cannot send anything. The alternative, to compare the
+process number in each operation, costs time in each operation, and does not protect code that does
+not compare.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ __all__ = ["remember"]
 
 
 class Forkable(Protocol):
-    """What has to know that this process is a forked child."""
+    """An object that has to know that this process is a forked child."""
 
     def _in_forked_child(self, text: str) -> None:
-        """Called in the child, where no other thread is. What other threads of the parent were
-        inside of, they stay inside of for ever: locks that they may hold are made anew.
+        """Called in the child, where no other thread runs. Locks that other threads of the parent
+        held stay locked for ever in the child, so such locks are made anew.
 
         Args:
-            text: which process has made it, and what to do.
+            text: which process made the object, and what to do.
         """
 
 
@@ -42,12 +43,12 @@ else:
     _process = os.getpid()
 
     def remember(thing: Forkable) -> None:
-        """Tells it, as long as it lives, when this process is a forked child."""
+        """While ``thing`` is alive, calls its method when this process is a forked child."""
         _remembered.add(thing)
 
     def _tell_all() -> None:
         global _process
-        text = f"made by process {_process}, of which this is a forked child; connect again here"
+        text = f"made by process {_process}, and this is a forked child of it; connect again here"
         _process = os.getpid()
         for thing in list(_remembered):
             thing._in_forked_child(text)

@@ -1,11 +1,11 @@
 """POSIX: where sockets live.
 
-A plain name belongs to one user, and is looked for in up to three directories, in this order:
+A plain name belongs to one user, and can be in up to three directories, in this order:
 ``$XDG_RUNTIME_DIR/ipcpipes``, ``/run/user/<uid>/ipcpipes`` and ``/tmp/ipcpipes-<uid>``. A server
-takes the first that there is. Programs of one user do not all have the same environment (cron,
-sudo and what starts at boot have no XDG_RUNTIME_DIR, and /run/user/<uid> is there while its user is
-logged in), so that clients look at the others too, and a server keeps away from a name that is
-taken there.
+uses the first that exists. Programs of one user do not all have the same environment: programs
+started by cron, by sudo or at boot have no XDG_RUNTIME_DIR, and /run/user/<uid> exists only while
+its user is logged in. So clients try the other directories too, and a server refuses a name that is
+taken in one of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _KINDS_OF_FILES = (
 
 
 def resolve(endpoint: Endpoint) -> bytes:
-    """The socket address of ``endpoint`` for this user on this machine: of several, the first.
+    """The socket address of ``endpoint`` for this user on this machine; the first of several.
 
     Raises:
         InvalidEndpoint: it cannot be a socket address here.
@@ -61,8 +61,8 @@ def resolve(endpoint: Endpoint) -> bytes:
 
 
 def resolve_text(endpoint: Endpoint) -> str:
-    """Where there is a server of ``endpoint``, or else where there would be one; as a str, which
-    the functions of :mod:`socket` take.
+    """The address where a server of ``endpoint`` listens, or else where ``listen`` would make it;
+    as a str, as the functions of :mod:`socket` take it.
     """
     address = resolve(endpoint)
     if endpoint.kind == "named" and calls.is_bound(address) != 1:
@@ -73,7 +73,7 @@ def resolve_text(endpoint: Endpoint) -> str:
 
 
 def elsewhere(endpoint: Endpoint, address: bytes) -> list[bytes]:
-    """Where else ``endpoint`` may be, in order, but for what is at ``address``."""
+    """The other addresses where ``endpoint`` may be, in order, without ``address``."""
     if endpoint.kind != "named":
         return []
     found = []
@@ -81,14 +81,14 @@ def elsewhere(endpoint: Endpoint, address: bytes) -> list[bytes]:
         try:
             other = _address(endpoint, directory)
         except InvalidEndpoint:
-            continue  # too long for a socket, and so for a server too
+            continue  # too long for a socket, so no server can listen there
         if other != address and not _is_same_directory(other, address):
             found.append(other)
     return found
 
 
 def kind_of_file(mode: int) -> str:
-    """What a file is, for people to read."""
+    """The kind of a file, as text for an error message."""
     for test, what in _KINDS_OF_FILES:
         if test(mode):
             return what
@@ -96,7 +96,7 @@ def kind_of_file(mode: int) -> str:
 
 
 def is_safe(endpoint: Endpoint, address: bytes) -> bool:
-    """Whether the directory of a plain name is there, and is this user's alone."""
+    """Whether the directory of a plain name exists, and only this user can write in it."""
     try:
         check_place(endpoint, address, create=False)
     except EndpointError:
@@ -127,14 +127,15 @@ def _dotnet_directory(endpoint: Endpoint) -> str:
     directory = os.environ.get("TMPDIR") or "/tmp"
     if not directory.startswith("/"):
         raise InvalidEndpoint(
-            f"{endpoint}: TMPDIR is {directory!r}, a relative path, which .NET looks up in the "
-            "working directory of each program; set an absolute one, or give Endpoint.path"
+            f"{endpoint}: TMPDIR is {directory!r}, a relative path, which .NET resolves in the "
+            "working directory of each program; set TMPDIR to an absolute path, or use "
+            "Endpoint.path"
         )
     return directory
 
 
 def _directories() -> Iterator[str]:
-    """Where plain names are, the one that a server takes first. Never none."""
+    """The directories of plain names; a server uses the first. There is always at least one."""
     user = os.geteuid()
     wanted = os.environ.get("XDG_RUNTIME_DIR", "")
     # A directory of our own, because other programs keep sockets under plain names beside it
@@ -161,8 +162,8 @@ def _last_resort() -> str:
 
 
 def _runtime_directory_fault(directory: str) -> str:
-    """Why there can be nothing of this user's, "" when there can. What could be is not passed over,
-    however unsafe: it is refused (:func:`check_place`).
+    """Why the directory cannot contain anything of this user; "" if it can. A directory that can is
+    not skipped, even if it is unsafe: :func:`check_place` refuses it.
     """
     if not directory.startswith("/"):
         return "is a relative path"  # to be ignored (XDG Base Directory Specification, Basics)
@@ -172,7 +173,7 @@ def _runtime_directory_fault(directory: str) -> str:
         return "does not exist"
     except OSError as error:
         calls.require_system_error(error)
-        return f"cannot be looked at ({error.strerror})"
+        return f"cannot be examined ({error.strerror})"
     if stat.S_ISDIR(found.st_mode) and found.st_uid != os.geteuid():
         return f"belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
     return ""
@@ -184,13 +185,13 @@ def _log_once(text: str) -> None:
 
 
 def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
-    """Makes sure that nobody else can put something of theirs where ``endpoint`` is.
+    """Checks that no other user can replace the socket of ``endpoint``.
 
     Args:
-        endpoint: for messages, and whether its directory is ours to make.
+        endpoint: for messages; its kind says whether its directory may be made here.
         address: its address.
-        create: make the directory of a plain name where it is missing (0700), and look at the
-            directory of any path; without it only plain names are looked at.
+        create: make the directory of a plain name if it is missing (0700), and check the directory
+            of any path; without it, only directories of plain names are checked.
 
     Raises:
         EndpointNotFound: there is no such directory.
@@ -216,14 +217,14 @@ def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
 
 
 def _make_directory(endpoint: Endpoint, where: str, directory: str) -> None:
-    """Makes it, with all rights for us and none for others, whatever the umask is. In between
-    nobody can put another one there: the parent is ours alone, or sticky.
+    """Makes the directory, with all rights for this user and none for others, whatever the umask
+    is. Meanwhile no other user can replace it: the parent is only this user's, or sticky.
     """
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
         found = os.lstat(directory)
-        # Also where an earlier process made it and was killed before it got here.
+        # An earlier process may have made the directory and been killed before this line.
         is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         if is_ours and found.st_mode & 0o700 != 0o700:
             os.chmod(directory, stat.S_IMODE(found.st_mode) | 0o700)
@@ -233,8 +234,8 @@ def _make_directory(endpoint: Endpoint, where: str, directory: str) -> None:
         raise kind(
             endpoint,
             where,
-            f"cannot make its directory {directory}: {error.strerror}; mend that, or set "
-            "XDG_RUNTIME_DIR to a directory of yours",
+            f"cannot make its directory {directory}: {error.strerror}; fix that, or set "
+            "XDG_RUNTIME_DIR to a directory of this user",
             error.errno,
         ) from None
 
@@ -244,7 +245,7 @@ def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
     if not stat.S_ISDIR(found.st_mode):
         fault = "is a link or not a directory"
     elif found.st_uid != os.geteuid():
-        fault = f"belongs to user {found.st_uid}, and you are user {os.geteuid()}"
+        fault = f"belongs to user {found.st_uid}, and this process runs as user {os.geteuid()}"
     elif found.st_mode & 0o022:
         fault = f"can be written by others (mode {stat.S_IMODE(found.st_mode):04o})"
     else:
@@ -252,7 +253,7 @@ def _check_owner(endpoint: Endpoint, where: str, directory: str) -> None:
     raise UnsafeDirectory(
         endpoint,
         where,
-        f"{directory} {fault}; mend that, or set XDG_RUNTIME_DIR to a directory of yours",
+        f"{directory} {fault}; fix that, or set XDG_RUNTIME_DIR to a directory of this user",
     )
 
 
@@ -266,16 +267,16 @@ def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
         raise UnsafeDirectory(
             endpoint,
             where,
-            f"everyone can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could put "
-            "another socket in this one's place; chmod o-w it, or take another directory",
+            f"every user can write in {directory} (mode {stat.S_IMODE(mode):04o}) and could "
+            "replace the socket; chmod o-w it, or use another directory",
         )
     if sys.platform != "linux" and os.geteuid() == 0:
         _check_for_root(endpoint, where, directory, found)
 
 
 def _check_for_root(endpoint: Endpoint, where: str, directory: str, found: os.stat_result) -> None:
-    """Without O_PATH a socket gets its mode by its path, and whoever can exchange files there could
-    have root change another file of root's.
+    """Without O_PATH, a socket gets its mode through its path. A user who can exchange files in the
+    directory could make root change another file of root's.
     """
     can_exchange = found.st_mode & stat.S_IWGRP and not found.st_mode & stat.S_ISVTX
     if found.st_uid == 0 and not can_exchange:
@@ -283,9 +284,9 @@ def _check_for_root(endpoint: Endpoint, where: str, directory: str, found: os.st
     raise UnsafeDirectory(
         endpoint,
         where,
-        f"others can write in {directory} (user {found.st_uid}, mode "
-        f"{stat.S_IMODE(found.st_mode):04o}), where root cannot make a socket safely on this "
-        "system; take a directory that is root's alone",
+        f"other users can write in {directory} (user {found.st_uid}, mode "
+        f"{stat.S_IMODE(found.st_mode):04o}), and on this system root cannot make a socket there "
+        "safely; use a directory that only root can write in",
     )
 
 

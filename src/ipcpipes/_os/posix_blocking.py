@@ -70,7 +70,7 @@ class Socket(SharedHandle):
     nobody is inside any more.
 
     Attributes:
-        ends_at_fork: as for the sockets of trio.
+        ends_at_fork: as for the sockets of the trio driver.
     """
 
     _shut_half: ClassVar[bool | None] = None
@@ -284,8 +284,7 @@ class _Sending(Socket):
                         self._put(buffer, deadline)
                 sent += 1
         except BaseException:
-            # What a signal handler raised, which may be a TimeoutError too, may have come right
-            # after the first piece.
+            # A signal handler may have raised, perhaps a TimeoutError, right after the first piece.
             if sent or (len(pieces) > 1 and (deadline is None or not deadline.has_raised)):
                 self._send_number = -1
                 self._break("a send was interrupted half-way")
@@ -304,18 +303,19 @@ class _Sending(Socket):
 
 class _Receiving(Socket, Receiving):
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
-        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
-        receiving, and ``_came`` is None.
+        """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
+        receive lock, and ``_came`` is None.
 
-        What a signal handler raises leaves ``_came`` None and nothing received, or the bytes there.
+        If a signal handler raises, either nothing was received and ``_came`` is None, or the bytes
+        are in ``_came``.
         """
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
             self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
         try:
-            # The interpreter looks for signals after a call. Here read(2) is called by the step
-            # that unpacks, and what it gives is stored by the next one.
+            # The interpreter runs signal handlers after a call. Here the step that unpacks calls
+            # read(2), and the next step stores the result.
             (self._came,) = map(_read, (self._number,), (size,))
         except OSError as error:
             self._check_end(error)
@@ -324,7 +324,7 @@ class _Receiving(Socket, Receiving):
             self._require_open()
 
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory; how many bytes have come is in ``_came`` then."""
+        """The same into memory; afterwards ``_came`` is the number of received bytes."""
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:

@@ -139,12 +139,12 @@ def receive_descriptors(
 def get_descriptors(
     self: streams.Stream, incoming: passing.Incoming, deadline: Deadline | None
 ) -> bytes:
-    """1 byte or more and the descriptors with them, ``b""`` at the end. The caller is inside, for
-    receiving.
+    """1 byte or more and the descriptors with them, ``b""`` at the end. The caller holds the
+    receive lock.
 
-    Descriptors cannot wait for the next receive, so that an exception of a signal handler breaks
-    the stream once something has come: ``_receive_fault`` says so already when this returns, and
-    the caller clears it, as the last step.
+    Descriptors cannot be kept for the next receive, so a signal handler's exception breaks the
+    stream once something has come: ``_receive_fault`` is already set when this returns, and the
+    caller clears it as the last step.
     """
     if self._receive_fault is not None:
         self._raise_fault()

@@ -73,7 +73,7 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
         return super()._try_accept()
 
     def _wake(self) -> None:
-        # Without the pipe nobody waits: a forked child that has not accepted yet.
+        # Without the pipe no thread waits: a forked child that has not accepted yet.
         if not self._is_woken and self._waker != -1:
             self._is_woken = True
             os.write(self._waker, b"x")

@@ -142,7 +142,7 @@ class Packets(streams.Socket):
     def _get_enclosed(self, number: int, size: int, enclosed: Enclosed, into: deque[Any]) -> None:
         """The next packet, and its descriptors."""
         incoming = passing.Incoming(size, enclosed.most)
-        # First, and cleared last: what a signal handler raises closes the descriptors.
+        # Set first, and cleared last: if a signal handler raises, the descriptors are closed.
         self._receive_fault = RECEIVE_INTERRUPTED
         try:
             into.append(passing.receive_enclosed(number, incoming, enclosed))

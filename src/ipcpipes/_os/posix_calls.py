@@ -132,10 +132,10 @@ def drop_capabilities() -> int:
 
 
 def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, int]:
-    """An errno, 0 when it is open, and the descriptor.
+    """Returns an errno (0 on success) and the descriptor.
 
     Raises:
-        ValueError: there is a NUL in the path, which would end it early.
+        ValueError: the path contains a NUL, which would end it early.
     """
     if b"\0" in path:
         raise ValueError("embedded null byte")
@@ -146,7 +146,7 @@ def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, i
 
 
 def is_of_procfs(fd: int) -> bool:
-    """Whether it is a file or a directory of procfs."""
+    """Whether the descriptor is of a file or a directory in procfs."""
     return bool(_check(lib.ipc_is_of_procfs(fd)))
 
 
@@ -223,7 +223,7 @@ def keep_urgent_inline(fd: int) -> None:
 
 
 class FileId(NamedTuple):
-    """What tells a file from another one at the same path, as stat(2) does."""
+    """Identifies a file, whatever its path: the device and inode of stat(2)."""
 
     device: int
     inode: int
@@ -242,8 +242,8 @@ def listen(
 
 
 def is_bound(path: bytes) -> int:
-    """1 when a process has the socket at ``path``, which does not notice; 0 when that process has
-    ended; else ``-errno``.
+    """1 if a process has bound the socket at ``path`` (the process does not notice the check); 0 if
+    that process has ended; else ``-errno``.
     """
     return int(lib.ipc_is_bound(path, len(path)))
 
@@ -269,7 +269,7 @@ def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
 
 
 def send_fault(code: int) -> str:
-    """What is said of a connection whose send failed with this errno."""
+    """The error text for a connection whose send failed with this errno."""
     reason = os.strerror(code)
     return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
 

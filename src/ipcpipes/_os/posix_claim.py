@@ -3,9 +3,10 @@ blocked by the dead.
 
 An exclusive flock(2) on a file beside the socket (``<path>.lock``) is held as long as the
 listener lives; the kernel drops it however the process ends. Whoever holds it may remove a
-dead socket file. The alternatives fall short: asking the socket alone whether it is alive
-lets two starters both find it dead; unlinking first, as many do, takes over live servers.
-The sockets of other programs, which hold no such lock, are asked all the same.
+dead socket file. The alternatives are not enough. If servers only check whether the socket is
+alive, two servers that start together can both find it dead. Unlinking first, as many programs
+do, takes the address away from live servers. Other programs hold no such lock, so their sockets
+are checked as well.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Claim:
     releases anything.
 
     Attributes:
-        socket_file: the file that was bound, ours to remove; ``None`` as long as there is none.
+        socket_file: the file that was bound, which this object may remove; ``None`` before that.
     """
 
     def __init__(self, endpoint: Endpoint, address: bytes) -> None:
@@ -61,8 +62,8 @@ class Claim:
         self._lock_is_ours = False
         self._lock = self._take_lock()
         try:
-            # While we hold the lock here: of two that start at once in two places, which both know,
-            # at least one sees the other's.
+            # While this process holds its own lock: if two servers start at once in two directories
+            # that both know, at least one of them sees the other's lock.
             for other in places.elsewhere(endpoint, address):
                 self._require_free(other)
             self._clear_dead_socket()
@@ -86,7 +87,7 @@ class Claim:
                 removing.remove(self._path, self.socket_file)
             if self._lock_is_ours:
                 with contextlib.suppress(OSError):
-                    # While we hold the lock, so that nobody takes one on a file without a name.
+                    # While the lock is held, so that no process locks a file without a name.
                     removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         os.close(lock)
 
@@ -127,8 +128,8 @@ class Claim:
             return standard.lifted(os.open(self._lock_path, flags, 0o600)), False
 
     def _check_lock(self, lock: int) -> bool:
-        """Whether a listener has marked the file as its lock; an empty one is none's, or one's that
-        was killed before it got there.
+        """Whether a listener has marked the file as its lock. An empty file belongs to no listener,
+        or to one that was killed before it could mark the file.
         """
         found = os.fstat(lock)
         # A file that has another name too may be somebody's, put here to be written into.
@@ -138,7 +139,7 @@ class Claim:
         if text and text != _MARK:
             raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
         if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
-            # A umask that takes its owner's rights away would keep our successor out.
+            # With a umask that removes the owner's rights, the next server could not open the file.
             os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
         return bool(text)
 
@@ -164,9 +165,7 @@ class Claim:
         )
 
     def _require_free(self, other: bytes) -> None:
-        """Refuses to listen while the name is taken at ``other``, where this user's clients look
-        for it too.
-        """
+        """Raises if the name is taken at ``other``, where this user's clients also look for it."""
         if not places.is_safe(self._endpoint, other):
             return
         held = True
@@ -178,7 +177,7 @@ class Claim:
             held = False
         else:
             try:
-                # Shared, and for an instant: two that look do not meet each other.
+                # A shared lock, for an instant: two servers that check do not disturb each other.
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 held = False
             except OSError as error:
@@ -232,13 +231,14 @@ class Claim:
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
         except OSError:
             what = f"make its lock file {path}"
-        advice = f"cannot {what}: {error.strerror}; mend that, or take another place"
+        advice = f"cannot {what}: {error.strerror}; fix that, or use another path"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
 
 
 def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
-    """What is at ``path``, ``None`` for nothing, and whether a process has it
-    (:func:`posix_calls.is_bound`). On Linux both are of one file, whatever others exchange.
+    """The stat result of ``path`` (``None`` if there is no file), and whether a process has bound
+    it (:func:`posix_calls.is_bound`). On Linux both are of the same file, even if another user
+    exchanges files meanwhile.
     """
     try:
         if sys.platform != "linux":
@@ -253,13 +253,13 @@ def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
 
 
 def _holder(lock: int) -> int | None:
-    """The process that has written its number into a lock file."""
+    """The number of the process that is written in a lock file."""
     number = os.pread(lock, 64, 0).partition(_MARK)[2].strip()
     return int(number) if number.isdigit() else None
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether there is no such process, as far as this one sees them."""
+    """Whether there is no such process, as far as this process can see."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

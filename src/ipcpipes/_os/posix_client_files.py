@@ -12,44 +12,44 @@ from . import posix_calls as calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# What a sandbox answers that does not know the call: some say EPERM (libseccomp before 2.5).
+# The errors of a sandbox that does not know the call; some return EPERM (libseccomp before 2.5).
 _NO_OPENAT2 = (errno.ENOSYS, errno.EPERM)
 
 
 def check_path(path: str) -> None:
     """Raises:
     NotSupported: this is not Linux.
-    ValueError: the path is relative. The directory that it starts from is this process' own,
-        which the client might not reach.
+    ValueError: the path is relative. It would start from this process' directory, which the client
+        might not be allowed to use.
     """
     if sys.platform != "linux":
-        raise NotSupported("run_as_client, and so open_for_client, is for Linux and Windows")
+        raise NotSupported("run_as_client and open_for_client work on Linux and Windows only")
     if not path.startswith("/"):
-        raise ValueError(f"the path of a client must be absolute, not {path!r}")
+        raise ValueError(f"a path from a client must be absolute, not {path!r}")
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
-    """A descriptor of what is there, of whatever kind it is; it is not of procfs.
+    """A descriptor of the file, of whatever kind it is, except files in procfs.
 
     Raises:
-        OSError: it cannot be opened, or only by the server: the path leads through a magic link
-            (ELOOP), or into procfs (a PermissionError).
+        OSError: the file cannot be opened; or the path leads through a magic link (ELOOP), or into
+            procfs (a PermissionError).
     """
-    # What would wait for a peer (a fifo) or for the holder of a lease does not wait.
+    # So that the open does not wait for a peer (a fifo) or for the holder of a lease.
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     code, fd = calls.open_without_magic_links(os.fsencode(path), flags, mode)
     if code in _NO_OPENAT2:
         fd = _open_step_by_step(path, flags, mode)
     elif code == errno.ELOOP:
         raise OSError(
-            code, "it leads through a link that only the kernel can follow, or many links", path
+            code, "the path contains a magic link of /proc, or too many symbolic links", path
         )
     elif code:
         raise OSError(code, os.strerror(code), path)
     try:
         if calls.is_of_procfs(fd):
             raise PermissionError(
-                errno.EACCES, "it is of procfs, where the server sees itself", path
+                errno.EACCES, "the file is in procfs, which shows the server itself", path
             )
         os.set_blocking(fd, True)
     except BaseException:
@@ -59,8 +59,8 @@ def open_path(path: str, flags: int, mode: int) -> int:
 
 
 def _open_step_by_step(path: str, flags: int, mode: int) -> int:
-    """The same before Linux 5.6. Links are read as text first, so that a magic link is only the
-    path that it shows; then the kernel follows none, also none that has appeared meanwhile.
+    """The same before Linux 5.6. Links are resolved as text first, so a magic link is only the path
+    that it shows. Then the kernel follows no links, even if a link has appeared meanwhile.
     """
     if sys.platform != "linux":
         raise NotSupported("O_PATH is Linux'")

@@ -40,7 +40,7 @@ ConnectionT = TypeVar(
     "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
 )
 _NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
-# What is said of a file that is no socket: by Linux, where we have no rights to it, by macOS.
+# The errors for a file that is not a socket: of Linux, of Linux without rights to it, of macOS.
 _NO_SOCKET = (errno.ECONNREFUSED, errno.EACCES, errno.ENOTSOCK)
 # Any: that the kind and the type go together is said once, in the overloads of the doors.
 Connections = Mapping[str, Any]
@@ -117,7 +117,7 @@ def _refusal(
         try:
             mode = os.stat(address).st_mode
         except OSError:
-            pass  # nor may we look at it, or it has gone
+            pass  # it cannot be examined either, or it has gone
         else:
             if not stat.S_ISSOCK(mode):
                 advice = f"this is {places.kind_of_file(mode)}, not a socket; give a server's path"

@@ -80,7 +80,7 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
 
     def _in_forked_child(self, text: str) -> None:
         super()._in_forked_child(text)
-        # Tasks inside are the parent's, and so is what their epoll(7) knows of the socket.
+        # Tasks that wait here are the parent's, and so is the epoll(7) that has the socket.
         self._accepting = False
         self._room = trio.lowlevel.ParkingLot()
 

@@ -30,9 +30,9 @@ _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
-# Seconds between two looks at the socket file while a listener waits for clients. Only a further
-# descriptor for each listener would tell of its removal at once (inotify(7), kqueue(2)). It is no
-# shorter because an idle server wakes a sleeping machine each time.
+# Seconds between two checks of the socket file while a listener waits for clients. To notice its
+# removal at once would need one more descriptor for each listener (inotify(7), kqueue(2)). The
+# pause is not shorter because an idle server wakes a sleeping machine each time.
 LOOK_PAUSE = 10.0
 
 ConnectionT = TypeVar("ConnectionT")
@@ -47,8 +47,8 @@ class Places(Generic[ConnectionT]):
     holds one, that one place is taken by a connection of our own (the plug) while nothing is
     free. A client that slips in during the instant before the plug waits in the queue.
 
-    A forked child may accept beside its parent (servers that fork beforehand do), and may close
-    its copy. The queue, the plug and those who have arrived are the parent's there.
+    A forked child may accept beside its parent (as pre-forking servers do), and may close its copy.
+    The queue, the plug and the clients that have arrived belong to the parent.
 
     One thread at a time; whoever waits for clients builds on this.
     """
@@ -80,7 +80,7 @@ class Places(Generic[ConnectionT]):
         self._admits = permissions.admits
         # A socket that other processes accept from too: its queue is not ours to change.
         self._is_shared = is_shared
-        # None: there is none, or it is known to be gone.
+        # None: there is no file, or the file is known to be gone.
         self._file = removing.file_at(address) if claim is None else claim.socket_file
         self._open_count = 0
         self._plug = -1
@@ -116,8 +116,8 @@ class Places(Generic[ConnectionT]):
         return connection
 
     def _look_at_file(self) -> None:
-        """Says in the log, once, that clients no longer find this listener: .NET's servers remove
-        whatever is at their address, as do those who tidy up in temporary directories.
+        """Logs, once, that clients no longer find this listener. .NET servers remove whatever is at
+        their address, and some programs clean up temporary directories.
         """
         if self._file is None or removing.is_at(self._address, self._file):
             return
@@ -130,7 +130,7 @@ class Places(Generic[ConnectionT]):
             )
 
     def _is_closing(self) -> bool:
-        """Whether the name is given up, or about to be."""
+        """Whether the name has been released, or is about to be."""
         return self._fd == -1
 
     def _admit(self, fd: int) -> ConnectionT | None:

@@ -19,8 +19,8 @@ _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
 
 
 def forgets_children() -> bool:
-    """Whether the system keeps no status of this process' children, because it ignores SIGCHLD
-    (sigaction(2), wait(2)); that may be inherited from whatever has started it.
+    """Whether the system keeps no exit status of this process' children, because the process
+    ignores SIGCHLD (sigaction(2), wait(2)). It may have inherited that from its parent.
     """
     return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 

@@ -1,8 +1,8 @@
-"""POSIX: a file that is known by more than its path, and its removal.
+"""POSIX: removing a file that is identified by more than its path.
 
-unlink(2) takes a path, and whoever may write in the directory can put another file there at any
-moment before. They could remove that file themselves, so that they gain nothing; but it would be
-this process that removed it.
+unlink(2) takes a path, and a user who may write in the directory can put another file there at any
+moment before. Such a user could also remove that file, and so gains nothing; but this process
+would be the one that removed it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def file_id(found: os.stat_result) -> calls.FileId:
 
 
 def file_at(path: bytes) -> calls.FileId | None:
-    """Which file is at ``path``, if we find one."""
+    """The file at ``path``; ``None`` if there is none."""
     try:
         return file_id(os.lstat(path))
     except (OSError, ValueError):  # an abstract name begins with a NUL
@@ -35,7 +35,7 @@ def file_at(path: bytes) -> calls.FileId | None:
 
 
 def is_at(path: bytes, file: calls.FileId | None) -> bool:
-    """Whether ``file`` is at ``path``; none is not."""
+    """Whether ``file`` is at ``path``; false for ``None``."""
     return file is not None and file_at(path) == file
 
 
@@ -55,16 +55,16 @@ def remove(path: bytes, file: calls.FileId | None) -> None:
 
 
 def _others_can_exchange(directory: os.stat_result) -> bool:
-    """Whether others than this user and root can move our files in it (inode(7), sticky bit)."""
+    """Whether users other than this one and root can move our files in it (inode(7), sticky)."""
     if directory.st_uid not in (0, os.geteuid()):
         return True
     return bool(directory.st_mode & 0o022) and not directory.st_mode & stat.S_ISVTX
 
 
 def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
-    """Moves what is at ``path`` where nobody else can reach it, and looks at it there."""
+    """Moves the file at ``path`` where no other user can reach it, and checks it there."""
     apart = tempfile.mkdtemp(prefix=b".ipcpipes-", dir=os.path.dirname(path))
-    # They can move this directory too, but not what the descriptor stands for.
+    # Other users can move this directory too, but not the one that the descriptor refers to.
     descriptor = os.open(apart, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     name = os.path.basename(apart)  # as good as any, and new
     try:
@@ -75,18 +75,19 @@ def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
             _put_back(name, descriptor, path)
     finally:
         os.close(descriptor)
-        # Where it is not empty, it holds what could not be put back.
+        # If it is not empty, it holds a file that could not be moved back.
         with contextlib.suppress(OSError):
             os.rmdir(apart)
 
 
 def _put_back(name: bytes, descriptor: int, path: bytes) -> None:
     try:
-        # Not by rename(2), which would replace what has come there since.
+        # Not with rename(2), which would replace a file that has appeared there meanwhile.
         os.link(name, path, src_dir_fd=descriptor, follow_symlinks=False)
     except OSError as error:
         logger.warning(
-            "a file that others had put at %r could not be put back (%s); it lies in %r beside it",
+            "another process's file at %r was moved and cannot be moved back (%s); it is in %r, in "
+            "the same directory",
             os.fsdecode(path),
             error.strerror,
             os.fsdecode(name),

@@ -1,8 +1,9 @@
-"""POSIX: the numbers of the standard streams, 0 to 2, which no descriptor of ours ever has.
+"""POSIX: keeps the numbers of the standard streams, 0 to 2, away from descriptors of ipcpipes.
 
-Where a process runs with standard streams that are closed (a daemon, ``2>&-``), the system gives
-their numbers to whatever is opened next. What any code prints would go into it then, and to a
-child it would be its standard input. What the C layer opens has another number from the start.
+If a process runs with closed standard streams (a daemon, ``2>&-``), the system gives their numbers
+to the next files that are opened. Then the output of any code would go into such a file, and a
+child would have it as its standard input. Descriptors that the C layer opens have other numbers
+from the start.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ _FIRST = 3  # that is none of them
 
 
 def lifted(fd: int) -> int:
-    """The same descriptor by another number, if it has one of theirs; the caller's, as ``fd`` was.
+    """The same descriptor under another number, if it has the number of a standard stream. It
+    belongs to the caller, as ``fd`` did.
 
     Raises:
-        OSError: there are no more; ``fd`` is closed.
+        OSError: no more descriptors can be opened; ``fd`` is closed.
     """
     if fd >= _FIRST:
         return fd
@@ -50,8 +52,9 @@ def pipe() -> tuple[int, int]:
 
 @contextmanager
 def occupied() -> Iterator[None]:
-    """While it lasts, those that are closed lead nowhere, so that what others open has other
-    numbers: subprocess and trio make the pipes of PIPE. No child inherits that.
+    """Within this context, closed standard streams are opened on the null device, so that files
+    opened by other code (the pipes that subprocess and trio make for PIPE) get other numbers. No
+    child inherits them.
     """
     with ExitStack() as stack:
         # The lowest is what the system gives; dup2(2) could take it from another thread.

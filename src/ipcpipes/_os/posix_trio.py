@@ -59,8 +59,8 @@ class Socket(abc.Connection):
     so that a number which the system has given to something else is never used.
 
     Attributes:
-        ends_at_fork: a forked child cannot go on with it. One that a listener has accepted it can:
-            servers that fork for each client do.
+        ends_at_fork: whether a forked child cannot use it. It can use one that a listener has
+            accepted, because some servers fork for each client.
     """
 
     _shut_half: ClassVar[bool | None] = None
@@ -141,7 +141,7 @@ class Socket(abc.Connection):
                 self._owner.released()
 
     def _broken(self, error: OSError) -> Exception:
-        """What is raised when read(2) fails with an error that is not the peer's end."""
+        """The error to raise when read(2) fails for a reason other than the peer's end."""
         self._require_open()
         return trio.BrokenResourceError(str(error))
 

@@ -7,8 +7,10 @@ _DEFAULT = 64 * 1024
 # at once than the system's own buffers hold.
 _LARGEST = 256 * 1024
 
-RECEIVE_INTERRUPTED = "a receive was interrupted, and a part of what had come is lost"
-"""What is said from then on where an exception of a signal handler has hidden what had come."""
+RECEIVE_INTERRUPTED = "an earlier receive was interrupted, and some received data is lost"
+"""The error text of every later receive, after a signal handler's exception has made the result of
+a receive unknown.
+"""
 
 
 def receive_size(max_bytes: int | None) -> int:

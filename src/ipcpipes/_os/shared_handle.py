@@ -28,8 +28,8 @@ class SharedHandle(Uncopied, Turns, ABC):
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        """As when nobody was ever inside: in a forked child, threads that were did not come along,
-        and what they wait for is the parent's.
+        """Resets the state to that of an unused handle, for a forked child: the threads that were
+        inside do not exist there, and the objects that they wait on are the parent's.
         """
         Turns.__init__(self)
         self._shutting = threading.Lock()

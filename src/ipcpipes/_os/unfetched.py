@@ -14,18 +14,19 @@ from ..abc import MOST_DESCRIPTORS
 from ..errors import FramingError
 
 PART_SECONDS = 30.0
-"""How long the next byte of a message may take whose descriptors have come. One of them can be the
-peer's own end of the connection: as long as it is open here, the end of a dead peer is not told."""
+"""How long the next byte of a message may take after descriptors of the message have arrived. One
+of them can be the peer's own end of the connection: while it is open here, the system does not
+report that the peer has died."""
 
-# How many each channel holds with a part of a message, for those that do.
+# How many descriptors each channel holds with a part of a message; only channels that hold some.
 _in_parts: dict[int, int] = {}
 
 
 def most_in_parts() -> int:
     """How many descriptors all channels of this process may hold with parts of messages.
 
-    Parts that never become whole are a peer's way to fill this process's table with descriptors,
-    one connection at a time.
+    With incomplete messages, a peer could fill this process' descriptor table, one connection at a
+    time.
     """
     if sys.platform == "win32":
         return 65_536  # of 16 million handles
@@ -60,29 +61,29 @@ class Unfetched:
 
     @property
     def patience(self) -> float | None:
-        """How many seconds the next byte may still take; ``None`` where no descriptors wait for it.
+        """How many seconds the next byte may still take; ``None`` if no descriptors wait for it.
 
-        At 0 there is to be one more look: it may have come while nobody received.
+        At 0, receive once more: the byte may have arrived while no task or thread was receiving.
         """
         if not self._coming:
             return None
         return max(self._progress + PART_SECONDS - time.monotonic(), 0.0)
 
     def give_part_up(self) -> FramingError:
-        """Closes those that wait for the rest of their message; the error for that."""
+        """Closes the descriptors that wait for the rest of their message. Returns the error."""
         count = len(self._coming)
         self._close_numbers(self._coming)
         _in_parts.pop(id(self), None)
         return FramingError(
-            f"{count} descriptors came with a part of a message, and no byte of the rest for "
-            f"{PART_SECONDS:g} s; they were closed"
+            f"the peer sent {count} descriptors with a part of a message, and then no byte of the "
+            f"rest for {PART_SECONDS:g} s; the descriptors were closed"
         )
 
     def _gone_through(self) -> None:
-        """What came has been gone through; a part of a message may be left.
+        """Called after the received data was processed; a part of a message may be left.
 
         Raises:
-            FramingError: too many descriptors wait with such parts.
+            FramingError: too many descriptors wait with parts of messages.
         """
         if not self._coming:
             if _in_parts:
@@ -94,8 +95,9 @@ class Unfetched:
             self._close_numbers(self._coming)
             del _in_parts[id(self)]
             raise FramingError(
-                f"descriptors came with a part of a message, and channels of this process may hold "
-                f"{most:,} in all with such parts; they were closed"
+                "the peer sent descriptors with a part of a message, and all channels of this "
+                f"process may hold at most {most:,} descriptors of incomplete messages; the new "
+                "ones were closed"
             )
 
     def close_first(self, count: int) -> None:

@@ -76,8 +76,9 @@ class Pipe(SharedHandle):
     sent_some = False
     # Of the channel over it, to be closed when nobody is inside.
     _enclosed: Unfetched | None = None
-    # What the last read came to: its memory, error code, and bytes. Whoever takes it sets it to
-    # None, as the last step, so that an exception of a signal handler loses nothing.
+    # The result of the last read: its memory, error code, and number of bytes. The code that takes
+    # the result sets this to None as the last step, so that a signal handler's exception loses
+    # nothing.
     _unread: tuple[Any, int, int] | None = None
     _receive_fault: str | None = None
 
@@ -173,12 +174,12 @@ class Pipe(SharedHandle):
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
-        """Reads once into ``memory``, or finds what an interrupted read came to: ``_unread``. The
-        caller is inside, for receiving.
+        """Reads once into ``memory``, or returns the result of an interrupted read (``_unread``).
+        The caller holds the receive lock.
 
         Raises:
-            trio.BrokenResourceError: an exception of a signal handler came, and another one while
-                we looked what the read had come to.
+            trio.BrokenResourceError: a signal handler raised, and raised again while the result of
+                the read was determined.
             trio.ClosedResourceError, TimeoutError: as for streams.
         """
         handle = self._require_open()
@@ -192,7 +193,7 @@ class Pipe(SharedHandle):
             code, count = self._transfer(operation, memory, size, deadline, sending=False)
             self._unread = memory, code, count
         except BaseException:
-            code = calls.abandon(handle, operation)  # it is done: that asks what came of it
+            code = calls.abandon(handle, operation)  # or its result, if it was already done
             if code in (0, calls.ERROR_MORE_DATA):
                 self._unread = memory, code, int(calls.transferred(operation))
             self._receive_fault = None
@@ -348,7 +349,7 @@ class _Sending(Pipe):
                 self._put(piece, deadline)
                 sent += 1
         except BaseException:
-            # What a signal handler raised may have come right after the first piece.
+            # A signal handler may have raised right after the first piece.
             if sent or len(pieces) > 1:
                 self._break("a send was interrupted half-way")
             raise
@@ -356,8 +357,8 @@ class _Sending(Pipe):
 
 class _Receiving(Pipe, Receiving):
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
-        """Puts 1 to ``size`` bytes into ``_came``, ``b""`` at the end. The caller is inside, for
-        receiving, and ``_came`` is None.
+        """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
+        receive lock, and ``_came`` is None.
         """
         while self._came is None:
             memory, code, count = self._read(
@@ -373,8 +374,8 @@ class _Receiving(Pipe, Receiving):
             self._unread = None
 
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory; how many bytes have come is in ``_came`` then, or they themselves
-        where an interrupted read had put them elsewhere.
+        """The same into memory. Afterwards ``_came`` is the number of received bytes, or the bytes
+        themselves if an interrupted read had put them elsewhere.
         """
         if self._unread is not None:
             self._fetch(len(view), deadline)
@@ -391,7 +392,7 @@ class _Receiving(Pipe, Receiving):
                     self._came = count
                 self._unread = None
         except BaseException:
-            # Not left in memory that somebody else owns.
+            # The data must not stay in memory that belongs to the caller.
             if self._unread is not None:
                 self._came = self._unread[2] or None
                 self._unread = None

@@ -27,8 +27,8 @@ _SLICE = 100  # milliseconds
 class Duplex:
     """What is on its way out and what has come, of a stream that nobody else uses.
 
-    One thread may send while another one receives. An exception of a signal handler leaves both
-    where they are: the next operation goes on there, and nothing is sent twice. It closes nothing:
+    One thread may send while another one receives. A signal handler's exception changes neither
+    position: the next operation continues there, and nothing is sent twice. It closes nothing:
     the stream belongs to its owner, which calls :meth:`give_up` before.
 
     Attributes:

@@ -47,7 +47,7 @@ class Packets(streams.Pipe):
                     self._write(memory, len(memory), deadline)
                 sent += 1
         except BaseException:
-            # What a signal handler raised may have come right after the first one.
+            # A signal handler may have raised right after the first one.
             if sent or len(packets) > 1:
                 self._break("a send of several messages was interrupted half-way")
             raise

@@ -83,9 +83,9 @@ class Permissions(NamedTuple):
     def at(self, endpoint: Endpoint) -> Permissions:
         """The same for a pipe at ``endpoint``.
 
-        The owner of a .NET server's is the system's choice, and so is that of one in its place:
-        clients with ``PipeOptions.CurrentUserOnly`` compare it with what their own token says
-        (WindowsIdentity.Owner), and refuse any other.
+        The system chooses the owner of a .NET server's pipe, so it also chooses the owner here:
+        clients with ``PipeOptions.CurrentUserOnly`` compare the owner with the one that their own
+        token names (WindowsIdentity.Owner), and refuse any other.
         """
         if endpoint.kind != "dotnet" or not self.is_owner_ours:
             return self
@@ -220,8 +220,8 @@ def current_user_sid() -> str:
 
 @functools.cache
 def default_owner_sid() -> str:
-    """Who owns what this process makes (TOKEN_OWNER): this user, or the administrators' group where
-    the process is elevated.
+    """The owner of objects that this process makes (TOKEN_OWNER): this user, or the administrators'
+    group if the process is elevated.
     """
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     _check(lib.ipc_default_owner(sid, _TEXT_SIZE))
@@ -229,7 +229,7 @@ def default_owner_sid() -> str:
 
 
 def owners_of_ours(endpoint: Endpoint) -> set[str]:
-    """Who can own a pipe that this user, or an administrator, has made at ``endpoint``."""
+    """The possible owners of a pipe that this user or an administrator has made at ``endpoint``."""
     found = {current_user_sid(), *ADMINISTRATORS}
     if endpoint.kind == "dotnet":
         found.add(default_owner_sid())

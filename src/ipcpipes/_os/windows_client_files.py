@@ -15,21 +15,21 @@ _DRIVE = re.compile("[A-Za-z]:")
 
 def check_path(path: str) -> None:
     r"""Raises:
-    ValueError: the path does not begin with a drive and its root. Relative ones start from the
-        server's own directory, `\\server\share` makes it talk to another machine, `\\.\pipe\name`
-        to another server, and `\\?\GLOBALROOT` leads to every device.
+    ValueError: the path does not begin with a drive and its root. A relative path starts from the
+        server's own directory, `\\server\share` makes the server connect to another machine,
+        `\\.\pipe\name` to another server, and `\\?\GLOBALROOT` leads to every device.
     """
     drive, rest = ntpath.splitdrive(path)
     if not _DRIVE.fullmatch(drive) or not rest.startswith(("\\", "/")):
         raise ValueError(
-            f"the path of a client must begin with a drive (C:\\...) here, not {path!r}"
+            f"a path from a client must begin with a drive (C:\\...) here, not {path!r}"
         )
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
-    """A descriptor of what is there, of whatever kind it is.
+    """A descriptor of the file, of whatever kind it is.
 
     Raises:
-        OSError: it cannot be opened; a directory cannot (PermissionError).
+        OSError: it cannot be opened; a directory never can (PermissionError).
     """
     return os.open(path, flags | os.O_BINARY | os.O_NOINHERIT, mode)

@@ -166,11 +166,11 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
         before it does; without, the system drops them. Cancelled, it loses nothing. Descriptors of
         messages that are received in another way, or not before closing, are closed.
 
-        A descriptor can be the peer's own end of this connection: as long as you keep it, the end
-        of a peer that has died is not told. Where descriptors have come with a part of a message,
-        the next byte of the rest may take 30 seconds, and all channels of this process together
-        hold a quarter of the descriptors that it may open (``ulimit -n``; Windows: 65,536) with
-        such parts, at most.
+        A descriptor can be the peer's own end of this connection: while you keep it open, the
+        system does not report that the peer has died. If a message with descriptors has arrived
+        only in part, the next byte must arrive within 30 seconds. All channels of this process
+        together hold at most a quarter of the descriptors that it may open (``ulimit -n``), but
+        at least 253, with such parts; Windows: 65,536 handles.
 
         Windows: the numbers of handles are believed only from who has power over this process
         anyway: LocalSystem, the administrators' group as the owner of the pipe, and this user at
@@ -185,12 +185,13 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
         Raises:
             RuntimeError: the channel was made without ``max_descriptors=``, your program's
                 mistake.
-            trio.BrokenResourceError: more came with one message than ``max_descriptors``, or the
-                rest of their message did not come in time, by the peer's fault; the limit for
-                parts is reached; or this process may open no more (RLIMIT_NOFILE). They are closed,
-                and nothing can be received any more. Windows: also a message without a label, for
-                the peer's channel was made without ``max_descriptors=``; and handles that are not
-                believed, or are not there, which are left alone.
+            trio.BrokenResourceError: by the peer's fault, more than ``max_descriptors`` came with
+                one message, or the rest of their message did not arrive in time; or the limit for
+                incomplete messages is reached; or this process may open no more descriptors
+                (RLIMIT_NOFILE). The descriptors are closed, and nothing can be received any more.
+                Windows: also a message without a label, because the peer's channel was made
+                without ``max_descriptors=``; and handles that are not believed, or do not exist,
+                which are left alone.
             And all that :meth:`receive` raises.
         """
 

@@ -26,14 +26,14 @@ class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
     ``await aclose()`` gives the name up. Connections that were accepted live on; clients that
     were not see the end of the stream. On Windows the name becomes free when the last accepted
     connection has closed too. A forked child (POSIX) may accept beside this process, and may close
-    it: the name, the queue and ``max_instances`` stay this process' own.
+    its copy of the listener: the name, the queue and ``max_instances`` stay with this process.
 
     Raises:
         trio.ClosedResourceError: you closed the listener.
         trio.BusyResourceError: another task of yours is accepting.
     """
 
-    _instead = "several processes serve one endpoint in a WorkerGroup"
+    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
     @property
     @abstractmethod

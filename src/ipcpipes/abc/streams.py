@@ -33,9 +33,9 @@ ResultT = TypeVar("ResultT")
 class Connection(Uncopied, trio.abc.AsyncResource):
     """One end of a connection: what byte streams of every direction have in common.
 
-    A forked child (POSIX) cannot go on with one that this process has connected: there every
-    operation raises :exc:`trio.ClosedResourceError`. One that a listener has accepted goes on, as
-    servers that fork for each client need it.
+    A forked child (POSIX) cannot use a connection that this process has connected: in the child
+    every operation raises :exc:`trio.ClosedResourceError`. It can use a connection that a listener
+    has accepted, because some servers fork for each client.
     """
 
     @property
@@ -104,12 +104,13 @@ class Connection(Uncopied, trio.abc.AsyncResource):
         process (prlimit(2)): a server that must not be ended by its clients acts for them in a
         process of its own.
 
-        Linux: while ``fn`` runs, no thread of the process may change its user or groups by the C
-        library (:func:`os.setuid`, :func:`os.seteuid`, :func:`os.setgroups`,
-        :func:`os.initgroups` and their like). The library makes every thread do the same
-        (nptl(7)), this one may not, and for threads that differ the library ends the process
-        (glibc: SIGABRT, musl: SIGKILL). Called by ``fn`` itself, they change the whole server.
-        ``subprocess.run(user=...)`` is harmless: it changes the child only.
+        Linux: while ``fn`` runs, no thread of the process may change its user or groups through the
+        C library (:func:`os.setuid`, :func:`os.seteuid`, :func:`os.setgroups`,
+        :func:`os.initgroups` and similar functions). The library makes the same call in every
+        thread (nptl(7)), the thread of ``fn`` is not allowed to make it, and if the results of the
+        threads differ, the library ends the process (glibc: SIGABRT, musl: SIGKILL). If ``fn``
+        itself makes such a call, it changes the whole server. ``subprocess.run(user=...)`` is
+        harmless: it changes only the child.
 
         Args:
             fn: a function, not an async one; an exception of it is raised here.

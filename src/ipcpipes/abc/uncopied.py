@@ -8,12 +8,12 @@ __all__ = ["Uncopied"]
 
 
 class Uncopied:
-    """One end of something that is open. It belongs to this process, and two copies of it would get
-    into each other's way; so it can neither be pickled (which is how ``multiprocessing`` passes
-    arguments to a process that it spawns) nor copied.
+    """The base of open objects such as connections and listeners. They belong to this process, and
+    two copies would disturb each other, so they can neither be copied nor pickled.
+    (``multiprocessing`` pickles the arguments of a process that it spawns.)
     """
 
-    _instead: ClassVar[str] = "pass its endpoint, and connect there"
+    _instead: ClassVar[str] = "pass its endpoint, and connect in the other process"
 
     def __reduce__(self) -> NoReturn:
         """Raises:

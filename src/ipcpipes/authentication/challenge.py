@@ -16,12 +16,13 @@ else before the last one has gone out, or come in. ``+`` joins bytes::
 
 ``HMAC-SHA-256(key, message)`` is that of RFC 2104 and FIPS 180-4, all 32 bytes of it; text is
 ASCII. The random bytes are drawn anew for each connection. Over a stream the messages stand one
-after the other with nothing between them, and the application's bytes begin right behind. A channel
-over a stream is authenticated over that stream, below its framing, which may not carry any bytes;
-where the system keeps messages apart (native ones), each of the three is one message.
+after the other with nothing between them, and the application's bytes follow at once. A channel
+over a stream is authenticated over that stream, below its framing, because a framing may not be
+able to carry arbitrary bytes. Where the system keeps messages apart (native messages), each of the
+three is one message.
 
-A server says to a client that sends something else, or nothing in time, that it asks for a key, and
-closes; to one that began with its hello it says nothing::
+If a client sends something else, or nothing in time, the server tells it that it requires a key,
+and closes the connection. To a client that began with its hello, it sends nothing::
 
     server -> client   "IPAR1" CR LF, a line of text, CR LF
 
@@ -70,7 +71,7 @@ DEFAULT_SECONDS = 10.0
 """How long the whole handshake may take."""
 
 REFUSED = b"IPAR1\r\n"
-"""How the answer begins to a client that has not begun to authenticate."""
+"""The first bytes of the answer to a client that has not begun to authenticate."""
 
 REFUSAL = REFUSED + b"This server asks for an authkey; connect with the same one.\r\n"
 
@@ -105,22 +106,22 @@ def keyed(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
 
 
 def check_both_ways(authkey: object, direction: Direction) -> None:
-    """A secret is for connections in both directions.
+    """Checks that an ``authkey`` is given only for a connection in both directions.
 
     Raises:
-        ValueError: it is given for another one.
+        ValueError: the direction is another one.
     """
     if authkey is not None and direction != "duplex":
-        raise ValueError("authkey is for connections in both directions: both ends have to speak")
+        raise ValueError("authkey needs direction='duplex', because both ends send a proof")
 
 
 def unless_refused(data: bytes) -> AuthenticationFailed | None:
-    """The error for a client without a key, if this, the first thing that came, refuses it."""
+    """If ``data``, the first bytes from the server, refuses a client without a key: the error."""
     if not data.startswith(REFUSED):
         return None
     return AuthenticationFailed(
-        "the server asks for an authkey, and this end gave none: connect with authkey=, the same "
-        "as the server's"
+        "the server requires an authkey, and this client gave none; connect with the server's "
+        "authkey="
     )
 
 
@@ -215,8 +216,8 @@ class Handshake:
 
     @property
     def refusal(self) -> bytes:
-        """What may be said to a peer that has failed, before its connection is closed: to one that
-        has not begun, how to; else nothing.
+        """What to send to a peer that has failed, before its connection is closed: to a client that
+        has not begun the handshake, the line that says that a key is required; otherwise nothing.
         """
         return REFUSAL if self._may_refuse else b""
 
@@ -257,10 +258,10 @@ class Handshake:
                 "it authenticates as this end does; one has to be the client, the other the server"
             )
         if data.startswith(REFUSED):
-            return self._failed("it has waited for this end's greeting, and given it up")
+            return self._failed("it waited for this end's greeting, and then closed the connection")
         # Not the bytes themselves: servers log this, and what came may be a password.
         return self._failed(
-            f"what it sent, {len(data)} bytes, is no part of this handshake; it has to "
+            f"it sent {len(data)} bytes that do not belong to this handshake; it has to "
             f"authenticate as the {self._peers_side}"
         )
 

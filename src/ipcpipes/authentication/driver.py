@@ -15,7 +15,7 @@ from ..framing import Buffer
 from ..options import checked_seconds
 from .challenge import DEFAULT_SECONDS, Handshake, Side, keyed
 
-# There is room for so few bytes on a connection on which nothing was sent.
+# A connection on which nothing was sent has room for these few bytes.
 _A_MOMENT = 1.0  # seconds
 
 Greeting = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
@@ -34,9 +34,9 @@ async def authenticate_as_client(
         await ipcpipes.authenticate_as_client(stream, authkey)
 
     The other end calls :func:`authenticate_as_server` with the same key, or listens or serves with
-    ``authkey=``. A channel over a stream is authenticated below its framing, so that any framing
-    does, and one end may do it over the stream and the other one over the channel. What the
-    application sends may follow at once; none of it is read here.
+    ``authkey=``. A channel over a stream is authenticated below its framing, so any framing works,
+    and one end may authenticate over the stream and the other end over the channel. The
+    application's data may follow at once; this function reads none of it.
 
     When this returns, the server has proved itself. Should it still not like this end's proof,
     which takes somebody who changes it on the way, or should the time be over there, then it closes
@@ -58,8 +58,8 @@ async def authenticate_as_client(
             ended the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
         trio.BusyResourceError: another task of yours is using it.
-        FramingError: a channel that is not over a stream cannot carry what this end sends, up to
-            72 bytes of any value.
+        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
+            to 72 bytes of any value.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
     key = keyed(authkey)
@@ -81,9 +81,9 @@ async def authenticate_as_server(
             await ipcpipes.authenticate_as_server(stream, authkey)
 
     When this returns, the client has proved itself. A client that sent something else, or nothing
-    in time, is told that this server asks for a key. All else is as for
+    in time, is told that this server requires a key. All else is as for
     :func:`authenticate_as_client`: the arguments, the errors, and what it does not protect from.
-    ``authkey=`` of :func:`listen` and :func:`serve` do this for each client.
+    :func:`listen` and :func:`serve` with ``authkey=`` do this for each client.
     """
     key = keyed(authkey)
     del authkey
@@ -113,7 +113,7 @@ async def authenticate(
         with trio.move_on_after(seconds):
             await ends.shake(handshake)
             return
-        # The deadline, then: nothing else gets here.
+        # The deadline has passed: no other case gets here.
         raise handshake.late(seconds)
     except AuthenticationFailed:
         await ends.refuse(handshake)
@@ -121,7 +121,7 @@ async def authenticate(
 
 
 class Ends:
-    """How one connection takes part in a handshake: below its framing.
+    """How one connection sends and receives a handshake: below its framing.
 
     Raises:
         TypeError: it is neither a stream nor a message channel.
@@ -145,11 +145,11 @@ class Ends:
             )
 
     async def shake(self, handshake: Handshake) -> None:
-        """Goes on with it until the peer is authenticated. Cancelled while it receives, it can be
-        called again.
+        """Continues the handshake until the peer is authenticated. If it is cancelled while it
+        receives, it can be called again.
 
         Raises:
-            AuthenticationFailed: it never will be.
+            AuthenticationFailed: the handshake has failed.
         """
         try:
             while True:
@@ -163,7 +163,7 @@ class Ends:
             raise handshake.ended(error) from error
 
     async def refuse(self, handshake: Handshake) -> None:
-        """Says what may be said to a peer that has failed; waits for nobody."""
+        """Sends what a peer that has failed may be told, without waiting."""
         if handshake.refusal:
             with (
                 trio.move_on_after(_A_MOMENT, shield=True),

@@ -1,4 +1,4 @@
-"""A listener under trio that hands out clients only once they have proved that they have a key."""
+"""A listener under trio that returns clients only once they have proved that they have a key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["AuthenticatingListener"]
 ConnectionT_co = TypeVar("ConnectionT_co", bound=trio.abc.AsyncResource, covariant=True)
 logger = logging.getLogger("ipcpipes")
 
-# For one whose time is over already: what has come meanwhile is looked at in any case.
+# For a client whose time is over already: what it has sent meanwhile is read in any case.
 _A_LOOK = 0.1  # seconds
 
 
@@ -35,10 +35,10 @@ class _Candidate:
 
 
 class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
-    """It owns the listener below, and the connections that it has not handed out.
+    """It owns the listener below, and the connections that it has not returned yet.
 
-    All handshakes go on side by side while somebody is in :meth:`accept`, and wait meanwhile: there
-    is no task that nobody started.
+    All handshakes run side by side while a task is in :meth:`accept`, and pause otherwise: no task
+    runs in the background that the user did not start.
     """
 
     def __init__(self, connections: abc.Listener[ConnectionT_co], key: HMAC) -> None:
@@ -95,7 +95,7 @@ class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_c
             raise refusal
 
     async def _go_on(self, candidate: _Candidate, enough: trio.CancelScope) -> None:
-        """Until it has proved itself, or was turned away, or ``enough`` was cancelled."""
+        """Runs until the client is authenticated or turned away, or ``enough`` was cancelled."""
         connection, handshake = candidate.connection, candidate.handshake
         try:
             with trio.move_on_after(max(candidate.until - trio.current_time(), _A_LOOK)):
@@ -117,7 +117,7 @@ class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_c
         await trio.aclose_forcefully(connection)
 
     def _forget(self, candidate: _Candidate) -> bool:
-        """Whether it was still one: closing this listener ends all of them."""
+        """Returns whether the client was still pending: closing this listener ends all of them."""
         if candidate not in self._candidates:
             return False
         self._candidates.remove(candidate)

@@ -13,12 +13,12 @@ interrupted one of the other methods. It wakes whoever is inside, who gets
 :exc:`trio.ClosedResourceError`; the descriptor or handle is given back when the last one has left.
 
 An exception that a signal handler raises (:exc:`KeyboardInterrupt` on Ctrl-C) ends an operation at
-any step, whether it waits or not. What a receive had got by then is kept for the next one; where it
-cannot be kept (descriptors had come with it, or a framing was in the middle of cutting messages),
-the stream or channel is broken for receiving from then on, and says so. A message never arrives in
-part. A send that was interrupted half-way leaves the stream or channel broken for sending. Python
-3.10 looks for signals when a function has returned, too: there the exception can take the bytes or
-the message along that were just returned.
+any step, whether it waits or not. Data that a receive had got by then is kept for the next receive.
+If it cannot be kept (because descriptors had come with it, or a framing was in the middle of
+splitting it into messages), the stream or channel is broken for receiving from then on, and every
+receive raises an error that says so. A message never arrives in part. A send that was interrupted
+half-way leaves the stream or channel broken for sending. Python 3.10 also runs signal handlers when
+a function has returned: then the bytes or the message that were just returned can be lost.
 
 The errors are trio's, named by who is at fault: :exc:`trio.BrokenResourceError` (the peer),
 :exc:`trio.ClosedResourceError` (you closed it), :exc:`trio.BusyResourceError` (two threads at
@@ -71,8 +71,8 @@ class BareStream(Protocol):
 class Connection(Protocol):
     """One end of a connection: what byte streams of every direction have in common.
 
-    A forked child (POSIX) cannot go on with one that this process has connected, as
-    :class:`ipcpipes.abc.Connection` says.
+    A forked child (POSIX) cannot use a connection that this process has connected; see
+    :class:`ipcpipes.abc.Connection`.
     """
 
     @property
@@ -171,8 +171,8 @@ class ReceiveByteStream(Connection, Protocol):
 
         Raises:
             TimeoutError: nothing has come in time; nothing is lost.
-            trio.BrokenResourceError: the system says so, or a signal handler interrupted an earlier
-                receive where nothing could be kept.
+            trio.BrokenResourceError: the system reports an error, or a signal handler interrupted
+                an earlier receive whose data could not be kept.
             trio.ClosedResourceError: you closed this end.
             trio.BusyResourceError: another thread of yours is receiving from this stream.
             TypeError, ValueError: an argument is of the wrong type or out of range.
@@ -232,9 +232,9 @@ class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     ) -> tuple[bytes, list[int]]:
         """As :meth:`receive_some`, and takes the descriptors that came with these bytes.
 
-        See :meth:`ipcpipes.abc.ByteStream.receive_descriptors`, where all of it is said. An
-        exception of a signal handler that comes before the result is the caller's closes them, and
-        breaks the stream for receiving.
+        See :meth:`ipcpipes.abc.ByteStream.receive_descriptors` for the details. If a signal handler
+        raises before the caller has the result, the descriptors are closed, and the stream is
+        broken for receiving.
         """
 
 
@@ -351,9 +351,9 @@ class MessageChannel(Protocol):
             trio.BrokenResourceError: what came cannot be a message, by the peer's fault; its
                 ``__cause__`` is an :exc:`ipcpipes.FramingError`: :exc:`ipcpipes.MessageTooLarge`
                 with both sizes, refused before the memory was taken, or
-                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. Or,
-                without a cause, a signal handler interrupted an earlier receive in the middle of a
-                step. Each time, after the messages before it.
+                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. If it has
+                no cause, a signal handler interrupted an earlier receive in the middle of a step.
+                Raised each time, after the messages before it.
             trio.ClosedResourceError: you closed the channel.
             trio.BusyResourceError: another thread of yours is receiving.
             TypeError, ValueError: ``timeout`` is no number of seconds, or negative.
@@ -435,8 +435,8 @@ class Listener(Protocol[ConnectionT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.blocking.listen` to :meth:`close`.
 
     ``for stream in listener`` accepts until the listener is closed. A forked child (POSIX) may
-    accept beside this process, and may close it: the name, the queue and ``max_instances`` stay
-    this process' own.
+    accept beside this process, and may close its copy of the listener: the name, the queue and
+    ``max_instances`` stay with this process.
     """
 
     @property

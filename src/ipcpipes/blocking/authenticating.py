@@ -1,5 +1,5 @@
-"""A listener without an event loop that hands out clients only once they have proved that they have
-a key.
+"""A listener without an event loop that returns clients only once they have proved that they have a
+key.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ __all__ = ["AuthenticatingListener"]
 ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
 logger = logging.getLogger("ipcpipes")
 
-# While handshakes are under way, the wait for the next client is cut into pieces, between which
-# each of them is looked at. (A thread for each would be one that nobody started.)
+# While handshakes run, the wait for the next client is divided into pieces, and between two pieces
+# each handshake is continued. (A thread for each would be one that the user did not start.)
 _SHORTEST, _LONGEST = 0.0005, 0.02  # seconds
 
 
@@ -45,9 +45,9 @@ class _Candidate:
 
 
 class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
-    """It owns the listener below, and the connections that it has not handed out.
+    """It owns the listener below, and the connections that it has not returned yet.
 
-    All handshakes go on side by side while a thread is in :meth:`accept`, and wait meanwhile.
+    All handshakes run side by side while a thread is in :meth:`accept`, and pause otherwise.
     """
 
     def __init__(self, connections: abc.Listener[ConnectionT_co], key: HMAC) -> None:
@@ -104,11 +104,11 @@ class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[Con
             pause = _SHORTEST
 
     def _go_on(self) -> None:
-        """Takes each handshake as far as it goes without waiting."""
+        """Continues each handshake as far as it can go without waiting."""
         for candidate in list(self._candidates):
             connection, handshake = candidate.connection, candidate.handshake
             try:
-                # Asked before: what had come by then is looked at.
+                # Checked first, so that what has arrived by then is still read.
                 is_late = not candidate.until.remaining
                 try:
                     candidate.ends.shake(handshake, Deadline(0))

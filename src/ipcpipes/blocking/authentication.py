@@ -20,7 +20,7 @@ __all__ = ["authenticate_as_client", "authenticate_as_server"]
 
 Greeting = Callable[[Any], None]
 
-# There is room for so few bytes on a connection on which nothing was sent.
+# A connection on which nothing was sent has room for these few bytes.
 _A_MOMENT = 1.0  # seconds
 
 
@@ -97,7 +97,7 @@ def authenticate(
 
 
 class Ends:
-    """How one connection takes part in a handshake: below its framing.
+    """How one connection sends and receives a handshake: below its framing.
 
     Raises:
         TypeError: it is neither a stream nor a message channel.
@@ -117,11 +117,11 @@ class Ends:
             raise TypeError(f"stream must be a stream or a message channel, not {connection!r}")
 
     def shake(self, handshake: Handshake, deadline: Deadline | None) -> None:
-        """Goes on with it until the peer is authenticated.
+        """Continues the handshake until the peer is authenticated.
 
         Raises:
             TimeoutError: the deadline has passed; it can be called again.
-            AuthenticationFailed: it never will be.
+            AuthenticationFailed: the handshake has failed.
         """
         try:
             while True:
@@ -135,13 +135,13 @@ class Ends:
             raise handshake.ended(error) from error
 
     def refuse(self, handshake: Handshake) -> None:
-        """Says what may be said to a peer that has failed; waits for nobody."""
+        """Sends what a peer that has failed may be told, without waiting."""
         if handshake.refusal:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError):
                 self._send(handshake.refusal, timeout=_A_MOMENT)
 
     def _receive_bytes(self, handshake: Handshake, timeout: float | None) -> None:
-        # Not a byte more than is missing: what follows is the application's.
+        # Read no byte beyond the handshake: what follows is the application's.
         handshake.receive(self._below.receive_some(handshake.missing, timeout=timeout))
 
     def _receive_message(self, handshake: Handshake, timeout: float | None) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-# After these a stream is as it was, by its contract, or says the same again.
+# After these errors a stream is unchanged, by its contract, or raises the same error again.
 _NOTHING_LOST = (
     TimeoutError,
     trio.BrokenResourceError,
@@ -69,9 +69,10 @@ class StreamCarrier(Carrier, Protocol):
     """A stream; what is sent and received goes through it in the order of the calls.
 
     Attributes:
-        _came: what was received and is not the channel's yet: bytes (none at the end of the
-            stream), or how many were put into its memory. The channel sets it to None once it has
-            made messages of it, so that an exception of a signal handler loses nothing.
+        _came: what was received and not yet processed by the channel: bytes (empty at the end of
+            the stream), or the number of bytes that were put into the channel's memory. The channel
+            sets it to None once it has made messages of it, so that a signal handler's exception
+            loses nothing.
     """
 
     _came: bytes | int | None
@@ -133,13 +134,13 @@ class ForeignStream(Turns):
         self._require_open()
         if self._send_fault is not None:
             raise trio.BrokenResourceError(self._send_fault)
-        # First, because an exception of a signal handler can come between any two steps.
+        # Set first, because a signal handler can raise between any two steps.
         self._send_fault = "an earlier send was interrupted"
         try:
             for piece in pieces:
                 self._stream.send_all(piece, **_timeout(deadline))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._send_fault = None  # the stream says it again
+            self._send_fault = None  # the stream raises the error again
             raise
         self._send_fault = None
 
@@ -164,7 +165,7 @@ class ForeignStream(Turns):
 
     @contextmanager
     def _receiving(self) -> Iterator[None]:
-        """Only the stream knows whether an exception of a signal handler has taken bytes along."""
+        """Only the stream knows whether a signal handler's exception has lost bytes."""
         self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(self._receive_fault)

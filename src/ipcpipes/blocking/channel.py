@@ -37,9 +37,9 @@ class MessageChannel(Channel):
     one for you. See :class:`ipcpipes.blocking.abc.MessageChannel` for what it does. Over a stream
     with ``send_eof`` it is a :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too.
 
-    Over a stream that is not one of ipcpipes, a send or a receive that was interrupted leaves the
-    channel broken in that direction in any case: only streams of ipcpipes say whether a part went
-    out, or was lost.
+    Over a stream that is not one of ipcpipes, an interrupted send or receive always leaves the
+    channel broken in that direction: only streams of ipcpipes report whether a part was sent or
+    lost.
 
     Args:
         stream: belongs to the channel from now on, which closes it; nobody else may use it. What
@@ -145,11 +145,11 @@ class MessageChannel(Channel):
                 if self._fill_enclosed(self._enclosed, deadline):
                     return None
             else:
-                # Where there is something already, an earlier receive was interrupted.
+                # If there is data already, an earlier receive was interrupted.
                 if (buffer := self._get_buffer()) is None:
                     if carrier._came is None:
                         self._fetch(_READ_SIZE, deadline)
-                    # Mostly it is one, and then there is no step at which anything can get lost.
+                    # Mostly it is exactly one message, and then no step can lose data.
                     came: Any = carrier._came
                     if self._may_be_refused:
                         self._check_refusal(came)
@@ -175,8 +175,8 @@ class MessageChannel(Channel):
 
     def _split_what_came(self) -> None:
         carrier = self._carrier
-        # First, and cleared last: an exception of a signal handler in between leaves the splitter
-        # in the middle of a step.
+        # Set first, and cleared last: if a signal handler raises in between, the splitter is in the
+        # middle of a step.
         self._receive_fault = RECEIVE_INTERRUPTED
         if isinstance(carrier._came, bytes):
             self._arrived.extend(self._splitter.split(carrier._came))

@@ -43,7 +43,7 @@ class Channel(Uncopied, abc.MessageChannel):
     received, so that a slow consumer holds back the sender and not the memory.
     """
 
-    # Until something came: it is a client's, without a key that the server may ask for.
+    # True until something is received, for a client without a key: the server may require one.
     _may_be_refused = False
 
     def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
@@ -54,7 +54,7 @@ class Channel(Uncopied, abc.MessageChannel):
         self._arrived: deque[Any] = deque()
         # Closed with the connection, when nobody is inside it.
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
-        # What the peer did wrong, or that a receive was interrupted in the middle of a step.
+        # The peer's fault, or that a receive was interrupted in the middle of a step.
         self._receive_fault: FramingError | AuthenticationFailed | str | None = None
 
     @property
@@ -139,8 +139,8 @@ class Channel(Uncopied, abc.MessageChannel):
             else:
                 self._enclosed.close_first(1)
                 oldest, _ = arrived[0]
-            # No popleft(): after a call the interpreter looks for signals, and what a handler
-            # raises would take the message along.
+            # No popleft(): after a call the interpreter runs signal handlers, and an exception
+            # would lose the message.
             del arrived[0]
             return oldest
         finally:
@@ -203,7 +203,7 @@ class Channel(Uncopied, abc.MessageChannel):
                 carrier._leave()
 
     def _fill_in_time(self, enclosed: Unfetched, limit: int, deadline: Deadline | None) -> None:
-        """As :meth:`_fill`; a message whose descriptors have come has to go on."""
+        """As :meth:`_fill`, with the deadline of a message whose descriptors have come."""
         seconds = enclosed.patience
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
             self._fill(limit, deadline)
@@ -265,7 +265,7 @@ class Channel(Uncopied, abc.MessageChannel):
         raise trio.BrokenResourceError(str(fault)) from cause
 
     def _check_refusal(self, first: bytes) -> None:
-        """Raises if the first thing that came says that the server asks for a key."""
+        """Raises if the first received bytes say that the server requires a key."""
         if (refusal := unless_refused(first)) is not None:
             self._receive_fault = refusal
             self._arrived.clear()

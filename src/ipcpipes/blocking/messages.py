@@ -101,7 +101,7 @@ def connect_messages(
 class _MessageListener(Uncopied, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """A listener whose connections are handed out as channels. It owns the listener below."""
 
-    _instead = "several processes serve one endpoint in a WorkerGroup"
+    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
     def __init__(
         self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int

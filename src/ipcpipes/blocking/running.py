@@ -1,4 +1,4 @@
-"""A program without an event loop that ends in order when it is told to."""
+"""A program without an event loop that shuts down cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ ResultT = TypeVar("ResultT")
 
 
 def run(main: Callable[..., ResultT], *args: object) -> ResultT:
-    """Calls ``main(*args)``, and ends the program in order when it is told to::
+    """Calls ``main(*args)``, and shuts the program down cleanly on a signal::
 
         blocking.run(serve, "hello")
 
-    As :func:`ipcpipes.run`, where Ctrl-C, SIGTERM and Ctrl-Break raise KeyboardInterrupt in
-    ``main``, in the main thread: its ``with`` blocks close what they hold, and closing a listener
-    or a connection wakes other threads that wait there. Threads of yours that are no daemons are
-    waited for by the interpreter, as always.
+    This is :func:`ipcpipes.run` without an event loop: Ctrl-C, SIGTERM and Ctrl-Break raise
+    KeyboardInterrupt in ``main``, in the main thread. The ``with`` blocks of ``main`` then close
+    their resources, and closing a listener or a connection wakes other threads that wait there.
+    The interpreter waits for your threads that are not daemon threads, as always.
 
     Args:
         main: a function.
@@ -29,9 +29,9 @@ def run(main: Callable[..., ResultT], *args: object) -> ResultT:
         What ``main`` returns.
 
     Raises:
-        SystemExit: the program was told to end; ``code`` is the exit status.
+        SystemExit: a signal ended the program; ``code`` is the exit status.
         RuntimeError: this is not the main thread; your program's mistake.
-        And all that ``main`` raises, also while it is closed.
+        And all that ``main`` raises, also while it is being closed.
     """
     require_main_thread("elsewhere, call the function itself")
     told: list[signal.Signals] = []

@@ -107,8 +107,8 @@ def _agreed_descriptors(given: int | None, told: int) -> int:
     # On Windows it is a part of how messages look.
     if given is not None and bool(given) != bool(told):
         raise TypeError(
-            f"the parent has opened this channel with max_descriptors={told}; either both ends let "
-            "descriptors come, or neither does"
+            f"the parent opened this channel with max_descriptors={told}; max_descriptors must be "
+            "0 at both ends, or more than 0 at both ends"
         )
     return told if given is None else given
 

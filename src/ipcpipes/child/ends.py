@@ -75,7 +75,7 @@ class Ends:
             check_max_descriptors(max_descriptors)
             self.framing = None if framing is None else chosen(framing)
             if max_descriptors and self.framing is None:
-                raise TypeError("max_descriptors= is for a channel: open_child(framing=...)")
+                raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
             if isinstance(self.framing, Framing):
                 # One of the user's own may fail; then there is no process yet.
                 self.framing.splitter()

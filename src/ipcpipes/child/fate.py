@@ -14,7 +14,7 @@ from ..abc.uncopied import Uncopied
 PipeKind = Literal["duplex", "send", "receive"]
 Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
 
-# What asyncio says, too, of a child whose status the system does not tell.
+# asyncio reports the same status for a child whose exit status is unknown.
 UNKNOWN = 255
 
 # What decides on inheritance and encoding.
@@ -45,14 +45,14 @@ def check_options(options: Mapping[str, object]) -> None:
 
 
 def warn_of_unknown_ends() -> None:
-    """Says so where the system does not keep how children end. No error: a program cannot help what
-    it has inherited, and all else works.
+    """Warns if the system does not keep the exit statuses of children. This is not an error: a
+    program cannot change what it has inherited, and everything else works.
     """
     if _os.forgets_children():
         warnings.warn(
-            "SIGCHLD is ignored here (perhaps since before this program), so that the system does "
-            "not keep how children end, and a reason may be 'unknown'; call signal.signal("
-            "signal.SIGCHLD, signal.SIG_DFL) first",
+            "SIGCHLD is ignored in this process (the program that started it may have set that), "
+            "so the system does not keep the exit statuses of children, and a child's reason may "
+            "be 'unknown'; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -61,7 +61,7 @@ def warn_of_unknown_ends() -> None:
 class Fate(Uncopied, ABC):
     """A child and its ends."""
 
-    _instead = "it belongs to the process that has started it"
+    _instead = "only the process that started the child can use it"
 
     def __init__(self, ends: dict[str, Any]) -> None:
         self._ends = ends
@@ -71,7 +71,7 @@ class Fate(Uncopied, ABC):
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
-        # It is no child of that process, which the system tells nothing of it.
+        # The child is not a child of the forked process, so the system does not report its status.
         self._may_be_forgotten = True
 
     def _end(self, name: str) -> Any:
@@ -110,8 +110,8 @@ class Fate(Uncopied, ABC):
         """
         if self._status is None:
             status = self._poll()
-            # subprocess takes a child that the system does not know (any more) for one that has
-            # ended with 0.
+            # If the system does not know the child (any more), subprocess reports exit
+            # status 0.
             if status == 0 and (self._may_be_forgotten or _os.forgets_children()):
                 self._may_be_forgotten = True
                 status = UNKNOWN
@@ -146,10 +146,11 @@ class Fate(Uncopied, ABC):
         does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
         or because it had not ended ``grace`` seconds after its pipes were closed or the block was
         cancelled; perhaps it could still clean up. ``"killed"``: that did not help, or :meth:`kill`
-        was called. ``"unknown"`` (POSIX): SIGCHLD is ignored in this process, perhaps since before
-        the program began, and then the system forgets how children end (wait(2)); or this process
-        was forked from the one that has started the child. Code that waits for all children
-        (``os.waitpid(-1, ...)``) takes the status away too, and cannot be told from an exit with 0.
+        was called. ``"unknown"`` (POSIX): this process ignores SIGCHLD, which it may have inherited
+        from the program that started it, and then the system does not keep the exit statuses of
+        children (wait(2)); or this process was forked from the one that started the child. Code
+        that waits for all children (``os.waitpid(-1, ...)``) also takes the status away; then the
+        child seems to have exited with status 0.
         """
         status = self.status
         if status is None:

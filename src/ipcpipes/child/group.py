@@ -47,10 +47,10 @@ class WorkerGroup(Uncopied):
     the pipe, and a client that finds none hears that the server is busy (``wait=``). The
     master holds the name from the first to the last moment, and never talks to clients.
 
-    A worker that ends without being told to, or that the system does not start (it may be out of
-    descriptors for a moment), is started again, after a pause that doubles from 0.1 to 30 seconds;
-    the others go on. It supervises, and it is not a job queue: who wants jobs back from a worker
-    that has crashed has to keep them.
+    A worker that ends without being told to is started again, after a pause that doubles from 0.1
+    to 30 seconds; so is a worker that the system cannot start for the moment (it may be out of
+    descriptors). The other workers keep running. A group is a supervisor, not a job queue: keep
+    the jobs yourself if you want them back from a crashed worker.
 
     Args:
         command: as for :func:`ipcpipes.open_child`.
@@ -58,15 +58,15 @@ class WorkerGroup(Uncopied):
         endpoint: where clients connect, if there are any.
         access: who may connect; this user when ``None``.
         backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
-        framing: of the messages between master and workers, ``LengthPrefixed()`` when it is left
-            out; for more than 16 MiB ``LengthPrefixed(max_size=...)``. It has to carry empty
-            messages. There is no ``authkey=``: nobody else can get at this channel.
+        framing: of the messages between master and workers, ``LengthPrefixed()`` by default; for
+            messages above 16 MiB, ``LengthPrefixed(max_size=...)``. It has to carry empty
+            messages. There is no ``authkey=``, because no other process can reach this channel.
         max_descriptors: how many descriptors may come with one message, in either direction, 0 to
             253; see :meth:`send_descriptors` and :meth:`ipcpipes.Worker.receive_descriptors`.
-        on_message: called with the worker's number and each message that it sends, and with
-            ``max_descriptors`` also the list of the descriptors that came along, which are the
-            function's to close; one call after another for one worker. What it raises ends the
-            group. While a worker is rolled over, its successor has the same number.
+        on_message: called with the worker's number and each message that the worker sends; with
+            ``max_descriptors``, also with the list of the descriptors that came with the message,
+            which the function has to close. Calls for one worker never overlap. An exception ends
+            the group. While a worker is rolled over, its successor has the same number.
         on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
             ended by itself or in order, after its last message. What it raises ends the group.
             :meth:`run` waits for both; they may call :meth:`send`, :meth:`roll_over` and
@@ -158,8 +158,8 @@ class WorkerGroup(Uncopied):
 
         Raises:
             WorkerFailed: a worker ended too often, or did not get ready in time too often.
-            OSError: the program cannot be started. Once all workers were ready, and where the
-                system is only out of descriptors, memory or processes, that counts as a crash.
+            OSError: the program cannot be started. It counts as a crash instead once all workers
+                were ready, or if the system is only out of descriptors, memory or processes.
             RuntimeError: the group runs already, or has run.
             And all that :func:`ipcpipes.listen` raises for the endpoint.
         """
@@ -254,11 +254,11 @@ class WorkerGroup(Uncopied):
         *,
         worker: int,
     ) -> None:
-        """Sends a message to one worker, and open descriptors (Windows: handles) with it, such as a
-        client that this process has accepted for it.
+        """Sends a message to one worker, with open descriptors (Windows: handles), such as a client
+        that this process has accepted for the worker.
 
-        They stay yours, and have to stay open until this returns or raises. So it can be cancelled
-        until the system begins to take the message, and not before it has taken it then.
+        The descriptors stay yours, and must stay open until this returns or raises. For that
+        reason it can be cancelled only until the system begins to take the message.
 
         Args:
             message, worker: as for :meth:`send`.
@@ -276,7 +276,9 @@ class WorkerGroup(Uncopied):
     def _check_message(self, message: Buffer, worker: int | None) -> None:
         check_message(message)
         if worker is not None and not 0 <= worker < len(self._slots):
-            raise IndexError(f"there is no worker {worker}: they are 0 to {len(self._slots) - 1}")
+            raise IndexError(
+                f"there is no worker {worker}; the workers are 0 to {len(self._slots) - 1}"
+            )
         self._require_running()
 
     async def roll_over(self) -> None:
@@ -357,9 +359,9 @@ class WorkerGroup(Uncopied):
                 self._require_nursery().cancel_scope.cancel()
 
     async def _start_or_crash(self, slot: Slot) -> Member | WorkerFailed:
-        """As :meth:`_start`. A process that the system does not start now counts as a crash, so
-        that the other workers go on; but a program that was never there is a mistake of the
-        command, and no pause helps.
+        """As :meth:`_start`, but a process that the system cannot start for the moment counts as a
+        crash, so that the other workers keep running. A program that never existed is a mistake
+        in the command, and a pause does not help.
 
         Raises:
             OSError: the program cannot be started, and the group was never ready.

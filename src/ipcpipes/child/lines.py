@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 LineSink = Callable[[str], object]
 
 LONGEST_LINE = 65536
-"""Bytes. A longer line comes in pieces, so that a program that never ends one takes no memory."""
+"""Bytes. A longer line comes in pieces, so that a program that never ends a line cannot use up the
+memory.
+"""
 LEAST_LONGEST = 4
 """The longest character in UTF-8."""
 # After its end, what a child has printed is in the pipe, and comes with the next reads. All else
@@ -24,11 +26,11 @@ _MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
 class LinePiece(str):
-    """A piece of a line that was longer than ``longest_line``, as a function for lines is called
-    with it. In all else it is a ``str``.
+    """A piece of a line that was longer than ``longest_line``. A function for lines is called with
+    it. Apart from its attribute, it is a ``str``.
 
     Attributes:
-        is_last: whether its line ends with it; or else more pieces of that line follow.
+        is_last: whether the line ends with this piece; otherwise more pieces of the line follow.
     """
 
     __slots__ = ("is_last",)
@@ -48,7 +50,7 @@ class LineSplitter:
     over itself. What is not UTF-8 becomes U+FFFD.
 
     Args:
-        longest: bytes of a line that is not cut into pieces.
+        longest: how many bytes a line may have; a longer line is cut into pieces.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
@@ -76,12 +78,11 @@ class LineSplitter:
             yield self._end_line()
 
     def _pieces(self) -> Iterator[LinePiece]:
-        """As long as more is left than a line may have."""
+        """Cuts pieces off the rest while it is longer than a line may be."""
         rest = self._rest
         while len(rest) > self._longest:
             end = self._longest
-            # Not within a character: its bytes after the first one, 3 at most, begin with the
-            # bits 10.
+            # Do not cut a character: its bytes after the first (3 at most) begin with the bits 10.
             while end > self._longest - 3 and rest[end] & 0xC0 == 0x80:
                 end -= 1
             piece = _text(rest[:end])

@@ -42,9 +42,9 @@ class Delivery:
         self._outbox = outbox
 
     async def wait(self) -> None:
-        """Returns when the system has taken all of it. Cancelled before it has begun with it, it
-        is not sent; later, it is sent all the same, and descriptors, which have to stay open for
-        that, are waited for.
+        """Returns when the system has taken all of the message. If this is cancelled before the
+        system has begun to take it, the message is not sent. If it is cancelled later, the message
+        is sent anyway, and this waits for it if it has descriptors, which must stay open.
 
         Raises:
             trio.BrokenResourceError: the worker is gone.
@@ -185,12 +185,12 @@ class Member:
 
 
 class Slot:
-    """A place for a worker, which has a number."""
+    """A numbered place for a worker."""
 
     def __init__(self, number: int, restarts: Restarts) -> None:
         self.number = number
         self.current: Member | None = None
-        # Held by who puts a worker there.
+        # Held by the task that puts a worker into this slot.
         self.filling = trio.Lock()
         self.crashes = Crashes(restarts)
 
@@ -200,7 +200,7 @@ def how(child: Child) -> str:
 
 
 async def all_delivered(deliveries: Iterable[Delivery]) -> None:
-    """Waits for all of them. A worker that dies meanwhile is no error.
+    """Waits for all of them. A worker that dies meanwhile is not an error.
 
     Raises:
         The first of what :meth:`Delivery.wait` raises otherwise.

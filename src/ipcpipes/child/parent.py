@@ -59,8 +59,8 @@ async def parent_channel(
     Args:
         framing: the parent's, which is known when it is one of ipcpipes'; for a framing of
             your own it has to be given.
-        max_descriptors: how many descriptors may come with one message, 1 to 253, and 0 where the
-            parent lets none come; ``None``: as many as the parent does.
+        max_descriptors: how many descriptors may come with one message: 1 to 253, or 0 if the
+            parent's ``max_descriptors`` is 0; ``None``: the parent's value.
         cancel_on_end: as for :func:`parent_stream`.
 
     Returns:
@@ -70,8 +70,9 @@ async def parent_channel(
     Raises:
         NoParent: this process was not started by ``open_child``, has asked before, or was not
             given a channel.
-        TypeError: the framing is none, or has to be given; or descriptors may come at one end only.
-        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
+        TypeError: ``framing`` is not a framing, or has to be given; or ``max_descriptors`` is 0 at
+            one end only.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing, max_descriptors) as adopted,

@@ -167,11 +167,11 @@ async def open_child(
         command: the words of the command; or a function that gives them, called with the numbers
             of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
         framing: connects by messages (:attr:`Child.channel`) instead of bytes
-            (:attr:`Child.stream`); the child's ``parent_channel()`` takes the same framing. There
-            is no ``authkey=``: this connection has no name, and nobody but the child inherits it.
+            (:attr:`Child.stream`); the child's ``parent_channel()`` uses the same framing. There
+            is no ``authkey=``: this connection has no name, and only the child inherits it.
         max_descriptors: how many descriptors may come with one message of that channel, 0 to 253,
-            as for :func:`ipcpipes.connect_messages`; the child's ``parent_channel()`` lets as many
-            come.
+            as for :func:`ipcpipes.connect_messages`. The child's ``parent_channel()`` has the same
+            limit by default.
         pipes: connects by these pipes (:attr:`Child.pipes`) instead: what this end does with each,
             ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
@@ -183,9 +183,9 @@ async def open_child(
             ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
             not UTF-8 is replaced. What the function raises ends the block.
             ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
-        longest_line: how many bytes a line may have, 4 to 2**31 - 1, and so what a child that never
-            ends one takes of memory. A longer one comes in pieces, each a :class:`LinePiece`, which
-            no whole line is.
+        longest_line: how many bytes a line may have, 4 to 2**31 - 1. It limits the memory that a
+            child which never ends a line can use. A longer line comes in pieces, each of them a
+            :class:`LinePiece`; a whole line is a plain ``str``.
         env: the child's environment without what ipcpipes adds; this process' when ``None``.
         grace: seconds, 0 or more; ``math.inf`` waits for ever.
         options: any other of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,

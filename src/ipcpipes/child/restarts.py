@@ -10,13 +10,13 @@ from ..options import checked_seconds
 
 _FIRST_PAUSE = 0.1  # seconds, between a crash and the next start
 _LONGEST_PAUSE = 30.0
-# The system, or this process, is at a limit (pipe(2), fork(2), socketpair(2)); others end, and
-# then it is not any more.
+# The system, or this process, has reached a limit (pipe(2), fork(2), socketpair(2)). When other
+# processes end, a start may succeed again.
 _MOMENTARY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN}
 
 
 def is_momentary(error: OSError) -> bool:
-    """Whether a start that failed with it may succeed a moment later."""
+    """Whether a start that failed with this error may succeed a moment later."""
     return error.errno in _MOMENTARY
 
 
@@ -24,11 +24,11 @@ class Restarts:
     """What a group allows each of its workers.
 
     Args:
-        most: how many crashes are made good.
-        within: in how many seconds; more than 0.
+        most: after how many crashes the worker is still started again.
+        within: the number of seconds in which these crashes count; more than 0.
 
     Raises:
-        TypeError, ValueError: ``within`` is no number of seconds, or not more than 0.
+        TypeError, ValueError: ``within`` is not a number of seconds, or not more than 0.
     """
 
     def __init__(self, most: float, within: float) -> None:

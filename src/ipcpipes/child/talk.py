@@ -36,15 +36,15 @@ class Talk:
         self.framing = chosen(framing)
         if isinstance(self.framing, Framing) and not _carries_empty(self.framing):
             raise ValueError(
-                f"the framing of a group has to carry empty messages, unlike {framing!r}"
+                f"the framing of a group must carry empty messages, and {framing!r} does not"
             )
         check_max_descriptors(max_descriptors)
         self.max_descriptors = max_descriptors
         self.on_message = on_message
 
     async def receive(self, channel: MessageChannel) -> list[tuple[Any, ...]]:
-        """Messages that have come, one or more; each with the list of its descriptors, where those
-        may come.
+        """One or more received messages; with ``max_descriptors``, each with the list of its
+        descriptors.
 
         Raises:
             What the channel raises.

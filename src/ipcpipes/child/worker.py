@@ -42,7 +42,7 @@ class Worker(Uncopied):
             so far; for handlers of clients that would stay for ever.
     """
 
-    _instead = "it is this process"
+    _instead = "a Worker represents this process"
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class Worker(Uncopied):
         message: bytes | bytearray | memoryview,
         descriptors: Sequence[int | HasFileno],
     ) -> None:
-        """As :meth:`send`, and open descriptors (Windows: handles) go along, for a group that was
-        made with ``max_descriptors=``. They stay this process' own.
+        """As :meth:`send`, with open descriptors (Windows: handles), for a group that was made with
+        ``max_descriptors=``. The descriptors stay with this process.
 
         Raises:
             What :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
@@ -87,7 +87,7 @@ class Worker(Uncopied):
         await self._channel.send_descriptors(message, descriptors)
 
     async def receive(self) -> bytes:
-        """Returns the next message of the group. Descriptors that came along are closed.
+        """Returns the next message of the group. Descriptors that came with it are closed.
 
         Raises:
             trio.EndOfChannel: the worker is to finish what it has in hand and end.
@@ -99,7 +99,7 @@ class Worker(Uncopied):
 
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:
         """Returns the next message of the group and the descriptors (Windows: handles) that came
-        along, which are the caller's to close.
+        with it, which the caller has to close.
 
         Raises:
             RuntimeError: the group was made without ``max_descriptors=``.
@@ -140,15 +140,15 @@ class Worker(Uncopied):
         """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
 
         Then no more clients are accepted (but those who have come already), and it returns when
-        the last handler has. :func:`ipcpipes.rpc.serve_connection` in a handler tells the client by
-        itself to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
+        the last handler has. In a handler, :func:`ipcpipes.rpc.serve_connection` then tells its
+        client to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
         handler are logged and end that one connection, as in :func:`ipcpipes.serve`.
 
         Args:
             handler: an async function of one stream.
             on_message: called with each message of the group, one after another; in a group with
-                ``max_descriptors`` also with the list of the descriptors that came along, which are
-                the function's to close.
+                ``max_descriptors``, also with the list of the descriptors that came with the
+                message, which the function has to close.
 
         Raises:
             RuntimeError: the group has no endpoint.
@@ -214,8 +214,8 @@ async def group_worker(
     Entering the block says that the worker is ready, so whatever it has to prepare comes first.
 
     Args:
-        framing: the group's, which is known when it is one of ipcpipes'; for a framing of your own
-            it has to be given.
+        framing: the group's. It is known if it is a framing of ipcpipes; a framing of your own has
+            to be given.
         cancel_on_end: cancels the block when the master has died, also while the worker is busy;
             without it, a worker that reads its messages finishes in order then.
 
@@ -224,7 +224,7 @@ async def group_worker(
 
     Raises:
         NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
-        TypeError: the framing is none, or has to be given.
+        TypeError: ``framing`` is not a framing, or has to be given.
         OSError: it cannot listen (Windows: no instance of the pipe can be made).
     """
     async with (

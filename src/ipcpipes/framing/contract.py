@@ -33,27 +33,29 @@ class Splitter(ABC):
         """
 
     def only(self, data: bytes) -> bytes | None:
-        """The message that ``data`` is, where it is exactly one; or ``None``, to have it split.
+        """If ``data`` is exactly one message, returns the message; otherwise ``None``, and the
+        channel calls :meth:`split`.
 
-        A channel asks that first, because messages mostly come one by one. It changes nothing in
-        the splitter, so that what interrupts it loses nothing. ``None``, which the default always
-        says, is never wrong.
+        A channel calls this first, because messages mostly arrive one at a time. It does not change
+        the splitter, so an exception in the middle of it loses nothing. ``None``, which the default
+        implementation always returns, is always correct.
 
         Args:
-            data: what came next, perhaps nothing.
+            data: the bytes that came next, perhaps none.
         """
         return None
 
     @abstractmethod
     def end(self) -> Iterable[bytes] | None:
-        """The stream has ended. It is called again each time that somebody asks for more.
+        """Called when the stream has ended, and again at each receive after that.
 
         Returns:
-            The messages that its end makes whole; mostly ``None``, which stands for none.
+            The messages that the end of the stream completes; mostly ``None``, which means no
+            messages.
 
         Raises:
-            ipcpipes.FramingError: it is no end: :exc:`ipcpipes.IncompleteMessage`, inside a
-                message.
+            ipcpipes.FramingError: the stream must not end here: :exc:`ipcpipes.IncompleteMessage`
+                if it ended inside a message.
         """
 
     def get_buffer(self) -> memoryview | None:

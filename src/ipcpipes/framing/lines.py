@@ -21,13 +21,12 @@ class Lines(Framing):
     Attributes:
         delimiter: one byte or more; ``b"\n"`` for lines of text, ``b"\0"`` is common too.
         max_size: the largest message in bytes, without its delimiter, 1 to 2**63 - 1.
-        accept_crlf: a received line may end with ``\r\n`` as well as with ``\n``, one like the
-            other, as programs of Windows and of Unix write them. What is sent ends with ``\n``,
-            and must not itself end with ``\r``, which would be lost. With the delimiter
-            ``b"\n"`` only.
-        accept_unterminated: what comes after the last delimiter is a message too, when the stream
-            ends and it is not empty. A peer that died in the middle of a line cannot be told from
-            one that has finished then.
+        accept_crlf: a received line may end with ``\r\n`` (as programs on Windows write it) or with
+            ``\n``. Sent lines end with ``\n``. A message to be sent must not end with ``\r``,
+            because the receiver would remove it. Only with the delimiter ``b"\n"``.
+        accept_unterminated: when the stream ends, the bytes after the last delimiter are a message
+            too, unless there are none. Then a peer that died in the middle of a line looks like a
+            peer that has finished.
 
     Raises:
         TypeError, ValueError: one of them is of the wrong type or out of range.
@@ -48,7 +47,7 @@ class Lines(Framing):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be a bool, not {getattr(self, name)!r}")
         if self.accept_crlf and self.delimiter != b"\n":
-            raise ValueError(f'accept_crlf is for the delimiter b"\\n", not for {self.delimiter!r}')
+            raise ValueError(f'accept_crlf needs the delimiter b"\\n", not {self.delimiter!r}')
 
     def frame(self, message: Buffer) -> Sequence[Buffer]:
         flat = message if isinstance(message, bytes) else bytes(message)
@@ -62,8 +61,8 @@ class Lines(Framing):
             )
         if self.accept_crlf and flat.endswith(b"\r"):
             raise FramingError(
-                "a message that ends with \\r would arrive without it; leave accept_crlf out, or "
-                "take another framing"
+                "the message ends with \\r, which the receiver would remove; leave accept_crlf "
+                "out, or use another framing"
             )
         return (flat, self.delimiter)
 
@@ -81,7 +80,7 @@ class _Splitter(Splitter):
         self._accepts_crlf = framing.accept_crlf
         self._accepts_unterminated = framing.accept_unterminated
         self._max_size = framing.max_size
-        # How many of the last bytes can be the beginning of a delimiter.
+        # How many of the last bytes may be the beginning of a delimiter.
         self._overlap = 1 if framing.accept_crlf else len(framing.delimiter) - 1
         self._rest = bytearray()
 

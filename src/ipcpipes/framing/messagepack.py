@@ -1,4 +1,4 @@
-"""A look at a MessagePack value before anything is made of it: how much work its keys can make."""
+"""Checks a MessagePack value before it is decoded: how much work its keys can cause."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ TEXTS: int = lib.IPC_TEXTS
 
 
 def may_collide(octets: memoryview, flags: int, most: int) -> bool:
-    """Whether the squares of what the keys of each map weigh are more than ``most`` in all: 1 for a
-    number, 32 for a map, 16 for what is neither; those of a map of 8 keys or fewer do not count.
+    """Whether the total cost of the keys is more than ``most``. The cost of one map is the square
+    of the sum of the weights of its keys. A number weighs 1, a map 32, and any other key 16; a map
+    of 8 keys or fewer costs nothing.
 
-    Of what is no whole value, what comes before that is counted.
+    If the octets end inside a value, the part before that is counted.
 
     Args:
-        flags: what else are keys.
+        flags: which other values count as keys.
 
     Raises:
-        ValueError: it is nested too deeply, by more than 2,048 levels.
+        ValueError: the value is nested more than 2,048 levels deep.
     """
     found = lib.ipc_may_collide(ffi.from_buffer(octets), len(octets), flags, most)
     if found < 0:
-        raise ValueError("it is nested too deeply")
+        raise ValueError("the MessagePack value is nested too deeply")
     return bool(found)

@@ -43,9 +43,9 @@ def bound(
 
 
 def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[Any]:
-    """Those up to the last one that is not its default: an older server may not know the others.
+    """The values up to the last one that is not its default: an older server may not know the rest.
 
-    What is the default and what is equal to it differ in octets where it matters: 1 and True.
+    Equal values can still differ in octets, such as 1 and True, so the octets are compared.
     """
     defaults = operation.encoded_defaults
     count = len(values)
@@ -55,7 +55,7 @@ def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[A
             break
         value = values[count - 1]
         default, octets = known
-        # The cheapest first; most are told apart by one of these.
+        # The cheapest comparison first; mostly one of these decides.
         if value is not default and (
             type(value) is not type(default) or value != default or _octets_of(value) != octets
         ):
@@ -68,7 +68,7 @@ def _octets_of(value: object) -> bytes | None:
     try:
         return encode(value)
     except (TypeError, ValueError, OverflowError):
-        return None  # which is said where all of them are encoded
+        return None  # encoding all of the arguments raises the error
 
 
 def encoded(operation: Operation, values: Sequence[Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether a server takes a client: the answer to a BIND."""
+"""Whether a server accepts a client: the answer to a BIND."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["refusal_of"]
 
 
 def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | None:
-    """Why a client that wants this is not taken; ``None`` if it is.
+    """Why the server refuses a client with this BIND; ``None`` if it accepts the client.
 
     Args:
-        definitions: what the server serves, by the text of their uuid.
+        definitions: the interfaces that the server serves, by their uuid as text.
     """
     if wanted.protocol != VERSION:
         return Reason(
             ProtocolError.default_code,
-            f"the client speaks version {wanted.protocol} of the protocol, not {VERSION}",
+            f"the client uses version {wanted.protocol} of the protocol, not {VERSION}",
         )
     if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
         return Reason(ProtocolError.default_code, "the client's limits are too low")
@@ -30,11 +30,11 @@ def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | 
             UnknownInterface.default_code,
             f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
         )
-    # A client of a higher minor version goes by what it is told that this end has.
+    # A client of a higher minor version uses only what the answer says that the server has.
     if wanted.version[0] != definition.version[0]:
         return Reason(
             UnknownInterface.default_code,
-            f"the server serves {definition}, which does not do for a client of "
-            f"{wanted.version[0]}.{wanted.version[1]}: their major versions differ",
+            f"the server serves {definition}, which is incompatible with the client's version "
+            f"{wanted.version[0]}.{wanted.version[1]}: the major versions differ",
         )
     return None

@@ -187,9 +187,9 @@ class Call:
         pipe.credit += amount
 
     def orphaned(self) -> None:
-        """The client has given the call up. What lies here of its pipes is dropped, since no pull
-        gives it out any more; and the place of a deferred call is free, for its manager may never
-        answer.
+        """The client has cancelled the call. Buffered data of its pipes is dropped, because no pull
+        returns it any more. The place of a deferred call becomes free, because its manager may
+        never answer.
         """
         self.cancel_requested = True
         self.lose(CallCancelled("the client has given the call up"))
@@ -199,7 +199,7 @@ class Call:
             self.release()
 
     def put_off(self) -> None:
-        """Its manager has deferred it and returned; perhaps the client has given it up before."""
+        """The manager deferred the call and returned. The client may have cancelled it before."""
         if self.state is CallState.ORPHANED:
             self.release()
 
@@ -281,7 +281,7 @@ class Call:
         return error
 
     def release(self) -> None:
-        """Answers a client that has given it up, while its manager's side goes on. Idempotent."""
+        """Answers a client that has cancelled the call; the manager continues. Idempotent."""
         if self._is_open:
             self.advance(self.session.party, Kind.FAULT)
             self.session.forget(self)

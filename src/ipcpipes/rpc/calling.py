@@ -47,8 +47,7 @@ class Caller:
     async def begin(
         self, operation: Operation, values: Sequence[Any], notify: Notify | None
     ) -> ClientExchange:
-        """Sends the request. It is a checkpoint only where it fails, or there is no answer to wait
-        for.
+        """Sends the request. It is a checkpoint only if it fails, or if the call has no answer.
 
         Raises:
             RpcError: there is no connection, or no such operation.
@@ -71,7 +70,7 @@ class Caller:
                 session.require_open()
             call = session.request(operation, octets, _milliseconds())
         except Exception:
-            # A loop that tries again and again lets others run, and can be cancelled.
+            # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         exchange = ClientExchange(link, call, notify)

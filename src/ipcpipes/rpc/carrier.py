@@ -21,7 +21,7 @@ Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
 each of whose messages is a frame."""
 
-# Octets that are sent at a time of what has to wait.
+# How many octets of the waiting frames are sent at a time.
 PIECE = 256 * 1024
 
 _pack = struct.Struct("<I").pack
@@ -34,7 +34,7 @@ class Carrier:
 
     Attributes:
         sends_now: whether :meth:`send_now` may send anything.
-        taken_count: how often the transport has taken some of what had to wait.
+        taken_count: how often the transport has taken a part of the waiting frames.
     """
 
     def __init__(self, transport: Transport, limits: Limits) -> None:

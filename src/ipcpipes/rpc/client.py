@@ -37,7 +37,7 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 _SAME: Any = object()
-# For a server that takes nothing at the end.
+# For a server that reads nothing more at the end.
 _LINGER = 10.0  # seconds
 
 _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
@@ -50,11 +50,11 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
-    each call is by itself: one whose pipe stands still holds up no other. In a forked
-    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
+    the calls are independent: a call whose pipe is blocked does not delay the others. In a forked
+    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the child.
     """
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -84,7 +84,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
 class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation
@@ -131,7 +131,7 @@ class ClientOperation(Uncopied):
             try:
                 return await self._go_through(values, feeds)
             except CallCancelled:
-                # The server has a clock as well, and a program that was busy may hear of it first.
+                # The server measures the time, too: a busy client may get its answer first.
                 if trio.current_time() < deadline:
                     raise
         raise CallTimedOut(f"{operation} took longer than its {self._timeout:g} s")
@@ -146,7 +146,7 @@ class ClientOperation(Uncopied):
                 try:
                     await run_pipes(exchange, feeds)
                 except Exception:
-                    # It may come from a source that has not waited for anything.
+                    # The error may come from a source that has not waited, so this is a checkpoint.
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     raise
             await exchange.answered()
@@ -179,7 +179,7 @@ class ClientOperation(Uncopied):
         """The same operation with other options; what is not given stays as it is.
 
         Args:
-            timeout: seconds after which a call has failed with :class:`CallTimedOut`, more than 0;
+            timeout: seconds after which a call fails with :class:`CallTimedOut`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that is begun; it must not wait,
                 and what it raises is logged.
@@ -197,16 +197,16 @@ class ClientOperation(Uncopied):
 
 
 def _feeds_of(operation: Operation, given: Mapping[Pipe, Any]) -> Mapping[Pipe, tuple[Any, Any]]:
-    """What fills each pipe, and what it is emptied into.
+    """The source and the sink of each pipe.
 
     Raises:
-        TypeError: a pipe is given nothing, or something that can be neither.
+        TypeError: a pipe has no argument, or one that is neither a source nor a sink.
     """
     missing = [pipe.name for pipe in operation.pipes if pipe not in given]
     if missing:
         raise TypeError(
-            f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-            "from or to empty it into, or drive it by hand with begin()"
+            f"{operation}() is missing the required pipe argument {missing[0]!r}; give a source "
+            "or a sink for it, or use begin() to drive the pipe yourself"
         )
     return {pipe: check_given(pipe, one) for pipe, one in given.items()}
 
@@ -239,8 +239,8 @@ async def connect(
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there; the connection ends when it does not answer for as long again. ``None`` does
             not ask: the system tells when a process ends, and not when it hangs.
-        bind_timeout: seconds, 0 or more, within which the server has to say that it serves the
-            interface, from when it is connected; ``math.inf`` waits for ever.
+        bind_timeout: seconds, 0 or more, after connecting, within which the server has to answer
+            that it serves the interface; ``math.inf`` waits for ever.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations.
@@ -248,7 +248,7 @@ async def connect(
     Raises:
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve it, or not this version.
-        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.connect` raises.
     """

@@ -1,13 +1,14 @@
-"""Arguments whose keys a client could choose so that their hashes collide, and how many may come.
+"""Limits the keys in arguments whose hashes a client could make collide.
 
-Python seeds the hashes of ``str``, ``bytes`` and ``date``, so that a client cannot foresee them.
-Those of numbers, UUIDs, times and of tuples and objects of them are the same in every process. Keys
-that a client has chosen by them make a set or a dict take time with the square of their number: a
-second for 8,000 UUIDs, and 45,000 whole numbers (whose hashes are their values, so that only the
-way through the table is shared). So such keys are counted before anything is made of them.
+Python seeds the hashes of ``str``, ``bytes`` and ``date``, so a client cannot predict them. The
+hashes of numbers, UUIDs, times, and of tuples and objects of these, are the same in every process.
+If a client chooses such keys so that their hashes collide, building a set or a dict takes time
+proportional to the square of their number: one second for 8,000 UUIDs, or for 45,000 integers
+(whose hashes are their values, so that they share only the probes in the table). So such keys are
+counted before they are decoded.
 
-A type is not refused for it: a ``dict[int, ...]`` is too common. A limit for each container by
-itself was not enough: there can be many of them in a message.
+Such types are not refused, because a ``dict[int, ...]`` is too common. A limit for each single
+container is not enough, because one message can contain many containers.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from .type_parts import DICTS, RECORDS, parts_of
 
 __all__ = ["MOST_NUMBERS", "MOST_OTHERS", "KeyLimit", "key_limit_of"]
 
-# In one set or dict; of several, the squares of their numbers are added up.
+# The limits for one set or dict. For several, the squares of their sizes are added up.
 MOST_NUMBERS = 16 * 1024
 MOST_OTHERS = 1024
 # A max_length may allow four times as many.
 MOST_DECLARED = 4
 
-# What keys weigh: as much as so many numbers, of which the square is what they may cost.
+# The weight of a key, where a number weighs 1. The cost of a container is the square of the sum.
 _OTHER = MOST_NUMBERS // MOST_OTHERS
 _RECORD = 2 * _OTHER  # dataclasses are compared by Python's own code
 _NUMBER = 1
 _SEEDED = 0
 
 _SEEDED_TYPES = (types.StrType, types.BytesType, types.MemoryViewType, types.DateType)
-# Of which there are few, whatever comes.
+# Types that have only few different values.
 _FEW_TYPES = (types.NoneType, types.BoolType, types.EnumType, types.LiteralType)
 _NUMBER_TYPES = (types.IntType, types.FloatType)
-# Which travel as texts, or may do so.
+# Types that are sent as text, or may be.
 _AS_TEXT_TYPES = (
     types.UUIDType,
     types.DecimalType,
@@ -55,8 +56,8 @@ class KeyLimit:
     """How many such keys the arguments of an operation may have.
 
     Attributes:
-        flags: what may be a key, of :func:`may_collide`.
-        most: the largest sum of the squares of what the keys of each container weigh.
+        flags: which values may be keys; see :func:`may_collide`.
+        most: the largest total cost of all containers.
     """
 
     flags: int
@@ -64,7 +65,7 @@ class KeyLimit:
 
     def check(self, octets: memoryview) -> None:
         """Raises:
-        ValueError: these have more, or are nested too deeply to be made anything of.
+        ValueError: the octets contain more such keys, or are nested too deeply to be decoded.
         """
         # Each key has one octet at least.
         if (len(octets) * _RECORD) ** 2 <= self.most:
@@ -72,15 +73,15 @@ class KeyLimit:
         if may_collide(octets, self.flags, self.most):
             numbers = isqrt(self.most)
             raise ValueError(
-                "its arguments have more keys whose hashes can collide than a set or dict of "
-                f"{numbers:,} numbers or {numbers // _OTHER:,} others; declare a max_length, or "
-                "take a list"
+                "the arguments have too many set or dict keys whose hashes can collide: more than "
+                f"one set of {numbers:,} numbers or {numbers // _OTHER:,} other keys; declare a "
+                "max_length, or use a list"
             )
 
 
 @dataclass
 class _Found:
-    """Of all the types of an operation."""
+    """What was found in the types of an operation."""
 
     is_limited: bool = False
     flags: int = 0
@@ -92,7 +93,7 @@ class _Found:
         Args:
             most: its ``max_length``.
             in_array: it is a set.
-            is_repeated: there may be many of it, because it is inside of something else.
+            is_repeated: there may be many of it, because it is inside another container.
         """
         weight = _weight_of(key)
         if weight == _SEEDED:
@@ -101,7 +102,7 @@ class _Found:
         if most is not None and most * weight <= MOST_DECLARED * MOST_NUMBERS:
             self.declared = max(self.declared, most * weight)
             if not is_repeated:
-                return  # it is bounded by that alone
+                return  # its max_length alone limits it
         if in_array:
             self.flags |= ITEMS_OF_ARRAYS
         if _may_be_text(key):
@@ -109,7 +110,7 @@ class _Found:
 
 
 def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
-    """That of arguments of these types; ``None`` where no key's hash can be foreseen."""
+    """The limit for arguments of these types; ``None`` if a client can predict no key's hash."""
     found = _Found()
     visited: set[tuple[int, bool]] = set()
     infos = types.multi_type_info(annotations)
@@ -124,7 +125,7 @@ def _look_into(
     info: types.Type, found: _Found, visited: set[tuple[int, bool]], *, is_repeated: bool
 ) -> None:
     if isinstance(info, RECORDS):
-        # What it may be a part of itself is there often.
+        # A type that can contain itself may occur many times.
         is_repeated = is_repeated or (id(info), False) in visited
         if (id(info), is_repeated) in visited:
             return
@@ -141,13 +142,13 @@ def _look_into(
 
 
 def _weight_of(key: types.Type, within: tuple[int, ...] = ()) -> int:
-    """What a key of this type weighs, as :func:`may_collide` counts."""
+    """The weight of a key of this type, as :func:`may_collide` counts."""
     if isinstance(key, (*_SEEDED_TYPES, *_FEW_TYPES)):
         return _SEEDED
     if isinstance(key, _NUMBER_TYPES):
         return _NUMBER
     if id(key) in within:
-        return _SEEDED  # the rest of it decides
+        return _SEEDED  # a recursive type: its other parts decide
     weights = [_weight_of(part, (*within, id(key))) for part in parts_of(key)]
     if isinstance(key, (types.UnionType, types.Metadata)):
         return max(weights)

@@ -51,7 +51,7 @@ class CurrentCall(Uncopied):
             manager is cancelled.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class CurrentCall(Uncopied):
         Raises:
             rpc.InvalidAsyncHandle: the call is over.
             RuntimeError: it was not deferred; return the result instead.
-            TypeError, ValueError, OverflowError: the result cannot be sent; the call is as it was.
+            TypeError, ValueError, OverflowError: the result cannot be sent; the call stays open.
         """
         self._require_live()
         if not self._call.is_deferred:

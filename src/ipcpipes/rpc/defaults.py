@@ -1,7 +1,7 @@
-"""Defaults of parameters and of fields: each call has its own, as if the client had sent it.
+"""Defaults of parameters and of fields: each call gets its own, as if the client had sent it.
 
-Python makes a default once. A list that is one, or holds one, would be the same for every call of a
-server that a client leaves it out of, and what one client has put there would reach the next one.
+Python makes a default once. If a default is or contains a list, all calls that leave the argument
+out would share that list, and data that one client puts there would reach the next client.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["factory_of", "shared_default"]
 
 
 def factory_of(value: object) -> Callable[[], Any]:
-    """What gives each call its own, of the same value."""
+    """A function that makes a new default, of the same value, for each call."""
     return (lambda: value) if _cannot_change(value) else partial(copy.deepcopy, value)
 
 
 def _cannot_change(value: object) -> bool:
-    """Whether its hash is made of what it is. Classes whose instances can change have no hash, or
-    that of any object, which says only which one it is; a tuple has one if all in it have. ``None``
-    and ``UNSET`` have that of any object, too (Python 3.11), and there is only one of each.
+    """Whether the hash depends on the value. Classes with mutable instances have no hash, or the
+    hash of ``object``, which depends on the identity; a tuple has a hash if all of its items have.
+    ``None`` and ``UNSET`` have the hash of ``object`` too (before Python 3.12), and cannot change.
     """
     if value is None or value is UNSET:
         return True
@@ -38,8 +38,8 @@ def _cannot_change(value: object) -> bool:
 
 
 def shared_default(info: types.Type) -> str | None:
-    """A field in this type with a default that can change and that all values would share, such as
-    ``Config.names``. msgspec finds these in its own structures; and dataclasses find lists.
+    """A field in this type with a mutable default that all values would share, such as
+    ``Config.names``. msgspec refuses these in its own structures, and dataclasses refuse lists.
     """
     for part in all_parts_of(info):
         if isinstance(part, (types.DataclassType, types.NamedTupleType)):

@@ -131,8 +131,8 @@ class Operation:
 
     @cached_property
     def encoded_defaults(self) -> tuple[tuple[Any, bytes | None] | None, ...]:
-        """For each argument its default, also as octets, which are ``None`` if it cannot be sent;
-        or ``None`` where there is no default.
+        """For each argument, its default and the octets of it (``None`` if it cannot be sent);
+        ``None`` for an argument without a default.
         """
         return tuple(_with_octets(self.defaults, name) for name in self.types)
 
@@ -151,12 +151,12 @@ class Operation:
 
     @cached_property
     def key_limit(self) -> KeyLimit | None:
-        """How many keys its arguments may have whose hashes a client can foresee."""
+        """How many keys its arguments may have whose hashes a client can predict."""
         return key_limit_of(self.types.values())
 
     @cached_property
     def times(self) -> tuple[Times, ...]:
-        """What the type of each argument says about times; nothing where there can be none."""
+        """What the type of each argument says about times; empty if no argument can have times."""
         times = tuple(map(times_of, self.types.values()))
         return () if all(one is Times.NONE for one in times) else times
 
@@ -318,8 +318,8 @@ class _Maker:
             self._fail(
                 "types",
                 what,
-                f"the default of {shared} can change, and all calls would share it; take a "
-                "default_factory of a dataclass, or None",
+                f"the default of {shared} is mutable, and all calls would share it; use a "
+                "dataclass with default_factory, or None",
             )
 
     def _pipe(self, name: str, annotation: Any, index: int, *, has_default: bool) -> Pipe | None:

@@ -1,4 +1,4 @@
-"""What the types of an interface look like to a program that does not have its classes."""
+"""Descriptions of an interface's types, for programs that do not have its classes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
 
 
 class FieldDescription(msgspec.Struct):
-    """One field: its name on the wire, its type as text. It can be left out if ``optional``, and
-    is ``default`` then, if that is not ``None``.
+    """One field: its name on the wire, and its type as text. If ``optional``, it can be left out;
+    its value is then ``default``, if that is not ``None``.
     """
 
     name: str
@@ -31,8 +31,8 @@ class FieldDescription(msgspec.Struct):
 
 
 class TypeDescription(msgspec.Struct):
-    """A class that parameters or results use: an enumeration has ``choices``, all others have
-    ``fields``, which travel as an object or, by their order, as an array.
+    """A class that parameters or results use. An enumeration has ``choices``; all other classes
+    have ``fields``, which are sent as an object, or in their order as an array.
     """
 
     name: str
@@ -48,7 +48,7 @@ class TypeDescription(msgspec.Struct):
 
 
 def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
-    """The classes that occur in these types, each once, in the order in which they are met."""
+    """The classes that occur in these types, each once, in the order of their first occurrence."""
     found: dict[type, TypeDescription] = {}
     for each in inspect.multi_type_info(annotations):
         _describe(each, found)
@@ -56,9 +56,7 @@ def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
 
 
 def json_kinds(annotation: Any) -> list[JsonKind]:
-    """What a value of this type can be when it is written as JSON; nothing where it can be
-    anything.
-    """
+    """Which kinds of JSON values a value of this type can be; empty if it can be any."""
     kinds: set[JsonKind] = set()
     for each in _alternatives(inspect.type_info(annotation)):
         if isinstance(each, (inspect.AnyType, inspect.CustomType, inspect.RawType)):
@@ -139,7 +137,7 @@ def _describe(each: inspect.Type, found: dict[type, TypeDescription]) -> None:
 
 
 def _inner(each: inspect.Type) -> Iterator[inspect.Type]:
-    """The types that it is made of."""
+    """The types that this type consists of."""
     for name in ("type", "item_type", "key_type", "value_type"):
         one = getattr(each, name, None)
         if isinstance(one, inspect.Type):
@@ -171,7 +169,7 @@ _TEXTS: dict[type[inspect.Type], str] = {
 
 
 def _text(each: inspect.Type) -> str:
-    """As it would be written in Python."""
+    """The type as it would be written in Python."""
     if isinstance(each, inspect.Metadata):
         return _text(each.type)
     if isinstance(each, inspect.UnionType):

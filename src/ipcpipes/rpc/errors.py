@@ -1,9 +1,8 @@
 """What goes wrong in a remote call: one exception for each status, and the one table of them.
 
 The numbers are those of Windows' RPC (winerror.h) and, for what a server answers, of DCE
-(C706, appendix E), so that somebody who knows either finds them here. Each is also the built-in
-exception that code written against sockets and files would catch; only that a call was cancelled
-has no such exception.
+(C706, appendix E), for readers who know either. Each class is also the built-in exception that
+code for sockets and files would catch. There is no built-in exception for a cancelled call.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ class RpcError(IpcError):
 
     default_code: ClassVar[int]
     default_message: ClassVar[str]
-    default_errno: ClassVar[int | None] = None  # of those that are an OSError
+    default_errno: ClassVar[int | None] = None  # set by classes that are an OSError
     _first: RpcError | None = None
 
     def __init__(
@@ -124,7 +123,7 @@ class RpcError(IpcError):
 
     @property
     def first(self) -> RpcError:
-        """What this was made of by :meth:`again`, or this one."""
+        """The exception that :meth:`again` copied, or this exception."""
         return self._first or self
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -201,27 +200,27 @@ class CommFailure(RpcError, ConnectionError):
 
 
 class BindTimeout(CommFailure, TimeoutError):
-    """The server has not said within ``bind_timeout`` that it serves the interface."""
+    """The server did not answer within ``bind_timeout`` that it serves the interface."""
 
     default_errno = errno.ETIMEDOUT
     default_message = "the server has not answered in time"
 
 
 class CallCancelled(RpcError):
-    """The client gave the call up; see also :class:`CallTimedOut`."""
+    """The client cancelled the call; see also :class:`CallTimedOut`."""
 
     default_code = 1818  # RPC_S_CALL_CANCELLED
     default_message = "the call was cancelled"
 
 
 class CallTimedOut(CallCancelled, TimeoutError):
-    """The call took longer than its ``timeout``, and so it was given up.
+    """The call took longer than its ``timeout``, and was cancelled.
 
-    Its code is that of :class:`CallCancelled`, as it is on Windows (RPC_C_OPT_CALL_TIMEOUT).
+    Its code is that of :class:`CallCancelled`, as on Windows (RPC_C_OPT_CALL_TIMEOUT).
     """
 
     default_errno = errno.ETIMEDOUT
-    default_message = "the time of the call was over"
+    default_message = "the call took longer than its timeout"
 
 
 class InvalidBound(PipeError, ValueError):

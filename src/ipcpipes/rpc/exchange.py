@@ -123,7 +123,7 @@ class Exchange:
             octets.release()  # the user's again, whatever holds the traceback of a cancellation
 
     async def _push_nothing(self, index: int) -> None:
-        # Whether it may be done does not hang on what the data happens to be.
+        # Whether a push is allowed does not depend on whether the data is empty.
         self.call.check_push(index, None)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -188,7 +188,7 @@ class Exchange:
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:
-        """One task at a time; where that fails it has been a checkpoint, too."""
+        """Only one task at a time; if that fails, this has still been a checkpoint."""
         key = (doing, index)
         busy = self._busy
         if busy is None:

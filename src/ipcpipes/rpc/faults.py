@@ -50,17 +50,17 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
 
 
 def _is(error: BaseException, own: RpcError, call: Call) -> bool:
-    """Whether it is that failure of this call, or a group of nothing else.
+    """Whether ``error`` is that failure of this call, or an exception group of nothing else.
 
-    A manager that is itself a client of another server may get the same from there, when the
-    connection to that one ends: then it has failed, and that is logged.
+    A manager that is a client of another server may get an error of the same class when the
+    connection to that server ends. Then the manager has failed, and that is logged.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(_is(part, own, call) for part in error.exceptions)
     if not isinstance(error, RpcError) or type(error) is not type(own) or error.code != own.code:
         return False
-    # What has ended another call is a copy, too, of that call's; what the manager has raised
-    # itself, or a pipe that it has misused, is none.
+    # An error that ended another call is a copy of that call's failure. An error that the
+    # manager raised itself, or that a misused pipe raised, is not a copy.
     return error.first in (error, call.failure, call.latched)
 
 

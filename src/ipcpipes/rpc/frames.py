@@ -23,8 +23,9 @@ _LARGE = 4 + HEAD.size + FRAGMENT
 # A part of a large buffer keeps all of it from being used again, or freed. One that is less than
 # this share is copied, so that what stays in memory is in proportion to what has come.
 _SHARE = 4
-# The same for arguments, results and the like in what was read at once, if that was more than this.
-# The octets of pipes are left there: who reads the pipe copies them if too much is kept for them.
+# If one read returned more than this, arguments, results and similar bodies that are less than that
+# share of it are copied. For the octets of pipes the limit is READ_SIZE; below it, the reader of
+# the pipe copies them if they keep too much memory.
 _LITTLE = 4 * 1024
 _STILL_MUCH = 4
 # For all connections together, so that one which falls silent keeps none.

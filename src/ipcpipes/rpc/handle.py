@@ -40,7 +40,7 @@ class CallHandle(Uncopied):
             they have at the server.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class CallHandle(Uncopied):
         Raises:
             rpc.RpcError: as a call raises it.
             rpc.CallCancelled: the call was cancelled.
-            rpc.CallTimedOut: it took longer than its ``timeout``.
+            rpc.CallTimedOut: the call took longer than its ``timeout``.
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """

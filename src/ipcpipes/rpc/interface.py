@@ -78,9 +78,9 @@ class Interface(abc.ABC):
     Args:
         uuid: what the interface is known by, for ever; make one with ``uuid.uuid4()``, or, from
             Python 3.12 on, ``python -m uuid``.
-        version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version:
-            add operations and parameters with defaults for a new minor, anything else is a new
-            major, also another default.
+        version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version.
+            New operations, and new parameters with defaults, need a new minor version. Any other
+            change, also of a default, needs a new major version.
 
     Raises:
         DefinitionError: the class breaks a rule; the text names it, and the cure.

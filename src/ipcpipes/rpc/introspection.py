@@ -30,9 +30,9 @@ class PipeDescription(msgspec.Struct):
 
 
 class ParameterDescription(msgspec.Struct):
-    """One parameter: its ``kind``, its type as text; ``default`` counts if it is ``optional``.
+    """One parameter: its ``kind``, and its type as text. If ``optional``, it has a ``default``.
 
-    ``json`` is what a value can be when it is written as JSON; nothing where it can be anything.
+    ``json`` lists the kinds of JSON values that the value can be; it is empty if any is possible.
     """
 
     name: str

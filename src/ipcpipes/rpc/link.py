@@ -27,10 +27,11 @@ __all__ = ["OF_PIPES", "Link", "check_keep_alive"]
 LEAST_KEEP_ALIVE = 0.04  # seconds
 # With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
 FULL = 1024 * 1024
-# A period of keep_alive is counted in so many parts; one in which this end stood still, because a
-# step of its program took long or the process was stopped, is counted anew.
+# A period of keep_alive is divided into this many parts. A part in which this end did not run,
+# because a step of its program took long or the process was stopped, is counted again.
 PARTS = 4
-# Passes of the scheduler in which a task that reads gets to what lies there, also through layers.
+# How many passes of the scheduler a reading task needs to read what has arrived, also through
+# layers of streams.
 PASSES = 5
 # With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
 # go together, which costs a pass and spares a system call for each.
@@ -62,7 +63,7 @@ class Link(ABC):
 
     Attributes:
         has_ended: reading has come to its end, and no task begins here any more.
-        is_of_parent: this process is a forked child of the one that has made it.
+        is_of_parent: this process is a forked child of the process that made the link.
     """
 
     def __init__(
@@ -251,7 +252,7 @@ class Link(ABC):
         self._on_event(Event.SHUTDOWN, None)
 
     def _in_forked_child(self, text: str) -> None:
-        """Calls fail there, and nothing more is sent; the tasks inside are the parent's."""
+        """In the child, calls fail and nothing more is sent; the tasks are the parent's."""
         self.is_of_parent = True
         self.session.close(CommFailure(f"this connection was {text}"))
         self._writing = self._lent = True  # by one that never gives it back
@@ -304,18 +305,18 @@ class Link(ABC):
             elif not session.pings:
                 session.ping()
                 self.flush()
-            # What was asked may still lie behind what the other end is taking, little by little.
+            # The question may still wait behind data that the other end is reading slowly.
             elif not is_held_up or taken == carrier.taken_count:
                 self.close(CommFailure(f"the other end was silent for {2 * seconds:g} s"))
                 await carrier.aclose()
                 return
 
     async def _let_pass(self, seconds: float) -> None:
-        """Until this end has run for so long, and has read what has come.
+        """Waits until this end has run for this long and has read what has arrived.
 
-        The clock alone would end healthy connections: after a step of this program that took long,
-        the time is over before anything was read; and who stops this process (a debugger, a laptop
-        that is closed) often stops the other end, too.
+        The clock alone would end healthy connections: after a long step of this program, the time
+        is over before anything was read. And an event that stops this process (a debugger, a closed
+        laptop) often stops the other end, too.
         """
         part, left = seconds / PARTS, PARTS
         while left:
@@ -330,7 +331,7 @@ class Link(ABC):
 
     @abstractmethod
     def _have_read(self) -> None:
-        """Has a task read, if none does."""
+        """Makes a task read, if no task reads."""
 
 
 def _tell_sent(notified: Iterable[Call]) -> None:

@@ -21,13 +21,13 @@ __all__ = ["ChunkReader", "ChunkWriter"]
 
 _COUNT = struct.Struct("<I")
 LARGEST_COUNT = 2**32 - 1
-# Pieces below this are copied together: each of them would cost an object or two.
+# Smaller pieces are copied together, because each piece costs an object or two.
 _SMALL = 2 * 1024
 _MERGED = 64 * 1024
-# A piece keeps all the memory that it came in, which may be much more than its share of it. Pieces
-# are copied when all of them keep more than this much above what may wait here, ...
+# A piece keeps all of the memory that it arrived in, which may be much more than its own size.
+# Pieces are copied when together they keep more than this much above the limit, ...
 _SLACK = 4
-# ... if their memory has at least this part of other things in it. This is less than the slack:
+# ... if at least this part of their memory holds other data. This is less than the slack, so that
 # copies are not copied again.
 _LOOSE = 8
 
@@ -56,13 +56,13 @@ class ChunkWriter:
 class ChunkReader:
     """Finds the elements in the octets of a pipe, however they are cut.
 
-    Nothing is copied but what is small, or cut in two, or keeps much more memory than its own;
-    nothing is taken for what has only been announced.
+    It copies only pieces that are small, that are cut in two, or that keep much more memory than
+    their own size. It allocates no memory for data that was only announced.
 
     Args:
         limits: how many elements a chunk may have.
-        most: octets that may wait here, which the caller sees to. The memory that is kept for them
-            is at most a quarter more, and the objects around it.
+        most: how many octets may wait here; the caller enforces that. The memory that is kept for
+            them is at most a quarter more, plus the objects.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class ChunkReader:
         self._count = b""  # what has come of a count
         self._left = 0  # octets of this chunk that have not come
         self._pieces: deque[memoryview] = deque()
-        # For each piece, octets that are freed with it: those of the memory that it came in, if it
-        # is the last piece of that.
+        # For each piece, the octets that are freed with it: if it is the last piece in the memory
+        # that it arrived in, all of that memory.
         self._frees: deque[int] = deque()
         self._kept = 0  # the sum of these
         self._size = 0  # octets in the pieces
@@ -189,7 +189,7 @@ class ChunkReader:
         self._size += len(octets)
 
     def _copy_loose(self) -> None:
-        """Lets go of the memory of pieces that are a small share of it."""
+        """Copies pieces that are a small part of the memory that they keep, and frees it."""
         pieces, self._pieces = self._pieces, deque()
         self._frees.clear()
         self._kept = self._size = 0

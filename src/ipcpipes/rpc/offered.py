@@ -1,4 +1,4 @@
-"""What a client knows of its server, with and without an event loop."""
+"""What a client knows about its server, with and without an event loop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ __all__ = ["Offered"]
 class Offered:
     """The part of a client that says what its server has.
 
-    An operation of the interface that is called ``has`` or ``server_version`` is found instead.
+    If the interface has an operation called ``has`` or ``server_version``, the operation replaces
+    the member of this class.
 
     Attributes:
-        server_version: the version of the interface that the server has: major, minor. The smaller
-            of the two minor versions is what both ends know.
+        server_version: the version of the interface at the server: major, minor. Both ends know
+            everything up to the smaller of the two minor versions.
     """
 
     server_version: tuple[int, int]
@@ -30,12 +31,12 @@ class Offered:
                 setattr(self, name, operations[name])
 
     def has(self, operation: str) -> bool:
-        """Whether the server has this operation, so that calling it does not fail with
-        :class:`ProcnumOutOfRange` or :class:`WrongPipeVersion`: its interface may be of another
-        minor version than this client's. It does not ask the server, which has said so when the
-        connection began.
+        """Whether the server has this operation, so that a call does not fail with
+        :class:`ProcnumOutOfRange` or :class:`WrongPipeVersion`. The server's interface may have
+        another minor version than this client's. This does not ask the server, which listed its
+        operations when the connection began.
 
         Args:
-            operation: its name. One that this client's interface does not have may be there, too.
+            operation: its name; it may be one that this client's interface does not have.
         """
         return self._session.has(operation)

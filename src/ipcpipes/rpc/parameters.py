@@ -129,9 +129,9 @@ class OutPipe(_Pipe, Generic[T], implementation=True):
 
         Args:
             elements: memory of the element's type (an array, a NumPy array, a chunk), bytes that
-                are such memory, or any iterable of them. Where there are none, nothing is sent,
-                and the pipe stays open: only :meth:`close` ends it. (MIDL ends a pipe by a push of
-                nothing; data that happens to be empty would do that here.)
+                are such memory, or any iterable of them. If there are no elements, nothing is sent
+                and the pipe stays open: only :meth:`close` ends it. (In MIDL, a push of no elements
+                ends the pipe, even if the data just happens to be empty.)
 
         Raises:
             rpc.PipeClosed: it is closed. The manager's mistake.

@@ -24,7 +24,7 @@ class _End(Uncopied):
             are waited for.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self, exchange: Exchange, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()

@@ -69,9 +69,9 @@ async def serve(
     call's failure, and its client's affair: it is logged (logger ``ipcpipes.rpc``), and the server
     goes on. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
 
-    Closing the listener ends the server in order: clients are told to begin no other calls, those
-    that are open have ``grace`` seconds to come to their ends and their answers to be taken, those
-    that have not are cancelled, and ``serve`` returns. Cancelling it cancels them at once.
+    Closing the listener shuts the server down: it tells its clients to begin no new calls. Open
+    calls have ``grace`` seconds to end, and clients to read the answers; calls that have not ended
+    by then are cancelled, and ``serve`` returns. Cancelling ``serve`` cancels all calls at once.
 
     Args:
         managers: an instance of a class derived from an interface; or several, of different ones.
@@ -93,7 +93,8 @@ async def serve(
 
     Raises:
         TypeError: a manager implements no interface, or two the same.
-        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
+            is not 0 or more seconds.
         And everything that :func:`ipcpipes.listen` raises.
     """
     try:
@@ -137,11 +138,11 @@ async def serve_connection(
     parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
 
     Args:
-        finishing: once it is set, the client is told to begin no new calls (a call of its raises
-            :class:`ServerUnavailable`; it can connect again), those that are open come to their
-            ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve` that
-            worker's ``finishing``, so that the workers of a group drain in order; elsewhere the
-            client alone ends it.
+        finishing: an event. Once it is set, the client is told to begin no new calls (a new call
+            raises :class:`ServerUnavailable`; the client can connect again), open calls run to
+            their ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve`,
+            the ``finishing`` event of that worker, so that the workers of a group drain their
+            connections; elsewhere, the connection lasts until the client ends it.
         transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
             function from now on, which closes it, unless it raises TypeError or ValueError.
         managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
@@ -217,8 +218,8 @@ class _Server:
             self.connections.discard(connection)
 
     async def shut_down_when(self, finishing: trio.Event) -> None:
-        """No new calls from then on. A client that has just come hears it when it has bound, by
-        which it knows that it can connect again.
+        """Waits for the event, and then begins no new calls. A client that has just connected is
+        told once it has bound, so that it knows that it can connect again.
         """
         await finishing.wait()
         for connection in self.connections:
@@ -331,7 +332,7 @@ class _Connection:
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
-        if not current._call.is_deferred:  # or else somebody else answers
+        if not current._call.is_deferred:  # a deferred call is answered elsewhere
             current.failed(CallTimedOut())
         self._leave_if_draining()
 
@@ -369,8 +370,8 @@ class _ServerExchange(Exchange):
     _has_said_why = False  # its manager was told what has ended it
 
     async def _cancellation_point(self) -> None:
-        # What has ended the call comes before the cancellation that it causes. Once: a manager that
-        # goes on all the same can be cancelled.
+        # Raise the error that ended the call before the cancellation that it causes. Raise it only
+        # once, so that a manager that continues anyway can be cancelled.
         if self.call.failure is None or self._has_said_why:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:

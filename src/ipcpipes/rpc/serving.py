@@ -70,14 +70,16 @@ class Served:
 
 
 def _too_many(call: Call) -> str | None:
-    """What is to be said of a client that knows more parameters than this server."""
+    """The error text for a client that knows more parameters than this server."""
     with suppress(Exception):
         count = len(_in_parts(call.body))
         known = len(call.operation.types)
         if count > known and call.session.definition is not None:
             major, minor = call.session.definition.version
             came = "1 argument" if count == 1 else f"{count:,} arguments"
-            return f"{came} came, and this server (version {major}.{minor}) knows {known}"
+            return (
+                f"the client sent {came}, and this server (version {major}.{minor}) knows {known}"
+            )
     return None
 
 

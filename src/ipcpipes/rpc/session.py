@@ -164,11 +164,11 @@ class Session:
         return len(body) + HEAD.size <= self._largest
 
     def too_large(self, what: str, body: bytes) -> str:
-        """What is to be said of a body that does not fit."""
-        limit = f"the {self.peer.name.lower()} takes frames of {self.peer_max_frame:,}"
+        """The error text for a body that does not fit."""
+        limit = f"the {self.peer.name.lower()} takes frames of at most {self.peer_max_frame:,}"
         if self.limits.carried < self.peer_max_frame:
-            limit = f"the channel here carries messages of {self.limits.carried:,}"
-        return f"{what} {len(body):,} bytes, and {limit}; send what is large through a pipe"
+            limit = f"this end's channel carries messages of at most {self.limits.carried:,}"
+        return f"{what} {len(body):,} bytes, and {limit}; send large values through a pipe"
 
     # The client.
 
@@ -223,14 +223,14 @@ class Session:
         return number
 
     def _because_older(self) -> str:
-        """What there is to be said where the server lacks something that this client has."""
+        """The part of an error text that says that the server is older; "" if it is not."""
         assert self.definition is not None
         if self.server_version >= self.definition.version:
             return ""
         there, here = (
             f"{major}.{minor}" for major, minor in (self.server_version, self.definition.version)
         )
-        return f": it is of version {there}, and this client of {here}"
+        return f": the server has version {there}, and this client has version {here}"
 
     def has(self, name: str) -> bool:
         """Whether the server has an operation of this name, and, if this end knows it too, with

@@ -15,7 +15,7 @@ RECORDS = (types.StructType, types.DataclassType, types.TypedDictType, types.Nam
 
 
 def parts_of(info: types.Type) -> Iterator[types.Type]:
-    """The types that it is made of, one step down."""
+    """The types that this type directly consists of."""
     if isinstance(info, types.CollectionType):
         yield info.item_type
     elif isinstance(info, DICTS):
@@ -32,7 +32,7 @@ def parts_of(info: types.Type) -> Iterator[types.Type]:
 
 
 def all_parts_of(info: types.Type) -> Iterator[types.Type]:
-    """Itself, and each type that there is anywhere in it, once."""
+    """The type itself and each type anywhere inside it, once."""
     # They live as long as what they are parts of, so that their numbers tell them apart.
     seen = {id(info)}
     left = [info]

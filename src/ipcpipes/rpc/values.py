@@ -1,8 +1,8 @@
-"""Arguments and results as octets: what msgspec makes of them, and what it would lose or refuse.
+"""Arguments and results as octets: msgspec's encoding, and what msgspec would lose or refuse.
 
-- Numbers and texts of NumPy go as those of Python.
-- A time with an offset from UTC goes as text. MessagePack's own timestamp, in which msgspec sends
-  it, is in UTC, and what was 9:00 in Delhi would come as 3:30.
+- NumPy's numbers and strings are sent as those of Python.
+- A time with an offset from UTC is sent as text. msgspec would send it as MessagePack's timestamp,
+  which is in UTC: 9:00 in Delhi would arrive as 3:30.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _ALSO_KEPT = (bytes, bytearray, memoryview, datetime.datetime)
 class Times(enum.Enum):
     """What a type says about times with an offset."""
 
-    NONE = "it has none"
-    TYPED = "it says where they are, so that a text is understood"
-    ANYWHERE = "it has Any, where a text would stay one"
+    NONE = "the type contains no times"
+    TYPED = "the type says where times are, so the receiver decodes text there as a time"
+    ANYWHERE = "the type contains Any, where the receiver would leave text as text"
 
 
 def times_of(annotation: object) -> Times:
-    """Which of them it is for a type."""
+    """The member for a type."""
     parts = [*all_parts_of(types.type_info(annotation))]
     if any(isinstance(part, types.AnyType) for part in parts):
         return Times.ANYWHERE
@@ -57,8 +57,8 @@ def _of_numpy(value: Any) -> Any:
         if isinstance(scalar, _SCALARS):
             return scalar
     if hasattr(value, "tolist"):
-        raise TypeError(f"{type(value).__name__} is no value; take its tolist(), or a pipe")
-    raise TypeError(f"{type(value).__name__} is not among the types that can be sent")
+        raise TypeError(f"{type(value).__name__} cannot be sent; send its tolist(), or use a pipe")
+    raise TypeError(f"{type(value).__name__} is not a type that can be sent")
 
 
 _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).encode
@@ -74,12 +74,12 @@ def encode(value: Any) -> bytes:
         if "serialize ints" not in str(error):
             raise
         raise OverflowError(
-            "a whole number goes from -2**63 to 2**64 - 1; send a larger one as text"
+            "an integer must be from -2**63 to 2**64 - 1; send a larger one as text"
         ) from None
 
 
 def encode_result(value: Any, times: Times) -> bytes:
-    """The same for a result of a type about which that is to be said."""
+    """The same for a result; ``times`` is what its type says about times."""
     octets = encode(value)
     if times is not Times.NONE and may_have_times(octets):
         return encode(keep_offsets(value, times))
@@ -87,15 +87,15 @@ def encode_result(value: Any, times: Times) -> bytes:
 
 
 def may_have_times(octets: bytes) -> bool:
-    """Whether there may be timestamps in what was encoded."""
+    """Whether the encoded octets may contain timestamps."""
     return any(mark in octets for mark in _TIMESTAMPS)
 
 
 def keep_offsets(value: Any, times: Times) -> Any:
-    """The same with texts for times whose offset would be lost.
+    """The value with text in place of each time whose offset would be lost.
 
     Raises:
-        ValueError: it would be lost all the same.
+        ValueError: the offset cannot be kept.
     """
     if times is Times.NONE or not _has_offsets(value):
         return value
@@ -128,12 +128,12 @@ def _with_texts(value: Any, times: Times) -> Any:
         return value
     if times is Times.ANYWHERE:
         raise ValueError(
-            f"{value.isoformat()} would lose its offset where the type is Any; declare a datetime, "
-            "send it as text, or convert it with .astimezone(timezone.utc)"
+            f"{value.isoformat()} would lose its offset, because its type is Any; declare a "
+            "datetime, send it as text, or convert it with .astimezone(timezone.utc)"
         )
     if offset % datetime.timedelta(minutes=1):
         raise ValueError(
-            f"{value.isoformat()} has an offset with seconds, and RFC 3339 has none; convert it "
-            "with .astimezone(timezone.utc)"
+            f"{value.isoformat()} has an offset with seconds, which RFC 3339 does not allow; "
+            "convert it with .astimezone(timezone.utc)"
         )
     return value.isoformat()

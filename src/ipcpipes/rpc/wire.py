@@ -30,7 +30,7 @@ MOST_FRAME = 2**31 - 1
 LEAST_CREDIT = 128 * 1024
 DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
-# An end that has connected has so long to say what it wants, or that it serves that.
+# How long an end may take after connecting: a client to send its BIND, a server to answer it.
 BIND_TIMEOUT = 10.0  # seconds
 
 
@@ -161,7 +161,8 @@ class Limits:
         max_frame: octets of a frame.
         credit: octets of a pipe that may be on their way before some are consumed.
         calls: how many calls may be open.
-        carried: octets of a frame that this end's channel sends; a stream sends any number.
+        carried: the largest frame, in octets, that this end's channel carries; a stream has no
+            limit.
     """
 
     max_frame: int = MAX_FRAME

@@ -1,4 +1,4 @@
-"""Opening what a client has named, for functions that run as the client."""
+"""Opening paths that a client has named, for functions that run as the client."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ __all__ = ["open_for_client"]
 def open_for_client(
     path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o600
 ) -> int:
-    r"""Opens a path that a client has named, as :func:`os.open` does, but nothing of the
-    server's own.
+    r"""Opens a path that a client has named, as :func:`os.open` does, but refuses paths that lead
+    into the server's own process.
 
     For use with ``run_as_client``, instead of :func:`open`::
 
         with open(await stream.run_as_client(ipcpipes.open_for_client, path), "rb") as file: ...
 
-    The system decides as it would for the client. Some paths, though, mean something else in each
-    process, and the thread that acts as the client is still one of the server: ``/proc/self/fd/5``
-    and ``/dev/fd/5`` are files that the server has open, ``/proc/self/maps`` and
-    ``/proc/self/environ`` show its memory and secrets, ``CONIN$`` is its console. These are
-    refused, and so is everything that is neither a regular file nor a directory, which might make
-    the thread wait for a peer that never comes.
+    The system checks the access as it would for the client. But some paths mean something else in
+    each process, and the thread that acts as the client is still a thread of the server:
+    ``/proc/self/fd/5`` and ``/dev/fd/5`` are files that the server has open, ``/proc/self/maps``
+    and ``/proc/self/environ`` show its memory and secrets, ``CONIN$`` is its console. This function
+    refuses these paths. It also refuses everything that is neither a regular file nor a directory,
+    because such a file might make the thread wait for a peer that never comes.
 
     It can also be the ``opener`` of :func:`open`, in a function that runs as the client.
 
-    Linux: openat2(2) with RESOLVE_NO_MAGICLINKS (Linux 5.6); before that, and in a sandbox that
-    does not have it, links are resolved to a path first, which is then opened step by step and
-    without following links (there a magic link stands for the path that it shows, and the system
-    decides whether the client may open that). A directory of the client's own file system (FUSE)
-    can still make the thread wait.
+    Linux: openat2(2) with RESOLVE_NO_MAGICLINKS (Linux 5.6). On older kernels, and in a sandbox
+    without openat2, all links are resolved to a path first, which is then opened step by step
+    without following links. (There, a magic link is only the path that it shows, and the system
+    decides whether the client may open that path.) A directory of the client's own file system
+    (FUSE) can still make the thread wait.
 
     Windows: only paths that begin with a drive (``C:\...``), and only regular files:
     :func:`os.open` opens no directories there. The bytes are as they lie in the file (O_BINARY).
@@ -54,15 +54,16 @@ def open_for_client(
         A descriptor, which is yours: close it, or give it to :func:`open` or :func:`os.fdopen`.
 
     Raises:
-        RuntimeError: this thread acts as no client; your program's mistake.
-        ValueError: ``path`` is not absolute, which would be relative to the server's directory; or
-            on Windows it does not begin with a drive.
-        OSError: the client may not open it, or it is not there, or it is refused: a
-            PermissionError for what is of procfs or of another kind, ELOOP for a magic link.
+        RuntimeError: this thread does not act as a client; your program's mistake.
+        ValueError: ``path`` is not absolute (it would be relative to the server's directory), or on
+            Windows it does not begin with a drive.
+        OSError: the client may not open it, or it does not exist, or it is refused: a
+            PermissionError for a file in procfs, or one that is not a regular file or directory;
+            ELOOP for a magic link.
         NotSupported: macOS and the BSDs, where no thread can act as a client.
     """
     if not is_acting():
-        raise RuntimeError("open_for_client is for functions that run_as_client runs")
+        raise RuntimeError("call open_for_client only in a function that run_as_client runs")
     name = os.fspath(path)
     check_path(name)
     fd = open_path(name, flags, mode)
@@ -70,7 +71,7 @@ def open_for_client(
         kind = os.fstat(fd).st_mode
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             raise PermissionError(
-                errno.EACCES, "a client can name regular files and directories, and no others", name
+                errno.EACCES, "a client may open only regular files and directories", name
             )
     except BaseException:
         os.close(fd)

@@ -32,16 +32,16 @@ class Caller:
         self.bells: list[threading.Lock] = []
 
     def begin(self, exchange: ClientExchange, operation: Operation, octets: bytes) -> bool:
-        """Sends the request; whether it could be begun in time.
+        """Sends the request. Returns whether the call could be begun in time.
 
         Args:
-            exchange: what becomes the call's. It is there before the call, so that there is no
-                moment in which an exception loses a call that has begun.
+            exchange: the exchange of the new call. It exists before the call, so that an exception
+                can never lose a call that has begun.
             octets: the arguments.
 
         Raises:
             RpcError: there is no connection, or no such operation.
-            ValueError: the arguments are larger than the server takes.
+            ValueError: the arguments are larger than the server accepts.
         """
         link, session, deadline = self.link, self.link.session, exchange.deadline
 
@@ -203,8 +203,8 @@ class ClientExchange(Exchange):
         self.link.flush(wait=False, first=self.call.orphan)
 
     def leave(self) -> None:
-        """The call is over at this end; it is given up if it is not at the other one. Idempotent,
-        and without effect on a call that has not begun.
+        """Ends the call at this end; if it is not over at the other end, it is cancelled.
+        Idempotent, and without effect on a call that has not begun.
         """
         if not self._has_begun:
             return

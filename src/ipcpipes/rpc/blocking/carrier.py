@@ -29,13 +29,13 @@ Transport: TypeAlias = BareStream | AnyChannel
 blocking channel, each of whose messages is a frame."""
 
 
-# Of a call without arguments.
+# For a call without arguments.
 _ONCE: tuple[tuple[()], ...] = ((),)
 
 
 class Torn(Exception):
-    """An exception of a signal handler came in the middle of a step. How far that got is not known,
-    and nothing may follow it: not even the same once more.
+    """A signal handler raised in the middle of a step. It is not known how far the step got, so
+    no other step may follow it, not even the same step again.
     """
 
     def __init__(self) -> None:
@@ -45,9 +45,9 @@ class Torn(Exception):
 class Carrier(Protocol):
     """Sends and receives frames. One thread may send while another one receives.
 
-    What an exception interrupts goes on exactly where it was, with the next operation; or that
-    raises :class:`Torn`. So a step that cannot go on is noted before it begins, and only the next
-    thread with the same task looks at the note.
+    After an exception has interrupted an operation, the next operation continues exactly where it
+    was, or raises :class:`Torn`. So a step that cannot be continued is noted before it begins, and
+    only the next thread with the same task reads the note.
 
     Lifetime: it owns the transport, and closes it.
 
@@ -69,14 +69,14 @@ class Carrier(Protocol):
             TimeoutError: nothing has come in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
             ProtocolError: what has come is no frame.
-            Torn: receiving was interrupted in the middle of a step.
+            Torn: an earlier receive was interrupted in the middle of a step.
         """
 
     def load(self, frames: Sequence[bytes]) -> None:
         """Takes what is to be sent next; what was before is on its way."""
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
-        """The same with a user's memory as the rest of the last frame, until :meth:`keep`."""
+        """The same, with the caller's memory as the rest of the last frame, until :meth:`keep`."""
 
     def keep(self) -> None:
         """Copies what has not gone of the memory that was lent."""
@@ -86,7 +86,7 @@ class Carrier(Protocol):
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
-            Torn: sending was interrupted in the middle of a step.
+            Torn: an earlier send was interrupted in the middle of a step.
         """
 
     def send_on(self, milliseconds: int) -> bool:
@@ -136,7 +136,7 @@ class _OwnCarrier:
         return self._buffer
 
     def _split(self) -> None:
-        """Makes frames of what has come."""
+        """Splits the received bytes into frames."""
         if self._splitting:
             raise Torn
         self._splitting = True
@@ -202,8 +202,8 @@ class _ForeignCarrier:
 
     def receive(self, deadline: Deadline | None) -> None:
         timeout = {} if deadline is None else {"timeout": deadline.remaining}
-        # From the channel to the frames in one step that no signal handler gets into, so that none
-        # can take what has come.
+        # From the channel to the frames in one step, in which no signal handler can run, so that
+        # none can lose the received data.
         if self._many:
             came = starmap(partial(self._channel.receive_many, **timeout), _ONCE)
             self.frames.extend(chain.from_iterable(came))
@@ -247,7 +247,7 @@ class _ForeignCarrier:
 
 @dataclass(frozen=True)
 class _ReceivesUpTo(LengthPrefixed):
-    """Sends what the other end takes, which may be more than this end takes itself."""
+    """Sends frames that the other end accepts; they may be larger than this end accepts."""
 
     most: int = MAX_FRAME
 

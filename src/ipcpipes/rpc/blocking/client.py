@@ -42,11 +42,12 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
-    and each call is by itself: one whose pipe stands still holds up no other. In a forked
-    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again there.
+    and the calls are independent: a call whose pipe is blocked does not delay the others. In a
+    forked child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the
+    child.
     """
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     def __init__(self, caller: Caller, definition: Definition) -> None:
         self._caller = caller
@@ -76,7 +77,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
 class ClientOperation(Uncopied):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "make another client there: rpc.connect(interface, endpoint)"
+    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
 
     _caller: Caller
     _operation: Operation
@@ -100,8 +101,8 @@ class ClientOperation(Uncopied):
         Raises:
             rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
                 the manager raised an exception of its own.
-            rpc.CallTimedOut: it took longer than its ``timeout``. The server is told that nobody
-                waits any more.
+            rpc.CallTimedOut: the call took longer than its ``timeout``. The server is told that the
+                call is cancelled.
             TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
                 is larger than the client takes.
             And whatever a file or function of yours raises; the call is given up then, as it is by
@@ -128,8 +129,8 @@ class ClientOperation(Uncopied):
         missing = [pipe.name for pipe in operation.pipes if pipe not in given]
         if missing:
             raise TypeError(
-                f"{operation}() lacks the pipe {missing[0]!r}; give something to fill it "
-                "from or to empty it into, or drive it by hand with begin()"
+                f"{operation}() is missing the required pipe argument {missing[0]!r}; give a "
+                "source or a sink for it, or use begin() to drive the pipe yourself"
             )
         checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
@@ -153,7 +154,7 @@ class ClientOperation(Uncopied):
         except BaseException:
             try:
                 exchange.leave()
-            except BaseException:  # a signal handler's, in the middle of it
+            except BaseException:  # a signal handler raised in the middle of it
                 exchange.leave()
                 raise
             raise
@@ -188,7 +189,7 @@ class ClientOperation(Uncopied):
         """The same operation with other options.
 
         Args:
-            timeout: seconds after which a call has failed with :class:`CallTimedOut`, more than 0;
+            timeout: seconds after which a call fails with :class:`CallTimedOut`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that is begun, by a thread that
                 waits for something on this connection: there is no other to do it. It must not
@@ -228,8 +229,8 @@ def connect(
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
             2**32 - 1; what a call can take of memory.
-        bind_timeout: seconds, 0 or more, within which the server has to say that it serves the
-            interface, from when it is connected; ``math.inf`` waits for ever.
+        bind_timeout: seconds, 0 or more, after connecting, within which the server has to answer
+            that it serves the interface; ``math.inf`` waits for ever.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations.
@@ -237,7 +238,7 @@ def connect(
     Raises:
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve it, or not this version.
-        rpc.ProtocolError, rpc.CommFailure: what is there is no server of ours, or it has gone.
+        rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """

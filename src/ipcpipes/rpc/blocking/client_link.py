@@ -25,8 +25,8 @@ class ClientLink(Link):
         """Begins a call without pipes and waits for its answer, in as few steps as there can be.
 
         Returns:
-            The call, which is given up if it is not over by then; ``None`` when another thread is
-            at work here, or there is no room: then nothing was done.
+            The call, which is cancelled if it is not over by then; ``None`` if another thread is
+            using the connection, or there is no room: then nothing was done.
 
         Raises:
             RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.

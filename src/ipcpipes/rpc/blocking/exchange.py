@@ -31,7 +31,7 @@ class Exchange:
     """Waits where :class:`Call` only says that nothing can go on now.
 
     Attributes:
-        call: what it is about, once that was adopted.
+        call: the call of this exchange, once :meth:`adopt` was called.
         bells: of the threads that wait for something of this call.
         taken: see :meth:`take`.
         deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
@@ -45,11 +45,11 @@ class Exchange:
         self.deadline = deadline
         self.bells: list[threading.Lock] = []
         self._busy: dict[tuple[str, int], None] = {}
-        # The pipes whose elements were taken, and have not got to their user yet.
+        # The pipes whose elements were taken, and were not returned to the user yet.
         self.taken: dict[int, None] = {}
 
     def adopt(self, call: Call) -> None:
-        """It is about this call."""
+        """Makes ``call`` the call of this exchange."""
         self.call = call
         call.owner = self
 
@@ -77,20 +77,20 @@ class Exchange:
         octets = self._alone("pulling from", index, self.take, index, max_elements, until)
         if octets is not None:
             chunk = chunk_of(octets, self.call.operation.pipes[index].element)
-            # Nothing is called from here to the user, so that no signal handler runs between.
+            # From here to the user nothing is called, so that no signal handler can run.
             del self.taken[index]
             return chunk
         if timeout is None or (self.deadline is not None and until == self.deadline):
             self._expire()
-        raise TimeoutError(f"nothing has come for {self.name(index)} within {timeout:g} s")
+        raise TimeoutError(f"nothing arrived for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
-        """Octets, as :meth:`Call.pull` gives them; ``None`` when the time is over. Once they have
-        got to their user, the pipe is to be deleted from :attr:`taken`.
+        """Octets, as :meth:`Call.pull` returns them; ``None`` when the time is over. When the user
+        has got the octets, the caller deletes the pipe from :attr:`taken`.
 
         Raises:
-            BadStubData: an exception came before that, the last time.
-            CommFailure: one came in the middle of a step of the connection.
+            BadStubData: an exception interrupted the last take before that deletion.
+            CommFailure: an exception came in the middle of a step of the connection.
             And what :meth:`Call.pull` raises.
         """
         limit = LARGEST_COUNT if max_elements is None else max_elements
@@ -218,7 +218,7 @@ class Exchange:
         return ended is not None
 
     def _alone(self, doing: str, index: int, action: Callable[..., T], *arguments: object) -> T:
-        """What the action returns, which only one thread at a time does with this pipe."""
+        """Runs the action, which only one thread at a time may do with this pipe."""
         key = (doing, index)
         mine = False
         try:

@@ -96,10 +96,10 @@ class Feed(Mover):
             raise self._error
         if self._is_lost:
             raise BadStubData(
-                f"filling {self._exchange.name(self._pipe.index)} was interrupted, and what its "
-                "source gave last is lost"
+                f"filling {self._exchange.name(self._pipe.index)} was interrupted, and the last "
+                "chunk of its source is lost"
             )
-        self._is_lost = True  # until it has got here: a signal handler may raise before that
+        self._is_lost = True  # until the chunk is stored: a signal handler may raise before
         try:
             octets: memoryview | None = next(self._pieces, None)
         except Exception as error:

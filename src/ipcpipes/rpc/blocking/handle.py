@@ -37,7 +37,7 @@ class CallHandle(Uncopied):
             :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
     """
 
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class CallHandle(Uncopied):
             TimeoutError: it is not over by then. The call goes on.
             rpc.RpcError: as a call raises it.
             rpc.CallCancelled: the call was cancelled.
-            rpc.CallTimedOut: it took longer than its own ``timeout``, and is over. It is a
+            rpc.CallTimedOut: the call took longer than its own ``timeout``, and is over. This is a
                 TimeoutError, too.
             rpc.InvalidAsyncHandle: it was completed before.
             And whatever a file or function that was given for a pipe has raised.
@@ -116,7 +116,7 @@ class CallHandle(Uncopied):
         """Moves what was given and waits for the end; whether that has come in time.
 
         Raises:
-            CallTimedOut: the time of the call itself is over.
+            CallTimedOut: the call took longer than its own ``timeout``.
             And whatever a file or function that was given for a pipe has raised.
         """
         exchange = self._exchange

@@ -31,7 +31,7 @@ __all__ = ["Link"]
 
 T = TypeVar("T")
 
-# A time-out may come so much too early.
+# A timeout may come too early by at most this much.
 _ROUNDING = 0.001  # seconds
 
 
@@ -238,7 +238,7 @@ class Link(Sending):
         """The connection has ended, or has to: every call on it has failed. With the lock;
         :meth:`_finish` follows without.
 
-        Once more when it was interrupted: each of its steps can be taken twice.
+        If it was interrupted, it is called again: each of its steps may be taken twice.
         """
         if self._has_fallen:
             return
@@ -255,7 +255,7 @@ class Link(Sending):
 
     def _finish(self) -> None:
         thread = threading.get_ident()
-        # One thread does it; the same one once more when it was interrupted.
+        # Only one thread does this; if it was interrupted, the same thread does it again.
         if self._finished or self._finisher not in (None, thread):
             return
         self._finisher = thread
@@ -279,8 +279,8 @@ class Link(Sending):
         self._after_step()
 
     def _in_forked_child(self, text: str) -> None:
-        """Calls fail there, and nothing more is sent. The lock, the reading and the sending may be
-        those of a thread that did not come along.
+        """In the child, all calls fail and nothing more is sent. The lock, the reading and the
+        sending may belong to a thread that does not exist in the child.
         """
         self.lock = threading.Lock()
         self.is_torn = self._unsent = False

@@ -15,7 +15,7 @@ __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 
 class _End(Uncopied):
-    _instead = "it is a part of a call, which belongs to its connection"
+    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
         self._exchange = exchange
@@ -39,8 +39,8 @@ class InPipe(_End):
 
         Raises:
             TimeoutError: nothing has come in time; nothing is lost.
-            rpc.BadStubData: what a signal handler raised has interrupted the pull before this one,
-                and elements are lost. One that was only waiting loses nothing.
+            rpc.BadStubData: a signal handler's exception interrupted the pull before this one, and
+                elements are lost. (If that pull was only waiting, nothing is lost.)
             trio.BusyResourceError: another thread is pulling from this pipe.
             And what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
@@ -63,8 +63,8 @@ class OutPipe(_End):
     def push(self, elements: Any) -> None:
         """Sends elements; their memory is yours again when it returns.
 
-        It waits while the other end, or the connection, cannot take more. When a signal handler
-        raises meanwhile, some of the elements may have gone, each once.
+        It waits while the other end, or the connection, cannot take more. If a signal handler
+        raises meanwhile, some of the elements may have been sent, each of them once.
 
         Raises:
             trio.BusyResourceError: another thread is pushing into this pipe.

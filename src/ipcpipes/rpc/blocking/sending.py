@@ -29,14 +29,14 @@ FULL = 1024 * 1024
 # What a thread in the middle of a system call can only see when that is over: that somebody has
 # given its call up, or that the reading has become free while it sends.
 SLICE = 0.05  # seconds
-# A client that goes away waits so long for the server to take what was sent last.
+# How long a client that closes waits for the server to read what was sent last.
 LINGER = 5.0  # seconds
 # On Windows Ctrl-C does not wake who waits for a lock.
 _LOCK_SLICE = 0.1  # seconds
 
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-# What a step may raise of itself, and is whole then. Anything else a signal handler has raised, in
-# the middle of it.
+# What a step itself may raise; the step is complete then. Any other exception comes from a signal
+# handler, in the middle of the step.
 REFUSED = (RpcError, ValueError)
 
 logger = logging.getLogger("ipcpipes.rpc")
@@ -64,16 +64,17 @@ class Sending(ABC):
         takes_turns: whether this end stops reading while there is much to send. A server does; its
             clients do not, for otherwise both could stand still.
 
-    An exception of a signal handler can come after any call, also in what another exception makes
-    run. So what cannot be left in the middle is noted before it begins (:attr:`is_torn`) and the
-    note is cleared last; and each operation ends with :meth:`withdraw` in ``except BaseException``,
-    also where it has nothing to give back on its way there.
+    A signal handler can raise after any call, also in a handler of another exception. So a step
+    that must not be left in the middle sets a note before it begins (:attr:`is_torn`), and clears
+    the note last. Each operation ends with :meth:`withdraw` in ``except BaseException``, even if it
+    has nothing to give back at that point.
 
     Attributes:
-        has_failed: it has ended, or was closed.
-        is_torn: a step is under way. Seen by another step, with the lock: it was left in the
-            middle, and the connection has to end.
-        was_torn: that is why it has ended. What lies here of pipes may be incomplete.
+        has_failed: the connection has ended, or was closed.
+        is_torn: a step is under way. If another step, with the lock, sees it set, the first step
+            was left in the middle, and the connection has to end.
+        was_torn: the connection has ended for that reason. Buffered data of pipes may be
+            incomplete.
     """
 
     def __init__(self, carrier: Carrier, session: Session, *, takes_turns: bool) -> None:
@@ -105,11 +106,11 @@ class Sending(ABC):
     # Steps
 
     def _fail_torn(self) -> None:
-        """A step was left in the middle: where the session stands is not known, nor what it has
-        given out. With the lock.
+        """A step was left in the middle: the state of the session, and which frames it has given
+        out, are not known. With the lock.
         """
         self.was_torn = True
-        self._is_deaf = True  # nothing more is sent: it might be a gap, or come twice
+        self._is_deaf = True  # nothing more is sent: data might be missing, or be sent twice
         self._fail(CommFailure(str(Torn())))
 
     def step(self, function: Callable[[], T]) -> T:
@@ -131,10 +132,11 @@ class Sending(ABC):
         return result
 
     def withdraw(self, bell: threading.Lock | None = None, exchange: Waiting | None = None) -> None:
-        """To be called when an exception has left an operation: gives back what the operation had,
-        which is known by its bell, and ends the connection if it was in the middle of a step.
+        """Called when an exception has ended an operation. Gives back what the operation held,
+        which is known by its bell, and ends the connection if the operation was in the middle of a
+        step.
 
-        What other threads do here is not looked at. Idempotent.
+        It does not touch what other threads do on the connection. Idempotent.
         """
         with self.lock:
             if self.is_torn:  # a step of this thread: another one would have the lock
@@ -181,11 +183,11 @@ class Sending(ABC):
 
     @abstractmethod
     def _unfollow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
-        """It waits for nothing any more. With the lock."""
+        """The thread with this bell waits for nothing any more. With the lock."""
 
     @abstractmethod
     def _leave(self, bell: threading.Lock) -> None:
-        """It reads no more; another thread may have to. With the lock."""
+        """The thread stops reading; another thread may have to read. With the lock."""
 
     @abstractmethod
     def _reads(self, bell: threading.Lock) -> bool:
@@ -255,8 +257,8 @@ class Sending(ABC):
             self._after_step()
 
     def _stop_sending(self) -> None:
-        """The other end takes nothing any more. Reading finds the end itself, after what came
-        before it.
+        """The other end accepts no more data. The reader finds the end itself, after it has read
+        what came before.
         """
         self._is_deaf = True
         self._unsent = False

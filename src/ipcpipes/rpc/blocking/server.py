@@ -63,11 +63,11 @@ def serve(
     manager's pipes fail, and ``rpc.current_call().test_cancel()`` is true. A manager that computes
     for long asks that.
 
-    Closing the listener, from any thread, ends the server in order: clients are told to begin no
-    other calls, those that are open have ``grace`` seconds to come to their ends and their answers
-    to be taken, and then their connections are ended. ``serve`` returns after all its threads, so
-    that it also waits for a manager that goes on after that. Ctrl-C ends the connections at once,
-    waits for the managers that are at work, and propagates.
+    Closing the listener, from any thread, shuts the server down: it tells its clients to begin no
+    new calls. Open calls have ``grace`` seconds to end, and clients to read the answers; then the
+    connections are closed. ``serve`` returns after all of its threads have ended, so it also waits
+    for a manager that still runs after that. Ctrl-C closes the connections at once, waits for the
+    managers that still run, and propagates.
 
     Args:
         managers: an instance of a class derived from an interface; or several, of different ones.
@@ -82,7 +82,8 @@ def serve(
 
     Raises:
         TypeError: a manager implements no interface, or two the same, or has an ``async`` method.
-        TypeError, ValueError: ``authkey`` is none, or ``grace`` is not 0 or more seconds.
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
+            is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
     server = _Server(
@@ -166,7 +167,7 @@ class _Server:
                     )
         self._lock = threading.Lock()
         self._connections: dict[Connection | _Greeted, threading.Thread] = {}
-        self._begun: set[Connection | _Greeted] = set()  # those whose threads run
+        self._begun: set[Connection | _Greeted] = set()  # their threads run
         self._is_shut_down = False
         self.until: float | None = None
         self._error: BaseException | None = None
@@ -182,7 +183,7 @@ class _Server:
             with suppress(trio.ClosedResourceError):
                 while True:
                     self._start(listener, listener.accept())
-            # One time for all of them: many clients that take nothing do not add up.
+            # One deadline for all of them, so that the times of many slow clients do not add up.
             until = None if grace == math.inf else time.monotonic() + grace
             self._shut_down(until)
             if not self._join(until):
@@ -215,7 +216,7 @@ class _Server:
                 self._connections[connection] = thread
             thread.start()
         except BaseException as error:
-            # What a signal handler raised may have come when the thread had begun.
+            # A signal handler may have raised after the thread had begun.
             if connection is None or self._forget(connection, begun=False):
                 stream.close()
             if not isinstance(error, RuntimeError):
@@ -239,7 +240,7 @@ class _Server:
             self._forget(connection, begun=True)
 
     def _forget(self, connection: Connection | _Greeted, *, begun: bool) -> bool:
-        """This connection has ended; or was never served, unless its thread has begun to."""
+        """This connection has ended, or its thread has never begun to serve it."""
         with self._lock:
             if (connection in self._begun) is not begun:
                 return False
@@ -252,7 +253,7 @@ class _Server:
             self._is_shut_down = True
             self.until = until
             connections = list(self._connections)
-        # All are told before one of them, which may take nothing, is waited for.
+        # Tell all of them before waiting for any: a client may read nothing.
         for connection in connections:
             connection.shut_down(until)
         for connection in connections:
@@ -267,7 +268,7 @@ class _Server:
             return list(self._connections)
 
     def _join(self, until: float | None = None) -> bool:
-        """Waits for the threads of all connections; whether they ended in time."""
+        """Waits for the threads of all connections. Returns whether they ended in time."""
         while True:
             with self._lock:
                 threads = list(self._connections.values())

@@ -185,8 +185,8 @@ class ServerLink(Link):
         """Begins no new calls; :meth:`end_when_done` has to follow.
 
         Args:
-            until: how long the client will have to take its answers, as :func:`time.monotonic`
-                counts; ``None`` for ever.
+            until: when the client must have read its answers, as :func:`time.monotonic` counts;
+                ``None`` for no limit.
         """
         self._until = until
         self.flush(first=self.session.shut_down, wait=False)

@@ -87,9 +87,9 @@ class Connection:
             raise self._error
 
     def _knows_peer(self) -> bool:
-        """Asks who the client is; not before something has come, as Windows may not know until
-        then. ``False`` when the connection has ended meanwhile: behind its BIND there may have
-        come what breaks the protocol.
+        """Asks the system for the client's identity, once something has come: Windows may not know
+        it before. ``False`` if the connection has ended meanwhile: after its BIND, the client may
+        have sent frames that break the protocol.
         """
         try:
             self._peer = self._carrier.peer
@@ -98,14 +98,14 @@ class Connection:
         return True
 
     def shut_down(self, until: float | None) -> None:
-        """Begins no new calls, and ends when those that are open have ended and their answers were
-        taken, for which the client has until then; :meth:`end_when_done` has to follow. From any
-        thread.
+        """Begins no new calls, and ends once the open calls have ended and the client has read
+        their answers, for which it has until ``until``. Call :meth:`end_when_done` afterwards. May
+        be called from any thread.
         """
         self._link.shut_down(until)
 
     def end_when_done(self) -> None:
-        """Ends it if no calls are open, once the client has taken the answers."""
+        """Ends the connection if no calls are open, once the client has read the answers."""
         self._link.end_when_done()
 
     def close(self) -> None:
