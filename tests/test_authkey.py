@@ -220,7 +220,7 @@ async def test_a_caller_without_a_key_hears_that_the_server_asks_for_one(
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: serve(endpoint, task_status, authkey=KEY))
-            with pytest.raises(rpc.ProtocolError, match="asks for an authkey"):
+            with pytest.raises(rpc.ProtocolError, match="requires an authkey"):
                 await ask(endpoint)
             nursery.cancel_scope.cancel()
 
