@@ -179,7 +179,7 @@ def test_prefork_answers_reloads_and_stops(prefork: Prefork) -> None:
 
 def test_prefork_renews_its_workers_and_no_client_notices(prefork: Prefork) -> None:
     client = runpy.run_path(str(PREFORK / "client.py"))
-    # On Windows one client may be lost in the moment of the change, and asks again.
+    # On Windows a client may be lost in the moment of the change, and asks again.
     ask: Callable[[str, str], str] = client["ask" if WINDOWS else "ask_once"]
     answers: list[str | BaseException] = []
     enough = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
 import trio
 
@@ -20,11 +21,14 @@ def ask_once(name: str, word: str) -> str:
 
 
 def ask(name: str, word: str) -> str:
-    try:
-        return ask_once(name, word)
-    except (trio.EndOfChannel, trio.BrokenResourceError):
-        # The worker died. A question may be asked twice; another worker answers it.
-        return ask_once(name, word)
+    until = time.monotonic() + WAIT
+    while True:
+        try:
+            return ask_once(name, word)
+        except (trio.EndOfChannel, trio.BrokenResourceError):
+            # The worker ended. A question may be asked again; another worker answers it.
+            if time.monotonic() > until:
+                raise
 
 
 def main() -> None:
