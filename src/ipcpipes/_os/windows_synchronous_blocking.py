@@ -75,13 +75,15 @@ class ReceiveStream(_End, anonymous.ReceiveStream):
     """
 
     def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
-        handle = self._require_open()
+        self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(self._receive_fault)
         if self._unread is not None:
             return self._unread
 
         def attempt() -> tuple[int, int]:
+            # Each time: another thread may have closed this end during the pause.
+            handle = self._require_open()
             # As for a write: what had come would be lost.
             self._receive_fault = RECEIVE_INTERRUPTED
             code, count = calls.read_now(handle, memory, size)
