@@ -32,7 +32,9 @@ class Forkable(Protocol):
         """
 
 
-_remembered: weakref.WeakSet[Forkable] = weakref.WeakSet()
+# Not a WeakSet: its callbacks are functions of Python, in which the interpreter swallows what a
+# signal handler raises; a method of C has no such moment.
+_remembered: set[weakref.ref[Forkable]] = set()
 
 if sys.platform == "win32":
 
@@ -44,13 +46,15 @@ else:
 
     def remember(thing: Forkable) -> None:
         """While ``thing`` is alive, calls its method when this process is a forked child."""
-        _remembered.add(thing)
+        _remembered.add(weakref.ref(thing, _remembered.discard))
 
     def _tell_all() -> None:
         global _process
         text = f"made by process {_process}, and this is a forked child of it; connect again here"
         _process = os.getpid()
-        for thing in list(_remembered):
-            thing._in_forked_child(text)
+        for reference in list(_remembered):
+            thing = reference()
+            if thing is not None:
+                thing._in_forked_child(text)
 
     os.register_at_fork(after_in_child=_tell_all)
