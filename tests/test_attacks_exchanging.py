@@ -1,4 +1,4 @@
-"""Others who may write in the directory: what root makes there is theirs to move, nothing else.
+"""Other users with write access to the directory can move the files that root makes there.
 
 A directory that a group can write in is refused nowhere: who may write in it may put a socket of
 their own there. What they must not get is root's rights over root's other files: a file that they

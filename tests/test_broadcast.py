@@ -479,13 +479,13 @@ async def test_who_leaves_finishes_the_send_and_can_use_the_channel(framing: Any
                 else:
                     scope.cancel()
         assert news.client_count == 0
-        await news.send(b"not for who has left")
+        await news.send(b"sent after unsubscribe")
         await server.send(b"for you alone")
         await server.aclose()
     await client.aclose()
     assert received[0] == LARGE[: len(received[0])], "whole"
     assert received[-1] == b"for you alone"
-    assert b"not for who has left" not in received
+    assert b"sent after unsubscribe" not in received
     if framing is not ipcpipes.NATIVE:
         assert len(received) == 2, "what waited is withdrawn"
 

@@ -27,7 +27,7 @@ def file_id(found: os.stat_result) -> calls.FileId:
 
 
 def file_at(path: bytes) -> calls.FileId | None:
-    """The file at ``path``; ``None`` if there is none."""
+    """The identity of the file at ``path``; ``None`` if the path names no file."""
     try:
         return file_id(os.lstat(path))
     except (OSError, ValueError):  # an abstract name begins with a NUL

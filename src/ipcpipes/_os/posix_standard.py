@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-_FIRST = 3  # that is none of them
+_FIRST = 3  # the lowest number after those of the standard streams
 
 
 def lifted(fd: int) -> int:

@@ -242,7 +242,7 @@ class Handshake:
 
     def late(self, seconds: float) -> AuthenticationFailed:
         """The error for a peer that has let so many seconds pass."""
-        # A listener with authkey= goes on with handshakes only while it accepts.
+        # A listener with authkey= runs handshakes only while a task or thread is in accept().
         meanwhile = "" if self._peers_side == "client" else ", and to accept clients meanwhile"
         return self._failed(
             f"after {seconds:g} s, {self._so_far()}; it has to authenticate as the "
