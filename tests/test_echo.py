@@ -20,13 +20,14 @@ import trio.testing
 import ipcpipes
 from ipcpipes._echo import generated
 from ipcpipes._echo.client import fail_when_stalled, round_trip, stream_through
-from ipcpipes._echo.failure import ConnectionEnded, Failure, WrongBytes, causes, explain
+from ipcpipes._echo.failure import ConnectionEnded, Failure, WrongBytes, explain
 from ipcpipes._echo.figures import RoundTrips, Streamed, percentile, readable_size, summarise
 from ipcpipes._echo.ledger import Ledger
 from ipcpipes._echo.measure import with_generated_data
 from ipcpipes._echo.progress import show_progress
 from ipcpipes._echo.report import Report, as_json, as_text
 from ipcpipes._echo.server_process import server_process
+from ipcpipes.errors import single_errors
 
 from .echo_runs import (
     LIMIT,
@@ -817,7 +818,7 @@ async def test_a_failure_is_found_in_the_groups_of_nurseries() -> None:
         raise AssertionError
 
     error = await fail_twice(ConnectionEnded("ended"), WrongBytes("wrong"))
-    assert {str(each) for each in causes(error)} == {"ended", "wrong"}
+    assert {str(each) for each in single_errors(error)} == {"ended", "wrong"}
     assert explain(error) == "wrong"
     assert explain(await fail_twice(ConnectionEnded("ended"), ZeroDivisionError())) is None
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -375,10 +375,19 @@ def untrusted_error(endpoint: Endpoint, address: str, owner: PeerIdentity) -> Un
     )
 
 
-def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether ``error`` is of this kind, or an exception group that contains only this kind."""
+def single_errors(error: BaseException) -> Iterator[BaseException]:
+    """The errors in an exception group, as a nursery raises it, and in its inner groups; or
+    ``error`` itself.
+    """
     # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
     inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
     if inner is None:
-        return isinstance(error, kind)
-    return all(consists_of(each, kind) for each in inner)
+        yield error
+    else:
+        for each in inner:
+            yield from single_errors(each)
+
+
+def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether ``error`` is of this kind, or an exception group that contains only this kind."""
+    return all(isinstance(each, kind) for each in single_errors(error))

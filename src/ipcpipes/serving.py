@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
@@ -14,10 +13,13 @@ import trio
 from . import abc
 from .authentication import Greeting
 from .endpoint import Endpoint
-from .errors import AuthenticationFailed, FramingError, IncompleteMessage, consists_of
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
+from .errors import (
+    AuthenticationFailed,
+    FramingError,
+    IncompleteMessage,
+    consists_of,
+    single_errors,
+)
 
 __all__ = ["handle_client", "serve_listener", "server_finishing"]
 
@@ -135,7 +137,7 @@ def _departure_of(error: BaseException, connection: object) -> BaseException | N
     Returns:
         A :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of this connection.
     """
-    ends = list(_single_errors(error))
+    ends = list(single_errors(error))
     if all(_is_of(each, connection) and _violation_in(each) is None for each in ends):
         return ends[0]
     return None
@@ -143,17 +145,9 @@ def _departure_of(error: BaseException, connection: object) -> BaseException | N
 
 def _violation_of(error: BaseException, connection: object) -> FramingError | None:
     """The error for bytes from the client that are not a message; ``None`` for any other error."""
-    ends = list(_single_errors(error))
+    ends = list(single_errors(error))
     violations = [_violation_in(each) for each in ends if _is_of(each, connection)]
     return violations[0] if len(violations) == len(ends) else None
-
-
-def _single_errors(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _single_errors(each)
-    else:
-        yield error
 
 
 def _is_of(error: BaseException, connection: object) -> bool:

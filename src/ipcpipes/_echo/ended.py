@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from .failure import ConnectionEnded, Failure, WrongBytes, causes
+from ..errors import single_errors
+from .failure import ConnectionEnded, Failure, WrongBytes
 
 __all__ = ["LONGEST_MESSAGE", "is_about_the_end", "process_ended"]
 
@@ -14,7 +15,7 @@ LONGEST_MESSAGE = 4096
 
 def is_about_the_end(error: BaseException) -> bool:
     """Whether ``error`` is best told by how the process at the other end has ended."""
-    found = list(causes(error))
+    found = list(single_errors(error))
     return any(isinstance(each, ConnectionEnded) for each in found) and not any(
         isinstance(each, WrongBytes) for each in found
     )

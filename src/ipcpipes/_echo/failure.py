@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import trio
 
-from ..errors import EndpointError, IpcError
+from ..errors import EndpointError, IpcError, single_errors
 
-__all__ = ["ConnectionEnded", "Failure", "WrongBytes", "causes", "explain"]
+__all__ = ["ConnectionEnded", "Failure", "WrongBytes", "explain"]
 
 
 class Failure(Exception):
@@ -23,20 +21,9 @@ class ConnectionEnded(Failure):
     """The other end has closed or died too early."""
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors that a nursery has wrapped in groups, or ``error`` itself."""
-    # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
-    inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
-    if inner is None:
-        yield error
-    else:
-        for each in inner:
-            yield from causes(each)
-
-
 def explain(error: BaseException) -> str | None:
     """One line for the user, or ``None`` for a mistake in this program."""
-    found = list(causes(error))
+    found = list(single_errors(error))
     # That wrong bytes came back is why the connection was given up, not the reverse.
     found.sort(key=lambda each: not isinstance(each, WrongBytes))
     lines = [_line(each) for each in found]

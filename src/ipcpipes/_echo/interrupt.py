@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import trio
 
 from ..ending import exit_status, signals_to_end
-from .failure import causes
+from ..errors import single_errors
 
 __all__ = ["run"]
 
@@ -29,7 +29,7 @@ def run(command: Callable[[], Awaitable[None]]) -> int:
         return trio.run(_until_interrupted, command, signals_to_end())
     except BaseException as error:
         # The first instants and the last ones are not under the receiver below.
-        if any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
+        if any(isinstance(each, KeyboardInterrupt) for each in single_errors(error)):
             return exit_status(signal.SIGINT)
         raise
 

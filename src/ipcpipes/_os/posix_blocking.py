@@ -175,8 +175,7 @@ class Socket(SharedHandle):
 
     def _check_end(self, error: OSError) -> None:
         """Raises unless it is the end of the stream."""
-        if error.errno is None:
-            raise error  # a signal handler's: a TimeoutError, say
+        calls.require_system_error(error)
         self._require_open()
         # The peer closed before it had read all that we sent: that is its affair.
         if error.errno != errno.ECONNRESET:

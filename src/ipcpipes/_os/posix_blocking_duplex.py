@@ -76,8 +76,6 @@ class Duplex:
                 else:
                     self.came.extend(map(os.readv, (stream._number,), ((place(),),)))
             except OSError as error:
-                if error.errno is None:
-                    raise  # a signal handler's TimeoutError
                 stream._check_end(error)
                 self.came.append(b"")
             if not self.came[-1]:
