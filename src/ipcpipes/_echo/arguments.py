@@ -143,7 +143,9 @@ def join_command(argv: Sequence[str]) -> list[str]:
     """
     words = list(argv)
     if words[:1] == ["echo"]:
-        place = next((at for at, word in enumerate(words[1:], 1) if word[:1] != "-"), None)
+        place = next(
+            (at for at, word in enumerate(words[1:], 1) if word[:1] != "-" or word == "--"), None
+        )
         if place is not None and words[place] in ("serve", "send"):
             words[0] = f"echo {words.pop(place)}"
     return words
