@@ -60,9 +60,7 @@ class WorkerGroup(Uncopied):
         backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
         framing: of the messages between master and workers, ``LengthPrefixed()`` by default; for
             messages above 16 MiB, ``LengthPrefixed(max_size=...)``. It has to carry empty
-            messages. There is no ``authkey=``, because no other process can reach this channel. (If
-            clients of ``endpoint`` are to prove a key, the workers' handler calls
-            :func:`ipcpipes.authenticate_as_server` first.)
+            messages. There is no ``authkey=``, because no other process can reach this channel.
         max_descriptors: how many descriptors may come with one message, in either direction, 0 to
             253; see :meth:`send_descriptors` and :meth:`ipcpipes.Worker.receive_descriptors`.
         on_message: called with the worker's number and each message that the worker sends; with
@@ -78,12 +76,10 @@ class WorkerGroup(Uncopied):
         within: see ``restarts``; seconds, more than 0.
         grace: seconds, 0 or more, that a worker has to get ready, and to finish when it was told
             to; after that it is terminated.
-        options: any other of :func:`ipcpipes.open_child` but ``pipes``, such as ``stderr`` and
-            ``cwd``.
+        options: any other of :func:`ipcpipes.open_child` but ``pipes``, such as ``stderr``.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or out of range, or there is no such
-            option.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or unknown.
     """
 
     def __init__(
