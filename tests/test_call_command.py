@@ -119,6 +119,10 @@ class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=
     async def note(self, text: str) -> None:
         raise NotImplementedError
 
+    @rpc.operation
+    def store(self, data: bytes, key: bytes | None = None) -> str:
+        raise NotImplementedError
+
 
 class ToolsManager(Tools):
     def join(self, words: list[str], separator: str = " ") -> str:
@@ -172,6 +176,9 @@ class ToolsManager(Tools):
 
     async def note(self, text: str) -> None:
         pass
+
+    def store(self, data: bytes, key: bytes | None = None) -> str:
+        return repr((data, key))
 
 
 @pytest.fixture(autouse=True)
@@ -309,6 +316,37 @@ def test_the_help_says_what_the_exit_statuses_mean() -> None:
     assert "came back" not in text, "that is about echo"
 
 
+async def test_options_can_stand_anywhere() -> None:
+    expected = bytes([1, 0, 0, 0, 2, 0, 0, 0])
+    words = ["call", NAME, "Tools.count", "up_to=2", "numbers=-"]
+    options = ["--timeout", "30", "--raw", "--wait", "0"]
+    async with served():
+        for place in range(1, len(words) + 1):
+            arguments = [*words[:place], *options, *words[place:]]
+            result = await trio.to_thread.run_sync(partial(finish, *arguments))
+            assert (result.returncode, result.stdout) == (0, expected), result.stderr
+        result = await called("--wait", "0", "Tools.count", "--raw", "up_to=2", "--timeout", "30")
+        assert result.stdout == expected
+
+
+async def test_bytes_are_given_as_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "octets"
+    file.write_bytes(b"\x00\xff\n")
+    async with served():
+        for arguments, expected in (
+            ([f"data=@{file}"], (b"\x00\xff\n", None)),
+            (["data=-"], (b"\xfe", None)),
+            (["data=-", f"key=@{file}"], (b"\xfe", b"\x00\xff\n")),
+            (["data=-", "key=null"], (b"\xfe", None)),
+        ):
+            result = await called("Tools.store", *arguments, text=b"\xfe")
+            assert json.loads(result.stdout) == repr(expected)
+        listing = (await called()).stdout.decode()
+    assert "give data=@FILE for the bytes of a file" in listing
+    assert "give key=@FILE for the bytes of a file" in listing
+    assert listing.count("=@FILE") == 2, "of bytes only"
+
+
 async def test_what_has_a_default_can_be_left_out() -> None:
     async with served():
         assert json.loads((await called("Tools.join", 'words=["a", "b"]')).stdout) == "a b"
@@ -378,6 +416,13 @@ async def test_nothing_is_printed_where_nobody_answers() -> None:
         (("Tools.total", "scale=1"), "numbers=@FILE"),
         (("Tools.total", "scale=1", "numbers=7"), "@FILE, - or a JSON list"),
         (("Tools.total", "scale=1", "numbers=@nowhere"), "nowhere: "),
+        (
+            ("Tools.store", "data=abc"),
+            "data is bytes (data=@FILE, or data=- for standard input), not abc",
+        ),
+        (("Tools.store", "data=-", "key=abc"), "(key=@FILE, or key=- for standard input), and abc"),
+        (("Tools.store", "data=@nowhere"), "nowhere: "),
+        (("Tools.store", "data=-", "key=-"), "only one argument can be read from standard input"),
         (("Tools.fail",), "ValueError: two lines"),
         (("Tools.hang", "--timeout", "0.2"), "took longer than its 0.2 s"),
     ],

@@ -192,6 +192,27 @@ async def test_a_client_that_breaks_the_framing_is_a_warning(
     assert "too large" in record.getMessage()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="streams do not carry handles")
+async def test_a_client_that_sends_too_many_descriptors_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = Server("bytes", unique_endpoint())
+
+    async def handler(stream: ipcpipes.Stream) -> None:
+        await stream.receive_descriptors(None, 1)
+
+    caplog.set_level(logging.INFO, logger="ipcpipes")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lambda task_status: server.run(handler, task_status=task_status))
+        async with await server.connect() as stream:
+            await stream.send_descriptors(b"x", [0, 0])
+            assert await stream.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "more descriptors at once than max_descriptors allows" in record.getMessage()
+
+
 async def test_a_client_that_leaves_in_the_middle_of_a_message_is_a_line(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -298,7 +298,7 @@ async def test_a_process_that_may_open_no_more_is_told_so() -> None:
                 pipe.close_here()
                 with at_most_open(2):
                     assert await right.receive_descriptors() == (b"before", [])
-                    with pytest.raises(trio.BrokenResourceError, match="NOFILE"):
+                    with pytest.raises(ipcpipes.DescriptorsLost, match="NOFILE"):
                         await right.receive_descriptors()
                 assert not pipe.is_open_anywhere
                 with pytest.raises(trio.BrokenResourceError, match="NOFILE"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -163,8 +164,19 @@ async def test_more_than_was_asked_for_is_the_peers_fault(pair: Any, sent: int, 
     with watched() as pipe:
         await left.send_descriptors(b"too many", [pipe] * sent)
         pipe.close_here()
-        with pytest.raises(trio.BrokenResourceError, match=f"max_descriptors allows, {most}$"):
+        with pytest.raises(
+            ipcpipes.DescriptorsLost, match=f"max_descriptors allows, {most}$"
+        ) as caught:
             await right.receive_descriptors(None, most)
+        assert isinstance(caught.value, trio.BrokenResourceError)
+        assert isinstance(caught.value, OSError)
+        assert (caught.value.data, caught.value.errno) == (b"too many", errno.EMSGSIZE)
+        copy = pickle.loads(pickle.dumps(caught.value))
+        assert (str(copy), copy.data, copy.errno) == (
+            str(caught.value),
+            b"too many",
+            errno.EMSGSIZE,
+        )
         assert not pipe.is_open_anywhere, "none is kept"
     assert open_descriptors() == before
     await left.send_all(b"more")
@@ -189,11 +201,9 @@ async def test_a_process_that_may_open_no_more_is_told_so() -> None:
                 await left.send_descriptors(b"x", [pipe] * 3)
                 pipe.close_here()
                 with at_most_open(free):
-                    with pytest.raises(trio.BrokenResourceError, match="NOFILE") as caught:
+                    with pytest.raises(ipcpipes.DescriptorsLost, match="NOFILE") as caught:
                         await right.receive_descriptors()
-                cause = caught.value.__cause__
-                assert isinstance(cause, OSError)
-                assert cause.errno == errno.EMFILE
+                assert (caught.value.data, caught.value.errno) == (b"x", errno.EMFILE)
                 assert not pipe.is_open_anywhere
             with pytest.raises(trio.BrokenResourceError, match="NOFILE"):
                 await right.receive_some()

@@ -571,17 +571,30 @@ def test_what_a_strict_terminal_cannot_show_is_escaped(
     ):
         monkeypatch.setenv(variable, value)
     path = os.fsencode(tmp_path) + b"/\xff\xc3\xa9"
-    for arguments in (["echo", "send"], ["call"], ["echo", "serve"], ["address"]):
+    for arguments in (["echo", "send"], ["call"], ["echo", "serve"]):
         result = subprocess.run(
-            [*command(*arguments), path + b"/s" * (arguments[0] != "address")],
+            [*command(*arguments), path + b"/s"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LIMIT,
             check=False,
         )
-        said = result.stdout if arguments == ["address"] else result.stderr
-        assert len(said.splitlines()) == 1, said
-        assert rb"/\xff" in said
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+        assert rb"/\xff" in result.stderr
+
+
+@posix_files
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict", "utf-16"])
+def test_the_address_is_the_bytes_of_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    for text in (b"/\xff\xc3\xa9", b"/a\x1b[2J b"):
+        path = os.fsencode(tmp_path) + text
+        result = subprocess.run(
+            [*command("address"), path], capture_output=True, timeout=LIMIT, check=True
+        )
+        assert (result.stdout, result.stderr) == (path + b"\n", b"")
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
@@ -633,6 +646,8 @@ def test_standard_error_is_closed(name: str) -> None:
         [],
         ["nonsense"],
         ["echo", "one", "two"],
+        ["echo", "--json", "one", "--rpc", "two"],
+        ["echo", "serve", "one", "--rpc", "two"],
         ["echo", "--seconds", "0"],
         ["echo", "--seconds", "inf"],
         ["echo", "--seconds", "soon"],
@@ -655,6 +670,36 @@ def test_version_and_help() -> None:
         result = finish(*arguments, "--help")
         assert (result.returncode, result.stderr) == (0, b"")
         assert b"until-stdin-closes" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "statuses"),
+    [
+        (["address"], "0 the address was printed"),
+        (["echo"], "0 all came back right"),
+        (["echo", "serve"], "1 it could not listen"),
+        (["echo", "send"], "0 all came back right"),
+    ],
+)
+def test_each_command_says_what_its_exit_statuses_mean(arguments: list[str], statuses: str) -> None:
+    text = finish(*arguments, "--help").stdout.decode()
+    assert f"exit status: {statuses}" in text
+
+
+def test_options_can_stand_before_and_after_what_they_are_for(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "octets"
+    file.write_bytes(b"octets")
+    with serving(name):
+        for words in (
+            ["echo", "send", "--wait", "1", name, str(file)],
+            ["echo", "send", name, "--wait", "1", str(file)],
+            ["echo", "send", name, str(file), "--wait", "1"],
+        ):
+            result = finish(*words)
+            assert (result.returncode, result.stderr) == (0, b"")
+    with running("echo", "--rpc", "serve", name) as process:
+        assert process.stdout is not None
+        assert name.encode() in process.stdout.readline()
 
 
 # The progress bar

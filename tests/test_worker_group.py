@@ -670,6 +670,29 @@ def test_wrong_options(options: dict[str, Any], error: type[Exception]) -> None:
         WorkerGroup(JOBS, **{"count": 1, **options})
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"restart": 3}, r"WorkerGroup\(\) got an unexpected keyword argument 'restart'"),
+        ({"pipes": {"log": "send"}}, "argument 'pipes'"),
+        ({"authkey": b"k" * 16}, "argument 'authkey'"),
+        ({"args": ["x"]}, "argument 'args'"),
+        ({"shell": True}, "WorkerGroup takes no shell: name it in the command"),
+        ({"text": True}, "WorkerGroup takes no text"),
+        ({"longest_line": "80"}, "longest_line must be"),
+    ],
+)
+def test_options_for_the_workers_are_checked_before_there_are_any(
+    options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(TypeError, match=text):
+        WorkerGroup(JOBS, 1, **options)
+
+
+def test_the_options_of_popen_are_taken() -> None:
+    WorkerGroup(JOBS, 1, cwd=".", env={}, stderr=print, longest_line=100, creationflags=0)
+
+
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored")
 async def test_the_name_is_taken(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint):

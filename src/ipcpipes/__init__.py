@@ -32,6 +32,7 @@ from .connect import Listener, ReceiveStream, SendStream, Stream, connect, liste
 from .endpoint import Endpoint
 from .errors import (
     AuthenticationFailed,
+    DescriptorsLost,
     EndpointBusy,
     EndpointDenied,
     EndpointError,
@@ -68,6 +69,7 @@ __all__ = [
     "Broadcaster",
     "Child",
     "ContentLength",
+    "DescriptorsLost",
     "Endpoint",
     "EndpointBusy",
     "EndpointDenied",

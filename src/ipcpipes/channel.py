@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from . import abc
-from ._os.enclosed import DescriptorsLost, Enclosed
+from ._os.enclosed import Enclosed
 from ._os.labelled import LabelledSplitter
 from .abc import HasFileno, PeerIdentity
 from .channel_base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
-from .errors import FramingError
+from .errors import DescriptorsLost, FramingError
 from .framing import Buffer, Framing, LengthPrefixed, Native
 from .framing.outgoing import LARGE, pieces
 from .labelled_channel import LabelledChannel
@@ -194,9 +194,10 @@ class MessageChannel(Channel):
             data, numbers = await stream.receive_descriptors(None, enclosed.most)
         except DescriptorsLost as lost:
             self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
+            self._receive_fault = lost
             if not self._arrived:
                 raise
-            return True  # the stream says it again
+            return True
         if self._may_be_refused:
             self._check_refusal(data)
         enclosed.came(numbers)

@@ -17,7 +17,13 @@ from ._os.labelled import Handles
 from ._os.unfetched import Unfetched
 from .abc import HasFileno
 from .authentication.challenge import unless_refused
-from .errors import AuthenticationFailed, FramingError, MessageTooLarge, NotSupported
+from .errors import (
+    AuthenticationFailed,
+    DescriptorsLost,
+    FramingError,
+    MessageTooLarge,
+    NotSupported,
+)
 from .framing import Buffer
 from .framing.outgoing import flat, flat_all
 from .options import check_max_descriptors
@@ -86,7 +92,7 @@ class Channel(abc.MessageChannel):
         self._watch: _Watch | None = None
         # Whether it was closed because of its peer, while the handler was running.
         self.disconnected = False
-        self._receive_fault: FramingError | AuthenticationFailed | None = None
+        self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | None = None
         self._closed = False
         self._closed_text = "this channel was closed here"
         self._sending = False
@@ -302,6 +308,8 @@ class Channel(abc.MessageChannel):
 
     def _raise_fault(self) -> None:
         self._require_open()
+        if isinstance(self._receive_fault, DescriptorsLost):
+            raise self._receive_fault.with_traceback(None)
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
 

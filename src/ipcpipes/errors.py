@@ -4,7 +4,7 @@ Streams, channels and listeners raise trio's own errors, named by who is at faul
 :exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError`
 (you closed it), :exc:`trio.BusyResourceError` (two tasks at once). What is here
 is raised before there is a stream, while an endpoint is named, listened on or
-connected to; or says what is wrong with a message. Each class is also the
+connected to; or says what is wrong with a message, or what was lost. Each class is also the
 built-in exception that code written against sockets would catch.
 """
 
@@ -15,12 +15,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import trio
+
 if TYPE_CHECKING:
     from .abc import PeerIdentity
     from .endpoint import Endpoint
 
 __all__ = [
     "AuthenticationFailed",
+    "DescriptorsLost",
     "EndpointBusy",
     "EndpointDenied",
     "EndpointError",
@@ -133,6 +136,29 @@ class AuthenticationFailed(_PlainOSError, PermissionError):
     """
 
     default_errno = errno.EACCES
+
+
+class DescriptorsLost(_PlainOSError, trio.BrokenResourceError):
+    """Descriptors came that this process does not take, and the system has closed them.
+
+    More came at once than ``max_descriptors`` allows, which is the peer's fault (``errno`` is
+    ``EMSGSIZE``), or this process may open no more of them, which is not (``EMFILE``; see
+    RLIMIT_NOFILE).
+    Nothing more can be received from the stream or channel; sending goes on. Only POSIX has it.
+
+    Attributes:
+        data: the bytes that came with the descriptors, perhaps after bytes that were sent before.
+            A channel delivers the messages that these bytes complete before it raises.
+    """
+
+    default_errno = errno.EMSGSIZE
+
+    def __init__(self, message: str, data: bytes, code: int = default_errno) -> None:
+        OSError.__init__(self, code, message)
+        self.data = data
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.strerror, self.data, self.errno)
 
 
 class NoParent(IpcError, RuntimeError):

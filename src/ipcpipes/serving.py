@@ -15,6 +15,7 @@ from .authentication import Greeting
 from .endpoint import Endpoint
 from .errors import (
     AuthenticationFailed,
+    DescriptorsLost,
     FramingError,
     IncompleteMessage,
     consists_of,
@@ -143,8 +144,12 @@ def _departure_of(error: BaseException, connection: object) -> BaseException | N
     return None
 
 
-def _violation_of(error: BaseException, connection: object) -> FramingError | None:
-    """The error for bytes from the client that are not a message; ``None`` for any other error."""
+def _violation_of(
+    error: BaseException, connection: object
+) -> FramingError | DescriptorsLost | None:
+    """The error for bytes from the client that are not a message, or descriptors that this process
+    does not take; ``None`` for any other error.
+    """
     ends = list(single_errors(error))
     violations = [_violation_in(each) for each in ends if _is_of(each, connection)]
     return violations[0] if len(violations) == len(ends) else None
@@ -166,7 +171,9 @@ def _is_of(error: BaseException, connection: object) -> bool:
     return False
 
 
-def _violation_in(error: BaseException) -> FramingError | None:
+def _violation_in(error: BaseException) -> FramingError | DescriptorsLost | None:
+    if isinstance(error, DescriptorsLost):
+        return error
     cause = error.__cause__
     # A client that is killed while it sends leaves a part of a message.
     if isinstance(cause, FramingError) and not isinstance(cause, IncompleteMessage):

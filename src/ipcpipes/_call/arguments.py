@@ -18,26 +18,29 @@ types, or calls one of its operations. The server has to allow it:
 rpc.serve(..., introspection=True).
 
 An argument is name=value, and the value is JSON. Where the parameter takes
-text, quotes are not needed: name=5 and name=true are text there. For a pipe
-towards the server, give name=@FILE (its bytes are the elements, as they lie in
-memory), name=- for standard input, or a JSON list of elements. A pipe towards
-the client goes to name=@FILE, or name=- for standard output, which is also
-where it goes when it is not mentioned. A file gets the elements as they lie in
-memory; standard output gets numbers one a line, and bytes as they are. With
---raw it gets what a file gets. A pipe in both directions is name=SOURCE,SINK,
-each of these.
+text, quotes are not needed: name=5 and name=true are text there. Where it takes
+bytes, give name=@FILE for the bytes of a file, or name=- for standard input;
+bytes inside another value cannot be given.
 
-What the operation returns is printed as JSON; on standard error, where a pipe
-goes to standard output. Control characters that the server has sent are
-escaped, unless they are bytes of a pipe that does not go to a terminal. On a
-terminal, a long pipe shows a progress bar (needs rich:
+For a pipe towards the server, give name=@FILE (its bytes are the elements, as
+they lie in memory), name=- for standard input, or a JSON list of elements. A
+pipe towards the client goes to name=@FILE, or name=- for standard output, which
+is also where it goes when it is not mentioned. A file gets the elements as they
+lie in memory; standard output gets numbers one a line, and bytes as they are.
+With --raw it gets what a file gets. A pipe in both directions is
+name=SOURCE,SINK, each of these.
+
+What the operation returns is printed as JSON, with bytes as base64; on standard
+error, where a pipe goes to standard output. Control characters that the server
+has sent are escaped, unless they are bytes of a pipe that does not go to a
+terminal. On a terminal, a long pipe shows a progress bar (needs rich:
 pip install "ipcpipes[cli]").
 """
 _STATUS = """\
 exit status: 0 the list was printed, or the operation has returned; 1 there is
 no such server, operation or parameter, or the call failed or took too long, or
 the operation raised an exception (one line on standard error says which error);
-2 wrong usage; 130 Ctrl-C.
+2 wrong usage; 130 Ctrl-C; 143 SIGTERM.
 """
 
 

@@ -49,6 +49,7 @@ async def call(arguments: argparse.Namespace) -> None:
     with ExitStack() as files:
         described = next(one for one in description.operations if one.name == name)
         given = Given(operation, described, arguments.arguments, files, raw=arguments.raw)
+        await given.read()
         stream = await ipcpipes.connect(arguments.name, wait=arguments.wait)
         async with client_of(definition, stream, Limits(), None) as client:
             result = await _made(client, operation, given, arguments.timeout)
@@ -89,6 +90,11 @@ def _listing(interfaces: list[InterfaceDescription]) -> str:
             summary = operation.documentation.partition("\n")[0]
             if summary:
                 lines.append(f"      {summary}")
+            lines += [
+                f"      give {each.name}=@FILE for the bytes of a file, {each.name}=- for stdin"
+                for each in operation.parameters
+                if each.takes_bytes
+            ]
         lines += [f"  type {each}" for each in one.types]
     return "\n".join(map(output.printable, lines))
 

@@ -38,7 +38,7 @@ class Given:
     Lifetime: files that it opens are closed with ``files``.
 
     Attributes:
-        values: the arguments that are no pipes.
+        values: the arguments that are no pipes; bytes among them once :meth:`read` has returned.
         total: bytes that will go through the pipes, ``None`` where that is not known.
         uses_stdout: whether a pipe goes to standard output.
 
@@ -64,6 +64,8 @@ class Given:
         self.values: dict[str, Any] = {}
         self.total: int | None = None
         self.uses_stdout = False
+        self._uses_stdin = False
+        self._unread: dict[str, IO[bytes]] = {}
         self._files = files
         self._raw = raw
         self._feeds: list[tuple[Pipe, Any, IO[bytes] | None]] = []
@@ -71,7 +73,21 @@ class Given:
         for pipe in operation.pipes:
             self._open(pipe, texts.pop(pipe.name, None))
         described = {each.name: each for each in description.parameters}
-        self.values = {name: _value(described[name], text) for name, text in texts.items()}
+        for name, text in texts.items():
+            if described[name].takes_bytes and (text == "-" or text.startswith("@")):
+                self._unread[name] = self._input(text)
+            else:
+                self.values[name] = _value(described[name], text)
+
+    async def read(self) -> None:
+        """Reads the values that are the bytes of a file.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        for name, file in self._unread.items():
+            # A pipe or a terminal may never end; and it is given up with the process.
+            self.values[name] = await trio.to_thread.run_sync(file.read, abandon_on_cancel=True)
 
     def _open(self, pipe: Pipe, text: str | None) -> None:
         into, out = text, text
@@ -88,18 +104,25 @@ class Given:
             raise Failure(
                 f"the pipe {pipe.name} needs something to be filled from: {pipe.name}=@FILE"
             )
-        if text == "-":
-            if sys.stdin is None:
-                raise Failure("standard input is closed")
-            return sys.stdin.buffer
         if text.startswith("@"):
-            path = Path(text[1:])
-            self.total = (self.total or 0) + path.stat().st_size
-            return self._files.enter_context(path.open("rb"))
+            self.total = (self.total or 0) + Path(text[1:]).stat().st_size
+        if text == "-" or text.startswith("@"):
+            return self._input(text)
         elements = _json(f"the pipe {pipe.name} takes @FILE, - or a JSON list", text)
         if not isinstance(elements, list):
             raise Failure(f"the pipe {pipe.name} takes @FILE, - or a JSON list, not {text}")
         return elements
+
+    def _input(self, text: str) -> IO[bytes]:
+        """What ``@FILE`` or ``-`` names."""
+        if text != "-":
+            return self._files.enter_context(Path(text[1:]).open("rb"))
+        if sys.stdin is None:
+            raise Failure("standard input is closed")
+        if self._uses_stdin:
+            raise Failure("only one argument can be read from standard input")
+        self._uses_stdin = True
+        return sys.stdin.buffer
 
     def _sink(self, pipe: Pipe, text: str | None) -> IO[bytes] | None:
         if text is not None and text.startswith("@"):
@@ -163,6 +186,12 @@ def _value(parameter: ParameterDescription, text: str) -> Any:
     """The value of JSON text. It is the text itself if the parameter takes text, and the text is
     not JSON of another kind that the parameter takes.
     """
+    name = parameter.name
+    wanted = f"{name} is {parameter.type}"
+    if parameter.takes_bytes:
+        wanted = f"{wanted} ({name}=@FILE, or {name}=- for standard input)"
+        if not parameter.json:
+            raise Failure(f"{wanted}, not {text}")
     # A server of an older version sends only the type.
     takes: Sequence[str] = parameter.json or (["string"] if parameter.type == "str" else [])
     takes_text = "string" in takes
@@ -172,7 +201,7 @@ def _value(parameter: ParameterDescription, text: str) -> Any:
         except msgspec.DecodeError:
             return text
         return text if takes_text and _kind(value) not in takes else value
-    return _json(f"{parameter.name} is {parameter.type}", text)
+    return _json(wanted, text)
 
 
 def _kind(value: Any) -> JsonKind:

@@ -17,4 +17,4 @@ async def address(arguments: argparse.Namespace) -> None:
     Raises:
         InvalidEndpoint, NotSupported: it has none on this system.
     """
-    output.write(ipcpipes.Endpoint.of(arguments.name).address)
+    output.write_path(ipcpipes.Endpoint.of(arguments.name).address)

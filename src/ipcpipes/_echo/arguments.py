@@ -15,9 +15,9 @@ from .serve import serve
 
 if TYPE_CHECKING:
     # Generic for the type checker only.
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    Commands = argparse._SubParsersAction["CommandParser"]
 
-__all__ = ["add_command", "add_commands", "join_command", "positive", "seconds"]
+__all__ = ["CommandParser", "add_command", "add_commands", "join_command", "positive", "seconds"]
 
 _ECHO = """\
 Starts an echo server in a second process, sends real data through it, checks
@@ -38,9 +38,17 @@ through a pipe of a call to the server and a pipe of another one back.
 To try two programs or two users: "echo serve" here, "echo send NAME" there.
 A FILE that is called serve or send is written ./serve or ./send.
 """
-_STATUS = """\
+_ECHO_STATUS = """\
 exit status: 0 all came back right, 1 something failed (one line on standard
-error says what), 2 wrong usage, 130 Ctrl-C.
+error says what), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+"""
+_SERVE_STATUS = """\
+exit status: 1 it could not listen (one line on standard error says why), 2
+wrong usage, 130 Ctrl-C, 143 SIGTERM.
+"""
+_ADDRESS_STATUS = """\
+exit status: 0 the address was printed, 1 NAME has no address on this system
+(one line on standard error says why), 2 wrong usage, 130 Ctrl-C.
 """
 
 
@@ -51,12 +59,16 @@ def add_commands(commands: Commands) -> None:
         "address",
         "print the real address of a name",
         "Prints the path of the socket or pipe of NAME, for programs in other languages: the\n"
-        "path where a server has it now, or where a server would make it.\n",
+        "path where a server has it now, or where a server would make it. The output is the\n"
+        "bytes of the path and a line break, with nothing escaped (Windows: UTF-8).\n",
+        _ADDRESS_STATUS,
     )
     where.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
     where.set_defaults(run=address)
 
-    echo = add_command(commands, "echo", "try it out on this machine, and measure it", _ECHO)
+    echo = add_command(
+        commands, "echo", "try it out on this machine, and measure it", _ECHO, _ECHO_STATUS
+    )
     echo.add_argument("file", metavar="FILE", nargs="?", help='what to send; "-": standard input')
     echo.add_argument("--json", action="store_true", help="print one JSON document")
     echo.add_argument(
@@ -85,6 +97,7 @@ def add_commands(commands: Commands) -> None:
         "serve echoes until Ctrl-C",
         "Listens, prints one line that says where, and sends back what each client sends,\n"
         "until Ctrl-C. Only you can connect.\n",
+        _SERVE_STATUS,
     )
     server.add_argument(
         "name",
@@ -105,6 +118,7 @@ def add_commands(commands: Commands) -> None:
         "Connects to an echo server, sends FILE through it while checking what comes back,\n"
         "and prints one line. On a terminal, long input shows a progress bar (needs rich:\n"
         'pip install "ipcpipes[cli]").\n',
+        _ECHO_STATUS,
     )
     client.add_argument("name", metavar="NAME", help="where the server listens")
     client.add_argument(
@@ -124,16 +138,53 @@ def add_commands(commands: Commands) -> None:
 
 
 def join_command(argv: Sequence[str]) -> list[str]:
-    """``echo serve`` as one word: argparse cannot have sub-commands and an optional FILE at
-    the same place.
+    """``echo serve`` as one word, also with options between the two: argparse cannot have
+    sub-commands and an optional FILE at the same place.
     """
-    if list(argv[:2]) in (["echo", "serve"], ["echo", "send"]):
-        return [" ".join(argv[:2]), *argv[2:]]
-    return list(argv)
+    words = list(argv)
+    if words[:1] == ["echo"]:
+        place = next(
+            (at for at, word in enumerate(words[1:], 1) if word[:1] != "-" or word == "--"), None
+        )
+        if place is not None and words[place] in ("serve", "send"):
+            words[0] = f"echo {words.pop(place)}"
+    return words
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Takes options anywhere among the positional arguments.
+
+    argparse takes an optional positional argument as missing once an option stands before it (in
+    older versions), and its ``parse_intermixed_args`` cannot format the help of a default.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # argparse has two overloads for one behaviour
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        return super().parse_known_args(self._options_first(args or ()), namespace)
+
+    def _options_first(self, words: Sequence[str]) -> list[str]:
+        options: list[str] = []
+        others: list[str] = []
+        left = iter(words)
+        for word in left:
+            name, equals, _ = word.partition("=")
+            action = self._option_string_actions.get(name)
+            if word == "--":
+                others += [word, *left]
+            elif action is None:
+                others.append(word)
+            elif equals or action.nargs == 0:
+                options.append(word)
+            elif (value := next(left, None)) is not None:
+                options.append(f"{word}={value}")
+            else:
+                others.append(word)  # last, so that argparse says what is missing
+        return options + others
 
 
 def add_command(
-    commands: Commands, name: str, short: str, long: str, status: str = _STATUS
+    commands: Commands, name: str, short: str, long: str, status: str
 ) -> argparse.ArgumentParser:
     """Adds one command, in the form that all have; ``status`` says what its exit statuses mean."""
     return commands.add_parser(

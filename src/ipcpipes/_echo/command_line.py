@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import ipcpipes
 
 from . import interrupt, output
-from .arguments import join_command
+from .arguments import CommandParser, join_command
 from .failure import explain
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def _parser(commands: Sequence[Callable[[Commands], None]]) -> argparse.Argument
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ipcpipes {ipcpipes.__version__}")
-    added = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    added = parser.add_subparsers(
+        metavar="COMMAND", required=True, title="commands", parser_class=CommandParser
+    )
     for add in commands:
         add(added)
     return parser

@@ -6,12 +6,13 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO
 
 from ..errors import printable
 from .failure import Failure
 
-__all__ = ["complain", "prepare", "printable", "write"]
+__all__ = ["complain", "prepare", "printable", "write", "write_path"]
 
 
 def prepare() -> None:
@@ -28,11 +29,29 @@ def write(text: str) -> None:
     Raises:
         Failure: nobody reads it (any more), or the disk is full.
     """
+    lines = "\n".join(map(printable, text.split("\n"))) + "\n"
+    with _to_stdout() as stdout:
+        stdout.write(lines)
+
+
+def write_path(path: str) -> None:
+    """Writes ``path`` and a newline to standard output, at once and as the bytes that the system
+    has for it, because another program is to use them.
+
+    Raises:
+        Failure: as for :func:`write`.
+    """
+    with _to_stdout() as stdout:
+        stdout.buffer.write(os.fsencode(path + os.linesep))
+
+
+@contextlib.contextmanager
+def _to_stdout() -> Iterator[TextIO]:
     # ``None`` when the descriptor was closed at the start.
     if sys.stdout is None:
         raise Failure("cannot write to standard output: it is closed")
     try:
-        sys.stdout.write("\n".join(map(printable, text.split("\n"))) + "\n")
+        yield sys.stdout
         sys.stdout.flush()
     except OSError as error:
         raise _gave_up(error) from None

@@ -13,18 +13,6 @@ from ..framing import Splitter
 from .unfetched import Unfetched
 
 
-class DescriptorsLost(trio.BrokenResourceError):
-    """Descriptors came that could not be had.
-
-    Attributes:
-        data: the bytes that came, for who can tell what of them was sent before.
-    """
-
-    def __init__(self, text: str, data: bytes) -> None:
-        super().__init__(text)
-        self.data = data
-
-
 class Enclosed(Unfetched):
     """The descriptors that came with the messages of one channel and were not fetched yet.
 

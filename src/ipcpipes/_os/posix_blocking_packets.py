@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..abc import HasFileno
-from ..errors import MessageTooLarge
+from ..errors import DescriptorsLost, MessageTooLarge
 from ..framing import Buffer
 from . import posix_blocking as streams, posix_calls as calls, posix_descriptors as passing
 from .deadline import Deadline
-from .enclosed import DescriptorsLost, Enclosed
+from .enclosed import Enclosed
 from .receive_size import RECEIVE_INTERRUPTED
 
 assert sys.platform != "win32" or not TYPE_CHECKING

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from .._ffi import ffi, lib
 from ..abc import MOST_DESCRIPTORS, HasFileno
+from ..errors import DescriptorsLost
 from ..framing import Buffer
 from ..options import check_count
 from .descriptor_numbers import descriptor_numbers
-from .enclosed import DescriptorsLost, Enclosed
+from .enclosed import Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -119,8 +120,8 @@ class Incoming:
         """The bytes that come next, ``b""`` at the end.
 
         Raises:
-            DescriptorsLost: more descriptors came with them than may, or this process has no room
-                for them; they are closed.
+            ipcpipes.DescriptorsLost: more descriptors came with them than may, or this process
+                has no room for them; they are closed.
             OSError: what the system says: BlockingIOError, ConnectionResetError.
         """
         data = _new_memory("char[]", self._size)
@@ -144,7 +145,7 @@ class Incoming:
             )
         if self._found.count == lib.IPC_NO_DESCRIPTORS_LEFT:
             text = "descriptors came, and this process may open no more (RLIMIT_NOFILE)"
-            raise DescriptorsLost(text, received) from OSError(errno.EMFILE, text)
+            raise DescriptorsLost(text, received, errno.EMFILE)
         return received
 
     def take(self) -> list[int]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..abc import HasFileno
-from ..errors import MessageTooLarge
+from ..errors import DescriptorsLost, MessageTooLarge
 from ..framing import Buffer
 from . import posix_calls as calls, posix_descriptors as passing, posix_trio as streams
-from .enclosed import DescriptorsLost, Enclosed
+from .enclosed import Enclosed
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 

@@ -294,6 +294,8 @@ class _Receiving(Socket):
                     # to us it is the end of the stream.
                     result = end
                     break
+                except trio.BrokenResourceError:  # DescriptorsLost, which is an OSError too
+                    raise
                 except OSError as error:
                     raise self._broken(error) from error
             self._receive_waited = waited

@@ -189,6 +189,8 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
                 one message, or the rest of their message did not arrive in time; or the limit for
                 incomplete messages is reached; or this process may open no more descriptors
                 (RLIMIT_NOFILE). The descriptors are closed, and nothing can be received any more.
+                It is :exc:`ipcpipes.DescriptorsLost` where the system has closed them: they came
+                at once, or this process may open no more.
                 Windows: also a message without a label, because the peer's channel was made
                 without ``max_descriptors=``; and handles that are not believed, or do not exist,
                 which are left alone.

@@ -236,11 +236,11 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
             sent, mostly none. They are close-on-exec, and yours: close them.
 
         Raises:
-            trio.BrokenResourceError: more than ``max_descriptors`` came at once, by the peer's
-                fault; or they came and this process may open no more (RLIMIT_NOFILE; then
-                ``__cause__`` is an OSError with EMFILE). They are closed, and the bytes with them
-                are lost; so this and all other ways to receive from this stream raise it from
-                now on. Sending goes on.
+            ipcpipes.DescriptorsLost: more than ``max_descriptors`` came at once, by the peer's
+                fault; or they came and this process may open no more (RLIMIT_NOFILE). They are
+                closed, and the bytes with them are in the exception only; so this and all other
+                ways to receive from this stream raise trio.BrokenResourceError from now on.
+                Sending goes on.
             TypeError, ValueError: an argument is of the wrong type or out of range.
             ipcpipes.NotSupported: as for :meth:`send_descriptors`.
             And all that ``receive_some`` raises.

@@ -11,11 +11,11 @@ import trio
 
 from .._os import blocking as _os
 from .._os.deadline import Deadline
-from .._os.enclosed import DescriptorsLost, Enclosed
+from .._os.enclosed import Enclosed
 from .._os.labelled import LabelledSplitter
 from .._os.receive_size import RECEIVE_INTERRUPTED
 from ..abc import HasFileno
-from ..errors import FramingError
+from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import LARGE, pieces
 from . import abc
@@ -202,10 +202,10 @@ class MessageChannel(Channel):
         except DescriptorsLost as lost:
             self._receive_fault = RECEIVE_INTERRUPTED
             self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
-            self._receive_fault = None
+            self._receive_fault = lost
             if not self._arrived:
                 raise
-            return True  # the stream says it again
+            return True
         if self._may_be_refused:
             self._check_refusal(data)
         self._arrived.extend(enclosed.messages(self._splitter, data))

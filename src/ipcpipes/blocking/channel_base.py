@@ -15,7 +15,13 @@ from .._os.unfetched import Unfetched
 from ..abc import HasFileno
 from ..abc.uncopied import Uncopied
 from ..authentication.challenge import unless_refused
-from ..errors import AuthenticationFailed, FramingError, MessageTooLarge, NotSupported
+from ..errors import (
+    AuthenticationFailed,
+    DescriptorsLost,
+    FramingError,
+    MessageTooLarge,
+    NotSupported,
+)
 from ..framing import Buffer
 from ..framing.outgoing import flat, flat_all
 from ..options import check_max_descriptors
@@ -55,7 +61,9 @@ class Channel(Uncopied, abc.MessageChannel):
         # Closed with the connection, when nobody is inside it.
         self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
         # The peer's fault, or that a receive was interrupted in the middle of a step.
-        self._receive_fault: FramingError | AuthenticationFailed | str | None = None
+        self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
+            None
+        )
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -261,6 +269,8 @@ class Channel(Uncopied, abc.MessageChannel):
     def _raise_fault(self) -> NoReturn:
         self._carrier._require_open()
         fault = self._receive_fault
+        if isinstance(fault, DescriptorsLost):
+            raise fault.with_traceback(None)
         cause = None if isinstance(fault, str) else fault
         raise trio.BrokenResourceError(str(fault)) from cause
 

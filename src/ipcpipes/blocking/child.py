@@ -181,7 +181,7 @@ def open_child(
         Everything that :func:`ipcpipes.open_child` raises.
     """
     grace = checked_seconds("grace", grace)
-    check_options(options)
+    check_options("open_child", options)
     warn_of_unknown_ends()
     process = child = None
     try:

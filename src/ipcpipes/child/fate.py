@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -33,15 +35,23 @@ _OURS = "it decides that itself"
 _REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
 
 
-def check_options(options: Mapping[str, object]) -> None:
-    """Refuses options of subprocess.Popen that do not go with a child of ours.
+def check_options(function: str, options: Mapping[str, object]) -> None:
+    """Refuses what is not an option of subprocess.Popen, or does not go with a child of ours.
+
+    Args:
+        function: the name of the function that the options were given to.
 
     Raises:
-        TypeError: there is one.
+        TypeError: there is one, which the text names.
     """
     for name in _REFUSED:
         if name in options:
-            raise TypeError(f"open_child takes no {name}: {_REASONS.get(name, _OURS)}")
+            raise TypeError(f"{function} takes no {name}: {_REASONS.get(name, _OURS)}")
+    try:
+        # The options depend on the version of Python.
+        inspect.signature(subprocess.Popen).bind((), **options)
+    except TypeError as error:
+        raise TypeError(f"{function}() {error}") from None
 
 
 def warn_of_unknown_ends() -> None:

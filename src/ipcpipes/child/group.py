@@ -23,7 +23,7 @@ from ..security import AccessPolicy, compiled, policy_document
 from .ends import Ends
 from .member import LAST_WORDS, Member, Slot, all_delivered, how
 from .nursery import first_of, unseen_nursery
-from .process import Child, run_child
+from .process import Child, check_child_options, run_child
 from .restarts import Restarts, is_momentary
 from .talk import OnMessage, Talk, check_message
 
@@ -76,10 +76,10 @@ class WorkerGroup(Uncopied):
         within: see ``restarts``; seconds, more than 0.
         grace: seconds, 0 or more, that a worker has to get ready, and to finish when it was told
             to; after that it is terminated.
-        options: any other of :func:`ipcpipes.open_child`, such as ``stderr`` and ``cwd``.
+        options: any other of :func:`ipcpipes.open_child` but ``pipes``, such as ``stderr``.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or out of range.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or unknown.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class WorkerGroup(Uncopied):
         grace: float = 30.0,
         **options: Any,
     ) -> None:
+        check_child_options("WorkerGroup", **options)
         check_count("count", count, limit=4096, optional=False)
         check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
         if restarts != 0:

@@ -215,6 +215,18 @@ async def open_child(
         yield child
 
 
+def check_child_options(
+    function: str, /, *, longest_line: int = LONGEST_LINE, **options: object
+) -> None:
+    """Checks what can be checked of the options before there is a child.
+
+    Raises:
+        TypeError, ValueError: ``function`` does not take one, or not its value.
+    """
+    check_count("longest_line", longest_line, least=LEAST_LONGEST, optional=False)
+    check_options(function, options)
+
+
 # A KeyboardInterrupt comes where it waits, and not between the start of the process and the block
 # that sees to its end.
 @asynccontextmanager
@@ -233,8 +245,7 @@ async def run_child(
 ) -> AsyncIterator[Child]:
     """What every way to start a child comes down to; see :func:`open_child`."""
     grace = checked_seconds("grace", grace)
-    check_options(options)
-    check_count("longest_line", longest_line, least=LEAST_LONGEST, optional=False)
+    check_child_options("open_child", longest_line=longest_line, **options)
     warn_of_unknown_ends()
     sinks = {
         name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)

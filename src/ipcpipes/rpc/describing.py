@@ -8,7 +8,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec import inspect
 
-__all__ = ["FieldDescription", "JsonKind", "TypeDescription", "described_types", "json_kinds"]
+__all__ = [
+    "FieldDescription",
+    "JsonKind",
+    "TypeDescription",
+    "described_types",
+    "json_kinds",
+    "takes_bytes",
+]
 
 JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
 
@@ -56,13 +63,24 @@ def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
 
 
 def json_kinds(annotation: Any) -> list[JsonKind]:
-    """Which kinds of JSON values a value of this type can be; empty if it can be any."""
+    """Which kinds of JSON values a value of this type can be; empty if it can be any, or can only
+    be bytes, for which JSON has no kind.
+    """
     kinds: set[JsonKind] = set()
     for each in _alternatives(inspect.type_info(annotation)):
         if isinstance(each, (inspect.AnyType, inspect.CustomType, inspect.RawType)):
             return []
         kinds |= _kinds_of(each)
     return sorted(kinds)
+
+
+def takes_bytes(annotation: Any) -> bool:
+    """Whether a value of this type can be bytes."""
+    return any(map(_is_bytes, _alternatives(inspect.type_info(annotation))))
+
+
+def _is_bytes(each: inspect.Type) -> bool:
+    return isinstance(each, (inspect.BytesType, inspect.ByteArrayType, inspect.MemoryViewType))
 
 
 _KINDS: dict[type[inspect.Type], JsonKind] = {
@@ -87,7 +105,9 @@ def _kinds_of(each: inspect.Type) -> set[JsonKind]:
         return {"array" if each.array_like else "object"}
     if isinstance(each, (inspect.EnumType, inspect.LiteralType)):
         return {"string" if isinstance(value, str) else "number" for value in _choices(each)}
-    # Times, UUIDs and bytes are strings in JSON.
+    if _is_bytes(each):
+        return set()
+    # Times and UUIDs are strings in JSON.
     return {_KINDS.get(type(each), "string")}
 
 

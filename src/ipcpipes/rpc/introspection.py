@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from .definition import Definition, Operation, Options, Pipe
-from .describing import JsonKind, TypeDescription, described_types, json_kinds
+from .describing import JsonKind, TypeDescription, described_types, json_kinds, takes_bytes
 from .elements import Element
 from .interface import Interface, operation
 from .parameters import Range
@@ -32,7 +32,8 @@ class PipeDescription(msgspec.Struct):
 class ParameterDescription(msgspec.Struct):
     """One parameter: its ``kind``, and its type as text. If ``optional``, it has a ``default``.
 
-    ``json`` lists the kinds of JSON values that the value can be; it is empty if any is possible.
+    ``json`` lists the kinds of JSON values that the value can be; it is empty if any is possible,
+    or none, because the value can only be bytes. ``takes_bytes``: it can be bytes.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ParameterDescription(msgspec.Struct):
     default: Any = None
     pipe: PipeDescription | None = None
     json: list[JsonKind] = []
+    takes_bytes: bool = False
 
     def __str__(self) -> str:
         kind = "" if self.kind == "value" else f"{self.kind} pipe of "
@@ -132,6 +134,7 @@ def _parameter(one: Operation, name: str) -> ParameterDescription:
             name in one.defaults,
             default,
             json=json_kinds(one.types[name]),
+            takes_bytes=takes_bytes(one.types[name]),
         )
     element = pipe.element
     bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)
