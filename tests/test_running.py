@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
 import subprocess
@@ -367,6 +368,25 @@ def test_it_is_system_exit_with_the_status() -> None:
     with pytest.raises(SystemExit) as caught:
         blocking.run(blocking_main)
     assert caught.value.code == 143
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_a_function_is_refused() -> None:
+    async def main() -> None:
+        pytest.fail("it ran")
+
+    for door in (ipcpipes.run, blocking.run):
+        run: Any = door
+        coroutine = main()
+        with pytest.raises(TypeError, match=r"pass the function, not the coroutine: run\(main\)"):
+            run(coroutine)
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+        with pytest.raises(TypeError, match="main must be a function, not 5"):
+            run(5)
+    with pytest.raises(TypeError, match=r"must be an async function, and .* returned None"):
+        ipcpipes.run(lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match="is an async function; use ipcpipes"):
+        blocking.run(main)  # type: ignore[unused-coroutine]
 
 
 def test_only_in_the_main_thread() -> None:
