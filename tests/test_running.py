@@ -215,6 +215,37 @@ def test_a_server_ends_in_order(
         assert not list(place.rglob("*.sock")), "the socket file is removed"
 
 
+def test_a_blocking_server_completes_its_calls_on_sigterm(place: Path) -> None:
+    """As the guide of RPC has it."""
+    body = f"""{DOUBLER}
+told = []
+listener = blocking.listen("ended")
+
+def finish(number, frame):
+    told.append(number)
+    listener.close()
+
+class Patient(Manager):
+    def double(self, number):
+        say("called")
+        while not told:
+            time.sleep(0.001)
+        return 2 * number
+
+signal.signal(signal.SIGTERM, finish)
+rpc_blocking.serve(Patient(), listener, grace={SECONDS})
+sys.exit(128 + told[0])
+"""
+    with running(body) as process:
+        with rpc_blocking.connect(Doubler, "ended", wait=SECONDS) as doubler:
+            with doubler.double.begin(4) as call:
+                heard(process, "called")
+                send(process, signal.SIGTERM)
+                assert call.complete(timeout=SECONDS) == 8
+        assert end(process) == (143, "", "")
+    assert not list(place.rglob("*.sock"))
+
+
 @pytest.mark.skipif(not WINDOWS, reason="about consoles")
 @pytest.mark.wine_differs("a process without a console has no Ctrl-Break")
 @each_server
