@@ -19,6 +19,7 @@ from ipcpipes import Broadcaster, Endpoint, LengthPrefixed, MessageChannel
 from ipcpipes.testing import memory_stream_pair
 
 from .channels import MAKERS, Maker, connected, has_native, over_memory
+from .processes import SECONDS
 
 
 async def receive_count(channel: Any, count: int) -> list[bytes]:
@@ -205,6 +206,34 @@ async def test_serving_ends_with_the_channel_and_with_cancellation() -> None:
         assert news.client_count == 0
         await server.send(b"the channel is as it was")
         assert await client.receive() == b"the channel is as it was"
+
+
+async def test_nursery_start_returns_once_the_client_is_served() -> None:
+    news = Broadcaster()
+    server, client = await connected(LengthPrefixed())()
+    async with server, client, trio.open_nursery() as nursery:
+        await nursery.start(news.serve, server)
+        news.send_nowait(b"news")
+        with trio.fail_after(SECONDS):
+            assert await client.receive() == b"news"
+        await news.unsubscribe(server)
+
+
+async def test_a_channel_is_served_once_at_a_time() -> None:
+    news = Broadcaster()
+    server, client = await connected(LengthPrefixed())()
+    async with server, client, trio.open_nursery() as nursery:
+        await nursery.start(news.serve, server)
+        with pytest.raises(trio.BusyResourceError, match="is in this broadcast already"):
+            await news.serve(server)
+        for message in (b"one", b"two"):
+            news.send_nowait(message)
+            with trio.fail_after(SECONDS):
+                assert await client.receive() == message
+        await news.unsubscribe(server)
+        await nursery.start(news.serve, server)
+        assert news.client_count == 1
+        await news.unsubscribe(server)
 
 
 async def test_sending_is_a_checkpoint_that_sends_nothing_when_cancelled() -> None:

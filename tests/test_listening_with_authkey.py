@@ -125,6 +125,30 @@ async def test_a_client_without_a_key_hears_that_there_has_to_be_one(
 
 
 @each_doors
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+@pytest.mark.parametrize("width", [4, 8])
+async def test_a_server_without_a_key_says_that_the_client_has_one(
+    endpoint: Endpoint, doors: Any, width: Any, byteorder: Any
+) -> None:
+    framing = LengthPrefixed(width, byteorder)
+    listener = await doors.listen_messages(endpoint, framing=framing)
+
+    async def connect_with_key() -> None:
+        with pytest.raises(AuthenticationFailed):
+            await ipcpipes.connect_messages(endpoint, framing=framing, authkey=KEY)
+
+    with trio.fail_after(SECONDS):
+        async with listener, trio.open_nursery() as nursery:
+            nursery.start_soon(connect_with_key)
+            async with await listener.accept() as channel:
+                for _ in range(2):
+                    with pytest.raises(
+                        trio.BrokenResourceError, match=r"too large: .* client with authkey=, and"
+                    ):
+                        await channel.receive()
+
+
+@each_doors
 @each_kind
 async def test_a_silent_client_is_turned_away_in_time(
     endpoint: Endpoint, doors: Any, kind: str, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
 import subprocess
@@ -214,6 +215,37 @@ def test_a_server_ends_in_order(
         assert not list(place.rglob("*.sock")), "the socket file is removed"
 
 
+def test_a_blocking_server_completes_its_calls_on_sigterm(place: Path) -> None:
+    """As the guide of RPC has it."""
+    body = f"""{DOUBLER}
+told = []
+listener = blocking.listen("ended")
+
+def finish(number, frame):
+    told.append(number)
+    listener.close()
+
+class Patient(Manager):
+    def double(self, number):
+        say("called")
+        while not told:
+            time.sleep(0.001)
+        return 2 * number
+
+signal.signal(signal.SIGTERM, finish)
+rpc_blocking.serve(Patient(), listener, grace={SECONDS})
+sys.exit(128 + told[0])
+"""
+    with running(body) as process:
+        with rpc_blocking.connect(Doubler, "ended", wait=SECONDS) as doubler:
+            with doubler.double.begin(4) as call:
+                heard(process, "called")
+                send(process, signal.SIGTERM)
+                assert call.complete(timeout=SECONDS) == 8
+        assert end(process) == (143, "", "")
+    assert not list(place.rglob("*.sock"))
+
+
 @pytest.mark.skipif(not WINDOWS, reason="about consoles")
 @pytest.mark.wine_differs("a process without a console has no Ctrl-Break")
 @each_server
@@ -367,6 +399,25 @@ def test_it_is_system_exit_with_the_status() -> None:
     with pytest.raises(SystemExit) as caught:
         blocking.run(blocking_main)
     assert caught.value.code == 143
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_a_function_is_refused() -> None:
+    async def main() -> None:
+        pytest.fail("it ran")
+
+    for door in (ipcpipes.run, blocking.run):
+        run: Any = door
+        coroutine = main()
+        with pytest.raises(TypeError, match=r"pass the function, not the coroutine: run\(main\)"):
+            run(coroutine)
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+        with pytest.raises(TypeError, match="main must be a function, not 5"):
+            run(5)
+    with pytest.raises(TypeError, match=r"must be an async function, and .* returned None"):
+        ipcpipes.run(lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match="is an async function; use ipcpipes"):
+        blocking.run(main)  # type: ignore[unused-coroutine]
 
 
 def test_only_in_the_main_thread() -> None:

@@ -562,9 +562,9 @@ async with ipcpipes.group_worker() as worker:
 """)
 
 
-def start_master(worker: Sequence[str], grace: float) -> tuple[Any, list[int]]:
+def start_master(worker: Sequence[str], grace: float, code: str = MASTER) -> tuple[Any, list[int]]:
     master = subprocess.Popen(
-        [sys.executable, "-c", MASTER, worker[2], str(grace)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, worker[2], str(grace)], stdout=subprocess.PIPE, text=True
     )
     assert master.stdout is not None
     word, *pids = master.stdout.readline().split()
@@ -581,6 +581,22 @@ def test_a_signal_ends_the_group_in_order(number: signal.Signals) -> None:
         lines = master.stdout.read().splitlines()
         assert lines == ["heard bye", "heard bye", f"ended by {number.name}"]
         assert master.wait(SECONDS) == 0
+    assert not any(map(is_alive, pids))
+
+
+@pytest.mark.skipif(WINDOWS, reason="signals from another process")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_under_run_the_exit_status_is_that_of_the_signal(
+    number: signal.Signals, status: int
+) -> None:
+    """The group ends in order, and main goes on to its end."""
+    code = MASTER.replace("trio.run(main)", "ipcpipes.run(main)")
+    master, pids = start_master(JOBS, SECONDS, code)
+    with master:
+        master.send_signal(number)
+        lines = master.stdout.read().splitlines()
+        assert lines == ["heard bye", "heard bye", f"ended by {number.name}"]
+        assert master.wait(SECONDS) == status
     assert not any(map(is_alive, pids))
 
 

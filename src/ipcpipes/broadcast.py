@@ -155,7 +155,12 @@ class Broadcaster(Uncopied):
         """How many messages were dropped, summed over all clients."""
         return self._dropped_count
 
-    async def serve(self, channel: abc.MessageChannel) -> None:
+    async def serve(
+        self,
+        channel: abc.MessageChannel,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Sends the client what is broadcast from now on, until it has gone.
 
         This method can be used directly as a handler for :func:`ipcpipes.serve_messages`. It
@@ -177,10 +182,24 @@ class Broadcaster(Uncopied):
         It cannot tell a client that it was too slow: no framing has a place for a reason, and the
         client does not read. The client gets the end of the channel, or an end inside a message.
         If the client can connect again, the server is still running.
+
+        Args:
+            channel: the channel to the client.
+            task_status: for ``await nursery.start(news.serve, channel)``, which returns as soon as
+                the client gets what is broadcast.
+
+        Raises:
+            trio.BusyResourceError: the channel is in this broadcast already, your program's
+                mistake. The client stays in the broadcast.
         """
+        if any(each.channel is channel for each in self._clients):
+            raise trio.BusyResourceError(
+                f"{channel!r} is in this broadcast already; serve it once, or unsubscribe it first"
+            )
         client = _Client(channel)
         self._clients.add(client)
         try:
+            task_status.started()
             await client.run()
         finally:
             self._clients.discard(client)

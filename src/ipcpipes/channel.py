@@ -13,6 +13,7 @@ from . import abc
 from ._os.enclosed import Enclosed
 from ._os.labelled import LabelledSplitter
 from .abc import HasFileno, PeerIdentity
+from .authentication.challenge import explain
 from .channel_base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
 from .errors import DescriptorsLost, FramingError
 from .framing import Buffer, Framing, LengthPrefixed, Native
@@ -182,7 +183,7 @@ class MessageChannel(Channel):
             if len(self._arrived) > before:
                 return
         except FramingError as error:
-            self._receive_fault = error
+            self._receive_fault = explain(error)
             if not self._arrived:
                 self._raise_fault()
         else:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 import threading
+from contextvars import ContextVar
 
-__all__ = ["exit_status", "require_main_thread", "signals_to_end"]
+__all__ = [
+    "exit_status",
+    "record_end",
+    "require_function",
+    "require_main_thread",
+    "signals_that_ended",
+    "signals_to_end",
+]
+
+signals_that_ended: ContextVar[list[signal.Signals] | None] = ContextVar(
+    "ipcpipes_signals_that_ended", default=None
+)
+"""Under ``ipcpipes.run``: the signals that have told the program to end."""
 
 # The signals with Python's default handlers. Any other handler is the program's own.
 _DEFAULTS = {
@@ -29,6 +43,26 @@ def signals_to_end() -> list[signal.Signals]:
 def exit_status(number: signal.Signals) -> int:
     """The status as shells report it: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + number
+
+
+def record_end(number: signal.Signals) -> None:
+    """Called by a part of the program that receives the signals itself, such as a group of workers.
+    Under ``ipcpipes.run``, it makes the exit status that of the first such signal.
+    """
+    if (told := signals_that_ended.get()) is not None:
+        told.append(number)
+
+
+def require_function(main: object) -> None:
+    """Raises:
+    TypeError: ``main`` is not a function. A coroutine is closed, so that Python does not warn that
+        it was never awaited.
+    """
+    if inspect.iscoroutine(main):
+        main.close()
+        raise TypeError("pass the function, not the coroutine: run(main), not run(main())")
+    if not callable(main):
+        raise TypeError(f"main must be a function, not {main!r}")
 
 
 def require_main_thread(instead: str) -> None:

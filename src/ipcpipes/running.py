@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -9,7 +10,13 @@ from typing import Any, TypeVar
 import trio
 
 from .child.nursery import unseen_nursery
-from .ending import exit_status, require_main_thread, signals_to_end
+from .ending import (
+    exit_status,
+    require_function,
+    require_main_thread,
+    signals_that_ended,
+    signals_to_end,
+)
 from .errors import consists_of
 
 __all__ = ["run"]
@@ -32,7 +39,9 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
     SIGTERM ends the process at once.
 
     ``run`` does not change a signal that the program ignores or has its own handler for, so that
-    ``nohup`` and :func:`trio.open_signal_receiver` work as usual.
+    ``nohup`` and :func:`trio.open_signal_receiver` work as usual. A
+    :class:`~ipcpipes.WorkerGroup` receives the signals itself while it runs, and ends in order
+    instead of being cancelled; when ``main`` has returned, the exit status is that of the signal.
 
     Args:
         main: an async function.
@@ -44,8 +53,10 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
     Raises:
         SystemExit: a signal ended the program; ``code`` is the exit status.
         RuntimeError: this is not the main thread; your program's mistake.
+        TypeError: ``main`` is not an async function, but for example a coroutine, ``main()``.
         And all that ``main`` raises, unchanged, also while it is being closed.
     """
+    require_function(main)
     require_main_thread("elsewhere, use trio.run")
     told: list[signal.Signals] = []
     try:
@@ -68,10 +79,14 @@ async def _until_told(
     told: list[signal.Signals],
 ) -> Any:
     result: Any = None
+    signals_that_ended.set(told)
     async with unseen_nursery() as nursery:
         if numbers:
             await nursery.start(_cancel_when_told, nursery.cancel_scope, numbers, told)
-        result = await main(*args)
+        started = main(*args)
+        if not inspect.isawaitable(started):
+            raise TypeError(f"main must be an async function, and {main!r} returned {started!r}")
+        result = await started
         nursery.cancel_scope.cancel()
     return result
 

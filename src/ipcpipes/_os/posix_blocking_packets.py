@@ -130,6 +130,8 @@ class Packets(streams.Socket):
                     into.extend(map(os.read, (number,), (size,)))
                 else:
                     self._get_enclosed(number, size, self._enclosed, into)
+            except DescriptorsLost:  # an OSError too
+                raise
             except OSError as error:
                 self._check_end(error)
                 continue

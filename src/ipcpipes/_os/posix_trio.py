@@ -15,6 +15,7 @@ from .. import abc
 from .._ffi import ffi
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint
+from ..errors import DescriptorsLost
 from . import (
     posix_calls as calls,
     posix_impersonation as impersonation,
@@ -294,7 +295,7 @@ class _Receiving(Socket):
                     # to us it is the end of the stream.
                     result = end
                     break
-                except trio.BrokenResourceError:  # DescriptorsLost, which is an OSError too
+                except DescriptorsLost:  # an OSError too
                     raise
                 except OSError as error:
                     raise self._broken(error) from error

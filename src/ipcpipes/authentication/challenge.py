@@ -62,7 +62,7 @@ import secrets
 from collections.abc import Generator
 from typing import Literal, NamedTuple
 
-from ..errors import AuthenticationFailed, FramingError, IncompleteMessage
+from ..errors import AuthenticationFailed, FramingError, IncompleteMessage, MessageTooLarge
 from ..options import Direction
 
 Side = Literal["client", "server"]
@@ -84,6 +84,14 @@ _SERVER = b"IPAS1\r\n\0"
 _NONCE_SIZE = 32
 _HELLO_SIZE = len(_CLIENT) + _NONCE_SIZE
 _PROOF_SIZE = 32
+# The first bytes of a client's greeting, as the length of a message.
+_GREETINGS_AS_LENGTHS = {
+    int.from_bytes(_CLIENT[:width], order) for width in (4, 8) for order in ("little", "big")
+}
+_NO_KEY_HERE = (
+    "its length is the first bytes of a client with authkey=, and this server has no key; serve "
+    "with the same authkey="
+)
 
 
 def keyed(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
@@ -123,6 +131,15 @@ def unless_refused(data: bytes) -> AuthenticationFailed | None:
         "the server requires an authkey, and this client gave none; connect with the server's "
         "authkey="
     )
+
+
+def explain(error: FramingError) -> FramingError:
+    """The same error; if it is about a greeting that was taken for the length of a message, one
+    that says so.
+    """
+    if isinstance(error, MessageTooLarge) and error.size in _GREETINGS_AS_LENGTHS:
+        return MessageTooLarge(error.size, error.max_size, f"{_NO_KEY_HERE}; {error.reason}")
+    return error
 
 
 class _Step(NamedTuple):

@@ -15,6 +15,7 @@ from .._os.enclosed import Enclosed
 from .._os.labelled import LabelledSplitter
 from .._os.receive_size import RECEIVE_INTERRUPTED
 from ..abc import HasFileno
+from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import LARGE, pieces
@@ -166,7 +167,7 @@ class MessageChannel(Channel):
             if self._arrived:
                 return None
         except FramingError as error:
-            self._receive_fault = error
+            self._receive_fault = explain(error)
             if not self._arrived:
                 self._raise_fault()
             return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..ending import exit_status, require_main_thread, signals_to_end
+from ..ending import exit_status, require_function, require_main_thread, signals_to_end
 
 ResultT = TypeVar("ResultT")
 
@@ -31,8 +32,10 @@ def run(main: Callable[..., ResultT], *args: object) -> ResultT:
     Raises:
         SystemExit: a signal ended the program; ``code`` is the exit status.
         RuntimeError: this is not the main thread; your program's mistake.
+        TypeError: ``main`` is not a function, or an async one.
         And all that ``main`` raises, also while it is being closed.
     """
+    require_function(main)
     require_main_thread("elsewhere, call the function itself")
     told: list[signal.Signals] = []
     before = {number: signal.getsignal(number) for number in signals_to_end()}
@@ -57,4 +60,7 @@ def run(main: Callable[..., ResultT], *args: object) -> ResultT:
         told.append(signal.SIGINT)
     if told:
         raise SystemExit(exit_status(told[0]))
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"{main!r} is an async function; use ipcpipes.run")
     return result

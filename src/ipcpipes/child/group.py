@@ -15,6 +15,7 @@ import trio
 from .. import _os
 from ..abc import HasFileno
 from ..abc.uncopied import Uncopied
+from ..ending import record_end
 from ..endpoint import Endpoint, EndpointLike
 from ..errors import WorkerFailed
 from ..framing import Buffer, Framing, Native
@@ -39,7 +40,7 @@ class WorkerGroup(Uncopied):
     """A master and ``count`` workers: starts them, keeps them running, talks to them, ends them.
 
     >>> group = ipcpipes.WorkerGroup([sys.executable, "worker.py"], 4, endpoint="svc")
-    >>> trio.run(group.run)
+    >>> ipcpipes.run(group.run)
 
     The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients,
     each client going to one of them: on POSIX from one socket that all of them inherit, so that
@@ -155,7 +156,8 @@ class WorkerGroup(Uncopied):
                 soon as all workers are ready.
 
         Returns:
-            The signal that has ended it, ``None`` when it was :meth:`stop`.
+            The signal that has ended it, ``None`` when it was :meth:`stop`. It is also the exit
+            status of :func:`ipcpipes.run`, once your function has returned.
 
         Raises:
             WorkerFailed: a worker ended too often, or did not get ready in time too often.
@@ -338,9 +340,7 @@ class WorkerGroup(Uncopied):
     # Starting
 
     async def _fill(self, slot: Slot, crash: WorkerFailed | None = None) -> None:
-        """Puts a worker into its place, in as many attempts as are allowed; without success it
-        ends the group.
-        """
+        """Puts a worker into its place, in as many attempts as are allowed, or ends the group."""
         try:
             async with slot.filling:
                 while slot.current is None and not self._stopping.is_set():
@@ -494,6 +494,7 @@ class WorkerGroup(Uncopied):
         with self._signals:
             async for number in signals:
                 caught.append(signal.Signals(number))
+                record_end(caught[-1])
                 self.stop()
                 if len(caught) > 1 and self._nursery is not None:
                     self._nursery.cancel_scope.cancel()
