@@ -218,6 +218,28 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
     assert went_on > connections
 
 
+@pytest.mark.parametrize("error", [Alarm, ValueError, TimeoutError])
+@pytest.mark.parametrize("name", ["plain", "limited", "small", "push", "notified"])
+def test_what_a_handler_raises_is_not_taken_for_an_error_of_the_call(
+    name: str, error: type[Exception]
+) -> None:
+    """No thread but this one receives, so that the steps are the same each time."""
+    step, where = 0, BEGIN
+    while where is not None:
+        with bound(Recorder(), stream_pair) as client, at_most(60):
+            OPERATIONS[name](client)  # all that is lazy has been done
+            client.tell(0)
+            went_on = True
+            while where is not None and went_on:
+                step += 1
+                where = interrupted(step, partial(OPERATIONS[name], client), error)
+                try:
+                    client.plain(step)
+                except rpc.RpcError as failure:
+                    assert "interrupted" in str(failure), where
+                    went_on = False
+
+
 @pytest.mark.parametrize("error", [Interruption, ValueError])
 @pytest.mark.parametrize("operation", ["tell", "begin"])
 def test_a_call_that_is_interrupted_as_it_begins_leaves_the_connection_alone(
