@@ -20,6 +20,12 @@ from .rpc_blocking_pairs import Calls, Gate, Manager, everything, served
 from .threads import Worker, at_most, channel_pair, stream_pair
 
 BEGIN: str | None = "not begun"
+
+
+class Alarm(Exception):
+    """A signal handler's own."""
+
+
 LARGE = array.array("i", range(100_000))
 SMALL = array.array("i", range(100))
 both_transports = pytest.mark.parametrize("pair", [stream_pair, channel_pair])
@@ -112,6 +118,11 @@ def _pull_by_hand(client: Client) -> None:
         call.complete()
 
 
+def _notified(client: Client) -> None:
+    with client.into.with_options(notify=lambda event: None).begin(SMALL) as call:
+        call.complete()
+
+
 OPERATIONS: dict[str, Callable[[Client], object]] = {
     "plain": lambda client: client.plain("given"),
     "limited": lambda client: client.limited(),
@@ -121,6 +132,7 @@ OPERATIONS: dict[str, Callable[[Client], object]] = {
     "out": lambda client: client.out([]),
     "push": _push_by_hand,
     "pull": _pull_by_hand,
+    "notified": _notified,
 }
 
 
@@ -163,22 +175,19 @@ class Recorder(Manager):
     [
         *((name, stream_pair, Interruption) for name in OPERATIONS),
         *((name, channel_pair, Interruption) for name in ("plain", "large", "pull")),
-        # Which a time-out of ours is, too.
+        # As our own time-outs, and as errors of arguments and results.
         *((name, stream_pair, TimeoutError) for name in ("limited", "small", "pull")),
+        *((name, stream_pair, ValueError) for name in ("plain", "generated", "push", "pull")),
+        *((name, stream_pair, Alarm) for name in ("plain", "small", "out", "pull", "notified")),
     ],
 )
 def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
     name: str, pair: Any, error: type[BaseException]
 ) -> None:
-    """The connection goes on, or says why it has ended; so it is for the calls of other threads."""
+    """The exception comes through. The connection goes on, or says why it has ended; so it is for
+    the calls of other threads.
+    """
     manager = Recorder()
-
-    def attempt() -> None:
-        try:
-            OPERATIONS[name](client)
-        except rpc.BadStubData as failure:  # what decodes the answer may take it for its own error
-            raise error from failure
-
     step, where = 0, BEGIN
     connections = went_on = 0
     while where is not None:
@@ -190,7 +199,7 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
             try:
                 while where is not None:
                     step += 1
-                    where = interrupted(step, attempt, error)
+                    where = interrupted(step, partial(OPERATIONS[name], client), error)
                     assert client.plain(step) == step
                     assert client.into(SMALL) == len(SMALL)
                     went_on += 1
@@ -206,8 +215,49 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
             finally:
                 manager.gate.set()
         manager.check()
-    assert connections > 1
-    assert went_on > 1
+    assert went_on > connections
+
+
+@pytest.mark.parametrize("error", [Alarm, ValueError, TimeoutError])
+@pytest.mark.parametrize("name", ["plain", "limited", "small", "push", "notified"])
+def test_what_a_handler_raises_is_not_taken_for_an_error_of_the_call(
+    name: str, error: type[Exception]
+) -> None:
+    """No thread but this one receives, so that the steps are the same each time."""
+    step, where = 0, BEGIN
+    while where is not None:
+        with bound(Recorder(), stream_pair) as client, at_most(60):
+            OPERATIONS[name](client)  # all that is lazy has been done
+            client.tell(0)
+            went_on = True
+            while where is not None and went_on:
+                step += 1
+                where = interrupted(step, partial(OPERATIONS[name], client), error)
+                try:
+                    client.plain(step)
+                except rpc.RpcError as failure:
+                    assert "interrupted" in str(failure), where
+                    went_on = False
+
+
+@pytest.mark.parametrize("error", [Interruption, ValueError])
+@pytest.mark.parametrize("operation", ["tell", "begin"])
+def test_a_call_that_is_interrupted_as_it_begins_leaves_the_connection_alone(
+    operation: str, error: type[BaseException]
+) -> None:
+    def begin() -> None:
+        if operation == "tell":
+            client.tell("given")
+        else:
+            client.plain.begin("given").__enter__()  # and left to itself
+
+    with bound(Recorder(), stream_pair) as client, at_most(60):
+        begin()  # all that is lazy has been done
+        step, where = 0, BEGIN
+        while where is not None:
+            step += 1
+            where = interrupted(step, begin, error)
+            assert client.plain(step) == step, where
 
 
 @both_transports

@@ -222,6 +222,25 @@ class Call:
         self.body = body
         self.is_answered = True
 
+    def result(self) -> Any:
+        """The value of the server's answer.
+
+        Raises:
+            RpcError: it is a failure.
+            BadStubData: the answer is not of the result's type.
+        """
+        self.raise_failure()
+        results = map(self.operation.result_decoder.decode, (self.body,))
+        try:
+            # Not a call: the interpreter runs signal handlers after calls, and what a handler
+            # raised would be taken for an error of the result.
+            (result,) = results
+            return result
+        except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
+            raise BadStubData(
+                f"the result of {self.operation} is not of its type: {error}"
+            ) from None
+
     # What goes to the other end.
 
     def orphan(self) -> None:
@@ -244,7 +263,9 @@ class Call:
 
     @property
     def _is_open(self) -> bool:
-        return self.id in self.session.calls and not self.session.failure
+        session = self.session
+        # A call that was prepared and not begun has the number of the next one.
+        return session.calls.get(self.id) is self and not session.failure
 
     def finish(self, body: bytes | None, error: RpcError | None) -> RpcError | None:
         """Answers it, at the server; what the answer is a failure with, if it is one.

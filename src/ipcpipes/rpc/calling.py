@@ -14,7 +14,7 @@ from .arguments import encoded
 from .call import Call
 from .client_link import ClientLink
 from .definition import Operation, Pipe
-from .errors import BadStubData, CallCancelled
+from .errors import CallCancelled
 from .exchange import Exchange
 from .feeding import drain, feed
 from .pipes import end_of
@@ -148,14 +148,7 @@ class ClientExchange(Exchange):
         Raises:
             RpcError: it is a failure.
         """
-        call = self.call
-        call.raise_failure()
-        try:
-            return call.operation.result_decoder.decode(call.body)
-        except Exception as error:  # also of text that is none, and of a user's own types
-            raise BadStubData(
-                f"the result of {call.operation} is not of its type: {error}"
-            ) from None
+        return self.call.result()
 
     def leave(self) -> None:
         """The call is over at this end; it is given up if it is not at the other one."""

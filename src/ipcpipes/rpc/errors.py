@@ -237,6 +237,12 @@ class BadStubData(RpcError, ValueError):
     default_message = "what arrived is not of the right type"
 
 
+class TooLarge(ValueError):
+    """The arguments of a call are larger than the server takes. To the user it is a ValueError; the
+    drivers have to tell it from a ValueError that a signal handler raises.
+    """
+
+
 class BadElement(BadStubData):
     """An element that has come is none of its type. That is found when it is looked at, by whoever
     has pulled it; to everybody else it is a :class:`BadStubData`.

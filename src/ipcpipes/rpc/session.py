@@ -21,6 +21,7 @@ from .errors import (
     RpcError,
     ServerTooBusy,
     ServerUnavailable,
+    TooLarge,
     UnknownInterface,
     WrongPipeVersion,
     error_of,
@@ -72,6 +73,7 @@ _NOTHING: Happened = (Event.NOTHING, None)
 # 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
 _REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
+_DONE = CallState.DONE
 
 
 class Session:
@@ -104,7 +106,7 @@ class Session:
         self._by_number: list[Operation] = []
         self._numbers: dict[str, tuple[int, str]] = {}
         self._last_call = 0
-        self._dirty: dict[Call, None] = {}
+        self.dirty: dict[Call, None] = {}
         self.notified: dict[Call, None] = {}
         self._lost: list[Call] = []
         self._maybes = 0  # of the calls, those that nobody waits for
@@ -131,11 +133,11 @@ class Session:
 
     def has_small(self, call: Call) -> None:
         """A pipe of this call has elements that wait for company."""
-        self._dirty[call] = None
+        self.dirty[call] = None
 
     @property
     def has_output(self) -> bool:
-        return bool(self.output or self._dirty)
+        return bool(self.output or self.dirty)
 
     def take_notified(self) -> list[Call]:
         """The calls whose user wants to hear that what they have pushed was sent."""
@@ -148,11 +150,15 @@ class Session:
         lost, self._lost = self._lost, []
         return lost
 
+    def settle(self) -> None:
+        """Makes frames of the elements that have waited for company."""
+        for call in self.dirty:
+            call.flush()
+        self.dirty.clear()
+
     def take_output(self) -> list[bytes]:
         """The frames to send now, in order."""
-        for call in self._dirty:
-            call.flush()
-        self._dirty.clear()
+        self.settle()
         output, self.output = self.output, []
         self.output_size = 0
         return output
@@ -247,27 +253,43 @@ class Session:
         return len(self.calls) < self.peer_calls
 
     def request(self, operation: Operation, arguments: bytes, milliseconds: int | None) -> Call:
-        """Begins a call; :meth:`require_open` and :meth:`number_of` were asked.
+        """Begins a call, as :meth:`prepare` and :meth:`begin` do."""
+        call, frame = self.prepare(operation, arguments, milliseconds)
+        self.begin(call, frame)
+        return call
+
+    def prepare(
+        self, operation: Operation, arguments: bytes, milliseconds: int | None
+    ) -> tuple[Call, bytes]:
+        """The next call, and the frame that asks for it. The session is not changed, so a call that
+        was prepared need not begin. :meth:`require_open` was asked.
 
         Raises:
-            ValueError: the arguments are larger than the server takes.
+            ProcnumOutOfRange, WrongPipeVersion: what :meth:`number_of` raises.
+            TooLarge: the arguments are larger than the server takes.
         """
         number = self.number_of(operation)
         if not self.fits(arguments):
-            raise ValueError(self.too_large(f"the arguments of {operation} have", arguments))
-        self._last_call += 1
-        call = Call(self, self._last_call, operation)
+            raise TooLarge(self.too_large(f"the arguments of {operation} have", arguments))
+        call = Call(self, self._last_call + 1, operation)
         call.advance(self.party, _REQUEST)
-        flags = 0
+        flags = TIMED if milliseconds else 0
         if operation.options.maybe:
             call.state = CallState.DONE
-            flags = MAYBE
-        else:
+            flags |= MAYBE
+        return call, pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments
+
+    def begin(self, call: Call, frame: bytes) -> None:
+        """Begins the call that was prepared last. A signal handler's exception comes before all of
+        it, or after.
+        """
+        size = self.output_size + len(frame)
+        # From here on nothing is called, so that no signal handler can run in between.
+        if call.state is not _DONE:
             self.calls[call.id] = call
-        if milliseconds:
-            flags |= TIMED
-        self.emit_frame(pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments)
-        return call
+        self._last_call = call.id
+        self.output += (frame,)
+        self.output_size = size
 
     # The server.
 

@@ -10,14 +10,14 @@ from typing import Any
 from ..call import Call
 from ..calling import CallEvent, Notify
 from ..definition import Operation, Pipe
-from ..errors import BadStubData, CallCancelled, RpcError
+from ..errors import CallCancelled, RpcError
 from ..session import Event
 from .client_link import ClientLink
 from .exchange import Exchange
 from .feeding import Mover, movers_of
 from .link import Link
 
-__all__ = ["Caller", "ClientExchange", "milliseconds", "result_of"]
+__all__ = ["Caller", "ClientExchange", "milliseconds"]
 
 
 class Caller:
@@ -49,12 +49,17 @@ class Caller:
             session.require_open()
             if not session.has_room:
                 return None
-            exchange.adopt(session.request(operation, octets, milliseconds(deadline)))
+            call, frame = session.prepare(operation, octets, milliseconds(deadline))
+            exchange.adopt(call)
+            session.begin(call, frame)
             return True
 
         if link.is_full and not link.wait_room(deadline):
             return False
-        if not link.step(try_to_begin) and link.wait(try_to_begin, self, deadline) is None:
+        if (
+            not link.step(try_to_begin, exact=True)
+            and link.wait(try_to_begin, self, deadline, exact=True) is None
+        ):
             return False
         link.flush(until=deadline)
         return True
@@ -71,20 +76,6 @@ def milliseconds(deadline: float | None) -> int | None:
     if deadline is None:
         return None
     return int(min(max((deadline - time.monotonic()) * 1000, 1), 2**32 - 1))
-
-
-def result_of(call: Call) -> Any:
-    """The answer.
-
-    Raises:
-        RpcError: it is a failure.
-    """
-    if call.failure is not None:
-        call.raise_failure()
-    try:
-        return call.operation.result_decoder.decode(call.body)
-    except Exception as error:
-        raise BadStubData(f"the result of {call.operation} is not of its type: {error}") from None
 
 
 class ClientExchange(Exchange):
@@ -123,7 +114,7 @@ class ClientExchange(Exchange):
         def is_over() -> bool | None:
             return call.is_answered or call.failure is not None or None
 
-        return self.link.wait(is_over, self, until, sliced=sliced) is not None
+        return self.link.wait(is_over, self, until, sliced=sliced, exact=True) is not None
 
     # What was given for its pipes.
 
@@ -158,7 +149,11 @@ class ClientExchange(Exchange):
             return True
 
         try:
-            if not self.link.step(begin) and self.link.wait(begin, self, until) is None:
+            link = self.link
+            if (
+                not link.step(begin, exact=True)
+                and link.wait(begin, self, until, exact=True) is None
+            ):
                 return False
             while (turn := self.call.cursor.turn) is not None and turn != stop:
                 mover = self._movers.get(turn)

@@ -25,7 +25,7 @@ from ..offered import Offered
 from ..session import Event, Session
 from ..state import ConnectionState, Party
 from ..wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .calling import Caller, ClientExchange, milliseconds, result_of
+from .calling import Caller, ClientExchange, milliseconds
 from .carrier import Transport, carrier_of
 from .client_link import ClientLink
 from .exchange import time_of
@@ -121,7 +121,7 @@ class ClientOperation(Uncopied):
                 if not (call.is_answered or call.failure is not None):
                     raise self._too_long()
                 call.over = True
-                return result_of(call)
+                return call.result()
         return self._through_exchange(octets, {}, deadline)
 
     def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
@@ -149,7 +149,7 @@ class ClientOperation(Uncopied):
             exchange.give(given)
             if not (exchange.move(deadline) and exchange.answered(deadline)):
                 raise self._too_long()
-            result = result_of(exchange.call)
+            result = exchange.call.result()
             exchange.leave()
         except BaseException:
             try:
@@ -314,7 +314,7 @@ def _client(
         return session.state is ConnectionState.OPEN or None
 
     try:
-        if link.wait(is_bound, until=time_of(bind_timeout)) is None:
+        if link.wait(is_bound, until=time_of(bind_timeout), exact=True) is None:
             raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
         yield Client(caller, definition)
         link.wait_sent(time.monotonic() + LINGER)

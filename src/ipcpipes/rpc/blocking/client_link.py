@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from ..call import Call
 from .link import Link
-from .sending import REFUSED
 
 if TYPE_CHECKING:
     from ..definition import Operation
@@ -46,15 +45,10 @@ class ClientLink(Link):
                 ):
                     return None
                 session.require_open()
-                self.is_torn = True
-                try:
-                    call = session.request(operation, arguments, milliseconds)
-                except REFUSED:
-                    self.is_torn = False
-                    raise
+                call, frame = session.prepare(operation, arguments, milliseconds)
+                session.begin(call, frame)
                 self._next_to_send(bell)
                 self._reader = bell
-                self.is_torn = False
             self._send_loaded(bell, until)
             is_over = False
             while not is_over:

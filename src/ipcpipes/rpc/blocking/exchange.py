@@ -68,7 +68,7 @@ class Exchange:
     def _expire(self) -> None:
         """The call's time is over."""
         error = self.too_long()
-        self.link.step(lambda: self.call.lose(error))
+        self.link.step(lambda: self.call.lose(error), exact=True)
         raise (self.call.failure or error).again()  # it may have been lost before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
@@ -94,29 +94,31 @@ class Exchange:
             And what :meth:`Call.pull` raises.
         """
         limit = LARGEST_COUNT if max_elements is None else max_elements
-        call, taken = self.call, self.taken
+        link, call, taken = self.link, self.call, self.taken
 
         def pull() -> memoryview | None:
-            if self.link.was_torn:
+            if link.was_torn:
                 raise CommFailure(str(Torn()))
             if index in taken:
                 raise BadStubData(
                     f"an earlier pull from {self.name(index)} was interrupted, and its elements "
                     "are lost"
                 )
+            link.is_torn = True
             taken[index] = None
             try:
                 octets = call.pull(index, limit)
             except REFUSED:
                 del taken[index]
                 raise
+            link.is_torn = False
             if octets is None:
                 del taken[index]
             return octets
 
-        octets = self.link.wait(pull, self, until, sliced=True)
+        octets = link.wait(pull, self, until, sliced=True, exact=True)
         if octets is not None and not octets:
-            self.link.step(lambda: self.wake(Event.PROGRESS))  # another pipe's turn
+            link.step(lambda: self.wake(Event.PROGRESS), exact=True)  # another pipe's turn
         return octets
 
     def push(self, index: int, elements: object) -> None:
@@ -131,14 +133,14 @@ class Exchange:
             self._expire()
 
     def _push_nothing(self, index: int) -> None:
-        self.link.step(lambda: self.call.check_push(index, None))
+        self.link.step(lambda: self.call.check_push(index, None), exact=True)
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Goes on with a push; whether it came to its end in time."""
         call, link = self.call, self.link
         octets = push.octets
         if push.position == 0:
-            link.step(lambda: call.check_push(index, push.count))
+            link.step(lambda: call.check_push(index, push.count), exact=True)
 
         def push_small() -> bool:
             if not call.push_small(index, octets):
@@ -153,19 +155,23 @@ class Exchange:
         bell = threading.Lock()
 
         def go_on() -> bool | None:
-            if not link.takes_memory:
-                return call.push_some(index, push) or None
-            parts = call.push_in_place(index, push)
-            if parts is None:
-                return None
-            link.lend(bell, *parts)
-            return True
+            takes_memory = link.takes_memory
+            link.is_torn = True
+            if takes_memory:
+                parts = call.push_in_place(index, push)
+                if parts is not None:
+                    link.lend(bell, *parts)
+                went = parts is not None
+            else:
+                went = call.push_some(index, push)
+            link.is_torn = False
+            return went or None
 
         while not push.done:
             if not link.wait_room(until, call):
                 return False
             try:
-                if link.wait(go_on, self, until, sliced=True) is None:
+                if link.wait(go_on, self, until, sliced=True, exact=True) is None:
                     return False
                 link.flush(bell, until=until, call=call)
             except BaseException:
@@ -204,17 +210,20 @@ class Exchange:
 
     def end(self, index: int, until: float | None) -> bool:
         """Ends the pipe; whether that could be in time."""
-        call = self.call
+        call, link = self.call, self.link
 
         def try_close() -> bool | None:
             call.check_push(index, None)
-            if not call.close_pipe(index):
+            link.is_torn = True
+            closed = call.close_pipe(index)
+            link.is_torn = False
+            if not closed:
                 return None
             self.wake(Event.PROGRESS)  # another pipe's turn
             return True
 
-        ended = self.link.wait(try_close, self, until, sliced=True)
-        self.link.flush(until=until, call=call)
+        ended = link.wait(try_close, self, until, sliced=True, exact=True)
+        link.flush(until=until, call=call)
         return ended is not None
 
     def _alone(self, doing: str, index: int, action: Callable[..., T], *arguments: object) -> T:

@@ -12,7 +12,7 @@ from ..arguments import encoded
 from ..calling import Notify
 from ..definition import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
-from .calling import Caller, ClientExchange, result_of
+from .calling import Caller, ClientExchange
 from .exchange import time_of
 from .pipes import end_of
 
@@ -145,7 +145,7 @@ class CallHandle(Uncopied):
         def can_go_on() -> bool | None:
             return exchange.is_over or exchange.can_move or None
 
-        return exchange.link.wait(can_go_on, exchange, until, sliced=True) is not None
+        return exchange.link.wait(can_go_on, exchange, until, sliced=True, exact=True) is not None
 
     def complete_nowait(self) -> Any:
         """The same without waiting. What was given for pipes is moved as far as it goes.
@@ -179,7 +179,7 @@ class CallHandle(Uncopied):
 
     def _result(self) -> Any:
         try:
-            return result_of(self._exchange.call)
+            return self._exchange.call.result()
         finally:
             self._exchange.leave()
 

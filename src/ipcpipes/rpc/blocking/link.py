@@ -74,6 +74,7 @@ class Link(Sending):
         *,
         sliced: bool = False,
         idle: bool = False,
+        exact: bool = False,
     ) -> T | None:
         """Waits for what the other end sends.
 
@@ -84,6 +85,8 @@ class Link(Sending):
             until: until when, as :func:`time.monotonic` counts.
             sliced: something else than what is sent may be waited for too.
             idle: it is a server's thread, which waits for a call; :class:`Watch` is for it.
+            exact: an exception may interrupt ``attempt`` anywhere, and its result may be lost; what
+                must not be left in the middle it notes itself.
 
         Returns:
             ``None`` when the time is over.
@@ -96,12 +99,14 @@ class Link(Sending):
                 with self.lock:
                     if self.is_torn:
                         self._fail_torn()
-                    self.is_torn = True
+                    self.is_torn = not exact
                     try:
                         if following:
                             self._unfollow(bell, exchange)
                         if reading and self.carrier.frames:
+                            self.is_torn = True
                             self._take_frames()
+                            self.is_torn = not exact
                         found = attempt()
                         done = found is not None or (
                             tried and until is not None and time.monotonic() >= until
@@ -202,7 +207,7 @@ class Link(Sending):
 
     def look(self) -> None:
         """Takes what has come, without waiting."""
-        self.wait(lambda: None, until=0.0)
+        self.wait(lambda: None, until=0.0, exact=True)
 
     def _take_frames(self) -> None:
         """Looks at what was received. The caller has the lock, and the reading."""

@@ -8,11 +8,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from itertools import starmap
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
-from ..errors import CommFailure, ProtocolError, RpcError
+from ..errors import CommFailure, ProtocolError, RpcError, TooLarge
 from ..session import Session
 from .carrier import Torn
 
@@ -34,10 +35,11 @@ LINGER = 5.0  # seconds
 # On Windows Ctrl-C does not wake who waits for a lock.
 _LOCK_SLICE = 0.1  # seconds
 
+_ONCE: tuple[tuple[()], ...] = ((),)  # for a call without arguments
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 # What a step itself may raise; the step is complete then. Any other exception comes from a signal
 # handler, in the middle of the step.
-REFUSED = (RpcError, ValueError)
+REFUSED = (RpcError, TooLarge)
 
 logger = logging.getLogger("ipcpipes.rpc")
 
@@ -66,8 +68,9 @@ class Sending(ABC):
 
     A signal handler can raise after any call, also in a handler of another exception. So a step
     that must not be left in the middle sets a note before it begins (:attr:`is_torn`), and clears
-    the note last. Each operation ends with :meth:`withdraw` in ``except BaseException``, even if it
-    has nothing to give back at that point.
+    the note last. An exact step needs no note: it prepares what it changes, and then changes all of
+    it without a call, so that no handler can run in between. Each operation ends with
+    :meth:`withdraw` in ``except BaseException``, even if it has nothing to give back at that point.
 
     Attributes:
         has_failed: the connection has ended, or was closed.
@@ -113,13 +116,17 @@ class Sending(ABC):
         self._is_deaf = True  # nothing more is sent: data might be missing, or be sent twice
         self._fail(CommFailure(str(Torn())))
 
-    def step(self, function: Callable[[], T]) -> T:
-        """Calls it with the lock."""
+    def step(self, function: Callable[[], T], *, exact: bool = False) -> T:
+        """Calls it with the lock.
+
+        Args:
+            exact: an exception may interrupt the function anywhere.
+        """
         try:
             with self.lock:
                 if self.is_torn:
                     self._fail_torn()
-                self.is_torn = True
+                self.is_torn = not exact
                 try:
                     result = function()
                 except REFUSED:
@@ -164,8 +171,9 @@ class Sending(ABC):
                 function = self._notices.popleft()
             except IndexError:
                 return
+            ran = starmap(function, _ONCE)
             try:
-                function()
+                (_,) = ran  # not a call, so that no signal handler runs after the function
             except Exception:
                 logger.exception("%r failed", function)
 
@@ -229,16 +237,16 @@ class Sending(ABC):
                     with self.lock:
                         if self.is_torn:
                             self._fail_torn()
-                        self.is_torn = True
-                        try:
-                            if first is not None:
+                        if first is not None:
+                            self.is_torn = True
+                            try:
                                 first()
-                                first = None
-                            is_mine = self._next_to_send(bell)
-                        except REFUSED:
+                            except REFUSED:
+                                self.is_torn = False
+                                raise
+                            first = None
                             self.is_torn = False
-                            raise
-                        self.is_torn = False
+                        is_mine = self._next_to_send(bell)
                     if not is_mine:
                         break
                     if not (self.carrier.send_now() or (wait and self._send_on(bell, until, call))):
@@ -264,28 +272,40 @@ class Sending(ABC):
         self._unsent = False
 
     def _next_to_send(self, bell: threading.Lock) -> bool:
-        """Loads the carrier; whether there is something, and it is this thread's to send."""
+        """Loads the carrier; whether there is something, and it is this thread's to send. Exact."""
         if self._sender is not bell:
             if self._sender is not None:
                 return False
         elif self._crowd and not self._unsent:
             return False  # it has done its part, and one of those that wait goes on
         if not self._unsent:
-            output = self._take_output()
-            if not output or self._is_deaf:
+            session = self.session
+            if session.dirty or session.notified:
+                self._settle()
+            if not session.output:
                 return False
-            self.carrier.load(output)
+            if not self._is_deaf:
+                # Until the next lines the carrier sends nothing, so it can be loaded again.
+                self.carrier.load(session.output)
+            session.output = []
+            session.output_size = 0
+            if self._is_deaf:
+                return False
             self._unsent = True
         self._sender = bell
         return True
 
-    def _take_output(self) -> list[bytes]:
+    def _settle(self) -> None:
+        """Completes the session's output. It may be a part of another step."""
+        is_part, self.is_torn = self.is_torn, True
         session = self.session
         if session.notified:
             for call in session.take_notified():
                 if call.owner is not None:
                     call.owner.sent()
-        return session.take_output()
+        if session.dirty:
+            session.settle()
+        self.is_torn = is_part
 
     @property
     def takes_memory(self) -> bool:
@@ -296,7 +316,11 @@ class Sending(ABC):
         """Loads the carrier with a frame whose body is a user's memory, for this thread to send:
         :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
         """
-        self.carrier.lend([*self._take_output(), head], octets)
+        session = self.session
+        self._settle()
+        self.carrier.lend([*session.output, head], octets)
+        session.output = []
+        session.output_size = 0
         self._unsent = True
         self._sender = bell
 

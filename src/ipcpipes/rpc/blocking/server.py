@@ -203,6 +203,7 @@ class _Server:
 
     def _start(self, listener: Listener[Stream], stream: Stream) -> None:
         connection: Connection | _Greeted | None = None
+        thread: threading.Thread | None = None
         try:
             connection = (
                 self.connection(stream)
@@ -219,7 +220,7 @@ class _Server:
             # A signal handler may have raised after the thread had begun.
             if connection is None or self._forget(connection, begun=False):
                 stream.close()
-            if not isinstance(error, RuntimeError):
+            if not isinstance(error, RuntimeError) or thread is None or thread.ident is not None:
                 raise
             # The system has no more threads; the client finds its connection closed.
             logger.warning("a client was turned away: %s", error)

@@ -155,6 +155,8 @@ class Connection:
         try:
             thread.start()
         except RuntimeError as error:
+            if thread.ident is not None:
+                raise  # a signal handler's, after the thread had begun
             # The system has no more. This call goes on, and others wait for its end.
             logger.warning("no thread could be started beside a call: %s", error)
             self._threads.remove(thread)
