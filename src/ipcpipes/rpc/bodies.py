@@ -1,16 +1,27 @@
-"""The bodies of frames that are MessagePack: those that say why, and what an end is like."""
+"""The bodies of frames that are MessagePack: reasons, what an end is like, and results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from .errors import Fault, ProtocolError, RpcError, is_code
+from .errors import BadStubData, Fault, ProtocolError, RpcError, is_code
 from .wire import Bind, BindAck, FaultBody, Frame, Reason
 
-__all__ = ["bind_ack_of", "bind_of", "fault_body", "fault_of_frame", "reason_of", "to_octets"]
+if TYPE_CHECKING:
+    from .call import Call
+
+__all__ = [
+    "bind_ack_of",
+    "bind_of",
+    "fault_body",
+    "fault_of_frame",
+    "reason_of",
+    "result_of",
+    "to_octets",
+]
 
 # Characters of what a fault says, where all of it is more than a frame takes.
 LONGEST_TEXT = 4 * 1024
@@ -57,3 +68,21 @@ def fault_body(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:
 def _text(text: str | None) -> str | None:
     """The same without what is no text, such as a file's name has it that is no UTF-8."""
     return text and text.encode(errors="backslashreplace").decode()
+
+
+def result_of(call: Call) -> Any:
+    """The value of the server's answer.
+
+    Raises:
+        RpcError: it is a failure.
+        BadStubData: the answer is not of the result's type.
+    """
+    call.raise_failure()
+    results = map(call.operation.result_decoder.decode, (call.body,))
+    try:
+        # Not a call: the interpreter runs signal handlers after calls, and what a handler raised
+        # would be taken for an error of the result.
+        (result,) = results
+        return result
+    except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
+        raise BadStubData(f"the result of {call.operation} is not of its type: {error}") from None

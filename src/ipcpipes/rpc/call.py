@@ -222,25 +222,6 @@ class Call:
         self.body = body
         self.is_answered = True
 
-    def result(self) -> Any:
-        """The value of the server's answer.
-
-        Raises:
-            RpcError: it is a failure.
-            BadStubData: the answer is not of the result's type.
-        """
-        self.raise_failure()
-        results = map(self.operation.result_decoder.decode, (self.body,))
-        try:
-            # Not a call: the interpreter runs signal handlers after calls, and what a handler
-            # raised would be taken for an error of the result.
-            (result,) = results
-            return result
-        except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
-            raise BadStubData(
-                f"the result of {self.operation} is not of its type: {error}"
-            ) from None
-
     # What goes to the other end.
 
     def orphan(self) -> None:

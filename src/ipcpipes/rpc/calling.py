@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import trio
 
 from .arguments import encoded
+from .bodies import result_of
 from .call import Call
 from .client_link import ClientLink
 from .definition import Operation, Pipe
@@ -148,7 +149,7 @@ class ClientExchange(Exchange):
         Raises:
             RpcError: it is a failure.
         """
-        return self.call.result()
+        return result_of(self.call)
 
     def leave(self) -> None:
         """The call is over at this end; it is given up if it is not at the other one."""

@@ -6,9 +6,7 @@ again when something has come. So it is the same with an event loop and without.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 from .binding import refusal_of
 from .bodies import bind_ack_of, bind_of, fault_body, fault_of_frame, reason_of, to_octets
@@ -27,6 +25,7 @@ from .errors import (
     error_of,
     is_code,
 )
+from .events import Event, Happened
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 from .wire import (
     FRAGMENT,
@@ -48,25 +47,6 @@ from .wire import (
 )
 
 __all__ = ["Event", "Happened", "Session"]
-
-
-class Event(enum.Enum):
-    """What a message has brought."""
-
-    NOTHING = "nothing"
-    BOUND = "the server has taken the client"
-    REFUSED = "the server has refused the client"
-    REQUEST = "a call begins"
-    PROGRESS = "something has come for a pipe"
-    CREDIT = "a pipe has room for more"
-    ANSWER = "a call is over"
-    CANCEL = "a client wants a call to end"
-    ORPHANED = "a client has given a call up"
-    SHUTDOWN = "the other end begins no calls any more"
-
-
-Happened: TypeAlias = tuple[Event, Call | None]
-"""An event, and the call it is about."""
 
 _NOTHING: Happened = (Event.NOTHING, None)
 # Members of an enumeration cost as much as a call where they are looked up by name (Python 3.10,

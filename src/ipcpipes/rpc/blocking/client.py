@@ -15,6 +15,7 @@ from ...framing import Buffer
 from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from ..arguments import bound, encoded
+from ..bodies import result_of
 from ..call import Call
 from ..calling import Notify
 from ..client import definition_of
@@ -121,7 +122,7 @@ class ClientOperation(Uncopied):
                 if not (call.is_answered or call.failure is not None):
                     raise self._too_long()
                 call.over = True
-                return call.result()
+                return result_of(call)
         return self._through_exchange(octets, {}, deadline)
 
     def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
@@ -149,7 +150,7 @@ class ClientOperation(Uncopied):
             exchange.give(given)
             if not (exchange.move(deadline) and exchange.answered(deadline)):
                 raise self._too_long()
-            result = exchange.call.result()
+            result = result_of(exchange.call)
             exchange.leave()
         except BaseException:
             try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...abc.uncopied import Uncopied
 from ..arguments import encoded
+from ..bodies import result_of
 from ..calling import Notify
 from ..definition import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
@@ -179,7 +180,7 @@ class CallHandle(Uncopied):
 
     def _result(self) -> Any:
         try:
-            return self._exchange.call.result()
+            return result_of(self._exchange.call)
         finally:
             self._exchange.leave()
 
