@@ -16,6 +16,7 @@ from ..abc.uncopied import Uncopied
 from .deadline import Deadline
 from .obstacle import EXHAUSTION_PAUSE, Obstacle
 from .own_thread import put_off
+from .place import Place
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,7 +56,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         try:
             with self._counting:
                 self._do_jobs()
-                return self._open_count
+                return len(self._taken)
         finally:
             self._settle()
 
@@ -168,7 +169,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
 
     # What the twins bring
 
-    _open_count: int
+    _taken: set[Place]
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | Obstacle:
@@ -176,7 +177,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
 
     @abstractmethod
     def _count_released(self, handle: int) -> None:
-        """A stream that was accepted is closed; counts it, and closes its handle."""
+        """A stream that was accepted is closed; follows it up, and closes its handle."""
 
     @abstractmethod
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:

@@ -31,6 +31,7 @@ from .deadline import Deadline
 from .enclosed import Enclosed
 from .forking import remember
 from .own_thread import ResultT, require_accepted, run_as_blocking
+from .posix_opened import Opened
 from .shared_handle import SharedHandle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -66,7 +67,8 @@ class Owner(Protocol):
 class Socket(SharedHandle):
     """One connected descriptor, in blocking mode.
 
-    Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`close`, and gives it back when
+    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
+    :meth:`close`, and gives it back when
     nobody is inside any more.
 
     Attributes:
@@ -80,13 +82,14 @@ class Socket(SharedHandle):
 
     def __init__(
         self,
-        fd: int,
+        opened: Opened,
         endpoint: Endpoint,
         address: bytes,
         credentials: Peer,
         owner: Owner | None = None,
     ) -> None:
-        super().__init__(fd)
+        super().__init__(-1)
+        fd = opened.number
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
@@ -101,6 +104,8 @@ class Socket(SharedHandle):
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
         remember(self)
+        # Last: until then what is opened is closed by our caller.
+        (self._number,) = opened.handed_over()
 
     def _prepare(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.

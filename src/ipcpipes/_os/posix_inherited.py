@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..endpoint import Endpoint
 from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
 from . import posix_calls as calls, posix_pipe as pipe, posix_standard as standard
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -40,17 +41,13 @@ def open_pair(kind: str) -> tuple[int, int]:
     return calls.pair(packets=kind == "messages")
 
 
-def open_pipe(capacity: int | None) -> tuple[int, int]:
+def open_pipe(capacity: int | None) -> Opened:
     """(receive end, send end) of a pipe(2)."""
-    receiving, sending = standard.pipe()
+    opened = Opened()
+    standard.open_pipe(opened)
     if capacity is not None:
-        try:
-            pipe.set_capacity(receiving, capacity)
-        except BaseException:
-            os.close(receiving)
-            os.close(sending)
-            raise
-    return receiving, sending
+        pipe.set_capacity(opened.number, capacity)
+    return opened
 
 
 close = os.close

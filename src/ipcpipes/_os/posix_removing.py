@@ -30,7 +30,10 @@ def file_at(path: bytes) -> calls.FileId | None:
     """The identity of the file at ``path``; ``None`` if the path names no file."""
     try:
         return file_id(os.lstat(path))
-    except (OSError, ValueError):  # an abstract name begins with a NUL
+    except OSError as error:
+        calls.require_system_error(error)
+        return None
+    except ValueError:  # an abstract name begins with a NUL
         return None
 
 

@@ -12,6 +12,7 @@ from ..endpoint import Endpoint
 from ..errors import EndpointError, connect_error, in_use_error
 from . import windows_calls as calls, windows_connection
 from .obstacle import Obstacle
+from .place import Place
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -66,7 +67,7 @@ class Instances(Generic[ConnectionT]):
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
         self._permissions = permissions
-        self._open_count = 0
+        self._taken: set[Place] = set()
         self._waiting: deque[_Instance] = deque()
         self._closed = False
         self._exhausted = False
@@ -118,22 +119,27 @@ class Instances(Generic[ConnectionT]):
             if left:
                 self._drop(instance)
                 continue
-            self._open_count += 1
-            try:
-                self._try_refill()
-            except BaseException:
-                self._open_count -= 1
-                calls.close(instance.handle)
-                raise
-            connection: ConnectionT = self._connections[self._kind](
-                instance.handle,
-                self._endpoint,
-                self._address,
-                server_end=True,
-                owner=self,
-            )
-            return connection
+            return self._take_over(instance.handle)
         return None
+
+    def _take_over(self, handle: int) -> ConnectionT:
+        """The stream of this handle, after the successor of its instance is there."""
+        place = Place(self, self._taken)
+        try:
+            self._taken.add(place)
+            self._try_refill()
+        except BaseException:
+            self._taken.discard(place)
+            calls.close(handle)
+            raise
+        try:
+            connection: ConnectionT = self._connections[self._kind](
+                handle, self._endpoint, self._address, server_end=True, owner=place
+            )
+        except BaseException:
+            self._taken.discard(place)
+            raise
+        return connection
 
     def _drop(self, instance: _Instance) -> None:
         """Gives up the instance of a client that has left, after its successor is there."""
@@ -149,8 +155,7 @@ class Instances(Generic[ConnectionT]):
         calls.set_event(self._event, signalled=True)
 
     def _count_released(self) -> None:
-        """A stream that was accepted is about to close its handle."""
-        self._open_count -= 1
+        """A stream that was accepted is about to close its handle, and its place is free."""
         if not self._closed:
             self._try_refill()
             self._look_again()
@@ -171,7 +176,7 @@ class Instances(Generic[ConnectionT]):
     def _refill(self) -> None:
         while (
             len(self._waiting) < self._backlog
-            and len(self._waiting) + self._open_count < self._max_instances
+            and len(self._waiting) + len(self._taken) < self._max_instances
         ):
             self._add_instance(first=False)
 

@@ -32,7 +32,7 @@ class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connec
 
     @property
     def connection_count(self) -> int:
-        return self._open_count
+        return len(self._taken)
 
     async def accept(self) -> connections.ConnectionT:
         if self._accepting:
