@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
@@ -21,7 +21,14 @@ from .place import Place
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ConnectionT = TypeVar("ConnectionT")
+
+class Connection(Protocol):
+    """What a listener accepts."""
+
+    def close(self) -> None: ...
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
 class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
@@ -75,12 +82,21 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     def _accept(self, deadline: Deadline | None) -> ConnectionT:
         first = True
         while True:
-            with self._counting:
-                self._require_open()
-                found = self._try_accept()
-            self._settle()
-            if not isinstance(found, Obstacle):
-                return found
+            found: ConnectionT | Obstacle = Obstacle.NOBODY
+            try:
+                with self._counting:
+                    self._require_open()
+                    found = self._try_accept()
+                self._settle()
+                if not isinstance(found, Obstacle):
+                    return found
+            except BaseException:
+                # A signal handler has raised, or the system reports an error. An interrupted step
+                # may have left too little room for the next clients.
+                if not isinstance(found, Obstacle):
+                    found.close()
+                self._jobs.append(self._count_released)
+                raise
             milliseconds = -1
             if deadline is not None:
                 milliseconds = deadline.milliseconds("no client came", first)
@@ -176,8 +192,10 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         """A new connection, or what stands in its way."""
 
     @abstractmethod
-    def _count_released(self, handle: int) -> None:
-        """A stream that was accepted is closed; follows it up, and closes its handle."""
+    def _count_released(self, handle: int = -1) -> None:
+        """Makes room for as many clients as are allowed now. Then closes ``handle``, that of a
+        stream that was accepted; -1 for none.
+        """
 
     @abstractmethod
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:

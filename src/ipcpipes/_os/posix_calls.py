@@ -19,6 +19,7 @@ from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..framing import Buffer
 from .posix_opened import Opened
+from .system_error import require_system_error as require_system_error
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -43,14 +44,6 @@ _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
-
-
-def require_system_error(error: OSError) -> None:
-    """Raises the error again where a signal handler has raised it and not the system: the
-    ``TimeoutError`` of an alarm has no ``errno``, and is not to be translated.
-    """
-    if error.errno is None:
-        raise error
 
 
 class Credentials(NamedTuple):
@@ -160,7 +153,8 @@ def knows_users_apart() -> bool:
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
         ranges = Path("/proc/self/uid_map").read_text().splitlines()
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return True  # no such namespaces
     return os.geteuid() != overflow or sum(int(one.split()[2]) for one in ranges) >= 2**32 - 1
 
@@ -169,7 +163,8 @@ def _executable(fd: int, pid: int) -> str | None:
     """The program of a peer, where /proc tells it and the process is still there."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return None
     pidfd = lib.ipc_peer_pidfd(fd)
     if pidfd < 0:

@@ -11,7 +11,6 @@ are checked as well.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -85,17 +84,24 @@ class Claim:
         lock = self._lock.number
         if lock == -1:
             return
-        # In a forked child only the descriptor goes: while it is open, the lock is held.
-        if os.getpid() == self._owner:
-            # An OSError here: the directory has gone, or is no longer ours to write in.
-            with contextlib.suppress(OSError):
-                removing.remove(self._path, self.socket_file)
-            with contextlib.suppress(OSError):
-                # While the lock is held, so that no process locks a file without a name. A take
-                # that was interrupted may not have it yet.
-                if self._lock_is_ours and self._try_lock(lock):
-                    removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
-        self._lock.close()
+        # A forked child only closes the descriptor: while it is open, the lock is held.
+        with self._lock:
+            if os.getpid() == self._owner:
+                self._remove_files(lock)
+
+    def _remove_files(self, lock: int) -> None:
+        # If the system raises here, the directory has gone, or is no longer ours to write in.
+        try:
+            removing.remove(self._path, self.socket_file)
+        except OSError as error:
+            calls.require_system_error(error)
+        try:
+            # While the lock is held, so that no process locks a file without a name. A take that
+            # was interrupted may not have it yet.
+            if self._lock_is_ours and self._try_lock(lock):
+                removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
+        except OSError as error:
+            calls.require_system_error(error)
 
     def _take_lock(self) -> None:
         while True:
@@ -242,7 +248,8 @@ class Claim:
         try:
             # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
-        except OSError:
+        except OSError as failure:
+            calls.require_system_error(failure)
             what = f"make its lock file {path}"
         advice = f"cannot {what}: {error.strerror}; fix that, or use another path"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
@@ -275,12 +282,16 @@ def _has_ended(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):
+    except OverflowError:
+        return False
+    except OSError as error:
+        calls.require_system_error(error)
         return False  # another user's
     try:
         # "pid (name) state …", where the name may hold anything (proc_pid_stat(5)). A process that
         # has ended stays until its parent has heard of it.
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
-    except OSError:
+    except OSError as error:
+        calls.require_system_error(error)
         return False  # no such files here
     return state in (b"Z", b"X")

@@ -127,8 +127,8 @@ def _refusal(
     if code in _NO_SOCKET and address[:1] != b"\0":
         try:
             mode = os.stat(address).st_mode
-        except OSError:
-            pass  # it cannot be examined either, or it has gone
+        except OSError as error:
+            calls.require_system_error(error)  # it cannot be examined either, or it has gone
         else:
             if not stat.S_ISSOCK(mode):
                 advice = f"this is {places.kind_of_file(mode)}, not a socket; give a server's path"

@@ -111,7 +111,11 @@ class Places(Generic[ConnectionT]):
                 fd = opened.open(list.pop, self._arrived.numbers, 0)
             else:
                 fd = opened.open(calls.accept, self._fd)
-            connection = self._admit(opened) if fd >= 0 else None
+            if fd >= 0:
+                self._exhausted = False
+                # Not stored in a variable: if an exception comes, its traceback must not keep the
+                # connection open.
+                return self._admit(opened) or Obstacle.VANISHED
         if fd == _AGAIN:
             return Obstacle.NOBODY
         if fd in _EXHAUSTED:
@@ -119,12 +123,9 @@ class Places(Generic[ConnectionT]):
                 logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
             self._exhausted = True
             return Obstacle.EXHAUSTED
-        if fd < 0 and fd not in _VANISHED:
+        if fd not in _VANISHED:
             raise OSError(-fd, os.strerror(-fd), self.address)
-        if connection is None:
-            return Obstacle.VANISHED
-        self._exhausted = False
-        return connection
+        return Obstacle.VANISHED
 
     def _look_at_file(self) -> None:
         """Logs, once, that clients no longer find this listener. .NET servers remove whatever is at
@@ -165,6 +166,7 @@ class Places(Generic[ConnectionT]):
             return None
         try:
             self._taken.add(place)
+            self._fit_queue()
             connection: ConnectionT = posix_connection.take_over(
                 self._connections,
                 opened,
@@ -175,10 +177,9 @@ class Places(Generic[ConnectionT]):
                 place,
                 credentials,
             )
-            self._fit_queue()
         except BaseException:
-            # Where there is a stream already, it is dropped here, and has its place no longer.
             self._taken.discard(place)
+            self._fit_queue()
             raise
         return connection
 

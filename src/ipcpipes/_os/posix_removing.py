@@ -88,6 +88,7 @@ def _put_back(name: bytes, descriptor: int, path: bytes) -> None:
         # Not with rename(2), which would replace a file that has appeared there meanwhile.
         os.link(name, path, src_dir_fd=descriptor, follow_symlinks=False)
     except OSError as error:
+        calls.require_system_error(error)
         logger.warning(
             "another process's file at %r was moved and cannot be moved back (%s); it is in %r, in "
             "the same directory",
