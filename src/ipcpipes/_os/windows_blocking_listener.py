@@ -26,8 +26,9 @@ class Listener(instances.Instances[ConnectionT], BlockingListener[ConnectionT]):
     _connections = connections.BLOCKING
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        BlockingListener.__init__(self)
         instances.Instances.__init__(self, *arguments, **options)
+        # Last: from then on the finalizer expects all attributes.
+        BlockingListener.__init__(self)
 
     def _close(self) -> None:
         self.close()
