@@ -87,9 +87,9 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
                 with self._counting:
                     self._require_open()
                     found = self._try_accept()
-                self._settle()
                 if not isinstance(found, Obstacle):
-                    return found
+                    return found  # accept settles
+                self._settle()
             except BaseException:
                 # A signal handler has raised, or the system reports an error. An interrupted step
                 # may have left too little room for the next clients.

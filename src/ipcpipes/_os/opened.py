@@ -71,7 +71,8 @@ class OpenedNumbers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self.numbers:
+            self.close()
 
     def __del__(self) -> None:
         if getattr(self, "numbers", None):

@@ -13,7 +13,7 @@ class Place:
     The listener counts its streams by this set. A number would be wrong after an accept that an
     exception of a signal handler has ended: the handler may run before the number was changed or
     after it, and before there is a stream, which takes it back, or after it. To add to a set and
-    to discard from it are one step each, and doing either twice does no harm.
+    to discard from it are one step each, and both are idempotent.
     """
 
     __slots__ = ("_listener", "_taken")

@@ -68,8 +68,7 @@ class Socket(SharedHandle):
     """One connected descriptor, in blocking mode.
 
     Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
-    :meth:`close`, and gives it back when
-    nobody is inside any more.
+    :meth:`close`, and closes it when no thread is inside any more.
 
     Attributes:
         ends_at_fork: as for the sockets of the trio driver.
@@ -89,7 +88,7 @@ class Socket(SharedHandle):
         owner: Owner | None = None,
     ) -> None:
         super().__init__(-1)
-        fd = opened.number
+        fd = opened.numbers[-1]
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
@@ -104,12 +103,15 @@ class Socket(SharedHandle):
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
         remember(self)
-        # Last: until then what is opened is closed by our caller.
+        # Last: until then our caller closes what is opened.
         (self._number,) = opened.handed_over()
 
     def _prepare(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
-        self._buffer_sizes = tuple(calls.buffer_size(fd, sending=way) for way in (True, False))
+        self._buffer_sizes = (
+            calls.buffer_size(fd, sending=True),
+            calls.buffer_size(fd, sending=False),
+        )
         os.set_blocking(fd, True)
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
@@ -358,7 +360,7 @@ class Stream(_Sending, _Receiving):
     _get_enclosed = passing.get_enclosed
 
     def send_eof(self) -> None:
-        """Ends what this end sends; the other direction goes on. Twice is as good as once.
+        """Ends what this end sends; the other direction goes on. Idempotent.
 
         Raises:
             trio.ClosedResourceError: this end is closed.

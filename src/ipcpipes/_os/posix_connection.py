@@ -195,7 +195,7 @@ def take_over(
     credentials: calls.Credentials | calls.Somebody | None = None,
 ) -> Any:
     """Takes the descriptor in ``opened`` over: it belongs to what is returned, or stays there."""
-    fd = opened.number
+    fd = opened.numbers[-1]
     calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
     if kind == "messages":
         calls.ask_credentials(fd)

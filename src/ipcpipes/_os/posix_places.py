@@ -88,7 +88,7 @@ class Places(Generic[ConnectionT]):
         self._arrived = Opened()
         self._exhausted = False
         self._prepare()
-        # Last: until then what is opened is closed by our caller.
+        # Last: until then our caller closes what is opened.
         (self._fd,) = opened.handed_over()
 
     def _prepare(self) -> None:
@@ -147,7 +147,7 @@ class Places(Generic[ConnectionT]):
 
     def _admit(self, opened: Opened) -> ConnectionT | None:
         """Takes ``opened`` over; ``None`` for a client that has left or may not come in."""
-        fd = opened.number
+        fd = opened.numbers[-1]
         place = Place(self, self._taken)
         try:
             credentials = calls.peer_credentials(fd)

@@ -42,7 +42,7 @@ class SharedName:
         return {"listener": standard.lifted(os.dup(self._listener._fd))}
 
     def close(self) -> None:
-        """Gives the name up. Twice is as good as once."""
+        """Gives the name up. Idempotent."""
         self._listener._close()
 
 

@@ -57,8 +57,8 @@ class Socket(abc.Connection):
     """One connected descriptor.
 
     Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
-    :meth:`aclose`; ``_fd`` is -1 afterwards,
-    so that a number which the system has given to something else is never used.
+    :meth:`aclose`; ``_fd`` is -1 afterwards, so that a number which the system has given to
+    something else is never used.
 
     Attributes:
         ends_at_fork: whether a forked child cannot use it. It can use one that a listener has
@@ -89,9 +89,9 @@ class Socket(abc.Connection):
         self._send_fault: str | None = None
         self._receive_fault: str | None = None
         self._eof_sent = False
-        self._prepare(opened.number)
+        self._prepare(opened.numbers[-1])
         remember(self)
-        # Last: until then what is opened is closed by our caller.
+        # Last: until then our caller closes what is opened.
         (self._fd,) = opened.handed_over()
 
     def _prepare(self, fd: int) -> None:
