@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-
-assert sys.platform == "win32" or not TYPE_CHECKING
 
 
 def is_open(handle: int) -> bool:
-    try:
-        os.get_handle_inheritable(handle)
-    except OSError:
-        return False
-    return True
+    if sys.platform == "win32":
+        try:
+            os.get_handle_inheritable(handle)
+        except OSError:
+            return False
+        return True
+    raise NotImplementedError
 
 
 def open_handles() -> int:

@@ -5,7 +5,6 @@ interrupts at every step: nothing stays open, no name stays taken, no place is l
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from ipcpipes import Endpoint, EndpointNotFound, blocking
 from ipcpipes.testing import unique_endpoint
 
 from .conftest import WINDOWS
+from .handles import open_handles
 from .interruptions import Interruption, interrupted
 
 # What was made and is dropped is closed by its finalizer, which complains.
@@ -29,11 +29,9 @@ both_kinds = pytest.mark.parametrize("error", [Interruption, TimeoutError])
 @pytest.fixture(autouse=True)
 def _no_handle_stays_open() -> Iterator[None]:
     """As conftest.py does for descriptors."""
-    if sys.platform != "win32":
+    if not WINDOWS:
         yield
         return
-    from .handles import open_handles
-
     blocking.listen(unique_endpoint()).close()  # what is looked up once
     before = open_handles()
     yield
