@@ -1,7 +1,8 @@
 /* Windows named pipes for ipcpipes.
  *
  * Rules of this file: no Python, no global state; every function that can fail
- * returns 0 or a code of winerror.h; a handle that is not given out is closed.
+ * returns 0 or a code of winerror.h; one that opens something returns the handle,
+ * or minus the code; a handle that is not given out is closed.
  * Handles are overlapped, and not inheritable. It compiles with mingw and MSVC.
  */
 #ifndef UNICODE
@@ -30,10 +31,16 @@ typedef struct {
 #define IPC_SENDS 1
 #define IPC_RECEIVES 2
 
-static uint32_t ipc_create_instance(const uint16_t *name, int first, int direction,
+/* What a function that opens something returns: the handle, or minus the error code. A handle is
+ * returned and not stored, so that the caller can keep it in the step that makes the call. */
+static intptr_t ipc_opened(HANDLE handle, DWORD error)
+{
+    return error == 0 ? (intptr_t)handle : -(intptr_t)error;
+}
+
+static intptr_t ipc_create_instance(const uint16_t *name, int first, int direction,
                                     uint32_t max_instances, uint32_t buffer_size,
-                                    const uint16_t *sddl, int remote, int messages,
-                                    intptr_t *handle)
+                                    const uint16_t *sddl, int remote, int messages)
 {
     DWORD mode = messages ? PIPE_TYPE_MESSAGE | PIPE_READMODE_MESSAGE
                           : PIPE_TYPE_BYTE | PIPE_READMODE_BYTE;
@@ -44,7 +51,7 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
     HANDLE instance;
 
     if (max_instances < 1 || max_instances > PIPE_UNLIMITED_INSTANCES)
-        return ERROR_INVALID_PARAMETER;
+        return ipc_opened(NULL, ERROR_INVALID_PARAMETER);
     if (direction & IPC_SENDS)
         open_mode |= PIPE_ACCESS_OUTBOUND;
     if (direction & IPC_RECEIVES)
@@ -53,7 +60,7 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
         open_mode |= FILE_FLAG_FIRST_PIPE_INSTANCE;
     if (!ConvertStringSecurityDescriptorToSecurityDescriptorW((LPCWSTR)sddl, SDDL_REVISION_1,
                                                               &descriptor, NULL))
-        return GetLastError();
+        return ipc_opened(NULL, GetLastError());
     attributes.nLength = sizeof(attributes);
     attributes.lpSecurityDescriptor = descriptor;
     attributes.bInheritHandle = FALSE;
@@ -63,17 +70,15 @@ static uint32_t ipc_create_instance(const uint16_t *name, int first, int directi
                                 buffer_size, buffer_size, 0, &attributes);
     if (instance == INVALID_HANDLE_VALUE)
         error = GetLastError();
-    else
-        *handle = (intptr_t)instance;
     LocalFree(descriptor);
-    return error;
+    return ipc_opened(instance, error);
 }
 
 /* Begins to wait for a client. The event is set when one has come; its lowest
  * bit keeps the result away from any completion port (GetQueuedCompletionStatus,
- * Remarks). For a client that is there already, or has come and gone, the system
- * touches neither the operation nor the event, so that it is done here: the result
- * always stands in the operation. */
+ * Remarks). Where the system refuses, for one because a client is there already or
+ * has come and gone, it touches neither the operation nor the event, so that it is
+ * done here: the result always stands in the operation, which is never left pending. */
 static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, intptr_t event)
 {
     DWORD error;
@@ -85,9 +90,9 @@ static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, int
     error = GetLastError();
     if (error == ERROR_IO_PENDING)
         return 0;
+    operation->overlapped.Internal = error == ERROR_PIPE_CONNECTED ? 0 : IPC_STATUS_PIPE_CLOSING;
     if (error != ERROR_PIPE_CONNECTED && error != ERROR_NO_DATA)
         return error;
-    operation->overlapped.Internal = error == ERROR_PIPE_CONNECTED ? 0 : IPC_STATUS_PIPE_CLOSING;
     return SetEvent((HANDLE)event) ? 0 : GetLastError();
 }
 
@@ -102,27 +107,25 @@ static uint32_t ipc_connect_result(intptr_t handle, ipc_operation *operation)
 }
 
 /* The kernel may write to the operation until it is done with it, so the
- * operation may be freed only after this has returned. A null operation: no
- * wait for a client is under way. */
-static void ipc_close_instance(intptr_t handle, ipc_operation *operation)
+ * operation may be freed only after this has returned. An operation of zeros: no
+ * wait for a client has begun. */
+static void ipc_close_instance(ipc_operation *operation, intptr_t handle)
 {
-    if (operation != NULL)
-        CancelIoEx((HANDLE)handle, &operation->overlapped);
+    CancelIoEx((HANDLE)handle, &operation->overlapped);
     CloseHandle((HANDLE)handle);
-    while (operation != NULL && !HasOverlappedIoCompleted(&operation->overlapped))
+    while (!HasOverlappedIoCompleted(&operation->overlapped))
         SwitchToThread();
 }
 
 /* `level` (SECURITY_IMPERSONATION_LEVEL) says how far the server may go in our name: without
  * SECURITY_SQOS_PRESENT it could act as us (CreateFileW, "Security and Access Rights"). */
-static uint32_t ipc_open(const uint16_t *name, int direction, int messages, int level,
-                         intptr_t *handle)
+static intptr_t ipc_open(const uint16_t *name, int direction, int messages, int level)
 {
     DWORD access = 0, mode = PIPE_READMODE_MESSAGE, tracking = 0, error;
     HANDLE opened;
 
     if (level < SecurityAnonymous || level > SecurityDelegation)
-        return ERROR_INVALID_PARAMETER;
+        return ipc_opened(NULL, ERROR_INVALID_PARAMETER);
 
     if (direction & IPC_SENDS)
         access |= GENERIC_WRITE;
@@ -137,19 +140,18 @@ static uint32_t ipc_open(const uint16_t *name, int direction, int messages, int 
                              | ((DWORD)level << 16),
                          NULL);
     if (opened == INVALID_HANDLE_VALUE)
-        return GetLastError();
+        return ipc_opened(NULL, GetLastError());
     if (GetFileType(opened) != FILE_TYPE_PIPE) {
         CloseHandle(opened);
-        return ERROR_BAD_PIPE;
+        return ipc_opened(NULL, ERROR_BAD_PIPE);
     }
     /* ERROR_INVALID_PARAMETER: it is a byte-type pipe. */
     if (messages && !SetNamedPipeHandleState(opened, &mode, NULL, NULL)) {
         error = GetLastError();
         CloseHandle(opened);
-        return error;
+        return ipc_opened(NULL, error);
     }
-    *handle = (intptr_t)opened;
-    return 0;
+    return ipc_opened(opened, 0);
 }
 
 /* 0 whenever a completion packet will come: also for a result that is there at
@@ -294,14 +296,11 @@ static uint32_t ipc_close(intptr_t handle)
     return CloseHandle((HANDLE)handle) ? 0 : GetLastError();
 }
 
-static uint32_t ipc_create_event(intptr_t *event)
+static intptr_t ipc_create_event(void)
 {
     HANDLE created = CreateEventW(NULL, TRUE, FALSE, NULL);
 
-    if (created == NULL)
-        return GetLastError();
-    *event = (intptr_t)created;
-    return 0;
+    return ipc_opened(created, created == NULL ? GetLastError() : 0);
 }
 
 static uint32_t ipc_set_event(intptr_t event, int signalled)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from . import message_interrupts, rpc_memory, rpc_signals, rpc_timeouts
+from . import message_interrupts, opening_interrupts, rpc_memory, rpc_signals, rpc_timeouts
 
 __all__ = ["CAMPAIGNS", "Campaign"]
 
@@ -26,6 +26,12 @@ class Campaign(Protocol):
     def run(self, seconds: float) -> str: ...
 
 
-_MODULES: tuple[Campaign, ...] = (message_interrupts, rpc_memory, rpc_signals, rpc_timeouts)
+_MODULES: tuple[Campaign, ...] = (
+    message_interrupts,
+    opening_interrupts,
+    rpc_memory,
+    rpc_signals,
+    rpc_timeouts,
+)
 
 CAMPAIGNS = {campaign.NAME: campaign for campaign in _MODULES}

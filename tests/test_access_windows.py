@@ -24,9 +24,9 @@ USERS, GUESTS, SYSTEM = "S-1-5-32-545", "S-1-5-32-546", "S-1-5-18"
 async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -> str:
     """What the system says of a listener with this policy, at both doors."""
     async with await ipcpipes.listen(endpoint, access=policy, **options) as listener:
-        found = calls.security(listener._waiting[0].handle)
+        found = calls.security(listener._waiting[0].number)
     with blocking.listen(endpoint, access=policy, **options) as other:
-        assert calls.security(other._waiting[0].handle) == found
+        assert calls.security(other._waiting[0].number) == found
     me = calls.current_user_sid()
     assert f"(A;;FA;;;{me})" in found
     return found.replace(me, "ME")
@@ -127,17 +127,17 @@ async def test_who_owns_a_pipe(endpoint: Endpoint, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(calls, "default_owner_sid", lambda owner=owner: owner)
         for where, wanted in ((endpoint, me), (dotnet, owner)):
             async with await ipcpipes.listen(where) as listener:
-                assert calls.owner(listener._waiting[0].handle).sid == wanted
+                assert calls.owner(listener._waiting[0].number).sid == wanted
                 async with await ipcpipes.connect(
                     where, server=AccessPolicy.current_user()
                 ) as client:
                     assert calls.owner(client._handle).sid == wanted
             with blocking.listen(where) as other:
-                assert calls.owner(other._waiting[0].handle).sid == wanted
+                assert calls.owner(other._waiting[0].number).sid == wanted
         # An owner that was given is not changed.
         mine = AccessPolicy.sddl(f"O:{me}D:P(A;;FA;;;{me})")
         async with await ipcpipes.listen(dotnet, access=mine) as listener:
-            assert calls.owner(listener._waiting[0].handle).sid == me
+            assert calls.owner(listener._waiting[0].number).sid == me
 
 
 async def test_a_client_accepts_the_owner_that_its_own_pipes_would_have(

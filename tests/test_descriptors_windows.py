@@ -33,6 +33,7 @@ from ipcpipes._os.labelled import label
 from . import drivers
 from .children import python_child
 from .descriptors import PAIRS, connected
+from .handles import is_open, open_handles
 from .pairs import stream_pair
 from .processes import SECONDS
 from .programs import blocking_program, trio_program
@@ -59,21 +60,6 @@ def framing(request: pytest.FixtureRequest) -> Any:
 
 async def channels(doors: Any, framing: Any, most: int = 8) -> tuple[Any, Any]:
     return await connected(doors, "_messages", framing=framing, max_descriptors=most)
-
-
-def open_handles() -> int:
-    """How many this process has. They are tried one by one, because GetProcessHandleCount says 0
-    under Wine.
-    """
-    return sum(map(is_open, range(4, 1 << 13, 4)))
-
-
-def is_open(handle: int) -> bool:
-    try:
-        os.get_handle_inheritable(handle)
-    except OSError:
-        return False
-    return True
 
 
 class Handles:

@@ -476,8 +476,8 @@ def test_clients_who_have_arrived_are_the_parents() -> None:
         blocking.connect(listener.endpoint) as client,
     ):
         fd = posix_calls.accept(listener._fd)
-        listener._arrived.append(fd)
-        child = ForkedChild(lambda: (len(listener._arrived), is_closed(fd)), stays=True)
+        listener._arrived.numbers.append(fd)
+        child = ForkedChild(lambda: (len(listener._arrived.numbers), is_closed(fd)), stays=True)
         assert child.said == "(0, True)"
         with listener.accept() as server:
             client.send_all(b"x")

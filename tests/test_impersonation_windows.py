@@ -150,9 +150,9 @@ async def test_levels_are_what_the_system_calls_them(monkeypatch: pytest.MonkeyP
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-        def ipc_open(self, name: Any, direction: int, messages: bool, level: int, to: Any) -> int:
+        def ipc_open(self, name: Any, direction: int, messages: bool, level: int) -> int:
             asked.append(level)
-            return opening(name, direction, messages, level, to)
+            return opening(name, direction, messages, level)
 
     monkeypatch.setattr(calls, "lib", Lib())
     levels: list[Any] = ["anonymous", "identify", "impersonate", "delegate"]
@@ -185,7 +185,7 @@ def listening(endpoint: Endpoint) -> Iterator[blocking.Listener[blocking.Stream]
 async def test_the_pipe_is_owned_by_its_user(endpoint: Endpoint) -> None:
     me = calls.current_user_sid()
     with listening(endpoint) as listener, blocking.connect(endpoint) as stream:
-        assert calls.owner(listener._waiting[0].handle).sid == me
+        assert calls.owner(listener._waiting[0].number).sid == me
         assert calls.owner(stream._number).sid == me
 
 

@@ -154,12 +154,12 @@ async def test_a_client_that_slips_in_before_the_plug_is_served_later(
         slipped: list[Any] = []
         connect = posix_calls.connect
 
-        def connect_late(address: bytes, *, packets: bool, source: bytes = b"") -> int:
+        def connect_late(opened: Any, address: bytes, *, packets: bool, source: bytes = b"") -> int:
             if not slipped:
                 slipped.append(socket.socket(socket.AF_UNIX))
                 slipped[0].connect(address)
                 slipped[0].send(b"slipped in")
-            return connect(address, packets=packets, source=source)
+            return connect(opened, address, packets=packets, source=source)
 
         monkeypatch.setattr(posix_calls, "connect", connect_late)
         server = await listener.accept()
@@ -182,7 +182,7 @@ async def test_a_client_behind_the_plug_is_kept_when_it_is_pulled(endpoint: Endp
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(listener.address)
             client.send(b"waited")
-            listener._plug = os.dup(0)
+            listener._plug.open(os.dup, 0)
             await server.aclose()
             await first.aclose()
             async with await listener.accept() as later:

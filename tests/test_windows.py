@@ -15,6 +15,7 @@ if sys.platform != "win32":
     pytest.skip("about named pipes", allow_module_level=True)
 
 from ipcpipes._os import windows_blocking_duplex, windows_calls as calls
+from ipcpipes._os.windows_opened import Opened
 
 from .children import SECONDS, python_child
 from .threads import Worker, stream_pair
@@ -26,21 +27,21 @@ async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
         assert sid.startswith("S-1-5-")
         assert listener.address == rf"\\.\pipe\ipcpipes.{sid}.{endpoint.name}"
         async with await ipcpipes.connect(endpoint), await listener.accept() as server:
-            handles = [server._handle, *(instance.handle for instance in listener._waiting)]
+            handles = [server._handle, *(instance.number for instance in listener._waiting)]
             for handle in handles:  # the first instance and its successors
                 assert calls.security(handle) == f"D:P(A;;FA;;;{sid})"
 
 
 async def test_everyone_may_connect_and_not_create_instances(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, access=AccessPolicy.everyone()) as listener:
-        security = calls.security(listener._waiting[0].handle)
+        security = calls.security(listener._waiting[0].number)
         assert "(A;;0x12019b;;;WD)" in security
         assert 0x12019B & 0x4 == 0  # FILE_CREATE_PIPE_INSTANCE
 
 
 async def test_the_pipe_is_byte_mode(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, buffer_size=12345) as listener:
-        handle = listener._waiting[0].handle
+        handle = listener._waiting[0].number
         flags, instances = calls.pipe_flags(handle)
         assert flags & 0x5 == 0x1  # PIPE_SERVER_END, not PIPE_TYPE_MESSAGE
         assert instances in (255, 2**32 - 1)  # PIPE_UNLIMITED_INSTANCES, as Wine puts it
@@ -135,13 +136,11 @@ async def test_a_client_that_came_before_the_wait_is_found(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ERROR_PIPE_CONNECTED: the system then touches neither the operation nor the event."""
-    clients = []
+    clients = Opened()
     begin = calls.begin_connect
 
     def begin_late(handle: int, operation: Any, event: int) -> int:
-        code, client = calls.open_pipe(rf"\\.\pipe\{endpoint.name}", "duplex")
-        assert code == 0
-        clients.append(client)
+        assert calls.open_pipe(clients, rf"\\.\pipe\{endpoint.name}", "duplex") > 0
         return begin(handle, operation, event)
 
     monkeypatch.setattr(calls, "begin_connect", begin_late)
@@ -151,8 +150,7 @@ async def test_a_client_that_came_before_the_wait_is_found(
             with trio.fail_after(SECONDS):
                 await (await listener.accept()).aclose()
         monkeypatch.undo()
-    for client in clients:
-        calls.close(client)
+    clients.close()
 
 
 async def test_handles_do_not_pile_up(endpoint: Endpoint) -> None:

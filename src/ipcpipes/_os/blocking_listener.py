@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
@@ -16,11 +16,19 @@ from ..abc.uncopied import Uncopied
 from .deadline import Deadline
 from .obstacle import EXHAUSTION_PAUSE, Obstacle
 from .own_thread import put_off
+from .place import Place
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ConnectionT = TypeVar("ConnectionT")
+
+class Connection(Protocol):
+    """What a listener accepts."""
+
+    def close(self) -> None: ...
+
+
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
 class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
@@ -55,7 +63,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         try:
             with self._counting:
                 self._do_jobs()
-                return self._open_count
+                return len(self._taken)
         finally:
             self._settle()
 
@@ -74,12 +82,21 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     def _accept(self, deadline: Deadline | None) -> ConnectionT:
         first = True
         while True:
-            with self._counting:
-                self._require_open()
-                found = self._try_accept()
-            self._settle()
-            if not isinstance(found, Obstacle):
-                return found
+            found: ConnectionT | Obstacle = Obstacle.NOBODY
+            try:
+                with self._counting:
+                    self._require_open()
+                    found = self._try_accept()
+                if not isinstance(found, Obstacle):
+                    return found  # accept settles
+                self._settle()
+            except BaseException:
+                # A signal handler has raised, or the system reports an error. An interrupted step
+                # may have left too little room for the next clients.
+                if not isinstance(found, Obstacle):
+                    found.close()
+                self._jobs.append(self._count_released)
+                raise
             milliseconds = -1
             if deadline is not None:
                 milliseconds = deadline.milliseconds("no client came", first)
@@ -168,15 +185,17 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
 
     # What the twins bring
 
-    _open_count: int
+    _taken: set[Place]
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | Obstacle:
         """A new connection, or what stands in its way."""
 
     @abstractmethod
-    def _count_released(self, handle: int) -> None:
-        """A stream that was accepted is closed; counts it, and closes its handle."""
+    def _count_released(self, handle: int = -1) -> None:
+        """Makes room for as many clients as are allowed now. Then closes ``handle``, that of a
+        stream that was accepted; -1 for none.
+        """
 
     @abstractmethod
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:

@@ -18,6 +18,7 @@ from . import (
     posix_trio as streams,
 )
 from .anonymous import USED, Passing
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -27,12 +28,15 @@ class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
     kept in ``_handed_over`` until it is disposed of.
     """
 
-    def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
+        fd = opened.number
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(fd, where, b"descriptor %d" % fd, calls.Somebody())
+        super().__init__(opened, where, b"descriptor %d" % fd, calls.Somebody())
         # A pipe with both ends here is also for a forked child, as pipe(2) is.
         self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()
+
+    def _prepare(self, fd: int) -> None:
         os.set_blocking(fd, False)
 
     @property
@@ -103,5 +107,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    receiving, sending = inherited.open_pipe(capacity)
-    return ReceiveStream(receiving), SendStream(sending)
+    with inherited.open_pipe(capacity) as opened:
+        sending = SendStream(opened)
+        return ReceiveStream(opened), sending

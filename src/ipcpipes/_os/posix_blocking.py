@@ -31,6 +31,7 @@ from .deadline import Deadline
 from .enclosed import Enclosed
 from .forking import remember
 from .own_thread import ResultT, require_accepted, run_as_blocking
+from .posix_opened import Opened
 from .shared_handle import SharedHandle
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -66,8 +67,8 @@ class Owner(Protocol):
 class Socket(SharedHandle):
     """One connected descriptor, in blocking mode.
 
-    Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`close`, and gives it back when
-    nobody is inside any more.
+    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
+    :meth:`close`, and closes it when no thread is inside any more.
 
     Attributes:
         ends_at_fork: as for the sockets of the trio driver.
@@ -80,13 +81,14 @@ class Socket(SharedHandle):
 
     def __init__(
         self,
-        fd: int,
+        opened: Opened,
         endpoint: Endpoint,
         address: bytes,
         credentials: Peer,
         owner: Owner | None = None,
     ) -> None:
-        super().__init__(fd)
+        super().__init__(-1)
+        fd = opened.numbers[-1]
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
@@ -101,10 +103,15 @@ class Socket(SharedHandle):
         self._position = ffi.new(calls.new_position)
         self._prepare(fd)
         remember(self)
+        # Last: until then our caller closes what is opened.
+        (self._number,) = opened.handed_over()
 
     def _prepare(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
-        self._buffer_sizes = tuple(calls.buffer_size(fd, sending=way) for way in (True, False))
+        self._buffer_sizes = (
+            calls.buffer_size(fd, sending=True),
+            calls.buffer_size(fd, sending=False),
+        )
         os.set_blocking(fd, True)
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
@@ -353,7 +360,7 @@ class Stream(_Sending, _Receiving):
     _get_enclosed = passing.get_enclosed
 
     def send_eof(self) -> None:
-        """Ends what this end sends; the other direction goes on. Twice is as good as once.
+        """Ends what this end sends; the other direction goes on. Idempotent.
 
         Raises:
             trio.ClosedResourceError: this end is closed.

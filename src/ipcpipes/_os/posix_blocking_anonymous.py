@@ -27,6 +27,7 @@ from . import (
 )
 from .anonymous import USED, Passing
 from .deadline import Deadline
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -46,11 +47,12 @@ class _End(Passing, streams.Socket):
     def _spare_turns(self) -> dict[str, None]:
         """The turn of the direction that the pipe does not have."""
 
-    def __init__(self, fd: int, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
+        fd = opened.number
         self._woken = self._waker = -1
         self._poll: select.poll | None = None
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(fd, where, b"descriptor %d" % fd, calls.Somebody())
+        super().__init__(opened, where, b"descriptor %d" % fd, calls.Somebody())
         # A pipe with both ends here is also for a forked child, as pipe(2) is.
         self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()
@@ -218,5 +220,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    receiving, sending = inherited.open_pipe(capacity)
-    return ReceiveStream(receiving), SendStream(sending)
+    with inherited.open_pipe(capacity) as opened:
+        sending = SendStream(opened)
+        return ReceiveStream(opened), sending

@@ -6,16 +6,18 @@ import functools
 import os
 import select
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import (
     posix_blocking_connection as connections,
+    posix_calls as calls,
     posix_places as places,
     posix_standard as standard,
 )
 from .blocking_listener import BlockingListener, ConnectionT
 from .forking import remember
 from .obstacle import Obstacle
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -27,11 +29,12 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
 
     _connections = connections.BLOCKING
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        # Before anything that needs care: it may fail, and then nothing else is ours.
-        self._woken, self._waker = standard.pipe()
+    def _prepare(self) -> None:
+        # The receive end, and the one that is written to.
+        self._pipe = Opened()
         self._is_woken = False
-        places.Places.__init__(self, *arguments, **options)
+        # It may fail, and then there is nothing else to give up.
+        standard.open_pipe(self._pipe)
         BlockingListener.__init__(self)
         remember(self)
 
@@ -46,8 +49,8 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
 
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
         poll = select.poll()
-        if self._woken != -1:
-            poll.register(self._woken, select.POLLIN)
+        if self._pipe.numbers:
+            poll.register(self._pipe.numbers[0], select.POLLIN)
         if obstacle is not Obstacle.NOBODY:
             poll.poll(milliseconds)
             return
@@ -62,21 +65,23 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
         return self._closed
 
     def _try_accept(self) -> ConnectionT | Obstacle:
-        if self._waker == -1:
+        if not self._pipe.numbers:
             try:
-                self._woken, self._waker = standard.pipe()
-            except OSError:
+                standard.open_pipe(self._pipe)
+            except OSError as error:
+                self._pipe.close()
+                calls.require_system_error(error)
                 return Obstacle.EXHAUSTED
         if self._is_woken:
-            os.read(self._woken, 1)
+            os.read(self._pipe.numbers[0], 1)
             self._is_woken = False
         return super()._try_accept()
 
     def _wake(self) -> None:
         # Without the pipe no thread waits: a forked child that has not accepted yet.
-        if not self._is_woken and self._waker != -1:
+        if not self._is_woken and self._pipe.numbers:
             self._is_woken = True
-            os.write(self._waker, b"x")
+            os.write(self._pipe.number, b"x")
 
     def _give_name_up(self) -> None:
         if self._claim is not None:
@@ -87,10 +92,7 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
         self._close_waker()
 
     def _close_waker(self) -> None:
-        for fd in (self._woken, self._waker):
-            if fd != -1:
-                os.close(fd)
-        self._woken = self._waker = -1
+        self._pipe.close()
         self._is_woken = False
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..framing import Buffer
+from .posix_opened import Opened
+from .system_error import require_system_error as require_system_error
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -42,14 +44,6 @@ _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
-
-
-def require_system_error(error: OSError) -> None:
-    """Raises the error again where a signal handler has raised it and not the system: the
-    ``TimeoutError`` of an alarm has no ``errno``, and is not to be translated.
-    """
-    if error.errno is None:
-        raise error
 
 
 class Credentials(NamedTuple):
@@ -159,7 +153,8 @@ def knows_users_apart() -> bool:
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
         ranges = Path("/proc/self/uid_map").read_text().splitlines()
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return True  # no such namespaces
     return os.geteuid() != overflow or sum(int(one.split()[2]) for one in ranges) >= 2**32 - 1
 
@@ -168,7 +163,8 @@ def _executable(fd: int, pid: int) -> str | None:
     """The program of a peer, where /proc tells it and the process is still there."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return None
     pidfd = lib.ipc_peer_pidfd(fd)
     if pidfd < 0:
@@ -229,16 +225,41 @@ class FileId(NamedTuple):
     inode: int
 
 
+class BoundFile:
+    """The socket file that :func:`listen` has made, which is known here before it returns."""
+
+    def __init__(self) -> None:
+        self.memory: Any = ffi.new("ipc_file *")
+
+    @property
+    def id(self) -> FileId | None:
+        """``None`` as long as there is no file."""
+        return FileId(self.memory.device, self.memory.inode) if self.memory.inode else None
+
+
 def listen(
-    address: bytes, permissions: Permissions, places: int, *, packets: bool
-) -> tuple[int, FileId | None]:
-    """A listening descriptor with a queue of ``places``, or ``-errno``; and the socket file, also
-    with an error.
+    opened: Opened,
+    file: BoundFile,
+    address: bytes,
+    permissions: Permissions,
+    places: int,
+    *,
+    packets: bool,
+) -> int:
+    """A listening descriptor with a queue of ``places``, which is in ``opened``, or ``-errno``.
+    The socket file is in ``file``, also after an error.
     """
     group = -1 if permissions.group is None else permissions.group
-    file: Any = ffi.new("ipc_file *")
-    fd = lib.ipc_listen(address, len(address), permissions.mode, group, places, packets, file)
-    return fd, FileId(file.device, file.inode) if file.inode else None
+    return opened.open(
+        lib.ipc_listen,
+        address,
+        len(address),
+        permissions.mode,
+        group,
+        places,
+        packets,
+        file.memory,
+    )
 
 
 def is_bound(path: bytes) -> int:
@@ -248,9 +269,11 @@ def is_bound(path: bytes) -> int:
     return int(lib.ipc_is_bound(path, len(path)))
 
 
-def connect(address: bytes, *, packets: bool, source: bytes = b"") -> int:
-    """A connected descriptor, or ``-errno``. The server can see ``source`` as our address."""
-    return int(lib.ipc_connect(address, len(address), source, len(source), packets))
+def connect(opened: Opened, address: bytes, *, packets: bool, source: bytes = b"") -> int:
+    """A connected descriptor, which is in ``opened``; or ``-errno``. The server can see ``source``
+    as our address.
+    """
+    return opened.open(lib.ipc_connect, address, len(address), source, len(source), packets)
 
 
 def pair(*, packets: bool) -> tuple[int, int]:

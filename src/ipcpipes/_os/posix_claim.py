@@ -11,7 +11,6 @@ are checked as well.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -35,6 +34,7 @@ from . import (
     posix_removing as removing,
     posix_standard as standard,
 )
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -44,12 +44,12 @@ _MARK = b"ipcpipes listener, process "
 class Claim:
     """The right to listen at one address.
 
-    Lifetime: from :meth:`__init__`, which takes the lock, to :meth:`release`, which removes
-    what is still ours. A forked child inherits the object, but only the process that made it
-    releases anything.
+    Lifetime: from :meth:`take`, which takes the lock, to :meth:`release`, which removes what is
+    still ours, and has to follow also if :meth:`take` fails or is interrupted. A forked child
+    inherits the object, but only the process that made it releases anything.
 
     Attributes:
-        socket_file: the file that was bound, which this object may remove; ``None`` before that.
+        bound: the file that was bound, which this object may remove.
     """
 
     def __init__(self, endpoint: Endpoint, address: bytes) -> None:
@@ -57,19 +57,23 @@ class Claim:
         self._path = address
         self._readable = calls.readable(address)
         self._owner = os.getpid()
-        self.socket_file: calls.FileId | None = None
+        self.bound = calls.BoundFile()
         self._lock_path = address + b".lock"
         self._lock_is_ours = False
-        self._lock = self._take_lock()
-        try:
-            # While this process holds its own lock: if two servers start at once in two directories
-            # that both know, at least one of them sees the other's lock.
-            for other in places.elsewhere(endpoint, address):
-                self._require_free(other)
-            self._clear_dead_socket()
-        except BaseException:
-            self.release()
-            raise
+        self._lock = Opened()
+
+    def take(self) -> None:
+        self._take_lock()
+        # While this process holds its own lock: if two servers start at once in two directories
+        # that both know, at least one of them sees the other's lock.
+        for other in places.elsewhere(self._endpoint, self._path):
+            self._require_free(other)
+        self._clear_dead_socket()
+
+    @property
+    def socket_file(self) -> calls.FileId | None:
+        """The file that was bound; ``None`` before that."""
+        return self.bound.id
 
     def socket_is_ours(self) -> bool:
         """Whether the file at our address is still the socket that we bound."""
@@ -77,55 +81,69 @@ class Claim:
 
     def release(self) -> None:
         """Removes the socket file if it is still the one we bound, and gives the lock up."""
-        lock, self._lock = self._lock, -1
+        lock = self._lock.number
         if lock == -1:
             return
-        # In a forked child only the descriptor goes: while it is open, the lock is held.
-        if os.getpid() == self._owner:
-            # An OSError here: the directory has gone, or is no longer ours to write in.
-            with contextlib.suppress(OSError):
-                removing.remove(self._path, self.socket_file)
-            if self._lock_is_ours:
-                with contextlib.suppress(OSError):
-                    # While the lock is held, so that no process locks a file without a name.
-                    removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
-        os.close(lock)
+        # A forked child only closes the descriptor: while it is open, the lock is held.
+        with self._lock:
+            if os.getpid() == self._owner:
+                self._remove_files(lock)
 
-    def _take_lock(self) -> int:
+    def _remove_files(self, lock: int) -> None:
+        # If the system raises here, the directory has gone, or is no longer ours to write in.
+        try:
+            removing.remove(self._path, self.socket_file)
+        except OSError as error:
+            calls.require_system_error(error)
+        try:
+            # While the lock is held, so that no process locks a file without a name. A take that
+            # was interrupted may not have it yet.
+            if self._lock_is_ours and self._try_lock(lock):
+                removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
+        except OSError as error:
+            calls.require_system_error(error)
+
+    def _take_lock(self) -> None:
         while True:
             try:
-                lock, is_new = self._open_lock()
+                self._open_lock()
             except OSError as error:
                 calls.require_system_error(error)
                 raise self._lock_error(error) from None
+            lock = self._lock.number
             try:
                 is_marked = self._check_lock(lock)
                 if not self._try_lock(lock):
                     raise self._taken(lock)
                 if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
                     # Not an empty file that another program may have put there.
-                    self._lock_is_ours = is_new or is_marked
+                    self._lock_is_ours = self._lock_is_ours or is_marked
                     if self._lock_is_ours:
                         # For messages only: on a full disk the lock is none the worse.
-                        with contextlib.suppress(OSError):
+                        try:
                             os.ftruncate(lock, 0)
                             os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
-                    return lock
-                # The previous holder removed the file after we had opened it.
-                os.close(lock)
-            except BaseException as error:
-                os.close(lock)
-                if isinstance(error, OSError) and not isinstance(error, EndpointError):
-                    raise self._lock_error(error) from None
+                        except OSError as error:
+                            calls.require_system_error(error)
+                    return
+            except EndpointError:
                 raise
+            except OSError as error:
+                calls.require_system_error(error)
+                raise self._lock_error(error) from None
+            # The previous holder removed the file after we had opened it.
+            self._lock.close()
 
-    def _open_lock(self) -> tuple[int, bool]:
-        """The lock file, and whether it was made now."""
+    def _open_lock(self) -> None:
+        """Opens the lock file. It is ours if it is made now, which is noted before it is made."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._lock_is_ours = True
         try:
-            return standard.lifted(os.open(self._lock_path, flags | os.O_EXCL, 0o600)), True
+            self._lock.open(os.open, self._lock_path, flags | os.O_EXCL, 0o600)
         except FileExistsError:
-            return standard.lifted(os.open(self._lock_path, flags, 0o600)), False
+            self._lock_is_ours = False
+            self._lock.open(os.open, self._lock_path, flags, 0o600)
+        standard.lift(self._lock)
 
     def _check_lock(self, lock: int) -> bool:
         """Whether a listener has marked the file as its lock. An empty file belongs to no listener,
@@ -170,21 +188,22 @@ class Claim:
             return
         held = True
         holder = None
-        try:
-            lock = os.open(other + b".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            calls.require_system_error(error)
-            held = False
-        else:
+        with Opened() as opened:
             try:
-                # A shared lock, for an instant: two servers that check do not disturb each other.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                held = False
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                lock = opened.open(os.open, other + b".lock", flags)
             except OSError as error:
                 calls.require_system_error(error)
-                holder = _holder(lock)
-            finally:
-                os.close(lock)
+                held = False
+            else:
+                try:
+                    # A shared lock, for an instant: two servers that check do not disturb each
+                    # other.
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    held = False
+                except OSError as error:
+                    calls.require_system_error(error)
+                    holder = _holder(lock)
         if held or calls.is_bound(other) == 1:
             where = calls.readable(other)
             raise in_use_error(self._endpoint, where, holder, instead_of=self._readable)
@@ -229,7 +248,8 @@ class Claim:
         try:
             # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
-        except OSError:
+        except OSError as failure:
+            calls.require_system_error(failure)
             what = f"make its lock file {path}"
         advice = f"cannot {what}: {error.strerror}; fix that, or use another path"
         return kind(self._endpoint, self._readable, advice, code=error.errno)
@@ -243,11 +263,9 @@ def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
     try:
         if sys.platform != "linux":
             return os.lstat(path), calls.is_bound(path)
-        file = os.open(path, os.O_PATH | os.O_NOFOLLOW)
-        try:
+        with Opened() as opened:
+            file = opened.open(os.open, path, os.O_PATH | os.O_NOFOLLOW)
             return os.fstat(file), calls.is_bound(b"/proc/self/fd/%d" % file)
-        finally:
-            os.close(file)
     except FileNotFoundError:
         return None, -errno.ENOENT
 
@@ -264,12 +282,16 @@ def _has_ended(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):
+    except OverflowError:
+        return False
+    except OSError as error:
+        calls.require_system_error(error)
         return False  # another user's
     try:
         # "pid (name) state …", where the name may hold anything (proc_pid_stat(5)). A process that
         # has ended stays until its parent has heard of it.
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
-    except OSError:
+    except OSError as error:
+        calls.require_system_error(error)
         return False  # no such files here
     return state in (b"Z", b"X")

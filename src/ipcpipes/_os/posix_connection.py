@@ -28,6 +28,7 @@ from . import (
     posix_packets as packets,
     posix_trio as streams,
 )
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -70,43 +71,53 @@ def connect(
         return _take_over_inherited(connections, endpoint, kind, buffer_size)
     address = places.resolve(endpoint)
     packets = kind == "messages"
-    fd = _open(endpoint, address, packets, impersonation)
-    if fd in _NO_SERVER:
-        # It may have been started with another environment.
-        others = places.elsewhere(endpoint, address)
-        for other in others:
-            found = -errno.ENOENT
-            if places.is_safe(endpoint, other):
-                found = _open(endpoint, other, packets, impersonation)
-            if found not in _NO_SERVER:
-                fd, address = found, other
-                break
-        else:
-            raise _refusal(-fd, endpoint, address, waited, others)
-    if fd < 0:
-        raise _refusal(-fd, endpoint, address, waited)
-    server = None
-    try:
-        if trusts is not None:
-            server = _trusted_server(fd, trusts, endpoint, address)
-        return take_over(connections, fd, endpoint, address, kind, buffer_size, None, server)
-    except EndpointError:
-        raise
-    except OSError as error:
-        calls.require_system_error(error)
-        code = error.errno or errno.EIO
-        raise connect_error("errno", code, endpoint, calls.readable(address)) from None
+    with Opened() as opened:
+        fd = _open(opened, endpoint, address, packets, impersonation)
+        if fd in _NO_SERVER:
+            # It may have been started with another environment.
+            others = places.elsewhere(endpoint, address)
+            for other in others:
+                found = -errno.ENOENT
+                if places.is_safe(endpoint, other):
+                    found = _open(opened, endpoint, other, packets, impersonation)
+                if found not in _NO_SERVER:
+                    fd, address = found, other
+                    break
+            else:
+                raise _refusal(-fd, endpoint, address, waited, others)
+        if fd < 0:
+            raise _refusal(-fd, endpoint, address, waited)
+        server = None
+        try:
+            if trusts is not None:
+                server = _trusted_server(fd, trusts, endpoint, address)
+            return take_over(
+                connections, opened, endpoint, address, kind, buffer_size, None, server
+            )
+        except EndpointError:
+            raise
+        except OSError as error:
+            calls.require_system_error(error)
+            code = error.errno or errno.EIO
+            raise connect_error("errno", code, endpoint, calls.readable(address)) from None
 
 
-def _open(endpoint: Endpoint, address: bytes, packets: bool, impersonation: Impersonation) -> int:
-    """A connected descriptor, or ``-errno``."""
+def _open(
+    opened: Opened,
+    endpoint: Endpoint,
+    address: bytes,
+    packets: bool,
+    impersonation: Impersonation,
+) -> int:
+    """A connected descriptor, which is in ``opened``; or ``-errno``."""
     try:
         places.check_place(endpoint, address, create=False)
     except EndpointNotFound:
         # No server has made the directory yet. Not to be tried all the same: somebody else
         # could make it just now.
         return -errno.ENOENT
-    return calls.connect(address, packets=packets, source=impersonating.source(impersonation))
+    source = impersonating.source(impersonation)
+    return calls.connect(opened, address, packets=packets, source=source)
 
 
 def _refusal(
@@ -116,8 +127,8 @@ def _refusal(
     if code in _NO_SOCKET and address[:1] != b"\0":
         try:
             mode = os.stat(address).st_mode
-        except OSError:
-            pass  # it cannot be examined either, or it has gone
+        except OSError as error:
+            calls.require_system_error(error)  # it cannot be examined either, or it has gone
         else:
             if not stat.S_ISSOCK(mode):
                 advice = f"this is {places.kind_of_file(mode)}, not a socket; give a server's path"
@@ -129,14 +140,10 @@ def _refusal(
 def _trusted_server(
     fd: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: bytes
 ) -> calls.Credentials:
-    """Who called listen(2), if it is somebody we trust; ``fd`` is closed if not."""
-    try:
-        server = calls.peer_credentials(fd)
-        if not trusts(server):
-            raise untrusted_error(endpoint, calls.readable(address), server.identity(fd))
-    except BaseException:
-        os.close(fd)
-        raise
+    """Who called listen(2), if it is somebody we trust."""
+    server = calls.peer_credentials(fd)
+    if not trusts(server):
+        raise untrusted_error(endpoint, calls.readable(address), server.identity(fd))
     return server
 
 
@@ -144,9 +151,11 @@ def _take_over_inherited(
     connections: Connections, endpoint: Endpoint, kind: Kind, buffer_size: int | None
 ) -> Any:
     fd, is_pipe = inherited.claim(endpoint, kind)
-    if is_pipe:
-        return connections[f"anonymous {kind}"](fd, endpoint)
-    return take_over(connections, fd, endpoint, inherited.address_of(fd), kind, buffer_size, None)
+    with Opened(fd) as opened:
+        if is_pipe:
+            return connections[f"anonymous {kind}"](opened, endpoint)
+        address = inherited.address_of(fd)
+        return take_over(connections, opened, endpoint, address, kind, buffer_size, None)
 
 
 def parent_end(
@@ -158,12 +167,13 @@ def parent_end(
     connections: Connections = TRIO,
 ) -> Any:
     """Our end of a pair; process ``pid`` finds the other one at ``endpoint``."""
-    if kind in ("send", "receive"):
-        return connections[f"anonymous {kind}"](number, endpoint)
-    # The credentials of a socketpair(2) are those of who made it: of us.
-    child = calls.Somebody(pid)
-    address = b"descriptor " + endpoint.name.encode()
-    return take_over(connections, number, endpoint, address, kind, None, None, child)
+    with Opened(number) as opened:
+        if kind in ("send", "receive"):
+            return connections[f"anonymous {kind}"](opened, endpoint)
+        # The credentials of a socketpair(2) are those of who made it: of us.
+        child = calls.Somebody(pid)
+        address = b"descriptor " + endpoint.name.encode()
+        return take_over(connections, opened, endpoint, address, kind, None, None, child)
 
 
 def check_kind(kind: Kind) -> None:
@@ -176,7 +186,7 @@ def check_kind(kind: Kind) -> None:
 
 def take_over(
     connections: Connections,
-    fd: int,
+    opened: Opened,
     endpoint: Endpoint,
     address: bytes,
     kind: Kind,
@@ -184,23 +194,20 @@ def take_over(
     owner: object,
     credentials: calls.Credentials | calls.Somebody | None = None,
 ) -> Any:
-    """Takes ``fd`` over: it belongs to what is returned, or is closed."""
-    try:
-        calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
-        if kind == "messages":
-            calls.ask_credentials(fd)
-        else:
-            calls.keep_urgent_inline(fd)
-        if credentials is None:
-            credentials = (
-                inherited.credentials(fd)
-                if endpoint.kind == "inherited"
-                else calls.peer_credentials(fd)
-            )
-    except BaseException:
-        os.close(fd)
-        raise
-    return connections[kind](fd, endpoint, address, credentials, owner)
+    """Takes the descriptor in ``opened`` over: it belongs to what is returned, or stays there."""
+    fd = opened.numbers[-1]
+    calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
+    if kind == "messages":
+        calls.ask_credentials(fd)
+    else:
+        calls.keep_urgent_inline(fd)
+    if credentials is None:
+        credentials = (
+            inherited.credentials(fd)
+            if endpoint.kind == "inherited"
+            else calls.peer_credentials(fd)
+        )
+    return connections[kind](opened, endpoint, address, credentials, owner)
 
 
 def still_receives(carrier: object) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..endpoint import Endpoint
 from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
 from . import posix_calls as calls, posix_pipe as pipe, posix_standard as standard
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -40,17 +41,13 @@ def open_pair(kind: str) -> tuple[int, int]:
     return calls.pair(packets=kind == "messages")
 
 
-def open_pipe(capacity: int | None) -> tuple[int, int]:
+def open_pipe(capacity: int | None) -> Opened:
     """(receive end, send end) of a pipe(2)."""
-    receiving, sending = standard.pipe()
+    opened = Opened()
+    standard.open_pipe(opened)
     if capacity is not None:
-        try:
-            pipe.set_capacity(receiving, capacity)
-        except BaseException:
-            os.close(receiving)
-            os.close(sending)
-            raise
-    return receiving, sending
+        pipe.set_capacity(opened.number, capacity)
+    return opened
 
 
 close = os.close
@@ -153,7 +150,8 @@ def credentials(fd: int) -> calls.Credentials | calls.Somebody:
     """Who made the socket. macOS does not tell it of a socketpair(2)."""
     try:
         return calls.peer_credentials(fd)
-    except OSError:
+    except OSError as error:
+        calls.require_system_error(error)
         return calls.Somebody()
 
 
@@ -162,7 +160,9 @@ def _inherited(endpoint: Endpoint) -> tuple[int, int]:
     where = f"descriptor {fd}"
     try:
         mode = os.fstat(fd).st_mode
-    except (OSError, OverflowError):
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError):
+            calls.require_system_error(error)
         advice = "this process has no such descriptor; its parent has to pass it on (pass_fds)"
         raise EndpointNotFound(endpoint, where, advice, errno.EBADF) from None
     # It came through exec, and so cannot be close-on-exec; what this program opened itself is
@@ -201,7 +201,8 @@ def _check_socket(endpoint: Endpoint, where: str, fd: int, kind: str, *, listeni
 def _is_unconnected(sock: socket.socket) -> bool:
     try:
         sock.getpeername()
-    except OSError:
+    except OSError as error:
+        calls.require_system_error(error)
         # Linux remembers a peer that has closed; elsewhere that looks the same as none.
         return sys.platform == "linux"
     return False

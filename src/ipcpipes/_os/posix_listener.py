@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -24,8 +24,7 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
 
     _connections = connections.TRIO
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def _prepare(self) -> None:
         self._room = trio.lowlevel.ParkingLot()
         self._accepting = False
         self._token = trio.lowlevel.current_trio_token()
@@ -33,7 +32,7 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
 
     @property
     def connection_count(self) -> int:
-        return self._open_count
+        return len(self._taken)
 
     async def accept(self) -> connections.ConnectionT:
         if self._accepting:
@@ -108,9 +107,9 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
         text = f"unclosed {self!r}"
         if self._claim is not None:
             self._claim.release()
-        for fd in (self._fd, self._plug, *self._arrived):
-            if fd != -1:
-                os.close(fd)
+        os.close(self._fd)
+        self._plug.close()
+        self._arrived.close()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..endpoint import Endpoint
@@ -21,6 +20,8 @@ from . import (
     posix_removing as removing,
 )
 from .obstacle import Obstacle
+from .place import Place
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -60,7 +61,7 @@ class Places(Generic[ConnectionT]):
         endpoint: Endpoint,
         address: bytes,
         claim: posix_claim.Claim | None,
-        fd: int,
+        opened: Opened,
         *,
         kind: posix_connection.Kind,
         max_instances: int | None,
@@ -72,7 +73,7 @@ class Places(Generic[ConnectionT]):
         self._endpoint = endpoint
         self._address = address
         self._claim = claim
-        self._fd = fd
+        self._fd = -1
         self._kind: posix_connection.Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
@@ -82,10 +83,16 @@ class Places(Generic[ConnectionT]):
         self._is_shared = is_shared
         # None: there is no file, or the file is known to be gone.
         self._file = removing.file_at(address) if claim is None else claim.socket_file
-        self._open_count = 0
-        self._plug = -1
-        self._arrived: deque[int] = deque()
+        self._taken: set[Place] = set()
+        self._plug = Opened()
+        self._arrived = Opened()
         self._exhausted = False
+        self._prepare()
+        # Last: until then our caller closes what is opened.
+        (self._fd,) = opened.handed_over()
+
+    def _prepare(self) -> None:
+        """What a driver has besides; before the listener owns the socket."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -97,9 +104,18 @@ class Places(Generic[ConnectionT]):
 
     def _try_accept(self) -> ConnectionT | Obstacle:
         """A new connection, or what stands in its way."""
-        if self._open_count >= self._max_instances:
+        if len(self._taken) >= self._max_instances:
             return Obstacle.FULL
-        fd = self._arrived.popleft() if self._arrived else calls.accept(self._fd)
+        with Opened() as opened:
+            if self._arrived.numbers:
+                fd = opened.open(list.pop, self._arrived.numbers, 0)
+            else:
+                fd = opened.open(calls.accept, self._fd)
+            if fd >= 0:
+                self._exhausted = False
+                # Not stored in a variable: if an exception comes, its traceback must not keep the
+                # connection open.
+                return self._admit(opened) or Obstacle.VANISHED
         if fd == _AGAIN:
             return Obstacle.NOBODY
         if fd in _EXHAUSTED:
@@ -107,13 +123,9 @@ class Places(Generic[ConnectionT]):
                 logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
             self._exhausted = True
             return Obstacle.EXHAUSTED
-        if fd < 0 and fd not in _VANISHED:
+        if fd not in _VANISHED:
             raise OSError(-fd, os.strerror(-fd), self.address)
-        connection = self._admit(fd) if fd >= 0 else None
-        if connection is None:
-            return Obstacle.VANISHED
-        self._exhausted = False
-        return connection
+        return Obstacle.VANISHED
 
     def _look_at_file(self) -> None:
         """Logs, once, that clients no longer find this listener. .NET servers remove whatever is at
@@ -133,8 +145,10 @@ class Places(Generic[ConnectionT]):
         """Whether the name has been released, or is about to be."""
         return self._fd == -1
 
-    def _admit(self, fd: int) -> ConnectionT | None:
-        """Takes ``fd`` over; ``None`` for a client that has left or may not come in."""
+    def _admit(self, opened: Opened) -> ConnectionT | None:
+        """Takes ``opened`` over; ``None`` for a client that has left or may not come in."""
+        fd = opened.numbers[-1]
+        place = Place(self, self._taken)
         try:
             credentials = calls.peer_credentials(fd)
             welcome = calls.peer_left(fd) == 0
@@ -145,80 +159,76 @@ class Places(Generic[ConnectionT]):
                 logger.warning(
                     "%r: turned away user %d, process %s", self, credentials.uid, credentials.pid
                 )
-        except OSError:
+        except OSError as error:
+            calls.require_system_error(error)
             welcome = False
-        except BaseException:
-            os.close(fd)
-            raise
         if not welcome:
-            os.close(fd)
             return None
-        connection: ConnectionT = posix_connection.take_over(
-            self._connections,
-            fd,
-            self._endpoint,
-            self._address,
-            self._kind,
-            self._buffer_size,
-            self,
-            credentials,
-        )
-        self._open_count += 1
-        self._fit_queue()
+        try:
+            self._taken.add(place)
+            self._fit_queue()
+            connection: ConnectionT = posix_connection.take_over(
+                self._connections,
+                opened,
+                self._endpoint,
+                self._address,
+                self._kind,
+                self._buffer_size,
+                place,
+                credentials,
+            )
+        except BaseException:
+            self._taken.discard(place)
+            self._fit_queue()
+            raise
         return connection
 
     def _count_released(self) -> None:
-        """A stream that was accepted is closed."""
-        self._open_count -= 1
+        """A stream that was accepted is closed, and its place is free."""
         self._fit_queue()
 
     def _fit_queue(self) -> None:
         if self._fd == -1 or self._max_instances == math.inf or self._is_shared:
             return
-        free = int(self._max_instances) - self._open_count - len(self._arrived)
+        free = int(self._max_instances) - len(self._taken) - len(self._arrived.numbers)
         calls.set_places(self._fd, min(max(free, 1), self._backlog))
-        if free <= 0 and self._plug == -1:
+        if free <= 0 and self._plug.number == -1:
             # Where somebody has put a file in our socket's place, the plug would go to him.
             if self._claim is None or self._claim.socket_is_ours():
-                self._plug = max(self._connect_plug(), -1)
-        elif free > 0 and self._plug != -1:
+                self._connect_plug()
+        elif free > 0 and self._plug.number != -1:
             self._pull_plug()
             # Usually this is the plug's other end; it must not keep its place in the queue.
-            fd = calls.accept(self._fd)
-            if fd >= 0:
-                if calls.peer_left(fd) == 0:
-                    self._arrived.append(fd)
-                else:
-                    os.close(fd)
+            with Opened() as opened:
+                fd = opened.open(calls.accept, self._fd)
+                if fd >= 0 and calls.peer_left(fd) == 0:
+                    self._arrived.numbers.extend(opened.handed_over())
 
-    def _connect_plug(self) -> int:
-        return calls.connect(self._address, packets=self._kind == "messages")
+    def _connect_plug(self) -> None:
+        calls.connect(self._plug, self._address, packets=self._kind == "messages")
 
     def _in_forked_child(self, text: str) -> None:
         self._is_shared = True
-        plug, self._plug = self._plug, -1
-        for fd in (plug, *self._arrived):
-            if fd != -1:
-                os.close(fd)
-        self._arrived.clear()
+        self._plug.close()
+        self._arrived.close()
 
     def _pull_plug(self) -> None:
-        plug, self._plug = self._plug, -1
+        plug = self._plug.number
         if plug != -1:
             # A forked child may hold it too: shut down, it is at its end for all of them.
             calls.close_half(plug, True)
             calls.close_half(plug, False)
-            os.close(plug)
+            self._plug.close()
 
     def _close_sockets(self) -> None:
         """Gives up all but the claim to the name, which comes first: a client that finds the
         name would be turned away a moment later.
         """
         fd, self._fd = self._fd, -1
-        os.close(fd)
+        if fd != -1:
+            os.close(fd)
         self._pull_plug()
-        while self._arrived:
-            os.close(self._arrived.popleft())
+        self._arrived.close()
 
     def __repr__(self) -> str:
         state = " closed" if self._fd == -1 else ""
@@ -249,8 +259,9 @@ def listen(
     }
     if endpoint.kind == "inherited":
         fd = inherited.claim_listener(endpoint, kind)
-        where = inherited.listener_address(fd)
-        return listener(endpoint, where, None, fd, is_shared=True, **options)
+        with Opened(fd) as opened:
+            where = inherited.listener_address(fd)
+            return listener(endpoint, where, None, opened, is_shared=True, **options)
     address = places.resolve(endpoint)
     places.check_place(endpoint, address, create=True)
     if address[:1] == b"\0" and not calls.knows_users_apart():
@@ -260,22 +271,23 @@ def listen(
             "take a plain name, or run as another user"
         )
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
-    fd = -1
+    opened = Opened()
     try:
-        queue = min(backlog, max_instances or backlog)
-        fd, file = calls.listen(address, permissions, queue, packets=kind == "messages")
         if claim is not None:
-            claim.socket_file = file
+            claim.take()
+        queue = min(backlog, max_instances or backlog)
+        file = calls.BoundFile() if claim is None else claim.bound
+        fd = calls.listen(opened, file, address, permissions, queue, packets=kind == "messages")
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
-        return listener(endpoint, address, claim, fd, **options)
+        return listener(endpoint, address, claim, opened, **options)
     except BaseException as error:
-        if fd >= 0:
-            os.close(fd)
+        opened.close()
         if claim is not None:
             claim.release()
         if not isinstance(error, OSError) or isinstance(error, EndpointError):
             raise
+        calls.require_system_error(error)
         path = calls.readable(address)
         if error.errno == errno.EADDRINUSE:
             raise in_use_error(endpoint, path, None) from None

@@ -30,7 +30,10 @@ def file_at(path: bytes) -> calls.FileId | None:
     """The identity of the file at ``path``; ``None`` if the path names no file."""
     try:
         return file_id(os.lstat(path))
-    except (OSError, ValueError):  # an abstract name begins with a NUL
+    except OSError as error:
+        calls.require_system_error(error)
+        return None
+    except ValueError:  # an abstract name begins with a NUL
         return None
 
 
@@ -85,6 +88,7 @@ def _put_back(name: bytes, descriptor: int, path: bytes) -> None:
         # Not with rename(2), which would replace a file that has appeared there meanwhile.
         os.link(name, path, src_dir_fd=descriptor, follow_symlinks=False)
     except OSError as error:
+        calls.require_system_error(error)
         logger.warning(
             "another process's file at %r was moved and cannot be moved back (%s); it is in %r, in "
             "the same directory",

@@ -15,6 +15,7 @@ from . import (
     posix_trio as streams,
 )
 from .obstacle import Obstacle
+from .posix_opened import Opened
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class SharedName:
         return {"listener": standard.lifted(os.dup(self._listener._fd))}
 
     def close(self) -> None:
-        """Gives the name up. Twice is as good as once."""
+        """Gives the name up. Idempotent."""
         self._listener._close()
 
 
@@ -56,18 +57,19 @@ def join_shared(
     """
     assert number is not None
     fd = inherited.claim_listener(Endpoint.inherited(number), "duplex")
-    return listeners.Listener(
-        endpoint,
-        inherited.listener_address(fd),
-        None,
-        fd,
-        kind="duplex",
-        max_instances=None,
-        backlog=backlog,
-        buffer_size=None,
-        permissions=permissions,
-        is_shared=True,
-    )
+    with Opened(fd) as opened:
+        return listeners.Listener(
+            endpoint,
+            inherited.listener_address(fd),
+            None,
+            opened,
+            kind="duplex",
+            max_instances=None,
+            backlog=backlog,
+            buffer_size=None,
+            permissions=permissions,
+            is_shared=True,
+        )
 
 
 def accept_waiting(

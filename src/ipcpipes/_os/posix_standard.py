@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from .posix_opened import Opened
+
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _FIRST = 3  # the lowest number after those of the standard streams
@@ -33,6 +35,22 @@ def lifted(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
     finally:
         os.close(fd)
+
+
+def lift(opened: Opened) -> None:
+    """The same with all in ``opened``. What fails leaves them there."""
+    for index, fd in enumerate(opened.numbers):
+        if fd < _FIRST:
+            # The new number takes the place of the old one in the step that makes it.
+            lifting = map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (_FIRST,))
+            opened.numbers[index : index + 1] = lifting
+            os.close(fd)
+
+
+def open_pipe(opened: Opened) -> None:
+    """Adds a receive end and a send end to ``opened``."""
+    opened.open_pipe()
+    lift(opened)
 
 
 def pipe() -> tuple[int, int]:

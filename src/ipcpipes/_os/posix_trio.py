@@ -23,6 +23,7 @@ from . import (
 )
 from .forking import remember
 from .own_thread import ResultT, require_accepted, run_as
+from .posix_opened import Opened
 from .receive_size import receive_size, writable_bytes
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -56,8 +57,9 @@ class Owner(Protocol):
 class Socket(abc.Connection):
     """One connected descriptor.
 
-    Lifetime: it owns ``fd`` from :meth:`__init__` to :meth:`aclose`; ``_fd`` is -1 afterwards,
-    so that a number which the system has given to something else is never used.
+    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
+    :meth:`aclose`; ``_fd`` is -1 afterwards, so that a number which the system has given to
+    something else is never used.
 
     Attributes:
         ends_at_fork: whether a forked child cannot use it. It can use one that a listener has
@@ -69,13 +71,13 @@ class Socket(abc.Connection):
 
     def __init__(
         self,
-        fd: int,
+        opened: Opened,
         endpoint: Endpoint,
         address: bytes,
         credentials: Peer,
         owner: Owner | None = None,
     ) -> None:
-        self._fd = fd
+        self._fd = -1
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
@@ -88,9 +90,14 @@ class Socket(abc.Connection):
         self._send_fault: str | None = None
         self._receive_fault: str | None = None
         self._eof_sent = False
+        self._prepare(opened.numbers[-1])
+        remember(self)
+        # Last: until then our caller closes what is opened.
+        (self._fd,) = opened.handed_over()
+
+    def _prepare(self, fd: int) -> None:
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
-        remember(self)
 
     @property
     def endpoint(self) -> Endpoint:

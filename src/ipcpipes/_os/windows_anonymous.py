@@ -14,6 +14,7 @@ from ..endpoint import Endpoint
 from ..errors import NotSupported
 from . import windows_calls as calls, windows_inherited as inherited, windows_trio as streams
 from .anonymous import NO_SETTING, USED, Passing
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -23,9 +24,10 @@ class _End(Passing, streams.Pipe, abc.AnonymousPipeEnd):
     in ``_handed_over`` until it is disposed of.
     """
 
-    def __init__(self, handle: int, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
+        handle = opened.number
         endpoint = Endpoint.inherited(handle) if endpoint is None else endpoint
-        super().__init__(handle, endpoint, inherited.address_of(handle), server_end=False)
+        super().__init__(opened, endpoint, inherited.address_of(handle), server_end=False)
 
     def _register(self, handle: int) -> None:
         """Not yet: the system allows one completion port in the whole life of a pipe's end, and
@@ -101,5 +103,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    receiving, sending = inherited.open_pair("receive", buffer_size=capacity)
-    return ReceiveStream(receiving), SendStream(sending)
+    with inherited.open_pipe(capacity) as opened:
+        sending = SendStream(opened)
+        return ReceiveStream(opened), sending

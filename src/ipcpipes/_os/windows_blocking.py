@@ -33,6 +33,7 @@ from .own_thread import ResultT, require_accepted, run_as_blocking
 from .receive_size import RECEIVE_INTERRUPTED
 from .shared_handle import SharedHandle
 from .unfetched import Unfetched
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -66,8 +67,9 @@ def longest_wait() -> int:
 class Pipe(SharedHandle):
     """One handle of a pipe, and the events of its operations.
 
-    Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`close`, and gives it back when
-    nobody is inside any more. Buffers and operations belong to the frame that waits for them.
+    Lifetime: it owns the handle in ``opened`` from the end of :meth:`__init__` to :meth:`close`,
+    and closes it when no thread is inside any more. Buffers and operations belong to the frame that
+    waits for them.
 
     Attributes:
         sent_some: set when the system may have begun to write something.
@@ -84,7 +86,7 @@ class Pipe(SharedHandle):
 
     def __init__(
         self,
-        handle: int,
+        opened: Opened,
         endpoint: Endpoint,
         address: str,
         *,
@@ -92,6 +94,8 @@ class Pipe(SharedHandle):
         owner: Owner | None = None,
         process: int | None = None,
     ) -> None:
+        super().__init__(-1)
+        handle = opened.number
         self._endpoint = endpoint
         self._address = address
         self._server_end = server_end
@@ -100,20 +104,17 @@ class Pipe(SharedHandle):
         self._peer: PeerIdentity | None = None
         self._owner = owner
         self._send_fault: str | None = None
-        self._events: list[int] = []
-        try:
-            # Asked once, because a property cannot keep the handle from being closed.
-            self._peer_process = (
-                calls.peer_process(handle, server_end=server_end) if process is None else process
-            )
-            self._buffer_sizes = _buffer_sizes(handle)
-            for _ in range(3):
-                self._events.append(calls.create_event())
-        except BaseException:
-            self._give_up(handle)
-            raise
-        self._closing, self._sent, self._received = self._events
-        super().__init__(handle)
+        # Asked once, because a property cannot keep the handle from being closed.
+        self._peer_process = (
+            calls.peer_process(handle, server_end=server_end) if process is None else process
+        )
+        self._buffer_sizes = _buffer_sizes(handle)
+        self._events = Opened()
+        self._closing = calls.create_event(self._events)
+        self._sent = calls.create_event(self._events)
+        self._received = calls.create_event(self._events)
+        # Last: until then our caller closes what is opened.
+        (self._number,) = opened.handed_over()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -284,8 +285,7 @@ class Pipe(SharedHandle):
             else:
                 self._owner.released(number)
         finally:
-            for event in self._events:
-                calls.close(event)
+            self._events.close()
 
     def __enter__(self) -> Self:
         return self
@@ -428,4 +428,5 @@ def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
     try:
         return calls.buffer_sizes(handle)
     except OSError as error:
+        calls.require_system_error(error)
         return error

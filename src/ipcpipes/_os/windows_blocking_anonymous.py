@@ -12,6 +12,7 @@ from ..errors import NotSupported
 from . import windows_blocking as streams, windows_calls as calls, windows_inherited as inherited
 from .anonymous import NO_SETTING, USED, Passing
 from .deadline import Deadline
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -21,10 +22,11 @@ class _End(Passing, streams.Pipe):
     in ``_handed_over`` until it is disposed of.
     """
 
-    def __init__(self, handle: int, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
+        handle = opened.number
         endpoint = Endpoint.inherited(handle) if endpoint is None else endpoint
         super().__init__(
-            handle, endpoint, inherited.address_of(handle), server_end=False, process=0
+            opened, endpoint, inherited.address_of(handle), server_end=False, process=0
         )
 
     @property
@@ -63,9 +65,7 @@ class _End(Passing, streams.Pipe):
 
     def _take_out(self) -> int:
         handle = self._take_number(USED if self._used else None)
-        for event in self._events:
-            calls.close(event)
-        self._events.clear()
+        self._events.close()
         os.set_handle_inheritable(handle, True)
         return handle
 
@@ -96,5 +96,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    receiving, sending = inherited.open_pair("receive", buffer_size=capacity)
-    return ReceiveStream(receiving), SendStream(sending)
+    with inherited.open_pipe(capacity) as opened:
+        sending = SendStream(opened)
+        return ReceiveStream(opened), sending

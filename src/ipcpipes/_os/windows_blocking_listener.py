@@ -26,29 +26,33 @@ class Listener(instances.Instances[ConnectionT], BlockingListener[ConnectionT]):
     _connections = connections.BLOCKING
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        BlockingListener.__init__(self)
-        self._ended = True  # as long as there is nothing to give up
         instances.Instances.__init__(self, *arguments, **options)
-        self._ended = False
+        # Last: from then on the finalizer expects all attributes.
+        BlockingListener.__init__(self)
+
+    def _close(self) -> None:
+        self.close()
 
     def _count_released(self, handle: int = -1) -> None:
         try:
             instances.Instances._count_released(self)
         finally:
-            calls.close(handle)
+            if handle != -1:
+                calls.close(handle)
 
     def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
         longest = streams.longest_wait()
-        calls.wait_event(self._event, longest if milliseconds < 0 else min(longest, milliseconds))
+        wait = longest if milliseconds < 0 else min(longest, milliseconds)
+        calls.wait_event(self._event.number, wait)
 
     def _wake(self) -> None:
-        calls.set_event(self._event, signalled=True)
+        calls.set_event(self._event.number, signalled=True)
 
     def _give_clients_up(self) -> None:
         self._close_instances()  # and the name with the last one
 
     def _give_all_up(self) -> None:
-        self._close_event()
+        self._event.close()
 
 
 listen = functools.partial(instances.listen, Listener)

@@ -17,6 +17,8 @@ from .._ffi import ffi, lib
 from ..abc import PeerIdentity
 from ..endpoint import Endpoint, windows_address
 from ..errors import IncompleteMessage, NotSupported
+from .system_error import require_system_error as require_system_error
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -55,7 +57,6 @@ begin_connect = lib.ipc_begin_connect
 begin_read = lib.ipc_begin_read
 begin_write = lib.ipc_begin_write
 cancel = lib.ipc_cancel
-close_instance = lib.ipc_close_instance
 connect_result = lib.ipc_connect_result
 impersonate = lib.ipc_impersonate
 is_pipe = lib.ipc_is_pipe
@@ -102,6 +103,7 @@ def new_operation() -> Any:
 
 
 def create_instance(
+    opened: Opened,
     address: str,
     *,
     first: bool,
@@ -109,10 +111,10 @@ def create_instance(
     buffer_size: int,
     permissions: Permissions,
     limit: int = 255,
-) -> tuple[int, int]:
-    """(error code, handle)"""
-    handle = ffi.new("intptr_t *")
-    code = lib.ipc_create_instance(
+) -> int:
+    """A handle, which is in ``opened``; or minus the error code."""
+    return opened.open(
+        lib.ipc_create_instance,
         _wide(address),
         first,
         _DIRECTIONS[kind],
@@ -121,27 +123,24 @@ def create_instance(
         _wide(permissions.sddl),
         permissions.remote,
         kind == "messages",
-        handle,
     )
-    return code, int(handle[0])
 
 
-def open_pipe(address: str, kind: str, impersonation: str = "identify") -> tuple[int, int]:
-    """(error code, handle)"""
-    handle = ffi.new("intptr_t *")
+def open_pipe(opened: Opened, address: str, kind: str, impersonation: str = "identify") -> int:
+    """A handle, which is in ``opened``; or minus the error code."""
     level = _LEVELS[impersonation]
-    code = lib.ipc_open(_wide(address), _DIRECTIONS[kind], kind == "messages", level, handle)
-    return code, int(handle[0])
+    return opened.open(lib.ipc_open, _wide(address), _DIRECTIONS[kind], kind == "messages", level)
 
 
 def close(handle: int) -> None:
     _check(lib.ipc_close(handle))
 
 
-def create_event() -> int:
-    event = ffi.new("intptr_t *")
-    _check(lib.ipc_create_event(event))
-    return int(event[0])
+def create_event(opened: Opened) -> int:
+    """A handle, which is in ``opened``."""
+    event = opened.open(lib.ipc_create_event)
+    _check(max(-event, 0))
+    return event
 
 
 def set_event(event: int, *, signalled: bool) -> None:
@@ -203,7 +202,8 @@ def process_identity(pid: int) -> PeerIdentity:
         return PeerIdentity()
     try:
         sid, account = _account(lib.ipc_process_owner, pid)
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return PeerIdentity(pid=pid)
     return PeerIdentity(pid=pid, sid=sid, user=account or None, executable=_image(pid))
 

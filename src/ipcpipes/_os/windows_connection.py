@@ -17,6 +17,7 @@ from . import (
     windows_synchronous as synchronous,
     windows_trio as streams,
 )
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -53,25 +54,35 @@ def connect(
     """
     if endpoint.kind == "inherited":
         handle = inherited.claim(endpoint, kind)
-        if kind in ("send", "receive"):
-            way = "synchronous" if calls.is_synchronous(handle) else "anonymous"
-            return connections[f"{way} {kind}"](handle, endpoint)
-        return connections[kind](handle, endpoint, inherited.address_of(handle), server_end=False)
+        with Opened(handle) as opened:
+            if kind in ("send", "receive"):
+                way = "synchronous" if calls.is_synchronous(handle) else "anonymous"
+                return connections[f"{way} {kind}"](opened, endpoint)
+            where = inherited.address_of(handle)
+            return connections[kind](opened, endpoint, where, server_end=False)
     address = calls.resolve(endpoint)
-    code, handle = calls.open_pipe(address, kind, impersonation)
-    if code != 0:
-        raise connect_error("winerror", code, endpoint, address, waited=waited)
-    if trusts is not None:
-        try:
-            owner = calls.owner(handle)
-            if not trusts(owner.sid or ""):
-                raise untrusted_error(endpoint, address, owner)
-        except BaseException as error:
-            calls.close(handle)
-            if not isinstance(error, OSError) or isinstance(error, EndpointError):
-                raise
-            raise connect_error("winerror", error.winerror or -1, endpoint, address) from None
-    return connections[kind](handle, endpoint, address, server_end=False)
+    with Opened() as opened:
+        handle = calls.open_pipe(opened, address, kind, impersonation)
+        if handle < 0:
+            raise connect_error("winerror", -handle, endpoint, address, waited=waited)
+        if trusts is not None:
+            _require_trusted(handle, trusts, endpoint, address)
+        return connections[kind](opened, endpoint, address, server_end=False)
+
+
+def _require_trusted(
+    handle: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: str
+) -> None:
+    """Raises unless we trust the owner of the pipe."""
+    try:
+        owner = calls.owner(handle)
+        if not trusts(owner.sid or ""):
+            raise untrusted_error(endpoint, address, owner)
+    except EndpointError:
+        raise
+    except OSError as error:
+        calls.require_system_error(error)
+        raise connect_error("winerror", error.winerror or -1, endpoint, address) from None
 
 
 def parent_end(
@@ -83,12 +94,12 @@ def parent_end(
     connections: Connections = TRIO,
 ) -> Any:
     """Our end of a pair; process ``pid`` finds the other one at ``endpoint``."""
-    if kind in ("send", "receive"):
-        return connections[f"anonymous {kind}"](number, endpoint)
-    # The system would name who opened the pipe: us.
-    return connections[kind](
-        number, endpoint, f"handle {endpoint.name}", server_end=True, process=pid
-    )
+    with Opened(number) as opened:
+        if kind in ("send", "receive"):
+            return connections[f"anonymous {kind}"](opened, endpoint)
+        # The system would name the process that opened the pipe: this one.
+        where = f"handle {endpoint.name}"
+        return connections[kind](opened, endpoint, where, server_end=True, process=pid)
 
 
 def still_receives(carrier: object) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..endpoint import Endpoint
 from ..errors import EndpointDenied, EndpointNotFound, NotAnEndpoint, NotSupported
 from . import windows_calls as calls
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -30,9 +31,26 @@ _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE, as GetNamedPipeInfo has it
 APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
-def open_pair(kind: str, *, buffer_size: int | None = None) -> tuple[int, int]:
-    """Two ends that are connected: one of ``kind`` for us, and the child's. Neither is inherited
-    by anybody until it is handed over.
+def open_pair(kind: str) -> tuple[int, int]:
+    """Two ends that are connected: one of ``kind`` for us, and the child's. No child inherits
+    either of them until it is handed over.
+    """
+    with Opened() as opened:
+        _connect_pair(opened, kind, _BUFFER_SIZE)
+        ours, theirs = opened.numbers
+        opened.numbers.clear()
+        return ours, theirs
+
+
+def open_pipe(capacity: int | None) -> Opened:
+    """(receive end, send end) of an anonymous pipe."""
+    opened = Opened()
+    _connect_pair(opened, "receive", _BUFFER_SIZE if capacity is None else capacity)
+    return opened
+
+
+def _connect_pair(opened: Opened, kind: str, buffer_size: int) -> None:
+    """Adds an end of ``kind``, and the other end.
 
     Both are overlapped: a synchronous handle makes a read and a write wait for each other, and
     no completion port takes it. A program that knows nothing of it can use the child's all the
@@ -41,21 +59,19 @@ def open_pair(kind: str, *, buffer_size: int | None = None) -> tuple[int, int]:
     sid = calls.current_user_sid()
     # A name only because there is no other way to an overlapped pipe; that nobody guesses.
     address = rf"\\.\pipe\ipcpipes.{sid}.{os.getpid()}.{secrets.token_hex(16)}"
-    code, ours = calls.create_instance(
+    result = calls.create_instance(
+        opened,
         address,
         first=True,
         kind=kind,
-        buffer_size=_BUFFER_SIZE if buffer_size is None else buffer_size,
+        buffer_size=buffer_size,
         permissions=calls.Permissions(f"O:{sid}D:P(A;;FA;;;{sid})"),
         limit=1,
     )
-    if code != 0:
-        raise calls.winerror(code)
-    code, theirs = calls.open_pipe(address, _OPPOSITE[kind])
-    if code != 0:
-        calls.close(ours)
-        raise calls.winerror(code)
-    return ours, theirs
+    if result >= 0:
+        result = calls.open_pipe(opened, address, _OPPOSITE[kind])
+    if result < 0:
+        raise calls.winerror(-result)
 
 
 close = calls.close
@@ -132,7 +148,9 @@ def claim(endpoint: Endpoint, kind: str) -> int:
     where = f"handle {handle}"
     try:
         inheritable = os.get_handle_inheritable(handle)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError):
+            calls.require_system_error(error)
         advice = "this process has no such handle; its parent has to pass it on (handle_list)"
         raise EndpointNotFound(endpoint, where, advice) from None
     # A copy that came by inheritance is inheritable itself; what this program opened is not.

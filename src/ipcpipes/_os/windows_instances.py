@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import sys
+from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..endpoint import Endpoint
 from ..errors import EndpointError, connect_error, in_use_error
 from . import windows_calls as calls, windows_connection
 from .obstacle import Obstacle
+from .place import Place
+from .windows_opened import Instance, Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -20,13 +23,6 @@ logger = logging.getLogger("ipcpipes")
 DEFAULT_BUFFER_SIZE = 65536
 
 ConnectionT = TypeVar("ConnectionT")
-
-
-class _Instance(NamedTuple):
-    """A pipe instance that waits for a client, with the kernel's operation."""
-
-    handle: int
-    operation: Any
 
 
 class Instances(Generic[ConnectionT]):
@@ -43,6 +39,9 @@ class Instances(Generic[ConnectionT]):
     and so could leave no room for the one that holds the name.
 
     One thread at a time; whoever waits for clients builds on this, and sets ``_closed``.
+
+    Lifetime: :meth:`_open` opens all that there is, and :meth:`_close` closes it, also after an
+    :meth:`_open` that has failed or was interrupted.
     """
 
     _connections: ClassVar[windows_connection.Connections]
@@ -57,7 +56,6 @@ class Instances(Generic[ConnectionT]):
         backlog: int,
         buffer_size: int | None,
         permissions: calls.Permissions,
-        is_shared: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._address = address
@@ -66,19 +64,25 @@ class Instances(Generic[ConnectionT]):
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
         self._permissions = permissions
-        self._open_count = 0
-        self._waiting: deque[_Instance] = deque()
+        self._taken: set[Place] = set()
+        self._waiting: deque[Instance] = deque()
+        self._event = Opened()
         self._closed = False
         self._exhausted = False
-        self._event = calls.create_event()
-        try:
-            # Where others have instances of it too, the first one is not ours.
-            self._add_instance(first=not is_shared)
-            self._try_refill()
-        except BaseException:
-            self._close_instances()
-            self._close_event()
-            raise
+
+    def _open(self, *, first: bool) -> None:
+        """Takes the name.
+
+        Args:
+            first: no other process may have instances of it.
+        """
+        calls.create_event(self._event)
+        self._add_instance(first=first)
+        self._try_refill()
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Gives all up."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -92,65 +96,65 @@ class Instances(Generic[ConnectionT]):
         """A new connection, or what stands in its way."""
         self._try_refill()
         # The event is cleared before the look: what comes later sets it again.
-        calls.set_event(self._event, signalled=False)
-        connection = self._next_connected()
-        if connection is not None:
-            return connection
+        calls.set_event(self._event.number, signalled=False)
+        # Not stored in a variable: if an exception comes, its traceback must not keep it open.
+        return self._next_connected() or self._obstacle()
+
+    def _obstacle(self) -> Obstacle:
         return Obstacle.EXHAUSTED if self._exhausted and not self._waiting else Obstacle.NOBODY
 
     def _next_connected(self) -> ConnectionT | None:
         """The stream of a client that has come, if there is one."""
         for instance in list(self._waiting):
-            code = calls.connect_result(instance.handle, instance.operation)
+            code = calls.connect_result(instance.number, instance.operation)
             if code == calls.ERROR_IO_INCOMPLETE:
                 continue
             if code == calls.ERROR_OPERATION_ABORTED:
                 # The thread that began to wait has ended, and the system has cancelled that. A
                 # client who has come since is there when we begin again.
-                code = calls.begin_connect(instance.handle, instance.operation, self._event)
+                code = self._begin_connect(instance)
                 if code == 0:
                     self._look_again()
                     continue
-            self._waiting.remove(instance)
-            # A client that has left already is passed over, and so is its instance; its
-            # successor is made first, so that the name goes on.
-            left = code != 0 or calls.peek(instance.handle) in calls.PEER_GONE
-            if left:
+            # A client that has left already is passed over, and so is its instance.
+            if code != 0 or calls.peek(instance.number) in calls.PEER_GONE:
                 self._drop(instance)
                 continue
-            self._open_count += 1
-            try:
-                self._try_refill()
-            except BaseException:
-                self._open_count -= 1
-                calls.close(instance.handle)
-                raise
-            connection: ConnectionT = self._connections[self._kind](
-                instance.handle,
-                self._endpoint,
-                self._address,
-                server_end=True,
-                owner=self,
-            )
-            return connection
+            return self._take_over(instance)
         return None
 
-    def _drop(self, instance: _Instance) -> None:
-        """Gives up the instance of a client that has left, after its successor is there."""
+    def _take_over(self, instance: Instance) -> ConnectionT:
+        """The stream of its client. Its successor is made first, so that the name goes on."""
+        place = Place(self, self._taken)
         try:
+            self._taken.add(place)
+            self._waiting.remove(instance)
             self._try_refill()
-        finally:
-            calls.close(instance.handle)
+            connection: ConnectionT = self._connections[self._kind](
+                instance, self._endpoint, self._address, server_end=True, owner=place
+            )
+        except BaseException:
+            self._taken.discard(place)
+            if instance not in self._waiting:
+                self._drop(instance)
+            raise
+        return connection
+
+    def _drop(self, instance: Instance) -> None:
+        """Gives up the instance of a client, after its successor is there."""
+        with instance:
+            if instance in self._waiting:
+                self._waiting.remove(instance)
+            self._try_refill()
         self._look_again()
 
     def _look_again(self) -> None:
         # Beginning to wait for a client clears the event (GetOverlappedResult, Remarks), and may
         # have hidden the arrival of another one from accept.
-        calls.set_event(self._event, signalled=True)
+        calls.set_event(self._event.number, signalled=True)
 
     def _count_released(self) -> None:
-        """A stream that was accepted is about to close its handle."""
-        self._open_count -= 1
+        """A stream that was accepted is about to close its handle, and its place is free."""
         if not self._closed:
             self._try_refill()
             self._look_again()
@@ -160,6 +164,7 @@ class Instances(Generic[ConnectionT]):
         try:
             self._refill()
         except OSError as error:
+            calls.require_system_error(error)
             if error.winerror not in calls.EXHAUSTED:
                 raise
             if not self._exhausted:
@@ -171,38 +176,42 @@ class Instances(Generic[ConnectionT]):
     def _refill(self) -> None:
         while (
             len(self._waiting) < self._backlog
-            and len(self._waiting) + self._open_count < self._max_instances
+            and len(self._waiting) + len(self._taken) < self._max_instances
         ):
             self._add_instance(first=False)
 
     def _add_instance(self, *, first: bool) -> None:
-        code, handle = calls.create_instance(
-            self._address,
-            first=first,
-            kind=self._kind,
-            buffer_size=self._buffer_size,
-            permissions=self._permissions,
-        )
-        if first and code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
-            raise in_use_error(self._endpoint, self._address, None)
-        if code != 0:
-            raise calls.winerror(code)
-        operation = calls.new_operation()
-        code = calls.begin_connect(handle, operation, self._event)
-        if code != 0:
-            calls.close(handle)
-            raise calls.winerror(code)
-        self._waiting.append(_Instance(handle, operation))
+        instance = Instance()
+        try:
+            result = calls.create_instance(
+                instance,
+                self._address,
+                first=first,
+                kind=self._kind,
+                buffer_size=self._buffer_size,
+                permissions=self._permissions,
+            )
+            if first and -result in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
+                raise in_use_error(self._endpoint, self._address, None)
+            if result < 0:
+                raise calls.winerror(-result)
+            code = self._begin_connect(instance)
+            if code != 0:
+                raise calls.winerror(code)
+            self._waiting.append(instance)
+        except BaseException:
+            if instance not in self._waiting:
+                instance.close()
+            raise
+
+    def _begin_connect(self, instance: Instance) -> int:
+        """Begins to wait for a client; the error code."""
+        return int(calls.begin_connect(instance.number, instance.operation, self._event.number))
 
     def _close_instances(self) -> None:
-        for instance in self._waiting:
-            calls.close_instance(instance.handle, instance.operation)
+        for instance in list(self._waiting):
+            instance.close()
         self._waiting.clear()
-
-    def _close_event(self) -> None:
-        event, self._event = self._event, -1
-        if event != -1:
-            calls.close(event)
 
     def __repr__(self) -> str:
         state = " closed" if self._closed else ""
@@ -225,18 +234,22 @@ def listen(
 ) -> InstancesT:
     """Takes the name and listens; what it made is gone again when it fails."""
     address = calls.resolve(endpoint)
+    made = listener(
+        endpoint,
+        address,
+        kind=kind,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+        permissions=permissions.at(endpoint),
+    )
     try:
-        return listener(
-            endpoint,
-            address,
-            kind=kind,
-            max_instances=max_instances,
-            backlog=backlog,
-            buffer_size=buffer_size,
-            permissions=permissions.at(endpoint),
-            is_shared=is_shared,
-        )
-    except EndpointError:
-        raise
-    except OSError as error:
+        # Where others have instances of it too, the first one is not ours.
+        made._open(first=not is_shared)
+    except BaseException as error:
+        made._close()
+        if not isinstance(error, OSError) or isinstance(error, EndpointError):
+            raise
+        calls.require_system_error(error)
         raise connect_error("winerror", error.winerror or -1, endpoint, address) from None
+    return made

@@ -32,7 +32,7 @@ class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connec
 
     @property
     def connection_count(self) -> int:
-        return self._open_count
+        return len(self._taken)
 
     async def accept(self) -> connections.ConnectionT:
         if self._accepting:
@@ -49,14 +49,14 @@ class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connec
                     await trio.sleep(EXHAUSTION_PAUSE)
                 else:
                     # No checkpoint when the event is set already.
-                    await trio.lowlevel.WaitForSingleObject(self._event)
+                    await trio.lowlevel.WaitForSingleObject(self._event.number)
                     await trio.lowlevel.checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return found
         finally:
             self._accepting = False
             if self._closed:
-                self._close_event()
+                self._event.close()
 
     def released(self) -> None:
         """A stream that we accepted is about to close its handle."""
@@ -86,9 +86,9 @@ class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connec
         self._closed = True
         self._close_instances()
         if self._accepting:
-            calls.set_event(self._event, signalled=True)
+            calls.set_event(self._event.number, signalled=True)
         else:
-            self._close_event()
+            self._event.close()
 
     async def aclose(self) -> None:
         self._close()

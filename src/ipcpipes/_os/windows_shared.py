@@ -14,6 +14,7 @@ from . import (
     windows_trio as streams,
 )
 from .obstacle import Obstacle
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -25,34 +26,31 @@ class SharedName:
 
     def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
         address = calls.resolve(endpoint)
-        code, self._instance = calls.create_instance(
+        # The instance, and its client: an instance that has one cannot have another one.
+        self._opened = Opened()
+        result = calls.create_instance(
+            self._opened,
             address,
             first=True,
             kind="duplex",
             buffer_size=instances.DEFAULT_BUFFER_SIZE,
             permissions=permissions.at(endpoint),
         )
-        if code in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
+        if -result in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
             raise in_use_error(endpoint, address, None)
-        if code != 0:
-            raise connect_error("winerror", code, endpoint, address)
-        # An instance that has its client cannot have another one.
-        code, self._plug = calls.open_pipe(address, "duplex")
-        if code != 0:
-            calls.close(self._instance)
-            raise connect_error("winerror", code, endpoint, address)
-        self._closed = False
+        if result >= 0:
+            result = calls.open_pipe(self._opened, address, "duplex")
+        if result < 0:
+            self._opened.close()
+            raise connect_error("winerror", -result, endpoint, address)
 
     def copies(self) -> dict[str, int]:
         """What a child inherits, by name: nothing, because nothing listens by a handle."""
         return {}
 
     def close(self) -> None:
-        """Gives the name up. Twice is as good as once."""
-        if not self._closed:
-            self._closed = True
-            calls.close(self._plug)
-            calls.close(self._instance)
+        """Gives the name up. Idempotent."""
+        self._opened.close()
 
 
 def join_shared(
@@ -76,7 +74,7 @@ def join_shared(
     )
     # The first instance's owner and access list are those of all. If our parent has ended, somebody
     # else may have made it.
-    owner = calls.owner(listener._waiting[0].handle)
+    owner = calls.owner(listener._waiting[0].number)
     if owner.sid not in calls.owners_of_ours(endpoint):
         listener._close()
         raise untrusted_error(endpoint, listener.address, owner)

@@ -27,6 +27,7 @@ from . import (
 )
 from .own_thread import ResultT, require_accepted, run_as
 from .receive_size import receive_size, writable_bytes
+from .windows_opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -51,8 +52,8 @@ class Owner(Protocol):
 class Pipe(abc.Connection):
     """One handle of a pipe.
 
-    Lifetime: it owns ``handle`` from :meth:`__init__` to :meth:`aclose`; ``_handle`` is -1
-    afterwards. Buffers and operations belong to the frame that awaits them.
+    Lifetime: it owns the handle in ``opened`` from the end of :meth:`__init__` to :meth:`aclose`;
+    ``_handle`` is -1 afterwards. Buffers and operations belong to the frame that awaits them.
 
     Attributes:
         sent_some: set when the system has begun to write something, which the peer may have read.
@@ -62,7 +63,7 @@ class Pipe(abc.Connection):
 
     def __init__(
         self,
-        handle: int,
+        opened: Opened,
         endpoint: Endpoint,
         address: str,
         *,
@@ -70,7 +71,7 @@ class Pipe(abc.Connection):
         owner: Owner | None = None,
         process: int | None = None,
     ) -> None:
-        self._handle = handle
+        self._handle = -1
         self._endpoint = endpoint
         self._address = address
         self._server_end = server_end
@@ -83,7 +84,9 @@ class Pipe(abc.Connection):
         self._sending = False
         self._receiving = False
         self._send_fault: str | None = None
-        self._register(handle)
+        self._register(opened.number)
+        # Last: until then our caller closes what is opened.
+        (self._handle,) = opened.handed_over()
 
     def _register(self, handle: int) -> None:
         try:

@@ -107,9 +107,16 @@ def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> An
     """What every way to connect comes down to; see :func:`connect`."""
     attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
     deadline = time.monotonic() + attempts.wait
-    with attempts:
-        while (connection := attempts.attempt(deadline - time.monotonic())) is None:
-            time.sleep(attempts.pause)
+    connection: Any = None
+    try:
+        with attempts:
+            while (connection := attempts.attempt(deadline - time.monotonic())) is None:
+                time.sleep(attempts.pause)
+    except BaseException:
+        # A signal handler has raised after the last attempt.
+        if connection is not None:
+            connection.close()
+        raise
     return connection
 
 
@@ -175,7 +182,7 @@ def listen(
     check_both_ways(authkey, direction)
     key = None if authkey is None else keyed(authkey)
     del authkey
-    listener: Any = open_listener(
+    listener = open_listener(
         endpoint,
         kind=direction,
         access=access,
@@ -183,9 +190,14 @@ def listen(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    if key is not None:
-        listener = AuthenticatingListener(listener, key)
-    return cast("Listener[Any]", listener)  # which has what there is to a listener
+    if key is None:
+        return listener
+    try:
+        # It has what there is to a listener.
+        return cast("Listener[Any]", AuthenticatingListener(listener, key))
+    except BaseException:
+        listener.close()
+        raise
 
 
 def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:

@@ -1,0 +1,79 @@
+"""Descriptors and handles between the call that opens them and what will own them; the same on
+every system.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import starmap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["OpenedNumbers"]
+
+_pop = list.pop
+_is_open = (-1).__lt__
+
+
+class OpenedNumbers:
+    """Descriptors or handles that are to be closed, unless an owner has taken them out.
+
+    An exception of a signal handler can come whenever a call has returned, and then the result of
+    that call is lost. So one step makes the call and keeps its result here; and one step removes a
+    number from here and closes it, or removes it and stores it in its owner, so that it is closed
+    exactly once. Numbers that are left are closed at the end of the ``with`` block, and by the
+    finalizer if an exception comes before that.
+
+    Args:
+        numbers: what is open already.
+    """
+
+    # How to close a number. A function of C: the interpreter can run a signal handler at the
+    # beginning of a Python function, when the number has already been removed.
+    _close_number: Callable[[int], object]
+
+    def __init__(self, *numbers: int) -> None:
+        # Negative results of failed calls may be among them for a moment.
+        self.numbers = list(numbers)
+
+    @property
+    def number(self) -> int:
+        """The last number, which stays here; -1 if there is none."""
+        return self.numbers[-1] if self.numbers else -1
+
+    def open(self, function: Callable[..., int], *arguments: object) -> int:
+        """Calls a function of C, and keeps the number that it returns.
+
+        Returns:
+            the number; or the negative result of a call that has failed, which is not kept.
+        """
+        self.numbers.extend(starmap(function, (arguments,)))
+        result = self.numbers[-1]
+        if result < 0:
+            del self.numbers[-1]
+        return result
+
+    def handed_over(self) -> Iterator[int]:
+        """The last number. It is removed when this is unpacked, and not before:
+        ``(self._fd,) = opened.handed_over()`` is one step.
+        """
+        return map(_pop, (self.numbers,))
+
+    def close(self) -> None:
+        """Closes all that are left. Idempotent."""
+        taken = map(_pop, [self.numbers] * len(self.numbers))
+        deque(map(self._close_number, filter(_is_open, taken)), maxlen=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.numbers:
+            self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "numbers", None):
+            self.close()
