@@ -19,7 +19,8 @@ import trio
 
 from fuzz.output import say
 from ipcpipes import Endpoint, rpc
-from ipcpipes.rpc import blocking, frames
+from ipcpipes.rpc import blocking
+from ipcpipes.rpc.wire import frames
 
 __all__ = ["CALLS", "CREDIT", "DRIVERS", "LARGEST", "Held"]
 

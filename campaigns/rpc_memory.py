@@ -16,10 +16,10 @@ import trio
 
 from ipcpipes import blocking as streams
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.carrier import joined
-from ipcpipes.rpc.definition import Operation
-from ipcpipes.rpc.ndr import ChunkWriter
-from ipcpipes.rpc.wire import Bind, Kind, encode
+from ipcpipes.rpc._trio.transport import joined
+from ipcpipes.rpc.definition.operations import Operation
+from ipcpipes.rpc.wire.format import Bind, Kind, encode
+from ipcpipes.rpc.wire.ndr import ChunkWriter
 from ipcpipes.testing import unique_endpoint
 
 from .memory_service import CALLS, CREDIT, DRIVERS, LARGEST, Held

@@ -15,9 +15,9 @@ import msgspec
 import trio
 
 from ipcpipes import MessageChannel, rpc
-from ipcpipes.rpc.arguments import encoded
-from ipcpipes.rpc.definition import Operation
-from ipcpipes.rpc.wire import (
+from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.definition.operations import Operation
+from ipcpipes.rpc.wire.format import (
     LEAST_CREDIT,
     LEAST_FRAME,
     VERSION,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 
-from ipcpipes.rpc.call import SMALL, Call, Push
+from ipcpipes.rpc.core.call import SMALL, Call, Push
+from ipcpipes.rpc.core.session import Event, Session
+from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import CallCancelled, Fault, ProtocolError, RpcError
-from ipcpipes.rpc.ndr import LARGEST_COUNT
-from ipcpipes.rpc.session import Event, Session
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import HEAD, Frame, Kind, decode
+from ipcpipes.rpc.wire.format import HEAD, Frame, Kind, decode
+from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
 from .drawing import Drawing, filling
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ipcpipes.rpc.errors import ProtocolError
-from ipcpipes.rpc.frames import READ_SIZE, FrameReader
-from ipcpipes.rpc.wire import HEAD, LEAST_FRAME, MAX_FRAME, Frame, Kind, decode, encode
+from ipcpipes.rpc.wire.format import HEAD, LEAST_FRAME, MAX_FRAME, Frame, Kind, decode, encode
+from ipcpipes.rpc.wire.frames import READ_SIZE, FrameReader
 
 from .drawing import Drawing, filling
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ipcpipes.rpc.call import Call
-from ipcpipes.rpc.ndr import ChunkWriter
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import (
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire.format import (
     LEAST_CREDIT,
     LEAST_FRAME,
     MAYBE,
@@ -24,6 +23,7 @@ from ipcpipes.rpc.wire import (
     Reason,
     encode,
 )
+from ipcpipes.rpc.wire.ndr import ChunkWriter
 from tests.rpc_over_managers import Calls
 
 from .drawing import Drawing, filling

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ipcpipes import rpc
-from ipcpipes.rpc.elements import Element, element_of
+from ipcpipes.rpc.definition.elements import Element, element_of
+from ipcpipes.rpc.definition.parameters import Range
 from ipcpipes.rpc.errors import InvalidBound, ProtocolError
-from ipcpipes.rpc.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
-from ipcpipes.rpc.parameters import Range
+from ipcpipes.rpc.wire.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
 
 from .drawing import Drawing, cut, filling
 

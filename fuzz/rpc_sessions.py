@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.errors import CommFailure, RpcError
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Limits
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
 
 from .drawing import Drawing
 from .rpc_end import End

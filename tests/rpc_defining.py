@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.definition import Operation
+from ipcpipes.rpc.definition.operations import Operation
 from ipcpipes.rpc.errors import DefinitionError
 
 from .rpc_pairs import definition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 from ipcpipes import rpc
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import Kind, Limits
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire.format import Kind, Limits
 
 from .rpc_pair_work import Work
 from .rpc_pairs import Pair, close, pull, pull_all, push

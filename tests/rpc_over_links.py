@@ -14,7 +14,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import HEAD, Bind, Kind, decode, encode
+from ipcpipes.rpc.wire.format import HEAD, Bind, Kind, decode, encode
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_over_managers import Calls, Scripted

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 
 from ipcpipes import rpc
-from ipcpipes.rpc.elements import LARGEST
-from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME
+from ipcpipes.rpc.definition.elements import LARGEST
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME
 
 UUID = "6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10"
 to_octets = msgspec.msgpack.encode

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 
 from ipcpipes import rpc
-from ipcpipes.rpc.arguments import encoded
-from ipcpipes.rpc.call import Call, Push
-from ipcpipes.rpc.chunks import chunk_of, octets_of
-from ipcpipes.rpc.definition import Definition
-from ipcpipes.rpc.ndr import LARGEST_COUNT
-from ipcpipes.rpc.session import Event, Happened, Session
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Limits
+from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.session import Event, Happened, Session
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.definition.operations import Definition
+from ipcpipes.rpc.wire.chunks import chunk_of, octets_of
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
+from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
 # The least there may be: its borders are met often.
 NARROW = Limits(max_frame=LEAST_FRAME, credit=LEAST_CREDIT)

@@ -249,7 +249,7 @@ async def test_who_listens_cannot_be_denied(where: Path) -> None:
 
 
 def test_the_groups_of_a_peer_are_its_own(where: Path) -> None:
-    from ipcpipes._os import posix_calls
+    from ipcpipes._os.posix import calls as posix_calls
 
     left, right = socket.socketpair()
     with left, right:
@@ -280,7 +280,7 @@ async def test_a_peer_is_known_with_its_groups_and_its_program(where: Path) -> N
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the program")
 def test_a_program_that_has_ended_is_nobodys(where: Path) -> None:
-    from ipcpipes._os import posix_calls
+    from ipcpipes._os.posix import calls as posix_calls
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(where))

@@ -14,7 +14,7 @@ if sys.platform != "win32":
     pytest.skip("about security descriptors", allow_module_level=True)
 
 from ipcpipes._ffi import lib as real
-from ipcpipes._os import windows_calls as calls
+from ipcpipes._os.windows import calls
 from ipcpipes.security import server_check
 
 # SIDs that every machine has, and their letters in SDDL ("SID Strings").

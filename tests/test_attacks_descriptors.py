@@ -15,7 +15,7 @@ import trio
 
 import ipcpipes
 from ipcpipes import NATIVE, LengthPrefixed, Lines, rpc
-from ipcpipes.rpc.wire import Kind
+from ipcpipes.rpc.wire.format import Kind
 
 if sys.platform == "win32":
     pytest.skip("about descriptors sent over sockets", allow_module_level=True)

@@ -18,7 +18,7 @@ import trio
 import ipcpipes
 from ipcpipes import Endpoint, LengthPrefixed, blocking, rpc
 from ipcpipes.rpc import blocking as rpc_blocking
-from ipcpipes.rpc.wire import HEAD, LEAST_FRAME, Kind, encode
+from ipcpipes.rpc.wire.format import HEAD, LEAST_FRAME, Kind, encode
 
 from . import drivers
 from .rpc_blocking_pairs import Calls as BlockingCalls, Manager

@@ -13,7 +13,7 @@ import trio
 
 import ipcpipes
 from ipcpipes import ContentLength, Endpoint, LengthPrefixed, rpc
-from ipcpipes.rpc.wire import FRAGMENT, MAX_FRAME, Kind, encode
+from ipcpipes.rpc.wire.format import FRAGMENT, MAX_FRAME, Kind, encode
 
 from .attacked import attacked, state, until, until_again
 from .rpc_over_links import FIND_TESTS, RawClient

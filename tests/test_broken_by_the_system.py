@@ -23,7 +23,7 @@ if sys.platform == "win32":
         "there the C layer gives codes, which are tested with streams", allow_module_level=True
     )
 
-from ipcpipes._os import posix_blocking
+from ipcpipes._os.posix.blocking import stream as posix_blocking
 
 DOORS = pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
 SECONDS = 20

@@ -228,11 +228,11 @@ async def test_what_the_system_says_late_is_an_error_of_ours_too(
 ) -> None:
     """When it is asked who serves; nothing is left open."""
     if sys.platform == "win32":
-        from ipcpipes._os import windows_calls as calls
+        from ipcpipes._os.windows import calls
 
         error, what = calls.winerror(1450), "owner"  # ERROR_NO_SYSTEM_RESOURCES
     else:
-        from ipcpipes._os import posix_calls as calls
+        from ipcpipes._os.posix import calls
 
         error, what = OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)), "peer_credentials"
 

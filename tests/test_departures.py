@@ -12,7 +12,7 @@ import trio
 
 import ipcpipes
 from ipcpipes import Endpoint, rpc
-from ipcpipes.child.worker import Worker as GroupWorker
+from ipcpipes.child.group.worker import Worker as GroupWorker
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_blocking_pairs import everything, served

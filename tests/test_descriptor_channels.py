@@ -22,7 +22,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import NATIVE, LengthPrefixed, MessageChannel, blocking, rpc
-from ipcpipes._os.enclosed import Enclosed
+from ipcpipes._os.handles.attached import Enclosed
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 if sys.platform == "win32":

@@ -15,7 +15,7 @@ import trio
 
 import ipcpipes
 from ipcpipes import FramingError, LengthPrefixed, blocking
-from ipcpipes._os import unfetched
+from ipcpipes._os.handles import pending as unfetched
 
 from . import drivers
 from .conftest import WINDOWS

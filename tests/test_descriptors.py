@@ -595,7 +595,7 @@ async def test_a_sender_that_dies_half_way_leaves_what_it_sent(short_tmp: Path) 
 
 
 async def test_an_exception_between_two_steps_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ipcpipes._os import posix_descriptors
+    from ipcpipes._os.posix import passing as posix_descriptors
 
     left, right = await stream_pair()
     both = await connected((drivers, drivers))

@@ -27,8 +27,8 @@ import msvcrt
 import socket
 
 from ipcpipes._ffi import lib
-from ipcpipes._os import windows_calls as calls, windows_descriptors as passing
-from ipcpipes._os.labelled import label
+from ipcpipes._os.handles.labels import label
+from ipcpipes._os.windows import calls, passing
 
 from . import drivers
 from .children import python_child

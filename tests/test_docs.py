@@ -12,7 +12,7 @@ import pytest
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.elements import element_of
+from ipcpipes.rpc.definition.elements import element_of
 
 from .children import SECONDS
 

@@ -27,7 +27,7 @@ if WINDOWS:
     pytest.skip("Windows has no fork", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-from ipcpipes._os import posix_calls
+from ipcpipes._os.posix import calls as posix_calls
 
 from .forking import ForkedChild, error_of, fork, in_forked_child
 

@@ -107,7 +107,7 @@ async def test_the_system_decides_as_it_would_for_the_client(where: Path, driver
 @as_root
 @both
 async def test_there_is_no_way_back_for_what_runs_there(where: Path, driver: str) -> None:
-    from ipcpipes._os import posix_calls
+    from ipcpipes._os.posix import calls as posix_calls
 
     def go_back() -> None:
         raise OSError(posix_calls.become_user(0, 0, ()), "no way")

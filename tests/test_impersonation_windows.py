@@ -23,7 +23,8 @@ if sys.platform != "win32":
     pytest.skip("about tokens and owners of pipes", allow_module_level=True)
 
 from ipcpipes._ffi import lib as real
-from ipcpipes._os import join_shared, windows_calls as calls
+from ipcpipes._os import join_shared
+from ipcpipes._os.windows import calls
 from ipcpipes.security import compiled
 
 SYSTEM, EVERYONE = "S-1-5-18", "S-1-1-0"

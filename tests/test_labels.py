@@ -11,7 +11,7 @@ import trio
 from hypothesis import given, strategies
 
 from ipcpipes import FramingError, IncompleteMessage, LengthPrefixed
-from ipcpipes._os.labelled import WITHOUT, Labelled, LabelledSplitter, label
+from ipcpipes._os.handles.labels import WITHOUT, Labelled, LabelledSplitter, label
 from ipcpipes.abc import HasFileno
 
 US = 4711

@@ -14,7 +14,7 @@ import ipcpipes
 from ipcpipes import NATIVE, AuthenticationFailed, Endpoint, LengthPrefixed, Lines, blocking
 from ipcpipes.authentication import listener as trio_listener
 from ipcpipes.authentication.challenge import REFUSAL
-from ipcpipes.blocking import authenticating as blocking_listener
+from ipcpipes.blocking.authentication import listener as blocking_listener
 
 from . import drivers
 from .authenticating import KEY, OTHER_KEY

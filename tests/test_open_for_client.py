@@ -46,7 +46,7 @@ def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if sys.platform == "win32" and way == "openat2":
         pytest.skip("Windows has one way only")
     if sys.platform == "linux" and way == "step by step":
-        from ipcpipes._os import posix_calls
+        from ipcpipes._os.posix import calls as posix_calls
 
         monkeypatch.setattr(posix_calls, "open_without_magic_links", lambda *_: (errno.EPERM, -1))
     return way

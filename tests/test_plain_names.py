@@ -23,7 +23,7 @@ if sys.platform == "win32":
 
 import fcntl
 
-from ipcpipes._os import posix_address
+from ipcpipes._os.posix import address as posix_address
 
 from .attackers import as_root
 

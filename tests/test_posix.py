@@ -25,7 +25,7 @@ if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
 
 
-from ipcpipes._os import posix_calls
+from ipcpipes._os.posix import calls as posix_calls
 from ipcpipes.security import compiled
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")

@@ -16,7 +16,7 @@ from ipcpipes import NATIVE, Endpoint
 if sys.platform == "win32":
     pytest.skip("about sockets", allow_module_level=True)
 
-from ipcpipes._os import posix_calls
+from ipcpipes._os.posix import calls as posix_calls
 
 from .channels import connected, has_native
 

@@ -25,7 +25,7 @@ if sys.platform == "win32":
 
 import resource
 
-from ipcpipes._os import posix_calls
+from ipcpipes._os.posix import calls as posix_calls
 
 
 def files_of(directory: Path) -> set[str]:

@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc import wire
-from ipcpipes.rpc.arguments import encoded
-from ipcpipes.rpc.call import Call, Push
-from ipcpipes.rpc.chunks import octets_of
-from ipcpipes.rpc.elements import LARGEST, element_of
+from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import CALL, CONNECTION, CallState, ConnectionState, Party
+from ipcpipes.rpc.definition.elements import LARGEST, element_of
 from ipcpipes.rpc.errors import FAULT_STATUS, CallCancelled
-from ipcpipes.rpc.ndr import ChunkReader, ChunkWriter
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import CALL, CONNECTION, CallState, ConnectionState, Party
-from ipcpipes.rpc.wire import HEAD, Kind, Limits, decode, encode
+from ipcpipes.rpc.wire import format as wire
+from ipcpipes.rpc.wire.chunks import octets_of
+from ipcpipes.rpc.wire.format import HEAD, Kind, Limits, decode, encode
+from ipcpipes.rpc.wire.ndr import ChunkReader, ChunkWriter
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.arguments import bound, encoded
+from ipcpipes.rpc.core.arguments import bound, encoded
 
 
 class Sample(rpc.Interface, uuid="6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10", version=(1, 0)):

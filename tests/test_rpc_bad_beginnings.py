@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from ipcpipes import blocking as streams, rpc
-from ipcpipes.rpc.carrier import joined
-from ipcpipes.rpc.wire import Bind, Kind, encode
+from ipcpipes.rpc._trio.transport import joined
+from ipcpipes.rpc.wire.format import Bind, Kind, encode
 
 from .rpc_both_drivers import DRIVERS, connected, served
 

@@ -14,7 +14,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import Kind, encode
+from ipcpipes.rpc.wire.format import Kind, encode
 
 from .rpc_over_links import SECONDS, RawClient, Witness, raw_calling, serving
 from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed

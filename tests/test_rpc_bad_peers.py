@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import BIND_TIMEOUT, Kind, encode
+from ipcpipes.rpc.wire.format import BIND_TIMEOUT, Kind, encode
 from ipcpipes.testing import memory_stream_pair
 
 from .rpc_over_links import (

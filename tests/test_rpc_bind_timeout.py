@@ -14,7 +14,7 @@ import trio.testing
 import ipcpipes
 from ipcpipes import rpc
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.wire import BIND_TIMEOUT
+from ipcpipes.rpc.wire.format import BIND_TIMEOUT
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_blocking_pairs import Calls

@@ -11,7 +11,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import Kind
+from ipcpipes.rpc.wire.format import Kind
 from ipcpipes.testing import memory_stream_pair
 
 from .rpc_over_links import SECONDS, failing, raw_calling, serving

@@ -9,7 +9,7 @@ import pytest
 
 from ipcpipes import rpc
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.wire import FRAGMENT
+from ipcpipes.rpc.wire.format import FRAGMENT
 
 from .rpc_blocking_pairs import Gate, Sample, everything, fails, push_all, served
 

@@ -344,7 +344,7 @@ with calls.bind(Calls, blocking.parent_stream()) as client:
 
 
 def test_the_interface_of_these_tests_is_served_too(caplog: pytest.LogCaptureFixture) -> None:
-    from ipcpipes.rpc.introspection import Introspection
+    from ipcpipes.rpc.definition.introspection import Introspection
 
     listener = streams.listen(Endpoint.named("introspected"))
     server = Worker(blocking.serve, Manager(), listener, introspection=True)

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from ipcpipes import blocking as streams, rpc
-from ipcpipes.rpc import blocking, frames
+from ipcpipes.rpc import blocking
+from ipcpipes.rpc._trio.transport import joined
 from ipcpipes.rpc.blocking import serving
-from ipcpipes.rpc.carrier import joined
-from ipcpipes.rpc.frames import FrameReader
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import MAX_FRAME, Frame, Kind, Limits
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import ConnectionState, Party
+from ipcpipes.rpc.wire import frames
+from ipcpipes.rpc.wire.format import MAX_FRAME, Frame, Kind, Limits
+from ipcpipes.rpc.wire.frames import FrameReader
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_blocking_pairs import Calls, Gate, Manager, served

@@ -15,9 +15,9 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import blocking as streams, rpc
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import Limits
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire.format import Limits
 
 from .rpc_over_links import (
     SECONDS,

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from ipcpipes import rpc
 from ipcpipes.framing.messagepack import ITEMS_OF_ARRAYS as ARRAYS, TEXTS, may_collide
-from ipcpipes.rpc.collisions import MOST_NUMBERS, MOST_OTHERS, key_limit_of
+from ipcpipes.rpc.definition.collisions import MOST_NUMBERS, MOST_OTHERS, key_limit_of
 
 from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data

@@ -13,9 +13,9 @@ from hypothesis import given, strategies as st
 
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.chunks import HELD, PIECE, Cutter, cut
-from ipcpipes.rpc.definition import Pipe
-from ipcpipes.rpc.elements import element_of
+from ipcpipes.rpc.definition.elements import element_of
+from ipcpipes.rpc.definition.operations import Pipe
+from ipcpipes.rpc.wire.chunks import HELD, PIECE, Cutter, cut
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import invalid_bound, serving

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import Kind, encode
+from ipcpipes.rpc.wire.format import Kind, encode
 
 from .rpc_over_links import (
     SECONDS,

@@ -12,7 +12,7 @@ import trio.testing
 
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.wire import Kind
+from ipcpipes.rpc.wire.format import Kind
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_blocking_pairs import Calls as BlockingCalls, Gate, Manager, served

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.definition import Operation
-from ipcpipes.rpc.elements import element_of
+from ipcpipes.rpc.definition.elements import element_of
+from ipcpipes.rpc.definition.operations import Operation
 from ipcpipes.rpc.errors import DefinitionError
 
 UUID = "0b6f1f0e-5a3c-4d7c-9a57-3e0c7b1d2f55"

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes import rpc
-from ipcpipes.rpc.chunks import Structures, chunk_of, octets_of
-from ipcpipes.rpc.elements import LARGEST, Element, IllegalElement, element_of, layout_of
-from ipcpipes.rpc.wire import HEAD, LEAST_CREDIT, LEAST_FRAME
+from ipcpipes.rpc.definition.elements import LARGEST, Element, IllegalElement, element_of, layout_of
+from ipcpipes.rpc.wire.chunks import Structures, chunk_of, octets_of
+from ipcpipes.rpc.wire.format import HEAD, LEAST_CREDIT, LEAST_FRAME
 
 EXAMPLES = os.environ.get("IPCPIPES_EXAMPLES")
 PROFILE = settings(

@@ -8,9 +8,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from ipcpipes.rpc import ProtocolError, frames
-from ipcpipes.rpc.frames import READ_SIZE, FrameReader
-from ipcpipes.rpc.wire import FRAGMENT, MAX_FRAME, Frame, Kind, encode
+from ipcpipes.rpc import ProtocolError
+from ipcpipes.rpc.wire import frames
+from ipcpipes.rpc.wire.format import FRAGMENT, MAX_FRAME, Frame, Kind, encode
+from ipcpipes.rpc.wire.frames import READ_SIZE, FrameReader
 
 LARGE = 1 << 20
 

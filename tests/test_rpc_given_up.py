@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from ipcpipes import rpc
-from ipcpipes.rpc.link import LEAST_KEEP_ALIVE
+from ipcpipes.rpc._trio.link import LEAST_KEEP_ALIVE
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving

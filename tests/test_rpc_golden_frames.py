@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipcpipes.rpc.wire import Kind, decode, encode
+from ipcpipes.rpc.wire.format import Kind, decode, encode
 
 from .rpc_golden import GOLDEN, golden_conversation
 from .rpc_pairs import kinds

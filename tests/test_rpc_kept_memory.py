@@ -12,14 +12,14 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc import frames
-from ipcpipes.rpc.call import Call
-from ipcpipes.rpc.carrier import joined
-from ipcpipes.rpc.frames import READ_SIZE, FrameReader
-from ipcpipes.rpc.ndr import ChunkWriter
-from ipcpipes.rpc.session import Session
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import Kind, Limits, decode, encode
+from ipcpipes.rpc._trio.transport import joined
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire import frames
+from ipcpipes.rpc.wire.format import Kind, Limits, decode, encode
+from ipcpipes.rpc.wire.frames import READ_SIZE, FrameReader
+from ipcpipes.rpc.wire.ndr import ChunkWriter
 
 from .rpc_over_managers import Calls
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
-from ipcpipes.rpc.wire import Kind, encode
+from ipcpipes.rpc.wire.format import Kind, encode
 from ipcpipes.testing import memory_stream_pair
 
 from .rpc_over_links import SECONDS, GatedStream, calling, failing, raw_calling

@@ -12,7 +12,7 @@ import trio
 import ipcpipes
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
-from ipcpipes.rpc.wire import LEAST_FRAME
+from ipcpipes.rpc.wire.format import LEAST_FRAME
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_both_drivers import DRIVERS, connected, served

@@ -16,7 +16,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc import frames
+from ipcpipes.rpc.wire import frames
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import SECONDS, GatedStream, comm_failure

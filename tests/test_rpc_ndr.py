@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes import rpc
-from ipcpipes.rpc.chunks import chunk_of, octets_of
-from ipcpipes.rpc.elements import LARGEST, Element, element_of
+from ipcpipes.rpc.definition.elements import LARGEST, Element, element_of
 from ipcpipes.rpc.errors import InvalidBound, ProtocolError
-from ipcpipes.rpc.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
+from ipcpipes.rpc.wire.chunks import chunk_of, octets_of
+from ipcpipes.rpc.wire.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
 
 from .receiving import in_parts
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.chunks import chunk_of, octets_of
-from ipcpipes.rpc.elements import element_of
+from ipcpipes.rpc.definition.elements import element_of
+from ipcpipes.rpc.wire.chunks import chunk_of, octets_of
 
 from .test_rpc_elements import (
     NUMBER,

@@ -13,7 +13,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.client_link import NAP, ClientLink
+from ipcpipes.rpc._trio.client_link import NAP, ClientLink
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import SECONDS, calling, comm_failure, unavailable

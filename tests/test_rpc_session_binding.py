@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import ProtocolError
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Kind, Limits, decode, encode
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Kind, Limits, decode, encode
 
 from .rpc_pair_work import UUID, Work, ack_body, bind_body
 from .rpc_pairs import Pair, definition, result_of

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import HEAD, LEAST_FRAME, MAYBE, Kind, Limits, decode, encode
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire.format import HEAD, LEAST_FRAME, MAYBE, Kind, Limits, decode, encode
 
 from .rpc_pair_work import Work
 from .rpc_pairs import Pair, arguments_of, kinds, result_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.call import Call
-from ipcpipes.rpc.elements import LARGEST
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import LEAST_CREDIT, Kind, Limits, decode, encode
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.definition.elements import LARGEST
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, Kind, Limits, decode, encode
 
 from .rpc_pair_work import Work
 from .rpc_pairs import NARROW, Pair, close, go_on, pull, pull_all, push, push_small, result_of

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import ProtocolError
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import Kind, encode
+from ipcpipes.rpc.wire.format import Kind, encode
 
 from .rpc_pair_work import Work
 from .rpc_pairs import Pair, close, pull, push, result_of

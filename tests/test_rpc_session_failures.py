@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.call import Call
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import CallState, ConnectionState, Party
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import CallState, ConnectionState, Party
 
 from .rpc_pair_work import Work
 from .rpc_pairs import Pair, close, pull, push, push_small, result_of

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes import rpc
+from ipcpipes.rpc.core.session import Event, Session
+from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import ProtocolError
-from ipcpipes.rpc.session import Event, Session
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import Kind, decode, encode
+from ipcpipes.rpc.wire.format import Kind, decode, encode
 
 from .rpc_golden import golden_conversation
 from .rpc_pair_work import Work

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.call import BATCH, SMALL
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import LEAST_CREDIT
+from ipcpipes.rpc.core.call import BATCH, SMALL
+from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.wire.format import LEAST_CREDIT
 
 from .rpc_pair_work import Work
 from .rpc_pairs import Pair, arguments_of, close, pull, pull_all, push, push_small, result_of

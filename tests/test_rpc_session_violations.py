@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.errors import ProtocolError
-from ipcpipes.rpc.state import Party
-from ipcpipes.rpc.wire import HEAD, LEAST_CREDIT, Kind, encode
+from ipcpipes.rpc.wire.format import HEAD, LEAST_CREDIT, Kind, encode
 
 from .rpc_pair_work import Work, ack_body, bind_body
 from .rpc_pairs import Pair, close, definition, pull

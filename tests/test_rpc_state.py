@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from ipcpipes.rpc.errors import PipeClosed, PipeEmpty, ProtocolError, WrongPipeOrder
-from ipcpipes.rpc.state import (
+from ipcpipes.rpc.core.state import (
     CALL,
     CONNECTION,
     CallState,
@@ -20,7 +19,8 @@ from ipcpipes.rpc.state import (
     next_call,
     next_connection,
 )
-from ipcpipes.rpc.wire import Kind
+from ipcpipes.rpc.errors import PipeClosed, PipeEmpty, ProtocolError, WrongPipeOrder
+from ipcpipes.rpc.wire.format import Kind
 
 C, S = Party.CLIENT, Party.SERVER
 OF_CALLS = {

@@ -12,12 +12,12 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ipcpipes import rpc
-from ipcpipes.rpc.call import Call, Push
-from ipcpipes.rpc.definition import Operation, Pipe
-from ipcpipes.rpc.ndr import LARGEST_COUNT
-from ipcpipes.rpc.session import Event
-from ipcpipes.rpc.state import ConnectionState, Party
-from ipcpipes.rpc.wire import LEAST_CREDIT, LEAST_FRAME, Kind, Limits, decode
+from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.session import Event
+from ipcpipes.rpc.core.state import ConnectionState, Party
+from ipcpipes.rpc.definition.operations import Operation, Pipe
+from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Kind, Limits, decode
+from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
 from .rpc_pairs import Pair
 

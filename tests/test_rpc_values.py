@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from ipcpipes import rpc
-from ipcpipes.rpc.call import Call
+from ipcpipes.rpc.core.call import Call
 
 from .rpc_over_links import bad_stub_data, calling, no_calls_left, pending, serving
 from .rpc_over_managers import drained, echoed, given_back, pushed

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.arguments import encoded
+from ipcpipes.rpc.core.arguments import encoded
 
 from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data, failing

@@ -178,7 +178,7 @@ async def test_modes(endpoint: Endpoint) -> None:
 @pytest.mark.skipif(sys.platform != "win32", reason="about pipes")
 async def test_access_list(endpoint: Endpoint) -> None:
     if sys.platform == "win32":
-        from ipcpipes._os import windows_calls
+        from ipcpipes._os.windows import calls as windows_calls
 
         permissions = compiled(AccessPolicy.current_user(), "duplex")
         text = permissions.sddl.replace(windows_calls.current_user_sid(), "YOU")

@@ -28,7 +28,7 @@ from .drivers import in_thread
 if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
 
-from ipcpipes._os import posix_places
+from ipcpipes._os.posix import listening as posix_places
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 

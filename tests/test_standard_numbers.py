@@ -15,7 +15,7 @@ if WINDOWS:
     pytest.skip("Windows has handles", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-from ipcpipes._os import posix_standard
+from ipcpipes._os.posix import standard_numbers as posix_standard
 
 from .forking import in_forked_child
 

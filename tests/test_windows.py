@@ -14,8 +14,9 @@ from ipcpipes import AccessPolicy, Endpoint
 if sys.platform != "win32":
     pytest.skip("about named pipes", allow_module_level=True)
 
-from ipcpipes._os import windows_blocking_duplex, windows_calls as calls
-from ipcpipes._os.windows_opened import Opened
+from ipcpipes._os.windows import calls
+from ipcpipes._os.windows.blocking import duplex as windows_blocking_duplex
+from ipcpipes._os.windows.opened import Opened
 
 from .children import SECONDS, python_child
 from .threads import Worker, stream_pair

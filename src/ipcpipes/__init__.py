@@ -17,18 +17,17 @@ from . import abc as abc
 from .abc import PeerIdentity
 from .authentication import authenticate_as_client, authenticate_as_server
 from .broadcast import Broadcaster
-from .channel import MessageChannel, NativeMessageChannel
 from .child.anonymous import (
     AnonymousReceiveStream,
     AnonymousSendStream,
     open_anonymous_pipe,
 )
-from .child.group import WorkerGroup
+from .child.group.group import WorkerGroup
+from .child.group.worker import Worker, group_worker
 from .child.lines import LinePiece
 from .child.parent import parent_channel, parent_pipes, parent_stream
 from .child.process import Child, open_child
-from .child.worker import Worker, group_worker
-from .connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
+from .connections.connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
 from .errors import (
     AuthenticationFailed,
@@ -54,7 +53,8 @@ from .errors import (
     WorkerFailed,
 )
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
-from .messages import connect_messages, listen_messages, serve_messages
+from .messages.connect import connect_messages, listen_messages, serve_messages
+from .messages.framed import MessageChannel, NativeMessageChannel
 from .running import run
 from .security import AccessPolicy, Group, User, open_for_client
 

@@ -10,11 +10,11 @@ import trio
 
 from . import abc
 from .abc.uncopied import Uncopied
-from .channel import MessageChannel
-from .channel_base import Channel
-from .child.nursery import unseen_nursery
+from .connections.nursery import unseen_nursery
 from .errors import MessageTooLarge
 from .framing import Buffer, Framing
+from .messages.base import Channel
+from .messages.framed import MessageChannel
 
 __all__ = ["Broadcaster"]
 

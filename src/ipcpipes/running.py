@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from .child.nursery import unseen_nursery
+from .connections.nursery import unseen_nursery
 from .ending import (
     exit_status,
     require_function,

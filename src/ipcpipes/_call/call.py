@@ -17,10 +17,10 @@ from .. import rpc
 from .._echo import output
 from .._echo.failure import Failure
 from .._echo.progress import show_progress
-from ..rpc.client import Client, client_of
-from ..rpc.definition import Operation
-from ..rpc.introspection import InterfaceDescription, Introspection, definition_of
-from ..rpc.wire import Limits
+from ..rpc._trio.client import Client, client_of
+from ..rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
+from ..rpc.definition.operations import Operation
+from ..rpc.wire.format import Limits
 from .given import Given, Traffic
 
 __all__ = ["call"]

@@ -15,10 +15,10 @@ import trio
 
 from .._echo.failure import Failure
 from .._echo.output import printable
-from ..rpc.definition import Operation, Pipe
-from ..rpc.describing import JsonKind
-from ..rpc.elements import Element
-from ..rpc.introspection import OperationDescription, ParameterDescription
+from ..rpc.definition.describing import JsonKind
+from ..rpc.definition.elements import Element
+from ..rpc.definition.introspection import OperationDescription, ParameterDescription
+from ..rpc.definition.operations import Operation, Pipe
 
 __all__ = ["Given", "Traffic"]
 

@@ -17,24 +17,19 @@ import sys
 from ..endpoint import resolve_by
 
 if sys.platform == "win32":
-    from .windows_anonymous import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .windows_calls import (
+    from .windows.calls import (
         Permissions as Permissions,
         ServerCheck as ServerCheck,
         resolve as resolve,
         transport as transport,
     )
-    from .windows_connection import (
+    from .windows.connecting import (
         Kind as Kind,
         connect as connect,
         parent_end as parent_end,
         still_receives as still_receives,
     )
-    from .windows_inherited import (
+    from .windows.inheritance import (
         APART as APART,
         child_environment as child_environment,
         close as close_number,
@@ -42,38 +37,38 @@ if sys.platform == "win32":
         mark_of as mark_of,
         open_pair as open_pair,
     )
-    from .windows_listener import Listener as Listener, listen as listen
-    from .windows_packets import Packets as Packets
-    from .windows_process import forgets_children as forgets_children
-    from .windows_shared import (
+    from .windows.process import forgets_children as forgets_children
+    from .windows.shared import (
         SharedName as SharedName,
         accept_waiting as accept_waiting,
         join_shared as join_shared,
     )
-    from .windows_trio import (
+    from .windows.trio.listener import Listener as Listener, listen as listen
+    from .windows.trio.packets import Packets as Packets
+    from .windows.trio.pipe import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .windows.trio.stream import (
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,
         Stream as Stream,
     )
 else:
-    from .posix_address import resolve_text as resolve
-    from .posix_anonymous import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .posix_calls import (
+    from .posix.address import resolve_text as resolve
+    from .posix.calls import (
         Permissions as Permissions,
         ServerCheck as ServerCheck,
         transport as transport,
     )
-    from .posix_connection import (
+    from .posix.connecting import (
         Kind as Kind,
         connect as connect,
         parent_end as parent_end,
         still_receives as still_receives,
     )
-    from .posix_inherited import (
+    from .posix.inheritance import (
         APART as APART,
         child_environment as child_environment,
         close as close_number,
@@ -81,15 +76,20 @@ else:
         mark_of as mark_of,
         open_pair as open_pair,
     )
-    from .posix_listener import Listener as Listener, listen as listen
-    from .posix_packets import Packets as Packets
-    from .posix_process import forgets_children as forgets_children
-    from .posix_shared import (
+    from .posix.process import forgets_children as forgets_children
+    from .posix.shared import (
         SharedName as SharedName,
         accept_waiting as accept_waiting,
         join_shared as join_shared,
     )
-    from .posix_trio import (
+    from .posix.trio.listener import Listener as Listener, listen as listen
+    from .posix.trio.packets import Packets as Packets
+    from .posix.trio.pipe import (
+        ReceiveStream as AnonymousReceiveStream,
+        SendStream as AnonymousSendStream,
+        open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .posix.trio.stream import (
         ReceiveStream as ReceiveStream,
         SendStream as SendStream,
         Stream as Stream,

@@ -7,7 +7,7 @@ another container, a connection that somebody carries on. On one machine, an
 
 from __future__ import annotations
 
-from .driver import (
+from .handshake import (
     Greeting as Greeting,
     authenticate_as_client as authenticate_as_client,
     authenticate_as_server as authenticate_as_server,

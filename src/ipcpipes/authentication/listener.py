@@ -13,7 +13,7 @@ from .. import abc
 from ..endpoint import Endpoint
 from ..errors import AuthenticationFailed
 from .challenge import DEFAULT_SECONDS, Handshake
-from .driver import Ends
+from .handshake import Ends
 
 __all__ = ["AuthenticatingListener"]
 

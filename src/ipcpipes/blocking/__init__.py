@@ -18,26 +18,29 @@ from .._os.blocking import (
     Stream as Stream,
 )
 from . import abc as abc
-from .anonymous import (
+from .authentication.handshake import (
+    authenticate_as_client as authenticate_as_client,
+    authenticate_as_server as authenticate_as_server,
+)
+from .child.anonymous import (
     AnonymousReceiveStream as AnonymousReceiveStream,
     AnonymousSendStream as AnonymousSendStream,
     open_anonymous_pipe as open_anonymous_pipe,
 )
-from .authentication import (
-    authenticate_as_client as authenticate_as_client,
-    authenticate_as_server as authenticate_as_server,
-)
-from .channel import (
-    MessageChannel as MessageChannel,
-    NativeMessageChannel as NativeMessageChannel,
-)
-from .child import Child as Child, open_child as open_child
-from .connect import connect as connect, listen as listen
-from .messages import connect_messages as connect_messages, listen_messages as listen_messages
-from .parent import (
+from .child.parent import (
     parent_channel as parent_channel,
     parent_pipes as parent_pipes,
     parent_stream as parent_stream,
+)
+from .child.process import Child as Child, open_child as open_child
+from .connections.connect import connect as connect, listen as listen
+from .messages.connect import (
+    connect_messages as connect_messages,
+    listen_messages as listen_messages,
+)
+from .messages.framed import (
+    MessageChannel as MessageChannel,
+    NativeMessageChannel as NativeMessageChannel,
 )
 from .running import run as run
 

@@ -9,7 +9,7 @@ from .. import _os
 from ..endpoint import Endpoint
 from ..errors import EndpointError, NoParent
 from ..framing import Framing, Native
-from ..framing.chosen import chosen, kind_of
+from ..framing.resolving import chosen, kind_of
 from ..options import check_max_descriptors
 from .handover import Handle, Handover, Kind, take
 

@@ -11,11 +11,11 @@ import trio
 
 from .. import _os, abc
 from .._os import Stream
-from ..channel import MessageChannel, NativeMessageChannel
+from ..connections.nursery import unseen_nursery
 from ..errors import NoParent
 from ..framing import Framing, Native
+from ..messages.framed import MessageChannel, NativeMessageChannel
 from .adopting import Adopted, adopt
-from .nursery import unseen_nursery
 
 __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
 

@@ -11,16 +11,16 @@ import trio
 
 from .. import _os, abc
 from .._os import Stream
-from ..channel import MessageChannel, NativeMessageChannel
+from ..connections.nursery import unseen_nursery
 from ..framing import Framing, Native
+from ..messages.framed import MessageChannel, NativeMessageChannel
 from ..options import check_count, checked_seconds
-from .ends import Ends, naming
-from .fate import Fate, PipeKind, check_options, warn_of_unknown_ends
+from .base import Fate, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
-from .nursery import unseen_nursery
+from .pipes import Ends, naming
 
 if TYPE_CHECKING:
-    from .ends import Command, Redirection
+    from .pipes import Command, Redirection
 
 __all__ = ["Child", "open_child"]
 

@@ -13,10 +13,13 @@
 
 from __future__ import annotations
 
-from .calling import CallEvent
-from .client import Client, ClientOperation, bind, connect
-from .current import CurrentCall, current_call
-from .elements import (
+from ._trio.calling import CallEvent
+from ._trio.client import Client, ClientOperation, bind, connect
+from ._trio.current import CurrentCall, current_call
+from ._trio.feeding import PipeControl
+from ._trio.handle import CallHandle
+from ._trio.server import serve, serve_connection
+from .definition.elements import (
     Length,
     Structure,
     boolean,
@@ -32,6 +35,8 @@ from .elements import (
     uint32,
     uint64,
 )
+from .definition.interface import Interface, operation
+from .definition.parameters import Chunk, InOutPipe, InPipe, OutPipe, PipeName, Range
 from .errors import (
     AsyncCallPending,
     BadStubData,
@@ -59,11 +64,6 @@ from .errors import (
     WrongPipeOrder,
     WrongPipeVersion,
 )
-from .feeding import PipeControl
-from .handle import CallHandle
-from .interface import Interface, operation
-from .parameters import Chunk, InOutPipe, InPipe, OutPipe, PipeName, Range
-from .server import serve, serve_connection
 
 __all__ = [
     "AsyncCallPending",

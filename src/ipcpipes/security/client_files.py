@@ -7,12 +7,12 @@ import os
 import stat
 import sys
 
-from .._os.own_thread import is_acting
+from .._os.common.own_thread import is_acting
 
 if sys.platform == "win32":
-    from .._os.windows_client_files import check_path, open_path
+    from .._os.windows.client_files import check_path, open_path
 else:
-    from .._os.posix_client_files import check_path, open_path
+    from .._os.posix.client_files import check_path, open_path
 
 __all__ = ["open_for_client"]
 

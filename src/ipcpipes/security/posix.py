@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from .._os import posix_calls
+from .._os.posix import calls as posix_calls
 from ..endpoint import Endpoint
 from ..errors import NotSupported, UnknownAccount
 from .policy import AccessPolicy, Account, Rights, User

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from .._os import windows_calls
+from .._os.windows import calls as windows_calls
 from ..endpoint import Endpoint
 from ..errors import NotSupported, UnknownAccount
 from .policy import AccessPolicy, Account, Group, User

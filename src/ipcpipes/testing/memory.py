@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import trio
 import trio.testing
 
-from .._os.receive_size import writable_bytes
+from .._os.common.receive_size import writable_bytes
 from ..abc import MOST_DESCRIPTORS, ByteStream, HasFileno, PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import NotSupported

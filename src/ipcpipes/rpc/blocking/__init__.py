@@ -12,8 +12,8 @@ Both ends choose for themselves: a blocking client talks to a server under trio,
 
 from __future__ import annotations
 
-from ..calling import CallEvent
-from ..feeding import PipeControl
+from .._trio.calling import CallEvent
+from .._trio.feeding import PipeControl
 from .client import Client, ClientOperation, bind, connect
 from .handle import CallHandle
 from .pipes import InOutPipe, InPipe, OutPipe

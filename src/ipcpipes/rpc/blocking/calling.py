@@ -7,13 +7,13 @@ import time
 from functools import partial
 from typing import Any
 
-from ..call import Call
-from ..calling import CallEvent, Notify
-from ..definition import Operation, Pipe
+from .._trio.calling import CallEvent, Notify
+from ..core.call import Call
+from ..core.session import Event
+from ..definition.operations import Operation, Pipe
 from ..errors import CallCancelled, RpcError
-from ..session import Event
+from .call_driver import Exchange
 from .client_link import ClientLink
-from .exchange import Exchange
 from .feeding import Mover, movers_of
 from .link import Link
 

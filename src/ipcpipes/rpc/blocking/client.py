@@ -14,25 +14,25 @@ from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
-from ..arguments import bound, encoded
-from ..bodies import result_of
-from ..call import Call
-from ..calling import Notify
-from ..client import definition_of
-from ..definition import Definition, Operation, Pipe
+from .._trio.calling import Notify
+from .._trio.client import definition_of
+from ..core.arguments import bound, encoded
+from ..core.call import Call
+from ..core.offered import Offered
+from ..core.session import Event, Session
+from ..core.state import ConnectionState, Party
+from ..definition.interface import Interface
+from ..definition.operations import Definition, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, CommFailure
-from ..interface import Interface
-from ..offered import Offered
-from ..session import Event, Session
-from ..state import ConnectionState, Party
-from ..wire import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
+from ..wire.bodies import result_of
+from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
+from .call_driver import time_of
 from .calling import Caller, ClientExchange, milliseconds
-from .carrier import Transport, carrier_of
 from .client_link import ClientLink
-from .exchange import time_of
 from .feeding import check_given
 from .handle import CallHandle
 from .sending import LINGER
+from .transport import Transport, carrier_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 

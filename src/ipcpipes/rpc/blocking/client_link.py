@@ -6,11 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..call import Call
+from ..core.call import Call
 from .link import Link
 
 if TYPE_CHECKING:
-    from ..definition import Operation
+    from ..definition.operations import Operation
 
 __all__ = ["ClientLink"]
 

@@ -6,13 +6,13 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from ..current import CurrentCall
+from .._trio.current import CurrentCall
+from ..core.offering import GRACE
 from ..errors import InvalidAsyncHandle, RpcError
-from ..serving import GRACE
 
 if TYPE_CHECKING:
     from ...abc import PeerIdentity
-    from ..call import Call
+    from ..core.call import Call
     from .server_link import ServerLink
 
 __all__ = ["ThreadCall"]

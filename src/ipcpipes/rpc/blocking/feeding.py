@@ -7,12 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..call import Push
-from ..chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
-from ..definition import Pipe
-from ..elements import Element
-from ..errors import BadStubData
-from ..feeding import (
+from .._trio.feeding import (
     Batch,
     PipeControl,
     WholeElements,
@@ -22,7 +17,12 @@ from ..feeding import (
     put,
     room_for,
 )
-from .exchange import Exchange
+from ..core.call import Push
+from ..definition.elements import Element
+from ..definition.operations import Pipe
+from ..errors import BadStubData
+from ..wire.chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
+from .call_driver import Exchange
 
 __all__ = ["Drain", "Feed", "Mover", "check_given", "movers_of"]
 

@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ...abc.uncopied import Uncopied
-from ..arguments import encoded
-from ..bodies import result_of
-from ..calling import Notify
-from ..definition import Operation, Pipe
+from .._trio.calling import Notify
+from ..core.arguments import encoded
+from ..definition.operations import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
+from ..wire.bodies import result_of
+from .call_driver import time_of
 from .calling import Caller, ClientExchange
-from .exchange import time_of
 from .pipes import end_of
 
 if TYPE_CHECKING:

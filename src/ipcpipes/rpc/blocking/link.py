@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from ..._os.deadline import Deadline
-from ..._os.forking import remember
-from ..call import Call
+from ..._os.common.deadline import Deadline
+from ..._os.common.forking import remember
+from ..core.call import Call
+from ..core.session import Event, Session
 from ..errors import CommFailure, ProtocolError, RpcError
-from ..session import Event, Session
-from .carrier import Torn
 from .sending import FULL, GONE, REFUSED, SLICE, Sending, Waiting, pause, ring
+from .transport import Torn
 
 if TYPE_CHECKING:
-    from .carrier import Carrier
+    from .transport import Carrier
     from .watch import Watch
 
 __all__ = ["Link"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ...abc.uncopied import Uncopied
 
 if TYPE_CHECKING:
-    from ..definition import Pipe
-    from .exchange import Exchange
+    from ..definition.operations import Pipe
+    from .call_driver import Exchange
 
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from ..core.session import Session
 from ..errors import CommFailure, ProtocolError, RpcError, TooLarge
-from ..session import Session
-from .carrier import Torn
+from .transport import Torn
 
 if TYPE_CHECKING:
-    from ..call import Call
-    from .carrier import Carrier
+    from ..core.call import Call
+    from .transport import Carrier
 
 __all__ = ["FULL", "GONE", "LINGER", "REFUSED", "SLICE", "Sending", "Waiting", "pause", "ring"]
 

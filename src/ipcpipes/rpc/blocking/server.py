@@ -13,18 +13,18 @@ from typing import Any
 import trio
 
 from ...blocking import Listener, Stream, listen
-from ...blocking.authentication import Greeting, greeting
+from ...blocking.authentication.handshake import Greeting, greeting
 from ...endpoint import EndpointLike
 from ...errors import AuthenticationFailed
 from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
-from ..serving import Managers, collected
-from ..session import Session
-from ..state import Party
-from ..wire import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .carrier import Transport, carrier_of
+from ..core.offering import Managers, collected
+from ..core.session import Session
+from ..core.state import Party
+from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .serving import Connection, Served
+from .transport import Transport, carrier_of
 
 __all__ = ["Managers", "serve", "serve_connection"]
 

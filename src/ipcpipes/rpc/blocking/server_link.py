@@ -8,18 +8,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..call import Call
+from ..core.call import Call
+from ..core.offering import GRACE
+from ..core.session import Event, Session
+from ..core.state import ConnectionState
 from ..errors import CommFailure, RpcError
-from ..serving import GRACE
-from ..session import Event, Session
-from ..state import ConnectionState
-from .exchange import Exchange
+from .call_driver import Exchange
 from .link import Link
 from .sending import REFUSED
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from .carrier import Carrier
+    from .transport import Carrier
 
 __all__ = ["ServerLink"]
 

@@ -11,19 +11,19 @@ from contextvars import copy_context
 import trio
 
 from ...abc import PeerIdentity
-from .. import serving
-from ..call import Call
-from ..current import _current
+from .._trio.current import _current
+from ..core import offering as serving
+from ..core.call import Call
+from ..core.faults import fault_of
+from ..core.session import Session
+from ..core.state import ConnectionState
+from ..definition.values import encode_result
 from ..errors import BadStubData, CommFailure, RpcError
-from ..faults import fault_of
-from ..session import Session
-from ..state import ConnectionState
-from ..values import encode_result
-from ..wire import BIND_TIMEOUT
-from .carrier import Carrier
+from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
 from .pipes import end_of
 from .server_link import ServerLink
+from .transport import Carrier
 
 __all__ = ["Connection", "Served"]
 

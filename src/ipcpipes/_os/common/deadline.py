@@ -1,0 +1,74 @@
+"""Until when an operation may wait."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ...options import checked_seconds
+
+# One wait of the system is no longer (poll(2) and WaitForMultipleObjects count milliseconds in
+# 32 bits).
+_LONGEST = 1_000_000.0
+
+
+_MARK = "_is_of_deadline"
+
+
+class Deadline:
+    """A point in time; ``None`` stands for "never" wherever one is taken.
+
+    Attributes:
+        has_raised: whether an operation has ended because the deadline has passed. A TimeoutError
+            alone does not say that, because a signal handler can raise one too.
+    """
+
+    __slots__ = ("_at", "_seconds", "has_raised")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.has_raised = False
+        self._at = time.monotonic() + seconds
+
+    @classmethod
+    def after(cls, timeout: float | None) -> Deadline | None:
+        """The deadline of an operation that begins now with this ``timeout``.
+
+        Raises:
+            TypeError, ValueError: it is no number of seconds, 0 or more.
+        """
+        if timeout is None:
+            return None
+        seconds = checked_seconds("timeout", timeout)
+        return None if seconds == math.inf else cls(seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds, 0 when it has passed."""
+        return max(0.0, self._at - time.monotonic())
+
+    def milliseconds(self, what: str, first: bool) -> int:
+        """How long the next wait may be; rounded up, so that it does not end a moment early.
+
+        Args:
+            what: for the message: what has not happened.
+            first: nothing was tried yet, so that a deadline that has passed still allows a look.
+
+        Raises:
+            TimeoutError: it has passed.
+        """
+        remaining = self.remaining
+        if remaining <= 0 and not first:
+            raise self.error(what)
+        return math.ceil(min(remaining, _LONGEST) * 1000)
+
+    def error(self, what: str) -> TimeoutError:
+        self.has_raised = True
+        error = TimeoutError(f"{what} within {self._seconds:g} s")
+        error.__dict__[_MARK] = True
+        return error
+
+
+def is_of_deadline(error: TimeoutError) -> bool:
+    """Whether a deadline has passed; a signal handler can raise a TimeoutError, too."""
+    return _MARK in error.__dict__

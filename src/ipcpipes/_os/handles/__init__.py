@@ -1,0 +1,1 @@
+"""Descriptors and handles that travel with messages; the same on every system."""

@@ -1,0 +1,1 @@
+"""POSIX, without an event loop."""

@@ -1,0 +1,95 @@
+"""POSIX: a listening Unix domain socket without an event loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import select
+import sys
+from typing import TYPE_CHECKING
+
+from ...common.accept_status import Obstacle
+from ...common.forking import remember
+from ...common.threaded_listener import BlockingListener, ConnectionT
+from .. import calls, listening as places, standard_numbers as standard
+from ..opened import Opened
+from . import connecting as connections
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+
+class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
+    """A listening socket, and a pipe that wakes who waits: shutdown(2) on a listening socket
+    does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
+    """
+
+    _connections = connections.BLOCKING
+
+    def _prepare(self) -> None:
+        # The receive end, and the one that is written to.
+        self._pipe = Opened()
+        self._is_woken = False
+        # It may fail, and then there is nothing else to give up.
+        standard.open_pipe(self._pipe)
+        BlockingListener.__init__(self)
+        remember(self)
+
+    def _in_forked_child(self, text: str) -> None:
+        BlockingListener._begin_anew(self)
+        places.Places._in_forked_child(self, text)
+        # The parent's threads wait on these; the next accept makes others.
+        self._close_waker()
+
+    def _count_released(self, handle: int = -1) -> None:
+        places.Places._count_released(self)
+
+    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+        poll = select.poll()
+        if self._pipe.numbers:
+            poll.register(self._pipe.numbers[0], select.POLLIN)
+        if obstacle is not Obstacle.NOBODY:
+            poll.poll(milliseconds)
+            return
+        poll.register(self._fd, select.POLLIN)
+        pause = int(places.LOOK_PAUSE * 1000)
+        if self._file is None or 0 <= milliseconds < pause:
+            poll.poll(milliseconds)
+        elif not poll.poll(pause):
+            self._look_at_file()
+
+    def _is_closing(self) -> bool:
+        return self._closed
+
+    def _try_accept(self) -> ConnectionT | Obstacle:
+        if not self._pipe.numbers:
+            try:
+                standard.open_pipe(self._pipe)
+            except OSError as error:
+                self._pipe.close()
+                calls.require_system_error(error)
+                return Obstacle.EXHAUSTED
+        if self._is_woken:
+            os.read(self._pipe.numbers[0], 1)
+            self._is_woken = False
+        return super()._try_accept()
+
+    def _wake(self) -> None:
+        # Without the pipe no thread waits: a forked child that has not accepted yet.
+        if not self._is_woken and self._pipe.numbers:
+            self._is_woken = True
+            os.write(self._pipe.number, b"x")
+
+    def _give_name_up(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    def _give_all_up(self) -> None:
+        self._close_sockets()
+        self._close_waker()
+
+    def _close_waker(self) -> None:
+        self._pipe.close()
+        self._is_woken = False
+
+
+listen = functools.partial(places.listen, Listener)

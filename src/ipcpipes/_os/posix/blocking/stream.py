@@ -1,0 +1,392 @@
+"""POSIX: connected Unix domain sockets as streams for code without an event loop.
+
+The descriptors are in blocking mode, so that an operation is one system call: os.read and the
+C layer's send give the GIL up while they wait, and Python's signal handlers run. Only an
+operation with a timeout has to ask poll(2) first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import trio
+
+from ...._ffi import ffi
+from ....abc import PeerIdentity
+from ....endpoint import Endpoint
+from ....framing import Buffer
+from ...common.buffered_receiving import Receiving
+from ...common.deadline import Deadline
+from ...common.forking import remember
+from ...common.own_thread import ResultT, require_accepted, run_as_blocking
+from ...common.shared_handle import SharedHandle
+from ...handles.attached import Enclosed
+from .. import calls, impersonation
+from ..opened import Opened
+from . import descriptors as passing
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = -errno.EINTR
+NOTHING_CAME = "nothing was received"
+NO_ROOM = "not all could be sent"
+
+# Looked up once: they are called for every message.
+_read = os.read
+_readv = os.readv
+_send_rest = calls.send_rest
+
+
+class Peer(Protocol):
+    """What is known of who is at the other end."""
+
+    def identity(self, fd: int) -> PeerIdentity:
+        """For the user, who may have to wait for it."""
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self) -> None:
+        """The stream is closed. From any thread, a signal handler or a finalizer."""
+
+
+class Socket(SharedHandle):
+    """One connected descriptor, in blocking mode.
+
+    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
+    :meth:`close`, and closes it when no thread is inside any more.
+
+    Attributes:
+        ends_at_fork: as for the sockets of the trio driver.
+    """
+
+    _shut_half: ClassVar[bool | None] = None
+    _closed_text = "this stream was closed here"
+    # What came with messages of the channel over it: closed with it, when nobody is inside.
+    _enclosed: Enclosed | None = None
+
+    def __init__(
+        self,
+        opened: Opened,
+        endpoint: Endpoint,
+        address: bytes,
+        credentials: Peer,
+        owner: Owner | None = None,
+    ) -> None:
+        super().__init__(-1)
+        fd = opened.numbers[-1]
+        self._endpoint = endpoint
+        self._address = address
+        self._credentials = credentials
+        self._peer: PeerIdentity | None = None
+        self._owner = owner
+        self.ends_at_fork = owner is None
+        # The descriptor while something can be sent: so that a send has one thing to look at.
+        self._send_number = fd
+        self._send_fault: str | None = None
+        self._receive_fault: str | None = None
+        self._eof_sent = False
+        self._position = ffi.new(calls.new_position)
+        self._prepare(fd)
+        remember(self)
+        # Last: until then our caller closes what is opened.
+        (self._number,) = opened.handed_over()
+
+    def _prepare(self, fd: int) -> None:
+        # Asked once, because a property cannot keep the descriptor from being closed.
+        self._buffer_sizes = (
+            calls.buffer_size(fd, sending=True),
+            calls.buffer_size(fd, sending=False),
+        )
+        os.set_blocking(fd, True)
+        if self._shut_half is not None:
+            calls.close_half(fd, self._shut_half)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return calls.readable(self._address)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is None:
+            self._peer = self._credentials.identity(self._require_open())
+        return self._peer
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        return run_as_blocking(impersonation.Client(self._credentials), fn, args)
+
+    @property
+    def send_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[0]
+
+    @property
+    def receive_buffer_size(self) -> int:
+        self._require_open()
+        return self._buffer_sizes[1]
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise trio.ClosedResourceError(self._closed_text)
+        return self._number
+
+    def _busy(self, doing: str) -> Exception:
+        # Who closes may also have the turn, for a moment.
+        if self._number == -1:
+            return trio.ClosedResourceError(self._closed_text)
+        return trio.BusyResourceError(f"another thread is {doing} this stream")
+
+    def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
+        poll = select.poll()
+        poll.register(self._require_open(), events)
+        if not poll.poll(deadline.milliseconds(what, first)):
+            raise deadline.error(what)
+
+    def _raise_unsendable(self, code: int) -> None:
+        self._require_open()
+        if self._eof_sent:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
+        if self._send_fault is None:
+            self._break(calls.send_fault(code))
+        raise trio.BrokenResourceError(self._send_fault)
+
+    def _require_sendable(self) -> None:
+        if self._send_number == -1:
+            self._raise_unsendable(errno.EPIPE)
+
+    def _break(self, fault: str) -> None:
+        self._send_number = -1
+        self._position[0] = 0
+        if self._send_fault is None:
+            self._send_fault = fault
+
+    def _check_end(self, error: OSError) -> None:
+        """Raises unless it is the end of the stream."""
+        calls.require_system_error(error)
+        self._require_open()
+        # The peer closed before it had read all that we sent: that is its affair.
+        if error.errno != errno.ECONNRESET:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    def _shut_sending(self) -> None:
+        number = self._require_open()
+        if self._eof_sent:
+            return
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        self._eof_sent = True
+        self._send_number = -1
+        calls.close_half(number, True)
+
+    def close(self) -> None:
+        self._shut()
+
+    def _in_forked_child(self, text: str) -> None:
+        self._begin_anew()
+        if self.ends_at_fork and self._number != -1:
+            self._closed_text = f"this stream was {text}"
+            self._shut()
+
+    def _hide(self) -> None:
+        self._send_number = -1
+
+    def _wake(self, number: int) -> None:
+        calls.close_half(number, True)
+        calls.close_half(number, False)
+
+    def _give_up(self, number: int) -> None:
+        os.close(number)
+        if self._enclosed is not None:
+            self._enclosed.close()
+        if self._owner is not None:
+            self._owner.released()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_held", False):
+            return
+        text = f"unclosed {self!r}"
+        os.close(max(self._number, self._doomed))
+        if self._owner is not None:
+            self._owner.released()
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._number == -1 else f"fd {self._number}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(Socket):
+    def send_all(
+        self, data: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        # cffi takes bytes as they are; anything else is borrowed, not copied.
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        try:
+            try:
+                del self._may_send["turn"]
+            except KeyError:
+                raise self._busy("sending on") from None
+            try:
+                self._put(buffer, deadline)
+            finally:
+                self._may_send["turn"] = None
+                if self._waiting or self._number == -1:
+                    self._leave()
+        finally:
+            if buffer is not data:
+                ffi.release(buffer)
+
+    def _put(self, data: Any, deadline: Deadline | None) -> None:
+        """Sends all of it. The caller is inside, for sending."""
+        try:
+            code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
+            if code:
+                self._put_rest(data, deadline, code)
+        except BaseException:
+            # A TimeoutError, or what a signal handler raised: that may come right after the call,
+            # and then only the C layer knows how far it got.
+            if self._position[0]:
+                self._send_number = -1  # first: another signal can interrupt a call
+                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            raise
+
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends all of them. The caller is inside, for sending."""
+        sent = 0
+        try:
+            for piece in pieces:
+                if type(piece) is bytes:
+                    self._put(piece, deadline)
+                else:
+                    with ffi.from_buffer(piece) as buffer:
+                        self._put(buffer, deadline)
+                sent += 1
+        except BaseException:
+            # A signal handler may have raised, perhaps a TimeoutError, right after the first piece.
+            if sent or (len(pieces) > 1 and (deadline is None or not deadline.has_raised)):
+                self._send_number = -1
+                self._break("a send was interrupted half-way")
+            raise
+
+    def _put_rest(self, data: Any, deadline: Deadline | None, code: int) -> None:
+        first = True
+        while code:
+            if code == _AGAIN and deadline is not None:
+                self._wait(select.POLLOUT, deadline, NO_ROOM, first=first)
+                first = False
+            elif code != _INTERRUPTED:
+                self._raise_unsendable(-code)
+            code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
+
+
+class _Receiving(Socket, Receiving):
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
+        receive lock, and ``_came`` is None.
+
+        If a signal handler raises, either nothing was received and ``_came`` is None, or the bytes
+        are in ``_came``.
+        """
+        if self._receive_fault is not None:
+            self._raise_fault()
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+        try:
+            # The interpreter runs signal handlers after a call. Here the step that unpacks calls
+            # read(2), and the next step stores the result.
+            (self._came,) = map(_read, (self._number,), (size,))
+        except OSError as error:
+            self._check_end(error)
+            self._came = b""
+        if not self._came:
+            self._require_open()
+
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        """The same into memory; afterwards ``_came`` is the number of received bytes."""
+        if self._receive_fault is not None:
+            self._raise_fault()
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+        try:
+            (self._came,) = map(_readv, (self._number,), ((view,),))
+        except OSError as error:
+            self._check_end(error)
+            self._came = 0
+        if not self._came:
+            self._require_open()
+
+    def _raise_fault(self) -> None:
+        self._require_open()
+        raise trio.BrokenResourceError(self._receive_fault)
+
+
+class Stream(_Sending, _Receiving):
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    carries_descriptors = True
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
+    _put_descriptors = passing.put_descriptors
+    _put_pieces_with = passing.put_pieces_with
+    _get_descriptors = passing.get_descriptors
+    _get_enclosed = passing.get_enclosed
+
+    def send_eof(self) -> None:
+        """Ends what this end sends; the other direction goes on. Idempotent.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: another thread is sending.
+            trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; the end
+                of the stream would make the part look like the whole.
+        """
+        try:
+            del self._may_send["turn"]
+        except KeyError:
+            raise self._busy("sending on") from None
+        try:
+            self._put_eof()
+        finally:
+            self._may_send["turn"] = None
+            if self._waiting or self._number == -1:
+                self._leave()
+
+    def _put_eof(self) -> None:
+        self._shut_sending()
+
+
+class SendStream(_Sending):
+    """A connection that this end only sends on."""
+
+    _shut_half = False
+
+
+class ReceiveStream(_Receiving):
+    """A connection that this end only receives from."""
+
+    _shut_half = True

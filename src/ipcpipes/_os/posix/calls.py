@@ -1,0 +1,321 @@
+"""POSIX: everything that touches the C layer.
+
+Calls on a hot path return what the C layer returns (a value, or ``-errno``), so
+that "not now" costs no exception; the others raise.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import select
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..._ffi import ffi, lib
+from ...abc import PeerIdentity
+from ...framing import Buffer
+from ..common.system_error import require_system_error as require_system_error
+from .opened import Opened
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+accept = lib.ipc_accept
+close_half = lib.ipc_close_half
+next_packet_size = lib.ipc_next_packet_size
+peer_left = lib.ipc_peer_left
+readable_now = lib.ipc_readable
+send = lib.ipc_send
+send_from = lib.ipc_send_from
+send_rest = lib.ipc_send_rest
+send_two = lib.ipc_send_two
+write = lib.ipc_write
+write_rest = lib.ipc_write_rest
+set_places = lib.ipc_set_places
+PACKETS_END = lib.IPC_PACKETS_END
+# Where the system has no such option, or knows no groups of a peer.
+_NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
+_ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
+_NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
+# How many groups xucred(4) has room for, where that is what tells them (XU_NGROUPS).
+_MOST_TOLD = 16
+_PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+new_position = ffi.typeof("size_t *")
+
+
+class Credentials(NamedTuple):
+    """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
+
+    ``groups`` are the supplementary ones, ``address`` is what it connected from.
+    """
+
+    pid: int | None
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    address: bytes = b""
+
+    def identity(self, fd: int) -> PeerIdentity:
+        """With the account name, which can take a while where accounts are on a network.
+
+        Args:
+            fd: of the connection, to ask for the program.
+        """
+        try:
+            user = pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            user = None
+        return PeerIdentity(
+            pid=self.pid,
+            user=user,
+            uid=self.uid,
+            gid=self.gid,
+            groups=self.groups,
+            executable=None if self.pid is None else _executable(fd, self.pid),
+        )
+
+
+class Somebody(NamedTuple):
+    """The same where the kernel says nothing; ``pid`` is what we know ourselves."""
+
+    pid: int | None = None
+
+    def identity(self, fd: int) -> PeerIdentity:
+        return PeerIdentity(pid=self.pid)
+
+
+class Permissions(NamedTuple):
+    """A compiled access policy: the mode and the group of the socket file, and a second look at
+    accept for what these cannot say (an abstract socket has none).
+    """
+
+    mode: int
+    admits: Callable[[Credentials], bool]
+    group: int | None = None
+
+
+ServerCheck = Callable[[Credentials], bool]
+"""Whether a client takes this one for its server."""
+
+
+def peer_credentials(fd: int) -> Credentials:
+    found: Any = ffi.new("ipc_credentials *")
+    _check(lib.ipc_peer_credentials(fd, found))
+    pid = found.pid if found.pid > 0 else None
+    groups = _peer_groups(fd, found.uid, found.gid)
+    return Credentials(pid, found.uid, found.gid, groups, _peer_address(fd))
+
+
+def _peer_address(fd: int) -> bytes:
+    address: Any = ffi.new("char[]", 128)
+    length = _check(lib.ipc_peer_address(fd, address, 128))
+    return bytes(ffi.buffer(address, length))
+
+
+def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:
+    """Makes this thread act as another user, for good; the errno, 0 when it has become him."""
+    return -int(lib.ipc_become_user(uid, gid, ffi.new("uint32_t[]", groups), len(groups)))
+
+
+def drop_capabilities() -> int:
+    """Takes this thread's capabilities away, for good; the errno, 0 when they are gone."""
+    return -int(lib.ipc_drop_capabilities())
+
+
+def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, int]:
+    """Returns an errno (0 on success) and the descriptor.
+
+    Raises:
+        ValueError: the path contains a NUL, which would end it early.
+    """
+    if b"\0" in path:
+        raise ValueError("embedded null byte")
+    fd = -errno.EINTR
+    while fd == -errno.EINTR:
+        fd = lib.ipc_open_without_magic_links(path, flags, mode)
+    return max(-fd, 0), fd
+
+
+def is_of_procfs(fd: int) -> bool:
+    """Whether the descriptor is of a file or a directory in procfs."""
+    return bool(_check(lib.ipc_is_of_procfs(fd)))
+
+
+def knows_users_apart() -> bool:
+    """Whether nobody else can look like this process' user.
+
+    In a user namespace that does not have everybody (user_namespaces(7)), those it does not have
+    all appear as the overflow user; and so may we.
+    """
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
+        ranges = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError as error:
+        require_system_error(error)
+        return True  # no such namespaces
+    return os.geteuid() != overflow or sum(int(one.split()[2]) for one in ranges) >= 2**32 - 1
+
+
+def _executable(fd: int, pid: int) -> str | None:
+    """The program of a peer, where /proc tells it and the process is still there."""
+    try:
+        path = os.readlink(f"/proc/{pid}/exe")
+    except OSError as error:
+        require_system_error(error)
+        return None
+    pidfd = lib.ipc_peer_pidfd(fd)
+    if pidfd < 0:
+        # An older kernel never tells whether the number has been given away. Of one that does, any
+        # other failure is no answer: we are out of descriptors, or the process is long gone.
+        return path if pidfd in _NO_PEER_PIDFD else None
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return None if poll.poll(0) else path  # readable: it has ended
+    finally:
+        os.close(pidfd)
+
+
+def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:
+    size = 32
+    while True:
+        groups: Any = ffi.new("uint32_t[]", size)
+        count = lib.ipc_peer_groups(fd, groups, size)
+        if count in _NO_PEER_GROUPS:
+            return _groups_of(uid, gid)
+        if _check(count) > size:
+            size = count
+            continue
+        found = tuple(groups[0:count])
+        if sys.platform != "linux" and count >= _MOST_TOLD:
+            # There may be more, one of which is denied.
+            found = (*found, *(set(_groups_of(uid, gid)) - set(found)))
+        return found
+
+
+def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
+    """Those the account has, where the system does not say which ones the process has."""
+    try:
+        return tuple(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
+    except KeyError:
+        return ()
+
+
+def buffer_size(fd: int, *, sending: bool) -> int:
+    return _check(lib.ipc_buffer_size(fd, sending))
+
+
+def hint_buffer_size(fd: int, size: int) -> None:
+    """Asks for it; a system that finds it too much (the BSDs) keeps its own."""
+    lib.ipc_set_buffer_size(fd, size)
+
+
+def keep_urgent_inline(fd: int) -> None:
+    """What a peer sends as urgent comes in its turn; a system without such octets may refuse."""
+    lib.ipc_keep_urgent_inline(fd)
+
+
+class FileId(NamedTuple):
+    """Identifies a file, whatever its path: the device and inode of stat(2)."""
+
+    device: int
+    inode: int
+
+
+class BoundFile:
+    """The socket file that :func:`listen` has made, which is known here before it returns."""
+
+    def __init__(self) -> None:
+        self.memory: Any = ffi.new("ipc_file *")
+
+    @property
+    def id(self) -> FileId | None:
+        """``None`` as long as there is no file."""
+        return FileId(self.memory.device, self.memory.inode) if self.memory.inode else None
+
+
+def listen(
+    opened: Opened,
+    file: BoundFile,
+    address: bytes,
+    permissions: Permissions,
+    places: int,
+    *,
+    packets: bool,
+) -> int:
+    """A listening descriptor with a queue of ``places``, which is in ``opened``, or ``-errno``.
+    The socket file is in ``file``, also after an error.
+    """
+    group = -1 if permissions.group is None else permissions.group
+    return opened.open(
+        lib.ipc_listen,
+        address,
+        len(address),
+        permissions.mode,
+        group,
+        places,
+        packets,
+        file.memory,
+    )
+
+
+def is_bound(path: bytes) -> int:
+    """1 if a process has bound the socket at ``path`` (the process does not notice the check); 0 if
+    that process has ended; else ``-errno``.
+    """
+    return int(lib.ipc_is_bound(path, len(path)))
+
+
+def connect(opened: Opened, address: bytes, *, packets: bool, source: bytes = b"") -> int:
+    """A connected descriptor, which is in ``opened``; or ``-errno``. The server can see ``source``
+    as our address.
+    """
+    return opened.open(lib.ipc_connect, address, len(address), source, len(source), packets)
+
+
+def pair(*, packets: bool) -> tuple[int, int]:
+    """Two connected sockets: one as ours are, and one for a child, in blocking mode."""
+    fds = ffi.new("int[2]")
+    _check(lib.ipc_pair(packets, fds))
+    return fds[0], fds[1]
+
+
+def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
+    """0, or ``-errno``."""
+    if type(packet) is bytes:
+        return int(lib.ipc_send_packet(fd, packet, len(packet), wait))
+    with ffi.from_buffer(packet) as data:
+        return int(lib.ipc_send_packet(fd, data, len(packet), wait))
+
+
+def send_fault(code: int) -> str:
+    """The error text for a connection whose send failed with this errno."""
+    reason = os.strerror(code)
+    return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
+
+
+def ask_credentials(fd: int) -> None:
+    """From here on each packet brings its sender's, which tells an empty one from the end."""
+    _check(lib.ipc_ask_credentials(fd))
+
+
+def largest_packet(fd: int) -> int:
+    """The largest packet that can be sent (unix_dgram_sendmsg in Linux' net/unix/af_unix.c)."""
+    return _check(lib.ipc_buffer_size(fd, True)) - 32
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
+def readable(address: bytes) -> str:
+    """As people write it: an abstract name with ``@`` (as ss(8) and lsof(8) do)."""
+    return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)
+
+
+transport = "Unix domain socket"

@@ -1,0 +1,292 @@
+"""A name on the file system, held without a gap: never stolen while it lives, never
+blocked by the dead.
+
+An exclusive flock(2) on a file beside the socket (``<path>.lock``) is held as long as the
+listener lives; the kernel drops it however the process ends. Whoever holds it may remove a
+dead socket file. The alternatives are not enough. If servers only check whether the socket is
+alive, two servers that start together can both find it dead. Unlinking first, as many programs
+do, takes the address away from live servers. Other programs hold no such lock, so their sockets
+are checked as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...endpoint import Endpoint
+from ...errors import (
+    EndpointDenied,
+    EndpointError,
+    EndpointInUse,
+    NotAnEndpoint,
+    connect_error,
+    in_use_error,
+)
+from . import address as places, calls, removing, standard_numbers as standard
+from .opened import Opened
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_MARK = b"ipcpipes listener, process "
+
+
+class Claim:
+    """The right to listen at one address.
+
+    Lifetime: from :meth:`take`, which takes the lock, to :meth:`release`, which removes what is
+    still ours, and has to follow also if :meth:`take` fails or is interrupted. A forked child
+    inherits the object, but only the process that made it releases anything.
+
+    Attributes:
+        bound: the file that was bound, which this object may remove.
+    """
+
+    def __init__(self, endpoint: Endpoint, address: bytes) -> None:
+        self._endpoint = endpoint
+        self._path = address
+        self._readable = calls.readable(address)
+        self._owner = os.getpid()
+        self.bound = calls.BoundFile()
+        self._lock_path = address + b".lock"
+        self._lock_is_ours = False
+        self._lock = Opened()
+
+    def take(self) -> None:
+        self._take_lock()
+        # While this process holds its own lock: if two servers start at once in two directories
+        # that both know, at least one of them sees the other's lock.
+        for other in places.elsewhere(self._endpoint, self._path):
+            self._require_free(other)
+        self._clear_dead_socket()
+
+    @property
+    def socket_file(self) -> calls.FileId | None:
+        """The file that was bound; ``None`` before that."""
+        return self.bound.id
+
+    def socket_is_ours(self) -> bool:
+        """Whether the file at our address is still the socket that we bound."""
+        return removing.is_at(self._path, self.socket_file)
+
+    def release(self) -> None:
+        """Removes the socket file if it is still the one we bound, and gives the lock up."""
+        lock = self._lock.number
+        if lock == -1:
+            return
+        # A forked child only closes the descriptor: while it is open, the lock is held.
+        with self._lock:
+            if os.getpid() == self._owner:
+                self._remove_files(lock)
+
+    def _remove_files(self, lock: int) -> None:
+        # If the system raises here, the directory has gone, or is no longer ours to write in.
+        try:
+            removing.remove(self._path, self.socket_file)
+        except OSError as error:
+            calls.require_system_error(error)
+        try:
+            # While the lock is held, so that no process locks a file without a name. A take that
+            # was interrupted may not have it yet.
+            if self._lock_is_ours and self._try_lock(lock):
+                removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
+        except OSError as error:
+            calls.require_system_error(error)
+
+    def _take_lock(self) -> None:
+        while True:
+            try:
+                self._open_lock()
+            except OSError as error:
+                calls.require_system_error(error)
+                raise self._lock_error(error) from None
+            lock = self._lock.number
+            try:
+                is_marked = self._check_lock(lock)
+                if not self._try_lock(lock):
+                    raise self._taken(lock)
+                if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
+                    # Not an empty file that another program may have put there.
+                    self._lock_is_ours = self._lock_is_ours or is_marked
+                    if self._lock_is_ours:
+                        # For messages only: on a full disk the lock is none the worse.
+                        try:
+                            os.ftruncate(lock, 0)
+                            os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
+                        except OSError as error:
+                            calls.require_system_error(error)
+                    return
+            except EndpointError:
+                raise
+            except OSError as error:
+                calls.require_system_error(error)
+                raise self._lock_error(error) from None
+            # The previous holder removed the file after we had opened it.
+            self._lock.close()
+
+    def _open_lock(self) -> None:
+        """Opens the lock file. It is ours if it is made now, which is noted before it is made."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._lock_is_ours = True
+        try:
+            self._lock.open(os.open, self._lock_path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:
+            self._lock_is_ours = False
+            self._lock.open(os.open, self._lock_path, flags, 0o600)
+        standard.lift(self._lock)
+
+    def _check_lock(self, lock: int) -> bool:
+        """Whether a listener has marked the file as its lock. An empty file belongs to no listener,
+        or to one that was killed before it could mark the file.
+        """
+        found = os.fstat(lock)
+        # A file that has another name too may be somebody's, put here to be written into.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file")
+        text = os.pread(lock, len(_MARK), 0)
+        if text and text != _MARK:
+            raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
+        if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
+            # With a umask that removes the owner's rights, the next server could not open the file.
+            os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
+        return bool(text)
+
+    def _try_lock(self, lock: int) -> bool:
+        """Whether the lock is ours now."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _taken(self, lock: int) -> EndpointInUse:
+        """The error for a lock that another process holds."""
+        holder = _holder(lock)
+        if holder is None or not _has_ended(holder):
+            return in_use_error(self._endpoint, self._readable, holder)
+        return EndpointInUse(
+            self._endpoint,
+            self._readable,
+            f"process {holder}, which took this name, has ended, and a process that it forked "
+            f"still holds the lock {os.fsdecode(self._lock_path)} (fuser(1) and lsof(8) tell "
+            "which); end that one, or take another name",
+        )
+
+    def _require_free(self, other: bytes) -> None:
+        """Raises if the name is taken at ``other``, where this user's clients also look for it."""
+        if not places.is_safe(self._endpoint, other):
+            return
+        held = True
+        holder = None
+        with Opened() as opened:
+            try:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+                lock = opened.open(os.open, other + b".lock", flags)
+            except OSError as error:
+                calls.require_system_error(error)
+                held = False
+            else:
+                try:
+                    # A shared lock, for an instant: two servers that check do not disturb each
+                    # other.
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    held = False
+                except OSError as error:
+                    calls.require_system_error(error)
+                    holder = _holder(lock)
+        if held or calls.is_bound(other) == 1:
+            where = calls.readable(other)
+            raise in_use_error(self._endpoint, where, holder, instead_of=self._readable)
+
+    def _clear_dead_socket(self) -> None:
+        # No listener of ipcpipes is alive, but another program's may be.
+        found, bound = _look_at(self._path)
+        if found is not None and not stat.S_ISSOCK(found.st_mode):
+            what = f"{places.kind_of_file(found.st_mode)}, not a socket"
+            raise self._obstacle(self._readable, what)
+        if bound == 1:
+            raise in_use_error(self._endpoint, self._readable, None)
+        if found is not None and bound == 0:
+            self._remove_dead_socket(removing.file_id(found))
+        elif bound != -errno.ENOENT:
+            raise connect_error("errno", -bound, self._endpoint, self._readable)
+
+    def _remove_dead_socket(self, dead: calls.FileId) -> None:
+        try:
+            removing.remove(self._path, dead)
+        except OSError as error:
+            calls.require_system_error(error)
+            raise EndpointDenied(
+                self._endpoint,
+                self._readable,
+                f"a dead server left this socket, and it cannot be removed: {error.strerror}",
+                error.errno,
+            ) from None
+
+    def _obstacle(self, path: str, what: str) -> NotAnEndpoint:
+        return NotAnEndpoint(
+            self._endpoint,
+            self._readable,
+            f"{path} is in the way and is {what}; it was left alone, move it or take another name",
+        )
+
+    def _lock_error(self, error: OSError) -> EndpointError:
+        path = os.fsdecode(self._lock_path)
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):
+            return self._obstacle(path, "not a lock file")
+        kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
+        try:
+            # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
+            what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
+        except OSError as failure:
+            calls.require_system_error(failure)
+            what = f"make its lock file {path}"
+        advice = f"cannot {what}: {error.strerror}; fix that, or use another path"
+        return kind(self._endpoint, self._readable, advice, code=error.errno)
+
+
+def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
+    """The stat result of ``path`` (``None`` if there is no file), and whether a process has bound
+    it (:func:`posix_calls.is_bound`). On Linux both are of the same file, even if another user
+    exchanges files meanwhile.
+    """
+    try:
+        if sys.platform != "linux":
+            return os.lstat(path), calls.is_bound(path)
+        with Opened() as opened:
+            file = opened.open(os.open, path, os.O_PATH | os.O_NOFOLLOW)
+            return os.fstat(file), calls.is_bound(b"/proc/self/fd/%d" % file)
+    except FileNotFoundError:
+        return None, -errno.ENOENT
+
+
+def _holder(lock: int) -> int | None:
+    """The number of the process that is written in a lock file."""
+    number = os.pread(lock, 64, 0).partition(_MARK)[2].strip()
+    return int(number) if number.isdigit() else None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether there is no such process, as far as this process can see."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OverflowError:
+        return False
+    except OSError as error:
+        calls.require_system_error(error)
+        return False  # another user's
+    try:
+        # "pid (name) state …", where the name may hold anything (proc_pid_stat(5)). A process that
+        # has ended stays until its parent has heard of it.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError as error:
+        calls.require_system_error(error)
+        return False  # no such files here
+    return state in (b"Z", b"X")

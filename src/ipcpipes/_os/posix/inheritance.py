@@ -1,0 +1,224 @@
+"""POSIX: descriptors on their way from a parent to its child."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ...endpoint import Endpoint
+from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
+from . import calls, pipe_size as pipe, standard_numbers as standard
+from .opened import Opened
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
+
+
+# The parent's side
+
+# The option of subprocess.Popen that keeps the terminal's Ctrl-C away from a child: the terminal
+# sends SIGINT to its foreground process group, which is of its session.
+APART: dict[str, Any] = {"start_new_session": True}
+
+
+def open_pair(kind: str) -> tuple[int, int]:
+    """Two ends that are connected: one of ``kind`` for us, and the child's. Neither is inherited
+    by anybody until it is handed over; the child's is in blocking mode, as any program expects.
+    """
+    if kind == "receive":
+        return standard.pipe()
+    if kind == "send":
+        theirs, ours = standard.pipe()
+        return ours, theirs
+    return calls.pair(packets=kind == "messages")
+
+
+def open_pipe(capacity: int | None) -> Opened:
+    """(receive end, send end) of a pipe(2)."""
+    opened = Opened()
+    standard.open_pipe(opened)
+    if capacity is not None:
+        pipe.set_capacity(opened.number, capacity)
+    return opened
+
+
+close = os.close
+
+
+def mark_of(number: int) -> str:
+    """What tells this pipe or socket from any other that may have its number one day."""
+    found = os.fstat(number)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def child_environment(
+    base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
+) -> dict[Any, Any]:
+    """``base`` (``None``: this process' own) without what ``is_ours``, and with what is
+    ``added``. In bytes: the system wants them so, and has them so; subprocess would encode each
+    again.
+    """
+    if base is None:
+        found: dict[Any, Any] = os.environb.copy()
+    else:
+        found = {os.fsencode(name): value for name, value in base.items()}
+    for name in [name for name in found if name.startswith(b"IPCPIPES_")]:
+        if is_ours(os.fsdecode(name)):
+            del found[name]
+    found.update({os.fsencode(name): os.fsencode(value) for name, value in added.items()})
+    return found
+
+
+@contextmanager
+def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The options of subprocess.Popen with which the child gets ``numbers`` and no others.
+
+    They stay close-on-exec here, and become inheritable in the child alone, between fork and
+    exec: whatever other threads start meanwhile does not get them.
+    """
+    with standard.occupied():
+        yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+
+
+# The child's side
+
+
+def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
+    """The descriptor that ``endpoint`` stands for, which is ours from now on, and whether it is
+    a pipe (else it is a socket). One that cannot be of ``kind`` is left alone.
+
+    Raises:
+        EndpointNotFound: there is no such descriptor, it was not inherited, or it was taken over
+            already.
+        NotAnEndpoint: it is neither a pipe nor a Unix domain socket of that type.
+        EndpointDenied: the pipe goes in the other direction.
+    """
+    fd, mode = _inherited(endpoint)
+    where = f"descriptor {fd}"
+    if stat.S_ISFIFO(mode):
+        way = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        if kind not in _WAYS:
+            wanted = "messages of the system" if kind == "messages" else "both directions"
+            raise NotAnEndpoint(
+                endpoint,
+                where,
+                f"this is a pipe, which cannot carry {wanted}; take it over with direction="
+                f'"{"receive" if way == os.O_RDONLY else "send"}"',
+            )
+        if way not in (_WAYS[kind], os.O_RDWR):
+            advice = f'this pipe goes in the other direction, and cannot be used to "{kind}"'
+            raise EndpointDenied(endpoint, where, advice)
+    elif stat.S_ISSOCK(mode):
+        _check_socket(endpoint, where, fd, kind, listening=False)
+    else:
+        raise NotAnEndpoint(endpoint, where, "this is neither a pipe nor a socket")
+    _make_ours(fd)
+    return fd, stat.S_ISFIFO(mode)
+
+
+def claim_listener(endpoint: Endpoint, kind: str) -> int:
+    """The same for a socket that listens."""
+    fd, mode = _inherited(endpoint)
+    where = f"descriptor {fd}"
+    if not stat.S_ISSOCK(mode):
+        raise NotAnEndpoint(endpoint, where, "this is not a socket that listens")
+    _check_socket(endpoint, where, fd, kind, listening=True)
+    _make_ours(fd)
+    return fd
+
+
+def address_of(fd: int) -> bytes:
+    """As people write it: an inherited end has no name."""
+    return b"descriptor %d" % fd
+
+
+def listener_address(fd: int) -> bytes:
+    """Where a listening socket is."""
+    with _borrowed(fd) as sock:
+        return os.fsencode(sock.getsockname())
+
+
+def credentials(fd: int) -> calls.Credentials | calls.Somebody:
+    """Who made the socket. macOS does not tell it of a socketpair(2)."""
+    try:
+        return calls.peer_credentials(fd)
+    except OSError as error:
+        calls.require_system_error(error)
+        return calls.Somebody()
+
+
+def _inherited(endpoint: Endpoint) -> tuple[int, int]:
+    fd = int(endpoint.name)
+    where = f"descriptor {fd}"
+    try:
+        mode = os.fstat(fd).st_mode
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError):
+            calls.require_system_error(error)
+        advice = "this process has no such descriptor; its parent has to pass it on (pass_fds)"
+        raise EndpointNotFound(endpoint, where, advice, errno.EBADF) from None
+    # It came through exec, and so cannot be close-on-exec; what this program opened itself is
+    # (PEP 446), and so is what was taken over before.
+    if not os.get_inheritable(fd):
+        advice = "this descriptor was not inherited, or it was taken over before"
+        raise EndpointNotFound(endpoint, where, advice, errno.EBADF)
+    return fd, mode
+
+
+def _check_socket(endpoint: Endpoint, where: str, fd: int, kind: str, *, listening: bool) -> None:
+    wanted = socket.SOCK_SEQPACKET if kind == "messages" else socket.SOCK_STREAM
+    with _borrowed(fd) as sock:
+        if sock.family != socket.AF_UNIX:
+            fault = "this is not a Unix domain socket"
+        elif sock.type != wanted:
+            is_packets = sock.type == socket.SOCK_SEQPACKET
+            fault = (
+                "this socket keeps messages apart; take it over with framing=NATIVE"
+                if is_packets
+                else "this socket does not keep messages apart; leave framing=NATIVE out"
+            )
+        elif bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != listening:
+            fault = (
+                "this socket does not listen; connect takes it over"
+                if listening
+                else "this socket listens; listen takes it over"
+            )
+        elif not listening and _is_unconnected(sock):
+            fault = "this socket is not connected"
+        else:
+            return
+    raise NotAnEndpoint(endpoint, where, fault)
+
+
+def _is_unconnected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError as error:
+        calls.require_system_error(error)
+        # Linux remembers a peer that has closed; elsewhere that looks the same as none.
+        return sys.platform == "linux"
+    return False
+
+
+@contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket]:
+    blocks = os.get_blocking(fd)
+    sock = socket.socket(fileno=fd)
+    os.set_blocking(fd, blocks)  # with socket.setdefaulttimeout it was changed
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+def _make_ours(fd: int) -> None:
+    os.set_inheritable(fd, False)
+    os.set_blocking(fd, False)

@@ -1,0 +1,43 @@
+"""POSIX: what pipe(7) knows of a pipe."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import sys
+from typing import TYPE_CHECKING
+
+from ...errors import NotSupported
+from ...options import check_count
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_UNKNOWN = "this system neither tells the capacity of a pipe nor sets it; Linux does"
+
+
+def capacity(fd: int) -> int:
+    """How many bytes the pipe holds."""
+    if sys.platform != "linux":
+        raise NotSupported(_UNKNOWN)
+    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+
+
+def set_capacity(fd: int, size: int) -> None:
+    """Asks for ``size``; the system rounds it up (fcntl(2), F_SETPIPE_SZ)."""
+    check_count("capacity", size, optional=False)
+    if sys.platform != "linux":
+        raise NotSupported(_UNKNOWN)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+    except OSError as error:
+        text = f"a pipe cannot be made to hold {size:,} bytes: "
+        if error.errno == errno.EPERM:
+            text += (
+                "the limits are /proc/sys/fs/pipe-max-size for one pipe and "
+                "pipe-user-pages-soft beside it for all of a user's (pipe(7))"
+            )
+        elif error.errno == errno.EBUSY:
+            text += "more are in it now"
+        else:
+            text += str(error.strerror)
+        raise type(error)(error.errno, text) from None

@@ -1,0 +1,65 @@
+"""POSIX: the end of a process, and waiting for it without an event loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING
+
+from . import standard_numbers as standard
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
+
+
+def forgets_children() -> bool:
+    """Whether the system keeps no exit status of this process' children, because the process
+    ignores SIGCHLD (sigaction(2), wait(2)). It may have inherited that from its parent.
+    """
+    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+
+
+def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits until it has ended, so many seconds at most; whether it has."""
+    if process.poll() is not None:
+        return True
+    if seconds > 0 and not _waited(process.pid, seconds):
+        try:
+            process.wait(None if seconds > _LONGEST else seconds)
+        except subprocess.TimeoutExpired:
+            return False
+    return process.poll() is not None
+
+
+def close_input(file: IO[bytes]) -> None:
+    """Closes what a child reads from, and waits for nobody: a child that does not read any more
+    does not get what is left in the buffer.
+    """
+    with suppress(OSError, ValueError):
+        os.set_blocking(file.fileno(), False)
+        file.close()
+
+
+def _waited(pid: int, seconds: float) -> bool:
+    """Waits by a descriptor for the process, where the system has such (Linux 5.3): subprocess'
+    own wait with a timeout looks again and again, and sleeps in between.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        fd = standard.lifted(os.pidfd_open(pid))
+    except OSError:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll(None if seconds > _LONGEST else math.ceil(seconds * 1000))
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,81 @@
+"""POSIX: one listening socket from which several processes accept."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ...endpoint import Endpoint
+from ..common.accept_status import Obstacle
+from . import calls, inheritance as inherited, standard_numbers as standard
+from .opened import Opened
+from .trio import listener as listeners, stream as streams
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+
+class SharedName:
+    """A name and the socket that listens there, for the children that inherit it. Clients wait in
+    its queue as long as no child accepts them.
+    """
+
+    def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
+        self._listener: listeners.Listener[streams.Stream] = listeners.listen(
+            endpoint,
+            kind="duplex",
+            max_instances=None,
+            backlog=backlog,
+            buffer_size=None,
+            permissions=permissions,
+        )
+
+    def copies(self) -> dict[str, int]:
+        """What a child inherits, by name; the caller's own, so that closing this does no harm to
+        a start that is under way.
+        """
+        return {"listener": standard.lifted(os.dup(self._listener._fd))}
+
+    def close(self) -> None:
+        """Gives the name up. Idempotent."""
+        self._listener._close()
+
+
+def join_shared(
+    endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
+) -> listeners.Listener[streams.Stream]:
+    """A listener of this process beside those of others.
+
+    Args:
+        endpoint: the shared one.
+        number: of the socket that was inherited.
+    """
+    assert number is not None
+    fd = inherited.claim_listener(Endpoint.inherited(number), "duplex")
+    with Opened(fd) as opened:
+        return listeners.Listener(
+            endpoint,
+            inherited.listener_address(fd),
+            None,
+            opened,
+            kind="duplex",
+            max_instances=None,
+            backlog=backlog,
+            buffer_size=None,
+            permissions=permissions,
+            is_shared=True,
+        )
+
+
+def accept_waiting(
+    listener: listeners.Listener[streams.Stream], limit: int
+) -> list[streams.Stream]:
+    """Those who have come already, ``limit`` at most. Nobody else may be accepting."""
+    found: list[streams.Stream] = []
+    while len(found) < limit:
+        stream = listener._try_accept()
+        if not isinstance(stream, Obstacle):
+            found.append(stream)
+        elif stream is not Obstacle.VANISHED:
+            break
+    return found

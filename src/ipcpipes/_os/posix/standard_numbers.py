@@ -1,0 +1,89 @@
+"""POSIX: keeps the numbers of the standard streams, 0 to 2, away from descriptors of ipcpipes.
+
+If a process runs with closed standard streams (a daemon, ``2>&-``), the system gives their numbers
+to the next files that are opened. Then the output of any code would go into such a file, and a
+child would have it as its standard input. Descriptors that the C layer opens have other numbers
+from the start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from .opened import Opened
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_FIRST = 3  # the lowest number after those of the standard streams
+
+
+def lifted(fd: int) -> int:
+    """The same descriptor under another number, if it has the number of a standard stream. It
+    belongs to the caller, as ``fd`` did.
+
+    Raises:
+        OSError: no more descriptors can be opened; ``fd`` is closed.
+    """
+    if fd >= _FIRST:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST)
+    finally:
+        os.close(fd)
+
+
+def lift(opened: Opened) -> None:
+    """The same with all in ``opened``. What fails leaves them there."""
+    for index, fd in enumerate(opened.numbers):
+        if fd < _FIRST:
+            # The new number takes the place of the old one in the step that makes it.
+            lifting = map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (_FIRST,))
+            opened.numbers[index : index + 1] = lifting
+            os.close(fd)
+
+
+def open_pipe(opened: Opened) -> None:
+    """Adds a receive end and a send end to ``opened``."""
+    opened.open_pipe()
+    lift(opened)
+
+
+def pipe() -> tuple[int, int]:
+    """(receive end, send end), as :func:`os.pipe`."""
+    receiving, sending = os.pipe()
+    try:
+        receiving = lifted(receiving)
+    except OSError:
+        os.close(sending)
+        raise
+    try:
+        return receiving, lifted(sending)
+    except OSError:
+        os.close(receiving)
+        raise
+
+
+@contextmanager
+def occupied() -> Iterator[None]:
+    """Within this context, closed standard streams are opened on the null device, so that files
+    opened by other code (the pipes that subprocess and trio make for PIPE) get other numbers. No
+    child inherits them.
+    """
+    with ExitStack() as stack:
+        # The lowest is what the system gives; dup2(2) could take it from another thread.
+        while any(map(_is_closed, range(_FIRST))):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        yield
+
+
+def _is_closed(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return True
+    return False

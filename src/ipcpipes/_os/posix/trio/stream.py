@@ -1,0 +1,417 @@
+"""POSIX: connected Unix domain sockets as trio streams."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import trio
+
+from .... import abc
+from ...._ffi import ffi
+from ....abc import PeerIdentity
+from ....endpoint import Endpoint
+from ....errors import DescriptorsLost
+from ...common.forking import remember
+from ...common.own_thread import ResultT, require_accepted, run_as
+from ...common.receive_size import receive_size, writable_bytes
+from .. import calls, impersonation
+from ..opened import Opened
+from . import descriptors as passing
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+_AGAIN = -errno.EAGAIN
+_INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
+
+# Looked up once: they are called for every message.
+_checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
+_cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
+_wait_readable = trio.lowlevel.wait_readable
+
+
+class Peer(Protocol):
+    """What is known of who is at the other end."""
+
+    def identity(self, fd: int) -> PeerIdentity:
+        """For the user, who may have to wait for it."""
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self) -> None:
+        """The stream is closed."""
+
+    def released_elsewhere(self) -> None:
+        """The same, from a finalizer: in any thread, between any two steps."""
+
+
+class Socket(abc.Connection):
+    """One connected descriptor.
+
+    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
+    :meth:`aclose`; ``_fd`` is -1 afterwards, so that a number which the system has given to
+    something else is never used.
+
+    Attributes:
+        ends_at_fork: whether a forked child cannot use it. It can use one that a listener has
+            accepted, because some servers fork for each client.
+    """
+
+    _shut_half: ClassVar[bool | None] = None
+    _closed_text = "this stream was closed here"
+
+    def __init__(
+        self,
+        opened: Opened,
+        endpoint: Endpoint,
+        address: bytes,
+        credentials: Peer,
+        owner: Owner | None = None,
+    ) -> None:
+        self._fd = -1
+        self._endpoint = endpoint
+        self._address = address
+        self._credentials = credentials
+        self._peer: PeerIdentity | None = None
+        self._owner = owner
+        self.ends_at_fork = owner is None
+        self._sending = False
+        self._receiving = False
+        self._receive_waited = False
+        self._send_fault: str | None = None
+        self._receive_fault: str | None = None
+        self._eof_sent = False
+        self._prepare(opened.numbers[-1])
+        remember(self)
+        # Last: until then our caller closes what is opened.
+        (self._fd,) = opened.handed_over()
+
+    def _prepare(self, fd: int) -> None:
+        if self._shut_half is not None:
+            calls.close_half(fd, self._shut_half)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return calls.readable(self._address)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is None:
+            self._peer = self._credentials.identity(self._require_open())
+        return self._peer
+
+    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        return await run_as(impersonation.Client(self._credentials), fn, args)
+
+    @property
+    def send_buffer_size(self) -> int:
+        return calls.buffer_size(self._require_open(), sending=True)
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return calls.buffer_size(self._require_open(), sending=False)
+
+    def _require_open(self) -> int:
+        if self._fd == -1:
+            raise trio.ClosedResourceError(self._closed_text)
+        return self._fd
+
+    def _in_forked_child(self, text: str) -> None:
+        # Tasks inside are the parent's, and so is what their epoll(7) knows of the descriptor.
+        self._sending = self._receiving = False
+        if self.ends_at_fork and self._fd != -1:
+            fd, self._fd = self._fd, -1
+            self._closed_text = f"this stream was {text}"
+            os.close(fd)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd != -1:
+            if self._sending or self._receiving:  # else nobody waits, and it costs a system call
+                trio.lowlevel.notify_closing(fd)
+            os.close(fd)
+            if self._owner is not None:
+                self._owner.released()
+
+    def _broken(self, error: OSError) -> Exception:
+        """The error to raise when read(2) fails for a reason other than the peer's end."""
+        self._require_open()
+        return trio.BrokenResourceError(str(error))
+
+    async def aclose(self) -> None:
+        self._close()
+        await trio.lowlevel.checkpoint()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) == -1:
+            return
+        text = f"unclosed {self!r}"
+        os.close(self._fd)
+        if self._owner is not None:
+            self._owner.released_elsewhere()
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd == -1 else f"fd {self._fd}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(Socket):
+    # write(2) where it is no socket.
+    _put = staticmethod(calls.send)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        # cffi takes bytes as they are; anything else is borrowed, not copied.
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        self._sending = True
+        try:
+            await _checkpoint_if_cancelled()
+            fd = self._require_sendable()
+            length = len(buffer)
+            # A KeyboardInterrupt can come right after the call and take its result away.
+            self._send_fault = _INTERRUPTED
+            sent = self._put(fd, buffer, 0, length)
+            if sent == length:
+                self._send_fault = None
+                await _cancel_shielded_checkpoint()
+                return
+            await self._send_rest(buffer, max(sent, 0), length, sent)
+        finally:
+            self._sending = False
+            if buffer is not data:
+                ffi.release(buffer)
+
+    def send_now(self, data: bytes | memoryview) -> int:
+        """Hands the system what it takes without waiting, for those who batch; no checkpoint.
+
+        Returns:
+            How many bytes it has taken, perhaps none.
+
+        Raises:
+            What :meth:`send_all` raises.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        fd = self._require_sendable()
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        self._send_fault = _INTERRUPTED
+        sent = self._put(fd, buffer, 0, len(data))
+        self._send_fault = None
+        if buffer is not data:
+            ffi.release(buffer)
+        if sent < 0 and sent != _AGAIN:
+            self._raise_broken(-sent)
+        return max(sent, 0)
+
+    async def _send_rest(self, buffer: object, done: int, length: int, result: int) -> None:
+        try:
+            while done < length:
+                if result < 0 and result != _AGAIN:
+                    self._raise_broken(-result)
+                if done == 0:
+                    self._send_fault = None  # when it is cancelled now, it is as it was
+                await trio.lowlevel.wait_writable(self._require_open())
+                self._send_fault = _INTERRUPTED
+                result = self._put(self._require_open(), buffer, done, length)
+                done += max(result, 0)
+        except trio.Cancelled:
+            if done > 0:
+                self._send_fault = f"a send_all was cancelled after {done} of {length} bytes"
+            raise
+        self._send_fault = None
+
+    def _require_sendable(self) -> int:
+        fd = self._require_open()
+        if self._eof_sent:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        return fd
+
+    def _raise_broken(self, code: int) -> None:
+        self._send_fault = calls.send_fault(code)
+        raise trio.BrokenResourceError(self._send_fault)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await _checkpoint_if_cancelled()
+            await trio.lowlevel.wait_writable(self._require_sendable())
+        finally:
+            self._sending = False
+
+
+_ArgumentT = TypeVar("_ArgumentT")
+_ResultT = TypeVar("_ResultT")
+
+
+class _Receiving(Socket):
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return await self._receive(os.read, receive_size(max_bytes), b"")
+
+    async def receive_into(self, buffer: bytearray | memoryview) -> int:
+        with writable_bytes(buffer) as view:
+            return await self._receive(os.readv, (view,), 0)
+
+    async def _receive(
+        self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
+    ) -> _ResultT:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await _checkpoint_if_cancelled()
+            fd = self._require_open()
+            if self._receive_fault is not None:
+                raise trio.BrokenResourceError(self._receive_fault)
+            # Who had to wait last time will probably have to again, and asking is cheaper than
+            # the exception of a read in vain.
+            waited = self._receive_waited and not calls.readable_now(fd)
+            if waited:
+                await _wait_readable(fd)
+            while True:
+                # read(2) into a new bytes object: a C function of ours would have to copy.
+                try:
+                    result = read(self._require_open(), argument)
+                    break
+                except BlockingIOError:
+                    await _wait_readable(self._fd)
+                    waited = True
+                except ConnectionResetError:
+                    # The peer closed before it had read all that we sent: that is its affair,
+                    # to us it is the end of the stream.
+                    result = end
+                    break
+                except DescriptorsLost:  # an OSError too
+                    raise
+                except OSError as error:
+                    raise self._broken(error) from error
+            self._receive_waited = waited
+            if not waited:
+                await _cancel_shielded_checkpoint()
+            return result
+        finally:
+            self._receiving = False
+
+
+class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream):
+    """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
+
+    carries_descriptors = True
+    send_descriptors = passing.send_descriptors
+    receive_descriptors = passing.receive_descriptors
+
+    async def receive_where(
+        self, place: Callable[[], memoryview | None], max_bytes: int
+    ) -> bytes | tuple[memoryview, int]:
+        """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is
+        asked once something has come, so that who waits holds no memory.
+
+        Returns:
+            Bytes, or the memory and how much has come into it; nothing at the end.
+
+        Raises:
+            What :meth:`receive_some` raises.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            # To try first would spare nothing: there has to be a pass of the scheduler anyway.
+            await _wait_readable(self._require_open())
+            while True:
+                memory = place()
+                try:
+                    fd = self._require_open()
+                    if memory is None:
+                        return os.read(fd, max_bytes)
+                    return memory, os.readv(fd, (memory,))
+                except BlockingIOError:
+                    await _wait_readable(self._require_open())
+                except ConnectionResetError:
+                    return b""  # as for receive_some
+                except OSError as error:
+                    raise self._broken(error) from error
+        finally:
+            self._receiving = False
+
+    async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
+        """Sends what the system takes of the two, from ``start`` on, once it takes any; it may be
+        cancelled as long as it waits. It is a checkpoint only then.
+
+        Returns:
+            How many bytes it has taken, 1 or more.
+
+        Raises:
+            What :meth:`send_all` raises.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        # Released whatever happens: in the circle that an exception's traceback makes, memory that
+        # cffi looks at can crash the garbage collector (Python 3.10, 3.11).
+        buffer: Any = ffi.from_buffer(data)
+        try:
+            while True:
+                fd = self._require_sendable()
+                self._send_fault = _INTERRUPTED
+                sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
+                self._send_fault = None
+                if sent > 0:
+                    return sent
+                if sent != _AGAIN:
+                    self._raise_broken(-sent)
+                await trio.lowlevel.wait_writable(fd)
+        finally:
+            self._sending = False
+            ffi.release(buffer)
+
+    async def send_eof(self) -> None:
+        """Ends what this end sends; the other direction goes on. Twice is as good as once.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            trio.BusyResourceError: another task is sending.
+            trio.BrokenResourceError: an earlier ``send_all`` was cancelled half-way; the end
+                of the stream would make the part look like the whole.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._sending = True
+        try:
+            await trio.lowlevel.checkpoint()
+            if not self._eof_sent or self._fd == -1:
+                fd = self._require_sendable()
+                self._eof_sent = True
+                calls.close_half(fd, True)
+        finally:
+            self._sending = False
+
+
+class SendStream(_Sending, abc.SendByteStream):
+    """A connection that this end only sends on."""
+
+    _shut_half: ClassVar[bool | None] = False
+
+
+class ReceiveStream(_Receiving, abc.ReceiveByteStream):
+    """A connection that this end only receives from."""
+
+    _shut_half: ClassVar[bool | None] = True

@@ -1,0 +1,428 @@
+"""Windows: connected named pipes as streams for code without an event loop.
+
+The handles are overlapped here too: on a synchronous one the system makes a read and a write wait
+for each other, and two ends that both send and receive stand still. No completion port is asked:
+an operation sets an event, and the C layer waits for that or for the event that says "closing".
+Whoever wakes for another reason than the result gives the operation up and waits until the
+system is done with it, before its memory goes.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from ...._ffi import ffi
+from ....abc import PeerIdentity
+from ....endpoint import Endpoint
+from ....framing import Buffer
+from ...common.buffered_receiving import Receiving
+from ...common.deadline import Deadline
+from ...common.own_thread import ResultT, require_accepted, run_as_blocking
+from ...common.receive_size import RECEIVE_INTERRUPTED
+from ...common.shared_handle import SharedHandle
+from ...handles.pending import Unfetched
+from .. import calls, impersonation, passing
+from ..opened import Opened
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# A pending write is copied into kernel memory whole, so that a large one is cut.
+_LARGEST_WRITE = 1 << 20
+_LARGEST_READ = 1 << 30
+# In the main thread no wait is longer, so that Python's signal handlers run: Ctrl-C does not end
+# a wait of the system.
+_SLICE = 100  # milliseconds
+_NOTHING_CAME = "nothing was received"
+_NO_ROOM = "not all could be sent"
+
+
+class Owner(Protocol):
+    """Who counts a stream: the listener that accepted it."""
+
+    def released(self, handle: int) -> None:
+        """The stream is closed; closes its handle when the next instance is there. From any
+        thread, a signal handler or a finalizer.
+        """
+
+
+def longest_wait() -> int:
+    """How many milliseconds one wait of this thread may last."""
+    return _SLICE if threading.current_thread() is threading.main_thread() else calls.INFINITE
+
+
+class Pipe(SharedHandle):
+    """One handle of a pipe, and the events of its operations.
+
+    Lifetime: it owns the handle in ``opened`` from the end of :meth:`__init__` to :meth:`close`,
+    and closes it when no thread is inside any more. Buffers and operations belong to the frame that
+    waits for them.
+
+    Attributes:
+        sent_some: set when the system may have begun to write something.
+    """
+
+    sent_some = False
+    # Of the channel over it, to be closed when nobody is inside.
+    _enclosed: Unfetched | None = None
+    # The result of the last read: its memory, error code, and number of bytes. The code that takes
+    # the result sets this to None as the last step, so that a signal handler's exception loses
+    # nothing.
+    _unread: tuple[Any, int, int] | None = None
+    _receive_fault: str | None = None
+
+    def __init__(
+        self,
+        opened: Opened,
+        endpoint: Endpoint,
+        address: str,
+        *,
+        server_end: bool,
+        owner: Owner | None = None,
+        process: int | None = None,
+    ) -> None:
+        super().__init__(-1)
+        handle = opened.number
+        self._endpoint = endpoint
+        self._address = address
+        self._server_end = server_end
+        # Known from elsewhere; the system names whoever opened the pipe.
+        self._known_process = process
+        self._peer: PeerIdentity | None = None
+        self._owner = owner
+        self._send_fault: str | None = None
+        # Asked once, because a property cannot keep the handle from being closed.
+        self._peer_process = (
+            calls.peer_process(handle, server_end=server_end) if process is None else process
+        )
+        self._buffer_sizes = _buffer_sizes(handle)
+        self._events = Opened()
+        self._closing = calls.create_event(self._events)
+        self._sent = calls.create_event(self._events)
+        self._received = calls.create_event(self._events)
+        # Last: until then our caller closes what is opened.
+        (self._number,) = opened.handed_over()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is not None:
+            return self._peer
+        self._require_open()
+        found = self._look_up_peer()
+        if found.sid is not None:  # or else it may be known later
+            self._peer = found
+        return found
+
+    def _look_up_peer(self) -> PeerIdentity:
+        if self._owner is None:
+            return calls.process_identity(self._peer_process)
+        with suppress(trio.BusyResourceError), self._held() as handle:
+            return calls.peer_identity(handle, server_end=True)
+        # Both sides are in use. The process would tell who it is now, and not who connected.
+        return PeerIdentity(pid=self._peer_process or None)
+
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        self._require_open()
+        require_accepted(self._owner)
+        with self._held() as handle:
+            client = impersonation.Client(handle)
+        return run_as_blocking(client, fn, args)
+
+    @property
+    def send_buffer_size(self) -> int:
+        return self._buffer_size(0)
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return self._buffer_size(1)
+
+    def _buffer_size(self, way: int) -> int:
+        self._require_open()
+        if isinstance(self._buffer_sizes, OSError):
+            raise self._buffer_sizes
+        return self._buffer_sizes[way]
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise trio.ClosedResourceError("this stream was closed here")
+        return self._number
+
+    def _busy(self, doing: str) -> Exception:
+        # Who closes may also have the turn, for a moment.
+        if self._number == -1:
+            return trio.ClosedResourceError("this stream was closed here")
+        return trio.BusyResourceError(f"another thread is {doing} this stream")
+
+    def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
+        """Reads once into ``memory``, or returns the result of an interrupted read (``_unread``).
+        The caller holds the receive lock.
+
+        Raises:
+            trio.BrokenResourceError: a signal handler raised, and raised again while the result of
+                the read was determined.
+            trio.ClosedResourceError, TimeoutError: as for streams.
+        """
+        handle = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
+        if self._unread is not None:
+            return self._unread
+        operation = calls.new_operation()
+        self._receive_fault = RECEIVE_INTERRUPTED  # first, and cleared last
+        try:
+            code, count = self._transfer(operation, memory, size, deadline, sending=False)
+            self._unread = memory, code, count
+        except BaseException:
+            code = calls.abandon(handle, operation)  # or its result, if it was already done
+            if code in (0, calls.ERROR_MORE_DATA):
+                self._unread = memory, code, int(calls.transferred(operation))
+            self._receive_fault = None
+            raise
+        self._receive_fault = None
+        return self._unread
+
+    def _transfer(
+        self, operation: Any, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
+    ) -> tuple[int, int]:
+        """Reads or writes, and waits for it: (error code, bytes). The caller is inside."""
+        handle = self._require_open()
+        what = _NO_ROOM if sending else _NOTHING_CAME
+        event = self._sent if sending else self._received
+        longest = longest_wait()
+        wait = longest if deadline is None else min(longest, deadline.milliseconds(what, True))
+        try:
+            code = calls.transfer(
+                handle, operation, memory, size, sending, event, self._closing, wait
+            )
+            while code == calls.WAIT_TIMEOUT:
+                if deadline is not None and deadline.remaining <= 0:
+                    code = calls.abandon(handle, operation)
+                    if code == calls.ERROR_OPERATION_ABORTED:
+                        raise deadline.error(what)
+                    break
+                if deadline is not None:
+                    wait = min(longest, deadline.milliseconds(what, True))
+                code = calls.await_operation(handle, operation, self._closing, wait)
+        except BaseException:
+            calls.abandon(handle, operation)
+            raise
+        return code, int(calls.transferred(operation))
+
+    def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
+        """Writes it, 4 GiB at most; how many bytes were taken. The caller is inside."""
+        self._require_sendable()
+        sent_some, self.sent_some = self.sent_some, True
+        try:
+            operation = calls.new_operation()
+            code, count = self._transfer(operation, memory, size, deadline, sending=True)
+        except BaseException:
+            # A TimeoutError, or what a signal handler raised. The system does not tell how much of
+            # a write that was given up the peer has read.
+            self._break("a send was interrupted half-way")
+            raise
+        if code != 0:
+            # What a write gets that comes after the other end has closed. One that is under way by
+            # then gets ERROR_BROKEN_PIPE.
+            self.sent_some = sent_some or code != calls.ERROR_NO_DATA
+            self._require_open()
+            gone = "the other end has closed or died"
+            self._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
+            self._require_sendable()
+        return count
+
+    def _require_sendable(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+
+    def _break(self, fault: str) -> None:
+        if self._send_fault is None:
+            self._send_fault = fault
+
+    def _require_good_end(self, code: int) -> None:
+        """Raises unless this code of a read stands for the end of the stream."""
+        self._require_open()
+        if code not in calls.PEER_GONE:
+            raise trio.BrokenResourceError(str(calls.winerror(code)))
+
+    def close(self) -> None:
+        self._shut()
+
+    def _hide(self) -> None:
+        """There is nothing."""
+
+    def _wake(self, number: int) -> None:
+        calls.set_event(self._closing, signalled=True)
+
+    def _give_up(self, number: int) -> None:
+        if self._enclosed is not None:
+            self._enclosed.close()
+        # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
+        try:
+            if self._owner is None:
+                calls.close(number)
+            else:
+                self._owner.released(number)
+        finally:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_held", False):
+            return
+        text = f"unclosed {self!r}"
+        self._give_up(max(self._number, self._doomed))
+        # Last: with warnings as errors it raises.
+        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._number == -1 else f"handle {self._number}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class _Sending(Pipe):
+    def send_all(
+        self, data: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> None:
+        deadline = Deadline.after(timeout)
+        with ffi.from_buffer(data) as buffer:
+            try:
+                del self._may_send["turn"]
+            except KeyError:
+                raise self._busy("sending on") from None
+            try:
+                self._put_memory(buffer, deadline)
+            finally:
+                self._may_send["turn"] = None
+                if self._waiting or self._number == -1:
+                    self._leave()
+
+    def _put(self, data: Buffer, deadline: Deadline | None) -> None:
+        """Sends all of it. The caller is inside, for sending."""
+        with ffi.from_buffer(data) as buffer:
+            self._put_memory(buffer, deadline)
+
+    def _put_memory(self, buffer: Any, deadline: Deadline | None) -> None:
+        self._require_sendable()
+        done = 0
+        while done < len(buffer):
+            try:
+                done += self._write(
+                    buffer + done, min(len(buffer) - done, _LARGEST_WRITE), deadline
+                )
+            except BaseException:
+                if done:
+                    self._break(f"a send was interrupted after {done} of {len(buffer)} bytes")
+                raise
+
+    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends all of them. The caller is inside, for sending."""
+        sent = 0
+        try:
+            for piece in pieces:
+                self._put(piece, deadline)
+                sent += 1
+        except BaseException:
+            # A signal handler may have raised right after the first piece.
+            if sent or len(pieces) > 1:
+                self._break("a send was interrupted half-way")
+            raise
+
+
+class _Receiving(Pipe, Receiving):
+    def _fetch(self, size: int, deadline: Deadline | None) -> None:
+        """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
+        receive lock, and ``_came`` is None.
+        """
+        while self._came is None:
+            memory, code, count = self._read(
+                calls.new_buffer("char[]", size), min(size, _LARGEST_READ), deadline
+            )
+            if code != 0:
+                self._unread = None
+                self._require_good_end(code)
+                self._came = b""
+            # A zero-byte message of a message-type pipe is no data, and not the end either.
+            elif count:
+                self._came = ffi.buffer(memory, count)[:]
+            self._unread = None
+
+    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
+        """The same into memory. Afterwards ``_came`` is the number of received bytes, or the bytes
+        themselves if an interrupted read had put them elsewhere.
+        """
+        if self._unread is not None:
+            self._fetch(len(view), deadline)
+            return
+        memory = ffi.from_buffer(view, require_writable=True)
+        try:
+            while self._came is None:
+                _, code, count = self._read(memory, min(len(memory), _LARGEST_READ), deadline)
+                if code != 0:
+                    self._unread = None
+                    self._require_good_end(code)
+                    self._came = 0
+                elif count:
+                    self._came = count
+                self._unread = None
+        except BaseException:
+            # The data must not stay in memory that belongs to the caller.
+            if self._unread is not None:
+                self._came = self._unread[2] or None
+                self._unread = None
+            raise
+        finally:
+            ffi.release(memory)
+
+
+class Stream(_Sending, _Receiving):
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+
+    carries_descriptors = False
+    send_descriptors = passing.send_descriptors_blocking
+    receive_descriptors = passing.receive_descriptors_blocking
+
+    def handles(self) -> passing.Handles:
+        """How handles go to the process at the other end, and come from it."""
+        return passing.Handles(self)
+
+
+class SendStream(_Sending):
+    """A connection that this end only sends on."""
+
+
+class ReceiveStream(_Receiving):
+    """A connection that this end only receives from."""
+
+
+def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
+    """For sending and for receiving; or why the system does not say: it tells nobody who may only
+    write (GetNamedPipeInfo needs GENERIC_READ).
+    """
+    try:
+        return calls.buffer_sizes(handle)
+    except OSError as error:
+        calls.require_system_error(error)
+        return error

@@ -1,0 +1,1 @@
+"""The handshake of :mod:`ipcpipes.authentication` without an event loop."""

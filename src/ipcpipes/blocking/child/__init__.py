@@ -1,0 +1,1 @@
+"""Parent and child without an event loop."""

@@ -1,0 +1,1 @@
+"""From an endpoint to a stream without an event loop."""

@@ -1,0 +1,177 @@
+"""What a child was given and what became of it, with an event loop or without."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from .. import _os
+from .._os.common.forking import remember
+from ..abc.uncopied import Uncopied
+
+PipeKind = Literal["duplex", "send", "receive"]
+Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
+
+# asyncio reports the same status for a child whose exit status is unknown.
+UNKNOWN = 255
+
+# What decides on inheritance and encoding.
+_REFUSED = (
+    "close_fds",
+    "pass_fds",
+    "shell",
+    "text",
+    "encoding",
+    "errors",
+    "universal_newlines",
+    "bufsize",
+)
+
+_OURS = "it decides that itself"
+_REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
+
+
+def check_options(function: str, options: Mapping[str, object]) -> None:
+    """Refuses what is not an option of subprocess.Popen, or does not go with a child of ours.
+
+    Args:
+        function: the name of the function that the options were given to.
+
+    Raises:
+        TypeError: there is one, which the text names.
+    """
+    for name in _REFUSED:
+        if name in options:
+            raise TypeError(f"{function} takes no {name}: {_REASONS.get(name, _OURS)}")
+    try:
+        # The options depend on the version of Python.
+        inspect.signature(subprocess.Popen).bind((), **options)
+    except TypeError as error:
+        raise TypeError(f"{function}() {error}") from None
+
+
+def warn_of_unknown_ends() -> None:
+    """Warns if the system does not keep the exit statuses of children. This is not an error: a
+    program cannot change what it has inherited, and everything else works.
+    """
+    if _os.forgets_children():
+        warnings.warn(
+            "SIGCHLD is ignored in this process (the program that started it may have set that), "
+            "so the system does not keep the exit statuses of children, and a child's reason may "
+            "be 'unknown'; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+class Fate(Uncopied, ABC):
+    """A child and its ends."""
+
+    _instead = "only the process that started the child can use it"
+
+    def __init__(self, ends: dict[str, Any]) -> None:
+        self._ends = ends
+        self._asked: Reason | None = None
+        self._status: int | None = None
+        self._may_be_forgotten = _os.forgets_children()
+        remember(self)
+
+    def _in_forked_child(self, text: str) -> None:
+        # The child is not a child of the forked process, so the system does not report its status.
+        self._may_be_forgotten = True
+
+    def _end(self, name: str) -> Any:
+        if name not in self._ends:
+            there = ", ".join(self._ends)
+            raise AttributeError(f"this child was opened without {name}; it has {there}")
+        return self._ends[name]
+
+    def _all_ends(self) -> Iterator[Any]:
+        for end in self._ends.values():
+            if isinstance(end, Mapping):
+                yield from end.values()
+            else:
+                yield end
+
+    @property
+    def pipes(self) -> Mapping[str, Any]:
+        """Our ends of the pipes that were asked for, by name: each a ``Stream``, ``SendStream`` or
+        ``ReceiveStream``. Those that you opened yourself are not among them.
+
+        Raises:
+            AttributeError: it was opened without ``pipes``.
+        """
+        pipes: Mapping[str, Any] = self._end("pipes")
+        return pipes
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """The process id."""
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it, and
+        255 where the system does not tell it (:attr:`reason` is ``"unknown"`` then).
+        """
+        if self._status is None:
+            status = self._poll()
+            # If the system does not know the child (any more), subprocess reports exit
+            # status 0.
+            if status == 0 and (self._may_be_forgotten or _os.forgets_children()):
+                self._may_be_forgotten = True
+                status = UNKNOWN
+            elif status is not None:
+                self._may_be_forgotten = False
+            self._status = status
+        return self._status
+
+    @abstractmethod
+    def _poll(self) -> int | None:
+        """The exit status as subprocess has it, ``None`` while it runs."""
+
+    @abstractmethod
+    def terminate(self) -> None:
+        """Asks the process to end now, and returns at once: SIGTERM, on Windows TerminateProcess.
+
+        For a program that does not notice when its pipes are closed. Leaving the block waits
+        for it, ``grace`` seconds at most, and then kills it. No matter if it has ended already.
+        """
+
+    @abstractmethod
+    def kill(self) -> None:
+        """Ends the process now, whatever it does: SIGKILL, on Windows TerminateProcess. No matter
+        if it has ended already.
+        """
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it ended, ``None`` while it runs.
+
+        ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
+        does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
+        or because it had not ended ``grace`` seconds after its pipes were closed or the block was
+        cancelled; perhaps it could still clean up. ``"killed"``: that did not help, or :meth:`kill`
+        was called. ``"unknown"`` (POSIX): this process ignores SIGCHLD, which it may have inherited
+        from the program that started it, and then the system does not keep the exit statuses of
+        children (wait(2)); or this process was forked from the one that started the child. Code
+        that waits for all children (``os.waitpid(-1, ...)``) also takes the status away; then the
+        child seems to have exited with status 0.
+        """
+        status = self.status
+        if status is None:
+            return None
+        if self._asked is not None:
+            return self._asked
+        if self._may_be_forgotten:
+            return "unknown"
+        return "signalled" if status < 0 else "exited"
+
+    def __repr__(self) -> str:
+        reason = self.reason
+        state = "running" if reason is None else f"{reason}, status {self.status}"
+        return f"<ipcpipes Child process {self.pid}, {state}>"

@@ -1,0 +1,1 @@
+"""A master process and its worker processes."""

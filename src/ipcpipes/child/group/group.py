@@ -1,0 +1,500 @@
+"""A master and its workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ... import _os
+from ...abc import HasFileno
+from ...abc.uncopied import Uncopied
+from ...connections.nursery import first_of, unseen_nursery
+from ...ending import record_end
+from ...endpoint import Endpoint, EndpointLike
+from ...errors import WorkerFailed
+from ...framing import Buffer, Framing, Native
+from ...options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
+from ...security import AccessPolicy, compiled, policy_document
+from ..pipes import Ends
+from ..process import Child, check_child_options, run_child
+from .member import LAST_WORDS, Member, Slot, all_delivered, how
+from .restarts import Restarts, is_momentary
+from .talk import OnMessage, Talk, check_message
+
+if TYPE_CHECKING:
+    from ..pipes import Command
+
+__all__ = ["WorkerGroup"]
+
+logger = logging.getLogger("ipcpipes")
+
+
+class WorkerGroup(Uncopied):
+    """A master and ``count`` workers: starts them, keeps them running, talks to them, ends them.
+
+    >>> group = ipcpipes.WorkerGroup([sys.executable, "worker.py"], 4, endpoint="svc")
+    >>> ipcpipes.run(group.run)
+
+    The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients,
+    each client going to one of them: on POSIX from one socket that all of them inherit, so that
+    a client which comes while no worker is free waits; on Windows each makes its own instances of
+    the pipe, and a client that finds none hears that the server is busy (``wait=``). The
+    master holds the name from the first to the last moment, and never talks to clients.
+
+    A worker that ends without being told to is started again, after a pause that doubles from 0.1
+    to 30 seconds; so is a worker that the system cannot start for the moment (it may be out of
+    descriptors). The other workers keep running. A group is a supervisor, not a job queue: keep
+    the jobs yourself if you want them back from a crashed worker.
+
+    Args:
+        command: as for :func:`ipcpipes.open_child`.
+        count: how many workers, 1 or more.
+        endpoint: where clients connect, if there are any.
+        access: who may connect; this user when ``None``.
+        backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
+        framing: of the messages between master and workers, ``LengthPrefixed()`` by default; for
+            messages above 16 MiB, ``LengthPrefixed(max_size=...)``. It has to carry empty
+            messages. There is no ``authkey=``, because no other process can reach this channel.
+        max_descriptors: how many descriptors may come with one message, in either direction, 0 to
+            253; see :meth:`send_descriptors` and :meth:`ipcpipes.Worker.receive_descriptors`.
+        on_message: called with the worker's number and each message that the worker sends; with
+            ``max_descriptors``, also with the list of the descriptors that came with the message,
+            which the function has to close. Calls for one worker never overlap. An exception ends
+            the group. While a worker is rolled over, its successor has the same number.
+        on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
+            ended by itself or in order, after its last message. What it raises ends the group.
+            :meth:`run` waits for both; they may call :meth:`send`, :meth:`roll_over` and
+            :meth:`stop`.
+        restarts: how many crashes of one worker ``within`` seconds are made good; one more ends
+            the group with :exc:`WorkerFailed`. ``None``: any number.
+        within: see ``restarts``; seconds, more than 0.
+        grace: seconds, 0 or more, that a worker has to get ready, and to finish when it was told
+            to; after that it is terminated.
+        options: any other of :func:`ipcpipes.open_child` but ``pipes``, such as ``stderr``.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range, or unknown.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        count: int,
+        *,
+        endpoint: EndpointLike | None = None,
+        access: AccessPolicy | None = None,
+        backlog: int = DEFAULT_BACKLOG,
+        framing: Framing | Native | None = None,
+        max_descriptors: int = 0,
+        on_message: OnMessage | None = None,
+        on_end: Callable[[int, Child], Awaitable[object]] | None = None,
+        restarts: int | None = 5,
+        within: float = 60.0,
+        grace: float = 30.0,
+        **options: Any,
+    ) -> None:
+        check_child_options("WorkerGroup", **options)
+        check_count("count", count, limit=4096, optional=False)
+        check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
+        if restarts != 0:
+            check_count("restarts", restarts)
+        self._command = command
+        self._endpoint = None if endpoint is None else Endpoint.of(endpoint)
+        self._access = AccessPolicy.current_user() if access is None else access
+        if not isinstance(self._access, AccessPolicy):
+            raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
+        self._backlog = backlog
+        self._talk = Talk(framing, max_descriptors, on_message)
+        self._on_end = on_end
+        allowed = Restarts(math.inf if restarts is None else restarts, within)
+        self._grace = checked_seconds("grace", grace)
+        self._options = {**_os.APART, **options}
+        self._slots = [Slot(number, allowed) for number in range(count)]
+        self._members: set[Member] = set()
+        self._name: _os.SharedName | None = None
+        self._nursery: trio.Nursery | None = None
+        self._has_run = False
+        self._was_ready = False
+        self._signals = trio.CancelScope(shield=True)
+        self._stopping = trio.Event()
+        self._failure: Exception | None = None
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process id of each worker that is there now, by its number."""
+        return {
+            slot.number: slot.current.child.pid
+            for slot in self._slots
+            if slot.current is not None
+            and slot.current.child is not None
+            and slot.current.child.status is None
+        }
+
+    async def run(
+        self,
+        *,
+        handle_signals: bool = True,
+        task_status: trio.TaskStatus[WorkerGroup] = trio.TASK_STATUS_IGNORED,
+    ) -> signal.Signals | None:
+        """Starts the workers and keeps them running until the group is stopped.
+
+        The group ends in order (as :meth:`stop` says) when it is told to by :meth:`stop`, by
+        SIGTERM or by Ctrl-C; a second signal terminates the workers at once, and so does
+        cancelling ``run``. The workers do not get the terminal's Ctrl-C themselves.
+
+        Args:
+            handle_signals: whether SIGTERM and Ctrl-C are for this group; where it is only a
+                part of the program, they are not. They never are outside the main thread.
+            task_status: for ``await nursery.start(group.run)``, which then returns the group as
+                soon as all workers are ready.
+
+        Returns:
+            The signal that has ended it, ``None`` when it was :meth:`stop`. It is also the exit
+            status of :func:`ipcpipes.run`, once your function has returned.
+
+        Raises:
+            WorkerFailed: a worker ended too often, or did not get ready in time too often.
+            OSError: the program cannot be started. It counts as a crash instead once all workers
+                were ready, or if the system is only out of descriptors, memory or processes.
+            RuntimeError: the group runs already, or has run.
+            And all that :func:`ipcpipes.listen` raises for the endpoint.
+        """
+        if self._has_run:
+            raise RuntimeError("a WorkerGroup runs once; it runs already, or has run")
+        self._has_run = True
+        caught: list[signal.Signals] = []
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        await trio.lowlevel.checkpoint()
+        with ExitStack() as stack:
+            async with unseen_nursery() as outer:
+                try:
+                    if handle_signals and in_main_thread:
+                        receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+                        signals = stack.enter_context(receiver)
+                        outer.start_soon(self._heed_signals, signals, caught)
+                    await self._run(task_status)
+                finally:
+                    self._signals.cancel()
+        if self._failure is not None:
+            raise self._failure
+        return caught[0] if caught else None
+
+    async def _run(self, task_status: trio.TaskStatus[WorkerGroup]) -> None:
+        try:
+            async with unseen_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    if self._endpoint is not None:
+                        permissions = compiled(self._access, "duplex")
+                        self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
+                    async with trio.open_nursery() as starting:
+                        for slot in self._slots:
+                            starting.start_soon(self._fill, slot)
+                    if self._failure is None:
+                        self._was_ready = True
+                        task_status.started(self)
+                    await self._stopping.wait()
+                    await self._end_in_order()
+                finally:
+                    # At once, so that nobody starts anything more while the rest is cancelled.
+                    self._stopping.set()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if self._name is not None:
+                self._name.close()
+
+    def stop(self) -> None:
+        """Ends the group in order, and returns at once; :meth:`run` returns when it is done.
+
+        The name is given up, so that no new client comes; each worker is told to finish: its
+        messages end, it accepts no more, completes what it has in hand, and ends. One that has
+        not after ``grace`` seconds is terminated.
+        """
+        self._stopping.set()
+
+    async def send(
+        self, message: bytes | bytearray | memoryview, *, worker: int | None = None
+    ) -> None:
+        """Sends a message to all workers, or to one.
+
+        What was sent to a worker before it was told to finish, it still gets. To all: a worker
+        that is being started again or dies meanwhile gets none. To one: waits until it is there.
+        Cancelled before the system has begun to take the message, it sends none; later, the worker
+        gets it all the same.
+
+        Args:
+            message: 1 byte or more.
+            worker: its number, ``None`` for all.
+
+        Raises:
+            ValueError: the message is empty; an empty one has a meaning of its own.
+            IndexError: there is no such worker.
+            trio.BrokenResourceError: this one worker has died; it may have got the message. (One
+                that dies just after gives no error here: what a worker has received and not
+                answered is lost with it.)
+            trio.ClosedResourceError: the group has ended.
+            And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
+        """
+        self._check_message(message, worker)
+        if worker is not None:
+            await self._send_to_one(self._slots[worker], message)
+            return
+        # All at once: a roll-over that goes on meanwhile does not get in between.
+        deliveries = [slot.current.post(message) for slot in self._slots if slot.current]
+        await all_delivered(deliveries)
+
+    async def send_descriptors(
+        self,
+        message: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        worker: int,
+    ) -> None:
+        """Sends a message to one worker, with open descriptors (Windows: handles), such as a client
+        that this process has accepted for the worker.
+
+        The descriptors stay yours, and must stay open until this returns or raises. For that
+        reason it can be cancelled only until the system begins to take the message.
+
+        Args:
+            message, worker: as for :meth:`send`.
+            descriptors: 1 to 253 of them, numbers or objects with ``fileno()``.
+
+        Raises:
+            RuntimeError: the group was made without ``max_descriptors=``.
+            And what :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
+        """
+        if not self._talk.max_descriptors:
+            raise RuntimeError("this group was made without max_descriptors=")
+        self._check_message(message, worker)
+        await self._send_to_one(self._slots[worker], message, descriptors)
+
+    def _check_message(self, message: Buffer, worker: int | None) -> None:
+        check_message(message)
+        if worker is not None and not 0 <= worker < len(self._slots):
+            raise IndexError(
+                f"there is no worker {worker}; the workers are 0 to {len(self._slots) - 1}"
+            )
+        self._require_running()
+
+    async def roll_over(self) -> None:
+        """Replaces all workers, one after another, so that the group serves without a pause.
+
+        For each, a new process is started; when it is ready it takes the place, and the old one
+        is told to finish. No message and no client is lost: what was sent to the old one it
+        still gets, and its last messages are received. (Windows: a client that has reached the
+        old worker in the very moment in which it stops accepting sees its connection end.)
+
+        Raises:
+            WorkerFailed: a new worker did not get ready; the old one stays, and so do those
+                that come after it.
+            OSError: the program cannot be started; the same.
+            trio.ClosedResourceError: the group has ended.
+        """
+        for slot in self._slots:
+            self._require_running()
+            async with slot.filling:
+                old = slot.current
+                started = await self._start(slot)
+                self._require_running()
+                if isinstance(started, WorkerFailed):
+                    raise started
+                slot.current = started
+                if old is not None:
+                    # To the end, also when this is cancelled.
+                    self._require_nursery().start_soon(self._retire, old)
+                    assert old.child is not None
+                    await old.child.wait()
+
+    def _require_nursery(self) -> trio.Nursery:
+        if self._nursery is None:
+            raise RuntimeError("this group does not run: await group.run()")
+        return self._nursery
+
+    def _require_running(self) -> trio.Nursery:
+        nursery = self._require_nursery()
+        if self._stopping.is_set():
+            raise trio.ClosedResourceError("this group was stopped")
+        return nursery
+
+    async def _send_to_one(
+        self,
+        slot: Slot,
+        message: Buffer,
+        descriptors: Sequence[int | HasFileno] | None = None,
+    ) -> None:
+        while slot.current is None or slot.current.ended.is_set():
+            # Who fills it holds this.
+            async with slot.filling:
+                pass
+            self._require_running()
+        await slot.current.post(message, descriptors).wait()
+
+    # Starting
+
+    async def _fill(self, slot: Slot, crash: WorkerFailed | None = None) -> None:
+        """Puts a worker into its place, in as many attempts as are allowed, or ends the group."""
+        try:
+            async with slot.filling:
+                while slot.current is None and not self._stopping.is_set():
+                    if crash is not None:
+                        await self._pause_after(slot, crash)
+                        crash = None
+                        continue
+                    started = await self._start_or_crash(slot)
+                    if isinstance(started, WorkerFailed):
+                        crash = started
+                    else:
+                        slot.current = started
+        except Exception as failure:
+            if not self._stopping.is_set():
+                # The first of several is told, and they are no group of errors.
+                self._failure = self._failure or failure
+                self._require_nursery().cancel_scope.cancel()
+
+    async def _start_or_crash(self, slot: Slot) -> Member | WorkerFailed:
+        """As :meth:`_start`, but a process that the system cannot start for the moment counts as a
+        crash, so that the other workers keep running. A program that never existed is a mistake
+        in the command, and a pause does not help.
+
+        Raises:
+            OSError: the program cannot be started, and the group was never ready.
+        """
+        try:
+            return await self._start(slot)
+        except OSError as error:
+            if not self._was_ready and not is_momentary(error):
+                raise
+            failure = WorkerFailed(slot.number, None, f"could not be started: {error}")
+            failure.__cause__ = error
+            return failure
+
+    async def _start(self, slot: Slot) -> Member | WorkerFailed:
+        """A new process, ready; or why it is not, and it is gone then.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        member = Member(slot.number)
+        nursery = self._require_running()
+        try:
+            await nursery.start(self._attend, slot, member)
+            with trio.move_on_after(self._grace) as patience:
+                await first_of(member.ready, member.ended, self._stopping)
+        except BaseException:  # cancelled, perhaps as a group of it
+            member.retired = True
+            if member.child is not None and not member.ended.is_set():
+                nursery.start_soon(member.end_by_force)
+            raise
+        if member.ready.is_set() or self._stopping.is_set():
+            return member
+        member.retired = True
+        await member.end_by_force()
+        await member.ended.wait()
+        assert member.child is not None
+        text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
+        return WorkerFailed(slot.number, member.child.status, f"{text} ({how(member.child)})")
+
+    async def _pause_after(self, slot: Slot, failure: WorkerFailed) -> None:
+        """Counts a crash, and waits for a while.
+
+        Raises:
+            WorkerFailed: there were too many.
+        """
+        pause = slot.crashes.pause_after(failure, trio.current_time())
+        logger.warning("%s; starting it again in %g s", failure, pause)
+        with trio.move_on_after(pause):
+            await self._stopping.wait()
+
+    # One worker's life
+
+    async def _attend(
+        self, slot: Slot, member: Member, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Runs one process to its end."""
+        self._members.add(member)
+        try:
+            async with run_child(
+                lambda: self._ends(slot), self._command, grace=LAST_WORDS, **self._options
+            ) as child:
+                member.child = child
+                task_status.started()
+                logger.info("worker %d is process %d", slot.number, child.pid)
+                await member.converse(child, self._talk)
+                # It has nothing more to say, and so nothing more to do.
+                with trio.move_on_after(self._grace):
+                    await child.wait()
+            if self._on_end is not None:
+                await self._on_end(slot.number, child)
+        finally:
+            self._members.discard(member)
+            member.ended.set()
+            if member.child is not None:
+                told = (slot.number, member.child.pid, how(member.child))
+                logger.info("worker %d, process %d: %s", *told)
+        if not member.retired:
+            self._require_nursery().start_soon(self._replace, slot, member, child)
+
+    def _ends(self, slot: Slot) -> Ends:
+        self._require_running()
+        where = self._endpoint
+        group = {
+            "number": slot.number,
+            "endpoint": None if where is None else [where.kind, where.name],
+            "access": policy_document(self._access),
+            "backlog": self._backlog,
+        }
+        lent = {} if self._name is None else self._name.copies()
+        return Ends(self._talk.framing, None, lent, group, self._talk.max_descriptors)
+
+    async def _replace(self, slot: Slot, member: Member, child: Child) -> None:
+        """After a crash."""
+        async with slot.filling:
+            if slot.current is not member:
+                return  # a roll-over has replaced it already
+            slot.current = None
+        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({how(child)})"))
+
+    # Ending
+
+    async def _retire(self, member: Member) -> None:
+        """Tells a worker to finish, and waits until it has."""
+        member.retired = True
+        assert member.child is not None
+        with trio.move_on_after(self._grace) as patience:
+            with suppress(trio.BrokenResourceError):
+                await member.post(b"").wait()
+            await member.child.wait()
+        if patience.cancelled_caught:
+            logger.warning("worker %d has not finished within %g s", member.number, self._grace)
+            await member.end_by_force()
+        # What it has said may take longer to be heard.
+        await member.ended.wait()
+
+    async def _end_in_order(self) -> None:
+        if self._name is not None:
+            self._name.close()
+        async with unseen_nursery() as nursery:
+            for member in list(self._members):
+                if member.child is not None:
+                    nursery.start_soon(self._retire, member)
+
+    async def _heed_signals(
+        self, signals: AsyncIterator[int], caught: list[signal.Signals]
+    ) -> None:
+        # Until all workers are gone, also when the group is cancelled: a signal that nobody
+        # heeds would end this process and leave them.
+        with self._signals:
+            async for number in signals:
+                caught.append(signal.Signals(number))
+                record_end(caught[-1])
+                self.stop()
+                if len(caught) > 1 and self._nursery is not None:
+                    self._nursery.cancel_scope.cancel()

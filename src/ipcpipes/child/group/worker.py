@@ -1,0 +1,257 @@
+"""A worker's side of a group."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ... import _os
+from ..._os import Listener, Stream
+from ...abc import HasFileno, MessageChannel
+from ...abc.uncopied import Uncopied
+from ...connections.nursery import unseen_nursery
+from ...connections.serving import handle_client, server_finishing
+from ...endpoint import Endpoint
+from ...errors import NoParent
+from ...framing import Framing, Native
+from ...security import compiled, policy_from_document
+from ..parent import adopted_ends, channel_over
+from .talk import check_message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Worker", "group_worker"]
+
+
+class Worker(Uncopied):
+    """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
+
+    ``async for message in worker`` gives the group's messages, and ends when the worker is to
+    finish: it was told to, or the master is gone.
+
+    Attributes:
+        number: which worker of the group this is, from 0. The one that takes its place has the
+            same.
+        listener: where the group's clients come in, for this worker as for the others;
+            ``None`` for a group without an endpoint.
+        finishing: an event that is set when the worker is to finish, once its messages were read
+            so far; for handlers of clients that would stay for ever.
+    """
+
+    _instead = "a Worker represents this process"
+
+    def __init__(
+        self,
+        number: int,
+        channel: MessageChannel,
+        listener: Listener[Stream] | None,
+        max_descriptors: int,
+    ) -> None:
+        self.number = number
+        self.listener = listener
+        self._channel = channel
+        self._with_descriptors = max_descriptors > 0
+        self.finishing = trio.Event()
+
+    async def send(self, message: bytes | bytearray | memoryview) -> None:
+        """Sends a message to the master, which hands it to the group's ``on_message``.
+
+        Also while the worker finishes; what was sent before it ends is received.
+
+        Args:
+            message: 1 byte or more.
+
+        Raises:
+            ValueError: it is empty; an empty one has a meaning of its own.
+            And all that :meth:`ipcpipes.abc.MessageChannel.send` raises.
+        """
+        check_message(message)
+        await self._channel.send(message)
+
+    async def send_descriptors(
+        self,
+        message: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+    ) -> None:
+        """As :meth:`send`, with open descriptors (Windows: handles), for a group that was made with
+        ``max_descriptors=``. The descriptors stay with this process.
+
+        Raises:
+            What :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
+        """
+        check_message(message)
+        await self._channel.send_descriptors(message, descriptors)
+
+    async def receive(self) -> bytes:
+        """Returns the next message of the group. Descriptors that came with it are closed.
+
+        Raises:
+            trio.EndOfChannel: the worker is to finish what it has in hand and end.
+            And all that :meth:`ipcpipes.abc.MessageChannel.receive` raises.
+        """
+        (message,) = await self._next(self._receive_alone)
+        assert isinstance(message, bytes)
+        return message
+
+    async def receive_descriptors(self) -> tuple[bytes, list[int]]:
+        """Returns the next message of the group and the descriptors (Windows: handles) that came
+        with it, which the caller has to close.
+
+        Raises:
+            RuntimeError: the group was made without ``max_descriptors=``.
+            And what :meth:`receive` raises.
+        """
+        message, descriptors = await self._next(self._channel.receive_descriptors)
+        return message, descriptors
+
+    async def _receive_alone(self) -> tuple[bytes]:
+        return (await self._channel.receive(),)
+
+    async def _next(self, receive: Callable[[], Awaitable[Any]]) -> Any:
+        """What it receives, unless the worker is to finish."""
+        if self.finishing.is_set():
+            await trio.lowlevel.checkpoint()
+        else:
+            with suppress(trio.EndOfChannel):  # the master is gone
+                came = await receive()
+                if came[0]:
+                    return came
+            self.finishing.set()
+        raise trio.EndOfChannel("the group has told this worker to finish, or is gone")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def serve(
+        self,
+        handler: Callable[[Stream], Awaitable[object]],
+        on_message: Callable[..., Awaitable[object]] | None = None,
+    ) -> None:
+        """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
+
+        Then no more clients are accepted (but those who have come already), and it returns when
+        the last handler has. In a handler, :func:`ipcpipes.rpc.serve_connection` then tells its
+        client to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
+        handler are logged and end that one connection, as in :func:`ipcpipes.serve`.
+
+        Args:
+            handler: an async function of one stream.
+            on_message: called with each message of the group, one after another; in a group with
+                ``max_descriptors``, also with the list of the descriptors that came with the
+                message, which the function has to close.
+
+        Raises:
+            RuntimeError: the group has no endpoint.
+            And what ``on_message`` raises.
+        """
+        listener = self.listener
+        if listener is None:
+            raise RuntimeError("this group has no endpoint: WorkerGroup(..., endpoint=...)")
+        # For the handlers: their tasks begin in this context.
+        before = server_finishing.set(self.finishing)
+        try:
+            await self._serve(listener, handler, on_message)
+        finally:
+            server_finishing.reset(before)
+
+    async def _serve(
+        self,
+        listener: Listener[Stream],
+        handler: Callable[[Stream], Awaitable[object]],
+        on_message: Callable[..., Awaitable[object]] | None,
+    ) -> None:
+        async with listener, unseen_nursery() as nursery:
+            with trio.CancelScope() as accepting:
+                nursery.start_soon(self._heed, on_message, accepting)
+                while True:
+                    stream = await listener.accept()
+                    nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+            for stream in _os.accept_waiting(listener, _MOST_LATE):
+                nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+            await listener.aclose()
+
+    async def _heed(
+        self,
+        on_message: Callable[..., Awaitable[object]] | None,
+        accepting: trio.CancelScope,
+    ) -> None:
+        receive: Callable[[], Awaitable[Any]] = self._receive_alone
+        if on_message is not None and self._with_descriptors:
+            receive = self._channel.receive_descriptors
+        while True:
+            try:
+                came = await self._next(receive)
+            except trio.EndOfChannel:
+                break
+            if on_message is not None:
+                await on_message(*came)
+        accepting.cancel()
+
+
+# So that a worker among clients without end finishes all the same.
+_MOST_LATE = 256
+
+
+@asynccontextmanager
+async def group_worker(
+    *, framing: Framing | Native | None = None, cancel_on_end: bool = False
+) -> AsyncIterator[Worker]:
+    """Makes this process a worker of the group that has started it.
+
+    >>> async with ipcpipes.group_worker() as worker:
+    ...     await worker.serve(handler)
+
+    Entering the block says that the worker is ready, so whatever it has to prepare comes first.
+
+    Args:
+        framing: the group's. It is known if it is a framing of ipcpipes; a framing of your own has
+            to be given.
+        cancel_on_end: cancels the block when the master has died, also while the worker is busy;
+            without it, a worker that reads its messages finishes in order then.
+
+    Returns:
+        For ``async with``: the :class:`Worker`.
+
+    Raises:
+        NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
+        TypeError: ``framing`` is not a framing, or has to be given.
+        OSError: it cannot listen (Windows: no instance of the pipe can be made).
+    """
+    async with (
+        adopted_ends("channel", cancel_on_end, framing) as adopted,
+        channel_over(adopted) as channel,
+    ):
+        group = adopted.handover.group
+        if group is None:
+            raise NoParent("this process was started by open_child, not by a WorkerGroup")
+        listener = _listener(group, adopted.handover.handles)
+        try:
+            with suppress(trio.BrokenResourceError):  # the master is gone: then there is no work
+                await channel.send(b"")
+            yield Worker(group["number"], channel, listener, adopted.max_descriptors)
+        finally:
+            if listener is not None:
+                with trio.CancelScope(shield=True):
+                    await listener.aclose()
+
+
+def _listener(group: Mapping[str, Any], handles: Mapping[str, Any]) -> Listener[Stream] | None:
+    if group["endpoint"] is None:
+        return None
+    handle = handles.get("listener")
+    return _os.join_shared(
+        Endpoint(*group["endpoint"]),
+        None if handle is None else handle.number,
+        compiled(policy_from_document(group["access"]), "duplex"),
+        group["backlog"],
+    )

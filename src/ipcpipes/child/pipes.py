@@ -1,0 +1,205 @@
+"""The ends of the pipes of one child, from their making to its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from .. import _os
+from ..endpoint import Endpoint
+from ..framing import Framing, Native
+from ..framing.resolving import chosen, kind_of
+from ..options import check_max_descriptors
+from .handover import Handle, Handover, Kind, check_pipe_names, is_ours, opposite, variables
+
+if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import Self
+
+    Word = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    Redirection = int | IO[Any] | None
+    Command = Sequence[Word] | Callable[[Mapping[str, str]], Sequence[Word]]
+
+
+class GivenEnd(Protocol):
+    """An end of an anonymous pipe that the user has made."""
+
+    def hand_over(self) -> str: ...
+    def dispose_local_copy(self) -> None: ...
+
+
+@contextmanager
+def naming(words: Sequence[Word]) -> Iterator[None]:
+    """Sees to it that an error says which program could not be started; Windows does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = words[0]
+        raise
+
+
+class Ends:
+    """What both sides get, as long as the child is not there yet.
+
+    Lifetime: a context manager. It opens all pairs when it is made; :meth:`started` closes the
+    child's ends here and lets :meth:`take` give ours away; leaving closes whatever is left.
+
+    Args:
+        framing, pipes: as for :func:`ipcpipes.open_child`.
+        lent: more for the child to inherit, by what it knows it as; this closes it.
+        group: see :class:`.handover.Handover`.
+        max_descriptors: as for :func:`ipcpipes.open_child`.
+
+    Raises:
+        TypeError, ValueError, OSError: as :func:`ipcpipes.open_child` says.
+    """
+
+    def __init__(
+        self,
+        framing: Framing | Native | None,
+        pipes: Mapping[str, str | GivenEnd] | None,
+        lent: Mapping[str, int] | None = None,
+        group: Mapping[str, Any] | None = None,
+        max_descriptors: int = 0,
+    ) -> None:
+        self._group = group
+        self._max_descriptors = max_descriptors
+        self._ours: dict[str, tuple[int, Kind]] = {}
+        self._handles: dict[str, Handle] = {}
+        self._theirs: list[int] = list((lent or {}).values())
+        self._given: list[GivenEnd] = []
+        try:
+            check_max_descriptors(max_descriptors)
+            self.framing = None if framing is None else chosen(framing)
+            if max_descriptors and self.framing is None:
+                raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
+            if isinstance(self.framing, Framing):
+                # One of the user's own may fail; then there is no process yet.
+                self.framing.splitter()
+            wanted = self._wanted(pipes)
+            self._names = list(wanted)
+            # First, so that they are closed whatever fails.
+            for name, given in wanted.items():
+                if not isinstance(given, str):
+                    self._give(name, given)
+            # Its end is the end of this process, or of its interest in the child.
+            self._open("lifeline", "send")
+            # In this order no two of the child's descriptors are neighbours, where nothing is in
+            # between: CPython cannot close the empty range there at once and takes a long way
+            # round, one descriptor after another (_close_open_fds in _posixsubprocess.c).
+            for name in sorted(wanted, key=lambda name: wanted[name] != "send"):
+                kind = wanted[name]
+                if isinstance(kind, str):
+                    self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
+            for name, number in (lent or {}).items():
+                self._handles[name] = Handle(str(number), "duplex", _os.mark_of(number))
+        except BaseException:
+            self.close()
+            raise
+
+    def _wanted(self, pipes: Mapping[str, str | GivenEnd] | None) -> dict[str, str | GivenEnd]:
+        if pipes is None:
+            if self.framing is None:
+                return {"stream": "duplex"}
+            return {"channel": kind_of(self.framing)}
+        if self.framing is not None:
+            raise TypeError("a child has a channel (framing=) or pipes, not both")
+        check_pipe_names(pipes)
+        for name, kind in pipes.items():
+            if kind not in ("duplex", "send", "receive") and not hasattr(kind, "hand_over"):
+                raise ValueError(
+                    f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
+                    f"anonymous pipe, not {kind!r}"
+                )
+        given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
+        if len(given) != len(set(given)):
+            raise ValueError("the same end cannot be handed over under two names")
+        return {f"pipe.{name}": kind for name, kind in pipes.items()}
+
+    def _open(self, name: str, kind: Kind) -> None:
+        ours, theirs = _os.open_pair(kind)
+        self._ours[name] = (ours, kind)
+        self._theirs.append(theirs)
+        self._handles[name] = Handle(str(theirs), opposite(kind), _os.mark_of(theirs))
+
+    def _give(self, name: str, end: GivenEnd) -> None:
+        number = end.hand_over()
+        self._given.append(end)
+        kind: Kind = "send" if hasattr(end, "send_all") else "receive"
+        self._handles[name] = Handle(number, kind, _os.mark_of(int(number)))
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The numbers of the child's handles as text, by the names that the user knows."""
+        return {
+            name.partition(".")[2] or name: handle.number
+            for name, handle in self._handles.items()
+            if name != "lifeline"
+        }
+
+    def command(self, command: Command) -> list[Word]:
+        """The words of the command, which may be told the numbers."""
+        words = command(self.texts) if callable(command) else command
+        if isinstance(words, (str, bytes)) or not isinstance(words, Sequence) or not words:
+            raise TypeError(f"a command is a sequence of one word or more, not {words!r}")
+        return list(words)
+
+    def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
+        """``base``, or this process' environment, and where the child finds its handles."""
+        ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
+        return _os.child_environment(base, ours, is_ours)
+
+    def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
+        """The options of subprocess.Popen with which the child gets its ends and nothing else."""
+        return _os.inheriting([int(handle.number) for handle in self._handles.values()], options)
+
+    def started(self) -> None:
+        """The child has its copies. Ours go, or the child's ends would never close."""
+        while self._theirs:
+            _os.close_number(self._theirs.pop())
+        while self._given:
+            self._given.pop().dispose_local_copy()
+
+    def take(self, name: str, parent_end: Callable[..., Any], pid: int) -> Any:
+        """Our end of this name, as code holds it."""
+        number, kind = self._ours.pop(name)
+        endpoint = Endpoint.inherited(self._handles[name].number)
+        return parent_end(number, endpoint, kind, pid)
+
+    def taken(
+        self,
+        parent_end: Callable[..., Any],
+        pid: int,
+        framed: Callable[..., Any],
+        native: Callable[..., Any],
+    ) -> dict[str, Any]:
+        """All our ends but the lifeline, as the user has them: ``stream``, ``channel`` or
+        ``pipes``.
+
+        Args:
+            parent_end: the system's, for the driver.
+            framed, native: make a channel.
+        """
+        if "stream" in self._handles:
+            return {"stream": self.take("stream", parent_end, pid)}
+        if self.framing is not None:
+            make = native if isinstance(self.framing, Native) else framed
+            carrier = self.take("channel", parent_end, pid)
+            return {"channel": make(carrier, self.framing, max_descriptors=self._max_descriptors)}
+        names = [name for name in self._names if name in self._ours]
+        return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
+
+    def close(self) -> None:
+        """Closes what nobody has taken."""
+        self.started()
+        while self._ours:
+            _os.close_number(self._ours.popitem()[1][0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

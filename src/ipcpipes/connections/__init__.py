@@ -1,0 +1,1 @@
+"""From an endpoint to a stream under trio: connect, listen, serve."""

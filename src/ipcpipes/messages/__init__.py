@@ -1,0 +1,1 @@
+"""Messages under trio: channels over streams and over packets of the system."""

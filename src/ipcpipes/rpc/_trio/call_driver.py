@@ -1,0 +1,209 @@
+"""One call at one end under trio: what waits for its pipes, and for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ..core.call import SMALL, Call, Push
+from ..core.session import Event
+from ..wire.chunks import chunk_of, octets_of
+from ..wire.ndr import LARGEST_COUNT
+
+if TYPE_CHECKING:
+    from .link import Link
+
+__all__ = ["Exchange"]
+
+# A KeyboardInterrupt comes where an operation waits, and not between its steps.
+_whole = trio.lowlevel.enable_ki_protection
+
+
+class Exchange:
+    """Waits where :class:`Call` only says that nothing can go on now."""
+
+    scope: trio.CancelScope | None = None  # of what ends with the call
+    # Made where they are needed, which a short call does not.
+    _tasks: list[trio.lowlevel.Task] | None = None
+    _busy: set[tuple[str, int]] | None = None
+
+    # Before anything is done.
+    _cancellation_point: Callable[..., Awaitable[None]] = staticmethod(
+        trio.lowlevel.checkpoint_if_cancelled
+    )
+
+    def __init__(self, link: Link, call: Call) -> None:
+        self.link = link
+        self.call = call
+        call.owner = self
+
+    def wake(self, event: Event) -> None:
+        """Something has come for this call."""
+        self._wake_tasks()
+
+    def _wake_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            for task in tasks:
+                trio.lowlevel.reschedule(task)
+
+    def over(self) -> None:
+        """The call is over at this end."""
+        self.link.flush()
+        self._wake_tasks()  # who waits for something still hears of it
+
+    def sent(self) -> None:
+        """Elements of this call were taken by the system."""
+
+    async def wait(self) -> None:
+        """Until something has come."""
+        # A ParkingLot for each call would cost more than all its use.
+        task = trio.lowlevel.current_task()
+        tasks = self._tasks
+        if tasks is None:
+            tasks = self._tasks = []
+        tasks.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            tasks.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def wait_turn(self, index: int, *, into: bool) -> None:
+        """Until it is this pipe's turn, or the call has ended."""
+        call = self.call
+        while call.cursor.turn not in ((into, index), None) and call.failure is None:
+            await self.wait()
+
+    async def wait_while(self, turns: frozenset[tuple[bool, int]]) -> None:
+        """While one of these pipes has its turn, which somebody else fills or empties."""
+        while self.call.cursor.turn in turns and self.call.failure is None:
+            await self.wait()
+
+    async def pull(self, index: int, max_elements: int | None) -> Any:
+        """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        await self._cancellation_point()
+        octets = await self._alone("pulling from", index, self._pull, index, max_elements)
+        return chunk_of(octets, self.call.operation.pipes[index].element)
+
+    async def _pull(self, index: int, max_elements: int | None) -> memoryview:
+        limit = LARGEST_COUNT if max_elements is None else max_elements
+        call = self.call
+        waited = False
+        while True:
+            octets = call.pull(index, limit)
+            self.link.flush()
+            if octets is not None:
+                if not octets:
+                    self._wake_tasks()  # another pipe's turn
+                if not waited:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                return octets
+            await self.wait()
+            waited = True
+
+    async def push(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        await self._cancellation_point()
+        element = self.call.operation.pipes[index].element
+        try:
+            octets = octets_of(elements, element)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        if not octets:
+            await self._alone("pushing into", index, self._push_nothing, index)
+            return
+        try:
+            await self._alone("pushing into", index, self._push, index, octets, element.stride)
+        finally:
+            octets.release()  # the user's again, whatever holds the traceback of a cancellation
+
+    async def _push_nothing(self, index: int) -> None:
+        # Whether a push is allowed does not depend on whether the data is empty.
+        self.call.check_push(index, None)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _push(self, index: int, octets: memoryview, stride: int) -> None:
+        call = self.call
+        push = Push(octets, len(octets) // stride)
+        call.check_push(index, push.count)
+        if len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
+            self.link.flush_soon()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        link = self.link
+        while not push.done:
+            await link.wait_room()
+            if link.takes_memory:
+                parts = call.push_in_place(index, push)
+                if parts is not None:
+                    await link.send_memory(*parts)
+                    continue
+            elif call.push_some(index, push):
+                link.flush()
+                continue
+            await self.wait()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    @_whole
+    def push_nowait(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
+        call = self.call
+        octets: bytes | memoryview
+        if type(elements) is bytes and len(elements) % call.outgoing[index].stride == 0:
+            octets = elements
+        else:
+            octets = octets_of(elements, call.operation.pipes[index].element)
+        if self._busy and ("pushing into", index) in self._busy:
+            raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
+        if len(octets) > SMALL:
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+        if not octets:
+            call.check_push(index, None)
+            return
+        if self.link.is_full or not call.push_small(index, octets):
+            raise trio.WouldBlock
+        self.link.flush_soon()
+
+    async def close(self, index: int) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        await self._cancellation_point()
+        await self._alone("pushing into", index, self._close, index)
+
+    async def _close(self, index: int) -> None:
+        call = self.call
+        call.check_push(index, None)
+        while not call.close_pipe(index):
+            await self.wait()
+            call.check_push(index, None)
+        self.link.flush()
+        self._wake_tasks()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    @_whole
+    async def _alone(
+        self, doing: str, index: int, action: Callable[..., Any], *arguments: object
+    ) -> Any:
+        """Only one task at a time; if that fails, this has still been a checkpoint."""
+        key = (doing, index)
+        busy = self._busy
+        if busy is None:
+            busy = self._busy = set()
+        elif key in busy:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
+        busy.add(key)
+        try:
+            return await action(*arguments)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        finally:
+            busy.remove(key)
+
+    def _name(self, index: int) -> str:
+        return f"the pipe {self.call.operation.pipes[index].name}"

@@ -1,0 +1,208 @@
+"""The asynchronous handle: a call that its user goes on with by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ...abc.uncopied import Uncopied
+from ..definition.operations import Operation, Pipe
+from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle, RpcError
+from .calling import Caller, ClientExchange, Notify, run_pipes
+from .pipes import end_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["CallHandle"]
+
+
+class CallHandle(Uncopied):
+    """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
+
+    It is good for one call, and over once that was completed. Leaving the block before gives the
+    call up.
+
+    Attributes:
+        pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
+            into and ``close``, one towards the client to ``pull`` from or iterate; see
+            :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. They have their turns as
+            they have at the server.
+    """
+
+    _instead = "they belong to a call, and a call belongs to its connection"
+
+    def __init__(
+        self,
+        caller: Caller,
+        operation: Operation,
+        values: Sequence[Any],
+        feeds: Mapping[Pipe, tuple[Any, Any]],
+        timeout: float | None,
+        notify: Notify | None,
+    ) -> None:
+        self._caller = caller
+        self._operation = operation
+        self._values = values
+        self._feeds = feeds
+        self._timeout = timeout
+        self._notify = notify
+        self._begun = False
+        self._deadline = math.inf
+        self._given_exchange: ClientExchange | None = None
+        self._pumping: trio.CancelScope | None = None
+        self._pumped = trio.Event()
+        self._pump_error: BaseException | None = None
+        self.pipes: Mapping[str, Any] = {}
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> Self:
+        await trio.lowlevel.checkpoint()
+        if self._begun:
+            exchange = self._given_exchange
+            over = exchange is not None and exchange.call.over
+            raise InvalidAsyncHandle if over else InvalidAsyncCall
+        self._begun = True
+        if self._timeout is not None:
+            self._deadline = trio.current_time() + self._timeout
+        with trio.CancelScope(deadline=self._deadline):
+            self._given_exchange = await self._caller.begin(
+                self._operation, self._values, self._notify
+            )
+        if self._given_exchange is None:
+            raise self._too_long()
+        exchange = self._given_exchange
+        exchange.link.read_by_others()
+        by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
+        others = frozenset(
+            (into, pipe.index)
+            for pipe in self._feeds
+            for into in (True, False)
+            if (pipe.into if into else pipe.out)
+        )
+        self.pipes = {
+            pipe.name: end_of(exchange, pipe, serving=False, others=others) for pipe in by_hand
+        }
+        if self._feeds:
+            self._pumping = trio.CancelScope()
+            self._caller.link.start_soon(self._pump)
+        return self
+
+    async def _pump(self) -> None:
+        """Fills and empties the pipes that something was given for, beside its user.
+
+        What goes wrong with that is raised by :meth:`complete`, which is where the call ends.
+        """
+        assert self._pumping is not None
+        try:
+            with self._pumping:
+                await run_pipes(self._exchange, self._feeds)
+        except Exception as error:
+            # What has ended the call is said by its answer.
+            if self._exchange.call.failure is None or not isinstance(error, RpcError):
+                self._pump_error = error
+                self._exchange.abandon()
+        finally:
+            self._pumped.set()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exchange.leave()
+        if self._pumping is not None:
+            self._pumping.cancel()
+            with trio.CancelScope(shield=True):
+                await self._pumped.wait()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def complete(self) -> Any:
+        """Waits until the call is over; once, and pipes that are driven by hand have to be at their
+        ends for that to come.
+
+        Returns:
+            What the manager returned.
+
+        Raises:
+            rpc.RpcError: as a call raises it.
+            rpc.CallCancelled: the call was cancelled.
+            rpc.CallTimedOut: the call took longer than its ``timeout``.
+            rpc.InvalidAsyncHandle: it was completed before.
+            And whatever a file or function that was given for a pipe has raised.
+        """
+        try:
+            self._require_live()
+        except InvalidAsyncHandle:
+            await trio.lowlevel.checkpoint()
+            raise
+        with trio.CancelScope(deadline=self._deadline):
+            await self._exchange.answered()
+        if not self._exchange.is_over:
+            self._exchange.leave()
+            raise self._too_long()
+        if self._pumping is not None and self._exchange.call.failure is None:
+            await self._pumped.wait()
+        return self._result()
+
+    def complete_nowait(self) -> Any:
+        """The same without waiting.
+
+        Raises:
+            rpc.AsyncCallPending: it is not over; ask again.
+            And what :meth:`complete` raises.
+        """
+        self._require_live()
+        pumping = self._pumping is not None and not self._pumped.is_set()
+        if not self._exchange.is_over or (pumping and self._exchange.call.failure is None):
+            raise AsyncCallPending
+        return self._result()
+
+    def cancel(self, *, abortive: bool = True) -> None:
+        """Cancels the call; no effect once it is over.
+
+        Args:
+            abortive: it is over at once, and :meth:`complete` raises :class:`CallCancelled`; the
+                server's manager is cancelled. Otherwise the manager can ask
+                (``current_call().test_cancel()``), and the client waits for what it answers.
+        """
+        exchange = self._given_exchange
+        if exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        if exchange.call.over or exchange.is_over:
+            return
+        if abortive:
+            exchange.abandon()
+        else:
+            exchange.call.cancel()
+            exchange.link.flush()
+
+    def _result(self) -> Any:
+        try:
+            if self._pump_error is not None:
+                raise self._pump_error
+            return self._exchange.result()
+        finally:
+            self._exchange.leave()
+
+    @property
+    def _exchange(self) -> ClientExchange:
+        if self._given_exchange is None:
+            raise InvalidAsyncHandle("the call has not begun; enter the block first")
+        return self._given_exchange
+
+    def _require_live(self) -> None:
+        if self._exchange.call.over:
+            raise InvalidAsyncHandle
+
+    def _too_long(self) -> CallTimedOut:
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc call of {self._operation}>"

@@ -1,0 +1,340 @@
+"""One end of a connection under trio: what both ends do to read, and the task that writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..._os.common.forking import remember
+from ..core.call import Call
+from ..core.session import Event, Session
+from ..errors import CommFailure, ProtocolError, RpcError
+from ..wire.format import Frame
+from .transport import Carrier, joined
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVarTuple, Unpack
+
+    ArgumentsT = TypeVarTuple("ArgumentsT")
+
+__all__ = ["OF_PIPES", "Link", "check_keep_alive"]
+
+# A client may answer that much later: see client_link.
+LEAST_KEEP_ALIVE = 0.04  # seconds
+# With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
+FULL = 1024 * 1024
+# A period of keep_alive is divided into this many parts. A part in which this end did not run,
+# because a step of its program took long or the process was stopped, is counted again.
+PARTS = 4
+# How many passes of the scheduler a reading task needs to read what has arrived, also through
+# layers of streams.
+PASSES = 5
+# With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
+# go together, which costs a pass and spares a system call for each.
+FEW = 4
+
+OF_PIPES = frozenset({Event.PROGRESS, Event.CREDIT})
+"""What only the call's owner wants to hear of."""
+
+# A KeyboardInterrupt comes where a task waits, and not between its steps.
+_whole = trio.lowlevel.enable_ki_protection
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+
+
+def check_keep_alive(seconds: float | None) -> None:
+    """Raises:
+    TypeError, ValueError: it is no time, or too short for an end that naps.
+    """
+    if seconds is not None and not seconds >= LEAST_KEEP_ALIVE:
+        raise ValueError(f"keep_alive must be {LEAST_KEEP_ALIVE} seconds or more, not {seconds!r}")
+
+
+class Link(ABC):
+    """One end of a connection.
+
+    Lifetime: it owns the carrier, which is closed when reading has come to its end. What is to be
+    sent is sent at once where the system takes it and there is little; else the writer takes all
+    that has gathered since it last looked.
+
+    Attributes:
+        has_ended: reading has come to its end, and no task begins here any more.
+        is_of_parent: this process is a forked child of the process that made the link.
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        session: Session,
+        on_event: Callable[[Event, Call | None], object],
+        *,
+        keep_alive: float | None,
+    ) -> None:
+        self.carrier = carrier
+        self.session = session
+        self._sends_now = carrier.sends_now
+        self._on_event = on_event
+        self._keep_alive = keep_alive
+        self._heard = False
+        self._batching = False  # frames are looked at, and what they cause is sent together
+        self._writing = False  # the writer has something in its hands
+        self._lent = False  # not the writer, but one that pushes
+        self._rest = b""
+        self._writer = trio.lowlevel.ParkingLot()
+        self._room = trio.lowlevel.ParkingLot()
+        self._nursery: trio.Nursery | None = None
+        self.has_ended = False
+        self.is_of_parent = False
+        remember(self)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether who has more to send should wait."""
+        return self.session.output_size + len(self._rest) > FULL
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether :meth:`send_memory` may be used now."""
+        return self._sends_now and not self._writing
+
+    async def wait_room(self) -> None:
+        """Waits while there is too much to be sent."""
+        while self.is_full and self.session.failure is None:
+            await self._room.park()
+
+    async def wait_sent(self) -> None:
+        """Waits until all that is to be sent was sent, or cannot be."""
+        self.flush()
+        while (self._writing or self.session.has_output) and self.session.failure is None:
+            await self._room.park()
+
+    def flush(self, *, at_once: bool = False) -> None:
+        """Has the output sent, soon, or else at once as far as the system takes it."""
+        session = self.session
+        if self._writing or not session.has_output:
+            return
+        if self._sends_now and (at_once or (len(session.calls) <= FEW and not self._batching)):
+            try:
+                self._send_now()
+            except _GONE:
+                self._wake_writer()  # which finds it out, too
+        elif not self._batching:
+            self._wake_writer()
+
+    def flush_soon(self) -> None:
+        """Has the output sent in the next pass of the scheduler, with what comes until then."""
+        if not self._writing:
+            self._wake_writer()
+
+    def _send_now(self) -> None:
+        session = self.session
+        frames = session.take_output()
+        notified = session.take_notified() if session.notified else ()
+        self._rest = self.carrier.send_now(frames)
+        if self._rest or notified:
+            self._hand_over_rest(notified)
+
+    async def send_memory(self, head: bytes, octets: memoryview) -> None:
+        """Sends a frame whose body is the user's memory, which is the user's again afterwards; when
+        it is cancelled, the rest is copied, and sent all the same. :attr:`takes_memory` was asked.
+        """
+        session = self.session
+        first = joined([*session.take_output(), head], len(octets))
+        notified = session.take_notified()
+        self._writing = self._lent = True
+        sent, size = 0, len(first) + len(octets)
+        try:
+            while sent < size:
+                some = await self.carrier.send_some(first, octets, sent)
+                if not some:
+                    break
+                sent += some
+        except _GONE:
+            pass  # the writer finds it out, too
+        finally:
+            self._lent = False
+            if sent < size:
+                self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
+            octets.release()  # or the traceback of a cancellation would hold it
+            if self._rest or session.has_output:
+                self._wake_writer()
+            else:
+                self._writing = False
+                self._room.unpark_all()
+            _tell_sent(notified)
+
+    def _hand_over_rest(self, notified: Iterable[Call]) -> None:
+        if self._rest:
+            self._writing = True
+            self._wake_writer()
+        _tell_sent(notified)
+
+    def _wake_writer(self) -> None:
+        self._writer.unpark()
+
+    async def run(self) -> None:
+        """Reads and writes until the connection ends, which is no error here: each call on it says
+        so, and ``session.failure`` does.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._write)
+            if self._keep_alive is not None:
+                nursery.start_soon(self._watch, self._keep_alive)
+            await self._read()
+
+    @abstractmethod
+    async def _read(self) -> None:
+        """Takes what comes until the connection ends, and then :meth:`_end` s it."""
+
+    async def _end(self) -> None:
+        assert self._nursery is not None
+        self.has_ended = True
+        self._nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._say_last_words()
+            await self.carrier.aclose()
+
+    def start_soon(
+        self,
+        function: Callable[[Unpack[ArgumentsT]], Awaitable[object]],
+        *arguments: Unpack[ArgumentsT],
+    ) -> None:
+        """Runs it as a task of the connection, which ends with it at the latest."""
+        assert self._nursery is not None
+        self._nursery.start_soon(function, *arguments)
+
+    async def _receive(self) -> Sequence[bytes | Frame]:
+        """What has come; nothing when the connection has ended, or has to."""
+        try:
+            frames = await self.carrier.receive()
+        except ProtocolError as error:
+            self.close(error)
+        except (trio.EndOfChannel, *_GONE) as error:
+            self.close(CommFailure(f"the connection ended ({error})"))
+        else:
+            self._heard = True
+            return frames
+        return ()
+
+    def _take(self, frame: bytes | Frame) -> tuple[Event, Call | None]:
+        """Looks at what has come, and wakes who waits for it."""
+        session = self.session
+        try:
+            event, call = session.receive(frame)
+        except ProtocolError as error:
+            self.close(error)
+            return Event.NOTHING, None
+        if session.failure is not None:
+            self.close(session.failure)
+        elif call is not None:
+            if call.owner is not None:
+                call.owner.wake(event)
+        elif event is Event.SHUTDOWN:
+            for lost in session.take_lost():
+                if lost.owner is not None:
+                    lost.owner.wake(event)
+        return event, call
+
+    def close(self, failure: RpcError) -> None:
+        """The connection has ended, or has to: every call on it has failed."""
+        calls = list(self.session.calls.values())
+        self.session.close(failure)
+        # First: who waits for room hears of the failure before the cancellation that follows it.
+        self._room.unpark_all()
+        for call in calls:
+            if call.owner is not None:
+                call.owner.wake(Event.ORPHANED)
+        self._on_event(Event.SHUTDOWN, None)
+
+    def _in_forked_child(self, text: str) -> None:
+        """In the child, calls fail and nothing more is sent; the tasks are the parent's."""
+        self.is_of_parent = True
+        self.session.close(CommFailure(f"this connection was {text}"))
+        self._writing = self._lent = True  # by one that never gives it back
+
+    @_whole
+    async def _write(self) -> None:
+        session = self.session
+        try:
+            while True:
+                while self._lent or not (self._rest or session.has_output):
+                    if not self._lent:
+                        self._writing = False
+                        self._room.unpark_all()
+                    await self._writer.park()
+                self._writing = True
+                if self._rest:
+                    await self.carrier.send_rest(self._rest)
+                    self._rest = b""
+                elif session.has_output:
+                    frames = session.take_output()
+                    notified = session.take_notified()
+                    await self.carrier.send(frames)
+                    _tell_sent(notified)
+                    # They may be large, and it may be long until the next ones.
+                    del frames, notified
+                self._room.unpark_all()
+        except _GONE as error:
+            # Reading finds the end itself, after what came before it; a peer that neither reads nor
+            # closes its end has to be left.
+            if session.failure is None:
+                self.close(CommFailure(f"the connection ended ({error})"))
+            await self.carrier.aclose()
+
+    async def _say_last_words(self) -> None:
+        """Sends what is left, such as the reason of an end; not for long, and not into a frame."""
+        if not self._writing and self.session.has_output:
+            with trio.move_on_after(0.5), suppress(*_GONE):
+                await self.carrier.send(self.session.take_output())
+
+    @_whole
+    async def _watch(self, seconds: float) -> None:
+        """Asks the other end whether it is there, when it has not been heard for a while."""
+        session, carrier = self.session, self.carrier
+        while True:
+            self._heard = False
+            is_held_up, taken = self._writing or session.has_output, carrier.taken_count
+            await self._let_pass(seconds)
+            if self._heard:
+                session.pings = 0
+            elif not session.pings:
+                session.ping()
+                self.flush()
+            # The question may still wait behind data that the other end is reading slowly.
+            elif not is_held_up or taken == carrier.taken_count:
+                self.close(CommFailure(f"the other end was silent for {2 * seconds:g} s"))
+                await carrier.aclose()
+                return
+
+    async def _let_pass(self, seconds: float) -> None:
+        """Waits until this end has run for this long and has read what has arrived.
+
+        The clock alone would end healthy connections: after a long step of this program, the time
+        is over before anything was read. And an event that stops this process (a debugger, a closed
+        laptop) often stops the other end, too.
+        """
+        part, left = seconds / PARTS, PARTS
+        while left:
+            if left == 1 and not self._heard:
+                self._have_read()
+            due = trio.current_time() + part
+            await trio.sleep_until(due)
+            if trio.current_time() - due < part:
+                left -= 1
+        for _ in range(PASSES):
+            await trio.lowlevel.checkpoint()
+
+    @abstractmethod
+    def _have_read(self) -> None:
+        """Makes a task read, if no task reads."""
+
+
+def _tell_sent(notified: Iterable[Call]) -> None:
+    for call in notified:
+        if call.owner is not None:
+            call.owner.sent()

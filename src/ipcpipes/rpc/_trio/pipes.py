@@ -1,0 +1,91 @@
+"""The ends of a call's pipes, as a manager has them, and a client that drives them by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ...abc.uncopied import Uncopied
+from ..definition.parameters import InOutPipe, InPipe, OutPipe
+from .call_driver import Exchange
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..definition.operations import Pipe
+
+__all__ = ["end_of"]
+
+
+class _End(Uncopied):
+    """One end.
+
+    Args:
+        others: the turns of pipes that are filled and emptied beside who uses this one, and that
+            are waited for.
+    """
+
+    _instead = "they belong to a call, and a call belongs to its connection"
+
+    def __init__(
+        self, exchange: Exchange, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()
+    ) -> None:
+        self._exchange = exchange
+        self._pipe = pipe
+        self._others = others
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
+
+
+class _PullEnd(_End, InPipe[Any], implementation=True):
+    async def pull(self, max_elements: int | None = None) -> Any:
+        if self._others:
+            await self._exchange.wait_while(self._others)
+        return await self._exchange.pull(self._pipe.index, max_elements)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(
+            f"pull from {self._pipe.name} with 'async for', in a method that is 'async def'; "
+            "ipcpipes.rpc.blocking serves methods that are not"
+        )
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        chunk = await self.pull()
+        if len(chunk):
+            return chunk
+        raise StopAsyncIteration
+
+
+class _PushEnd(_End, OutPipe[Any], implementation=True):
+    async def push(self, elements: Any) -> None:
+        if self._others:
+            await self._exchange.wait_while(self._others)
+        await self._exchange.push(self._pipe.index, elements)
+
+    def push_nowait(self, elements: Any) -> None:
+        self._exchange.push_nowait(self._pipe.index, elements)
+
+    async def close(self) -> None:
+        if self._others:
+            await self._exchange.wait_while(self._others)
+        await self._exchange.close(self._pipe.index)
+
+
+class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
+    pass
+
+
+def end_of(
+    exchange: Exchange,
+    pipe: Pipe,
+    *,
+    serving: bool,
+    others: frozenset[tuple[bool, int]] = frozenset(),
+) -> Any:
+    """This side's end of a pipe: what is pulled at one is pushed at the other."""
+    if pipe.into and pipe.out:
+        return _BothEnds(exchange, pipe, others)
+    return (_PullEnd if pipe.into is serving else _PushEnd)(exchange, pipe, others)

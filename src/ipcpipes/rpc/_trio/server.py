@@ -1,0 +1,395 @@
+"""The server's side under trio: managers that implement interfaces, and their calls."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any
+
+import trio
+
+from ...abc import Listener, PeerIdentity
+from ...authentication import greeting
+from ...connections.connect import Stream, listen
+from ...connections.nursery import unseen_nursery
+from ...connections.serving import serve_listener, server_finishing
+from ...endpoint import EndpointLike
+from ...framing import Buffer
+from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
+from ...security import AccessPolicy
+from ..core.call import Call
+from ..core.faults import fault_of
+from ..core.offering import GRACE, Managers, Served, collected
+from ..core.session import Event, Session
+from ..core.state import ConnectionState, Party
+from ..definition.operations import Operation
+from ..errors import BadStubData, CallTimedOut, RpcError
+from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
+from .call_driver import Exchange
+from .current import CurrentCall, _current, deadline_of
+from .link import check_keep_alive
+from .pipes import end_of
+from .running import Suspended, started
+from .server_link import ServerLink
+from .transport import Carrier, Transport
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["Managers", "serve", "serve_connection"]
+
+
+async def serve(
+    managers: Managers,
+    endpoint: EndpointLike,
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    authkey: Buffer | None = None,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    keep_alive: float | None = None,
+    tracebacks: bool = False,
+    introspection: bool = False,
+    grace: float = DEFAULT_GRACE,
+    task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listens on ``endpoint`` and serves the managers' operations to each client, until cancelled.
+
+    Each call of an ``async def`` runs in a task of its own, which is cancelled when its client
+    gives the call up, dies, or has said how long it would wait. A plain ``def`` runs at once, in
+    the task that reads the connection: for what takes microseconds. What a manager raises is the
+    call's failure, and its client's affair: it is logged (logger ``ipcpipes.rpc``), and the server
+    goes on. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
+
+    Closing the listener shuts the server down: it tells its clients to begin no new calls. Open
+    calls have ``grace`` seconds to end, and clients to read the answers; calls that have not ended
+    by then are cancelled, and ``serve`` returns. Cancelling ``serve`` cancels all calls at once.
+
+    Args:
+        managers: an instance of a class derived from an interface; or several, of different ones.
+        max_frame: the largest arguments that are taken, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may be ahead of the manager, 131,072 to 2**32 - 1;
+            what each pipe of a call can take of memory.
+        max_calls: how many calls one connection may have open, 1 to 1,048,576; a client of ours
+            waits then.
+        keep_alive: as for :func:`connect`. A client of :mod:`ipcpipes.rpc.blocking` answers only
+            while one of its threads waits for something, so that it is ended when it has been idle
+            for so long: leave this ``None`` where there are such.
+        tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
+            code of the server; for those who may see them.
+        introspection: whether clients may ask what is offered, as ``python -m ipcpipes call NAME``
+            does.
+        task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
+        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
+        authkey, grace: as for :func:`ipcpipes.serve`.
+
+    Raises:
+        TypeError: a manager implements no interface, or two the same.
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
+            is not 0 or more seconds.
+        And everything that :func:`ipcpipes.listen` raises.
+    """
+    try:
+        greet = greeting("server", authkey)
+        grace = checked_seconds("grace", grace)
+        server = _Server(
+            managers,
+            Limits(max_frame, credit, max_calls),
+            keep_alive=keep_alive,
+            tracebacks=tracebacks,
+            introspection=introspection,
+        )
+    except Exception:
+        await trio.lowlevel.checkpoint()
+        raise
+    finally:
+        del authkey  # as authenticate_as_client does
+    listener = await listen(
+        endpoint,
+        access=access,
+        max_instances=max_instances,
+        backlog=backlog,
+        buffer_size=buffer_size,
+    )
+    await serve_listener(server.handle, listener, task_status, greet, grace, server.shut_down)
+
+
+async def serve_connection(
+    managers: Managers,
+    transport: Transport,
+    *,
+    max_frame: int = MAX_FRAME,
+    credit: int = DEFAULT_CREDIT,
+    max_calls: int = DEFAULT_CALLS,
+    keep_alive: float | None = None,
+    tracebacks: bool = False,
+    introspection: bool = False,
+    finishing: trio.Event | None = None,
+) -> None:
+    """Serves the client at the other end of one connection, until that ends: a child's stream, its
+    parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
+
+    Args:
+        finishing: an event. Once it is set, the client is told to begin no new calls (a new call
+            raises :class:`ServerUnavailable`; the client can connect again), open calls run to
+            their ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve`,
+            the ``finishing`` event of that worker, so that the workers of a group drain their
+            connections; elsewhere, the connection lasts until the client ends it.
+        transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
+            function from now on, which closes it, unless it raises TypeError or ValueError.
+        managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
+            :func:`serve`.
+
+    Raises:
+        TypeError: it is no such transport; or as :func:`serve`.
+    """
+    try:
+        server = _Server(
+            managers,
+            Limits(max_frame, credit, max_calls),
+            keep_alive=keep_alive,
+            tracebacks=tracebacks,
+            introspection=introspection,
+        )
+    except Exception:
+        # Shielded: the transport is not ours, and Cancelled would not say that.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
+    if finishing is None:
+        finishing = server_finishing.get()
+    if finishing is None:
+        await server.handle(transport)
+        return
+    async with unseen_nursery() as nursery:
+        nursery.start_soon(server.shut_down_when, finishing)
+        await server.handle(transport)
+        nursery.cancel_scope.cancel()
+
+
+class _Served(Served):
+    end_of = staticmethod(end_of)
+
+    def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
+        super().__init__(operation, method)
+        self.is_async = inspect.iscoroutinefunction(method)
+
+
+class _Server:
+    """The managers, and the connections they are served on."""
+
+    def __init__(
+        self,
+        managers: Managers,
+        limits: Limits,
+        *,
+        keep_alive: float | None,
+        tracebacks: bool,
+        introspection: bool,
+    ) -> None:
+        check_keep_alive(keep_alive)
+        self.limits = limits
+        self.keep_alive = keep_alive
+        self.tracebacks = tracebacks
+        self.definitions, self.served = collected(managers, _Served, introspection=introspection)
+        self.connections: set[_Connection] = set()
+        self.is_shut_down = False
+
+    async def handle(self, transport: Transport) -> None:
+        """Serves one client, unless it has come too late."""
+        if self.is_shut_down:
+            return
+        try:
+            connection = _Connection(self, transport)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+
+    async def shut_down_when(self, finishing: trio.Event) -> None:
+        """Waits for the event, and then begins no new calls. A client that has just connected is
+        told once it has bound, so that it knows that it can connect again.
+        """
+        await finishing.wait()
+        for connection in self.connections:
+            connection.shut_down_once_bound()
+
+    def shut_down(self) -> None:
+        """No new calls."""
+        self.is_shut_down = True
+        for connection in self.connections:
+            connection.shut_down()
+
+
+class _Connection:
+    """One client. Its calls run in the nursery of its link, and end with it."""
+
+    def __init__(self, server: _Server, transport: Transport) -> None:
+        self._server = server
+        carrier = Carrier(transport, server.limits)
+        self._session = Session(Party.SERVER, server.definitions, carrier.limits)
+        self._link = ServerLink(
+            carrier, self._session, self._on_event, keep_alive=server.keep_alive
+        )
+        self._served: Mapping[str, _Served] = {}
+        self._carrier = carrier
+        self._peer = PeerIdentity()
+        self._token = trio.lowlevel.current_trio_token()
+        self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
+        self._leaving = False
+        self._is_to_shut_down = False
+
+    async def run(self) -> None:
+        with self._unbound:
+            await self._link.run()
+
+    def shut_down_once_bound(self) -> None:
+        self._is_to_shut_down = self._session.state is ConnectionState.UNBOUND
+        if not self._is_to_shut_down:
+            self.shut_down()
+
+    def shut_down(self) -> None:
+        self._session.shut_down()
+        self._link.flush()
+        self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        if not (self._session.calls or self._leaving or self._link.has_ended):
+            self._leaving = True
+            self._link.start_soon(self._leave)
+
+    async def _leave(self) -> None:
+        await self._link.wait_sent()
+        self._unbound.cancel()
+
+    def _on_event(self, event: Event, call: Call | None) -> Suspended | None:
+        if event is Event.REQUEST:
+            assert call is not None
+            return self._begin(call)
+        if event is Event.BOUND:
+            assert self._session.definition is not None
+            # Not before something has come: Windows may not know until then.
+            self._peer = self._carrier.peer
+            self._served = self._server.served[str(self._session.definition.uuid)]
+            self._unbound.deadline = float("inf")
+            if self._is_to_shut_down:
+                self.shut_down()
+        elif event is Event.REFUSED:
+            self._link.start_soon(self._leave)
+        return None
+
+    def _begin(self, call: Call) -> Suspended | None:
+        served = self._served[call.operation.name]
+        exchange = _ServerExchange(self._link, call)
+        deadline = deadline_of(call)
+        current = exchange.current = CurrentCall(
+            call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
+        )
+        try:
+            arguments = served.arguments(call, exchange)
+        except BadStubData as error:
+            current.failed(error)
+            return None
+        context = copy_context()
+        context.run(_current.set, current)
+        if served.is_async:
+            return self._start(self._run(served.method, arguments, current), context, exchange)
+        try:
+            result = context.run(served.method, *arguments)
+        except Exception as error:
+            current.failed(self._fault(error, call))
+        else:
+            if inspect.isawaitable(result):  # the method was wrapped by a function of another kind
+                return self._start(self._run(lambda: result, [], current), context, exchange)
+            current.returned(result)
+        return None
+
+    def _start(
+        self, running: Coroutine[Any, Any, None], context: Context, exchange: _ServerExchange
+    ) -> Suspended | None:
+        scope = exchange.scope = self._link.scope
+        deadline = exchange.current.deadline
+        if deadline != math.inf:
+            scope.deadline = deadline + GRACE
+        waiting = started(running, context)
+        if waiting is None:
+            exchange.scope = None  # it is for the next call
+            if deadline != math.inf:
+                scope.deadline = math.inf
+        else:
+            waiting.on_cancelled = partial(self._was_cancelled, exchange.current)
+        return waiting
+
+    def _was_cancelled(self, current: CurrentCall) -> None:
+        if not current._call.is_deferred:  # a deferred call is answered elsewhere
+            current.failed(CallTimedOut())
+        self._leave_if_draining()
+
+    async def _run(
+        self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: CurrentCall
+    ) -> None:
+        """Runs a manager's method, whose errors are its client's affair."""
+        try:
+            result = await _interruptible(method, arguments)
+        except Exception as error:
+            current.failed(self._fault(error, current._call))
+        except BaseExceptionGroup as group:
+            # Of a manager's nursery that was cancelled, with what its tasks have raised meanwhile.
+            cancelled, errors = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(errors, Exception):
+                raise
+            current.failed(self._fault(errors, current._call))
+            raise cancelled from None
+        else:
+            current.returned(result)
+        self._leave_if_draining()
+
+    def _leave_if_draining(self) -> None:
+        if self._session.state is ConnectionState.DRAINING:
+            self._leave_when_done()
+
+    def _fault(self, error: Exception, call: Call) -> RpcError:
+        return fault_of(error, call, with_traceback=self._server.tracebacks)
+
+
+class _ServerExchange(Exchange):
+    """A call at the server."""
+
+    current: CurrentCall
+    _has_said_why = False  # its manager was told what has ended it
+
+    async def _cancellation_point(self) -> None:
+        # Raise the error that ended the call before the cancellation that it causes. Raise it only
+        # once, so that a manager that continues anyway can be cancelled.
+        if self.call.failure is None or self._has_said_why:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._has_said_why = True
+
+    def wake(self, event: Event) -> None:
+        super().wake(event)
+        # The manager hears of it where it waits: in a pipe by that pipe's failure, which was waked
+        # above and so comes first; anywhere else by its cancellation.
+        if event is Event.ORPHANED:
+            if self.scope is not None:
+                self.scope.cancel()
+            if self.call.is_deferred:
+                self.link.flush()
+                self.current._answered()  # its place is free
+
+
+@trio.lowlevel.disable_ki_protection
+async def _interruptible(method: Callable[..., Awaitable[Any]], arguments: list[Any]) -> Any:
+    """A manager's own steps, where the rest of its task is protected from Ctrl-C."""
+    return await method(*arguments)

@@ -1,0 +1,175 @@
+"""What frames travel over: a stream, or a channel of messages that somebody else has framed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import trio
+
+from ... import abc
+from ..._os import Stream
+from ...abc import PeerIdentity
+from ..wire.format import MOST_FRAME, Frame, Limits
+from ..wire.frames import READ_SIZE, FrameReader
+
+__all__ = ["Carrier", "Transport", "joined"]
+
+Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
+"""A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
+each of whose messages is a frame."""
+
+# How many octets of the waiting frames are sent at a time.
+PIECE = 256 * 1024
+
+_pack = struct.Struct("<I").pack
+
+
+class Carrier:
+    """Sends and receives frames, many at a time where the channel can.
+
+    Lifetime: it owns the transport, and closes it.
+
+    Attributes:
+        sends_now: whether :meth:`send_now` may send anything.
+        taken_count: how often the transport has taken a part of the waiting frames.
+    """
+
+    def __init__(self, transport: Transport, limits: Limits) -> None:
+        self._transport = transport
+        self._stream: trio.abc.Stream | None = None
+        self._now: Stream | None = None
+        self._channel: trio.abc.Channel[bytes] | None = None
+        self._many: abc.MessageChannel | None = None
+        if isinstance(transport, trio.abc.Stream):
+            self._stream = transport
+            self._now = transport if isinstance(transport, Stream) else None
+        elif isinstance(transport, trio.abc.Channel):
+            self._channel = transport
+            self._many = transport if isinstance(transport, abc.MessageChannel) else None
+        else:
+            raise TypeError(f"calls go over a stream or a message channel, not {transport!r}")
+        size = MOST_FRAME if self._many is None else self._many.max_size
+        # Raises where the channel is too narrow.
+        self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
+        self._reader = FrameReader(self.limits.max_frame)
+        self.taken_count = 0
+
+    @property
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._transport, "peer", PeerIdentity())
+        return peer
+
+    @property
+    def sends_now(self) -> bool:
+        return self._now is not None
+
+    def send_now(self, frames: Sequence[bytes]) -> bytes:
+        """Hands the system what it takes without waiting.
+
+        Returns:
+            What it has not taken, for :meth:`send_rest`; mostly nothing.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
+        """
+        assert self._now is not None
+        if not frames:  # what was to be sent was of a call that is over
+            return b""
+        octets = joined(frames)
+        sent = self._now.send_now(octets)
+        return octets[sent:]
+
+    async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
+        """Waits until the system takes some of the two, from ``start`` on, where that can be
+        cancelled without harm.
+
+        Returns:
+            How many octets it has taken; 0 where it cannot, for :meth:`send_rest`.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
+        """
+        assert self._now is not None
+        sent = await self._now.send_some(head, octets, start)
+        self.taken_count += 1
+        return sent
+
+    async def send_rest(self, octets: bytes) -> None:
+        assert self._stream is not None
+        await self._send_all(self._stream, octets)
+
+    async def _send_all(self, stream: trio.abc.Stream, octets: bytes) -> None:
+        # In pieces, for keep_alive to see that the other end takes something. (A channel takes a
+        # message as a whole.)
+        rest: bytes | memoryview = octets
+        if len(octets) > PIECE:
+            rest = memoryview(octets)
+            while len(rest) > PIECE:
+                await stream.send_all(rest[:PIECE])
+                self.taken_count += 1
+                rest = rest[PIECE:]
+        await stream.send_all(rest)
+        self.taken_count += 1
+
+    async def send(self, frames: Sequence[bytes]) -> None:
+        """Sends frames that are in one part each."""
+        if not frames:
+            await trio.lowlevel.checkpoint()
+        elif self._stream is not None:
+            await self._send_all(self._stream, joined(frames))
+        elif self._many is not None:
+            await self._many.send_many(frames)
+            self.taken_count += 1
+        elif self._channel is not None:
+            for frame in frames:
+                await self._channel.send(frame)
+                self.taken_count += 1
+
+    async def receive(self) -> Sequence[bytes | Frame]:
+        """What has come: frames, or messages that are.
+
+        Raises:
+            ProtocolError: it is no frame, or the stream has ended inside one.
+            trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
+                has ended.
+        """
+        if self._stream is not None:
+            return await self._receive_frames(self._stream)
+        if self._many is not None:
+            return await self._many.receive_many()
+        assert self._channel is not None
+        return [await self._channel.receive()]
+
+    async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
+        reader = self._reader
+        if self._now is not None:
+            came = await self._now.receive_where(reader.get_buffer, READ_SIZE)
+            if isinstance(came, bytes):
+                if came:
+                    return reader.feed(came)
+            elif came[1]:
+                return reader.buffer_updated(*came)
+        elif octets := await stream.receive_some(READ_SIZE):
+            return reader.feed(bytes(octets))
+        reader.end()
+        raise trio.EndOfChannel("the other end has closed")
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
+
+
+def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
+    """As they go over a stream: each after its length, that of the last with so much more."""
+    if len(frames) == 1:
+        return _pack(len(frames[0]) + more) + frames[0]
+    parts: list[bytes] = []
+    for frame in frames:
+        parts += (_pack(len(frame)), frame)
+    parts[-2] = _pack(len(frames[-1]) + more)
+    return b"".join(parts)

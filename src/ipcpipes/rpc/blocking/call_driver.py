@@ -1,0 +1,259 @@
+"""One call at one end, for threads: what waits for its pipes, and for its answer."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from ...options import checked_seconds
+from ..core.call import SMALL, Call, Push
+from ..core.session import Event
+from ..errors import BadStubData, CallTimedOut, CommFailure
+from ..wire.chunks import chunk_of, octets_of
+from ..wire.ndr import LARGEST_COUNT
+from .sending import REFUSED
+from .transport import Torn
+
+if TYPE_CHECKING:
+    from .link import Link
+
+__all__ = ["Exchange", "time_of"]
+
+T = TypeVar("T")
+
+
+class Exchange:
+    """Waits where :class:`Call` only says that nothing can go on now.
+
+    Attributes:
+        call: the call of this exchange, once :meth:`adopt` was called.
+        bells: of the threads that wait for something of this call.
+        taken: see :meth:`take`.
+        deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
+            never.
+    """
+
+    call: Call
+
+    def __init__(self, link: Link, deadline: float | None = None) -> None:
+        self.link = link
+        self.deadline = deadline
+        self.bells: list[threading.Lock] = []
+        self._busy: dict[tuple[str, int], None] = {}
+        # The pipes whose elements were taken, and were not returned to the user yet.
+        self.taken: dict[int, None] = {}
+
+    def adopt(self, call: Call) -> None:
+        """Makes ``call`` the call of this exchange."""
+        self.call = call
+        call.owner = self
+
+    def wake(self, event: Event) -> None:
+        """Something has come for this call, or it has ended here. With the lock."""
+        for bell in self.bells:
+            if bell.locked():
+                bell.release()
+
+    def sent(self) -> None:
+        """Elements of this call are on their way. With the lock."""
+
+    def too_long(self) -> CallTimedOut:
+        return CallTimedOut()
+
+    def _expire(self) -> None:
+        """The call's time is over."""
+        error = self.too_long()
+        self.link.step(lambda: self.call.lose(error), exact=True)
+        raise (self.call.failure or error).again()  # it may have been lost before
+
+    def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
+        """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        until = time_of(timeout, self.deadline)
+        octets = self._alone("pulling from", index, self.take, index, max_elements, until)
+        if octets is not None:
+            chunk = chunk_of(octets, self.call.operation.pipes[index].element)
+            # From here to the user nothing is called, so that no signal handler can run.
+            del self.taken[index]
+            return chunk
+        if timeout is None or (self.deadline is not None and until == self.deadline):
+            self._expire()
+        raise TimeoutError(f"nothing arrived for {self.name(index)} within {timeout:g} s")
+
+    def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
+        """Octets, as :meth:`Call.pull` returns them; ``None`` when the time is over. When the user
+        has got the octets, the caller deletes the pipe from :attr:`taken`.
+
+        Raises:
+            BadStubData: an exception interrupted the last take before that deletion.
+            CommFailure: an exception came in the middle of a step of the connection.
+            And what :meth:`Call.pull` raises.
+        """
+        limit = LARGEST_COUNT if max_elements is None else max_elements
+        link, call, taken = self.link, self.call, self.taken
+
+        def pull() -> memoryview | None:
+            if link.was_torn:
+                raise CommFailure(str(Torn()))
+            if index in taken:
+                raise BadStubData(
+                    f"an earlier pull from {self.name(index)} was interrupted, and its elements "
+                    "are lost"
+                )
+            link.is_torn = True
+            taken[index] = None
+            try:
+                octets = call.pull(index, limit)
+            except REFUSED:
+                del taken[index]
+                raise
+            link.is_torn = False
+            if octets is None:
+                del taken[index]
+            return octets
+
+        octets = link.wait(pull, self, until, sliced=True, exact=True)
+        if octets is not None and not octets:
+            link.step(lambda: self.wake(Event.PROGRESS), exact=True)  # another pipe's turn
+        return octets
+
+    def push(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        element = self.call.operation.pipes[index].element
+        octets = octets_of(elements, element)
+        if not octets:
+            self._alone("pushing into", index, self._push_nothing, index)
+            return
+        push = Push(octets, len(octets) // element.stride)
+        if not self._alone("pushing into", index, self.put, index, push, self.deadline):
+            self._expire()
+
+    def _push_nothing(self, index: int) -> None:
+        self.link.step(lambda: self.call.check_push(index, None), exact=True)
+
+    def put(self, index: int, push: Push, until: float | None) -> bool:
+        """Goes on with a push; whether it came to its end in time."""
+        call, link = self.call, self.link
+        octets = push.octets
+        if push.position == 0:
+            link.step(lambda: call.check_push(index, push.count), exact=True)
+
+        def push_small() -> bool:
+            if not call.push_small(index, octets):
+                return False
+            push.position = len(octets)
+            return True
+
+        is_small = len(octets) <= SMALL and not link.is_full and not push.done
+        if is_small and link.step(push_small):
+            link.flush(until=until, call=call)
+            return True
+        bell = threading.Lock()
+
+        def go_on() -> bool | None:
+            takes_memory = link.takes_memory
+            link.is_torn = True
+            if takes_memory:
+                parts = call.push_in_place(index, push)
+                if parts is not None:
+                    link.lend(bell, *parts)
+                went = parts is not None
+            else:
+                went = call.push_some(index, push)
+            link.is_torn = False
+            return went or None
+
+        while not push.done:
+            if not link.wait_room(until, call):
+                return False
+            try:
+                if link.wait(go_on, self, until, sliced=True, exact=True) is None:
+                    return False
+                link.flush(bell, until=until, call=call)
+            except BaseException:
+                link.withdraw(bell)
+                raise
+        return True
+
+    def push_nowait(self, index: int, elements: object) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
+        call, link = self.call, self.link
+        element = call.operation.pipes[index].element
+        octets = octets_of(elements, element)
+        if len(octets) > SMALL:
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+
+        def try_push() -> bool:
+            if not octets:
+                call.check_push(index, None)
+                return True
+            call.check_push(index, len(octets) // element.stride)
+            return not link.is_full and call.push_small(index, octets)
+
+        def push_once() -> None:
+            if not link.step(try_push):
+                link.look()
+                if not link.step(try_push):
+                    raise trio.WouldBlock
+            link.flush(wait=False)
+
+        self._alone("pushing into", index, push_once)
+
+    def close(self, index: int) -> None:
+        """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        if not self._alone("pushing into", index, self.end, index, self.deadline):
+            self._expire()
+
+    def end(self, index: int, until: float | None) -> bool:
+        """Ends the pipe; whether that could be in time."""
+        call, link = self.call, self.link
+
+        def try_close() -> bool | None:
+            call.check_push(index, None)
+            link.is_torn = True
+            closed = call.close_pipe(index)
+            link.is_torn = False
+            if not closed:
+                return None
+            self.wake(Event.PROGRESS)  # another pipe's turn
+            return True
+
+        ended = link.wait(try_close, self, until, sliced=True, exact=True)
+        link.flush(until=until, call=call)
+        return ended is not None
+
+    def _alone(self, doing: str, index: int, action: Callable[..., T], *arguments: object) -> T:
+        """Runs the action, which only one thread at a time may do with this pipe."""
+        key = (doing, index)
+        mine = False
+        try:
+            with self.link.lock:
+                if key in self._busy:
+                    raise trio.BusyResourceError(f"another thread is {doing} {self.name(index)}")
+                self._busy[key] = None
+                mine = True
+            return action(*arguments)
+        finally:
+            if mine:
+                del self._busy[key]
+
+    def name(self, index: int) -> str:
+        return f"the pipe {self.call.operation.pipes[index].name}"
+
+
+def time_of(timeout: float | None, deadline: float | None = None) -> float | None:
+    """The earlier of the two, as :func:`time.monotonic` counts.
+
+    Raises:
+        TypeError, ValueError: it is no number of seconds, 0 or more.
+    """
+    if timeout is None:
+        return deadline
+    until = time.monotonic() + checked_seconds("timeout", timeout)
+    if until == math.inf:
+        return deadline
+    return until if deadline is None else min(until, deadline)

@@ -1,0 +1,273 @@
+"""What frames travel over, without an event loop: a stream of ours, or whatever else there is."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, starmap
+from typing import Any, Protocol, TypeAlias
+
+import trio
+
+from ..._os import blocking as _os
+from ..._os.common.deadline import Deadline
+from ...abc import PeerIdentity
+from ...blocking import MessageChannel
+from ...blocking.abc import BareStream, MessageChannel as AnyChannel
+from ...framing import LengthPrefixed, Splitter
+from .._trio.transport import joined
+from ..errors import ProtocolError
+from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
+from ..wire.frames import FrameReader
+
+__all__ = ["Carrier", "Torn", "Transport", "carrier_of"]
+
+Transport: TypeAlias = BareStream | AnyChannel
+"""A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
+blocking channel, each of whose messages is a frame."""
+
+
+# For a call without arguments.
+_ONCE: tuple[tuple[()], ...] = ((),)
+
+
+class Torn(Exception):
+    """A signal handler raised in the middle of a step. It is not known how far the step got, so
+    no other step may follow it, not even the same step again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("an operation was interrupted in the middle of a step")
+
+
+class Carrier(Protocol):
+    """Sends and receives frames. One thread may send while another one receives.
+
+    After an exception has interrupted an operation, the next operation continues exactly where it
+    was, or raises :class:`Torn`. So a step that cannot be continued is noted before it begins, and
+    only the next thread with the same task reads the note.
+
+    Lifetime: it owns the transport, and closes it.
+
+    Attributes:
+        limits: what this end accepts, with what the transport can carry.
+        frames: what was received and not looked at.
+    """
+
+    limits: Limits
+    frames: deque[bytes | Frame]
+
+    @property
+    def peer(self) -> PeerIdentity: ...
+
+    def receive(self, deadline: Deadline | None) -> None:
+        """Waits for what comes next, and puts it into :attr:`frames`; perhaps no whole frame yet.
+
+        Raises:
+            TimeoutError: nothing has come in time.
+            trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
+            ProtocolError: what has come is no frame.
+            Torn: an earlier receive was interrupted in the middle of a step.
+        """
+
+    def load(self, frames: Sequence[bytes]) -> None:
+        """Takes what is to be sent next; what was before is on its way."""
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        """The same, with the caller's memory as the rest of the last frame, until :meth:`keep`."""
+
+    def keep(self) -> None:
+        """Copies what has not gone of the memory that was lent."""
+
+    def send_now(self) -> bool:
+        """Sends what goes without waiting, if the transport can do that; whether that was all.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
+            Torn: an earlier send was interrupted in the middle of a step.
+        """
+
+    def send_on(self, milliseconds: int) -> bool:
+        """The same, once it has waited for room; for so long at the most."""
+
+    def send_or_receive(self, milliseconds: int) -> bool:
+        """The same, and what comes meanwhile is received, and ends the wait too."""
+
+    def close(self) -> None:
+        """From any thread; it wakes who is inside."""
+
+
+class _OwnCarrier:
+    """Over a stream of ours, which can send and receive at once."""
+
+    def __init__(self, stream: _os.Stream, limits: Limits) -> None:
+        self.limits = limits
+        self.frames: deque[bytes | Frame] = deque()
+        self._stream = stream
+        self._duplex = _os.Duplex(stream)
+        self._came = self._duplex.came
+        self._reader = FrameReader(limits.max_frame)
+        self._buffer: memoryview | None = None  # for what comes next, if much does
+        self._splitting = False
+        # Looked up once: they are called for every frame.
+        self.send_now = self._duplex.send_now
+        self.send_on = self._duplex.send_on
+        self.keep = self._duplex.keep
+        self._receive = self._duplex.receive
+        self._load = self._duplex.load
+        self._feed = self._reader.feed
+
+    @property
+    def peer(self) -> PeerIdentity:
+        return self._stream.peer
+
+    def receive(self, deadline: Deadline | None) -> None:
+        if self._splitting:
+            raise Torn
+        if not self._came:
+            self._receive(deadline, self._place if self._reader.expects_much else None)
+        self._split()
+
+    def _place(self) -> memoryview:
+        self._buffer = self._reader.get_buffer()
+        assert self._buffer is not None
+        return self._buffer
+
+    def _split(self) -> None:
+        """Splits the received bytes into frames."""
+        if self._splitting:
+            raise Torn
+        self._splitting = True
+        came = self._came[0]
+        if not came:
+            self._splitting = False
+            self._end()
+        elif isinstance(came, bytes):
+            self.frames.extend(self._feed(came))
+        else:
+            assert self._buffer is not None
+            buffer, self._buffer = self._buffer, None
+            self.frames.extend(self._reader.buffer_updated(buffer, came))
+        self._came.popleft()
+        self._splitting = False
+
+    def _end(self) -> None:
+        try:
+            self._reader.end()
+        except ProtocolError as error:
+            # The other end need not have meant it: so it is when it dies.
+            raise trio.BrokenResourceError(error.message) from None
+        raise trio.EndOfChannel("the other end has closed")
+
+    def load(self, frames: Sequence[bytes]) -> None:
+        self._load(joined(frames))
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        self._duplex.lend(joined(frames, len(memory)), memory)
+
+    def send_or_receive(self, milliseconds: int) -> bool:
+        place = self._place if self._reader.expects_much else None
+        sent = self._duplex.send_or_receive(milliseconds, place)
+        if self._came:
+            self._split()
+        return sent
+
+    def close(self) -> None:
+        self._duplex.give_up()
+        self._stream.close()
+
+    def __repr__(self) -> str:
+        return repr(self._stream)
+
+
+class _ForeignCarrier:
+    """Over anything else, where who sends cannot receive meanwhile."""
+
+    def __init__(self, channel: Any, limits: Limits) -> None:
+        self._channel = channel
+        self._sending = False
+        size = getattr(channel, "max_size", MOST_FRAME)
+        # Raises where the channel is too narrow.
+        self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
+        self.frames: deque[bytes | Frame] = deque()
+        self._many = hasattr(channel, "receive_many") and hasattr(channel, "send_many")
+        self._outgoing: Sequence[bytes] = ()
+
+    @property
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._channel, "peer", PeerIdentity())
+        return peer
+
+    def receive(self, deadline: Deadline | None) -> None:
+        timeout = {} if deadline is None else {"timeout": deadline.remaining}
+        # From the channel to the frames in one step, in which no signal handler can run, so that
+        # none can lose the received data.
+        if self._many:
+            came = starmap(partial(self._channel.receive_many, **timeout), _ONCE)
+            self.frames.extend(chain.from_iterable(came))
+        else:
+            self.frames.extend(starmap(partial(self._channel.receive, **timeout), _ONCE))
+
+    def load(self, frames: Sequence[bytes]) -> None:
+        self._outgoing = frames
+
+    def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
+        self._outgoing = [*frames[:-1], b"".join((frames[-1], memory))]
+
+    def keep(self) -> None:
+        pass  # nothing is lent
+
+    def send_now(self) -> bool:
+        if self._sending:
+            raise Torn
+        self._sending = True
+        if self._many:
+            self._channel.send_many(self._outgoing)
+        else:
+            for frame in self._outgoing:
+                self._channel.send(frame)
+        self._outgoing = ()
+        self._sending = False
+        return True
+
+    def send_on(self, milliseconds: int) -> bool:
+        return True
+
+    def send_or_receive(self, milliseconds: int) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __repr__(self) -> str:
+        return repr(self._channel)
+
+
+@dataclass(frozen=True)
+class _ReceivesUpTo(LengthPrefixed):
+    """Sends frames that the other end accepts; they may be larger than this end accepts."""
+
+    most: int = MAX_FRAME
+
+    def splitter(self) -> Splitter:
+        return LengthPrefixed(max_size=self.most).splitter()
+
+
+def carrier_of(transport: Transport, limits: Limits) -> Carrier:
+    """Raises:
+    TypeError: it is neither a blocking stream nor a blocking channel.
+    """
+    if isinstance(transport, _os.Stream):
+        return _OwnCarrier(transport, limits)
+    if callable(getattr(transport, "send_all", None)):
+        framing = _ReceivesUpTo(max_size=MOST_FRAME, most=limits.max_frame)
+        channel: Any = MessageChannel(transport, framing)  # type: ignore[arg-type]
+        return _ForeignCarrier(channel, limits)
+    for name in ("send", "receive", "close"):
+        if not callable(getattr(transport, name, None)):
+            raise TypeError(
+                f"calls go over a blocking stream or a blocking message channel, not {transport!r}"
+            )
+    return _ForeignCarrier(transport, limits)

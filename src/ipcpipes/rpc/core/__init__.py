@@ -1,0 +1,1 @@
+"""What both ends of a connection decide, whatever the driver. No I/O."""

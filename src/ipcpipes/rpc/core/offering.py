@@ -1,0 +1,132 @@
+"""What a server offers: the operations of its managers, whatever kind of methods those have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import msgspec
+
+from ..definition.interface import Interface
+from ..definition.introspection import IntrospectionManager
+from ..definition.operations import Definition, Operation
+from ..errors import BadStubData
+from .call import Call
+
+__all__ = ["GRACE", "Managers", "Served", "collected"]
+
+Managers: TypeAlias = Interface | Iterable[Interface]
+"""One manager, or several, of different interfaces."""
+
+# After a call's deadline, for the client to say so itself: its own clock comes first, so that the
+# call ends there as one whose time is over, and not as a failure of the server.
+GRACE = 0.5  # seconds
+
+_in_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_values_of = msgspec.structs.astuple
+
+
+class Served:
+    """An operation with the method that implements it.
+
+    Attributes:
+        end_of: makes the server's end of a pipe; each kind of server has its own.
+    """
+
+    end_of: ClassVar[Callable[..., Any]]
+
+    def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
+        self.operation = operation
+        self.method = method
+
+    def arguments(self, call: Call, exchange: Any) -> list[Any]:
+        """What the method is called with.
+
+        Args:
+            exchange: that of the call, for its pipes.
+
+        Raises:
+            BadStubData: they are not of their types.
+        """
+        operation = self.operation
+        try:
+            if operation.key_limit is not None:
+                operation.key_limit.check(call.body)
+            values = operation.arguments_decoder.decode(call.body)
+        except Exception as error:  # also of text that is none, and of a user's own types
+            text = _too_many(call) or _named(str(error), operation)
+            raise BadStubData(f"{operation}: {text}") from None
+        call.body = memoryview(b"")
+        if not operation.pipes:
+            return [*_values_of(values)]
+        pipes = operation.pipe_names
+        return [
+            self.end_of(exchange, pipes[name], serving=True)
+            if name in pipes
+            else getattr(values, name)
+            for name in operation.parameters
+        ]
+
+
+def _too_many(call: Call) -> str | None:
+    """The error text for a client that knows more parameters than this server."""
+    with suppress(Exception):
+        count = len(_in_parts(call.body))
+        known = len(call.operation.types)
+        if count > known and call.session.definition is not None:
+            major, minor = call.session.definition.version
+            came = "1 argument" if count == 1 else f"{count:,} arguments"
+            return (
+                f"the client sent {came}, and this server (version {major}.{minor}) knows {known}"
+            )
+    return None
+
+
+def _named(text: str, operation: Operation) -> str:
+    """What msgspec says, with the parameter's name instead of its place."""
+    for place, name in enumerate(operation.types):
+        text = text.replace(f"`$[{place}]", f"`{name}")
+    return text
+
+
+ServedT = TypeVar("ServedT", bound=Served)
+
+
+def collected(
+    managers: Managers, kind: Callable[[Operation, Any], ServedT], *, introspection: bool
+) -> tuple[dict[str, Definition], dict[str, dict[str, ServedT]]]:
+    """(the interfaces, their operations by their names), by the text of the interfaces' uuid.
+
+    Raises:
+        TypeError: a manager implements no interface, or two the same; or there is none.
+    """
+    if isinstance(managers, (Interface, type)):  # a class is refused with the others
+        managers = [managers]
+    definitions: dict[str, Definition] = {}
+    served: dict[str, dict[str, ServedT]] = {}
+
+    def add(manager: Interface) -> None:
+        definition = getattr(manager, "_rpc_definition", None)
+        if not isinstance(manager, Interface) or definition is None:
+            raise TypeError(
+                f"{manager!r} implements no interface; give an instance of a class that is derived "
+                "from one"
+            )
+        key = str(definition.uuid)
+        if key in definitions:
+            raise TypeError(
+                f"{definitions[key]} and {definition} have the same uuid; serve one of them"
+            )
+        definitions[key] = definition
+        served[key] = {
+            name: kind(one, getattr(manager, name)) for name, one in definition.operations.items()
+        }
+
+    for manager in managers:
+        add(manager)
+    if not definitions:
+        raise TypeError("there is no manager to serve")
+    if introspection:
+        add(IntrospectionManager(list(definitions.values())))
+    return definitions, served

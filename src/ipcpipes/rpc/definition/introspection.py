@@ -1,0 +1,208 @@
+"""What a server offers, as an interface of its own: for tools, where the server allows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args, get_origin
+from uuid import UUID
+
+import msgspec
+
+from .describing import JsonKind, TypeDescription, described_types, json_kinds, takes_bytes
+from .elements import Element
+from .interface import Interface, operation
+from .operations import Definition, Operation, Options, Pipe
+from .parameters import Range
+
+__all__ = ["InterfaceDescription", "Introspection", "IntrospectionManager", "definition_of"]
+
+
+class PipeDescription(msgspec.Struct):
+    """What a pipe carries; ``format`` is struct's."""
+
+    element: str
+    size: int
+    alignment: int
+    format: str
+    bounds: tuple[int, int] | None = None
+
+
+class ParameterDescription(msgspec.Struct):
+    """One parameter: its ``kind``, and its type as text. If ``optional``, it has a ``default``.
+
+    ``json`` lists the kinds of JSON values that the value can be; it is empty if any is possible,
+    or none, because the value can only be bytes. ``takes_bytes``: it can be bytes.
+    """
+
+    name: str
+    kind: Literal["value", "in", "out", "inout"]
+    type: str
+    optional: bool = False
+    default: Any = None
+    pipe: PipeDescription | None = None
+    json: list[JsonKind] = []
+    takes_bytes: bool = False
+
+    def __str__(self) -> str:
+        kind = "" if self.kind == "value" else f"{self.kind} pipe of "
+        default = f" = {self.default!r}" if self.optional else ""
+        return f"{self.name}: {kind}{self.type}{default}"
+
+
+class OperationDescription(msgspec.Struct):
+    """One operation."""
+
+    name: str
+    parameters: list[ParameterDescription]
+    result: str
+    documentation: str = ""
+    idempotent: bool = False
+    maybe: bool = False
+    timeout: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.parameters))}) -> {self.result}"
+
+
+class InterfaceDescription(msgspec.Struct):
+    """One interface."""
+
+    name: str
+    uuid: str
+    version: tuple[int, int]
+    operations: list[OperationDescription]
+    documentation: str = ""
+    types: list[TypeDescription] = []
+
+
+class Introspection(Interface, uuid="0d6c6bd5-2d3c-4c4f-9a5e-6f5a7c2b8e10", version=(1, 0)):
+    """What a server offers. It is served beside the managers, with ``introspection=True``."""
+
+    @operation
+    def interfaces(self) -> list[InterfaceDescription]:
+        """Every interface of the server but this one."""
+        raise NotImplementedError
+
+
+class IntrospectionManager(Introspection):
+    """Answers for a server."""
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._descriptions = [_described(one) for one in definitions]
+
+    def interfaces(self) -> list[InterfaceDescription]:
+        return self._descriptions
+
+
+def _described(definition: Definition) -> InterfaceDescription:
+    return InterfaceDescription(
+        definition.name,
+        str(definition.uuid),
+        definition.version,
+        [_operation(one) for one in definition.operations.values()],
+        definition.documentation,
+        described_types(
+            annotation
+            for one in definition.operations.values()
+            for annotation in (*one.types.values(), one.result)
+        ),
+    )
+
+
+def _operation(one: Operation) -> OperationDescription:
+    return OperationDescription(
+        one.name,
+        [_parameter(one, name) for name in one.parameters],
+        _type_name(one.result),
+        one.documentation,
+        one.options.idempotent,
+        one.options.maybe,
+        one.options.timeout,
+    )
+
+
+def _parameter(one: Operation, name: str) -> ParameterDescription:
+    pipe = one.pipe_names.get(name)
+    if pipe is None:
+        default = msgspec.to_builtins(one.defaults.get(name))
+        return ParameterDescription(
+            name,
+            "value",
+            _type_name(one.types[name]),
+            name in one.defaults,
+            default,
+            json=json_kinds(one.types[name]),
+            takes_bytes=takes_bytes(one.types[name]),
+        )
+    element = pipe.element
+    bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)
+    kind: Literal["in", "out", "inout"] = "out"
+    if pipe.into:
+        kind = "inout" if pipe.out else "in"
+    description = PipeDescription(
+        element.name, element.size, element.alignment, element.format, bounds
+    )
+    return ParameterDescription(name, kind, element.name, pipe=description)
+
+
+def _type_name(annotation: Any) -> str:
+    """As somebody would write it."""
+    if annotation in (None, type(None)):
+        return "None"
+    if get_origin(annotation) is Annotated:
+        base, *notes = get_args(annotation)
+        elements = [note.name for note in notes if isinstance(note, Element)]
+        return elements[0] if elements else _type_name(base)
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return re.sub(r"\b(?:\w+\.)+", "", str(annotation))
+
+
+def definition_of(description: InterfaceDescription) -> Definition:
+    """The interface as far as a client needs it that has no class for it: values are what they are,
+    and structures are octets.
+    """
+    operations = {
+        one.name: _operation_of(description.name, number, one)
+        for number, one in enumerate(description.operations)
+    }
+    return Definition(
+        description.name,
+        UUID(description.uuid),
+        description.version,
+        MappingProxyType(operations),
+        description.documentation,
+    )
+
+
+def _operation_of(interface: str, number: int, one: OperationDescription) -> Operation:
+    pipes: list[Pipe] = []
+    for parameter in one.parameters:
+        found = parameter.pipe
+        if found is not None:
+            pipes.append(
+                Pipe(
+                    parameter.name,
+                    len(pipes),
+                    parameter.kind != "out",
+                    parameter.kind != "in",
+                    Element(found.element, found.size, found.alignment, found.format),
+                    None if found.bounds is None else Range(*found.bounds),
+                    None,
+                )
+            )
+    values = [parameter for parameter in one.parameters if parameter.kind == "value"]
+    return Operation(
+        interface,
+        one.name,
+        number,
+        tuple(parameter.name for parameter in one.parameters),
+        MappingProxyType({parameter.name: Any for parameter in values}),
+        MappingProxyType({one.name: one.default for one in values if one.optional}),
+        tuple(pipes),
+        Any,
+        Options(one.idempotent, one.maybe, one.timeout),
+        one.documentation,
+    )

@@ -1,0 +1,226 @@
+"""Pipe chunks as octets, in NDR form: pure, and the same for both ends.
+
+A chunk is its count, a 32-bit number at a multiple of 4, and so many elements, the first at a
+multiple of its alignment; a count of 0 ends the pipe (C706, 14.3.12.7 "Pipes"). Positions count
+from where the pipe's octets begin. What lies in a gap means nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from itertools import groupby
+from typing import Any
+
+from ..definition.elements import Element
+from ..definition.parameters import Range
+from ..errors import InvalidBound, ProtocolError
+from .format import DEFAULT_CREDIT
+
+__all__ = ["ChunkReader", "ChunkWriter"]
+
+_COUNT = struct.Struct("<I")
+LARGEST_COUNT = 2**32 - 1
+# Smaller pieces are copied together, because each piece costs an object or two.
+_SMALL = 2 * 1024
+_MERGED = 64 * 1024
+# A piece keeps all of the memory that it arrived in, which may be much more than its own size.
+# Pieces are copied when together they keep more than this much above the limit, ...
+_SLACK = 4
+# ... if at least this part of their memory holds other data. This is less than the slack, so that
+# copies are not copied again.
+_LOOSE = 8
+
+
+class ChunkWriter:
+    """Where a pipe that is being written stands."""
+
+    def __init__(self, element: Element) -> None:
+        self._element = element
+        self._position = 0
+
+    def prefix(self, count: int) -> bytes:
+        """What goes before so many elements, with the gaps; they have to follow, as they are."""
+        gap = -self._position % 4
+        first = self._position + gap + 4
+        second_gap = -first % self._element.alignment
+        element = self._element
+        self._position = (first + second_gap + (count - 1) * element.stride + element.size) % 8
+        return bytes(gap) + _COUNT.pack(count) + bytes(second_gap)
+
+    def end(self) -> bytes:
+        """What ends the pipe."""
+        return bytes(-self._position % 4) + _COUNT.pack(0)
+
+
+class ChunkReader:
+    """Finds the elements in the octets of a pipe, however they are cut.
+
+    It copies only pieces that are small, that are cut in two, or that keep much more memory than
+    their own size. It allocates no memory for data that was only announced.
+
+    Args:
+        limits: how many elements a chunk may have.
+        most: how many octets may wait here; the caller enforces that. The memory that is kept for
+            them is at most a quarter more, plus the objects.
+    """
+
+    def __init__(
+        self, element: Element, limits: Range | None = None, *, most: int = DEFAULT_CREDIT
+    ) -> None:
+        self._element = element
+        self._limits = limits
+        self._most_kept = most + most // _SLACK
+        self._position = 0
+        self._gap = 0  # octets to pass over
+        self._count = b""  # what has come of a count
+        self._left = 0  # octets of this chunk that have not come
+        self._pieces: deque[memoryview] = deque()
+        # For each piece, the octets that are freed with it: if it is the last piece in the memory
+        # that it arrived in, all of that memory.
+        self._frees: deque[int] = deque()
+        self._kept = 0  # the sum of these
+        self._size = 0  # octets in the pieces
+        self._tail = bytearray()  # after the pieces: small ones, merged
+        self._partial = bytearray()  # after the tail: an element that was cut
+        self.ended = False
+
+    @property
+    def waiting(self) -> int:
+        """Octets of elements that have come and were not taken."""
+        return self._size + len(self._tail) + len(self._partial)
+
+    @property
+    def has_elements(self) -> bool:
+        return bool(self._pieces or self._tail)
+
+    def feed(self, octets: memoryview) -> None:
+        """Takes octets that have come.
+
+        Raises:
+            ProtocolError: they go on after the end.
+            InvalidBound: a count is out of the pipe's range.
+        """
+        start, size = 0, len(octets)
+        while start < size:
+            if self.ended:
+                raise ProtocolError("a pipe goes on after its end")
+            if self._gap:
+                step = min(self._gap, size - start)
+                self._gap -= step
+                self._position += step
+                start += step
+            elif self._left:
+                step = min(self._left, size - start)
+                self._take(octets[start : start + step])
+                self._left -= step
+                self._position += step
+                start += step
+                if not self._left:
+                    self._end_chunk()
+            else:
+                step = min(4 - len(self._count), size - start)
+                self._count += octets[start : start + step]
+                self._position += step
+                start += step
+                if len(self._count) == 4:
+                    self._begin_chunk()
+        if self._kept > self._most_kept:
+            self._copy_loose()
+
+    def _begin_chunk(self) -> None:
+        (count,) = _COUNT.unpack(self._count)
+        self._count = b""
+        if count == 0:
+            self.ended = True
+            return
+        if self._limits is not None and not self._limits.low <= count <= self._limits.high:
+            raise InvalidBound(
+                f"a chunk of {count:,} elements, where {self._limits.low:,} to "
+                f"{self._limits.high:,} are allowed"
+            )
+        self._gap = -self._position % self._element.alignment
+        self._left = (count - 1) * self._element.stride + self._element.size
+
+    def _end_chunk(self) -> None:
+        if self._partial:  # the last element of padded ones: no padding comes
+            self._partial += bytes(self._element.stride - len(self._partial))
+            self._tail += self._partial
+            self._partial = bytearray()
+        self._gap = -self._position % 4
+
+    def _take(self, octets: memoryview) -> None:
+        stride = self._element.stride
+        if self._partial:
+            step = min(stride - len(self._partial), len(octets))
+            self._partial += octets[:step]
+            octets = octets[step:]
+            if len(self._partial) == stride:
+                self._tail += self._partial
+                self._partial = bytearray()
+        whole = len(octets) // stride * stride
+        if whole < len(octets):
+            self._partial = bytearray(octets[whole:])
+            octets = octets[:whole]
+        if not whole:
+            return
+        if whole >= _SMALL or len(self._tail) >= _MERGED:
+            self._settle()
+        if whole < _SMALL:
+            self._tail += octets
+        else:
+            self._append(octets)
+
+    def _settle(self) -> None:
+        """Makes the tail a piece, which nothing is added to any more."""
+        if self._tail:
+            self._append(memoryview(self._tail))
+            self._tail = bytearray()
+
+    def _append(self, octets: memoryview) -> None:
+        owner: Any = octets.obj  # bytes, or a bytearray
+        size = len(owner)
+        if self._pieces and self._pieces[-1].obj is owner:
+            self._frees[-1] = 0
+        else:
+            self._kept += size
+        self._pieces.append(octets)
+        self._frees.append(size)
+        self._size += len(octets)
+
+    def _copy_loose(self) -> None:
+        """Copies pieces that are a small part of the memory that they keep, and frees it."""
+        pieces, self._pieces = self._pieces, deque()
+        self._frees.clear()
+        self._kept = self._size = 0
+        for _, group in groupby(pieces, lambda piece: id(piece.obj)):
+            together = [*group]
+            owner: Any = together[0].obj
+            if sum(map(len, together)) + len(owner) // _LOOSE < len(owner):
+                together = [memoryview(b"".join(together))]
+            for piece in together:
+                self._append(piece)
+
+    def take(self, max_elements: int) -> memoryview:
+        """1 to ``max_elements`` elements, as octets, each with its padding; there are some."""
+        stride = self._element.stride
+        if not self._pieces:
+            self._settle()
+        piece = self._pieces[0]
+        limit = max_elements * stride
+        if len(piece) > limit:
+            self._pieces[0] = piece[limit:]
+            piece = piece[:limit]
+        else:
+            self._pieces.popleft()
+            self._kept -= self._frees.popleft()
+        self._size -= len(piece)
+        return piece
+
+    def clear(self) -> None:
+        """Forgets what was not taken."""
+        self._pieces.clear()
+        self._frees.clear()
+        self._kept = self._size = 0
+        self._tail = bytearray()
+        self._partial = bytearray()
