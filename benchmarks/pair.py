@@ -29,7 +29,7 @@ OLD_HEAP = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
     "MALLOC_TRIM_THRESHOLD_": str(64 * MIB),
 }
-PATIENCE = 10  # seconds
+BATCH_DELAY = 10  # seconds
 
 
 class Pair:
@@ -133,7 +133,7 @@ class Pair:
                 end.stdin.close()
             if error is None:
                 for end in self._ends.values():
-                    if end.wait(PATIENCE) != 0:
+                    if end.wait(BATCH_DELAY) != 0:
                         raise RuntimeError(f"{end.args!r} ended with {end.returncode}")
         finally:
             self._kill()

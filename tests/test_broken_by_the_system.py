@@ -70,7 +70,7 @@ async def test_a_stream_below_remote_calls(failing_reads: Any) -> None:
         failing_reads()
         for memory in (None, memoryview(bytearray(10))):
             with pytest.raises(trio.BrokenResourceError, match="Input/output"):
-                await client.receive_where(lambda memory=memory: memory, 10)
+                await client.receive_buffered(lambda memory=memory: memory, 10)
 
 
 @DOORS

@@ -22,7 +22,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import NATIVE, LengthPrefixed, MessageChannel, blocking, rpc
-from ipcpipes._os.handles.attached import Enclosed
+from ipcpipes._os.handles.attached import AttachedDescriptors
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 if sys.platform == "win32":
@@ -259,7 +259,7 @@ def test_every_system_says_which_message_they_came_with(
     monkeypatch.setattr(sys, "platform", platform)
     splitter = LengthPrefixed(1).splitter()
     arrived: deque[tuple[bytes, list[int]]] = deque()
-    enclosed = Enclosed(3, arrived)
+    enclosed = AttachedDescriptors(3, arrived)
     with numbered_files(4) as files:
         for data, which_file in reads:
             enclosed.came([os.dup(files[which_file])] if which_file else [])

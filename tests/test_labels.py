@@ -11,7 +11,7 @@ import trio
 from hypothesis import given, strategies
 
 from ipcpipes import FramingError, IncompleteMessage, LengthPrefixed
-from ipcpipes._os.handles.labels import WITHOUT, Labelled, LabelledSplitter, label
+from ipcpipes._os.handles.labels import WITHOUT, HandleHeaderReader, HandleHeaderSplitter, label
 from ipcpipes.abc import HasFileno
 
 US = 4711
@@ -42,10 +42,10 @@ class System:
 Arrived = deque[tuple[bytes, list[int]]]
 
 
-def labelled(most: int = 253) -> tuple[Labelled, System, Arrived]:
+def labelled(most: int = 253) -> tuple[HandleHeaderReader, System, Arrived]:
     system = System()
     arrived: Arrived = deque()
-    return Labelled(most, arrived, system), system, arrived
+    return HandleHeaderReader(most, arrived, system), system, arrived
 
 
 @given(NUMBERS, strategies.binary())
@@ -77,7 +77,7 @@ def test_anything_else_is_refused_and_touches_nothing(part: bytes) -> None:
 def test_labels_are_cut_out_of_a_stream(size: int) -> None:
     incoming, _, arrived = labelled()
     framing = LengthPrefixed(2)
-    splitter = LabelledSplitter(framing.splitter(), incoming)
+    splitter = HandleHeaderSplitter(framing.splitter(), incoming)
     wire = framing.join([label(US, [4, 8]), b"first", WITHOUT, bytes(300), label(US, [12]), b""])
     for start in range(0, len(wire), size):
         arrived.extend(splitter.split(bytes(wire[start : start + size])))
@@ -87,7 +87,7 @@ def test_labels_are_cut_out_of_a_stream(size: int) -> None:
 
 def test_an_end_after_a_label_is_inside_a_message() -> None:
     incoming, system, _ = labelled()
-    splitter = LabelledSplitter(LengthPrefixed().splitter(), incoming)
+    splitter = HandleHeaderSplitter(LengthPrefixed().splitter(), incoming)
     assert not list(splitter.split(bytes(LengthPrefixed().join([label(US, [4])]))))
     with pytest.raises(IncompleteMessage):
         splitter.end()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import ipcpipes
 
 PACKAGE = Path(ipcpipes.__file__).parent
+# A module belongs to the longest of these names that its own name begins with.
 ROOMS = [
     "_ffi",
     "errors",
@@ -17,44 +22,81 @@ ROOMS = [
     "endpoint",
     "framing",
     "options",
+    "authentication.challenge",
     "authentication",
+    "_os.common",
+    "_os.handles",
+    "_os.posix",
+    "_os.posix.trio",
+    "_os.posix.blocking",
+    "_os.windows",
+    "_os.windows.trio",
+    "_os.windows.blocking",
     "_os",
+    "_os.blocking",
     "security",
     "opening",
-    "serving",
-    "connect",
-    "channel_base",
-    "labelled_channel",
-    "native_channel",
-    "channel",
+    "connections",
     "messages",
     "child",
+    "child.group",
     "broadcast",
     "running",
+    "blocking.abc",
+    "blocking.authentication",
+    "blocking.connections",
+    "blocking.messages",
+    "blocking.child",
+    "blocking.running",
     "blocking",
+    "rpc.errors",
+    "rpc.definition",
+    "rpc.wire",
+    "rpc.core",
+    "rpc._trio",
     "rpc",
+    "rpc.blocking",
     "testing",
     "_echo",
     "_call",
     "__init__",
     "__main__",
 ]
-# What is at the bottom is used by users only.
+# Rooms that only users enter: these may import the public names of the whole package.
 OUTERMOST = {"testing", "_echo", "_call", "__init__", "__main__"}
+# One driver and one system never import the other one.
+TWINS = [
+    ("_os.posix", "_os.windows"),
+    ("_os.posix.trio", "_os.posix.blocking"),
+    ("_os.windows.trio", "_os.windows.blocking"),
+    ("rpc._trio", "rpc.blocking"),
+    ("connections", "blocking.connections"),
+    ("messages", "blocking.messages"),
+]
+WITHOUT_IO = ["rpc.definition", "rpc.wire", "rpc.core", "framing", "authentication.challenge"]
 
 
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a module imports from when it runs (imports for types only are free)."""
-    depth = len(path.relative_to(PACKAGE).parts)
-    found: set[str] = set()
+def room_of(name: str) -> str | None:
+    parts = name.split(".")
+    names = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next((name for name in names if name in ROOMS), None)
+
+
+def is_inside(room: str, outer: str) -> bool:
+    return room == outer or room.startswith(f"{outer}.")
+
+
+def imports_at_run_time(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Without the imports for types only, which are free."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)
@@ -63,51 +105,125 @@ def imported_rooms(path: Path) -> set[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.level == depth:
-            names = [node.module.split(".")[0]] if node.module else [a.name for a in node.names]
-            found.update(name if name in ROOMS else "__init__" for name in names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ipcpipes"):
-            parts = (node.module or "").split(".")
-            found.update([parts[1]] if len(parts) > 1 else ["__init__"])
-        elif isinstance(node, ast.Import):
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in for_types:
+            yield node
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The modules of the package that a module imports, without the package's name."""
+    here = path.relative_to(PACKAGE).parts[:-1]
+    known = {name_of(module) for module in modules()} | {"_ffi"}
+    found: set[str] = set()
+    for node in imports_at_run_time(path):
+        if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name.split(".")[0] == "ipcpipes":
-                    found.update((*alias.name.split(".")[1:2], "__init__"))
+                package, *inner = alias.name.split(".")
+                if package == "ipcpipes":
+                    found.add(".".join(inner) or "__init__")
+            continue
+        inner = node.module.split(".") if node.module else []
+        if node.level:
+            base = [*here[: len(here) + 1 - node.level], *inner]
+        elif inner and inner[0] == "ipcpipes":
+            base = inner[1:]
+        else:
+            continue
+        for alias in node.names:
+            name = ".".join([*base, alias.name])
+            found.add(name if name in known else ".".join(base) or "__init__")
     return found
 
 
-def test_every_room_is_known() -> None:
-    assert {room_of(path) for path in modules()} <= set(ROOMS)
+def test_every_module_belongs_to_a_room() -> None:
+    for path in modules():
+        assert room_of(name_of(path)) is not None, path.relative_to(PACKAGE)
+
+
+def test_every_room_has_a_module() -> None:
+    assert {room_of(name_of(path)) for path in modules()} | {"_ffi"} == set(ROOMS)
 
 
 def test_a_room_imports_only_rooms_above_it() -> None:
     seen = set()
     for path in modules():
-        room = room_of(path)
-        for other in imported_rooms(path) - {room}:
+        room = room_of(name_of(path))
+        assert room is not None
+        for module in imported_modules(path):
+            other = room_of(module)
+            if other == room:
+                continue
             seen.add((room, other))
+            assert other is not None, f"{path.relative_to(PACKAGE)} imports {module}"
             if room == "__init__":
-                continue  # the public names of all of them
+                continue  # the public names of all rooms
             allowed = ROOMS.index(other) < ROOMS.index(room) or (
                 room in OUTERMOST and other == "__init__"
             )
-            assert allowed, f"{path.relative_to(PACKAGE)} imports {other}"
-    assert ("connect", "_os") in seen, "the test sees imports"
-    assert ("_os", "endpoint") in seen
+            assert allowed, f"{path.relative_to(PACKAGE)} imports {module}"
+    assert ("connections", "_os") in seen, "the test sees imports"
+    assert ("_os.posix", "endpoint") in seen
 
 
-def test_only_os_and_framing_touch_the_c_layer() -> None:
+@pytest.mark.parametrize(("one", "other"), TWINS)
+def test_twins_do_not_import_each_other(one: str, other: str) -> None:
     for path in modules():
-        if "_ffi" in imported_rooms(path):
-            assert room_of(path) in ("_os", "framing"), path
+        for here, there in ((one, other), (other, one)):
+            if is_inside(name_of(path), here):
+                for module in imported_modules(path):
+                    assert not is_inside(module, there), f"{path.relative_to(PACKAGE)}: {module}"
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS[:1])
+def test_system_twins_have_the_same_file_names(one: str, other: str) -> None:
+    """What only one system has is named here."""
+    files = [
+        {path.relative_to(PACKAGE / room.replace(".", "/")).as_posix() for path in inside(room)}
+        for room in (one, other)
+    ]
+    only_posix = {
+        "address.py",
+        "blocking/descriptors.py",
+        "claim.py",
+        "pipe_size.py",
+        "removing.py",
+        "standard_numbers.py",
+        "trio/descriptors.py",
+    }
+    only_windows = {"blocking/synchronous.py", "trio/synchronous.py"}
+    assert files[0] - files[1] == only_posix
+    assert files[1] - files[0] == only_windows
+
+
+def inside(room: str) -> list[Path]:
+    return sorted((PACKAGE / room.replace(".", "/")).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", WITHOUT_IO)
+def test_cores_have_no_event_loop_and_no_threads(room: str) -> None:
+    for path in modules():
+        if is_inside(name_of(path), room):
+            for node in imports_at_run_time(path):
+                names = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module or ""]
+                )
+                for name in names:
+                    assert name.split(".")[0] not in ("trio", "threading", "asyncio", "socket"), (
+                        path
+                    )
+
+
+def test_only_os_and_framing_import_the_c_layer() -> None:
+    for path in modules():
+        if "_ffi" in imported_modules(path):
+            assert name_of(path).split(".")[0] in ("_os", "framing"), path
 
 
 def test_platform_differences_live_in_their_rooms() -> None:
     for path in modules():
-        if room_of(path) not in ("_os", "security") and "sys.platform" in path.read_text("utf-8"):
-            assert path.stem.startswith(("posix_", "windows_")) or room_of(path) == "_echo", path
+        if "sys.platform" in path.read_text("utf-8"):
+            assert name_of(path).split(".")[0] in ("_os", "security", "_echo"), path
 
 
 def test_modules_are_about_one_idea() -> None:
@@ -117,8 +233,6 @@ def test_modules_are_about_one_idea() -> None:
 
 
 def test_importing_is_cheap_and_quiet() -> None:
-    import subprocess
-
     # What trio brings with it (under Windows even asyncio) is not ours to avoid.
     program = (
         "import sys, trio; before = set(sys.modules)\n"
@@ -128,7 +242,8 @@ def test_importing_is_cheap_and_quiet() -> None:
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )
     loaded = set(result.stdout.split())
-    assert "ipcpipes.connect" in loaded
-    for unwanted in ("rich", "argparse", "ipcpipes.testing", "trio.testing", "pytest", "ctypes"):
-        assert unwanted not in loaded, unwanted
+    assert "ipcpipes.connections.connect" in loaded
+    unwanted = {"rich", "argparse", "ipcpipes.testing", "trio.testing", "pytest", "ctypes"}
+    unwanted |= {"ipcpipes.blocking", "ipcpipes._os.blocking", "ipcpipes.rpc"}
+    assert not unwanted & loaded
     assert result.stderr == ""

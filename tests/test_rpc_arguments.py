@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.arguments import bound, encoded
+from ipcpipes.rpc.core.arguments import bind_arguments, encoded
 
 
 class Sample(rpc.Interface, uuid="6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10", version=(1, 0)):
@@ -38,7 +38,7 @@ DATA, OUT = COPY.pipes
 def test_values_are_in_the_order_of_the_signature(
     given: Any, named: dict[str, Any], values: list[Any]
 ) -> None:
-    assert bound(ADD, given, named) == (values, {})
+    assert bind_arguments(ADD, given, named) == (values, {})
 
 
 def test_pipes_are_taken_out() -> None:
@@ -48,14 +48,14 @@ def test_pipes_are_taken_out() -> None:
         (("x", b"abc"), {"mode": 5, "copy": sink}),
         ((), {"copy": sink, "data": b"abc", "mode": 5, "name": "x"}),
     ):
-        assert bound(COPY, given, named) == (["x", 5], {DATA: b"abc", OUT: sink})
-    assert bound(COPY, ("x", b"abc", sink), {})[0] == ["x", 7]
+        assert bind_arguments(COPY, given, named) == (["x", 5], {DATA: b"abc", OUT: sink})
+    assert bind_arguments(COPY, ("x", b"abc", sink), {})[0] == ["x", 7]
 
 
 def test_a_pipe_that_was_not_given_is_not_there() -> None:
     # Who drives the call by hand gives none.
-    assert bound(COPY, ("x",), {}) == (["x", 7], {})
-    assert bound(COPY, ("x",), {"copy": 5}) == (["x", 7], {OUT: 5})
+    assert bind_arguments(COPY, ("x",), {}) == (["x", 7], {})
+    assert bind_arguments(COPY, ("x",), {"copy": 5}) == (["x", 7], {OUT: 5})
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_is_missing_unknown_or_twice_there(
     given: Any, named: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(TypeError, match=words):
-        bound(ADD, given, named)
+        bind_arguments(ADD, given, named)
 
 
 def test_arguments_are_a_list() -> None:

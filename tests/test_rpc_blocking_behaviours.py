@@ -37,8 +37,8 @@ def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end() -> 
 
 def test_32_a_maximum_of_0_is_a_lack_of_memory_while_there_is_data() -> None:
     def manager(pipe: Any) -> None:
-        while not pipe._exchange.call.incoming[0].reader.has_elements:
-            pipe._exchange.link.look()
+        while not pipe._driver.call.incoming[0].reader.has_elements:
+            pipe._driver.link.look()
         pipe.pull(0)
 
     with served(manager) as client, fails(rpc.PipeAppMemory, 14):

@@ -303,7 +303,7 @@ def test_one_thread_pushes_and_another_one_is_told_to_wait() -> None:
     with served(manager, credit=2**17) as client, client.into.begin() as call:
         pipe = call.pipes["numbers"]
         worker = Worker(pipe.push, bytes(2**20))
-        while not call._exchange._busy:
+        while not call._driver._busy:
             time.sleep(0.001)
         with pytest.raises(trio.BusyResourceError, match="another thread is pushing into"):
             pipe.push([1])

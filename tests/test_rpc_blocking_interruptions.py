@@ -48,7 +48,7 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
 
 def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
-        carrier = client._caller.link.carrier
+        carrier = client._caller.link.transport
         feed = carrier._feed
         inside, outside = Gate(), Gate()
 
@@ -70,7 +70,7 @@ def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_time_out_leaves_alone_who_sends() -> None:
     with bound(Manager(_answer_all_but("late")), channel_pair) as client, at_most(20):
-        channel = client._caller.link.carrier._channel
+        channel = client._caller.link.transport._channel
         send_many = channel.send_many
         inside, outside = Gate(), Gate()
 

@@ -100,17 +100,17 @@ def test_who_sends_does_it_for_the_others_too() -> None:
 
     with served(manager) as client, at_most(20):
         link = client._caller.link
-        send_now = link.carrier.send_now
+        send_now = link.transport.send_now
         others: list[Worker] = []
 
         def send_beside_another_one() -> Any:
-            link.carrier.send_now = send_now
+            link.transport.send_now = send_now
             others.append(Worker(client.plain, "second"))
             while not link.session.has_output:
                 threading.Event().wait(0.001)
             return send_now()
 
-        link.carrier.send_now = send_beside_another_one
+        link.transport.send_now = send_beside_another_one
         assert client.plain("first") == "first"
         assert others[0].result() == "second"
 
@@ -152,7 +152,7 @@ def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
         try:
             with client.plain.begin(bytes(2**20)) as call:
                 assert len(call.complete()) == 2**20
-            gone = weakref.ref(call._exchange.call)
+            gone = weakref.ref(call._driver.call)
             del call
             assert gone() is None
         finally:

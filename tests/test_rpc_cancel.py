@@ -325,7 +325,7 @@ async def test_69_a_client_that_goes_away_ends_each_of_its_calls() -> None:
                     for one in (pulling, pushing, sleeping, other):
                         await one.began.wait()
                     # As if it were killed; what is sent at a normal end says it too.
-                    await leaving._caller.link.carrier.aclose()
+                    await leaving._caller.link.transport.aclose()
             await pulling.raised(rpc.CommFailure)
             await pushing.raised(rpc.CommFailure)
             await sleeping.raised(trio.Cancelled)

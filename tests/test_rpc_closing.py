@@ -223,7 +223,7 @@ async def test_closing_waits_for_nobody_to_read() -> None:
                 try:
                     call.complete_nowait()
                 except rpc.AsyncCallPending:
-                    if call._exchange.call.incoming[0].reader.ended:
+                    if call._driver.call.incoming[0].reader.ended:
                         break
                     await trio.sleep(0.001)
                 else:

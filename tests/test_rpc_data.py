@@ -56,7 +56,7 @@ async def test_31_what_is_above_the_maximum_comes_with_the_next_pull() -> None:
 
 async def test_32_a_maximum_of_0_is_a_lack_of_memory_while_there_is_data() -> None:
     async def into(numbers: Any) -> None:
-        while not numbers._exchange.call.incoming[0].reader.has_elements:
+        while not numbers._driver.call.incoming[0].reader.has_elements:
             await trio.sleep(0.001)
         with memory() as caught:
             await numbers.pull(0)

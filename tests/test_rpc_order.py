@@ -112,7 +112,7 @@ async def test_19_the_client_by_hand_has_to_keep_the_same_order() -> None:
 async def test_20_an_out_pipe_is_pulled() -> None:
     async def out(numbers: Any) -> None:
         assert not hasattr(numbers, "pull")
-        await numbers._exchange.pull(0, None)
+        await numbers._driver.pull(0, None)
 
     async with calling(out=out) as acc:
         with order():
@@ -122,7 +122,7 @@ async def test_20_an_out_pipe_is_pulled() -> None:
 async def test_20_an_in_pipe_is_pushed() -> None:
     async def into(numbers: Any) -> None:
         assert not hasattr(numbers, "push")
-        await numbers._exchange.push(0, [1])
+        await numbers._driver.push(0, [1])
 
     async with calling(into=into) as acc:
         with order():

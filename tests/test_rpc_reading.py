@@ -35,7 +35,7 @@ class StepsOfStandBy(trio.abc.Instrument):
         self.count = 0
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task.name.startswith("ipcpipes.rpc.client.")
+        self.count += task.name.startswith("ipcpipes.rpc._trio.client.")
 
 
 async def test_the_only_call_reads_its_answer_itself() -> None:

@@ -6,8 +6,8 @@ listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the 
 half can still receive), ``Permissions`` and ``ServerCheck`` (the compiled access policy of a
 listener and of a client),
 ``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
-``parent_end``, ``inheriting``, ``mark_of``, ``close_number``, ``forgets_children``, ``SharedName``,
-``join_shared``.
+``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``, ``forgets_children``,
+``SharedName``, ``join_shared``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if sys.platform == "win32":
         APART as APART,
         child_environment as child_environment,
         close as close_number,
+        fingerprint as fingerprint,
         inheriting as inheriting,
-        mark_of as mark_of,
         open_pair as open_pair,
     )
     from .windows.process import forgets_children as forgets_children
@@ -72,8 +72,8 @@ else:
         APART as APART,
         child_environment as child_environment,
         close as close_number,
+        fingerprint as fingerprint,
         inheriting as inheriting,
-        mark_of as mark_of,
         open_pair as open_pair,
     )
     from .posix.process import forgets_children as forgets_children

@@ -9,7 +9,7 @@ from .. import _os
 from ..endpoint import Endpoint
 from ..errors import EndpointError, NoParent
 from ..framing import Framing, Native
-from ..framing.resolving import chosen, kind_of
+from ..framing.resolving import kind_of, resolve_framing
 from ..options import check_max_descriptors
 from .handover import Handle, Handover, Kind, take
 
@@ -54,7 +54,7 @@ def adopt(
         NoParent, TypeError: as :func:`ipcpipes.parent_channel` says.
     """
     if framing is not None:
-        framing = chosen(framing)
+        framing = resolve_framing(framing)
     if max_descriptors is not None:
         check_max_descriptors(max_descriptors)
     handover = take(environment, wanted)
@@ -80,7 +80,7 @@ def adopt(
 
 def _check_mark(name: str, handle: Handle) -> None:
     try:
-        mark = _os.mark_of(int(handle.number))
+        mark = _os.fingerprint(int(handle.number))
     except (OSError, OverflowError):
         mark = "none"
     if handle.mark and mark != handle.mark:

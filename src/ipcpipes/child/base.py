@@ -68,7 +68,7 @@ def warn_of_unknown_ends() -> None:
         )
 
 
-class Fate(Uncopied, ABC):
+class ChildBase(Uncopied, ABC):
     """A child and its ends."""
 
     _instead = "only the process that started the child can use it"

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from .. import _os
 from ..endpoint import Endpoint
 from ..framing import Framing, Native
-from ..framing.resolving import chosen, kind_of
+from ..framing.resolving import kind_of, resolve_framing
 from ..options import check_max_descriptors
 from .handover import Handle, Handover, Kind, check_pipe_names, is_ours, opposite, variables
 
@@ -41,7 +41,7 @@ def naming(words: Sequence[Word]) -> Iterator[None]:
         raise
 
 
-class Ends:
+class ChildPipes:
     """What both sides get, as long as the child is not there yet.
 
     Lifetime: a context manager. It opens all pairs when it is made; :meth:`started` closes the
@@ -73,7 +73,7 @@ class Ends:
         self._given: list[GivenEnd] = []
         try:
             check_max_descriptors(max_descriptors)
-            self.framing = None if framing is None else chosen(framing)
+            self.framing = None if framing is None else resolve_framing(framing)
             if max_descriptors and self.framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
             if isinstance(self.framing, Framing):
@@ -95,7 +95,7 @@ class Ends:
                 if isinstance(kind, str):
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
             for name, number in (lent or {}).items():
-                self._handles[name] = Handle(str(number), "duplex", _os.mark_of(number))
+                self._handles[name] = Handle(str(number), "duplex", _os.fingerprint(number))
         except BaseException:
             self.close()
             raise
@@ -123,13 +123,13 @@ class Ends:
         ours, theirs = _os.open_pair(kind)
         self._ours[name] = (ours, kind)
         self._theirs.append(theirs)
-        self._handles[name] = Handle(str(theirs), opposite(kind), _os.mark_of(theirs))
+        self._handles[name] = Handle(str(theirs), opposite(kind), _os.fingerprint(theirs))
 
     def _give(self, name: str, end: GivenEnd) -> None:
         number = end.hand_over()
         self._given.append(end)
         kind: Kind = "send" if hasattr(end, "send_all") else "receive"
-        self._handles[name] = Handle(number, kind, _os.mark_of(int(number)))
+        self._handles[name] = Handle(number, kind, _os.fingerprint(int(number)))
 
     @property
     def texts(self) -> dict[str, str]:

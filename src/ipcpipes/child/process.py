@@ -15,9 +15,9 @@ from ..connections.nursery import unseen_nursery
 from ..framing import Framing, Native
 from ..messages.framed import MessageChannel, NativeMessageChannel
 from ..options import check_count, checked_seconds
-from .base import Fate, PipeKind, check_options, warn_of_unknown_ends
+from .base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
-from .pipes import Ends, naming
+from .pipes import ChildPipes, naming
 
 if TYPE_CHECKING:
     from .pipes import Command, Redirection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Child", "open_child"]
 
 
-class Child(Fate):
+class Child(ChildBase):
     """A process that was started by :func:`open_child`, and our ends of what it has.
 
     Attributes:
@@ -202,7 +202,7 @@ async def open_child(
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
     async with run_child(
-        lambda: Ends(framing, pipes, max_descriptors=max_descriptors),
+        lambda: ChildPipes(framing, pipes, max_descriptors=max_descriptors),
         command,
         stdin=stdin,
         stdout=stdout,
@@ -232,7 +232,7 @@ def check_child_options(
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def run_child(
-    open_ends: Callable[[], Ends],
+    open_ends: Callable[[], ChildPipes],
     command: Command,
     *,
     stdin: Redirection = None,
@@ -266,7 +266,7 @@ async def run_child(
             ]
             child = Child(process, found, lifeline, captures)
         except BaseException:  # a framing of the user's own, perhaps
-            await _do_away_with(process)
+            await _kill_and_reap(process)
             raise
     async with _reading(captures) if captures else nullcontext():
         try:
@@ -275,7 +275,7 @@ async def run_child(
             await child._finish(grace)
 
 
-async def _do_away_with(process: trio.Process) -> None:
+async def _kill_and_reap(process: trio.Process) -> None:
     process.kill()
     with trio.CancelScope(shield=True):
         await process.wait()

@@ -32,7 +32,7 @@ server_finishing: ContextVar[trio.Event | None] = ContextVar(
 """In a handler of a group's worker: the event that is set when the worker is to finish."""
 
 
-class _Door:
+class _Authenticator:
     """Greets the clients of one server until its listener is closed."""
 
     def __init__(self, greet: Greeting) -> None:
@@ -40,7 +40,7 @@ class _Door:
         self._greeting: set[trio.CancelScope] = set()
         self._closed = False
 
-    async def lets_in(self, connection: Any, endpoint: Endpoint) -> bool:
+    async def admit(self, connection: Any, endpoint: Endpoint) -> bool:
         """Whether the client has proved itself; it is logged if not."""
         if self._closed:
             return False
@@ -76,7 +76,7 @@ async def serve_listener(
         grace: seconds that the handlers have to finish after the listener was closed.
         shut_down: called when there are no more clients, before the handlers are waited for.
     """
-    door = None if greet is None else _Door(greet)
+    door = None if greet is None else _Authenticator(greet)
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
         # The owner closed the listener: accept no more clients, and let the handlers finish.
@@ -101,12 +101,12 @@ async def handle_client(
     handler: Callable[[Any], Awaitable[object]],
     connection: Any,
     endpoint: Endpoint,
-    door: _Door | None = None,
+    door: _Authenticator | None = None,
 ) -> None:
     """Runs the handler of one client of a server, whose errors are no others' affair."""
     try:
         async with connection:
-            if door is None or await door.lets_in(connection, endpoint):
+            if door is None or await door.admit(connection, endpoint):
                 await handler(connection)
     except Exception as error:
         _report(error, connection, endpoint)

@@ -10,7 +10,7 @@ from .limits import check_max_size
 from .native import Native
 
 
-def chosen(framing: Framing | Native | None) -> Framing | Native:
+def resolve_framing(framing: Framing | Native | None) -> Framing | Native:
     """The framing to use: the default for ``None``.
 
     Raises:

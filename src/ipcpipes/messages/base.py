@@ -12,9 +12,9 @@ import trio
 from .. import abc
 from .._os import still_receives
 from .._os.common.forking import remember
-from .._os.handles.attached import Enclosed
+from .._os.handles.attached import AttachedDescriptors
 from .._os.handles.labels import Handles
-from .._os.handles.pending import Unfetched
+from .._os.handles.pending import PendingHandles
 from ..abc import HasFileno
 from ..authentication.challenge import unless_refused
 from ..errors import (
@@ -290,9 +290,9 @@ class Channel(abc.MessageChannel):
         if self._closed:
             raise trio.ClosedResourceError(self._closed_text)
 
-    def _enclosing(self, most: int) -> Unfetched:
+    def _enclosing(self, most: int) -> PendingHandles:
         self._require_carrying()
-        return Enclosed(most, self._arrived)
+        return AttachedDescriptors(most, self._arrived)
 
     def _require_carrying(self) -> None:
         if not self._carries_descriptors:

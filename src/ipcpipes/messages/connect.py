@@ -14,7 +14,7 @@ from ..connections.connect import greet_server, open_connection, open_listener
 from ..connections.serving import serve_listener
 from ..endpoint import Endpoint, EndpointLike
 from ..framing import Buffer, Framing, Native
-from ..framing.resolving import chosen, kind_of
+from ..framing.resolving import kind_of, resolve_framing
 from ..options import (
     DEFAULT_BACKLOG,
     DEFAULT_GRACE,
@@ -87,7 +87,7 @@ async def connect_messages(
         TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
         And everything that :func:`ipcpipes.connect` raises.
     """
-    framing = chosen(framing)
+    framing = resolve_framing(framing)
     greet = greeting("client", authkey)
     del authkey  # as authenticate_as_client does
     check_max_descriptors(max_descriptors)
@@ -196,7 +196,7 @@ async def listen_messages(
     del authkey
     listener: Any = await _listen(
         endpoint,
-        chosen(framing),
+        resolve_framing(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,
@@ -272,7 +272,7 @@ async def serve_messages(
     grace = checked_seconds("grace", grace)
     listener = await _listen(
         endpoint,
-        chosen(framing),
+        resolve_framing(framing),
         access=access,
         max_instances=max_instances,
         backlog=backlog,

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .. import abc
-from .._os.handles.attached import Enclosed
-from .._os.handles.labels import LabelledSplitter
+from .._os.handles.attached import AttachedDescriptors
+from .._os.handles.labels import HandleHeaderSplitter
 from ..abc import HasFileno, PeerIdentity
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import LARGE, pieces
 from .base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
-from .handles import LabelledChannel
+from .handles import HandlePassingChannel
 from .native import NativeMessageChannel
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MessageChannel(Channel):
         if cls is MessageChannel and isinstance(stream, SendsEof):
             cls = _HalfCloseableFramed
         elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
-            cls = _LabelledFramed
+            cls = _HandlePassingFramed
         return super().__new__(cls)
 
     def __init__(
@@ -164,7 +164,7 @@ class MessageChannel(Channel):
                 if count:
                     self._arrived.extend(self._splitter.buffer_updated(count))
                     return
-            elif isinstance(self._enclosed, Enclosed):
+            elif isinstance(self._enclosed, AttachedDescriptors):
                 assert isinstance(self._stream, abc.ByteStream)
                 if await self._fill_enclosed(self._stream, self._enclosed):
                     return
@@ -177,7 +177,7 @@ class MessageChannel(Channel):
                     return
             before = len(self._arrived)
             last = self._splitter.end() or ()
-            if isinstance(self._enclosed, Enclosed):
+            if isinstance(self._enclosed, AttachedDescriptors):
                 last = self._enclosed.last(last)
             self._arrived.extend(last)
             if len(self._arrived) > before:
@@ -189,7 +189,7 @@ class MessageChannel(Channel):
         else:
             raise trio.EndOfChannel("the other end has closed")
 
-    async def _fill_enclosed(self, stream: abc.ByteStream, enclosed: Enclosed) -> bool:
+    async def _fill_enclosed(self, stream: abc.ByteStream, enclosed: AttachedDescriptors) -> bool:
         """Whether anything has come."""
         try:
             data, numbers = await stream.receive_descriptors(None, enclosed.most)
@@ -213,14 +213,14 @@ class _HalfCloseableFramed(MessageChannel, HalfCloseable):
     pass
 
 
-class _LabelledFramed(LabelledChannel, MessageChannel):
+class _HandlePassingFramed(HandlePassingChannel, MessageChannel):
     def __init__(
         self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> None:
         super().__init__(stream, framing, max_descriptors=max_descriptors)
         assert isinstance(stream, abc.ReceiveByteStream)
         self._receiver = stream
-        self._splitter = LabelledSplitter(self._splitter, self._labelled)
+        self._splitter = HandleHeaderSplitter(self._splitter, self._labelled)
         self._quick_size = -1
 
     def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._os.handles.attached import Enclosed
+from .._os.handles.attached import AttachedDescriptors
 from ..abc import HasFileno, PeerIdentity
 from ..errors import FramingError, MessageTooLarge
 from ..framing import Buffer, Native
 from .base import Channel, HalfCloseable, PassesHandles, SendsEof
-from .handles import LabelledChannel
+from .handles import HandlePassingChannel
 
 if TYPE_CHECKING:
     from .._os import Packets
@@ -32,7 +32,7 @@ class NativeMessageChannel(Channel):
         if cls is NativeMessageChannel and isinstance(packets, SendsEof):
             cls = _HalfCloseableNative
         elif cls is NativeMessageChannel and max_descriptors and isinstance(packets, PassesHandles):
-            cls = _LabelledNative
+            cls = _HandlePassingNative
         return super().__new__(cls)
 
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
@@ -41,7 +41,7 @@ class NativeMessageChannel(Channel):
         self._native = native
         # Where packets are put.
         self._into: Any = self._arrived
-        if isinstance(self._enclosed, Enclosed):
+        if isinstance(self._enclosed, AttachedDescriptors):
             carrying: Any = packets  # they are of those that have it
             carrying.enclosed = self._enclosed
 
@@ -108,7 +108,7 @@ class _HalfCloseableNative(NativeMessageChannel, HalfCloseable):
     pass
 
 
-class _LabelledNative(LabelledChannel, NativeMessageChannel):
+class _HandlePassingNative(HandlePassingChannel, NativeMessageChannel):
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, native, max_descriptors)
         self._into = self._labelled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Obstacle(enum.Enum):
+class AcceptStatus(enum.Enum):
     """What stands in the way of the next accept."""
 
     NOBODY = enum.auto()

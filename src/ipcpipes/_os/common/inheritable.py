@@ -12,7 +12,7 @@ NO_SETTING = "the size of a pipe is settled when it is made: open_anonymous_pipe
 USED = "this end was used here already; hand over one that was not"
 
 
-class Passing(Uncopied, ABC):
+class InheritableEnd(Uncopied, ABC):
     """An end that can go to a child.
 
     Handing over takes the number out of the stream, so that nothing here can use it any more,

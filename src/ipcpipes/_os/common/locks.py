@@ -13,7 +13,7 @@ from .deadline import Deadline
 _SLICE = 0.1  # seconds
 
 
-class Turns:
+class SendReceiveLocks:
     """Two turns, each of which one thread can have: to send, and to receive.
 
     A turn is taken by ``del turns._may_send["turn"]``, where KeyError says that somebody has it,
@@ -39,15 +39,15 @@ class Turns:
             seconds = min(seconds, deadline.remaining)
             if not seconds:
                 raise deadline.error("other threads were sending, and did not finish")
-        bell = threading.Lock()
-        bell.acquire()
-        self._waiting.append(bell)
+        waiter = threading.Lock()
+        waiter.acquire()
+        self._waiting.append(waiter)
         try:
             if "turn" not in self._may_send:
-                bell.acquire(timeout=seconds)
+                waiter.acquire(timeout=seconds)
         finally:
             with suppress(ValueError):
-                self._waiting.remove(bell)
+                self._waiting.remove(waiter)
 
     def _leave(self) -> None:
         """To be called after a turn was given back, if ``_waiting`` has somebody."""

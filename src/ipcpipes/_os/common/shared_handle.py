@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...abc.uncopied import Uncopied
-from .locks import Turns
+from .locks import SendReceiveLocks
 
 
-class SharedHandle(Uncopied, Turns, ABC):
+class SharedHandle(Uncopied, SendReceiveLocks, ABC):
     """A number of the system's with two sides, for sending and receiving.
 
     Who uses it has the side's turn meanwhile, reads ``_number`` while having it, and calls
@@ -31,7 +31,7 @@ class SharedHandle(Uncopied, Turns, ABC):
         """Resets the state to that of an unused handle, for a forked child: the threads that were
         inside do not exist there, and the objects that they wait on are the parent's.
         """
-        Turns.__init__(self)
+        SendReceiveLocks.__init__(self)
         self._shutting = threading.Lock()
         self._dispose()
 

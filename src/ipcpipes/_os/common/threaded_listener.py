@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import trio
 
 from ...abc.uncopied import Uncopied
-from .accept_status import EXHAUSTION_PAUSE, Obstacle
+from .accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from .deadline import Deadline
 from .own_thread import put_off
 from .place import Place
@@ -31,7 +31,7 @@ class Connection(Protocol):
 ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
-class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
+class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
     """Threads around a listener that cannot wait by itself.
 
     ``_accepting`` is held by the thread that accepts, also while it waits; what it waits on is
@@ -82,18 +82,18 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     def _accept(self, deadline: Deadline | None) -> ConnectionT:
         first = True
         while True:
-            found: ConnectionT | Obstacle = Obstacle.NOBODY
+            found: ConnectionT | AcceptStatus = AcceptStatus.NOBODY
             try:
                 with self._counting:
                     self._require_open()
                     found = self._try_accept()
-                if not isinstance(found, Obstacle):
+                if not isinstance(found, AcceptStatus):
                     return found  # accept settles
                 self._settle()
             except BaseException:
                 # A signal handler has raised, or the system reports an error. An interrupted step
                 # may have left too little room for the next clients.
-                if not isinstance(found, Obstacle):
+                if not isinstance(found, AcceptStatus):
                     found.close()
                 self._jobs.append(self._count_released)
                 raise
@@ -101,10 +101,10 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
             if deadline is not None:
                 milliseconds = deadline.milliseconds("no client came", first)
                 first = False
-            if found is Obstacle.EXHAUSTED:
+            if found is AcceptStatus.EXHAUSTED:
                 pause = int(EXHAUSTION_PAUSE * 1000)
                 milliseconds = pause if milliseconds < 0 else min(pause, milliseconds)
-            if found is not Obstacle.VANISHED:
+            if found is not AcceptStatus.VANISHED:
                 self._wait(found, milliseconds)
 
     def __iter__(self) -> Iterator[ConnectionT]:
@@ -188,7 +188,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
     _taken: set[Place]
 
     @abstractmethod
-    def _try_accept(self) -> ConnectionT | Obstacle:
+    def _try_accept(self) -> ConnectionT | AcceptStatus:
         """A new connection, or what stands in its way."""
 
     @abstractmethod
@@ -198,7 +198,7 @@ class BlockingListener(Uncopied, ABC, Generic[ConnectionT]):
         """
 
     @abstractmethod
-    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+    def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
         """Waits until it may be gone; -1 waits for ever."""
 
     @abstractmethod

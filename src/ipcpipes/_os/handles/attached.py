@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 import trio
 
 from ...framing import Splitter
-from .pending import Unfetched
+from .pending import PendingHandles
 
 
-class Enclosed(Unfetched):
+class AttachedDescriptors(PendingHandles):
     """The descriptors that came with the messages of one channel and were not fetched yet.
 
     Those that came with a byte belong to the message which that byte is a part of. A sender lets
@@ -66,12 +66,12 @@ class Enclosed(Unfetched):
 
     def last(self, messages: Iterable[bytes]) -> Iterator[tuple[bytes, list[int]]]:
         """The messages that the end of the stream has made whole."""
-        return map(self._whole, messages)
+        return map(self._ki_protected, messages)
 
     def message(self, packet: bytes) -> tuple[bytes, list[int]]:
         """What came was one message."""
         self._enclose()
-        return self._whole(packet)
+        return self._ki_protected(packet)
 
     def close(self) -> None:
         super().close()
@@ -80,7 +80,7 @@ class Enclosed(Unfetched):
     def _split(self, splitter: Splitter, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         if data:
             for message in splitter.split(data):
-                yield self._whole(message)
+                yield self._ki_protected(message)
 
     def _enclose(self) -> None:
         self._coming += self._newest
@@ -88,7 +88,7 @@ class Enclosed(Unfetched):
         if len(self._coming) > self.most:
             raise self._too_many()
 
-    def _whole(self, message: bytes) -> tuple[bytes, list[int]]:
+    def _ki_protected(self, message: bytes) -> tuple[bytes, list[int]]:
         pair = (message, self._coming)
         self._coming = []
         return pair

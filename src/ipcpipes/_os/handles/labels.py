@@ -24,7 +24,7 @@ import trio
 from ...abc import HasFileno
 from ...errors import FramingError, IncompleteMessage, MessageTooLarge
 from ...framing import Splitter
-from .pending import Unfetched
+from .pending import PendingHandles
 
 # At most what a process id, 253 handles and their numbers of 31 bits can be.
 _LABEL = re.compile(rb"handles(?: ([1-9][0-9]{0,9})((?: [1-9a-f][0-9a-f]{0,7}){1,253}))?")
@@ -74,7 +74,7 @@ def label_too_large(label: bytes, max_size: int) -> MessageTooLarge:
     )
 
 
-class Labelled(Unfetched):
+class HandleHeaderReader(PendingHandles):
     """Labels and messages that come, and the handles that were not fetched yet."""
 
     def __init__(
@@ -141,10 +141,10 @@ class Labelled(Unfetched):
             raise fault
 
 
-class LabelledSplitter:
+class HandleHeaderSplitter:
     """A splitter whose messages are pairs: of a message and its handles."""
 
-    def __init__(self, splitter: Splitter, labelled: Labelled) -> None:
+    def __init__(self, splitter: Splitter, labelled: HandleHeaderReader) -> None:
         self._splitter = splitter
         self._labelled = labelled
         self.get_buffer = splitter.get_buffer

@@ -33,7 +33,7 @@ def most_in_parts() -> int:
     return max(MOST_DESCRIPTORS, os.sysconf("SC_OPEN_MAX") // 4)
 
 
-class Unfetched:
+class PendingHandles:
     """The descriptors of one channel, from their coming until their message is taken out of
     ``arrived``, or to :meth:`close`; it owns them meanwhile.
 

@@ -98,7 +98,7 @@ def kind_of_file(mode: int) -> str:
 def is_safe(endpoint: Endpoint, address: bytes) -> bool:
     """Whether the directory of a plain name exists, and only this user can write in it."""
     try:
-        check_place(endpoint, address, create=False)
+        check_directory_safety(endpoint, address, create=False)
     except EndpointError:
         return False
     return True
@@ -163,7 +163,7 @@ def _last_resort() -> str:
 
 def _runtime_directory_fault(directory: str) -> str:
     """Why the directory cannot contain anything of this user; "" if it can. A directory that can is
-    not skipped, even if it is unsafe: :func:`check_place` refuses it.
+    not skipped, even if it is unsafe: :func:`check_directory_safety` refuses it.
     """
     if not directory.startswith("/"):
         return "is a relative path"  # to be ignored (XDG Base Directory Specification, Basics)
@@ -184,7 +184,7 @@ def _log_once(text: str) -> None:
     logger.warning("%s", text)
 
 
-def check_place(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
+def check_directory_safety(endpoint: Endpoint, address: bytes, *, create: bool) -> None:
     """Checks that no other user can replace the socket of ``endpoint``.
 
     Args:

@@ -78,7 +78,7 @@ class Credentials(NamedTuple):
         )
 
 
-class Somebody(NamedTuple):
+class UnknownPeer(NamedTuple):
     """The same where the kernel says nothing; ``pid`` is what we know ourselves."""
 
     pid: int | None = None

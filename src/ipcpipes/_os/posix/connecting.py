@@ -104,7 +104,7 @@ def _open(
 ) -> int:
     """A connected descriptor, which is in ``opened``; or ``-errno``."""
     try:
-        places.check_place(endpoint, address, create=False)
+        places.check_directory_safety(endpoint, address, create=False)
     except EndpointNotFound:
         # No server has made the directory yet. Not to be tried all the same: somebody else
         # could make it just now.
@@ -164,7 +164,7 @@ def parent_end(
         if kind in ("send", "receive"):
             return connections[f"anonymous {kind}"](opened, endpoint)
         # The credentials of a socketpair(2) are those of who made it: of us.
-        child = calls.Somebody(pid)
+        child = calls.UnknownPeer(pid)
         address = b"descriptor " + endpoint.name.encode()
         return take_over(connections, opened, endpoint, address, kind, None, None, child)
 
@@ -185,7 +185,7 @@ def take_over(
     kind: Kind,
     buffer_size: int | None,
     owner: object,
-    credentials: calls.Credentials | calls.Somebody | None = None,
+    credentials: calls.Credentials | calls.UnknownPeer | None = None,
 ) -> Any:
     """Takes the descriptor in ``opened`` over: it belongs to what is returned, or stays there."""
     fd = opened.numbers[-1]

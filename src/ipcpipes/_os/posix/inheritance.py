@@ -53,7 +53,7 @@ def open_pipe(capacity: int | None) -> Opened:
 close = os.close
 
 
-def mark_of(number: int) -> str:
+def fingerprint(number: int) -> str:
     """What tells this pipe or socket from any other that may have its number one day."""
     found = os.fstat(number)
     return f"{found.st_dev}:{found.st_ino}"
@@ -146,13 +146,13 @@ def listener_address(fd: int) -> bytes:
         return os.fsencode(sock.getsockname())
 
 
-def credentials(fd: int) -> calls.Credentials | calls.Somebody:
+def credentials(fd: int) -> calls.Credentials | calls.UnknownPeer:
     """Who made the socket. macOS does not tell it of a socketpair(2)."""
     try:
         return calls.peer_credentials(fd)
     except OSError as error:
         calls.require_system_error(error)
-        return calls.Somebody()
+        return calls.UnknownPeer()
 
 
 def _inherited(endpoint: Endpoint) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, NotSupported, connect_error, in_use_error
-from ..common.accept_status import Obstacle
+from ..common.accept_status import AcceptStatus
 from ..common.place import Place
 from . import (
     address as places,
@@ -39,7 +39,7 @@ LOOK_PAUSE = 10.0
 ConnectionT = TypeVar("ConnectionT")
 
 
-class Places(Generic[ConnectionT]):
+class ListeningSocket(Generic[ConnectionT]):
     """A listening socket, the claim to its name, and the count of those who came in.
 
     ``max_instances`` counts accepted streams that are open. So that a client above the limit
@@ -102,10 +102,10 @@ class Places(Generic[ConnectionT]):
     def address(self) -> str:
         return calls.readable(self._address)
 
-    def _try_accept(self) -> ConnectionT | Obstacle:
+    def _try_accept(self) -> ConnectionT | AcceptStatus:
         """A new connection, or what stands in its way."""
         if len(self._taken) >= self._max_instances:
-            return Obstacle.FULL
+            return AcceptStatus.FULL
         with Opened() as opened:
             if self._arrived.numbers:
                 fd = opened.open(list.pop, self._arrived.numbers, 0)
@@ -115,17 +115,17 @@ class Places(Generic[ConnectionT]):
                 self._exhausted = False
                 # Not stored in a variable: if an exception comes, its traceback must not keep the
                 # connection open.
-                return self._admit(opened) or Obstacle.VANISHED
+                return self._admit(opened) or AcceptStatus.VANISHED
         if fd == _AGAIN:
-            return Obstacle.NOBODY
+            return AcceptStatus.NOBODY
         if fd in _EXHAUSTED:
             if not self._exhausted:
                 logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
             self._exhausted = True
-            return Obstacle.EXHAUSTED
+            return AcceptStatus.EXHAUSTED
         if fd not in _VANISHED:
             raise OSError(-fd, os.strerror(-fd), self.address)
-        return Obstacle.VANISHED
+        return AcceptStatus.VANISHED
 
     def _look_at_file(self) -> None:
         """Logs, once, that clients no longer find this listener. .NET servers remove whatever is at
@@ -235,7 +235,7 @@ class Places(Generic[ConnectionT]):
         return f"<ipcpipes Listener {self.address!r}{state}>"
 
 
-PlacesT = TypeVar("PlacesT", bound=Places[Any])
+PlacesT = TypeVar("PlacesT", bound=ListeningSocket[Any])
 
 
 def listen(
@@ -263,7 +263,7 @@ def listen(
             where = inherited.listener_address(fd)
             return listener(endpoint, where, None, opened, is_shared=True, **options)
     address = places.resolve(endpoint)
-    places.check_place(endpoint, address, create=True)
+    places.check_directory_safety(endpoint, address, create=True)
     if address[:1] == b"\0" and not calls.knows_users_apart():
         raise NotSupported(
             f"{endpoint}: in this user namespace the kernel shows users of others as ours "

@@ -14,7 +14,7 @@ from ...errors import DescriptorsLost
 from ...framing import Buffer
 from ...options import check_count
 from ..common.descriptor_numbers import descriptor_numbers
-from ..handles.attached import Enclosed
+from ..handles.attached import AttachedDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -160,7 +160,9 @@ class Incoming:
         lib.ipc_close_descriptors(self._found)
 
 
-def receive_enclosed(fd: int, incoming: Incoming, enclosed: Enclosed) -> tuple[bytes, list[int]]:
+def receive_enclosed(
+    fd: int, incoming: Incoming, enclosed: AttachedDescriptors
+) -> tuple[bytes, list[int]]:
     """The packet that has come, which fits into ``incoming``, and its descriptors.
 
     Raises:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...endpoint import Endpoint
-from ..common.accept_status import Obstacle
+from ..common.accept_status import AcceptStatus
 from . import calls, inheritance as inherited, standard_numbers as standard
 from .opened import Opened
 from .trio import listener as listeners, stream as streams
@@ -74,8 +74,8 @@ def accept_waiting(
     found: list[streams.Stream] = []
     while len(found) < limit:
         stream = listener._try_accept()
-        if not isinstance(stream, Obstacle):
+        if not isinstance(stream, AcceptStatus):
             found.append(stream)
-        elif stream is not Obstacle.VANISHED:
+        elif stream is not AcceptStatus.VANISHED:
             break
     return found

@@ -77,7 +77,7 @@ def _connect_pair(opened: Opened, kind: str, buffer_size: int) -> None:
 close = calls.close
 
 
-def mark_of(number: int) -> str:
+def fingerprint(number: int) -> str:
     """What tells this pipe from one of another process that may have its number one day."""
     return str(calls.peer_process(number, server_end=False) or "")
 

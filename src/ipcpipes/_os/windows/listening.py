@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
-from ..common.accept_status import Obstacle
+from ..common.accept_status import AcceptStatus
 from ..common.place import Place
 from . import calls, connecting as windows_connection
 from .opened import Instance, Opened
@@ -25,7 +25,7 @@ DEFAULT_BUFFER_SIZE = 65536
 ConnectionT = TypeVar("ConnectionT")
 
 
-class Instances(Generic[ConnectionT]):
+class ListeningPipe(Generic[ConnectionT]):
     """Pipe instances that wait for clients.
 
     ``backlog`` instances wait at any time, each with a ConnectNamedPipe under way, because a
@@ -92,7 +92,7 @@ class Instances(Generic[ConnectionT]):
     def address(self) -> str:
         return self._address
 
-    def _try_accept(self) -> ConnectionT | Obstacle:
+    def _try_accept(self) -> ConnectionT | AcceptStatus:
         """A new connection, or what stands in its way."""
         self._try_refill()
         # The event is cleared before the look: what comes later sets it again.
@@ -100,8 +100,10 @@ class Instances(Generic[ConnectionT]):
         # Not stored in a variable: if an exception comes, its traceback must not keep it open.
         return self._next_connected() or self._obstacle()
 
-    def _obstacle(self) -> Obstacle:
-        return Obstacle.EXHAUSTED if self._exhausted and not self._waiting else Obstacle.NOBODY
+    def _obstacle(self) -> AcceptStatus:
+        return (
+            AcceptStatus.EXHAUSTED if self._exhausted and not self._waiting else AcceptStatus.NOBODY
+        )
 
     def _next_connected(self) -> ConnectionT | None:
         """The stream of a client that has come, if there is one."""
@@ -218,7 +220,7 @@ class Instances(Generic[ConnectionT]):
         return f"<ipcpipes Listener {self.address!r}{state}>"
 
 
-InstancesT = TypeVar("InstancesT", bound=Instances[Any])
+InstancesT = TypeVar("InstancesT", bound=ListeningPipe[Any])
 
 
 def listen(

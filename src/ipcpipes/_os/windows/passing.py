@@ -81,7 +81,7 @@ class Handles:
 
     @contextmanager
     def giving(self, descriptors: Sequence[int | HasFileno]) -> Iterator[bytes]:
-        """See :meth:`ipcpipes._os.labelled.Handles.giving`."""
+        """See :meth:`ipcpipes._os.handles.labels.Handles.giving`."""
         numbers = descriptor_numbers(descriptors, _handle_of, _LARGEST_HANDLE)
         pipe = self._pipe
         handle = pipe._require_open()
@@ -111,14 +111,14 @@ class Handles:
                 lib.ipc_take_back(given)
 
     def take(self, process: int, numbers: Sequence[int]) -> None:
-        """See :meth:`ipcpipes._os.labelled.Handles.take`."""
+        """See :meth:`ipcpipes._os.handles.labels.Handles.take`."""
         if process != os.getpid():
             raise FramingError(
                 f"handles came that were put into process {process}, which opened this end of the "
                 f"pipe; this is process {os.getpid()}"
             )
         if not self._is_believed:
-            self._is_believed = could_do_worse(self._pipe)
+            self._is_believed = is_trusted_sender(self._pipe)
         if not self._is_believed:
             raise FramingError(
                 "handles came from a process that is not known to run as this user, with an "
@@ -128,7 +128,7 @@ class Handles:
             raise FramingError("a handle came that is not open in this process")
 
 
-def could_do_worse(pipe: windows_trio.Pipe | windows_blocking.Pipe) -> bool:
+def is_trusted_sender(pipe: windows_trio.Pipe | windows_blocking.Pipe) -> bool:
     """Whether the peer is one who has power over this process and its handles in any case."""
     handle = pipe._require_open()
     if pipe._known_process is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...endpoint import Endpoint
 from ...errors import connect_error, in_use_error, untrusted_error
-from ..common.accept_status import Obstacle
+from ..common.accept_status import AcceptStatus
 from . import calls, listening as instances
 from .opened import Opened
 from .trio import listener as listeners, stream as streams
@@ -84,7 +84,7 @@ def accept_waiting(
     found: list[streams.Stream] = []
     while len(found) < limit:
         stream = listener._try_accept()
-        if isinstance(stream, Obstacle):
+        if isinstance(stream, AcceptStatus):
             break
         found.append(stream)
     return found

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..._os import blocking as _os
 from ..._os.blocking import Stream
-from ...child.base import Fate, PipeKind, check_options, warn_of_unknown_ends
-from ...child.pipes import Ends, naming
+from ...child.base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
+from ...child.pipes import ChildPipes, naming
 from ...framing import Framing, Native
 from ...options import checked_seconds
 from .. import abc
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Child", "open_child"]
 
 
-class Child(Fate):
+class Child(ChildBase):
     """A process that was started by :func:`open_child`, and our ends of what it has.
 
     Attributes:
@@ -186,7 +186,7 @@ def open_child(
     process = child = None
     try:
         with (
-            Ends(framing, pipes, max_descriptors=max_descriptors) as ends,
+            ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends,
             _ctrl_c_comes_later(),
         ):
             words = ends.command(command)

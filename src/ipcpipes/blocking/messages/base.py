@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import trio
 
 from ..._os.common.deadline import Deadline
-from ..._os.handles.attached import Enclosed
-from ..._os.handles.pending import Unfetched
+from ..._os.handles.attached import AttachedDescriptors
+from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
 from ...authentication.challenge import unless_refused
@@ -26,7 +26,7 @@ from ...framing import Buffer
 from ...framing.outgoing import flat, flat_all
 from ...options import check_max_descriptors
 from .. import abc
-from .transport import Carrier, PassesHandles
+from .transport import MessageTransport, PassesHandles
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,15 +44,15 @@ class Channel(Uncopied, abc.MessageChannel):
     """What both kinds have in common.
 
     Lifetime: it owns the carrier, and closes it. Who sends and who receives has the carrier's turn
-    meanwhile (:class:`Turns` says what that means), so that there is one to take for an operation.
-    Messages that came with another one wait in ``_arrived``; while there are any, nothing more is
-    received, so that a slow consumer holds back the sender and not the memory.
+    meanwhile (:class:`SendReceiveLocks` says what that means), so that there is one to take for an
+    operation. Messages that came with another one wait in ``_arrived``; while there are any,
+    nothing more is received, so that a slow consumer holds back the sender and not the memory.
     """
 
     # True until something is received, for a client without a key: the server may require one.
     _may_be_refused = False
 
-    def __init__(self, carrier: Carrier, max_size: int, max_descriptors: int) -> None:
+    def __init__(self, carrier: MessageTransport, max_size: int, max_descriptors: int) -> None:
         check_max_descriptors(max_descriptors)
         self._carrier = carrier
         self._max_size = max_size
@@ -210,7 +210,9 @@ class Channel(Uncopied, abc.MessageChannel):
             if carrier._number == -1:
                 carrier._leave()
 
-    def _fill_in_time(self, enclosed: Unfetched, limit: int, deadline: Deadline | None) -> None:
+    def _fill_in_time(
+        self, enclosed: PendingHandles, limit: int, deadline: Deadline | None
+    ) -> None:
         """As :meth:`_fill`, with the deadline of a message whose descriptors have come."""
         seconds = enclosed.patience
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
@@ -243,9 +245,9 @@ class Channel(Uncopied, abc.MessageChannel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _enclosing(self, most: int) -> Unfetched:
+    def _enclosing(self, most: int) -> PendingHandles:
         carrying = self._carrying()
-        carrying._enclosed = enclosed = Enclosed(most, self._arrived)
+        carrying._enclosed = enclosed = AttachedDescriptors(most, self._arrived)
         return enclosed
 
     def _carrying(self) -> Any:

@@ -9,7 +9,7 @@ from ...abc.uncopied import Uncopied
 from ...authentication.challenge import keyed
 from ...endpoint import Endpoint, EndpointLike
 from ...framing import Buffer, Framing, Native
-from ...framing.resolving import chosen, kind_of
+from ...framing.resolving import kind_of, resolve_framing
 from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ...security import AccessPolicy
 from .. import abc
@@ -78,7 +78,7 @@ def connect_messages(
     Raises:
         Everything that :func:`ipcpipes.connect_messages` raises.
     """
-    framing = chosen(framing)
+    framing = resolve_framing(framing)
     greet = greeting("client", authkey)
     del authkey  # as authenticate_as_client does
     check_max_descriptors(max_descriptors)
@@ -196,7 +196,7 @@ def listen_messages(
     Raises:
         Everything that :func:`ipcpipes.listen_messages` raises.
     """
-    framing = chosen(framing)
+    framing = resolve_framing(framing)
     key = None if authkey is None else keyed(authkey)
     del authkey
     check_max_descriptors(max_descriptors)

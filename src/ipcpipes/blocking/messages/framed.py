@@ -1,5 +1,5 @@
 """Messages without an event loop: framed over any blocking stream. Native ones, over packets of
-the system, are :mod:`ipcpipes.blocking.native_channel`'s; one contract.
+the system, are :mod:`ipcpipes.blocking.messages.native`'s; one contract.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import trio
 from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ..._os.common.receive_size import RECEIVE_INTERRUPTED
-from ..._os.handles.attached import Enclosed
-from ..._os.handles.labels import LabelledSplitter
+from ..._os.handles.attached import AttachedDescriptors
+from ..._os.handles.labels import HandleHeaderSplitter
 from ...abc import HasFileno
 from ...authentication.challenge import explain
 from ...errors import DescriptorsLost, FramingError
@@ -21,9 +21,9 @@ from ...framing import Buffer, Framing, LengthPrefixed, Native
 from ...framing.outgoing import LARGE, pieces
 from .. import abc
 from .base import Channel, HalfCloseable
-from .handles import LabelledChannel
+from .handles import HandlePassingChannel
 from .native import NativeMessageChannel
-from .transport import ForeignStream, PassesHandles, StreamCarrier
+from .transport import ForeignStream, PassesHandles, StreamTransport
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
@@ -64,7 +64,7 @@ class MessageChannel(Channel):
         if cls is MessageChannel and hasattr(stream, "send_eof"):
             cls = _HalfCloseableFramed
         elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
-            cls = _LabelledFramed
+            cls = _HandlePassingFramed
         return super().__new__(cls)
 
     def __init__(
@@ -78,7 +78,7 @@ class MessageChannel(Channel):
             )
         if not isinstance(framing, Framing):
             raise TypeError(f"framing must be a Framing, not {framing!r}")
-        self._carrier: StreamCarrier = (
+        self._carrier: StreamTransport = (
             stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         )
         super().__init__(self._carrier, framing.max_size, max_descriptors)
@@ -142,7 +142,7 @@ class MessageChannel(Channel):
             self._raise_fault()
         carrier = self._carrier
         try:
-            if isinstance(self._enclosed, Enclosed):
+            if isinstance(self._enclosed, AttachedDescriptors):
                 if self._fill_enclosed(self._enclosed, deadline):
                     return None
             else:
@@ -190,12 +190,12 @@ class MessageChannel(Channel):
         """The stream has ended."""
         self._receive_fault = RECEIVE_INTERRUPTED  # as while splitting
         last = self._splitter.end() or ()
-        if isinstance(self._enclosed, Enclosed):
+        if isinstance(self._enclosed, AttachedDescriptors):
             last = self._enclosed.last(last)
         self._arrived.extend(last)
         self._receive_fault = None
 
-    def _fill_enclosed(self, enclosed: Enclosed, deadline: Deadline | None) -> bool:
+    def _fill_enclosed(self, enclosed: AttachedDescriptors, deadline: Deadline | None) -> bool:
         """Whether anything has come."""
         carrier = self._carrying()
         try:
@@ -223,12 +223,12 @@ class _HalfCloseableFramed(MessageChannel, HalfCloseable):
     pass
 
 
-class _LabelledFramed(LabelledChannel, MessageChannel):
+class _HandlePassingFramed(HandlePassingChannel, MessageChannel):
     def __init__(
         self, stream: abc.BareStream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> None:
         super().__init__(stream, framing, max_descriptors=max_descriptors)
-        self._splitter = LabelledSplitter(self._splitter, self._labelled)
+        self._splitter = HandleHeaderSplitter(self._splitter, self._labelled)
         self._only = self._splitter.only
         self._quick_size = -1
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from ..._os.common.deadline import Deadline
-from ..._os.handles.labels import WITHOUT, Labelled, label_too_large
+from ..._os.handles.labels import WITHOUT, HandleHeaderReader, label_too_large
 from ...abc import HasFileno
 from ...framing import Buffer
 from ...framing.outgoing import flat
@@ -14,13 +14,15 @@ from .base import Channel
 from .transport import PassesHandles
 
 
-class LabelledChannel(Channel):
+class HandlePassingChannel(Channel):
     """A channel whose messages come each after its label."""
 
-    def _enclosing(self, most: int) -> Labelled:
+    def _enclosing(self, most: int) -> HandleHeaderReader:
         assert isinstance(self._carrier, PassesHandles)
         self._handles = self._carrier.handles()
-        self._carrier._enclosed = self._labelled = Labelled(most, self._arrived, self._handles)
+        self._carrier._enclosed = self._labelled = HandleHeaderReader(
+            most, self._arrived, self._handles
+        )
         return self._labelled
 
     def send_descriptors(

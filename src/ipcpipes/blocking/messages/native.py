@@ -13,7 +13,7 @@ from ...abc import HasFileno
 from ...errors import FramingError, MessageTooLarge
 from ...framing import Buffer, Native
 from .base import Channel, HalfCloseable
-from .handles import LabelledChannel
+from .handles import HandlePassingChannel
 from .transport import PassesHandles
 
 
@@ -32,7 +32,7 @@ class NativeMessageChannel(Channel):
         if cls is NativeMessageChannel and hasattr(packets, "_put_eof"):
             cls = _HalfCloseableNative
         elif cls is NativeMessageChannel and max_descriptors and isinstance(packets, PassesHandles):
-            cls = _LabelledNative
+            cls = _HandlePassingNative
         return super().__new__(cls)
 
     def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
@@ -88,7 +88,7 @@ class _HalfCloseableNative(NativeMessageChannel, HalfCloseable):
     pass
 
 
-class _LabelledNative(LabelledChannel, NativeMessageChannel):
+class _HandlePassingNative(HandlePassingChannel, NativeMessageChannel):
     def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, native, max_descriptors)
         self._into = self._labelled

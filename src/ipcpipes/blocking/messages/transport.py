@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 import trio
 
 from ..._os.common.deadline import Deadline
-from ..._os.common.locks import Turns
+from ..._os.common.locks import SendReceiveLocks
 from ..._os.common.receive_size import RECEIVE_INTERRUPTED
 from ..._os.handles.labels import Handles
-from ..._os.handles.pending import Unfetched
+from ..._os.handles.pending import PendingHandles
 from ...abc import PeerIdentity
 from ...errors import NotSupported
 from ...framing import Buffer
@@ -34,7 +34,7 @@ _NOTHING_LOST = (
 )
 
 
-class Carrier(Protocol):
+class MessageTransport(Protocol):
     """What every connection of ours has for the channel over it, which so needs no second lock
     and no second call for an operation. The rules are those of ``_os/turns.py``.
     """
@@ -60,12 +60,12 @@ class Carrier(Protocol):
 class PassesHandles(Protocol):
     """A Windows pipe: over it, channels label their messages with handles."""
 
-    _enclosed: Unfetched | None
+    _enclosed: PendingHandles | None
 
     def handles(self) -> Handles: ...
 
 
-class StreamCarrier(Carrier, Protocol):
+class StreamTransport(MessageTransport, Protocol):
     """A stream; what is sent and received goes through it in the order of the calls.
 
     Attributes:
@@ -83,7 +83,7 @@ class StreamCarrier(Carrier, Protocol):
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None: ...
 
 
-class ForeignStream(Turns):
+class ForeignStream(SendReceiveLocks):
     """Somebody else's stream in that shape. Closing it must wake who is inside, as its own
     contract says; there is no number to take care of, and ``_number`` only says "closed".
     """

@@ -22,7 +22,7 @@ from ...errors import WorkerFailed
 from ...framing import Buffer, Framing, Native
 from ...options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
 from ...security import AccessPolicy, compiled, policy_document
-from ..pipes import Ends
+from ..pipes import ChildPipes
 from ..process import Child, check_child_options, run_child
 from .member import LAST_WORDS, Member, Slot, all_delivered, how
 from .restarts import Restarts, is_momentary
@@ -442,7 +442,7 @@ class WorkerGroup(Uncopied):
         if not member.retired:
             self._require_nursery().start_soon(self._replace, slot, member, child)
 
-    def _ends(self, slot: Slot) -> Ends:
+    def _ends(self, slot: Slot) -> ChildPipes:
         self._require_running()
         where = self._endpoint
         group = {
@@ -452,7 +452,7 @@ class WorkerGroup(Uncopied):
             "backlog": self._backlog,
         }
         lent = {} if self._name is None else self._name.copies()
-        return Ends(self._talk.framing, None, lent, group, self._talk.max_descriptors)
+        return ChildPipes(self._talk.framing, None, lent, group, self._talk.max_descriptors)
 
     async def _replace(self, slot: Slot, member: Member, child: Child) -> None:
         """After a crash."""

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ...abc import MessageChannel
 from ...framing import Buffer, Framing, Native
-from ...framing.resolving import chosen
+from ...framing.resolving import resolve_framing
 from ...options import check_max_descriptors
 
 OnMessage: TypeAlias = Callable[..., Awaitable[object]]
@@ -33,7 +33,7 @@ class Talk:
         max_descriptors: int,
         on_message: OnMessage | None,
     ) -> None:
-        self.framing = chosen(framing)
+        self.framing = resolve_framing(framing)
         if isinstance(self.framing, Framing) and not _carries_empty(self.framing):
             raise ValueError(
                 f"the framing of a group must carry empty messages, and {framing!r} does not"

@@ -15,13 +15,13 @@ from ..wire.ndr import LARGEST_COUNT
 if TYPE_CHECKING:
     from .link import Link
 
-__all__ = ["Exchange"]
+__all__ = ["CallDriver"]
 
 # A KeyboardInterrupt comes where an operation waits, and not between its steps.
-_whole = trio.lowlevel.enable_ki_protection
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 
-class Exchange:
+class CallDriver:
     """Waits where :class:`Call` only says that nothing can go on now."""
 
     scope: trio.CancelScope | None = None  # of what ends with the call
@@ -149,7 +149,7 @@ class Exchange:
             await self.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    @_whole
+    @_ki_protected
     def push_nowait(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
         call = self.call
@@ -184,7 +184,7 @@ class Exchange:
         self._wake_tasks()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    @_whole
+    @_ki_protected
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:

@@ -16,12 +16,12 @@ from ..core.session import Event
 from ..definition.operations import Operation, Pipe
 from ..errors import CallCancelled
 from ..wire.bodies import result_of
-from .call_driver import Exchange
+from .call_driver import CallDriver
 from .client_link import ClientLink
 from .feeding import drain, feed
 from .pipes import end_of
 
-__all__ = ["CallEvent", "Caller", "ClientExchange", "Notify", "run_pipes"]
+__all__ = ["CallEvent", "Caller", "ClientCallDriver", "Notify", "run_pipes"]
 
 
 logger = logging.getLogger("ipcpipes.rpc")
@@ -47,7 +47,7 @@ class Caller:
 
     async def begin(
         self, operation: Operation, values: Sequence[Any], notify: Notify | None
-    ) -> ClientExchange:
+    ) -> ClientCallDriver:
         """Sends the request. It is a checkpoint only if it fails, or if the call has no answer.
 
         Raises:
@@ -74,9 +74,9 @@ class Caller:
             # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
-        exchange = ClientExchange(link, call, notify)
+        driver = ClientCallDriver(link, call, notify)
         link.flush()
-        return exchange
+        return driver
 
     def may_have_room(self) -> None:
         """A call has ended, or all have."""
@@ -95,7 +95,7 @@ def _milliseconds() -> int | None:
     return min(math.ceil(left), 2**32 - 1)
 
 
-class ClientExchange(Exchange):
+class ClientCallDriver(CallDriver):
     """A call at the client."""
 
     link: ClientLink
@@ -169,21 +169,21 @@ class ClientExchange(Exchange):
         self.wake(Event.ANSWER)
 
 
-async def run_pipes(exchange: Exchange, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
+async def run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
     """Fills and empties the pipes that something was given for, each in its turn."""
-    call = exchange.call
+    call = driver.call
     with trio.CancelScope() as scope:
         # What is being read may never come to its end, and then nobody would hear of a failure.
-        exchange.scope = scope
+        driver.scope = scope
         for pipe, (source, _) in feeds.items():
             if pipe.into:
-                await exchange.wait_turn(pipe.index, into=True)
+                await driver.wait_turn(pipe.index, into=True)
                 call.raise_failure()
-                await feed(end_of(exchange, pipe, serving=False), source, pipe)
-    exchange.scope = None
+                await feed(end_of(driver, pipe, serving=False), source, pipe)
+    driver.scope = None
     if scope.cancelled_caught:
         call.raise_failure()
     for pipe, (_, sink) in feeds.items():
         if pipe.out:
-            await exchange.wait_turn(pipe.index, into=False)
-            await drain(end_of(exchange, pipe, serving=False), sink, pipe.element)
+            await driver.wait_turn(pipe.index, into=False)
+            await drain(end_of(driver, pipe, serving=False), sink, pipe.element)

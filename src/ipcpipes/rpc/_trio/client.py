@@ -16,7 +16,7 @@ from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
-from ..core.arguments import bound
+from ..core.arguments import bind_arguments
 from ..core.call import Call
 from ..core.offered import Offered
 from ..core.session import Event, Session
@@ -30,7 +30,7 @@ from .client_link import ClientLink
 from .feeding import check_given
 from .handle import CallHandle
 from .link import check_keep_alive
-from .transport import Carrier, Transport
+from .transport import FrameTransport, Transport
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
@@ -43,7 +43,7 @@ _LINGER = 10.0  # seconds
 _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 # A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
 # have to agree on.
-_whole = trio.lowlevel.enable_ki_protection
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class Client(Uncopied, Offered, Generic[InterfaceT]):
@@ -77,7 +77,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
         return [*super().__dir__(), *self._operations]
 
     def __repr__(self) -> str:
-        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.carrier!r}>"
+        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.transport!r}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class ClientOperation(Uncopied):
     _timeout: float | None
     _notify: Notify | None
 
-    @_whole
+    @_ki_protected
     async def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Calls it, and waits for the result.
 
@@ -119,7 +119,7 @@ class ClientOperation(Uncopied):
         """
         operation = self._operation
         try:
-            values, given = bound(operation, arguments, named)
+            values, given = bind_arguments(operation, arguments, named)
             feeds = _feeds_of(operation, given) if operation.pipes else _NO_PIPES
         except Exception:
             await trio.lowlevel.checkpoint()
@@ -137,22 +137,22 @@ class ClientOperation(Uncopied):
         raise CallTimedOut(f"{operation} took longer than its {self._timeout:g} s")
 
     async def _go_through(self, values: list[Any], feeds: Mapping[Pipe, tuple[Any, Any]]) -> Any:
-        exchange = await self._caller.begin(self._operation, values, self._notify)
+        driver = await self._caller.begin(self._operation, values, self._notify)
         if self._operation.options.maybe:
             return None
         try:
             if feeds:
-                exchange.link.read_by_others()
+                driver.link.read_by_others()
                 try:
-                    await run_pipes(exchange, feeds)
+                    await run_pipes(driver, feeds)
                 except Exception:
                     # The error may come from a source that has not waited, so this is a checkpoint.
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     raise
-            await exchange.answered()
-            return exchange.result()
+            await driver.answered()
+            return driver.result()
         finally:
-            exchange.leave()
+            driver.leave()
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
         """The same, to be gone on with by hand: ``async with acc.total.begin(2) as call: ...``.
@@ -169,7 +169,7 @@ class ClientOperation(Uncopied):
         """
         if self._operation.options.maybe:
             raise TypeError(f"nobody waits for {self._operation}; call it")
-        values, given = bound(self._operation, arguments, named)
+        values, given = bind_arguments(self._operation, arguments, named)
         feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
 
@@ -323,11 +323,11 @@ async def client_of(
     try:
         check_keep_alive(keep_alive)
         bind_timeout = checked_seconds("bind_timeout", bind_timeout)
-        carrier = Carrier(transport, limits)
+        frame_transport = FrameTransport(transport, limits)
     except Exception:
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
-    session = Session(Party.CLIENT, {}, carrier.limits)
+    session = Session(Party.CLIENT, {}, frame_transport.limits)
     answered = trio.Event()
 
     def on_event(event: Event, call: Call | None) -> None:
@@ -335,7 +335,7 @@ async def client_of(
         if session.failure is not None or event in (Event.BOUND, Event.REFUSED):
             answered.set()
 
-    link = ClientLink(carrier, session, on_event, keep_alive=keep_alive)
+    link = ClientLink(frame_transport, session, on_event, keep_alive=keep_alive)
     caller = Caller(link)
     session.bind(definition)
     # What cancels the block has it take leave of the connection, and not find it ended.

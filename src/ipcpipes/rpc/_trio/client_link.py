@@ -16,7 +16,7 @@ from ..core.session import Event, Session
 from ..errors import CommFailure, RpcError
 from ..wire.format import Frame
 from .link import OF_PIPES, Link
-from .transport import Carrier
+from .transport import FrameTransport
 
 __all__ = ["ClientLink"]
 
@@ -30,13 +30,13 @@ class ClientLink(Link):
 
     def __init__(
         self,
-        carrier: Carrier,
+        frame_transport: FrameTransport,
         session: Session,
         on_event: Callable[[Event, Call | None], object],
         *,
         keep_alive: float | None,
     ) -> None:
-        super().__init__(carrier, session, on_event, keep_alive=keep_alive)
+        super().__init__(frame_transport, session, on_event, keep_alive=keep_alive)
         self._is_read = False  # by some task
         self._turns = 0  # how often one has read for itself
         self._standing_by = trio.lowlevel.ParkingLot()

@@ -144,8 +144,8 @@ class CurrentCall(Uncopied):
         call = self._call
         if not call.over:  # the connection's end may have come before
             call.finish(body, error)
-            exchange, call.owner = call.owner, None  # no circle, in which large arguments would lie
-            exchange.over()
+            driver, call.owner = call.owner, None  # no circle, in which large arguments would lie
+            driver.over()
             self._answered()
 
     def returned(self, result: Any) -> None:

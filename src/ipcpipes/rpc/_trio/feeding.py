@@ -19,7 +19,7 @@ __all__ = ["PipeControl", "check_given", "drain", "feed"]
 
 # An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
 BATCH = 32 * 1024
-PATIENCE = 0.001  # seconds
+BATCH_DELAY = 0.001  # seconds
 
 Given: TypeAlias = Any
 
@@ -273,7 +273,7 @@ class Batch:
         return (
             len(self._octets) >= self._size
             or len(self._items) >= self._most
-            or self._clock() - self._since > PATIENCE
+            or self._clock() - self._since > BATCH_DELAY
         )
 
     def _pack(self) -> None:

@@ -12,7 +12,7 @@ import trio
 from ...abc.uncopied import Uncopied
 from ..definition.operations import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle, RpcError
-from .calling import Caller, ClientExchange, Notify, run_pipes
+from .calling import Caller, ClientCallDriver, Notify, run_pipes
 from .pipes import end_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CallHandle(Uncopied):
         self._notify = notify
         self._begun = False
         self._deadline = math.inf
-        self._given_exchange: ClientExchange | None = None
+        self._given_driver: ClientCallDriver | None = None
         self._pumping: trio.CancelScope | None = None
         self._pumped = trio.Event()
         self._pump_error: BaseException | None = None
@@ -63,20 +63,20 @@ class CallHandle(Uncopied):
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         if self._begun:
-            exchange = self._given_exchange
-            over = exchange is not None and exchange.call.over
+            driver = self._given_driver
+            over = driver is not None and driver.call.over
             raise InvalidAsyncHandle if over else InvalidAsyncCall
         self._begun = True
         if self._timeout is not None:
             self._deadline = trio.current_time() + self._timeout
         with trio.CancelScope(deadline=self._deadline):
-            self._given_exchange = await self._caller.begin(
+            self._given_driver = await self._caller.begin(
                 self._operation, self._values, self._notify
             )
-        if self._given_exchange is None:
+        if self._given_driver is None:
             raise self._too_long()
-        exchange = self._given_exchange
-        exchange.link.read_by_others()
+        driver = self._given_driver
+        driver.link.read_by_others()
         by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
         others = frozenset(
             (into, pipe.index)
@@ -85,7 +85,7 @@ class CallHandle(Uncopied):
             if (pipe.into if into else pipe.out)
         )
         self.pipes = {
-            pipe.name: end_of(exchange, pipe, serving=False, others=others) for pipe in by_hand
+            pipe.name: end_of(driver, pipe, serving=False, others=others) for pipe in by_hand
         }
         if self._feeds:
             self._pumping = trio.CancelScope()
@@ -100,12 +100,12 @@ class CallHandle(Uncopied):
         assert self._pumping is not None
         try:
             with self._pumping:
-                await run_pipes(self._exchange, self._feeds)
+                await run_pipes(self._driver, self._feeds)
         except Exception as error:
             # What has ended the call is said by its answer.
-            if self._exchange.call.failure is None or not isinstance(error, RpcError):
+            if self._driver.call.failure is None or not isinstance(error, RpcError):
                 self._pump_error = error
-                self._exchange.abandon()
+                self._driver.abandon()
         finally:
             self._pumped.set()
 
@@ -116,7 +116,7 @@ class CallHandle(Uncopied):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._exchange.leave()
+        self._driver.leave()
         if self._pumping is not None:
             self._pumping.cancel()
             with trio.CancelScope(shield=True):
@@ -143,11 +143,11 @@ class CallHandle(Uncopied):
             await trio.lowlevel.checkpoint()
             raise
         with trio.CancelScope(deadline=self._deadline):
-            await self._exchange.answered()
-        if not self._exchange.is_over:
-            self._exchange.leave()
+            await self._driver.answered()
+        if not self._driver.is_over:
+            self._driver.leave()
             raise self._too_long()
-        if self._pumping is not None and self._exchange.call.failure is None:
+        if self._pumping is not None and self._driver.call.failure is None:
             await self._pumped.wait()
         return self._result()
 
@@ -160,7 +160,7 @@ class CallHandle(Uncopied):
         """
         self._require_live()
         pumping = self._pumping is not None and not self._pumped.is_set()
-        if not self._exchange.is_over or (pumping and self._exchange.call.failure is None):
+        if not self._driver.is_over or (pumping and self._driver.call.failure is None):
             raise AsyncCallPending
         return self._result()
 
@@ -172,33 +172,33 @@ class CallHandle(Uncopied):
                 server's manager is cancelled. Otherwise the manager can ask
                 (``current_call().test_cancel()``), and the client waits for what it answers.
         """
-        exchange = self._given_exchange
-        if exchange is None:
+        driver = self._given_driver
+        if driver is None:
             raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        if exchange.call.over or exchange.is_over:
+        if driver.call.over or driver.is_over:
             return
         if abortive:
-            exchange.abandon()
+            driver.abandon()
         else:
-            exchange.call.cancel()
-            exchange.link.flush()
+            driver.call.cancel()
+            driver.link.flush()
 
     def _result(self) -> Any:
         try:
             if self._pump_error is not None:
                 raise self._pump_error
-            return self._exchange.result()
+            return self._driver.result()
         finally:
-            self._exchange.leave()
+            self._driver.leave()
 
     @property
-    def _exchange(self) -> ClientExchange:
-        if self._given_exchange is None:
+    def _driver(self) -> ClientCallDriver:
+        if self._given_driver is None:
             raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        return self._given_exchange
+        return self._given_driver
 
     def _require_live(self) -> None:
-        if self._exchange.call.over:
+        if self._driver.call.over:
             raise InvalidAsyncHandle
 
     def _too_long(self) -> CallTimedOut:

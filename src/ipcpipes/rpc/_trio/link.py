@@ -14,7 +14,7 @@ from ..core.call import Call
 from ..core.session import Event, Session
 from ..errors import CommFailure, ProtocolError, RpcError
 from ..wire.format import Frame
-from .transport import Carrier, joined
+from .transport import FrameTransport, joined
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -41,7 +41,7 @@ OF_PIPES = frozenset({Event.PROGRESS, Event.CREDIT})
 """What only the call's owner wants to hear of."""
 
 # A KeyboardInterrupt comes where a task waits, and not between its steps.
-_whole = trio.lowlevel.enable_ki_protection
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
@@ -68,15 +68,15 @@ class Link(ABC):
 
     def __init__(
         self,
-        carrier: Carrier,
+        frame_transport: FrameTransport,
         session: Session,
         on_event: Callable[[Event, Call | None], object],
         *,
         keep_alive: float | None,
     ) -> None:
-        self.carrier = carrier
+        self.transport = frame_transport
         self.session = session
-        self._sends_now = carrier.sends_now
+        self._sends_now = frame_transport.sends_now
         self._on_event = on_event
         self._keep_alive = keep_alive
         self._heard = False
@@ -134,7 +134,7 @@ class Link(ABC):
         session = self.session
         frames = session.take_output()
         notified = session.take_notified() if session.notified else ()
-        self._rest = self.carrier.send_now(frames)
+        self._rest = self.transport.send_now(frames)
         if self._rest or notified:
             self._hand_over_rest(notified)
 
@@ -149,7 +149,7 @@ class Link(ABC):
         sent, size = 0, len(first) + len(octets)
         try:
             while sent < size:
-                some = await self.carrier.send_some(first, octets, sent)
+                some = await self.transport.send_some(first, octets, sent)
                 if not some:
                     break
                 sent += some
@@ -197,7 +197,7 @@ class Link(ABC):
         self._nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await self._say_last_words()
-            await self.carrier.aclose()
+            await self.transport.aclose()
 
     def start_soon(
         self,
@@ -211,7 +211,7 @@ class Link(ABC):
     async def _receive(self) -> Sequence[bytes | Frame]:
         """What has come; nothing when the connection has ended, or has to."""
         try:
-            frames = await self.carrier.receive()
+            frames = await self.transport.receive()
         except ProtocolError as error:
             self.close(error)
         except (trio.EndOfChannel, *_GONE) as error:
@@ -257,7 +257,7 @@ class Link(ABC):
         self.session.close(CommFailure(f"this connection was {text}"))
         self._writing = self._lent = True  # by one that never gives it back
 
-    @_whole
+    @_ki_protected
     async def _write(self) -> None:
         session = self.session
         try:
@@ -269,12 +269,12 @@ class Link(ABC):
                     await self._writer.park()
                 self._writing = True
                 if self._rest:
-                    await self.carrier.send_rest(self._rest)
+                    await self.transport.send_rest(self._rest)
                     self._rest = b""
                 elif session.has_output:
                     frames = session.take_output()
                     notified = session.take_notified()
-                    await self.carrier.send(frames)
+                    await self.transport.send(frames)
                     _tell_sent(notified)
                     # They may be large, and it may be long until the next ones.
                     del frames, notified
@@ -284,21 +284,21 @@ class Link(ABC):
             # closes its end has to be left.
             if session.failure is None:
                 self.close(CommFailure(f"the connection ended ({error})"))
-            await self.carrier.aclose()
+            await self.transport.aclose()
 
     async def _say_last_words(self) -> None:
         """Sends what is left, such as the reason of an end; not for long, and not into a frame."""
         if not self._writing and self.session.has_output:
             with trio.move_on_after(0.5), suppress(*_GONE):
-                await self.carrier.send(self.session.take_output())
+                await self.transport.send(self.session.take_output())
 
-    @_whole
+    @_ki_protected
     async def _watch(self, seconds: float) -> None:
         """Asks the other end whether it is there, when it has not been heard for a while."""
-        session, carrier = self.session, self.carrier
+        session, frame_transport = self.session, self.transport
         while True:
             self._heard = False
-            is_held_up, taken = self._writing or session.has_output, carrier.taken_count
+            is_held_up, taken = self._writing or session.has_output, frame_transport.taken_count
             await self._let_pass(seconds)
             if self._heard:
                 session.pings = 0
@@ -306,9 +306,9 @@ class Link(ABC):
                 session.ping()
                 self.flush()
             # The question may still wait behind data that the other end is reading slowly.
-            elif not is_held_up or taken == carrier.taken_count:
+            elif not is_held_up or taken == frame_transport.taken_count:
                 self.close(CommFailure(f"the other end was silent for {2 * seconds:g} s"))
-                await carrier.aclose()
+                await frame_transport.aclose()
                 return
 
     async def _let_pass(self, seconds: float) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...abc.uncopied import Uncopied
 from ..definition.parameters import InOutPipe, InPipe, OutPipe
-from .call_driver import Exchange
+from .call_driver import CallDriver
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,21 +27,21 @@ class _End(Uncopied):
     _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
-        self, exchange: Exchange, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()
+        self, driver: CallDriver, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()
     ) -> None:
-        self._exchange = exchange
+        self._driver = driver
         self._pipe = pipe
         self._others = others
 
     def __repr__(self) -> str:
-        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._driver.call.operation}>"
 
 
 class _PullEnd(_End, InPipe[Any], implementation=True):
     async def pull(self, max_elements: int | None = None) -> Any:
         if self._others:
-            await self._exchange.wait_while(self._others)
-        return await self._exchange.pull(self._pipe.index, max_elements)
+            await self._driver.wait_while(self._others)
+        return await self._driver.pull(self._pipe.index, max_elements)
 
     def __iter__(self) -> NoReturn:
         raise TypeError(
@@ -62,16 +62,16 @@ class _PullEnd(_End, InPipe[Any], implementation=True):
 class _PushEnd(_End, OutPipe[Any], implementation=True):
     async def push(self, elements: Any) -> None:
         if self._others:
-            await self._exchange.wait_while(self._others)
-        await self._exchange.push(self._pipe.index, elements)
+            await self._driver.wait_while(self._others)
+        await self._driver.push(self._pipe.index, elements)
 
     def push_nowait(self, elements: Any) -> None:
-        self._exchange.push_nowait(self._pipe.index, elements)
+        self._driver.push_nowait(self._pipe.index, elements)
 
     async def close(self) -> None:
         if self._others:
-            await self._exchange.wait_while(self._others)
-        await self._exchange.close(self._pipe.index)
+            await self._driver.wait_while(self._others)
+        await self._driver.close(self._pipe.index)
 
 
 class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
@@ -79,7 +79,7 @@ class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
 
 
 def end_of(
-    exchange: Exchange,
+    driver: CallDriver,
     pipe: Pipe,
     *,
     serving: bool,
@@ -87,5 +87,5 @@ def end_of(
 ) -> Any:
     """This side's end of a pipe: what is pulled at one is pushed at the other."""
     if pipe.into and pipe.out:
-        return _BothEnds(exchange, pipe, others)
-    return (_PullEnd if pipe.into is serving else _PushEnd)(exchange, pipe, others)
+        return _BothEnds(driver, pipe, others)
+    return (_PullEnd if pipe.into is serving else _PushEnd)(driver, pipe, others)

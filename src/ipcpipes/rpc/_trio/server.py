@@ -23,19 +23,19 @@ from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..core.call import Call
 from ..core.faults import fault_of
-from ..core.offering import GRACE, Managers, Served, collected
+from ..core.offering import GRACE, Managers, Served, index_managers
 from ..core.session import Event, Session
 from ..core.state import ConnectionState, Party
 from ..definition.operations import Operation
 from ..errors import BadStubData, CallTimedOut, RpcError
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .call_driver import Exchange
+from .call_driver import CallDriver
 from .current import CurrentCall, _current, deadline_of
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
 from .server_link import ServerLink
-from .transport import Carrier, Transport
+from .transport import FrameTransport, Transport
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -198,7 +198,9 @@ class _Server:
         self.limits = limits
         self.keep_alive = keep_alive
         self.tracebacks = tracebacks
-        self.definitions, self.served = collected(managers, _Served, introspection=introspection)
+        self.definitions, self.served = index_managers(
+            managers, _Served, introspection=introspection
+        )
         self.connections: set[_Connection] = set()
         self.is_shut_down = False
 
@@ -237,13 +239,13 @@ class _Connection:
 
     def __init__(self, server: _Server, transport: Transport) -> None:
         self._server = server
-        carrier = Carrier(transport, server.limits)
-        self._session = Session(Party.SERVER, server.definitions, carrier.limits)
+        frame_transport = FrameTransport(transport, server.limits)
+        self._session = Session(Party.SERVER, server.definitions, frame_transport.limits)
         self._link = ServerLink(
-            carrier, self._session, self._on_event, keep_alive=server.keep_alive
+            frame_transport, self._session, self._on_event, keep_alive=server.keep_alive
         )
         self._served: Mapping[str, _Served] = {}
-        self._carrier = carrier
+        self._frame_transport = frame_transport
         self._peer = PeerIdentity()
         self._token = trio.lowlevel.current_trio_token()
         self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
@@ -280,7 +282,7 @@ class _Connection:
         if event is Event.BOUND:
             assert self._session.definition is not None
             # Not before something has come: Windows may not know until then.
-            self._peer = self._carrier.peer
+            self._peer = self._frame_transport.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
             if self._is_to_shut_down:
@@ -291,44 +293,44 @@ class _Connection:
 
     def _begin(self, call: Call) -> Suspended | None:
         served = self._served[call.operation.name]
-        exchange = _ServerExchange(self._link, call)
+        driver = _ServerCallDriver(self._link, call)
         deadline = deadline_of(call)
-        current = exchange.current = CurrentCall(
+        current = driver.current = CurrentCall(
             call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
         )
         try:
-            arguments = served.arguments(call, exchange)
+            arguments = served.arguments(call, driver)
         except BadStubData as error:
             current.failed(error)
             return None
         context = copy_context()
         context.run(_current.set, current)
         if served.is_async:
-            return self._start(self._run(served.method, arguments, current), context, exchange)
+            return self._start(self._run(served.method, arguments, current), context, driver)
         try:
             result = context.run(served.method, *arguments)
         except Exception as error:
             current.failed(self._fault(error, call))
         else:
             if inspect.isawaitable(result):  # the method was wrapped by a function of another kind
-                return self._start(self._run(lambda: result, [], current), context, exchange)
+                return self._start(self._run(lambda: result, [], current), context, driver)
             current.returned(result)
         return None
 
     def _start(
-        self, running: Coroutine[Any, Any, None], context: Context, exchange: _ServerExchange
+        self, running: Coroutine[Any, Any, None], context: Context, driver: _ServerCallDriver
     ) -> Suspended | None:
-        scope = exchange.scope = self._link.scope
-        deadline = exchange.current.deadline
+        scope = driver.scope = self._link.scope
+        deadline = driver.current.deadline
         if deadline != math.inf:
             scope.deadline = deadline + GRACE
         waiting = started(running, context)
         if waiting is None:
-            exchange.scope = None  # it is for the next call
+            driver.scope = None  # it is for the next call
             if deadline != math.inf:
                 scope.deadline = math.inf
         else:
-            waiting.on_cancelled = partial(self._was_cancelled, exchange.current)
+            waiting.on_cancelled = partial(self._was_cancelled, driver.current)
         return waiting
 
     def _was_cancelled(self, current: CurrentCall) -> None:
@@ -363,7 +365,7 @@ class _Connection:
         return fault_of(error, call, with_traceback=self._server.tracebacks)
 
 
-class _ServerExchange(Exchange):
+class _ServerCallDriver(CallDriver):
     """A call at the server."""
 
     current: CurrentCall

@@ -13,7 +13,7 @@ from ..errors import CommFailure
 from ..wire.format import Frame
 from .link import OF_PIPES, Link
 from .running import Suspended
-from .transport import Carrier
+from .transport import FrameTransport
 
 __all__ = ["ServerLink"]
 
@@ -29,13 +29,13 @@ class ServerLink(Link):
 
     def __init__(
         self,
-        carrier: Carrier,
+        frame_transport: FrameTransport,
         session: Session,
         on_event: Callable[[Event, Call | None], Suspended | None],
         *,
         keep_alive: float | None,
     ) -> None:
-        super().__init__(carrier, session, on_event, keep_alive=keep_alive)
+        super().__init__(frame_transport, session, on_event, keep_alive=keep_alive)
         self.scope = trio.CancelScope()
         # What has come and was not looked at, for whichever task reads next; no task holds it
         # otherwise, while it waits.

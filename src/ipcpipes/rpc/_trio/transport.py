@@ -15,7 +15,7 @@ from ...abc import PeerIdentity
 from ..wire.format import MOST_FRAME, Frame, Limits
 from ..wire.frames import READ_SIZE, FrameReader
 
-__all__ = ["Carrier", "Transport", "joined"]
+__all__ = ["FrameTransport", "Transport", "joined"]
 
 Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
@@ -27,7 +27,7 @@ PIECE = 256 * 1024
 _pack = struct.Struct("<I").pack
 
 
-class Carrier:
+class FrameTransport:
     """Sends and receives frames, many at a time where the channel can.
 
     Lifetime: it owns the transport, and closes it.
@@ -146,7 +146,7 @@ class Carrier:
     async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
         reader = self._reader
         if self._now is not None:
-            came = await self._now.receive_where(reader.get_buffer, READ_SIZE)
+            came = await self._now.receive_buffered(reader.get_buffer, READ_SIZE)
             if isinstance(came, bytes):
                 if came:
                     return reader.feed(came)

@@ -22,12 +22,12 @@ from .transport import Torn
 if TYPE_CHECKING:
     from .link import Link
 
-__all__ = ["Exchange", "time_of"]
+__all__ = ["CallDriver", "time_of"]
 
 T = TypeVar("T")
 
 
-class Exchange:
+class CallDriver:
     """Waits where :class:`Call` only says that nothing can go on now.
 
     Attributes:
@@ -43,7 +43,7 @@ class Exchange:
     def __init__(self, link: Link, deadline: float | None = None) -> None:
         self.link = link
         self.deadline = deadline
-        self.bells: list[threading.Lock] = []
+        self.waiters: list[threading.Lock] = []
         self._busy: dict[tuple[str, int], None] = {}
         # The pipes whose elements were taken, and were not returned to the user yet.
         self.taken: dict[int, None] = {}
@@ -55,9 +55,9 @@ class Exchange:
 
     def wake(self, event: Event) -> None:
         """Something has come for this call, or it has ended here. With the lock."""
-        for bell in self.bells:
-            if bell.locked():
-                bell.release()
+        for waiter in self.waiters:
+            if waiter.locked():
+                waiter.release()
 
     def sent(self) -> None:
         """Elements of this call are on their way. With the lock."""
@@ -152,7 +152,7 @@ class Exchange:
         if is_small and link.step(push_small):
             link.flush(until=until, call=call)
             return True
-        bell = threading.Lock()
+        waiter = threading.Lock()
 
         def go_on() -> bool | None:
             takes_memory = link.takes_memory
@@ -160,7 +160,7 @@ class Exchange:
             if takes_memory:
                 parts = call.push_in_place(index, push)
                 if parts is not None:
-                    link.lend(bell, *parts)
+                    link.lend(waiter, *parts)
                 went = parts is not None
             else:
                 went = call.push_some(index, push)
@@ -173,9 +173,9 @@ class Exchange:
             try:
                 if link.wait(go_on, self, until, sliced=True, exact=True) is None:
                     return False
-                link.flush(bell, until=until, call=call)
+                link.flush(waiter, until=until, call=call)
             except BaseException:
-                link.withdraw(bell)
+                link.withdraw(waiter)
                 raise
         return True
 

@@ -12,12 +12,12 @@ from ..core.call import Call
 from ..core.session import Event
 from ..definition.operations import Operation, Pipe
 from ..errors import CallCancelled, RpcError
-from .call_driver import Exchange
+from .call_driver import CallDriver
 from .client_link import ClientLink
-from .feeding import Mover, movers_of
+from .feeding import PipePump, pumps_of
 from .link import Link
 
-__all__ = ["Caller", "ClientExchange", "milliseconds"]
+__all__ = ["Caller", "ClientCallDriver", "milliseconds"]
 
 
 class Caller:
@@ -29,9 +29,9 @@ class Caller:
 
     def __init__(self, link: ClientLink) -> None:
         self.link = link
-        self.bells: list[threading.Lock] = []
+        self.waiters: list[threading.Lock] = []
 
-    def begin(self, exchange: ClientExchange, operation: Operation, octets: bytes) -> bool:
+    def begin(self, driver: ClientCallDriver, operation: Operation, octets: bytes) -> bool:
         """Sends the request. Returns whether the call could be begun in time.
 
         Args:
@@ -43,14 +43,14 @@ class Caller:
             RpcError: there is no connection, or no such operation.
             ValueError: the arguments are larger than the server accepts.
         """
-        link, session, deadline = self.link, self.link.session, exchange.deadline
+        link, session, deadline = self.link, self.link.session, driver.deadline
 
         def try_to_begin() -> bool | None:
             session.require_open()
             if not session.has_room:
                 return None
             call, frame = session.prepare(operation, octets, milliseconds(deadline))
-            exchange.adopt(call)
+            driver.adopt(call)
             session.begin(call, frame)
             return True
 
@@ -66,9 +66,9 @@ class Caller:
 
     def may_have_room(self) -> None:
         """A call has ended, or all have. With the lock."""
-        for bell in self.bells:
-            if bell.locked():
-                bell.release()
+        for waiter in self.waiters:
+            if waiter.locked():
+                waiter.release()
 
 
 def milliseconds(deadline: float | None) -> int | None:
@@ -78,14 +78,14 @@ def milliseconds(deadline: float | None) -> int | None:
     return int(min(max((deadline - time.monotonic()) * 1000, 1), 2**32 - 1))
 
 
-class ClientExchange(Exchange):
+class ClientCallDriver(CallDriver):
     """A call at the client, with what was given for its pipes."""
 
     def __init__(self, link: Link, deadline: float | None, notify: Notify | None) -> None:
         super().__init__(link, deadline)
         self._notify = notify
         self._has_begun = False
-        self._movers: dict[tuple[bool, int], Mover] = {}
+        self._pumps: dict[tuple[bool, int], PipePump] = {}
         self._moves: object = None  # which move is under way
 
     def adopt(self, call: Call) -> None:
@@ -119,17 +119,17 @@ class ClientExchange(Exchange):
     # What was given for its pipes.
 
     def give(self, given: dict[Pipe, tuple[Any, Any]]) -> None:
-        self._movers = movers_of(self, given)
+        self._pumps = pumps_of(self, given)
 
     @property
     def has_to_move(self) -> bool:
         """Whether something that was given has not come to its end."""
-        return bool(self._movers)
+        return bool(self._pumps)
 
     @property
     def can_move(self) -> bool:
         """Whether such a pipe has the turn."""
-        return self.call.cursor.turn in self._movers
+        return self.call.cursor.turn in self._pumps
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
         """Fills and empties the pipes that something was given for, as long as one of them has the
@@ -138,7 +138,7 @@ class ClientExchange(Exchange):
         Args:
             stop: the turn of a pipe that is driven by hand, which comes after them.
         """
-        if not self._movers:
+        if not self._pumps:
             return True
         this = object()
 
@@ -156,12 +156,12 @@ class ClientExchange(Exchange):
             ):
                 return False
             while (turn := self.call.cursor.turn) is not None and turn != stop:
-                mover = self._movers.get(turn)
-                if mover is None:
+                pump = self._pumps.get(turn)
+                if pump is None:
                     return True
-                if not mover.run(until):
+                if not pump.run(until):
                     return False
-                del self._movers[turn]
+                del self._pumps[turn]
         except RpcError:
             raise
         except Exception:
@@ -170,13 +170,13 @@ class ClientExchange(Exchange):
         finally:
             if self._moves is this:
                 self._moves = None
-                if self.bells:
+                if self.waiters:
                     with self.link.lock:
-                        Exchange.wake(self, Event.PROGRESS)
+                        CallDriver.wake(self, Event.PROGRESS)
         return True
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
-        if self._movers and not self.move(self.deadline, (into, index)):
+        if self._pumps and not self.move(self.deadline, (into, index)):
             self._expire()
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
@@ -207,8 +207,8 @@ class ClientExchange(Exchange):
             self.give_up()
         self.call.over = True
         self.call.owner = None  # no circle, in which a large result would lie for a while
-        for mover in self._movers.values():
-            mover.close()
+        for pump in self._pumps.values():
+            pump.close()
 
     def abandon(self) -> None:
         """Gives it up, and lets whoever waits for it know."""

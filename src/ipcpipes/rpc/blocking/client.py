@@ -16,7 +16,7 @@ from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from .._trio.calling import Notify
 from .._trio.client import definition_of
-from ..core.arguments import bound, encoded
+from ..core.arguments import bind_arguments, encoded
 from ..core.call import Call
 from ..core.offered import Offered
 from ..core.session import Event, Session
@@ -27,12 +27,12 @@ from ..errors import BindTimeout, CallTimedOut, CommFailure
 from ..wire.bodies import result_of
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import time_of
-from .calling import Caller, ClientExchange, milliseconds
+from .calling import Caller, ClientCallDriver, milliseconds
 from .client_link import ClientLink
 from .feeding import check_given
 from .handle import CallHandle
 from .sending import LINGER
-from .transport import Transport, carrier_of
+from .transport import Transport, transport_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
@@ -71,7 +71,7 @@ class Client(Uncopied, Offered, Generic[InterfaceT]):
         return [*super().__dir__(), *self._operations]
 
     def __repr__(self) -> str:
-        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.carrier!r}>"
+        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.transport!r}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class ClientOperation(Uncopied):
             Ctrl-C.
         """
         operation = self._operation
-        values, given = bound(operation, arguments, named)
+        values, given = bind_arguments(operation, arguments, named)
         if operation.pipes:
             return self._through_pipes(values, given)
         octets = encoded(operation, values)
@@ -141,22 +141,22 @@ class ClientOperation(Uncopied):
         self, octets: bytes, given: dict[Pipe, tuple[Any, Any]], deadline: float | None
     ) -> Any:
         operation = self._operation
-        exchange = ClientExchange(self._caller.link, deadline, self._notify)
+        driver = ClientCallDriver(self._caller.link, deadline, self._notify)
         try:
-            if not self._caller.begin(exchange, operation, octets):
+            if not self._caller.begin(driver, operation, octets):
                 raise self._too_long()
             if operation.options.maybe:
                 return None
-            exchange.give(given)
-            if not (exchange.move(deadline) and exchange.answered(deadline)):
+            driver.give(given)
+            if not (driver.move(deadline) and driver.answered(deadline)):
                 raise self._too_long()
-            result = result_of(exchange.call)
-            exchange.leave()
+            result = result_of(driver.call)
+            driver.leave()
         except BaseException:
             try:
-                exchange.leave()
+                driver.leave()
             except BaseException:  # a signal handler raised in the middle of it
-                exchange.leave()
+                driver.leave()
                 raise
             raise
         return result
@@ -180,7 +180,7 @@ class ClientOperation(Uncopied):
         """
         if self._operation.options.maybe:
             raise TypeError(f"nobody waits for {self._operation}; call it")
-        values, given = bound(self._operation, arguments, named)
+        values, given = bind_arguments(self._operation, arguments, named)
         feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
 
@@ -298,14 +298,14 @@ def _client(
     definition: Definition, transport: Transport, limits: Limits, bind_timeout: float
 ) -> Iterator[Client[Any]]:
     checked_seconds("bind_timeout", bind_timeout)
-    carrier = carrier_of(transport, limits)
-    session = Session(Party.CLIENT, {}, carrier.limits)
+    frame_transport = transport_of(transport, limits)
+    session = Session(Party.CLIENT, {}, frame_transport.limits)
 
     def on_event(event: Event, call: Call | None) -> None:
-        if caller.bells:
+        if caller.waiters:
             caller.may_have_room()
 
-    link = ClientLink(carrier, session, on_event)
+    link = ClientLink(frame_transport, session, on_event)
     caller = Caller(link)
     session.bind(definition)
 

@@ -30,9 +30,9 @@ class ClientLink(Link):
         Raises:
             RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
         """
-        bell = threading.Lock()
+        waiter = threading.Lock()
         call: Call | None = None
-        session, carrier = self.session, self.carrier
+        session, frame_transport = self.session, self.transport
         try:
             with self.lock:
                 if (
@@ -47,12 +47,12 @@ class ClientLink(Link):
                 session.require_open()
                 call, frame = session.prepare(operation, arguments, milliseconds)
                 session.begin(call, frame)
-                self._next_to_send(bell)
-                self._reader = bell
-            self._send_loaded(bell, until)
+                self._next_to_send(waiter)
+                self._reader = waiter
+            self._send_loaded(waiter, until)
             is_over = False
             while not is_over:
-                if not carrier.frames:
+                if not frame_transport.frames:
                     if until is not None and time.monotonic() >= until:
                         break
                     self._receive(until, sliced=False)
@@ -63,17 +63,17 @@ class ClientLink(Link):
                     self._take_frames()
                     is_over = call.is_answered or call.failure is not None
                     if is_over:
-                        self._leave(bell)
+                        self._leave(waiter)
                     self.is_torn = False
                 if session.output or self._notices or self.has_failed:
                     self._after_step()
-                    self.flush(bell, until=until)
+                    self.flush(waiter, until=until)
             if not is_over:
-                self.flush(bell, wait=False, first=call.orphan)
+                self.flush(waiter, wait=False, first=call.orphan)
                 with self.lock:
-                    self._leave(bell)
+                    self._leave(waiter)
         except BaseException:
-            self.withdraw(bell)
+            self.withdraw(waiter)
             if call is not None:
                 self.flush(wait=False, first=call.orphan)
             raise

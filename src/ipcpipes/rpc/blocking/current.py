@@ -36,9 +36,9 @@ class ThreadCall(CurrentCall):
         self._call = call
         self.operation = call.operation.name
         self.peer = peer
-        exchange = call.owner
+        driver = call.owner
         self.deadline = (
-            math.inf if exchange is None or exchange.deadline is None else exchange.deadline - GRACE
+            math.inf if driver is None or driver.deadline is None else driver.deadline - GRACE
         )
 
     def test_cancel(self) -> bool:

@@ -22,9 +22,9 @@ from ..definition.elements import Element
 from ..definition.operations import Pipe
 from ..errors import BadStubData
 from ..wire.chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
-from .call_driver import Exchange
+from .call_driver import CallDriver
 
-__all__ = ["Drain", "Feed", "Mover", "check_given", "movers_of"]
+__all__ = ["Drain", "Feed", "PipePump", "check_given", "pumps_of"]
 
 # A source that takes its time is asked no more when the call has failed meanwhile; looking for
 # that each time would cost a system call for every piece.
@@ -50,11 +50,11 @@ def check_given(pipe: Pipe, given: Any) -> tuple[Any, Any]:
     return parts
 
 
-class Mover:
+class PipePump:
     """What is done for a pipe in its turn; it can stop when a time is over, and go on later."""
 
-    def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
-        self._exchange = exchange
+    def __init__(self, driver: CallDriver, pipe: Pipe) -> None:
+        self._driver = driver
         self._pipe = pipe
 
     def run(self, until: float | None) -> bool:
@@ -65,11 +65,11 @@ class Mover:
         """It is not going on."""
 
 
-class Feed(Mover):
+class Feed(PipePump):
     """Fills a pipe from a source."""
 
-    def __init__(self, exchange: Exchange, pipe: Pipe, source: Any) -> None:
-        super().__init__(exchange, pipe)
+    def __init__(self, driver: CallDriver, pipe: Pipe, source: Any) -> None:
+        super().__init__(driver, pipe)
         self._pieces = _pieces(source, pipe)
         self._error: BaseException | None = None
         self._is_lost = False
@@ -77,16 +77,16 @@ class Feed(Mover):
         self._looked = time.monotonic()
 
     def run(self, until: float | None) -> bool:
-        exchange, index = self._exchange, self._pipe.index
+        driver, index = self._driver, self._pipe.index
         while True:
             if self._push is None or self._push.done:
                 self._next()
                 if self._push is None:
-                    return exchange.end(index, until)
+                    return driver.end(index, until)
             if time.monotonic() - self._looked > _LOOK:
-                exchange.link.look()
+                driver.link.look()
                 self._looked = time.monotonic()
-            if not exchange.put(index, self._push, until):
+            if not driver.put(index, self._push, until):
                 return False
 
     def _next(self) -> None:
@@ -96,7 +96,7 @@ class Feed(Mover):
             raise self._error
         if self._is_lost:
             raise BadStubData(
-                f"filling {self._exchange.name(self._pipe.index)} was interrupted, and the last "
+                f"filling {self._driver.name(self._pipe.index)} was interrupted, and the last "
                 "chunk of its source is lost"
             )
         self._is_lost = True  # until the chunk is stored: a signal handler may raise before
@@ -113,39 +113,39 @@ class Feed(Mover):
         self._pieces.close()
 
 
-class Drain(Mover):
+class Drain(PipePump):
     """Empties a pipe into a sink. A push function hears of the end by an empty chunk."""
 
-    def __init__(self, exchange: Exchange, pipe: Pipe, sink: Any) -> None:
-        super().__init__(exchange, pipe)
+    def __init__(self, driver: CallDriver, pipe: Pipe, sink: Any) -> None:
+        super().__init__(driver, pipe)
         self._most: int | None = None
         if isinstance(sink, PipeControl):
             self._most = PIECE // pipe.element.stride or 1
         self._put = _into(sink, pipe.element)
 
     def run(self, until: float | None) -> bool:
-        exchange, pipe = self._exchange, self._pipe
+        driver, pipe = self._driver, self._pipe
         while True:
-            octets = exchange.take(pipe.index, self._most, until)
+            octets = driver.take(pipe.index, self._most, until)
             if octets is None:
                 return False
             self._put(chunk_of(octets, pipe.element))
-            del exchange.taken[pipe.index]
+            del driver.taken[pipe.index]
             if not octets:
                 return True
 
 
-def movers_of(
-    exchange: Exchange, given: dict[Pipe, tuple[Any, Any]]
-) -> dict[tuple[bool, int], Mover]:
+def pumps_of(
+    driver: CallDriver, given: dict[Pipe, tuple[Any, Any]]
+) -> dict[tuple[bool, int], PipePump]:
     """What moves the pipes that something was given for, by their turns."""
-    movers: dict[tuple[bool, int], Mover] = {}
+    pumps: dict[tuple[bool, int], PipePump] = {}
     for pipe, (source, sink) in given.items():
         if pipe.into:
-            movers[True, pipe.index] = Feed(exchange, pipe, source)
+            pumps[True, pipe.index] = Feed(driver, pipe, source)
         if pipe.out:
-            movers[False, pipe.index] = Drain(exchange, pipe, sink)
-    return movers
+            pumps[False, pipe.index] = Drain(driver, pipe, sink)
+    return pumps
 
 
 # Into the pipe.

@@ -14,7 +14,7 @@ from ..definition.operations import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from ..wire.bodies import result_of
 from .call_driver import time_of
-from .calling import Caller, ClientExchange
+from .calling import Caller, ClientCallDriver
 from .pipes import end_of
 
 if TYPE_CHECKING:
@@ -56,27 +56,27 @@ class CallHandle(Uncopied):
         self._timeout = timeout
         self._notify = notify
         self._begun = False
-        self._given_exchange: ClientExchange | None = None
+        self._given_driver: ClientCallDriver | None = None
         self.pipes: Mapping[str, Any] = {}
 
     def __enter__(self) -> Self:
         if self._begun:
-            exchange = self._given_exchange
-            over = exchange is not None and exchange.call.over
+            driver = self._given_driver
+            over = driver is not None and driver.call.over
             raise InvalidAsyncHandle if over else InvalidAsyncCall
         self._begun = True
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        exchange = ClientExchange(self._caller.link, deadline, self._notify)
+        driver = ClientCallDriver(self._caller.link, deadline, self._notify)
         try:
             octets = encoded(self._operation, self._values)
-            if not self._caller.begin(exchange, self._operation, octets):
+            if not self._caller.begin(driver, self._operation, octets):
                 raise self._too_long()
-            self._given_exchange = exchange
-            exchange.give(self._feeds)
+            self._given_driver = driver
+            driver.give(self._feeds)
             by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
-            self.pipes = {pipe.name: end_of(exchange, pipe, serving=False) for pipe in by_hand}
+            self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in by_hand}
         except BaseException:
-            exchange.leave()
+            driver.leave()
             raise
         return self
 
@@ -86,7 +86,7 @@ class CallHandle(Uncopied):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._exchange.leave()
+        self._driver.leave()
 
     def complete(self, *, timeout: float | None = None) -> Any:
         """Waits until the call is over; once, and pipes that are driven by hand have to be at their
@@ -108,7 +108,7 @@ class CallHandle(Uncopied):
             And whatever a file or function that was given for a pipe has raised.
         """
         self._require_live()
-        until = time_of(timeout, self._exchange.deadline)
+        until = time_of(timeout, self._driver.deadline)
         if self._goes_on(until):
             return self._result()
         raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
@@ -120,20 +120,20 @@ class CallHandle(Uncopied):
             CallTimedOut: the call took longer than its own ``timeout``.
             And whatever a file or function that was given for a pipe has raised.
         """
-        exchange = self._exchange
+        driver = self._driver
         try:
-            while (in_time := exchange.move(until)) and not exchange.is_over:
-                if exchange.has_to_move:
+            while (in_time := driver.move(until)) and not driver.is_over:
+                if driver.has_to_move:
                     in_time = self._wait_turn(until)
                 else:
-                    in_time = exchange.answered(until, sliced=True)
+                    in_time = driver.answered(until, sliced=True)
                 if not in_time:
                     break
         except Exception:
-            exchange.leave()
+            driver.leave()
             raise
-        if not in_time and until == exchange.deadline:
-            exchange.leave()
+        if not in_time and until == driver.deadline:
+            driver.leave()
             raise self._too_long()
         return in_time
 
@@ -141,12 +141,12 @@ class CallHandle(Uncopied):
         """Until the turn is at a pipe that something was given for: another thread is at those
         before it.
         """
-        exchange = self._exchange
+        driver = self._driver
 
         def can_go_on() -> bool | None:
-            return exchange.is_over or exchange.can_move or None
+            return driver.is_over or driver.can_move or None
 
-        return exchange.link.wait(can_go_on, exchange, until, sliced=True, exact=True) is not None
+        return driver.link.wait(can_go_on, driver, until, sliced=True, exact=True) is not None
 
     def complete_nowait(self) -> Any:
         """The same without waiting. What was given for pipes is moved as far as it goes.
@@ -156,7 +156,7 @@ class CallHandle(Uncopied):
             And what :meth:`complete` raises.
         """
         self._require_live()
-        if self._goes_on(time_of(0, self._exchange.deadline)):
+        if self._goes_on(time_of(0, self._driver.deadline)):
             return self._result()
         raise AsyncCallPending
 
@@ -168,30 +168,30 @@ class CallHandle(Uncopied):
                 server's manager is told. Otherwise the manager can ask
                 (``current_call().test_cancel()``), and the client waits for what it answers.
         """
-        exchange = self._given_exchange
-        if exchange is None:
+        driver = self._given_driver
+        if driver is None:
             raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        if exchange.call.over or exchange.is_over:
+        if driver.call.over or driver.is_over:
             return
         if abortive:
-            exchange.abandon()
+            driver.abandon()
         else:
-            exchange.link.flush(first=exchange.call.cancel)
+            driver.link.flush(first=driver.call.cancel)
 
     def _result(self) -> Any:
         try:
-            return result_of(self._exchange.call)
+            return result_of(self._driver.call)
         finally:
-            self._exchange.leave()
+            self._driver.leave()
 
     @property
-    def _exchange(self) -> ClientExchange:
-        if self._given_exchange is None:
+    def _driver(self) -> ClientCallDriver:
+        if self._given_driver is None:
             raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        return self._given_exchange
+        return self._given_driver
 
     def _require_live(self) -> None:
-        if self._exchange.call.over:
+        if self._driver.call.over:
             raise InvalidAsyncHandle
 
     def _too_long(self) -> CallTimedOut:

@@ -24,7 +24,7 @@ from .sending import FULL, GONE, REFUSED, SLICE, Sending, Waiting, pause, ring
 from .transport import Torn
 
 if TYPE_CHECKING:
-    from .transport import Carrier
+    from .transport import FrameTransport
     from .watch import Watch
 
 __all__ = ["Link"]
@@ -49,13 +49,13 @@ class Link(Sending):
 
     def __init__(
         self,
-        carrier: Carrier,
+        frame_transport: FrameTransport,
         session: Session,
         on_event: Callable[[Event, Call | None], object],
         *,
         watch: Watch | None = None,
     ) -> None:
-        super().__init__(carrier, session, takes_turns=watch is not None)
+        super().__init__(frame_transport, session, takes_turns=watch is not None)
         self.reads_for: object = None
         self._on_event = on_event
         self._watch = watch
@@ -69,7 +69,7 @@ class Link(Sending):
     def wait(
         self,
         attempt: Callable[[], T | None],
-        exchange: Waiting | None = None,
+        driver: Waiting | None = None,
         until: float | None = None,
         *,
         sliced: bool = False,
@@ -91,7 +91,7 @@ class Link(Sending):
         Returns:
             ``None`` when the time is over.
         """
-        bell = threading.Lock()
+        waiter = threading.Lock()
         following = reading = tried = False
         watch = self._watch if idle else None
         try:
@@ -102,8 +102,8 @@ class Link(Sending):
                     self.is_torn = not exact
                     try:
                         if following:
-                            self._unfollow(bell, exchange)
-                        if reading and self.carrier.frames:
+                            self._unfollow(waiter, driver)
+                        if reading and self.transport.frames:
                             self.is_torn = True
                             self._take_frames()
                             self.is_torn = not exact
@@ -111,16 +111,16 @@ class Link(Sending):
                         done = found is not None or (
                             tried and until is not None and time.monotonic() >= until
                         )
-                        reading = not done and self._gets_reading(bell, exchange)
+                        reading = not done and self._gets_reading(waiter, driver)
                         following = not done and not reading
                         if following:
-                            self._follow(bell, exchange)
+                            self._follow(waiter, driver)
                             if watch is not None:
-                                watch.begin(bell)
+                                watch.begin(waiter)
                         elif done:
-                            self._leave(bell)
+                            self._leave(waiter)
                     except REFUSED:
-                        self._leave(bell)
+                        self._leave(waiter)
                         self.is_torn = False
                         raise
                     self.is_torn = False
@@ -129,61 +129,61 @@ class Link(Sending):
                     self._after_step()
                 sending = owing and self._sender is None
                 if sending:
-                    self.flush(bell, until=until)
+                    self.flush(waiter, until=until)
                 if done:
                     return found
                 tried = True
                 if reading and sending:
                     continue  # it may have read meanwhile what it waits for
                 if following:
-                    pause(bell, until if watch is None else watch.until(bell))
-                elif not self.carrier.frames:
+                    pause(waiter, until if watch is None else watch.until(waiter))
+                elif not self.transport.frames:
                     self._receive(until, sliced=sliced)
         except BaseException:
-            self.withdraw(bell, exchange)
+            self.withdraw(waiter, driver)
             raise
 
-    def _gets_reading(self, bell: threading.Lock, exchange: object = None) -> bool:
-        if self._watch is not None and self._watch.waits(bell, self._reader is None):
+    def _gets_reading(self, waiter: threading.Lock, driver: object = None) -> bool:
+        if self._watch is not None and self._watch.waits(waiter, self._reader is None):
             return False
         # Written out: it is asked for every call.
         if not self._takes_turns or self.session.output_size <= FULL:
             if self._reader is None:
-                self._reader = bell
-                self.reads_for = exchange
+                self._reader = waiter
+                self.reads_for = driver
         else:
-            self._is_stuffed = True
-            if self._reader is bell:
+            self._reads_paused = True
+            if self._reader is waiter:
                 self._reader = None
-        return self._reader is bell
+        return self._reader is waiter
 
-    def _follow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
-        bell.acquire(blocking=False)
-        self._followers[bell] = None
-        if exchange is not None:
-            exchange.bells.append(bell)
+    def _follow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
+        waiter.acquire(blocking=False)
+        self._followers[waiter] = None
+        if driver is not None:
+            driver.waiters.append(waiter)
 
-    def _unfollow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
-        self._followers.pop(bell, None)
-        if exchange is not None and bell in exchange.bells:
-            exchange.bells.remove(bell)
-        if bell.locked():
-            bell.release()
+    def _unfollow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
+        self._followers.pop(waiter, None)
+        if driver is not None and waiter in driver.waiters:
+            driver.waiters.remove(waiter)
+        if waiter.locked():
+            waiter.release()
 
-    def _leave(self, bell: threading.Lock) -> None:
+    def _leave(self, waiter: threading.Lock) -> None:
         """This thread reads no more; somebody else may have to."""
-        if self._reader is bell:
+        if self._reader is waiter:
             self._reader = self.reads_for = None
-        if self._watch is not None and self._watch.left(bell):
+        if self._watch is not None and self._watch.left(waiter):
             return
         if self._followers and self._reader is None:
             self.hand_on()
 
     def hand_on(self) -> None:
         """Wakes one of those that wait, to read."""
-        for bell in self._followers:
-            if bell.locked():
-                bell.release()
+        for waiter in self._followers:
+            if waiter.locked():
+                waiter.release()
                 return
 
     # Receiving
@@ -194,7 +194,7 @@ class Link(Sending):
             left = SLICE if until is None else max(until - time.monotonic(), 0)
             deadline = Deadline(min(left, SLICE) if sliced else left)
         try:
-            self.carrier.receive(deadline)
+            self.transport.receive(deadline)
         except TimeoutError:
             if deadline is None or deadline.remaining > _ROUNDING:
                 raise  # a signal handler's
@@ -211,7 +211,7 @@ class Link(Sending):
 
     def _take_frames(self) -> None:
         """Looks at what was received. The caller has the lock, and the reading."""
-        frames = self.carrier.frames
+        frames = self.transport.frames
         session = self.session
         while frames and not self.has_failed:
             try:
@@ -226,16 +226,16 @@ class Link(Sending):
         if session.failure is not None:
             self._fail(session.failure)
 
-    def _reads(self, bell: threading.Lock) -> bool:
+    def _reads(self, waiter: threading.Lock) -> bool:
         """Whether it has the reading now; looks at what it has read."""
-        reading = self._gets_reading(bell)
+        reading = self._gets_reading(waiter)
         if reading:
             self._take_frames()
         return reading
 
-    def _end_reading(self, bell: threading.Lock) -> None:
+    def _end_reading(self, waiter: threading.Lock) -> None:
         self._take_frames()
-        self._leave(bell)
+        self._leave(waiter)
 
     # The end
 
@@ -254,8 +254,8 @@ class Link(Sending):
             if call.owner is not None:
                 call.owner.wake(Event.ORPHANED)
         self._on_event(Event.SHUTDOWN, None)
-        for bell in (*self._followers, *self._crowd):
-            ring(bell)
+        for waiter in (*self._followers, *self._room_waiters):
+            ring(waiter)
         self._has_fallen = True
 
     def _finish(self) -> None:
@@ -264,13 +264,13 @@ class Link(Sending):
         if self._finished or self._finisher not in (None, thread):
             return
         self._finisher = thread
-        bell = threading.Lock()
+        waiter = threading.Lock()
         with self.lock:
-            is_mine = self._next_to_send(bell)
+            is_mine = self._next_to_send(waiter)
         if is_mine:  # why it ends
             with suppress(Torn, *GONE):
-                self.carrier.send_now()
-        self.carrier.close()
+                self.transport.send_now()
+        self.transport.close()
         self._finished = True
 
     def close(self, failure: RpcError) -> None:
@@ -290,6 +290,6 @@ class Link(Sending):
         self.lock = threading.Lock()
         self.is_torn = self._unsent = False
         self._reader = self._sender = None
-        self._is_deaf = self._finished = True
+        self._peer_gone = self._finished = True
         self._fail(CommFailure(f"this connection was {text}"))
         self._notices.clear()

@@ -9,7 +9,7 @@ from ...abc.uncopied import Uncopied
 
 if TYPE_CHECKING:
     from ..definition.operations import Pipe
-    from .call_driver import Exchange
+    from .call_driver import CallDriver
 
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
@@ -17,12 +17,12 @@ __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 class _End(Uncopied):
     _instead = "they belong to a call, and a call belongs to its connection"
 
-    def __init__(self, exchange: Exchange, pipe: Pipe) -> None:
-        self._exchange = exchange
+    def __init__(self, driver: CallDriver, pipe: Pipe) -> None:
+        self._driver = driver
         self._pipe = pipe
 
     def __repr__(self) -> str:
-        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._exchange.call.operation}>"
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._driver.call.operation}>"
 
 
 class InPipe(_End):
@@ -44,14 +44,14 @@ class InPipe(_End):
             trio.BusyResourceError: another thread is pulling from this pipe.
             And what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
-        return self._exchange.pull(self._pipe.index, max_elements, timeout)
+        return self._driver.pull(self._pipe.index, max_elements, timeout)
 
     def __iter__(self) -> Iterator[Any]:
         """``for chunk in pipe`` pulls to the end."""
         return self
 
     def __next__(self) -> Any:
-        chunk = self._exchange.pull(self._pipe.index, None)
+        chunk = self._driver.pull(self._pipe.index, None)
         if len(chunk):
             return chunk
         raise StopIteration
@@ -70,7 +70,7 @@ class OutPipe(_End):
             trio.BusyResourceError: another thread is pushing into this pipe.
             And what :meth:`ipcpipes.rpc.OutPipe.push` raises.
         """
-        self._exchange.push(self._pipe.index, elements)
+        self._driver.push(self._pipe.index, elements)
 
     def push_nowait(self, elements: Any) -> None:
         """The same without waiting, up to 4,096 bytes. Over a stream that is not one of ipcpipes it
@@ -80,7 +80,7 @@ class OutPipe(_End):
             trio.WouldBlock: the other end, or the connection, cannot take more; nothing was sent.
             And what :meth:`push` raises.
         """
-        self._exchange.push_nowait(self._pipe.index, elements)
+        self._driver.push_nowait(self._pipe.index, elements)
 
     def close(self) -> None:
         """Ends the pipe. A pipe that is not closed when the manager returns fails the call.
@@ -88,15 +88,15 @@ class OutPipe(_End):
         Raises:
             What :meth:`push` raises.
         """
-        self._exchange.close(self._pipe.index)
+        self._driver.close(self._pipe.index)
 
 
 class InOutPipe(InPipe, OutPipe):
     """An end of a pipe in both directions."""
 
 
-def end_of(exchange: Exchange, pipe: Pipe, *, serving: bool) -> Any:
+def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
     """This side's end of a pipe: what is pulled at one is pushed at the other."""
     if pipe.into and pipe.out:
-        return InOutPipe(exchange, pipe)
-    return (InPipe if pipe.into is serving else OutPipe)(exchange, pipe)
+        return InOutPipe(driver, pipe)
+    return (InPipe if pipe.into is serving else OutPipe)(driver, pipe)

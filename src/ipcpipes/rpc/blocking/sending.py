@@ -19,7 +19,7 @@ from .transport import Torn
 
 if TYPE_CHECKING:
     from ..core.call import Call
-    from .transport import Carrier
+    from .transport import FrameTransport
 
 __all__ = ["FULL", "GONE", "LINGER", "REFUSED", "SLICE", "Sending", "Waiting", "pause", "ring"]
 
@@ -51,7 +51,7 @@ class Waiting(Protocol):
         bells: theirs, for whoever brings it about.
     """
 
-    bells: list[threading.Lock]
+    waiters: list[threading.Lock]
 
 
 class Sending(ABC):
@@ -80,8 +80,10 @@ class Sending(ABC):
             incomplete.
     """
 
-    def __init__(self, carrier: Carrier, session: Session, *, takes_turns: bool) -> None:
-        self.carrier = carrier
+    def __init__(
+        self, frame_transport: FrameTransport, session: Session, *, takes_turns: bool
+    ) -> None:
+        self.transport = frame_transport
         self.session = session
         self.lock = threading.Lock()
         self.has_failed = False
@@ -91,10 +93,10 @@ class Sending(ABC):
         self._reader: threading.Lock | None = None
         self._sender: threading.Lock | None = None
         self._followers: dict[threading.Lock, None] = {}  # who waits to read, or for what is read
-        self._crowd: list[threading.Lock] = []  # who waits for room
+        self._room_waiters: list[threading.Lock] = []  # who waits for room
         self._unsent = False  # the carrier has something in its hands
-        self._is_stuffed = False  # nobody reads because there is too much to be sent
-        self._is_deaf = False  # the other end takes nothing any more
+        self._reads_paused = False  # nobody reads because there is too much to be sent
+        self._peer_gone = False  # the other end takes nothing any more
         self._notices: deque[Callable[[], object]] = deque()
 
     @property
@@ -113,7 +115,7 @@ class Sending(ABC):
         out, are not known. With the lock.
         """
         self.was_torn = True
-        self._is_deaf = True  # nothing more is sent: data might be missing, or be sent twice
+        self._peer_gone = True  # nothing more is sent: data might be missing, or be sent twice
         self._fail(CommFailure(str(Torn())))
 
     def step(self, function: Callable[[], T], *, exact: bool = False) -> T:
@@ -138,7 +140,7 @@ class Sending(ABC):
             raise
         return result
 
-    def withdraw(self, bell: threading.Lock | None = None, exchange: Waiting | None = None) -> None:
+    def withdraw(self, waiter: threading.Lock | None = None, driver: Waiting | None = None) -> None:
         """Called when an exception has ended an operation. Gives back what the operation held,
         which is known by its bell, and ends the connection if the operation was in the middle of a
         step.
@@ -148,13 +150,13 @@ class Sending(ABC):
         with self.lock:
             if self.is_torn:  # a step of this thread: another one would have the lock
                 self._fail_torn()
-            if bell is not None:
-                self._unfollow(bell, exchange)
-                if bell in self._crowd:
-                    self._crowd.remove(bell)
-                if self._sender is bell:
+            if waiter is not None:
+                self._unfollow(waiter, driver)
+                if waiter in self._room_waiters:
+                    self._room_waiters.remove(waiter)
+                if self._sender is waiter:
                     self._end_sending()
-                self._leave(bell)
+                self._leave(waiter)
         if self.has_failed:
             self._after_step()
 
@@ -190,19 +192,19 @@ class Sending(ABC):
         """The same without the lock, afterwards."""
 
     @abstractmethod
-    def _unfollow(self, bell: threading.Lock, exchange: Waiting | None) -> None:
+    def _unfollow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
         """The thread with this bell waits for nothing any more. With the lock."""
 
     @abstractmethod
-    def _leave(self, bell: threading.Lock) -> None:
+    def _leave(self, waiter: threading.Lock) -> None:
         """The thread stops reading; another thread may have to read. With the lock."""
 
     @abstractmethod
-    def _reads(self, bell: threading.Lock) -> bool:
+    def _reads(self, waiter: threading.Lock) -> bool:
         """Whether it has the reading now; looks at what it has read. With the lock."""
 
     @abstractmethod
-    def _end_reading(self, bell: threading.Lock) -> None:
+    def _end_reading(self, waiter: threading.Lock) -> None:
         """It reads no more. With the lock."""
 
     @abstractmethod
@@ -213,7 +215,7 @@ class Sending(ABC):
 
     def flush(
         self,
-        bell: threading.Lock | None = None,
+        waiter: threading.Lock | None = None,
         *,
         wait: bool = True,
         until: float | None = None,
@@ -229,8 +231,8 @@ class Sending(ABC):
             first: a step to be taken before; it may raise.
             call: for which it waits, unless that has failed meanwhile.
         """
-        if bell is None:
-            bell = threading.Lock()
+        if waiter is None:
+            waiter = threading.Lock()
         try:
             try:
                 while True:
@@ -246,10 +248,12 @@ class Sending(ABC):
                                 raise
                             first = None
                             self.is_torn = False
-                        is_mine = self._next_to_send(bell)
+                        is_mine = self._next_to_send(waiter)
                     if not is_mine:
                         break
-                    if not (self.carrier.send_now() or (wait and self._send_on(bell, until, call))):
+                    if not (
+                        self.transport.send_now() or (wait and self._send_on(waiter, until, call))
+                    ):
                         break
                     if self._has_sent():
                         break
@@ -257,9 +261,9 @@ class Sending(ABC):
                 self._stop_sending()
             except Torn as error:
                 self.close(CommFailure(str(error)))
-            self.take_back(bell)
+            self.take_back(waiter)
         except BaseException:
-            self.withdraw(bell)
+            self.withdraw(waiter)
             raise
         if self._notices or self.has_failed:
             self._after_step()
@@ -268,15 +272,15 @@ class Sending(ABC):
         """The other end accepts no more data. The reader finds the end itself, after it has read
         what came before.
         """
-        self._is_deaf = True
+        self._peer_gone = True
         self._unsent = False
 
-    def _next_to_send(self, bell: threading.Lock) -> bool:
+    def _next_to_send(self, waiter: threading.Lock) -> bool:
         """Loads the carrier; whether there is something, and it is this thread's to send. Exact."""
-        if self._sender is not bell:
+        if self._sender is not waiter:
             if self._sender is not None:
                 return False
-        elif self._crowd and not self._unsent:
+        elif self._room_waiters and not self._unsent:
             return False  # it has done its part, and one of those that wait goes on
         if not self._unsent:
             session = self.session
@@ -284,15 +288,15 @@ class Sending(ABC):
                 self._settle()
             if not session.output:
                 return False
-            if not self._is_deaf:
+            if not self._peer_gone:
                 # Until the next lines the carrier sends nothing, so it can be loaded again.
-                self.carrier.load(session.output)
+                self.transport.load(session.output)
             session.output = []
             session.output_size = 0
-            if self._is_deaf:
+            if self._peer_gone:
                 return False
             self._unsent = True
-        self._sender = bell
+        self._sender = waiter
         return True
 
     def _settle(self) -> None:
@@ -310,72 +314,74 @@ class Sending(ABC):
     @property
     def takes_memory(self) -> bool:
         """Whether :meth:`lend` can be used. With the lock."""
-        return self._sender is None and not self._unsent and not self._is_deaf
+        return self._sender is None and not self._unsent and not self._peer_gone
 
-    def lend(self, bell: threading.Lock, head: bytes, octets: memoryview) -> None:
+    def lend(self, waiter: threading.Lock, head: bytes, octets: memoryview) -> None:
         """Loads the carrier with a frame whose body is a user's memory, for this thread to send:
         :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
         """
         session = self.session
         self._settle()
-        self.carrier.lend([*session.output, head], octets)
+        self.transport.lend([*session.output, head], octets)
         session.output = []
         session.output_size = 0
         self._unsent = True
-        self._sender = bell
+        self._sender = waiter
 
-    def take_back(self, bell: threading.Lock) -> None:
+    def take_back(self, waiter: threading.Lock) -> None:
         """Memory that was lent is its user's again; what has not gone was copied, and goes with
         what comes next.
         """
-        if self._sender is bell:
+        if self._sender is waiter:
             with self.lock:
                 self._end_sending()
 
-    def _send_loaded(self, bell: threading.Lock, until: float | None = None) -> None:
+    def _send_loaded(self, waiter: threading.Lock, until: float | None = None) -> None:
         """Sends what this thread has loaded, and what others leave to it meanwhile."""
         try:
-            if self.carrier.send_now() and self._has_sent():
+            if self.transport.send_now() and self._has_sent():
                 return
         except GONE:
             self._stop_sending()
         except Torn as error:
             self.close(CommFailure(str(error)))
-        self.flush(bell, until=until)
+        self.flush(waiter, until=until)
 
     def _has_sent(self) -> bool:
         """All that was loaded is sent; whether there is nothing more to do about it."""
         with self.lock:
             self._unsent = False
-            if self._crowd or self._is_stuffed or self.session.has_output:
+            if self._room_waiters or self._reads_paused or self.session.has_output:
                 return False
             self._sender = None
         return True
 
     def _end_sending(self) -> None:
-        self.carrier.keep()
-        self._is_stuffed = False
-        for waiting in self._crowd:
+        self.transport.keep()
+        self._reads_paused = False
+        for waiting in self._room_waiters:
             ring(waiting)
         if self._followers and self._reader is None:
             self.hand_on()
         self._sender = None  # last: what is interrupted before is done again
 
-    def _send_on(self, bell: threading.Lock, until: float | None, call: Call | None = None) -> bool:
+    def _send_on(
+        self, waiter: threading.Lock, until: float | None, call: Call | None = None
+    ) -> bool:
         """Sends the rest, and reads meanwhile if nobody else does: the other end may not take
         more before it has sent what it has. Whether all was sent in time.
         """
-        had_reading = self._reader is bell
+        had_reading = self._reader is waiter
         try:
             while True:
-                reading = self.step(lambda: self._may_read and self._reads(bell))
+                reading = self.step(lambda: self._may_read and self._reads(waiter))
                 if self._notices or self.has_failed:
                     self._after_step()
                 if self.has_failed or (until is not None and time.monotonic() >= until):
                     return False
                 if call is not None and call.failure is not None:
                     return False
-                send = self.carrier.send_or_receive if reading else self.carrier.send_on
+                send = self.transport.send_or_receive if reading else self.transport.send_on
                 if send(int(SLICE * 1000)):
                     return True
         except ProtocolError as error:
@@ -385,8 +391,8 @@ class Sending(ABC):
             self.close(CommFailure(f"the connection ended ({error})"))
             return False
         finally:
-            if not had_reading and self._reader is bell:
-                self.step(lambda: self._end_reading(bell))
+            if not had_reading and self._reader is waiter:
+                self.step(lambda: self._end_reading(waiter))
                 if self._notices or self.has_failed:
                     self._after_step()
 
@@ -409,42 +415,42 @@ class Sending(ABC):
     def _wait_until(
         self, is_well: Callable[[], bool], until: float | None, call: Call | None = None
     ) -> bool:
-        bell = threading.Lock()
+        waiter = threading.Lock()
         try:
             while True:
                 with self.lock:
-                    if bell in self._crowd:
-                        self._crowd.remove(bell)
-                    ring(bell)
-                    if self.has_failed or self._is_deaf or is_well():
+                    if waiter in self._room_waiters:
+                        self._room_waiters.remove(waiter)
+                    ring(waiter)
+                    if self.has_failed or self._peer_gone or is_well():
                         return True
                     if call is not None and call.failure is not None:
                         return True
                     if until is not None and time.monotonic() >= until:
                         return False
-                    bell.acquire(blocking=False)
-                    self._crowd.append(bell)
+                    waiter.acquire(blocking=False)
+                    self._room_waiters.append(waiter)
                     sending = self._sender is not None
                 if not sending:
-                    self.flush(bell, until=until, call=call)
+                    self.flush(waiter, until=until, call=call)
                 elif call is None:
-                    pause(bell, until)
+                    pause(waiter, until)
                 else:  # its failure rings no bell here
                     soon = time.monotonic() + SLICE
-                    pause(bell, soon if until is None else min(until, soon))
+                    pause(waiter, soon if until is None else min(until, soon))
         except BaseException:
-            self.withdraw(bell)
+            self.withdraw(waiter)
             raise
 
 
-def ring(bell: threading.Lock) -> None:
-    if bell.locked():
-        bell.release()
+def ring(waiter: threading.Lock) -> None:
+    if waiter.locked():
+        waiter.release()
 
 
-def pause(bell: threading.Lock, until: float | None) -> None:
+def pause(waiter: threading.Lock, until: float | None) -> None:
     """Until the bell rings, or the time is over, or Ctrl-C may have to be looked for."""
     left = -1.0 if until is None else max(until - time.monotonic(), 0)
     if threading.current_thread() is threading.main_thread():
         left = _LOCK_SLICE if left < 0 else min(left, _LOCK_SLICE)
-    bell.acquire(timeout=left)
+    waiter.acquire(timeout=left)

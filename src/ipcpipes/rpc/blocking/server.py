@@ -19,12 +19,12 @@ from ...errors import AuthenticationFailed
 from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
-from ..core.offering import Managers, collected
+from ..core.offering import Managers, index_managers
 from ..core.session import Session
 from ..core.state import Party
 from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .serving import Connection, Served
-from .transport import Transport, carrier_of
+from .transport import Transport, transport_of
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
@@ -157,7 +157,9 @@ class _Server:
         self._greet = greet
         self._limits = limits
         self._tracebacks = tracebacks
-        self._definitions, self._served = collected(managers, Served, introspection=introspection)
+        self._definitions, self._served = index_managers(
+            managers, Served, introspection=introspection
+        )
         for operations in self._served.values():
             for one in operations.values():
                 if inspect.iscoroutinefunction(one.method):
@@ -174,9 +176,9 @@ class _Server:
 
     def connection(self, transport: Transport) -> Connection:
         """A new client."""
-        carrier = carrier_of(transport, self._limits)
-        session = Session(Party.SERVER, self._definitions, carrier.limits)
-        return Connection(carrier, session, self._served, tracebacks=self._tracebacks)
+        frame_transport = transport_of(transport, self._limits)
+        session = Session(Party.SERVER, self._definitions, frame_transport.limits)
+        return Connection(frame_transport, session, self._served, tracebacks=self._tracebacks)
 
     def run(self, listener: Listener[Stream], grace: float) -> None:
         try:

@@ -13,13 +13,13 @@ from ..core.offering import GRACE
 from ..core.session import Event, Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure, RpcError
-from .call_driver import Exchange
+from .call_driver import CallDriver
 from .link import Link
 from .sending import REFUSED
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from .transport import Carrier
+    from .transport import FrameTransport
 
 __all__ = ["ServerLink"]
 
@@ -36,15 +36,15 @@ class ServerLink(Link):
     """
 
     def __init__(
-        self, carrier: Carrier, session: Session, start_another: Callable[[], bool]
+        self, frame_transport: FrameTransport, session: Session, start_another: Callable[[], bool]
     ) -> None:
-        super().__init__(carrier, session, self._happened, watch=Watch())
+        super().__init__(frame_transport, session, self._happened, watch=Watch())
         self._start_another = start_another
         self._requests: deque[Call] = deque()
         self._room = session.limits.calls  # for so many more threads
         self._idle = 0  # threads that wait for a call, or are about to
         self._is_last = False  # who has taken a call was the last of them
-        self.bells: list[threading.Lock] = []
+        self.waiters: list[threading.Lock] = []
         self._until: float | None = None
 
     def _happened(self, event: Event, call: Call | None) -> None:
@@ -54,15 +54,15 @@ class ServerLink(Link):
         assert call is not None
         milliseconds = call.milliseconds
         if milliseconds is not None:
-            Exchange(self, time.monotonic() + milliseconds / 1000 + GRACE).adopt(call)
+            CallDriver(self, time.monotonic() + milliseconds / 1000 + GRACE).adopt(call)
         elif call.operation.pipes:
-            Exchange(self).adopt(call)
+            CallDriver(self).adopt(call)
         self._requests.append(call)
         if self.reads_for is self and len(self._requests) == 1:
             return  # whoever has read it takes it
-        for bell in self.bells:
-            if bell.locked():
-                bell.release()
+        for waiter in self.waiters:
+            if waiter.locked():
+                waiter.release()
                 break
 
     def _take_call(self) -> tuple[Call | None] | None:
@@ -101,9 +101,9 @@ class ServerLink(Link):
     def finish(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
         """Answers a call, as :meth:`Call.finish` does. With the lock."""
         call.finish(body, error)
-        exchange: Exchange | None = call.owner
-        if exchange is not None:
-            exchange.wake(Event.ANSWER)
+        driver: CallDriver | None = call.owner
+        if driver is not None:
+            driver.wake(Event.ANSWER)
             call.owner = None  # no circle, in which large arguments would lie for a while
 
     def put_off(self, call: Call) -> None:
@@ -129,8 +129,8 @@ class ServerLink(Link):
             ``None`` where others are at work here, or it comes to an end: :meth:`end_when_done` and
             :meth:`next_call` see to that.
         """
-        bell = threading.Lock()
-        session, carrier = self.session, self.carrier
+        waiter = threading.Lock()
+        session, frame_transport = self.session, self.transport
         try:
             with self.lock:
                 if self.is_torn:
@@ -139,7 +139,7 @@ class ServerLink(Link):
                 try:
                     if not call.over:  # or else the manager, or somebody else, has answered
                         self.finish(call, body, error)
-                    is_mine = self._next_to_send(bell)
+                    is_mine = self._next_to_send(waiter)
                 except REFUSED:
                     self.is_torn = False
                     raise
@@ -149,18 +149,18 @@ class ServerLink(Link):
                     and not self.is_full
                     and session.state is ConnectionState.OPEN
                 ):
-                    self._reader = bell
+                    self._reader = waiter
                     self.reads_for = self
                     self._idle += 1
                 self.is_torn = False
             if is_mine:
-                self._send_loaded(bell)
-            if self._reader is not bell:
+                self._send_loaded(waiter)
+            if self._reader is not waiter:
                 return None
             found = None
             while found is None:
                 # While it was sending it may have read, too.
-                if not (carrier.frames or self._requests):
+                if not (frame_transport.frames or self._requests):
                     self._receive(None, sliced=False)
                 with self.lock:
                     if self.is_torn:
@@ -169,16 +169,16 @@ class ServerLink(Link):
                     self._take_frames()
                     found = self._take_call()
                     if found is not None:
-                        self._leave(bell)
+                        self._leave(waiter)
                     self.is_torn = False
                 if session.output or self.has_failed:
                     self._after_step()
-                    self.flush(bell)
+                    self.flush(waiter)
             if self._is_last:
                 self._replace()
             return found[0]
         except BaseException:
-            self.withdraw(bell)
+            self.withdraw(waiter)
             raise
 
     def shut_down(self, until: float | None) -> None:

@@ -23,7 +23,7 @@ from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
 from .pipes import end_of
 from .server_link import ServerLink
-from .transport import Carrier
+from .transport import FrameTransport
 
 __all__ = ["Connection", "Served"]
 
@@ -47,18 +47,18 @@ class Connection:
 
     def __init__(
         self,
-        carrier: Carrier,
+        frame_transport: FrameTransport,
         session: Session,
         served: Mapping[str, Mapping[str, Served]],
         *,
         tracebacks: bool,
     ) -> None:
         self._session = session
-        self._link = ServerLink(carrier, session, self._start_another)
+        self._link = ServerLink(frame_transport, session, self._start_another)
         self._all_served = served
         self._served: Mapping[str, Served] = {}
         self._tracebacks = tracebacks
-        self._carrier = carrier
+        self._frame_transport = frame_transport
         self._peer = PeerIdentity()
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
@@ -92,7 +92,7 @@ class Connection:
         have sent frames that break the protocol.
         """
         try:
-            self._peer = self._carrier.peer
+            self._peer = self._frame_transport.peer
         except trio.ClosedResourceError:
             return False
         return True

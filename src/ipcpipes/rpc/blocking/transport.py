@@ -22,7 +22,7 @@ from ..errors import ProtocolError
 from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
 
-__all__ = ["Carrier", "Torn", "Transport", "carrier_of"]
+__all__ = ["FrameTransport", "Torn", "Transport", "transport_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
@@ -42,7 +42,7 @@ class Torn(Exception):
         super().__init__("an operation was interrupted in the middle of a step")
 
 
-class Carrier(Protocol):
+class FrameTransport(Protocol):
     """Sends and receives frames. One thread may send while another one receives.
 
     After an exception has interrupted an operation, the next operation continues exactly where it
@@ -99,7 +99,7 @@ class Carrier(Protocol):
         """From any thread; it wakes who is inside."""
 
 
-class _OwnCarrier:
+class _OwnTransport:
     """Over a stream of ours, which can send and receive at once."""
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
@@ -182,7 +182,7 @@ class _OwnCarrier:
         return repr(self._stream)
 
 
-class _ForeignCarrier:
+class _ForeignTransport:
     """Over anything else, where who sends cannot receive meanwhile."""
 
     def __init__(self, channel: Any, limits: Limits) -> None:
@@ -255,19 +255,19 @@ class _ReceivesUpTo(LengthPrefixed):
         return LengthPrefixed(max_size=self.most).splitter()
 
 
-def carrier_of(transport: Transport, limits: Limits) -> Carrier:
+def transport_of(transport: Transport, limits: Limits) -> FrameTransport:
     """Raises:
     TypeError: it is neither a blocking stream nor a blocking channel.
     """
     if isinstance(transport, _os.Stream):
-        return _OwnCarrier(transport, limits)
+        return _OwnTransport(transport, limits)
     if callable(getattr(transport, "send_all", None)):
         framing = _ReceivesUpTo(max_size=MOST_FRAME, most=limits.max_frame)
         channel: Any = MessageChannel(transport, framing)  # type: ignore[arg-type]
-        return _ForeignCarrier(channel, limits)
+        return _ForeignTransport(channel, limits)
     for name in ("send", "receive", "close"):
         if not callable(getattr(transport, name, None)):
             raise TypeError(
                 f"calls go over a blocking stream or a blocking message channel, not {transport!r}"
             )
-    return _ForeignCarrier(transport, limits)
+    return _ForeignTransport(transport, limits)

@@ -33,22 +33,22 @@ class Watch:
         self._seen = 0
         self._quiet = 0
 
-    def begin(self, bell: threading.Lock) -> None:
+    def begin(self, waiter: threading.Lock) -> None:
         """This idle thread is going to wait, and watches if nobody else does."""
         if self._bell is None:
-            self._bell = bell
+            self._bell = waiter
             self._seen = self._turns
             self._quiet = 0
 
-    def until(self, bell: threading.Lock) -> float | None:
+    def until(self, waiter: threading.Lock) -> float | None:
         """How long this thread waits for its bell, as :func:`time.monotonic` counts."""
-        if self._bell is bell and self._quiet <= QUIET:
+        if self._bell is waiter and self._quiet <= QUIET:
             return time.monotonic() + PERIOD
         return None
 
-    def waits(self, bell: threading.Lock, is_free: bool) -> bool:
+    def waits(self, waiter: threading.Lock, is_free: bool) -> bool:
         """Whether this thread watches and leaves the reading alone for now."""
-        if self._bell is not bell:
+        if self._bell is not waiter:
             return False
         if is_free and self._seen == self._turns:
             self._bell = None
@@ -57,14 +57,14 @@ class Watch:
         self._seen = self._turns
         return True
 
-    def left(self, bell: threading.Lock) -> bool:
+    def left(self, waiter: threading.Lock) -> bool:
         """This thread has something else to do than to read or to watch.
 
         Returns:
             Whether the reading is taken in time without waking anybody for it.
         """
         self._turns += 1
-        if self._bell is bell:
+        if self._bell is waiter:
             self._bell = None
         if self._bell is None:
             return False

@@ -8,10 +8,10 @@ from typing import Any
 from ..definition.operations import Operation, Pipe
 from ..definition.values import encode, keep_offsets, may_have_times
 
-__all__ = ["bound", "encoded"]
+__all__ = ["bind_arguments", "encoded"]
 
 
-def bound(
+def bind_arguments(
     operation: Operation, given: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[list[Any], dict[Pipe, Any]]:
     """(the arguments in order, what was given for pipes).

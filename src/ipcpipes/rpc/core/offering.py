@@ -14,7 +14,7 @@ from ..definition.operations import Definition, Operation
 from ..errors import BadStubData
 from .call import Call
 
-__all__ = ["GRACE", "Managers", "Served", "collected"]
+__all__ = ["GRACE", "Managers", "Served", "index_managers"]
 
 Managers: TypeAlias = Interface | Iterable[Interface]
 """One manager, or several, of different interfaces."""
@@ -40,7 +40,7 @@ class Served:
         self.operation = operation
         self.method = method
 
-    def arguments(self, call: Call, exchange: Any) -> list[Any]:
+    def arguments(self, call: Call, driver: Any) -> list[Any]:
         """What the method is called with.
 
         Args:
@@ -62,7 +62,7 @@ class Served:
             return [*_values_of(values)]
         pipes = operation.pipe_names
         return [
-            self.end_of(exchange, pipes[name], serving=True)
+            self.end_of(driver, pipes[name], serving=True)
             if name in pipes
             else getattr(values, name)
             for name in operation.parameters
@@ -93,7 +93,7 @@ def _named(text: str, operation: Operation) -> str:
 ServedT = TypeVar("ServedT", bound=Served)
 
 
-def collected(
+def index_managers(
     managers: Managers, kind: Callable[[Operation, Any], ServedT], *, introspection: bool
 ) -> tuple[dict[str, Definition], dict[str, dict[str, ServedT]]]:
     """(the interfaces, their operations by their names), by the text of the interfaces' uuid.

@@ -15,7 +15,7 @@ from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....framing import Buffer
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED, receive_size
-from ...handles.attached import Enclosed
+from ...handles.attached import AttachedDescriptors
 from .. import passing
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ def get_descriptors(
     return data
 
 
-def get_enclosed(self: streams.Stream, enclosed: Enclosed, deadline: Deadline | None) -> bytes:
+def get_enclosed(
+    self: streams.Stream, enclosed: AttachedDescriptors, deadline: Deadline | None
+) -> bytes:
     """The same for a channel, which has the descriptors in ``enclosed``, and clears
     ``_receive_fault`` once it has the messages.
     """

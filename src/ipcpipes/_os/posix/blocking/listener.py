@@ -8,9 +8,9 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
-from ...common.accept_status import Obstacle
+from ...common.accept_status import AcceptStatus
 from ...common.forking import remember
-from ...common.threaded_listener import BlockingListener, ConnectionT
+from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening as places, standard_numbers as standard
 from ..opened import Opened
 from . import connecting as connections
@@ -18,7 +18,7 @@ from . import connecting as connections
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
-class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
+class Listener(places.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT]):
     """A listening socket, and a pipe that wakes who waits: shutdown(2) on a listening socket
     does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
     """
@@ -31,23 +31,23 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
         self._is_woken = False
         # It may fail, and then there is nothing else to give up.
         standard.open_pipe(self._pipe)
-        BlockingListener.__init__(self)
+        ThreadedListener.__init__(self)
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
-        BlockingListener._begin_anew(self)
-        places.Places._in_forked_child(self, text)
+        ThreadedListener._begin_anew(self)
+        places.ListeningSocket._in_forked_child(self, text)
         # The parent's threads wait on these; the next accept makes others.
         self._close_waker()
 
     def _count_released(self, handle: int = -1) -> None:
-        places.Places._count_released(self)
+        places.ListeningSocket._count_released(self)
 
-    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+    def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
         poll = select.poll()
         if self._pipe.numbers:
             poll.register(self._pipe.numbers[0], select.POLLIN)
-        if obstacle is not Obstacle.NOBODY:
+        if obstacle is not AcceptStatus.NOBODY:
             poll.poll(milliseconds)
             return
         poll.register(self._fd, select.POLLIN)
@@ -60,14 +60,14 @@ class Listener(places.Places[ConnectionT], BlockingListener[ConnectionT]):
     def _is_closing(self) -> bool:
         return self._closed
 
-    def _try_accept(self) -> ConnectionT | Obstacle:
+    def _try_accept(self) -> ConnectionT | AcceptStatus:
         if not self._pipe.numbers:
             try:
                 standard.open_pipe(self._pipe)
             except OSError as error:
                 self._pipe.close()
                 calls.require_system_error(error)
-                return Obstacle.EXHAUSTED
+                return AcceptStatus.EXHAUSTED
         if self._is_woken:
             os.read(self._pipe.numbers[0], 1)
             self._is_woken = False

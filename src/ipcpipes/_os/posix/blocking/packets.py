@@ -17,7 +17,7 @@ from ....errors import DescriptorsLost, MessageTooLarge
 from ....framing import Buffer
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED
-from ...handles.attached import Enclosed
+from ...handles.attached import AttachedDescriptors
 from .. import calls, passing
 from . import stream as streams
 
@@ -142,7 +142,9 @@ class Packets(streams.Socket):
             self._require_open()
         return bool(taken)
 
-    def _get_enclosed(self, number: int, size: int, enclosed: Enclosed, into: deque[Any]) -> None:
+    def _get_enclosed(
+        self, number: int, size: int, enclosed: AttachedDescriptors, into: deque[Any]
+    ) -> None:
         """The next packet, and its descriptors."""
         incoming = passing.Incoming(size, enclosed.most)
         # Set first, and cleared last: if a signal handler raises, the descriptors are closed.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ....abc import PeerIdentity
 from ....endpoint import Endpoint
 from ...common.deadline import Deadline
-from ...common.inheritable import USED, Passing
+from ...common.inheritable import USED, InheritableEnd
 from .. import calls, inheritance as inherited, pipe_size as pipe, standard_numbers as standard
 from ..opened import Opened
 from . import stream as streams
@@ -30,7 +30,7 @@ _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
 
 
-class _End(Passing, streams.Socket):
+class _End(InheritableEnd, streams.Socket):
     """One descriptor of a pipe, and the pipe that wakes who waits, made when first needed.
 
     Lifetime: as a socket's, but for what was handed over, which is kept in ``_handed_over`` until
@@ -47,7 +47,7 @@ class _End(Passing, streams.Socket):
         self._woken = self._waker = -1
         self._poll: select.poll | None = None
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(opened, where, b"descriptor %d" % fd, calls.Somebody())
+        super().__init__(opened, where, b"descriptor %d" % fd, calls.UnknownPeer())
         # A pipe with both ends here is also for a forked child, as pipe(2) is.
         self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()

@@ -26,7 +26,7 @@ from ...common.deadline import Deadline
 from ...common.forking import remember
 from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.shared_handle import SharedHandle
-from ...handles.attached import Enclosed
+from ...handles.attached import AttachedDescriptors
 from .. import calls, impersonation
 from ..opened import Opened
 from . import descriptors as passing
@@ -54,7 +54,7 @@ class Peer(Protocol):
         """For the user, who may have to wait for it."""
 
 
-class Owner(Protocol):
+class AcceptingListener(Protocol):
     """Who counts a stream: the listener that accepted it."""
 
     def released(self) -> None:
@@ -74,7 +74,7 @@ class Socket(SharedHandle):
     _shut_half: ClassVar[bool | None] = None
     _closed_text = "this stream was closed here"
     # What came with messages of the channel over it: closed with it, when nobody is inside.
-    _enclosed: Enclosed | None = None
+    _enclosed: AttachedDescriptors | None = None
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Socket(SharedHandle):
         endpoint: Endpoint,
         address: bytes,
         credentials: Peer,
-        owner: Owner | None = None,
+        owner: AcceptingListener | None = None,
     ) -> None:
         super().__init__(-1)
         fd = opened.numbers[-1]

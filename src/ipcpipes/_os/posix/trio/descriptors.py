@@ -22,10 +22,10 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 _AGAIN = -errno.EAGAIN
 # A KeyboardInterrupt comes where an operation waits, and not between its steps, where descriptors
 # that have come would be nobody's.
-_whole = trio.lowlevel.enable_ki_protection
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 
-@_whole
+@_ki_protected
 async def send_descriptors(
     self: streams.Stream,
     data: bytes | bytearray | memoryview,
@@ -56,7 +56,7 @@ async def send_descriptors(
             ffi.release(buffer)
 
 
-@_whole
+@_ki_protected
 async def receive_descriptors(
     self: streams.Stream, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
 ) -> tuple[bytes, list[int]]:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING
 import trio
 
 from .... import abc
-from ...common.accept_status import EXHAUSTION_PAUSE, Obstacle
+from ...common.accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from ...common.forking import remember
 from .. import connecting as connections, listening as places
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
-class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.ConnectionT]):
+class Listener(
+    places.ListeningSocket[connections.ConnectionT], abc.Listener[connections.ConnectionT]
+):
     """A listening socket for trio; see :class:`ipcpipes.abc.Listener`."""
 
     _connections = connections.TRIO
@@ -43,13 +45,13 @@ class Listener(places.Places[connections.ConnectionT], abc.Listener[connections.
             while True:
                 self._require_open()
                 found = self._try_accept()
-                if found is Obstacle.FULL:
+                if found is AcceptStatus.FULL:
                     await self._room.park()
-                elif found is Obstacle.NOBODY:
+                elif found is AcceptStatus.NOBODY:
                     await self._wait_for_client()
-                elif found is Obstacle.EXHAUSTED:
+                elif found is AcceptStatus.EXHAUSTED:
                     await trio.sleep(EXHAUSTION_PAUSE)
-                elif isinstance(found, Obstacle):
+                elif isinstance(found, AcceptStatus):
                     await trio.lowlevel.checkpoint()
                 else:
                     break

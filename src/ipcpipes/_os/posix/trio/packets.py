@@ -14,7 +14,7 @@ import trio
 from ....abc import HasFileno
 from ....errors import DescriptorsLost, MessageTooLarge
 from ....framing import Buffer
-from ...handles.attached import Enclosed
+from ...handles.attached import AttachedDescriptors
 from .. import calls, passing
 from . import stream as streams
 
@@ -32,7 +32,7 @@ class Packets(streams.Socket):
 
     carries_descriptors = True
     # Where the channel wants descriptors to be put that come with packets.
-    enclosed: Enclosed | None = None
+    enclosed: AttachedDescriptors | None = None
 
     @property
     def largest(self) -> int:

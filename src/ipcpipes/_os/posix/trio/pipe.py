@@ -11,7 +11,7 @@ import trio
 from .... import abc
 from ....abc import PeerIdentity
 from ....endpoint import Endpoint
-from ...common.inheritable import USED, Passing
+from ...common.inheritable import USED, InheritableEnd
 from .. import calls, inheritance as inherited, pipe_size as pipe
 from ..opened import Opened
 from . import stream as streams
@@ -19,7 +19,7 @@ from . import stream as streams
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
-class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
+class _End(InheritableEnd, streams.Socket, abc.AnonymousPipeEnd):
     """One descriptor of a pipe. Lifetime: as a socket's, but for what was handed over, which is
     kept in ``_handed_over`` until it is disposed of.
     """
@@ -27,7 +27,7 @@ class _End(Passing, streams.Socket, abc.AnonymousPipeEnd):
     def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
         fd = opened.number
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(opened, where, b"descriptor %d" % fd, calls.Somebody())
+        super().__init__(opened, where, b"descriptor %d" % fd, calls.UnknownPeer())
         # A pipe with both ends here is also for a forked child, as pipe(2) is.
         self.ends_at_fork = endpoint is not None
         self._peer = PeerIdentity()

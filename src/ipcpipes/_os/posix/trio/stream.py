@@ -41,7 +41,7 @@ class Peer(Protocol):
         """For the user, who may have to wait for it."""
 
 
-class Owner(Protocol):
+class AcceptingListener(Protocol):
     """Who counts a stream: the listener that accepted it."""
 
     def released(self) -> None:
@@ -72,7 +72,7 @@ class Socket(abc.Connection):
         endpoint: Endpoint,
         address: bytes,
         credentials: Peer,
-        owner: Owner | None = None,
+        owner: AcceptingListener | None = None,
     ) -> None:
         self._fd = -1
         self._endpoint = endpoint
@@ -318,7 +318,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
     send_descriptors = passing.send_descriptors
     receive_descriptors = passing.receive_descriptors
 
-    async def receive_where(
+    async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
         """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is

@@ -6,15 +6,15 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ...common.accept_status import Obstacle
-from ...common.threaded_listener import BlockingListener, ConnectionT
+from ...common.accept_status import AcceptStatus
+from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening as instances
 from . import connecting as connections, stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
-class Listener(instances.Instances[ConnectionT], BlockingListener[ConnectionT]):
+class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[ConnectionT]):
     """Pipe instances; the event that clients set wakes for everything else too. See
     :class:`ipcpipes.blocking.abc.Listener`.
     """
@@ -22,21 +22,21 @@ class Listener(instances.Instances[ConnectionT], BlockingListener[ConnectionT]):
     _connections = connections.BLOCKING
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        instances.Instances.__init__(self, *arguments, **options)
+        instances.ListeningPipe.__init__(self, *arguments, **options)
         # Last: from then on the finalizer expects all attributes.
-        BlockingListener.__init__(self)
+        ThreadedListener.__init__(self)
 
     def _close(self) -> None:
         self.close()
 
     def _count_released(self, handle: int = -1) -> None:
         try:
-            instances.Instances._count_released(self)
+            instances.ListeningPipe._count_released(self)
         finally:
             if handle != -1:
                 calls.close(handle)
 
-    def _wait(self, obstacle: Obstacle, milliseconds: int) -> None:
+    def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
         longest = streams.longest_wait()
         wait = longest if milliseconds < 0 else min(longest, milliseconds)
         calls.wait_event(self._event.number, wait)

@@ -27,7 +27,7 @@ from ...common.deadline import Deadline
 from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from ...common.shared_handle import SharedHandle
-from ...handles.pending import Unfetched
+from ...handles.pending import PendingHandles
 from .. import calls, impersonation, passing
 from ..opened import Opened
 
@@ -46,7 +46,7 @@ _NOTHING_CAME = "nothing was received"
 _NO_ROOM = "not all could be sent"
 
 
-class Owner(Protocol):
+class AcceptingListener(Protocol):
     """Who counts a stream: the listener that accepted it."""
 
     def released(self, handle: int) -> None:
@@ -73,7 +73,7 @@ class Pipe(SharedHandle):
 
     sent_some = False
     # Of the channel over it, to be closed when nobody is inside.
-    _enclosed: Unfetched | None = None
+    _enclosed: PendingHandles | None = None
     # The result of the last read: its memory, error code, and number of bytes. The code that takes
     # the result sets this to None as the last step, so that a signal handler's exception loses
     # nothing.
@@ -87,7 +87,7 @@ class Pipe(SharedHandle):
         address: str,
         *,
         server_end: bool,
-        owner: Owner | None = None,
+        owner: AcceptingListener | None = None,
         process: int | None = None,
     ) -> None:
         super().__init__(-1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ...common.deadline import Deadline
-from ...common.inheritable import Passing
+from ...common.inheritable import InheritableEnd
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from .. import calls
 from ..trio import synchronous
@@ -22,7 +22,7 @@ _NOTHING_CAME = "nothing was received"
 _NO_ROOM = "not all could be sent"
 
 
-class _End(Passing, streams.Pipe):
+class _End(InheritableEnd, streams.Pipe):
     def _repeat(
         self, attempt: Callable[[], tuple[int, int]], what: str, deadline: Deadline | None
     ) -> tuple[int, int]:

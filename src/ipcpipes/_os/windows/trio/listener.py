@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .... import abc
-from ...common.accept_status import EXHAUSTION_PAUSE, Obstacle
+from ...common.accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from .. import calls, connecting as connections, listening as instances
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
-class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connections.ConnectionT]):
+class Listener(
+    instances.ListeningPipe[connections.ConnectionT], abc.Listener[connections.ConnectionT]
+):
     """Pipe instances for trio; see :class:`ipcpipes.abc.Listener`."""
 
     _connections = connections.TRIO
@@ -39,9 +41,9 @@ class Listener(instances.Instances[connections.ConnectionT], abc.Listener[connec
             while True:
                 self._require_open()
                 found = self._try_accept()
-                if not isinstance(found, Obstacle):
+                if not isinstance(found, AcceptStatus):
                     break
-                if found is Obstacle.EXHAUSTED:
+                if found is AcceptStatus.EXHAUSTED:
                     await trio.sleep(EXHAUSTION_PAUSE)
                 else:
                     # No checkpoint when the event is set already.

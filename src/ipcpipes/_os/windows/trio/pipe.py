@@ -12,7 +12,7 @@ from .... import abc
 from ....abc import PeerIdentity
 from ....endpoint import Endpoint
 from ....errors import NotSupported
-from ...common.inheritable import NO_SETTING, USED, Passing
+from ...common.inheritable import NO_SETTING, USED, InheritableEnd
 from .. import calls, inheritance as inherited
 from ..opened import Opened
 from . import stream as streams
@@ -20,7 +20,7 @@ from . import stream as streams
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
-class _End(Passing, streams.Pipe, abc.AnonymousPipeEnd):
+class _End(InheritableEnd, streams.Pipe, abc.AnonymousPipeEnd):
     """One handle of a pipe. Lifetime: as any pipe's, but for what was handed over, which is kept
     in ``_handed_over`` until it is disposed of.
     """

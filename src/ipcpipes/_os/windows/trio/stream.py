@@ -35,7 +35,7 @@ _LARGEST_READ = 1 << 30
 _abandoned: list[object] = []
 
 
-class Owner(Protocol):
+class AcceptingListener(Protocol):
     """Who counts a stream: the listener that accepted it."""
 
     def released(self) -> None:
@@ -64,7 +64,7 @@ class Pipe(abc.Connection):
         address: str,
         *,
         server_end: bool,
-        owner: Owner | None = None,
+        owner: AcceptingListener | None = None,
         process: int | None = None,
     ) -> None:
         self._handle = -1
@@ -312,7 +312,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream):
         """How handles go to the process at the other end, and come from it."""
         return passing.Handles(self)
 
-    async def receive_where(
+    async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
         """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is
