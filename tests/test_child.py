@@ -101,7 +101,8 @@ async def test_a_framing_of_the_users_own_is_given_at_both_ends() -> None:
     async with open_child(program, framing=Mine(), stdout=lines.append):
         pass
     assert lines == [
-        "the parent has a framing of its own; give the same one: parent_channel(framing)"
+        "the parent uses a framing that it cannot describe; pass the same framing: "
+        "parent_channel(framing)"
     ]
 
 
@@ -210,7 +211,7 @@ async def test_a_shell_script_reads_the_number_from_its_environment() -> None:
 
 def test_outside_a_child_there_is_a_clear_error() -> None:
     async def ask(manager: Any) -> None:
-        with pytest.raises(ipcpipes.NoParent, match=r"not started by ipcpipes\.open_child"):
+        with pytest.raises(ipcpipes.NoParent, match=r"ipcpipes\.open_child has not started it"):
             async with manager:
                 pass
 
@@ -262,7 +263,7 @@ async def test_it_can_be_asked_once_and_grandchildren_hear_nothing_of_it() -> No
     lines: list[str] = []
     async with open_child(program, stdout=lines.append):
         pass
-    assert lines[0].endswith("or has asked before")
+    assert lines[0].endswith("or it has taken its connection already")
     assert lines[1] == "['IPCPIPES_PARENT', 'IPCPIPES_STREAM']"
 
 
@@ -290,7 +291,7 @@ trio.run(main)
     async with open_child(program, stdout=lines.append):
         pass
     assert len(lines) == 1
-    assert lines[0].startswith("the parent's stream did not come along: number ")
+    assert lines[0].startswith("this process has not inherited the parent's stream: number ")
 
 
 @pytest.mark.parametrize(
@@ -366,10 +367,10 @@ async def test_a_child_of_a_child(tmp_path: Path) -> None:
         ({"framing": LengthPrefixed(), "pipes": {"a": "send"}}, TypeError, "not both"),
         ({"pipes": {}}, TypeError, "one name or more"),
         ({"pipes": ["a"]}, TypeError, "one name or more"),
-        ({"pipes": {"": "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"1st": "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"a" * 33: "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"log": "send", "LOG": "send"}}, ValueError, "there twice"),
+        ({"pipes": {"": "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"1st": "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"a" * 33: "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"log": "send", "LOG": "send"}}, ValueError, "two pipes named"),
         ({"pipes": {"log": "both"}}, ValueError, 'must be "duplex", "send" or "receive"'),
         ({"pipes": {"log": None}}, ValueError, 'must be "duplex", "send" or "receive"'),
         (

@@ -335,10 +335,12 @@ async def test_what_cannot_be_sent_is_one_error() -> None:
                 await group.send("text", worker=worker)  # type: ignore[arg-type]
 
 
-async def test_a_send_that_was_cancelled_half_way_spoils_nothing() -> None:
-    program = programs.trio_program("""
+async def test_a_send_that_was_cancelled_half_way_spoils_nothing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    program = programs.trio_program(f"""
     async with ipcpipes.group_worker() as worker:
-        await trio.sleep(0.5)
+        while not os.path.exists({str(gate)!r}):
+            await trio.sleep(0.01)
         async for job in worker:
             await worker.send(b"%d" % len(job))
     """)
@@ -350,6 +352,7 @@ async def test_a_send_that_was_cancelled_half_way_spoils_nothing() -> None:
         with trio.move_on_after(0.1) as scope:
             await group.send(b"waits behind it, and is not sent")
         assert scope.cancelled_caught
+        gate.touch()
         await group.send(b"next", worker=0)
         await heard.until(2)
     assert [message for _, message in heard.messages] == [b"5000000", b"4"]
@@ -645,7 +648,7 @@ if sys.platform != "win32":
 
 async def test_misuse() -> None:
     group = WorkerGroup(JOBS, 1)
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         await group.send(b"x")
     with pytest.raises(ValueError, match="cannot be empty"):
         await group.send(b"")
