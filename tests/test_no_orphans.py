@@ -110,7 +110,7 @@ async def test_children_come_and_go_and_leave_nothing() -> None:
     census.check(pids)
 
 
-def test_without_an_event_loop_too() -> None:
+def test_blocking_children_come_and_go_and_leave_nothing() -> None:
     dice = random.Random(5)
     pids: list[int] = []
 
