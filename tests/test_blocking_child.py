@@ -162,7 +162,7 @@ def test_a_program_that_is_not_there_leaves_nothing() -> None:
 
 def test_outside_a_child_there_is_a_clear_error() -> None:
     for ask in (blocking.parent_stream, blocking.parent_channel):
-        with pytest.raises(ipcpipes.NoParent, match="not started by"):
+        with pytest.raises(ipcpipes.NoParent, match="has not started it"):
             ask()
     with pytest.raises(ipcpipes.NoParent), blocking.parent_pipes():
         pass

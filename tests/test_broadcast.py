@@ -33,7 +33,7 @@ async def receive_count(channel: Any, count: int) -> list[bytes]:
         pytest.param(ipcpipes.NATIVE, id="native", marks=has_native),
     ],
 )
-async def test_it_is_a_handler(framing: Any, endpoint: Endpoint) -> None:
+async def test_serve_is_a_handler_for_serve_messages(framing: Any, endpoint: Endpoint) -> None:
     news = Broadcaster()
     async with trio.open_nursery() as nursery:
 
@@ -65,7 +65,7 @@ async def stalled(news: Broadcaster, nursery: trio.Nursery) -> tuple[Any, Any]:
     return server, client
 
 
-async def test_a_stalled_client_is_disconnected_and_delays_nobody(
+async def test_stalled_client_is_disconnected_and_delays_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     news = Broadcaster(backlog=10)
@@ -95,7 +95,7 @@ async def test_a_stalled_client_is_disconnected_and_delays_nobody(
         await channel.aclose()
 
 
-async def test_a_stalled_client_misses_the_oldest_and_delays_nobody() -> None:
+async def test_stalled_client_misses_the_oldest_messages() -> None:
     news = Broadcaster(backlog=5, when_slow="drop")
     async with trio.open_nursery() as nursery:
         server, client = await stalled(news, nursery)
@@ -149,7 +149,7 @@ async def test_a_loop_that_does_not_yield_fills_the_queues() -> None:
         assert news.client_count == 0
 
 
-async def test_a_message_that_is_too_large_for_one_goes_to_nobody() -> None:
+async def test_message_too_large_for_one_reaches_none() -> None:
     news = Broadcaster()
     left, right = memory_stream_pair()
     server, client = await over_memory()
@@ -170,7 +170,7 @@ async def test_a_message_that_is_too_large_for_one_goes_to_nobody() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_message_that_cannot_be_framed_goes_to_nobody() -> None:
+async def test_message_that_cannot_be_framed_reaches_none() -> None:
     news = Broadcaster()
     left, right = memory_stream_pair()
     async with MessageChannel(left, ipcpipes.Lines()) as server:
@@ -236,7 +236,7 @@ async def test_a_channel_is_served_once_at_a_time() -> None:
         await news.unsubscribe(server)
 
 
-async def test_sending_is_a_checkpoint_that_sends_nothing_when_cancelled() -> None:
+async def test_cancelled_broadcast_sends_nothing() -> None:
     news = Broadcaster()
     with trio.testing.assert_checkpoints():
         await news.send(b"to nobody")
@@ -285,7 +285,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-async def test_a_quiet_broadcast_notices_who_has_left(
+async def test_quiet_broadcast_notices_a_departure(
     maker: Maker, caplog: pytest.LogCaptureFixture
 ) -> None:
     news = Broadcaster()
@@ -314,7 +314,7 @@ framings = pytest.mark.parametrize(
 
 
 @framings
-async def test_who_has_left_frees_a_place(framing: Any, endpoint: Endpoint) -> None:
+async def test_departed_client_frees_its_place(framing: Any, endpoint: Endpoint) -> None:
     news = Broadcaster()
     async with trio.open_nursery() as nursery:
         await nursery.start(
@@ -406,7 +406,7 @@ async def test_what_is_read_ahead_keeps_its_descriptors(endpoint: Endpoint, tmp_
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-async def test_looks_that_come_and_go_lose_nothing(maker: Maker) -> None:
+async def test_cancelled_watch_loses_nothing(maker: Maker) -> None:
     server, client = await maker()
     count = 200
     async with server, client, trio.open_nursery() as nursery:
@@ -490,7 +490,7 @@ two_ways = pytest.mark.parametrize(
 
 @two_ways
 @pytest.mark.parametrize("how", ["unsubscribe", "cancel"])
-async def test_who_leaves_finishes_the_send_and_can_use_the_channel(framing: Any, how: str) -> None:
+async def test_unsubscribed_channel_stays_usable(framing: Any, how: str) -> None:
     news = Broadcaster()
     received: list[bytes] = []
     async with trio.open_nursery() as outer:
@@ -536,7 +536,7 @@ async def test_unsubscribing_waits_for_a_client_that_does_not_read_and_can_be_ca
     await client.aclose()
 
 
-async def test_cancelled_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_serve_waits_one_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ipcpipes.broadcast._LEAVE_WITHIN", 0.05)
     news = Broadcaster()
     with trio.fail_after(30):
@@ -561,7 +561,7 @@ async def test_unsubscribing_a_channel_that_is_not_served_is_a_checkpoint() -> N
 
 @pytest.mark.parametrize("receives", [False, True])
 @two_ways
-async def test_a_slow_client_is_one_line_and_no_error(
+async def test_slow_client_is_one_log_line(
     framing: Any, receives: bool, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     news = Broadcaster(backlog=5)
@@ -598,7 +598,7 @@ async def test_a_slow_client_is_one_line_and_no_error(
     assert "5 messages were waiting for it" in line
 
 
-async def test_garbage_from_a_client_takes_it_out_of_the_broadcast() -> None:
+async def test_garbage_from_a_client_removes_it() -> None:
     news = Broadcaster()
     left, right = memory_stream_pair()
     async with MessageChannel(left, LengthPrefixed(max_size=10)) as server, right:
@@ -609,7 +609,7 @@ async def test_garbage_from_a_client_takes_it_out_of_the_broadcast() -> None:
     assert news.client_count == 0
 
 
-async def test_a_channel_of_another_make_is_served() -> None:
+async def test_foreign_channel_is_served() -> None:
     """It is only not looked after while nothing is sent."""
     news = Broadcaster()
     left, right = await over_memory()

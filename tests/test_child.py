@@ -38,7 +38,7 @@ if sys.platform in ("linux", "win32"):
 @pytest.mark.parametrize(
     "program", [programs.ECHO, programs.BLOCKING_ECHO], ids=["trio", "blocking"]
 )
-async def test_a_stream(program: Sequence[str]) -> None:
+async def test_child_stream_carries_bytes_both_ways(program: Sequence[str]) -> None:
     async with open_child(program) as child:
         assert isinstance(child.stream, ipcpipes.Stream)
         data = bytes(range(256)) * 4096
@@ -53,7 +53,7 @@ async def test_a_stream(program: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     "program", [programs.MESSAGE_ECHO, programs.BLOCKING_MESSAGE_ECHO], ids=["trio", "blocking"]
 )
-async def test_a_channel_of_the_same_framing(
+async def test_child_channel_uses_the_parents_framing(
     program: Sequence[str], framing: Framing | Native
 ) -> None:
     async with open_child(program, framing=framing) as child:
@@ -63,7 +63,7 @@ async def test_a_channel_of_the_same_framing(
     assert (child.status, child.reason) == (0, "exited")
 
 
-async def test_the_child_has_the_framing_with_its_limit() -> None:
+async def test_child_channel_has_the_parents_max_size() -> None:
     program = programs.trio_program("""
     async with ipcpipes.parent_channel() as channel:
         await channel.send(repr(channel.framing).encode())
@@ -73,7 +73,7 @@ async def test_the_child_has_the_framing_with_its_limit() -> None:
         assert await child.channel.receive() == repr(framing).encode()
 
 
-async def test_a_framing_of_the_users_own_is_given_at_both_ends() -> None:
+async def test_custom_framing_has_to_be_given_at_both_ends() -> None:
     class Mine(Lines):
         pass
 
@@ -101,14 +101,17 @@ async def test_a_framing_of_the_users_own_is_given_at_both_ends() -> None:
     async with open_child(program, framing=Mine(), stdout=lines.append):
         pass
     assert lines == [
-        "the parent has a framing of its own; give the same one: parent_channel(framing)"
+        (
+            "the parent uses a framing that it cannot describe; pass the same framing: "
+            "parent_channel(framing)"
+        )
     ]
 
 
 @pytest.mark.parametrize(
     "program", [programs.PIPES, programs.BLOCKING_PIPES], ids=["trio", "blocking"]
 )
-async def test_several_pipes(program: Sequence[str]) -> None:
+async def test_child_has_several_pipes_by_name(program: Sequence[str]) -> None:
     wanted: dict[str, Any] = {"jobs": "send", "log": "receive", "talk": "duplex"}
     async with open_child(program, pipes=wanted) as child:
         pipes = child.pipes
@@ -125,7 +128,7 @@ async def test_several_pipes(program: Sequence[str]) -> None:
     assert (child.status, child.reason) == (0, "exited")
 
 
-async def test_an_end_of_ones_own_goes_to_the_child_and_is_closed_here() -> None:
+async def test_own_pipe_end_is_handed_over_and_closed_here() -> None:
     program = programs.trio_program("""
     async with ipcpipes.parent_pipes() as pipes:
         assert list(pipes) == ["results"]
@@ -142,7 +145,7 @@ async def test_an_end_of_ones_own_goes_to_the_child_and_is_closed_here() -> None
             assert await receive_end.receive_some() == b""
 
 
-async def test_one_end_has_one_name() -> None:
+async def test_one_end_cannot_have_two_names() -> None:
     receive_end, send_end = ipcpipes.open_anonymous_pipe()
     async with receive_end, send_end:
         with pytest.raises(ValueError, match="under two names"):
@@ -150,7 +153,7 @@ async def test_one_end_has_one_name() -> None:
                 pytest.fail("it started")
 
 
-async def test_python_m(tmp_path: Path) -> None:
+async def test_child_started_with_python_m(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text(
         "from ipcpipes import blocking\n"
         "with blocking.parent_stream() as stream:\n"
@@ -161,7 +164,7 @@ async def test_python_m(tmp_path: Path) -> None:
         assert await receive_exactly(child.stream, 5) == b"HELLO"
 
 
-async def test_each_knows_who_the_other_one_is() -> None:
+async def test_parent_and_child_know_each_others_pid() -> None:
     program = programs.trio_program("""
     async with ipcpipes.parent_stream() as stream:
         await stream.send_all(f"{stream.peer.pid} {stream.address} {stream.endpoint.kind}".encode())
@@ -174,7 +177,7 @@ async def test_each_knows_who_the_other_one_is() -> None:
         assert address == f"{'handle' if WINDOWS else 'descriptor'} {number} inherited"
 
 
-async def test_the_command_can_be_told_the_numbers() -> None:
+async def test_command_function_gets_the_handle_numbers() -> None:
     numbers: dict[str, str] = {}
 
     def command(given: Any) -> Sequence[str]:
@@ -210,7 +213,7 @@ async def test_a_shell_script_reads_the_number_from_its_environment() -> None:
 
 def test_outside_a_child_there_is_a_clear_error() -> None:
     async def ask(manager: Any) -> None:
-        with pytest.raises(ipcpipes.NoParent, match=r"not started by ipcpipes\.open_child"):
+        with pytest.raises(ipcpipes.NoParent, match=r"ipcpipes\.open_child has not started it"):
             async with manager:
                 pass
 
@@ -227,7 +230,7 @@ def test_outside_a_child_there_is_a_clear_error() -> None:
         ({"pipes": {"log": "receive"}}, "parent_stream", "call parent_pipes()"),
     ],
 )
-async def test_the_wrong_question_is_told_the_right_one(
+async def test_error_names_the_function_to_call_instead(
     options: dict[str, Any], call: str, hint: str
 ) -> None:
     program = programs.trio_program(f"""
@@ -248,7 +251,7 @@ async def test_the_wrong_question_is_told_the_right_one(
     assert child.status == 0
 
 
-async def test_it_can_be_asked_once_and_grandchildren_hear_nothing_of_it() -> None:
+async def test_parent_stream_is_taken_once_and_not_inherited() -> None:
     program = programs.trio_program("""
     before = dict(os.environ)
     async with ipcpipes.parent_stream() as stream:
@@ -262,11 +265,11 @@ async def test_it_can_be_asked_once_and_grandchildren_hear_nothing_of_it() -> No
     lines: list[str] = []
     async with open_child(program, stdout=lines.append):
         pass
-    assert lines[0].endswith("or has asked before")
+    assert lines[0].endswith("or it has taken its connection already")
     assert lines[1] == "['IPCPIPES_PARENT', 'IPCPIPES_STREAM']"
 
 
-async def test_variables_without_the_handles_are_no_parent() -> None:
+async def test_variables_without_the_handles_raise_no_parent() -> None:
     # A process in between has them in its environment, and does not pass the handles on.
     program = programs.plain_program(
         """
@@ -290,7 +293,7 @@ trio.run(main)
     async with open_child(program, stdout=lines.append):
         pass
     assert len(lines) == 1
-    assert lines[0].startswith("the parent's stream did not come along: number ")
+    assert lines[0].startswith("this process has not inherited the parent's stream: number ")
 
 
 @pytest.mark.parametrize(
@@ -321,14 +324,14 @@ trio.run(main)
         ),
     ],
 )
-def test_what_nobody_of_ours_has_written_is_no_parent(told: str) -> None:
+def test_foreign_variables_raise_no_parent(told: str) -> None:
     environment = {"IPCPIPES_PARENT": told}
     with pytest.raises(ipcpipes.NoParent, match="is not ipcpipes' own"):
         handover.take(environment, "stream")
     assert environment == {"IPCPIPES_PARENT": told}
 
 
-def test_another_version_is_told() -> None:
+def test_other_version_of_the_variables_is_an_error() -> None:
     with pytest.raises(ipcpipes.NoParent, match=r"another version .*\(2, here it is 1\)"):
         handover.take({"IPCPIPES_PARENT": '{"version":2}'}, "stream")
 
@@ -366,10 +369,10 @@ async def test_a_child_of_a_child(tmp_path: Path) -> None:
         ({"framing": LengthPrefixed(), "pipes": {"a": "send"}}, TypeError, "not both"),
         ({"pipes": {}}, TypeError, "one name or more"),
         ({"pipes": ["a"]}, TypeError, "one name or more"),
-        ({"pipes": {"": "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"1st": "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"a" * 33: "send"}}, ValueError, "no name for a pipe"),
-        ({"pipes": {"log": "send", "LOG": "send"}}, ValueError, "there twice"),
+        ({"pipes": {"": "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"1st": "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"a" * 33: "send"}}, ValueError, "not a name for a pipe"),
+        ({"pipes": {"log": "send", "LOG": "send"}}, ValueError, "two pipes named"),
         ({"pipes": {"log": "both"}}, ValueError, 'must be "duplex", "send" or "receive"'),
         ({"pipes": {"log": None}}, ValueError, 'must be "duplex", "send" or "receive"'),
         (
@@ -394,7 +397,7 @@ async def test_wrong_commands_are_refused(command: Any) -> None:
             pytest.fail("it started")
 
 
-async def test_a_program_that_is_not_there_is_named_and_leaves_nothing() -> None:
+async def test_missing_program_is_named_and_nothing_is_left() -> None:
     receive_end, send_end = ipcpipes.open_anonymous_pipe()
     async with receive_end:
         with pytest.raises(FileNotFoundError, match="no-such-program"):
@@ -408,7 +411,7 @@ class Unusable(LengthPrefixed):
         raise ValueError("no splitter")
 
 
-async def test_a_framing_that_fails_leaves_no_process() -> None:
+async def test_failing_framing_leaves_no_process() -> None:
     pids: list[str] = []
     with pytest.raises(ValueError, match="no splitter"):
         async with open_child(programs.HANG, framing=Unusable(), stdout=pids.append):
@@ -422,7 +425,7 @@ async def test_a_framing_that_fails_leaves_no_process() -> None:
         assert not children_of_this_process()
 
 
-async def test_a_child_says_what_it_does_not_have() -> None:
+async def test_missing_attribute_names_what_the_child_has() -> None:
     async with open_child(programs.plain_program("")) as child:
         with pytest.raises(AttributeError, match="opened without channel; it has stream"):
             child.channel  # noqa: B018
@@ -434,14 +437,14 @@ async def test_a_child_says_what_it_does_not_have() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt("mine")])
-async def test_what_the_block_raises_comes_out_as_it_is(error: BaseException) -> None:
+async def test_exception_of_the_block_is_not_wrapped(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         async with open_child(programs.plain_program(""), stdout=print):
             raise error
     assert caught.value is error
 
 
-async def test_a_group_of_errors_is_in_no_other_group() -> None:
+async def test_exception_group_of_the_block_is_not_nested() -> None:
     with pytest.raises(ExceptionGroup, match="mine") as caught:
         async with open_child(programs.plain_program("")):
             raise ExceptionGroup("mine", [ValueError("one"), KeyError("two")])
@@ -478,27 +481,27 @@ def written(*pieces: bytes, stream: str = "stdout") -> str:
         (["grün".encode(), b" \xff\n"], ["grün �"]),
     ],
 )
-async def test_lines(pieces: Iterable[bytes], lines: list[str]) -> None:
+async def test_output_is_cut_into_lines(pieces: Iterable[bytes], lines: list[str]) -> None:
     assert await lines_of(written(*pieces)) == lines
 
 
-async def test_a_line_without_end_comes_in_pieces() -> None:
+async def test_endless_line_arrives_in_pieces() -> None:
     lines = await lines_of('say("x" * 65536 + "y")')
     assert [len(line) for line in lines] == [65536, 1]
 
 
-async def test_no_piece_ends_within_a_character() -> None:
+async def test_piece_never_ends_inside_a_character() -> None:
     lines = await lines_of('sys.stdout.buffer.write(("x" + "\\u00e9" * 100000).encode())')
     assert "".join(lines) == "x" + "é" * 100000
 
 
-async def test_standard_error_and_both_together() -> None:
+async def test_stderr_alone_and_merged_with_stdout() -> None:
     assert await lines_of(written(b"oh\n", stream="stderr"), "stderr") == ["oh"]
     body = written(b"out\n") + "\n" + written(b"err\n", stream="stderr")
     assert await lines_of(body, stderr=subprocess.STDOUT) == ["out", "err"]
 
 
-async def test_standard_streams_of_ones_own() -> None:
+async def test_standard_streams_can_be_files() -> None:
     program = programs.plain_program("say(sys.stdin.readline().upper().strip(), 'and the rest')")
     async with open_child(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=lines_unexpected
@@ -518,20 +521,20 @@ def lines_unexpected(line: str) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="cat")
-async def test_a_program_that_reads_its_input_ends_with_the_block() -> None:
+async def test_end_of_block_closes_the_childs_stdin() -> None:
     async with open_child(["cat"], stdin=subprocess.PIPE, grace=60) as child:
         pass
     assert (child.status, child.reason) == (0, "exited")
 
 
-async def test_a_line_comes_while_the_child_runs() -> None:
+async def test_lines_arrive_while_the_child_runs() -> None:
     came = trio.Event()
     async with open_child(programs.HANG, stdout=lambda line: came.set(), grace=0) as child:
         await came.wait()
         assert child.status is None
 
 
-async def test_the_last_words_of_a_child_that_is_ended_are_heard() -> None:
+async def test_last_lines_of_a_terminated_child_arrive() -> None:
     body = """
     try:
         say("ready")
@@ -556,7 +559,7 @@ async def test_the_last_words_of_a_child_that_is_ended_are_heard() -> None:
     assert lines == (["ready"] if WINDOWS else ["ready", "bye"])
 
 
-async def test_an_error_of_who_hears_the_lines_ends_the_block() -> None:
+async def test_exception_of_the_line_function_ends_the_block() -> None:
     def refuse(line: str) -> None:
         raise ValueError(line)
 
@@ -565,7 +568,7 @@ async def test_an_error_of_who_hears_the_lines_ends_the_block() -> None:
             await trio.sleep_forever()
 
 
-async def test_the_environment_and_the_folder_are_the_users(tmp_path: Path) -> None:
+async def test_env_and_cwd_are_passed_on(tmp_path: Path) -> None:
     environment = {**os.environ, "MINE": "yes", "IPCPIPES_STREAM": "99", "IPCPIPES_PIPE_X": "98"}
     body = 'say(os.environ["MINE"], os.getcwd(), sorted(n for n in os.environ if "PIPE" in n))'
     lines = await lines_of(body, env=environment, cwd=tmp_path)

@@ -83,7 +83,9 @@ async def test_they_go_in_both_directions(program: list[str], framing: Any, path
 
 @FRAMINGS
 @PROGRAMS
-def test_they_do_without_an_event_loop(program: list[str], framing: Any, path: Path) -> None:
+def test_descriptors_travel_in_the_blocking_driver(
+    program: list[str], framing: Any, path: Path
+) -> None:
     with blocking.open_child(program, framing=framing, max_descriptors=1) as child:
         with path.open("rb") as file:
             child.channel.send_descriptors(b"read it", [file], timeout=SECONDS)
@@ -114,13 +116,13 @@ OUTPUT = (
 
 
 @pytest.mark.parametrize(("given", "told"), [(0, 0), (3, 1), (None, 0), (None, 7)])
-async def test_a_child_may_say_how_many_itself(given: int | None, told: int) -> None:
+async def test_child_can_set_its_own_max_descriptors(given: int | None, told: int) -> None:
     program = programs.blocking_program(ASKING.format(given))
     assert await said(program, max_descriptors=told) == b"as many as may be"
 
 
 @pytest.mark.parametrize(("given", "told"), [(0, 1), (1, 0)])
-async def test_both_ends_let_them_come_or_neither(given: int, told: int) -> None:
+async def test_max_descriptors_is_zero_at_both_ends_or_none(given: int, told: int) -> None:
     program = programs.blocking_program(ASKING.format(given))
     lines: list[str] = []
     with trio.fail_after(SECONDS):
@@ -141,7 +143,7 @@ async def test_both_ends_let_them_come_or_neither(given: int, told: int) -> None
         ({"max_descriptors": "1", "framing": LengthPrefixed()}, TypeError),
     ],
 )
-async def test_what_cannot_be_asked_for(options: Any, error: type[Exception]) -> None:
+async def test_wrong_max_descriptors_is_refused(options: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         async with ipcpipes.open_child(programs.HANG, **options):
             pass
@@ -149,7 +151,7 @@ async def test_what_cannot_be_asked_for(options: Any, error: type[Exception]) ->
         pass
 
 
-def test_a_parent_of_an_older_version_lets_none_come() -> None:
+def test_older_parent_means_no_descriptors() -> None:
     """It does not tell how many."""
     program = programs.blocking_program("""
     import json

@@ -22,7 +22,7 @@ from .processes import SECONDS, is_alive, until_gone
 # The child's doing
 
 
-async def test_a_child_that_exits_by_itself() -> None:
+async def test_child_that_exits_has_reason_exited() -> None:
     async with open_child(programs.plain_program("sys.exit(7)")) as child:
         assert await child.stream.receive_some() == b""
         assert await child.wait() == 7
@@ -30,7 +30,7 @@ async def test_a_child_that_exits_by_itself() -> None:
     assert repr(child) == f"<ipcpipes Child process {child.pid}, exited, status 7>"
 
 
-async def test_what_it_sent_before_can_be_read_after_its_end() -> None:
+async def test_data_of_an_ended_child_can_be_read() -> None:
     program = programs.blocking_program("""
     with blocking.parent_stream() as stream:
         stream.send_all(b"x" * 1000)
@@ -42,7 +42,7 @@ async def test_what_it_sent_before_can_be_read_after_its_end() -> None:
             await child.stream.send_all(b"too late")
 
 
-async def test_a_child_that_is_killed() -> None:
+async def test_killed_child_has_reason_signalled() -> None:
     async with open_child(programs.ECHO) as child:
         await child.stream.send_all(b"hello")
         assert await receive_exactly(child.stream, 5) == b"hello"
@@ -57,7 +57,7 @@ async def test_a_child_that_is_killed() -> None:
         assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "signalled")
 
 
-async def test_a_child_that_closes_its_end_and_goes_on_is_terminated() -> None:
+async def test_child_that_only_closes_its_end_is_terminated() -> None:
     program = programs.blocking_program("""
     with blocking.parent_stream():
         pass
@@ -71,7 +71,8 @@ async def test_a_child_that_closes_its_end_and_goes_on_is_terminated() -> None:
 
 
 async def test_a_child_that_hangs_is_terminated() -> None:
-    async with open_child(programs.HANG, grace=0.1) as child:
+    # After SIGTERM it has 2 s more to end before it is killed: enough on a busy machine too.
+    async with open_child(programs.HANG, grace=2) as child:
         pass
     assert child.reason == "terminated"
 
@@ -96,7 +97,7 @@ async def test_a_child_that_is_stopped_is_killed() -> None:
     assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "killed")
 
 
-async def test_grandchildren_that_keep_the_handles_hold_nobody_up() -> None:
+async def test_grandchild_with_the_handles_delays_no_end() -> None:
     # It inherits all there is, the standard streams too, and lives longer than the child.
     program = programs.plain_program("""
     grandchild = subprocess.Popen(
@@ -116,7 +117,7 @@ async def test_grandchildren_that_keep_the_handles_hold_nobody_up() -> None:
     await until_gone(grandchild)
 
 
-async def test_a_grandchild_that_goes_on_printing_holds_nobody_up() -> None:
+async def test_printing_grandchild_delays_no_end() -> None:
     program = programs.plain_program("""
     noise = "import time\\nfor _ in range(600): print('noise', flush=True); time.sleep(0.1)"
     grandchild = subprocess.Popen([sys.executable, "-c", noise], close_fds=False)
@@ -133,7 +134,7 @@ async def test_a_grandchild_that_goes_on_printing_holds_nobody_up() -> None:
     await until_gone(grandchild)
 
 
-async def test_terminate_is_for_children_that_do_not_notice() -> None:
+async def test_terminate_ends_a_child_that_ignores_its_pipes() -> None:
     begin = time.monotonic()
     async with open_child(programs.HANG, grace=SECONDS) as child:
         child.terminate()
@@ -145,7 +146,7 @@ async def test_terminate_is_for_children_that_do_not_notice() -> None:
     assert (child.status, child.reason) == (0, "exited")
 
 
-async def test_a_child_that_never_reads_does_not_hold_the_end_up() -> None:
+async def test_child_that_never_reads_delays_no_end() -> None:
     async with open_child(programs.HANG, grace=0.1) as child:
         with trio.move_on_after(0.2):
             await child.stream.send_all(b"x" * 10_000_000)
@@ -170,7 +171,7 @@ async def test_a_cancelled_block_terminates_the_child_at_once() -> None:
     await until_gone(child.pid)
 
 
-async def test_cancelled_while_it_waits_for_the_child_it_terminates_it_at_once() -> None:
+async def test_cancelled_wait_terminates_the_child_at_once() -> None:
     begin = trio.current_time()
     with trio.CancelScope() as scope:
         async with open_child(programs.HANG, grace=SECONDS) as child:
@@ -180,7 +181,7 @@ async def test_cancelled_while_it_waits_for_the_child_it_terminates_it_at_once()
     assert trio.current_time() - begin < SECONDS
 
 
-async def test_cancelled_before_it_begins_it_starts_nothing() -> None:
+async def test_cancelled_open_child_starts_nothing() -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
         async with open_child(programs.HANG):
@@ -188,7 +189,7 @@ async def test_cancelled_before_it_begins_it_starts_nothing() -> None:
     assert scope.cancelled_caught
 
 
-async def test_a_stream_that_was_closed_before_is_no_matter() -> None:
+async def test_stream_may_be_closed_before_the_block_ends() -> None:
     async with open_child(programs.ECHO) as child:
         await child.stream.aclose()
         assert await child.wait() == 0
@@ -243,7 +244,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(WINDOWS, reason="signals")
 @pytest.mark.parametrize("how", ["trio", "lines", "blocking"])
-def test_ctrl_c_again_and_again_ends_the_patience_and_not_the_care(how: str) -> None:
+def test_repeated_ctrl_c_still_kills_and_reaps_the_child(how: str) -> None:
     said = subprocess.run(
         [sys.executable, "-c", _STUBBORN, how], capture_output=True, text=True, timeout=SECONDS
     ).stdout.split()
@@ -313,7 +314,7 @@ say("end of stream")
     ],
     ids=["end", "cancel_on_end", "blocking"],
 )
-def test_kill_9_of_the_parent_is_the_end_of_the_stream(child: str, lines: list[str]) -> None:
+def test_kill_9_of_the_parent_ends_the_childs_stream(child: str, lines: list[str]) -> None:
     parent = family(child)
     assert parent.stdout is not None
     with parent, parent.stdout:
@@ -326,7 +327,7 @@ def test_kill_9_of_the_parent_is_the_end_of_the_stream(child: str, lines: list[s
     trio.run(until_gone, pid)
 
 
-async def test_cancel_on_end_also_when_the_parent_leaves_its_block() -> None:
+async def test_cancel_on_end_when_the_parent_leaves_its_block() -> None:
     program = [sys.executable, "-c", programs.TRIO + textwrap.dedent(_IS_CANCELLED)]
     lines: list[str] = []
     ready = trio.Event()
@@ -341,7 +342,7 @@ async def test_cancel_on_end_also_when_the_parent_leaves_its_block() -> None:
     assert (child.status, child.reason) == (0, "exited")
 
 
-async def test_cancel_on_end_leaves_the_block_alone_as_long_as_the_parent_is_there() -> None:
+async def test_cancel_on_end_waits_while_the_parent_is_alive() -> None:
     program = programs.trio_program("""
     async with ipcpipes.parent_stream(cancel_on_end=True) as stream:
         async for data in stream:
@@ -354,7 +355,7 @@ async def test_cancel_on_end_leaves_the_block_alone_as_long_as_the_parent_is_the
     assert child.status == 0
 
 
-async def test_errors_in_the_childs_block_come_out_as_they_are() -> None:
+async def test_exception_of_the_childs_block_is_not_wrapped() -> None:
     program = programs.trio_program("""
     try:
         async with ipcpipes.parent_stream(cancel_on_end=True):
@@ -369,7 +370,7 @@ async def test_errors_in_the_childs_block_come_out_as_they_are() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="half-close")
-async def test_send_eof_is_the_end_of_the_stream_and_no_reason_to_cancel() -> None:
+async def test_send_eof_of_the_parent_does_not_cancel() -> None:
     program = programs.trio_program("""
     async with ipcpipes.parent_stream(cancel_on_end=True) as stream:
         received = b""

@@ -45,7 +45,7 @@ async def said(program: object, **options: object) -> list[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir() or WINDOWS, reason="/proc/self/fd")
-async def test_a_child_has_its_ends_and_no_others() -> None:
+async def test_child_inherits_only_its_own_ends() -> None:
     # Whatever else is open here, even what anybody may inherit.
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]
     try:
@@ -62,7 +62,7 @@ async def test_a_child_has_its_ends_and_no_others() -> None:
             os.close(fd)
 
 
-async def test_a_handle_that_is_not_listed_is_not_there() -> None:
+async def test_unlisted_handle_is_not_inherited() -> None:
     receive_end, send_end = ipcpipes.open_anonymous_pipe()
     program = programs.trio_program("""
     try:
@@ -106,7 +106,7 @@ def others_starting_children(count: int) -> Iterator[list[subprocess.Popen[bytes
             process.wait(SECONDS)
 
 
-async def test_children_that_others_start_meanwhile_get_none_of_it() -> None:
+async def test_other_children_inherit_none_of_the_ends() -> None:
     """Shown by what it would do: a child of theirs that had our child's end would keep the stream
     open when ours has ended.
     """
@@ -127,7 +127,7 @@ async def test_children_that_others_start_meanwhile_get_none_of_it() -> None:
         assert len(others) > 3
 
 
-async def test_many_children_started_at_once_get_their_own_ends_only() -> None:
+async def test_children_started_at_once_get_only_their_ends() -> None:
     """Each sees the end when its own parent's end is closed, though the others go on."""
     async with trio.open_nursery() as nursery:
         ends = [trio.Event() for _ in range(3 if WINDOWS else 12)]
@@ -148,7 +148,7 @@ async def test_many_children_started_at_once_get_their_own_ends_only() -> None:
             nursery.start_soon(one, number)
 
 
-def test_threads_without_an_event_loop_do_not_mix_their_children_up() -> None:
+def test_threads_starting_children_do_not_mix_the_ends() -> None:
     failures: list[BaseException] = []
 
     def run(number: int) -> None:

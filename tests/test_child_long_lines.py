@@ -44,14 +44,14 @@ def split(longest: int, *parts: bytes) -> list[tuple[str, bool | None]]:
         ([b"\x80" * 9], [("�" * 5, False), ("�" * 4, True)]),
     ],
 )
-def test_pieces_are_told_from_lines(
+def test_pieces_differ_from_lines_by_their_type(
     parts: list[bytes], lines: list[tuple[str, bool | None]]
 ) -> None:
     assert split(8, *parts) == lines
 
 
 @pytest.mark.parametrize("longest", [4, 5, 7])
-def test_no_character_is_lost_in_whatever_pieces_it_comes(longest: int) -> None:
+def test_no_character_is_lost_between_pieces(longest: int) -> None:
     text = "aé€🙂b🙂🙂€éa" * 3
     data = text.encode() + b"\n"
     for size in (1, 2, 3, 5, 100):
@@ -62,7 +62,7 @@ def test_no_character_is_lost_in_whatever_pieces_it_comes(longest: int) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="its clock of a process ticks every 15 ms")
-def test_the_work_of_a_long_line_grows_with_its_length_alone() -> None:
+def test_work_for_a_long_line_is_linear() -> None:
     """Not with its square: it would be 200 times as much here."""
 
     def seconds(reads: int) -> float:
@@ -86,7 +86,7 @@ async def lines_of(printing: str, **options: Any) -> list[str]:
     return lines
 
 
-async def test_a_child_may_print_lines_as_long_as_is_said() -> None:
+async def test_longest_line_is_respected() -> None:
     printing = "print('x' * 1_000_000); print('y' * 1_000_001); print('z')"
     x, y, rest, z = await lines_of(printing, longest_line=1_000_000)
     assert x == "x" * 1_000_000
@@ -98,7 +98,7 @@ async def test_a_child_may_print_lines_as_long_as_is_said() -> None:
     assert (z, type(z)) == ("z", str)
 
 
-async def test_without_saying_it_is_64_kib() -> None:
+async def test_longest_line_is_64_kib_by_default() -> None:
     lines = await lines_of("print('x' * 65536); print('y' * 65537)")
     assert [(len(line), isinstance(line, LinePiece)) for line in lines] == [
         (65536, False),
@@ -110,12 +110,12 @@ async def test_without_saying_it_is_64_kib() -> None:
 @pytest.mark.parametrize(
     ("longest", "error"), [(3, ValueError), (0, ValueError), (2**31, ValueError), ("9", TypeError)]
 )
-async def test_what_is_no_length_is_refused(longest: Any, error: type[Exception]) -> None:
+async def test_wrong_longest_line_is_refused(longest: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="longest_line must be"):
         await lines_of("print()", longest_line=longest)
 
 
-def test_a_piece_is_a_text_in_all_else() -> None:
+def test_line_piece_is_a_str() -> None:
     piece = LinePiece("text", is_last=False)
     assert piece == "text"
     assert f"{piece:>6}" == "  text"

@@ -38,7 +38,7 @@ def sigchld_ignored() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-async def test_a_child_that_was_killed_is_not_said_to_have_exited() -> None:
+async def test_killed_child_with_sigchld_ignored_is_unknown() -> None:
     with sigchld_ignored(), pytest.warns(RuntimeWarning, match="SIGCHLD is ignored"):
         async with ipcpipes.open_child(programs.HANG) as child:
             assert (child.reason, child.status) == (None, None)
@@ -49,7 +49,7 @@ async def test_a_child_that_was_killed_is_not_said_to_have_exited() -> None:
     assert repr(child) == f"<ipcpipes Child process {child.pid}, unknown, status 255>"
 
 
-def test_nor_without_an_event_loop() -> None:
+def test_killed_child_is_unknown_in_the_blocking_driver() -> None:
     with sigchld_ignored(), pytest.warns(RuntimeWarning, match="SIGCHLD is ignored"):
         with blocking.open_child(programs.HANG) as child:
             assert (child.reason, child.status) == (None, None)
@@ -59,14 +59,14 @@ def test_nor_without_an_event_loop() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:SIGCHLD is ignored")
-def test_a_child_that_was_terminated_is_said_to_have_been() -> None:
+def test_terminated_child_keeps_its_reason() -> None:
     with sigchld_ignored(), blocking.open_child(programs.HANG, grace=5) as child:
         child.terminate()
     assert (child.reason, child.status) == ("terminated", 255)
 
 
 @pytest.mark.filterwarnings("ignore:SIGCHLD is ignored")
-def test_it_may_be_ignored_between_the_start_and_the_end() -> None:
+def test_sigchld_ignored_after_the_start_is_noticed() -> None:
     with blocking.open_child(EXITS) as child:
         with sigchld_ignored():
             child.wait(timeout=20)
@@ -77,7 +77,7 @@ def test_it_may_be_ignored_between_the_start_and_the_end() -> None:
     assert child.reason == "unknown"
 
 
-def test_a_status_that_is_known_is_said() -> None:
+def test_known_status_is_reported() -> None:
     with blocking.open_child(EXITS) as child:
         child.wait(timeout=20)
     assert (child.reason, child.status) == ("exited", 0)
@@ -85,7 +85,7 @@ def test_a_status_that_is_known_is_said() -> None:
         assert (child.reason, child.status) == ("exited", 0)
 
 
-def test_with_warnings_as_errors_no_child_is_left() -> None:
+def test_warning_as_error_leaves_no_child() -> None:
     with sigchld_ignored(), warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(RuntimeWarning), blocking.open_child(programs.HANG):
@@ -106,20 +106,20 @@ print(child.reason, child.status)
 """
 
 
-def test_it_may_be_inherited() -> None:
+def test_ignored_sigchld_may_be_inherited() -> None:
     done = subprocess.run([sys.executable, "-c", INHERITING], capture_output=True, check=True)
     assert done.stdout == b"unknown 255\n"
     assert b"RuntimeWarning: SIGCHLD is ignored" in done.stderr
 
 
-def test_a_forked_child_does_not_know_of_its_parents_children() -> None:
+def test_forked_process_reports_unknown_for_children() -> None:
     with blocking.open_child(programs.HANG, grace=0) as child:
         assert in_forked_child(lambda: (child.reason, child.status)) == "('unknown', 255)"
         assert child.reason is None
 
 
 @pytest.mark.filterwarnings("ignore:SIGCHLD is ignored")
-async def test_a_group_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_group_works_with_sigchld_ignored(caplog: pytest.LogCaptureFixture) -> None:
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async for message in worker:

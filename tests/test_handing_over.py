@@ -75,7 +75,7 @@ def test_the_number_travels_as_text(opener: Opener) -> None:
 
 
 @openers
-def test_what_was_handed_over_is_not_used_here_any_more(opener: Opener) -> None:
+def test_handed_over_end_cannot_be_used_here(opener: Opener) -> None:
     receiver, sender = opener()
     for end in (receiver, sender):
         end.hand_over()
@@ -101,7 +101,7 @@ def test_what_was_handed_over_is_not_used_here_any_more(opener: Opener) -> None:
 
 
 @openers
-def test_an_end_that_was_used_here_stays_here(opener: Opener) -> None:
+def test_used_end_cannot_be_handed_over(opener: Opener) -> None:
     receiver, sender = opener()
     send_all(sender, b"abc")
     assert receive_some(receiver) == b"abc"
@@ -116,7 +116,7 @@ def test_an_end_that_was_used_here_stays_here(opener: Opener) -> None:
 
 
 @openers
-def test_looking_at_an_end_does_not_use_it(opener: Opener) -> None:
+def test_reading_attributes_does_not_use_an_end(opener: Opener) -> None:
     for end in (ends := opener()):
         _ = (end.peer, end.endpoint, end.address, repr(end))
         if sys.platform == "linux":
@@ -236,7 +236,7 @@ def test_a_child_that_dies_breaks_sending() -> None:
             sender.send_all(b"x")
 
 
-def test_without_disposing_the_end_of_the_stream_does_not_come() -> None:
+def test_undisposed_copy_keeps_the_pipe_open() -> None:
     receiver, sender = blocking.open_anonymous_pipe()
     with inheriting_child(USERS["blocking"], sender.hand_over(), "send") as child, receiver:
         assert child.hear() == "ready"
@@ -248,7 +248,7 @@ def test_without_disposing_the_end_of_the_stream_does_not_come() -> None:
 
 
 @openers
-def test_who_is_not_told_inherits_nothing(opener: Opener) -> None:
+def test_other_processes_inherit_no_end(opener: Opener) -> None:
     receiver, sender = opener()
     program = """
         # The number may well be of something else there, but not of the pipe.
@@ -273,7 +273,7 @@ def test_the_capacity_is_an_int_in_range(opener: Opener) -> None:
 
 @pytest.mark.skipif(not WINDOWS, reason="elsewhere it can be set, or not at all")
 @openers
-def test_windows_settles_the_capacity_when_the_pipe_is_made(opener: Opener) -> None:
+def test_windows_fixes_the_capacity_at_creation(opener: Opener) -> None:
     receiver, sender = opener(capacity=100_000)
     assert receiver.capacity >= 100_000
     for end in (receiver, sender):

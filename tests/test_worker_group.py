@@ -136,7 +136,7 @@ async def test_workers_serve_one_endpoint_and_answer_messages(endpoint: Endpoint
         await ipcpipes.connect(endpoint)
 
 
-async def test_workers_that_get_jobs() -> None:
+async def test_workers_receive_messages_and_answer() -> None:
     heard = Heard()
     async with running(JOBS, 3, on_message=heard) as group:
         for number in range(3):
@@ -183,7 +183,7 @@ async def test_too_many_crashes_end_the_group(endpoint: Endpoint) -> None:
     assert not any(map(is_alive, pids))
 
 
-async def test_a_program_that_always_fails_is_tried_as_often_as_allowed() -> None:
+async def test_failing_program_is_restarted_as_often_as_allowed() -> None:
     program = programs.plain_program("sys.exit(9)")
     group = WorkerGroup(program, 1, restarts=2)
     with pytest.raises(WorkerFailed) as caught:
@@ -194,7 +194,7 @@ async def test_a_program_that_always_fails_is_tried_as_often_as_allowed() -> Non
     assert (caught.value.number, caught.value.status) == (0, 9)
 
 
-async def test_a_program_that_is_not_there(endpoint: Endpoint) -> None:
+async def test_missing_program_raises_at_the_first_start(endpoint: Endpoint) -> None:
     group = WorkerGroup(["/no-such-program"], 2, endpoint=endpoint)
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         await group.run()
@@ -202,7 +202,7 @@ async def test_a_program_that_is_not_there(endpoint: Endpoint) -> None:
         pass  # the name is free
 
 
-async def test_a_worker_that_does_not_get_ready_is_ended() -> None:
+async def test_worker_that_is_never_ready_is_terminated() -> None:
     with pytest.raises(WorkerFailed, match="did not get ready"):
         await WorkerGroup(programs.HANG, 1, grace=0.3, restarts=0).run()
 
@@ -224,7 +224,7 @@ async def test_a_worker_that_does_not_finish_is_terminated(
     assert "worker 0 has not finished within 0.1 s" in caplog.text
 
 
-async def test_roll_over_replaces_every_worker_and_loses_no_client(endpoint: Endpoint) -> None:
+async def test_roll_over_replaces_all_workers_and_loses_no_client(endpoint: Endpoint) -> None:
     """Under load: clients come all the time, and each of them is answered."""
     heard = Heard()
     served: Counter[int] = Counter()
@@ -274,7 +274,7 @@ async def test_roll_over_loses_no_message() -> None:
     assert len(heard.messages) == sent + 4  # four workers in all said bye
 
 
-async def test_a_roll_over_to_a_program_that_fails_leaves_the_old_ones(tmp_path: Path) -> None:
+async def test_failed_roll_over_keeps_the_old_workers(tmp_path: Path) -> None:
     program = tmp_path / "worker.py"
     program.write_text(JOBS[2])
     heard = Heard()
@@ -288,7 +288,7 @@ async def test_a_roll_over_to_a_program_that_fails_leaves_the_old_ones(tmp_path:
         assert await heard.until(2) == [b"still by 0", b"still by 1"]
 
 
-async def test_the_end_waits_for_clients_that_are_being_served(endpoint: Endpoint) -> None:
+async def test_stop_waits_for_clients_being_served(endpoint: Endpoint) -> None:
     group = WorkerGroup(SERVER, 1, endpoint=endpoint)
     async with trio.open_nursery() as nursery:
         await nursery.start(group.run)
@@ -303,7 +303,7 @@ async def test_the_end_waits_for_clients_that_are_being_served(endpoint: Endpoin
             assert is_alive(next(iter(group.pids.values())))
 
 
-async def test_cancelled_it_ends_at_once(endpoint: Endpoint) -> None:
+async def test_cancelled_run_ends_the_workers_at_once(endpoint: Endpoint) -> None:
     group = WorkerGroup(SERVER, 2, endpoint=endpoint)
     async with trio.open_nursery() as nursery:
         await nursery.start(group.run)
@@ -326,7 +326,7 @@ async def test_an_error_of_on_message_ends_the_group(error: Exception) -> None:
     assert caught.value.exceptions == (error,)
 
 
-async def test_what_cannot_be_sent_is_one_error() -> None:
+async def test_unsendable_message_is_one_error() -> None:
     async with running(JOBS, 2) as group:
         for worker in (None, 1):
             with pytest.raises(ipcpipes.MessageTooLarge):
@@ -335,10 +335,12 @@ async def test_what_cannot_be_sent_is_one_error() -> None:
                 await group.send("text", worker=worker)  # type: ignore[arg-type]
 
 
-async def test_a_send_that_was_cancelled_half_way_spoils_nothing() -> None:
-    program = programs.trio_program("""
+async def test_send_cancelled_half_way_breaks_nothing(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    program = programs.trio_program(f"""
     async with ipcpipes.group_worker() as worker:
-        await trio.sleep(0.5)
+        while not os.path.exists({str(gate)!r}):
+            await trio.sleep(0.01)
         async for job in worker:
             await worker.send(b"%d" % len(job))
     """)
@@ -350,6 +352,7 @@ async def test_a_send_that_was_cancelled_half_way_spoils_nothing() -> None:
         with trio.move_on_after(0.1) as scope:
             await group.send(b"waits behind it, and is not sent")
         assert scope.cancelled_caught
+        gate.touch()
         await group.send(b"next", worker=0)
         await heard.until(2)
     assert [message for _, message in heard.messages] == [b"5000000", b"4"]
@@ -367,7 +370,7 @@ async def test_roll_over_can_be_cancelled_at_any_moment() -> None:
     assert not any(map(is_alive, pids))
 
 
-async def test_the_last_messages_are_heard_however_long_that_takes() -> None:
+async def test_last_messages_of_a_worker_are_received() -> None:
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async for job in worker:
@@ -390,7 +393,7 @@ async def test_the_last_messages_are_heard_however_long_that_takes() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="fork")
-async def test_a_crash_is_noticed_though_a_fork_of_the_worker_lives_on() -> None:
+async def test_crash_is_noticed_while_a_fork_of_the_worker_lives() -> None:
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async for job in worker:
@@ -410,7 +413,7 @@ async def test_a_crash_is_noticed_though_a_fork_of_the_worker_lives_on() -> None
         assert await heard.until(1) == [b"%d" % group.pids[0]]
 
 
-async def test_a_roll_over_in_a_group_that_is_cancelled() -> None:
+async def test_roll_over_in_a_cancelled_group() -> None:
     for seconds in (0.01, 0.05, 0.2):
         group = WorkerGroup(JOBS, 2)
         async with trio.open_nursery() as nursery, trio.open_nursery() as inner:
@@ -428,7 +431,7 @@ async def test_a_roll_over_in_a_group_that_is_cancelled() -> None:
         assert not any(map(is_alive, pids))
 
 
-async def test_a_busy_master_hears_every_last_message() -> None:
+async def test_busy_master_receives_every_last_message() -> None:
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async for job in worker:
@@ -454,7 +457,7 @@ async def test_a_busy_master_hears_every_last_message() -> None:
     assert heard == [b"%d" % number for number in range(500)]
 
 
-async def test_what_is_sent_to_all_is_not_lost_in_a_roll_over() -> None:
+async def test_message_to_all_survives_a_roll_over() -> None:
     heard = Heard()
     sent = 0
     async with running(JOBS, 1, on_message=heard) as group:
@@ -522,7 +525,7 @@ async def test_run_can_be_cancelled_at_each_of_its_first_steps() -> None:
                 nursery.cancel_scope.cancel()
 
 
-async def test_the_end_waits_for_on_end() -> None:
+async def test_run_waits_for_on_end() -> None:
     ended: list[int] = []
 
     async def on_end(number: int, child: ipcpipes.Child) -> None:
@@ -574,7 +577,7 @@ def start_master(worker: Sequence[str], grace: float, code: str = MASTER) -> tup
 
 @pytest.mark.skipif(WINDOWS, reason="signals from another process")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_group_in_order(number: signal.Signals) -> None:
+def test_first_signal_stops_the_group_in_order(number: signal.Signals) -> None:
     master, pids = start_master(JOBS, SECONDS)
     with master:
         master.send_signal(number)
@@ -601,7 +604,7 @@ def test_under_run_the_exit_status_is_that_of_the_signal(
 
 
 @pytest.mark.skipif(WINDOWS, reason="signals from another process")
-def test_a_third_signal_does_not_make_the_master_leave_its_workers_behind() -> None:
+def test_third_signal_leaves_no_worker_behind() -> None:
     worker = [*STUBBORN]
     worker[2] = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + worker[2]
     master, pids = start_master(worker, 1000)
@@ -615,7 +618,7 @@ def test_a_third_signal_does_not_make_the_master_leave_its_workers_behind() -> N
 
 
 @pytest.mark.skipif(WINDOWS, reason="signals from another process")
-def test_the_second_signal_ends_it_at_once() -> None:
+def test_second_signal_terminates_the_workers() -> None:
     master, pids = start_master(STUBBORN, 1000)
     with master:
         master.send_signal(signal.SIGINT)
@@ -625,7 +628,7 @@ def test_the_second_signal_ends_it_at_once() -> None:
     assert not any(map(is_alive, pids))
 
 
-def test_kill_9_of_the_master_ends_the_workers_in_order() -> None:
+def test_kill_9_of_the_master_lets_workers_finish() -> None:
     master, pids = start_master(JOBS, SECONDS)
     with master:
         master.kill()
@@ -635,7 +638,7 @@ def test_kill_9_of_the_master_ends_the_workers_in_order() -> None:
 
 if sys.platform != "win32":
 
-    async def test_workers_are_out_of_the_terminals_reach() -> None:
+    async def test_workers_do_not_get_the_terminals_ctrl_c() -> None:
         async with running(JOBS, 1) as group:
             assert os.getsid(group.pids[0]) == group.pids[0] != os.getsid(0)
 
@@ -643,9 +646,9 @@ if sys.platform != "win32":
 # Misuse
 
 
-async def test_misuse() -> None:
+async def test_misuse_is_a_clear_error() -> None:
     group = WorkerGroup(JOBS, 1)
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         await group.send(b"x")
     with pytest.raises(ValueError, match="cannot be empty"):
         await group.send(b"")
@@ -705,18 +708,18 @@ def test_options_for_the_workers_are_checked_before_there_are_any(
         WorkerGroup(JOBS, 1, **options)
 
 
-def test_the_options_of_popen_are_taken() -> None:
+def test_popen_options_reach_the_workers() -> None:
     WorkerGroup(JOBS, 1, cwd=".", env={}, stderr=print, longest_line=100, creationflags=0)
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored")
-async def test_the_name_is_taken(endpoint: Endpoint) -> None:
+async def test_name_in_use_is_an_error(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint):
         with pytest.raises(ipcpipes.EndpointInUse):
             await WorkerGroup(SERVER, 1, endpoint=endpoint).run()
 
 
-async def test_a_worker_that_takes_itself_for_a_child_says_so() -> None:
+async def test_parent_channel_in_a_worker_is_an_error() -> None:
     program = programs.trio_program("""
     try:
         async with ipcpipes.parent_channel():
@@ -730,7 +733,7 @@ async def test_a_worker_that_takes_itself_for_a_child_says_so() -> None:
     assert lines == ["this process is a worker of a WorkerGroup; call group_worker()"]
 
 
-async def test_on_end_tells_of_each_process_after_its_last_message() -> None:
+async def test_on_end_is_called_after_the_last_message() -> None:
     heard = Heard()
     ends: list[tuple[int, int | None, str | None, int]] = []
 
@@ -746,7 +749,7 @@ async def test_on_end_tells_of_each_process_after_its_last_message() -> None:
     assert ends[1] == (0, 0, "exited", 2)
 
 
-async def test_handlers_hear_that_their_worker_is_to_finish(endpoint: Endpoint) -> None:
+async def test_finishing_is_set_for_handlers(endpoint: Endpoint) -> None:
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async def handler(stream):
@@ -764,13 +767,13 @@ async def test_handlers_hear_that_their_worker_is_to_finish(endpoint: Endpoint) 
             assert await receive_exactly(stream, 3) == b"bye"
 
 
-async def test_stopped_before_it_runs() -> None:
+async def test_group_stopped_before_it_runs() -> None:
     group = WorkerGroup(JOBS, 1)
     group.stop()
     assert await group.run() is None
 
 
-async def test_a_child_that_is_no_worker_says_so() -> None:
+async def test_group_worker_in_a_plain_child_is_an_error() -> None:
     program = programs.trio_program("""
     try:
         async with ipcpipes.group_worker():

@@ -25,7 +25,7 @@ LARGE = 17 * 2**20
 @pytest.mark.parametrize(
     "framing", [LengthPrefixed(width=8, max_size=2 * LARGE), ContentLength(max_size=2 * LARGE)]
 )
-async def test_a_message_may_be_as_large_as_is_said(framing: Any) -> None:
+async def test_group_message_may_have_the_framings_max_size(framing: Any) -> None:
     heard = Heard()
     async with running(JOBS, 1, on_message=heard, framing=framing) as group:
         message = bytes(LARGE)
@@ -34,14 +34,14 @@ async def test_a_message_may_be_as_large_as_is_said(framing: Any) -> None:
         assert answer == message + b" by 0"
 
 
-async def test_without_saying_it_is_16_mib() -> None:
+async def test_group_message_limit_is_16_mib_by_default() -> None:
     async with running(JOBS, 1) as group:
         with pytest.raises(ipcpipes.MessageTooLarge):
             await group.send(bytes(LARGE))
 
 
 @pytest.mark.parametrize("framing", [LengthPrefixed(width=1, max_size=255), Lines(), NATIVE])
-async def test_any_framing_that_carries_an_empty_message(framing: Any) -> None:
+async def test_group_takes_any_framing_with_empty_messages(framing: Any) -> None:
     if framing is NATIVE and sys.platform == "darwin":
         pytest.skip("there is no such thing")
     heard = Heard()
@@ -97,7 +97,7 @@ def test_a_framing_without_empty_messages_is_refused() -> None:
         WorkerGroup(programs.HANG, 1, max_descriptors=254)
 
 
-async def test_a_framing_of_ones_own_is_given_to_the_worker() -> None:
+async def test_worker_needs_the_custom_framing() -> None:
     program = programs.trio_program("""
     sys.path.insert(0, os.environ["TESTS"])
     from tests.test_worker_group_channel import Dots
@@ -168,7 +168,7 @@ async def test_they_go_in_both_directions(path: Path) -> None:
         assert (await heard.until(3))[:2] == [b"none with a message"] * 2
 
 
-async def test_who_asks_for_messages_alone_keeps_none(nothing: Any) -> None:
+async def test_receive_closes_unwanted_descriptors(nothing: Any) -> None:
     """At either end: what nobody takes is closed."""
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
@@ -205,7 +205,9 @@ async def test_who_asks_for_messages_alone_keeps_none(nothing: Any) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
-async def test_a_server_heeds_them_too(endpoint: ipcpipes.Endpoint, path: Path) -> None:
+async def test_serve_passes_descriptors_to_on_message(
+    endpoint: ipcpipes.Endpoint, path: Path
+) -> None:
     program = programs.trio_program(
         MAKING_A_FILE
         + """
@@ -225,13 +227,13 @@ async with ipcpipes.group_worker() as worker:
         assert await heard.until(1) == [b"read it: handed over"]
 
 
-async def test_without_asking_for_them_none_can_be_sent() -> None:
+async def test_descriptors_need_max_descriptors() -> None:
     async with running(JOBS, 1) as group:
         with pytest.raises(RuntimeError, match="made without max_descriptors="):
             await group.send_descriptors(b"x", [0], worker=0)
 
 
-async def test_what_cannot_be_sent_is_the_callers_error() -> None:
+async def test_unsendable_descriptors_raise_at_the_sender() -> None:
     heard = HeardWithDescriptors()
     async with running(READER, 1, on_message=heard, max_descriptors=1) as group:
         with pytest.raises(ValueError, match="cannot be empty"):

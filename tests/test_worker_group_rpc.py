@@ -41,7 +41,7 @@ class Pids(rpc.Interface, uuid="7d2a1f0c-6c83-4d6e-9a51-0a6f4f0f7c22", version=(
     async def pid(self, seconds: float = 0) -> Any: ...
 
 
-async def test_an_idle_client_does_not_hold_up_a_roll_over(endpoint: Endpoint) -> None:
+async def test_idle_rpc_client_does_not_delay_a_roll_over(endpoint: Endpoint) -> None:
     async with running(SERVER, 2, endpoint=endpoint, grace=GRACE) as group:
         with trio.fail_after(SECONDS):
             async with rpc.connect(Pids, endpoint, wait=SECONDS) as first:
@@ -57,7 +57,7 @@ async def test_an_idle_client_does_not_hold_up_a_roll_over(endpoint: Endpoint) -
         assert not is_alive(old)
 
 
-async def test_a_call_that_is_open_comes_to_its_end(endpoint: Endpoint) -> None:
+async def test_open_call_completes_in_a_roll_over(endpoint: Endpoint) -> None:
     answers: list[int] = []
 
     async def call(client: Any, seconds: float) -> None:
@@ -74,7 +74,7 @@ async def test_a_call_that_is_open_comes_to_its_end(endpoint: Endpoint) -> None:
         assert answers == [old]
 
 
-async def test_the_end_of_a_group_does_not_wait_for_idle_clients(endpoint: Endpoint) -> None:
+async def test_stop_does_not_wait_for_idle_rpc_clients(endpoint: Endpoint) -> None:
     with trio.fail_after(SECONDS):
         async with running(SERVER, 1, endpoint=endpoint, grace=GRACE) as group:
             async with rpc.connect(Pids, endpoint, wait=SECONDS) as client:
@@ -91,7 +91,7 @@ async def serving_until(finishing: trio.Event, client: Any, server: Any) -> None
     await rpc.serve_connection(Scripted(plain=given_back), server, finishing=finishing)
 
 
-async def test_a_connection_is_told_to_begin_no_new_calls() -> None:
+async def test_finishing_connection_begins_no_new_calls() -> None:
     finishing = trio.Event()
     left, right = ipcpipes.testing.memory_stream_pair()
     with trio.fail_after(SECONDS):
@@ -105,7 +105,7 @@ async def test_a_connection_is_told_to_begin_no_new_calls() -> None:
                         await client.plain(2)
 
 
-async def test_a_client_that_comes_too_late_hears_it_by_its_first_call() -> None:
+async def test_late_rpc_client_fails_at_its_first_call() -> None:
     finishing = trio.Event()
     finishing.set()
     left, right = ipcpipes.testing.memory_stream_pair()
@@ -117,7 +117,7 @@ async def test_a_client_that_comes_too_late_hears_it_by_its_first_call() -> None
                     await client.plain(1)
 
 
-async def test_without_an_end_the_client_alone_ends_it() -> None:
+async def test_without_finishing_only_the_client_ends_it() -> None:
     left, right = ipcpipes.testing.memory_stream_pair()
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:

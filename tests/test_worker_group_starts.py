@@ -40,7 +40,7 @@ class Program:
 
 @pytest.mark.skipif(WINDOWS, reason="Windows has no limit that a process sets itself")
 @pytest.mark.parametrize("restarts", [5, None])
-async def test_a_moment_without_descriptors_ends_no_worker(
+async def test_emfile_at_a_restart_ends_no_other_worker(
     restarts: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard = Heard()
@@ -56,7 +56,7 @@ async def test_a_moment_without_descriptors_ends_no_worker(
         assert is_alive(before[1])
 
 
-async def test_a_program_that_is_gone_for_a_moment_ends_no_worker(
+async def test_program_missing_for_a_moment_ends_no_worker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     program, heard = Program(), Heard()
@@ -71,7 +71,7 @@ async def test_a_program_that_is_gone_for_a_moment_ends_no_worker(
         assert group.pids[1] == before[1]
 
 
-async def test_a_program_that_is_gone_for_good_is_tried_as_often_as_allowed() -> None:
+async def test_program_missing_for_good_exhausts_the_restarts() -> None:
     program = Program()
     group = WorkerGroup(program, 1, restarts=2)
     with pytest.raises(BaseExceptionGroup) as caught:
@@ -88,7 +88,7 @@ async def test_a_program_that_is_gone_for_good_is_tried_as_often_as_allowed() ->
 
 
 @pytest.mark.parametrize("restarts", [0, None])
-async def test_a_group_that_could_not_start_a_worker_is_not_ready(restarts: int | None) -> None:
+async def test_start_raises_if_no_worker_can_be_started(restarts: int | None) -> None:
     group = WorkerGroup(["/no-such-program"], 2, restarts=restarts)
     with pytest.raises(BaseExceptionGroup) as caught:
         async with trio.open_nursery() as nursery:
@@ -98,14 +98,14 @@ async def test_a_group_that_could_not_start_a_worker_is_not_ready(restarts: int 
     assert [type(error) for error in caught.value.exceptions] == [KeyError]
 
 
-async def test_a_group_whose_workers_only_crash_is_not_ready() -> None:
+async def test_start_raises_if_all_workers_crash() -> None:
     group = WorkerGroup([sys.executable, "-c", "raise SystemExit(9)"], 2, restarts=0)
     async with trio.open_nursery() as nursery:
         with pytest.raises(WorkerFailed, match="ended before it was ready"):
             await nursery.start(group.run)
 
 
-async def test_a_group_that_is_stopped_while_it_starts_says_that_it_began() -> None:
+async def test_group_stopped_while_starting_reports_started() -> None:
     """So that who waits for it need not handle an error of its own wish."""
     group = WorkerGroup(JOBS, 1)
     async with trio.open_nursery() as nursery:

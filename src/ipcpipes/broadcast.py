@@ -1,4 +1,4 @@
-"""One message to every client, where no client can hold up the others."""
+"""Sends each message to every client; a slow client does not delay the others."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["Broadcaster"]
 logger = logging.getLogger("ipcpipes")
 
 
-# How much is handed to the system at once when several messages wait. All of it has to go out
-# before the channel can be used for anything else.
+# How much is passed to the system at once when several messages are waiting. All of it has to be
+# sent before the channel can be used for anything else.
 _AT_ONCE = 65_536  # bytes
 # How long a cancelled broadcast waits for the peer to take the messages that are being sent.
 _LEAVE_WITHIN = 1.0  # seconds
 
 
 class _Client:
-    """A channel, and the messages that it has not been handed yet. It lives as long as the
+    """A channel, and the messages that wait to be sent to it. It lives as long as the
     :meth:`Broadcaster.serve` that made it.
 
     Attributes:
-        why: how it has ended, once it has.
+        why: the reason of its end, once it has ended.
     """
 
     def __init__(self, channel: abc.MessageChannel) -> None:
@@ -53,20 +53,20 @@ class _Client:
         self._lot.unpark()
 
     def leave(self) -> None:
-        """Drops the waiting messages, and ends when the messages being sent have gone out."""
+        """Drops the waiting messages, and ends when the messages that are being sent are sent."""
         self._leaves = True
         self.waiting.clear()
         self._lot.unpark()
 
     def disconnect(self, why: str) -> None:
-        """Ends at once, in the middle of a message."""
+        """Ends at once, even in the middle of a message."""
         self.why = why
         self.is_slow = True
         self.leave()
         self._sending.cancel()
 
     async def run(self) -> None:
-        """Sends the messages that are put, until the client leaves or the peer goes."""
+        """Sends the queued messages, until the client is removed or the peer has gone."""
         async with unseen_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
@@ -115,17 +115,15 @@ class Broadcaster(Uncopied):
         nursery.start_soon(ipcpipes.serve_messages, news.serve, "news")
         await news.send(b"to everyone")
 
-    Each client has a queue of its own, which its own task empties, so that a client that has
-    stopped reading never delays another one, nor the sender. A queue that is full means that
-    its client is slow, and then ``when_slow`` says what is done.
+    Each client has its own queue and its own task, so a client that has stopped reading delays
+    neither the other clients nor the sender. ``when_slow`` says what happens when a queue is full.
 
     Args:
-        backlog: how many messages may wait for one client, 1 or more; what is being handed to
-            the system does not count. They are the same objects for all clients.
+        backlog: how many messages may wait for one client, 1 or more. Messages that are being sent
+            do not count. The queues share the message objects.
         when_slow: ``"disconnect"`` closes the channel of a client whose queue is full, so that a
-            connected client has never missed a message.
-            ``"drop"`` drops the oldest message that waits for it, for messages of which only the
-            latest matter; :attr:`dropped_count` counts them.
+            connected client has never missed a message. ``"drop"`` drops the oldest message in the
+            queue, for messages of which only the latest matter; :attr:`dropped_count` counts them.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range.
@@ -161,7 +159,7 @@ class Broadcaster(Uncopied):
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Sends the client what is broadcast from now on, until it has gone.
+        """Sends the client all messages that are broadcast from now on, until it has left.
 
         This method can be used directly as a handler for :func:`ipcpipes.serve_messages`. It
         returns when the client has left or was too slow, when you close the channel, or when
@@ -227,23 +225,27 @@ class Broadcaster(Uncopied):
             await client.ended.wait()
 
     def send_nowait(self, message: Buffer) -> None:
-        """Hands the message to every client's queue, and returns at once.
+        """Adds the message to every client's queue, and returns at once.
 
-        Clients are sent to when other tasks run: a loop that only calls this fills the queues.
+        The messages are sent when other tasks run: a loop that only calls this fills the queues.
+
+        Args:
+            message: any bytes-like object, which is copied once.
 
         Raises:
-            ipcpipes.FramingError: one of the channels cannot carry it (``MessageTooLarge``: it is
-                above that one's ``max_size``); nobody gets it.
-            TypeError: ``message`` is no bytes-like object.
+            ipcpipes.FramingError: one of the channels cannot carry the message
+                (``MessageTooLarge``: it is longer than the channel's ``max_size``). Then no client
+                gets it.
+            TypeError: ``message`` is not a bytes-like object.
         """
-        whole = bytes(memoryview(message))
-        self._check(whole)
+        copy = bytes(memoryview(message))
+        self._check(copy)
         for client in self._clients:
             if len(client.waiting) < self._backlog:
-                client.put(whole)
+                client.put(copy)
             elif self._drops:
                 client.waiting.popleft()
-                client.put(whole)
+                client.put(copy)
                 self._dropped_count += 1
             else:
                 client.disconnect(f"it was too slow: {self._backlog} messages were waiting for it")
@@ -254,15 +256,19 @@ class Broadcaster(Uncopied):
             channel = client.channel
             if len(message) > channel.max_size:
                 raise MessageTooLarge(len(message), channel.max_size)
-            # Mostly it is one framing for all of them.
+            # Usually all channels have the same framing.
             if isinstance(channel, MessageChannel) and channel.framing not in framings:
                 channel.framing.frame(message)
                 framings.append(channel.framing)
 
     async def send(self, message: Buffer) -> None:
-        """As :meth:`send_nowait`, and lets other tasks run: a checkpoint. It waits for nobody.
+        """Adds the message to every client's queue, and lets other tasks run (a checkpoint). It
+        does not wait for clients.
 
-        Cancelled, it has sent to nobody.
+        If it is cancelled, no client gets the message.
+
+        Args:
+            message: any bytes-like object, which is copied once.
 
         Raises:
             What :meth:`send_nowait` raises.

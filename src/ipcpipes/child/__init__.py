@@ -1,8 +1,9 @@
-"""Parent and child: what one process hands to another when it starts it.
+"""Parent and child processes under trio; the blocking driver is in ``blocking/child``.
 
-``handover`` is what the child is told, and ``ends`` what it inherits; both are the same for trio
-and for code without an event loop. ``process`` starts and ends children, ``parent`` is what they
-call, ``group`` and ``worker`` are several of them under one master.
+``process`` starts and ends a child. ``pipes`` holds the pipes that the child inherits, and
+``handover`` writes their numbers into its environment. In the child, ``adopting`` reads the
+environment, and ``parent`` has the public functions. ``group`` holds several workers under one
+master. ``base``, ``pipes``, ``handover`` and ``adopting`` are the same for both drivers.
 """
 
 from __future__ import annotations

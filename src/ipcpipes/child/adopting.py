@@ -1,4 +1,4 @@
-"""The child's side: what its environment tells becomes what code holds."""
+"""The child's side: makes streams of the handles that its environment names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .handover import Handle, Handover, Kind, take
 
 
 class Adopted(NamedTuple):
-    """What this process has from its parent, and nobody else has any more.
+    """The streams that this process has got from its parent.
 
     Attributes:
-        ends: what was wanted, by name.
-        lifeline: ends with the parent, or with its interest in this process.
-        framing: of the channel.
-        max_descriptors: that may come with one of its messages.
-        handover: all that was told.
+        ends: the streams that were wanted, by name.
+        lifeline: a stream that ends when the parent ends or leaves its block.
+        framing: the framing of the channel.
+        max_descriptors: how many descriptors may come with one of its messages.
+        handover: everything that the environment said.
     """
 
     ends: dict[str, Any]
@@ -40,15 +40,15 @@ def adopt(
     framing: Framing | Native | None = None,
     max_descriptors: int | None = None,
 ) -> Adopted:
-    """Takes over what the parent has handed to this process.
+    """Makes streams of the handles that the parent has handed to this process.
 
     Args:
-        environment: where it is told, and taken out of.
+        environment: names the handles. The variables are removed from it.
         wanted: ``stream``, ``channel``, or ``pipe.`` for all pipes.
-        connect: the system's, for the driver.
-        close: closes what ``connect`` gave.
-        framing: the user's, for a channel whose own cannot be described.
-        max_descriptors: the user's, for a channel; the parent's when ``None``.
+        connect: makes a stream of a handle, for the driver.
+        close: closes what ``connect`` has returned.
+        framing: the user's, for a channel whose framing the parent could not describe.
+        max_descriptors: the user's, for a channel; ``None`` for the parent's value.
 
     Raises:
         NoParent, TypeError: as :func:`ipcpipes.parent_channel` says.
@@ -61,7 +61,7 @@ def adopt(
     handles = {name: handle for name, handle in handover.handles.items() if name.startswith(wanted)}
     handles["lifeline"] = handover.handles["lifeline"]
     for name, handle in handles.items():
-        _check_mark(name, handle)
+        _check_fingerprint(name, handle)
     if "channel" in handles:
         framing = _agreed(framing, handover.framing, handles["channel"].kind)
         max_descriptors = _agreed_descriptors(max_descriptors, handover.max_descriptors)
@@ -78,15 +78,15 @@ def adopt(
     return Adopted(ends, ends.pop("lifeline"), framing, max_descriptors or 0, handover)
 
 
-def _check_mark(name: str, handle: Handle) -> None:
+def _check_fingerprint(name: str, handle: Handle) -> None:
     try:
-        mark = _os.fingerprint(int(handle.number))
+        fingerprint = _os.fingerprint(int(handle.number))
     except (OSError, OverflowError):
-        mark = "none"
-    if handle.mark and mark != handle.mark:
+        fingerprint = "none"
+    if handle.fingerprint and fingerprint != handle.fingerprint:
         raise NoParent(
-            f"the parent's {name} did not come along: number {handle.number} is something else "
-            "here; a process in between has not passed it on, or has closed it"
+            f"this process has not inherited the parent's {name}: number {handle.number} is "
+            "something else here; a process in between has closed it or has not passed it on"
         )
 
 
@@ -96,7 +96,8 @@ def _agreed(
     framing = told if given is None else given
     if framing is None:
         raise TypeError(
-            "the parent has a framing of its own; give the same one: parent_channel(framing)"
+            "the parent uses a framing that it cannot describe; pass the same framing: "
+            "parent_channel(framing)"
         )
     if kind_of(framing) != kind:
         raise TypeError(f"framing must be {'' if kind == 'messages' else 'other than '}NATIVE here")
@@ -104,7 +105,7 @@ def _agreed(
 
 
 def _agreed_descriptors(given: int | None, told: int) -> int:
-    # On Windows it is a part of how messages look.
+    # On Windows the format of the messages depends on it.
     if given is not None and bool(given) != bool(told):
         raise TypeError(
             f"the parent opened this channel with max_descriptors={told}; max_descriptors must be "

@@ -1,4 +1,4 @@
-"""Anonymous pipes: the door to them."""
+"""Opens anonymous pipes, under trio."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["AnonymousReceiveStream", "AnonymousSendStream", "open_anonymous_pipe
 def open_anonymous_pipe(
     *, capacity: int | None = None
 ) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
-    """Makes a pipe without a name: what is sent into one end comes out of the other.
+    """Opens a pipe without a name: bytes that are sent into one end arrive at the other end.
 
-    Nobody inherits an end until it is handed over
-    (:meth:`ipcpipes.abc.AnonymousPipeEnd.hand_over`). The easiest way is
-    ``open_child(command, pipes={"numbers": end})``; :meth:`hand_over` gives the number as text,
-    for any other way to start a child.
+    No child process inherits an end until the end is handed over
+    (:meth:`ipcpipes.abc.AnonymousPipeEnd.hand_over`). ``open_child(command, pipes={"numbers":
+    end})`` does that; for any other way to start a child, :meth:`hand_over` returns the number as
+    text.
 
     Args:
-        capacity: how many bytes it holds before a sender waits, 1 to 2**31 - 1; the system's
-            default when ``None`` (Linux: 64 KiB). See
+        capacity: how many bytes the pipe holds before a sender has to wait, 1 to 2**31 - 1;
+            ``None`` for the system's default (Linux: 64 KiB). See
             :meth:`ipcpipes.abc.AnonymousPipeEnd.set_capacity`.
 
     Returns:
@@ -29,10 +29,11 @@ def open_anonymous_pipe(
         (:class:`ipcpipes.abc.AnonymousPipeEnd`).
 
     Raises:
-        OSError: the system has no descriptor or handle left.
-        PermissionError: ``capacity`` is above what this user may have.
+        OSError: this process or the system is out of descriptors or handles.
+        PermissionError: ``capacity`` is above the limit for this user (Linux:
+            ``/proc/sys/fs/pipe-max-size``).
         ipcpipes.NotSupported: ``capacity`` was given on macOS.
-        TypeError, ValueError: ``capacity`` is no int, or out of range.
+        TypeError, ValueError: ``capacity`` is not an int, or out of range.
     """
     check_count("capacity", capacity)
     return _os.open_anonymous_pipe(capacity)

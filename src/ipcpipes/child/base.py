@@ -1,4 +1,4 @@
-"""What a child was given and what became of it, with an event loop or without."""
+"""A child's pipes, exit status and the reason of its end; the same for both drivers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
 # asyncio reports the same status for a child whose exit status is unknown.
 UNKNOWN = 255
 
-# What decides on inheritance and encoding.
+# Options for inheritance and encoding.
 _REFUSED = (
     "close_fds",
     "pass_fds",
@@ -31,18 +31,18 @@ _REFUSED = (
     "bufsize",
 )
 
-_OURS = "it decides that itself"
+_OURS = "ipcpipes sets it"
 _REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
 
 
 def check_options(function: str, options: Mapping[str, object]) -> None:
-    """Refuses what is not an option of subprocess.Popen, or does not go with a child of ours.
+    """Refuses options that subprocess.Popen does not have, and those that ipcpipes sets itself.
 
     Args:
-        function: the name of the function that the options were given to.
+        function: the name of the function that got the options, for the error text.
 
     Raises:
-        TypeError: there is one, which the text names.
+        TypeError: an option is refused; the text names it.
     """
     for name in _REFUSED:
         if name in options:
@@ -69,7 +69,7 @@ def warn_of_unknown_ends() -> None:
 
 
 class ChildBase(Uncopied, ABC):
-    """A child and its ends."""
+    """A child process, and this process' ends of its pipes."""
 
     _instead = "only the process that started the child can use it"
 
@@ -99,11 +99,12 @@ class ChildBase(Uncopied, ABC):
 
     @property
     def pipes(self) -> Mapping[str, Any]:
-        """Our ends of the pipes that were asked for, by name: each a ``Stream``, ``SendStream`` or
-        ``ReceiveStream``. Those that you opened yourself are not among them.
+        """This process' ends of the pipes that were asked for, by name: each a ``Stream``,
+        ``SendStream`` or ``ReceiveStream``. Pipes of :func:`open_anonymous_pipe` are not among
+        them.
 
         Raises:
-            AttributeError: it was opened without ``pipes``.
+            AttributeError: the child was opened without ``pipes``.
         """
         pipes: Mapping[str, Any] = self._end("pipes")
         return pipes
@@ -115,8 +116,9 @@ class ChildBase(Uncopied, ABC):
 
     @property
     def status(self) -> int | None:
-        """Its exit status, ``None`` while it runs; on POSIX ``-N`` when signal N has ended it, and
-        255 where the system does not tell it (:attr:`reason` is ``"unknown"`` then).
+        """The exit status of the process, ``None`` while it runs. On POSIX it is ``-N`` if signal N
+        has ended the process, and 255 if the system does not know the status (then :attr:`reason`
+        is ``"unknown"``).
         """
         if self._status is None:
             status = self._poll()
@@ -132,34 +134,38 @@ class ChildBase(Uncopied, ABC):
 
     @abstractmethod
     def _poll(self) -> int | None:
-        """The exit status as subprocess has it, ``None`` while it runs."""
+        """The exit status that subprocess reports, ``None`` while the process runs."""
 
     @abstractmethod
     def terminate(self) -> None:
-        """Asks the process to end now, and returns at once: SIGTERM, on Windows TerminateProcess.
+        """Sends SIGTERM to the process (Windows: TerminateProcess), and returns at once.
 
-        For a program that does not notice when its pipes are closed. Leaving the block waits
-        for it, ``grace`` seconds at most, and then kills it. No matter if it has ended already.
+        Use it for a program that does not notice that its pipes are closed. At the end of the block
+        ipcpipes waits ``grace`` seconds for the process, and then kills it. Without effect on a
+        process that has ended.
         """
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends the process now, whatever it does: SIGKILL, on Windows TerminateProcess. No matter
-        if it has ended already.
+        """Ends the process now: SIGKILL (Windows: TerminateProcess). Without effect on a process
+        that has ended.
         """
 
     @property
     def reason(self) -> Reason | None:
-        """Why it ended, ``None`` while it runs.
+        """Why the process ended, ``None`` while it runs.
 
-        ``"exited"``: by itself. ``"signalled"``: by a signal that was not ours (POSIX; Windows
-        does not tell it from the first). ``"terminated"``: :meth:`terminate` was called, by you,
-        or because it had not ended ``grace`` seconds after its pipes were closed or the block was
-        cancelled; perhaps it could still clean up. ``"killed"``: that did not help, or :meth:`kill`
-        was called. ``"unknown"`` (POSIX): this process ignores SIGCHLD, which it may have inherited
-        from the program that started it, and then the system does not keep the exit statuses of
-        children (wait(2)); or this process was forked from the one that started the child. Code
-        that waits for all children (``os.waitpid(-1, ...)``) also takes the status away; then the
+        - ``"exited"``: by itself.
+        - ``"signalled"`` (POSIX): by a signal that ipcpipes did not send. On Windows this is
+          ``"exited"``.
+        - ``"terminated"``: by :meth:`terminate`. You called it, or the child had not ended
+          ``grace`` seconds after its pipes were closed, or the block was cancelled.
+        - ``"killed"``: by :meth:`kill`. You called it, or terminating did not end the child.
+        - ``"unknown"`` (POSIX): the system does not keep the exit statuses of children (wait(2)),
+          because this process ignores SIGCHLD, which it may have inherited from the program that
+          started it; or this process was forked from the process that started the child.
+
+        Code that waits for all children (``os.waitpid(-1, ...)``) takes the status away; then the
         child seems to have exited with status 0.
         """
         status = self.status

@@ -1,8 +1,8 @@
-"""What a child is told of its handles, in its environment. Pure: no handle is touched here.
+"""The environment variables that tell a child its handles. Pure: no handle is used here.
 
-Any program finds the number of a handle in a variable of its own (``IPCPIPES_STREAM``,
-``IPCPIPES_CHANNEL``, ``IPCPIPES_PIPE_`` and the name in capitals). ``IPCPIPES_PARENT`` holds the
-whole as JSON, for ipcpipes in the child.
+Each handle has a variable with its number, for any program: ``IPCPIPES_STREAM``,
+``IPCPIPES_CHANNEL``, ``IPCPIPES_PIPE_`` and the name in capitals. ``IPCPIPES_PARENT`` holds all
+that the child has to know as JSON, for ipcpipes in the child.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION = 1
 
 Kind = Literal["duplex", "send", "receive", "messages"]
 _OPPOSITE: dict[str, Kind] = {"send": "receive", "receive": "send"}
-# Exactly these: what a subclass adds is not known here.
+# Exactly these classes: a subclass may have fields that are not known here.
 _FRAMINGS: dict[str, type[Any]] = {
     each.__name__: each for each in (LengthPrefixed, Lines, ContentLength, Native)
 }
@@ -32,29 +32,30 @@ _PIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
 class Handle(NamedTuple):
-    """One handle of the child's.
+    """One handle of the child.
 
     Attributes:
-        number: as text, in decimal digits.
-        kind: what the child does with it.
-        mark: what tells it from another one with that number; empty where the system has no such
-            thing.
+        number: in decimal digits.
+        kind: what the child does with the handle.
+        fingerprint: tells this handle from another one with the same number; empty where the system
+            has no such thing.
     """
 
     number: str
     kind: Kind
-    mark: str
+    fingerprint: str
 
 
 class Handover(NamedTuple):
-    """All that a child is told.
+    """Everything that a child is told.
 
     Attributes:
-        handles: ``stream``, ``channel``, or ``pipe.`` and a name; ``lifeline`` is a pipe on which
-            nothing comes but its end; ``listener`` a socket that listens.
-        framing: of the channel, ``None`` for one that cannot be described.
-        group: what a worker is told by its group.
-        max_descriptors: how many descriptors the parent lets come with one message.
+        handles: by name: ``stream``, ``channel``, or ``pipe.`` and a name. ``lifeline`` is a pipe
+            that carries no data: its end says that the parent has ended. ``listener`` is a
+            listening socket.
+        framing: the framing of the channel, ``None`` for one that cannot be described.
+        group: for a worker, what its group tells it.
+        max_descriptors: how many descriptors the parent accepts with one message.
     """
 
     handles: Mapping[str, Handle]
@@ -69,10 +70,10 @@ def opposite(kind: Kind) -> Kind:
 
 
 def check_pipe_names(names: object) -> None:
-    """Refuses names of pipes that no variable can have.
+    """Refuses names of pipes that cannot be part of a variable's name.
 
     Raises:
-        TypeError, ValueError: one is no name, or stands for the same variable as another one.
+        TypeError, ValueError: a name is not valid, or two names give the same variable.
     """
     if not isinstance(names, Mapping) or not names:
         raise TypeError(f"pipes must be a mapping of one name or more, not {names!r}")
@@ -80,15 +81,17 @@ def check_pipe_names(names: object) -> None:
     for name in names:
         if not isinstance(name, str) or not _PIPE_NAME.fullmatch(name):
             raise ValueError(
-                f"{name!r} is no name for a pipe: a letter and then up to 31 letters, digits or _"
+                f"{name!r} is not a name for a pipe: a letter, then up to 31 letters, digits or _"
             )
         if name.upper() in seen:
-            raise ValueError(f"{name!r} is there twice, upper and lower case taken as the same")
+            raise ValueError(
+                f"there are two pipes named {name!r}: upper and lower case are the same"
+            )
         seen.add(name.upper())
 
 
 def variables(handover: Handover) -> dict[str, str]:
-    """What is added to the child's environment."""
+    """The variables that are added to the child's environment."""
     found = {}
     for name, handle in handover.handles.items():
         if name.startswith("pipe."):
@@ -108,27 +111,28 @@ def variables(handover: Handover) -> dict[str, str]:
 
 
 def is_ours(variable: str) -> bool:
-    """Whether it tells a child of handles, perhaps of those that this process got."""
+    """Whether this environment variable is one of ipcpipes'."""
     return variable in (VARIABLE, "IPCPIPES_STREAM", "IPCPIPES_CHANNEL") or variable.startswith(
         "IPCPIPES_PIPE_"
     )
 
 
 def take(environment: MutableMapping[str, str], wanted: str) -> Handover:
-    """What this process was told; it is gone from the environment afterwards, so that children of
-    this process do not take it for theirs.
+    """Reads what the parent has told this process, and removes it from the environment, so that
+    children of this process do not take it for theirs.
 
     Args:
-        wanted: the handle that there must be, or ``pipe.`` for any pipe; else all stays.
+        wanted: the handle that must be there, or ``pipe.`` for any pipe. If it is missing, the
+            environment stays as it is.
 
     Raises:
-        NoParent: nothing was told, or there is no such handle.
+        NoParent: the environment has no such variables, or the handle is missing.
     """
     text = environment.get(VARIABLE)
     if text is None:
         raise NoParent(
-            "this process has no parent to talk to: it was not started by ipcpipes.open_child, or "
-            "has asked before"
+            "this process has no parent to talk to: ipcpipes.open_child has not started it, or it "
+            "has taken its connection already"
         )
     handover = _parsed(text)
     if not any(name.startswith(wanted) for name in handover.handles):
@@ -148,7 +152,7 @@ def _parsed(text: str) -> Handover:
         if told["version"] != VERSION:
             raise NoParent(
                 f"the parent uses another version of {VARIABLE} ({told['version']}, here it is "
-                f"{VERSION}); take the same ipcpipes in both processes"
+                f"{VERSION}); use the same version of ipcpipes in both processes"
             )
         handles = {name: _handle(*handle) for name, handle in told["handles"].items()}
         if "lifeline" not in handles:
@@ -160,11 +164,11 @@ def _parsed(text: str) -> Handover:
         raise NoParent(f"{VARIABLE} in the environment is not ipcpipes' own: {text!r}") from None
 
 
-def _handle(number: str, kind: str, mark: str) -> Handle:
+def _handle(number: str, kind: str, fingerprint: str) -> Handle:
     Endpoint.inherited(number)
-    if kind not in get_args(Kind) or not isinstance(mark, str):
+    if kind not in get_args(Kind) or not isinstance(fingerprint, str):
         raise ValueError(kind)
-    return Handle(number, kind, mark)  # type: ignore[arg-type]  # it is one of them
+    return Handle(number, kind, fingerprint)  # type: ignore[arg-type]  # it is one of them
 
 
 def _group(found: dict[str, Any] | None) -> dict[str, Any] | None:

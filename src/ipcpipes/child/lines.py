@@ -1,4 +1,4 @@
-"""The lines of what a child prints, as they come."""
+"""Cuts the output of a child into lines, as it arrives."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 LineSink = Callable[[str], object]
 
 LONGEST_LINE = 65536
-"""Bytes. A longer line comes in pieces, so that a program that never ends a line cannot use up the
-memory.
+"""Bytes. A longer line is delivered in pieces, so that a program that never ends a line cannot use
+up the memory.
 """
 LEAST_LONGEST = 4
-"""The longest character in UTF-8."""
-# After its end, what a child has printed is in the pipe, and comes with the next reads. All else
-# is from another process that has the pipe too.
+"""Bytes: the longest character in UTF-8."""
+# When the child has ended, the rest of its output is in the pipe, and the next reads return it.
+# More than that comes from another process that has inherited the pipe.
 _PATIENCE = 0.5  # seconds without anything
 _MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
 class LinePiece(str):
-    """A piece of a line that was longer than ``longest_line``. A function for lines is called with
-    it. Apart from its attribute, it is a ``str``.
+    """A piece of a line that is longer than ``longest_line``, as a function for lines gets it: a
+    ``str`` with one attribute.
 
     Attributes:
         is_last: whether the line ends with this piece; otherwise more pieces of the line follow.
@@ -46,8 +46,8 @@ class LinePiece(str):
 
 
 class LineSplitter:
-    r"""Cuts bytes into lines: at ``\n``, ``\r\n``, and ``\r``, by which programs paint a progress
-    over itself. What is not UTF-8 becomes U+FFFD.
+    r"""Cuts bytes into lines, at ``\n``, ``\r\n``, and ``\r`` (which programs use to overwrite a
+    progress line). Bytes that are not UTF-8 become U+FFFD.
 
     Args:
         longest: how many bytes a line may have; a longer line is cut into pieces.
@@ -60,7 +60,7 @@ class LineSplitter:
         self._after_return = False
 
     def split(self, data: bytes) -> Iterator[str]:
-        """The lines that are complete now, and pieces of those that are too long."""
+        """The lines that are complete, and pieces of a line that is too long."""
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
         self._after_return = data.endswith(b"\r")
@@ -73,12 +73,12 @@ class LineSplitter:
         yield from self._pieces()
 
     def end(self) -> Iterator[str]:
-        """What came after the last line, if there is anything."""
+        """The last line, if it has no newline."""
         if self._rest:
             yield self._end_line()
 
     def _pieces(self) -> Iterator[LinePiece]:
-        """Cuts pieces off the rest while it is longer than a line may be."""
+        """Cuts pieces off the unfinished line while it is too long."""
         rest = self._rest
         while len(rest) > self._longest:
             end = self._longest
@@ -102,10 +102,11 @@ def _text(line: bytearray) -> str:
 
 
 class Capture:
-    """Reads a standard stream of a child to its end, and hands the lines on.
+    """Reads a standard stream of a child to its end, and passes the lines to a function.
 
-    The child's end is not always the stream's: what the child has started may hold it too, and
-    go on printing. So after :meth:`child_ended` it reads what is left, and ends.
+    The stream may stay open when the child has ended: a process that the child has started may have
+    inherited it, and may continue to print. So after :meth:`child_ended` this reads what is left,
+    and stops.
     """
 
     def __init__(
@@ -124,8 +125,8 @@ class Capture:
 
     async def run(self) -> None:
         lines = self._lines
-        # Not to be cancelled: the last lines of a child that is being ended are worth the most,
-        # and it is ended in any case.
+        # Shielded: the last lines of a child that is being ended say why, and the child is ended in
+        # any case.
         with trio.CancelScope(shield=True):
             async with self.stream:
                 while data := await self._receive():
@@ -138,7 +139,7 @@ class Capture:
         for _ in range(2):
             with trio.CancelScope(deadline=self._deadline()) as self._waiting:
                 return bytes(await self.stream.receive_some())
-            # Perhaps other tasks have taken all the time. What is there is read without a wait.
+            # Other tasks may have used up the time: read once more, without waiting.
         return b""
 
     def _deadline(self) -> float:

@@ -1,4 +1,4 @@
-"""What a child calls to talk to its parent."""
+"""The functions that a child calls to talk to its parent, under trio."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
 
 @asynccontextmanager
 async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]:
-    """The byte stream to the parent, which has started this process by ``open_child``.
+    """The byte stream to the parent, for a process that ``open_child`` has started.
 
     >>> async with ipcpipes.parent_stream() as stream:
     ...     async for data in stream: ...
 
-    The stream ends when the parent closes its end, leaves its block, or dies, however it dies.
-    It can be had once; children of this process do not inherit it.
+    The stream ends when the parent closes its end, leaves its block, or ends in any way. A process
+    can get its stream once, and children of this process do not inherit it.
 
     Args:
-        cancel_on_end: cancels the block as soon as the parent has left its block or died, also
-            while something else than the stream is waited for, and also when there is
-            something left to read. The program goes on after the block.
+        cancel_on_end: cancels the block as soon as the parent has left its block or ended, even if
+            there is data left to read. The program continues after the block.
 
     Returns:
         For ``async with``: a :class:`ipcpipes.Stream`.
 
     Raises:
-        NoParent: this process was not started by ``open_child``, has asked before, or was given
-            a channel or pipes.
+        NoParent: this process was not started by ``open_child``, has got its stream before, or
+            has a channel or pipes instead.
     """
     async with adopted_ends("stream", cancel_on_end) as adopted, adopted.ends["stream"] as stream:
         yield stream
@@ -53,23 +52,24 @@ async def parent_channel(
     max_descriptors: int | None = None,
     cancel_on_end: bool = False,
 ) -> AsyncIterator[abc.MessageChannel]:
-    """The message channel to the parent, which has started this process by
-    ``open_child(framing=...)``.
+    """The message channel to the parent, for a process that ``open_child(framing=...)`` has
+    started.
 
     Args:
-        framing: the parent's, which is known when it is one of ipcpipes'; for a framing of
-            your own it has to be given.
+        framing: the framing of the parent. A framing of ipcpipes is known already; a framing of
+            your own has to be given.
         max_descriptors: how many descriptors may come with one message: 1 to 253, or 0 if the
             parent's ``max_descriptors`` is 0; ``None``: the parent's value.
-        cancel_on_end: as for :func:`parent_stream`.
+        cancel_on_end: cancels the block as soon as the parent has left its block or ended, even if
+            there are messages left to receive. The program continues after the block.
 
     Returns:
         For ``async with``: a :class:`ipcpipes.MessageChannel` or
         :class:`ipcpipes.NativeMessageChannel`.
 
     Raises:
-        NoParent: this process was not started by ``open_child``, has asked before, or was not
-            given a channel.
+        NoParent: this process was not started by ``open_child``, has got its channel before, or
+            has none.
         TypeError: ``framing`` is not a framing, or has to be given; or ``max_descriptors`` is 0 at
             one end only.
         TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
@@ -85,18 +85,20 @@ async def parent_channel(
 
 @asynccontextmanager
 async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[str, Any]]:
-    """The pipes to the parent, which has started this process by ``open_child(pipes=...)``.
+    """The pipes to the parent, for a process that ``open_child(pipes=...)`` has started.
 
     Args:
-        cancel_on_end: as for :func:`parent_stream`.
+        cancel_on_end: cancels the block as soon as the parent has left its block or ended, even if
+            there is data left to read. The program continues after the block.
 
     Returns:
         For ``async with``: by name, a :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or
-        :class:`ipcpipes.ReceiveStream`; what the parent called ``"send"`` is to receive from here.
+        :class:`ipcpipes.ReceiveStream`. A pipe that the parent called ``"send"`` is a
+        ``ReceiveStream`` here.
 
     Raises:
-        NoParent: this process was not started by ``open_child``, has asked before, or was not
-            given pipes.
+        NoParent: this process was not started by ``open_child``, has got its pipes before, or has
+            none.
     """
     async with adopted_ends("pipe.", cancel_on_end) as adopted, AsyncExitStack() as stack:
         pipes = {}

@@ -1,4 +1,4 @@
-"""The ends of the pipes of one child, from their making to its start."""
+"""The pipes of one child, from the moment they are opened to the start of the child."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class GivenEnd(Protocol):
-    """An end of an anonymous pipe that the user has made."""
+    """An end of an anonymous pipe that the user has opened."""
 
     def hand_over(self) -> str: ...
     def dispose_local_copy(self) -> None: ...
@@ -32,7 +32,7 @@ class GivenEnd(Protocol):
 
 @contextmanager
 def naming(words: Sequence[Word]) -> Iterator[None]:
-    """Sees to it that an error says which program could not be started; Windows does not."""
+    """Adds the name of the program to an error of its start; Windows does not name it."""
     try:
         yield
     except OSError as error:
@@ -42,14 +42,16 @@ def naming(words: Sequence[Word]) -> Iterator[None]:
 
 
 class ChildPipes:
-    """What both sides get, as long as the child is not there yet.
+    """The pipes of a child that is not started yet: both ends of each.
 
-    Lifetime: a context manager. It opens all pairs when it is made; :meth:`started` closes the
-    child's ends here and lets :meth:`take` give ours away; leaving closes whatever is left.
+    Lifetime: a context manager. ``__init__`` opens all pipes. After the start of the child,
+    :meth:`started` closes the child's ends in this process, and :meth:`take` hands this process'
+    ends out. The end of the block closes what is left.
 
     Args:
         framing, pipes: as for :func:`ipcpipes.open_child`.
-        lent: more for the child to inherit, by what it knows it as; this closes it.
+        lent: other descriptors that the child inherits, by the name that it knows them by. They are
+            closed like the child's ends.
         group: see :class:`.handover.Handover`.
         max_descriptors: as for :func:`ipcpipes.open_child`.
 
@@ -77,19 +79,19 @@ class ChildPipes:
             if max_descriptors and self.framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
             if isinstance(self.framing, Framing):
-                # One of the user's own may fail; then there is no process yet.
+                # A framing of the user's own may fail: better now than after the start.
                 self.framing.splitter()
             wanted = self._wanted(pipes)
             self._names = list(wanted)
-            # First, so that they are closed whatever fails.
+            # First, so that they are closed if a later step fails.
             for name, given in wanted.items():
                 if not isinstance(given, str):
                     self._give(name, given)
-            # Its end is the end of this process, or of its interest in the child.
+            # The child sees its end when this process ends, or when the block is left.
             self._open("lifeline", "send")
-            # In this order no two of the child's descriptors are neighbours, where nothing is in
-            # between: CPython cannot close the empty range there at once and takes a long way
-            # round, one descriptor after another (_close_open_fds in _posixsubprocess.c).
+            # In this order no two of the child's descriptors have adjacent numbers. CPython cannot
+            # close the empty range between two such numbers with one call, and closes all
+            # descriptors one by one instead (_close_open_fds in _posixsubprocess.c).
             for name in sorted(wanted, key=lambda name: wanted[name] != "send"):
                 kind = wanted[name]
                 if isinstance(kind, str):
@@ -133,7 +135,7 @@ class ChildPipes:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The numbers of the child's handles as text, by the names that the user knows."""
+        """The numbers of the child's handles as text, by their public names."""
         return {
             name.partition(".")[2] or name: handle.number
             for name, handle in self._handles.items()
@@ -141,30 +143,32 @@ class ChildPipes:
         }
 
     def command(self, command: Command) -> list[Word]:
-        """The words of the command, which may be told the numbers."""
+        """The program and its arguments; a function is called with the numbers."""
         words = command(self.texts) if callable(command) else command
         if isinstance(words, (str, bytes)) or not isinstance(words, Sequence) or not words:
             raise TypeError(f"a command is a sequence of one word or more, not {words!r}")
         return list(words)
 
     def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
-        """``base``, or this process' environment, and where the child finds its handles."""
+        """``base``, or this process' environment, with the variables that name the handles."""
         ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
         return _os.child_environment(base, ours, is_ours)
 
     def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
-        """The options of subprocess.Popen with which the child gets its ends and nothing else."""
+        """The options of subprocess.Popen that make the child inherit its ends, and only these."""
         return _os.inheriting([int(handle.number) for handle in self._handles.values()], options)
 
     def started(self) -> None:
-        """The child has its copies. Ours go, or the child's ends would never close."""
+        """Closes the child's ends in this process, since the child has its copies now. Otherwise
+        this process would never see the child's end of a pipe closed.
+        """
         while self._theirs:
             _os.close_number(self._theirs.pop())
         while self._given:
             self._given.pop().dispose_local_copy()
 
     def take(self, name: str, parent_end: Callable[..., Any], pid: int) -> Any:
-        """Our end of this name, as code holds it."""
+        """The stream or packets over this process' end of this name."""
         number, kind = self._ours.pop(name)
         endpoint = Endpoint.inherited(self._handles[name].number)
         return parent_end(number, endpoint, kind, pid)
@@ -176,12 +180,12 @@ class ChildPipes:
         framed: Callable[..., Any],
         native: Callable[..., Any],
     ) -> dict[str, Any]:
-        """All our ends but the lifeline, as the user has them: ``stream``, ``channel`` or
-        ``pipes``.
+        """All of this process' ends except the lifeline, by the names of :class:`Child`'s
+        attributes: ``stream``, ``channel`` or ``pipes``.
 
         Args:
-            parent_end: the system's, for the driver.
-            framed, native: make a channel.
+            parent_end: makes a stream of a descriptor, for the driver.
+            framed, native: make a channel over a stream.
         """
         if "stream" in self._handles:
             return {"stream": self.take("stream", parent_end, pid)}
@@ -193,7 +197,7 @@ class ChildPipes:
         return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
 
     def close(self) -> None:
-        """Closes what nobody has taken."""
+        """Closes the ends that :meth:`take` has not handed out."""
         self.started()
         while self._ours:
             _os.close_number(self._ours.popitem()[1][0])

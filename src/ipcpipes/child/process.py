@@ -1,4 +1,4 @@
-"""Starting a child, and ending it."""
+"""Starts a child process and ends it, under trio."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Child", "open_child"]
 
 
 class Child(ChildBase):
-    """A process that was started by :func:`open_child`, and our ends of what it has.
+    """A process that :func:`open_child` has started, and this process' ends of its pipes.
 
     Attributes:
-        process: the process itself, as trio has it.
+        process: the :class:`trio.Process`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Child(ChildBase):
         """The byte stream to the child.
 
         Raises:
-            AttributeError: it was given a channel, or pipes.
+            AttributeError: the child was opened with ``framing`` or ``pipes``.
         """
         stream: Stream = self._end("stream")
         return stream
@@ -59,7 +59,7 @@ class Child(ChildBase):
         """The message channel to the child.
 
         Raises:
-            AttributeError: it was opened without ``framing``.
+            AttributeError: the child was opened without ``framing``.
         """
         channel: abc.MessageChannel = self._end("channel")
         return channel
@@ -78,7 +78,7 @@ class Child(ChildBase):
             self.process.kill()
 
     async def wait(self) -> int:
-        """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are."""
+        """Waits for the end of the process, and returns its :attr:`status`. The pipes stay open."""
         await self.process.wait()
         assert self.status is not None
         return self.status
@@ -92,16 +92,16 @@ class Child(ChildBase):
                 await self.process.stdin.aclose()
 
     async def _finish(self, grace: float) -> None:
-        """Sees the process to its end, whatever it does."""
+        """Closes the pipes, and waits until the process has ended; by force if it has to be."""
         last_grace = grace
         try:
             await self._close_ends()
             with trio.move_on_after(grace):
                 await self.process.wait()
             if self._asked is not None:
-                last_grace = 0  # it was asked before, and has had its time
+                last_grace = 0  # it was asked to end before, and has had its time
         finally:
-            # Also when the waiting was cancelled; then there is no more patience.
+            # Also when the wait was cancelled; then the process is terminated at once.
             with trio.CancelScope(shield=True):
                 try:
                     await self._end_by_force(last_grace)
@@ -117,7 +117,7 @@ class Child(ChildBase):
                 with trio.move_on_after(grace):
                     await self.process.wait()
         finally:
-            # Ctrl-C, too, ends the patience and not the care.
+            # Ctrl-C shortens the wait, but the process is still killed and reaped.
             if self.process.returncode is None:
                 self.kill()
                 await self.process.wait()
@@ -144,60 +144,63 @@ async def open_child(
     grace: float = 5.0,
     **options: Any,
 ) -> AsyncIterator[Child]:
-    """Starts a process that is connected with this one, for the length of a block.
+    """Starts a child process that is connected with this process, for the length of a block.
 
     >>> async with ipcpipes.open_child([sys.executable, "worker.py"]) as child:
     ...     await child.stream.send_all(b"to do")
 
     The child calls :func:`ipcpipes.parent_stream`. A program in another language reads the number
     of its descriptor or handle from its environment (``IPCPIPES_STREAM``, ``IPCPIPES_CHANNEL``,
-    ``IPCPIPES_PIPE_LOG`` for a pipe called ``log``), or from its arguments, when ``command`` is
-    a function that puts it there. It inherits these handles and no others, whatever else is
-    open here, and no other process inherits them: this process keeps no copy of them, so that
-    either end sees the other one go, however it goes. (Windows: for the moment of the start they
-    are inheritable, and a process that other code starts just then with ``close_fds=False`` gets a
-    copy.)
+    ``IPCPIPES_PIPE_LOG`` for a pipe called ``log``). If ``command`` is a function, it can also put
+    the number into the arguments. The child inherits these handles and no others, and no other
+    process inherits them. This process keeps no copy of the child's ends, so each end notices
+    when the other process ends, in whatever way it ends. (Windows: while the child is being
+    started, its handles are inheritable. A process that other code starts at that moment with
+    ``close_fds=False`` gets a copy.)
 
-    When the block is left, the pipes are closed, which tells the child to end. One that has not
-    ended after ``grace`` seconds is terminated, and after as many again killed. When the block is
-    cancelled, it is terminated at once. Processes that the child has started are its own affair:
-    they are neither waited for nor ended.
+    At the end of the block the pipes are closed, which tells the child to end. If the child has
+    not ended after ``grace`` seconds, it is terminated; after ``grace`` more seconds, it is killed.
+    If the block is cancelled, the child is terminated at once. Processes that the child has started
+    are not waited for and not ended.
 
     Args:
-        command: the words of the command; or a function that gives them, called with the numbers
-            of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
+        command: the program and its arguments; or a function that returns them. The function is
+            called with the numbers of the child's handles as text:
+            ``lambda number: ["worker", "--fd", number["stream"]]``.
         framing: connects by messages (:attr:`Child.channel`) instead of bytes
             (:attr:`Child.stream`); the child's ``parent_channel()`` uses the same framing. There
             is no ``authkey=``: this connection has no name, and only the child inherits it.
         max_descriptors: how many descriptors may come with one message of that channel, 0 to 253,
             as for :func:`ipcpipes.connect_messages`. The child's ``parent_channel()`` has the same
             limit by default.
-        pipes: connects by these pipes (:attr:`Child.pipes`) instead: what this end does with each,
-            ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
+        pipes: connects by these pipes (:attr:`Child.pipes`) instead. Each name has the direction of
+            this process' end, ``"duplex"``, ``"send"`` or ``"receive"``; or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
             letters, digits and ``_``, and begin with a letter.
         stdin: as for :class:`subprocess.Popen`; with PIPE, ``child.process.stdin`` is a trio
-            stream, which is closed with the others.
-        stdout, stderr: the same (with PIPE, you have to read ``child.process.stdout`` yourself, or
-            the child waits); or a function, which is called with each line as it comes, such as
-            ``logging.getLogger("worker").info``. A carriage return ends a line too. What is
-            not UTF-8 is replaced. What the function raises ends the block.
-            ``stderr=subprocess.STDOUT`` goes where ``stdout`` goes.
+            stream, which is closed with the pipes.
+        stdout, stderr: as for :class:`subprocess.Popen` (with PIPE, read ``child.process.stdout``
+            yourself; otherwise the child waits when the pipe is full); or a function, such as
+            ``logging.getLogger("worker").info``, which is called with each line as it arrives. A
+            carriage return ends a line too. Bytes that are not UTF-8 are replaced by U+FFFD. An
+            exception of the function ends the block. ``stderr=subprocess.STDOUT`` sends the
+            child's standard error to the same place as ``stdout``.
         longest_line: how many bytes a line may have, 4 to 2**31 - 1. It limits the memory that a
-            child which never ends a line can use. A longer line comes in pieces, each of them a
+            child which never ends a line can use. A longer line arrives in pieces, each of them a
             :class:`LinePiece`; a whole line is a plain ``str``.
-        env: the child's environment without what ipcpipes adds; this process' when ``None``.
-        grace: seconds, 0 or more; ``math.inf`` waits for ever.
-        options: any other of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
-            ``creationflags`` and so on; those that decide on inheritance and encoding are refused.
+        env: the child's environment, to which ipcpipes adds its variables; ``None`` for the
+            environment of this process.
+        grace: seconds, 0 or more; ``math.inf`` waits without limit.
+        options: other options of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
+            ``creationflags`` and so on. Options for inheritance and encoding are refused.
 
     Returns:
-        For ``async with``: the :class:`Child`. It does not raise when the child fails; see
+        For ``async with``: the :class:`Child`. The block does not raise when the child fails; see
         :attr:`Child.status` and :attr:`Child.reason`.
 
     Raises:
-        OSError: the program cannot be started (``FileNotFoundError``: there is none); nothing is
-            left behind, and ends that were given are closed.
+        OSError: the program cannot be started (``FileNotFoundError``: it does not exist). Nothing
+            is left behind, and ends that you handed over are closed.
         TypeError, ValueError: an argument is of the wrong type or out of range.
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
@@ -218,17 +221,17 @@ async def open_child(
 def check_child_options(
     function: str, /, *, longest_line: int = LONGEST_LINE, **options: object
 ) -> None:
-    """Checks what can be checked of the options before there is a child.
+    """Checks the options that can be checked before the child is started.
 
     Raises:
-        TypeError, ValueError: ``function`` does not take one, or not its value.
+        TypeError, ValueError: ``function`` does not take an option, or not its value.
     """
     check_count("longest_line", longest_line, least=LEAST_LONGEST, optional=False)
     check_options(function, options)
 
 
-# A KeyboardInterrupt comes where it waits, and not between the start of the process and the block
-# that sees to its end.
+# Protected, so that a KeyboardInterrupt is raised only where this waits, and not between the start
+# of the process and the block that ends it.
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def run_child(
@@ -243,7 +246,7 @@ async def run_child(
     grace: float = 5.0,
     **options: Any,
 ) -> AsyncIterator[Child]:
-    """What every way to start a child comes down to; see :func:`open_child`."""
+    """Starts a child; :func:`open_child` and :class:`WorkerGroup` share this."""
     grace = checked_seconds("grace", grace)
     check_child_options("open_child", longest_line=longest_line, **options)
     warn_of_unknown_ends()

@@ -1,4 +1,4 @@
-"""A nursery that its user need not know of."""
+"""Nurseries inside functions of ipcpipes, which callers do not notice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if sys.version_info < (3, 11):
 
 @asynccontextmanager
 async def unseen_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery for tasks of ours around a block of the user's: what the block raises comes out
-    as it is, and in a group only together with another error.
+    """A nursery for tasks of ipcpipes around a block of the user. A single exception leaves the
+    block as it is, and not as a group of one.
     """
     try:
         async with trio.open_nursery() as nursery:

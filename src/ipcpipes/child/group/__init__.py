@@ -1,1 +1,1 @@
-"""A master process and its worker processes."""
+"""A group: one master process and its worker processes, under trio."""

@@ -1,4 +1,4 @@
-"""A master and its workers."""
+"""The master of a group: starts workers, restarts them, and ends them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ...options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_se
 from ...security import AccessPolicy, compiled, policy_document
 from ..pipes import ChildPipes
 from ..process import Child, check_child_options, run_child
-from .member import LAST_WORDS, Member, Slot, all_delivered, how
+from .member import KILL_AFTER, Member, Slot, all_delivered, end_of
 from .restarts import Restarts, is_momentary
 from .talk import OnMessage, Talk, check_message
 
@@ -37,28 +37,31 @@ logger = logging.getLogger("ipcpipes")
 
 
 class WorkerGroup(Uncopied):
-    """A master and ``count`` workers: starts them, keeps them running, talks to them, ends them.
+    """Starts ``count`` worker processes, restarts those that crash, talks to them, and ends them.
 
     >>> group = ipcpipes.WorkerGroup([sys.executable, "worker.py"], 4, endpoint="svc")
     >>> ipcpipes.run(group.run)
 
-    The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients,
-    each client going to one of them: on POSIX from one socket that all of them inherit, so that
-    a client which comes while no worker is free waits; on Windows each makes its own instances of
-    the pipe, and a client that finds none hears that the server is busy (``wait=``). The
-    master holds the name from the first to the last moment, and never talks to clients.
+    The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients;
+    each client is connected to one of them. On POSIX all workers accept from one socket, which they
+    inherit, so a client that connects while no worker is free waits. On Windows each worker makes
+    its own instances of the pipe, and a client that finds no free instance is told that the server
+    is busy (``wait=``). The master (this process) holds the name from the first to the last moment,
+    and never talks to clients.
 
-    A worker that ends without being told to is started again, after a pause that doubles from 0.1
-    to 30 seconds; so is a worker that the system cannot start for the moment (it may be out of
-    descriptors). The other workers keep running. A group is a supervisor, not a job queue: keep
-    the jobs yourself if you want them back from a crashed worker.
+    A worker that ends without being told to finish is started again, after a pause that doubles
+    from 0.1 to 30 seconds. The same holds for a worker that the system cannot start at the moment
+    (it may be out of descriptors). The other workers keep running. A group is a supervisor, not a
+    job queue: a job that a crashed worker had is lost unless you keep it.
 
     Args:
-        command: as for :func:`ipcpipes.open_child`.
-        count: how many workers, 1 or more.
-        endpoint: where clients connect, if there are any.
-        access: who may connect; this user when ``None``.
-        backlog: as for :func:`ipcpipes.listen`, for the socket (POSIX) or each worker (Windows).
+        command: the program and its arguments, or a function that returns them, as for
+            :func:`ipcpipes.open_child`.
+        count: how many workers, 1 to 4,096.
+        endpoint: the name that clients connect to; ``None`` for a group without clients.
+        access: the users that may connect; ``None`` for this user only.
+        backlog: how many clients may wait to be accepted, 1 to 4,096: all together (POSIX), or for
+            each worker (Windows).
         framing: of the messages between master and workers, ``LengthPrefixed()`` by default; for
             messages above 16 MiB, ``LengthPrefixed(max_size=...)``. It has to carry empty
             messages. There is no ``authkey=``, because no other process can reach this channel.
@@ -67,17 +70,16 @@ class WorkerGroup(Uncopied):
         on_message: called with the worker's number and each message that the worker sends; with
             ``max_descriptors``, also with the list of the descriptors that came with the message,
             which the function has to close. Calls for one worker never overlap. An exception ends
-            the group. While a worker is rolled over, its successor has the same number.
+            the group. During a roll-over, the new process has the same number as the old one.
         on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
-            ended by itself or in order, after its last message. What it raises ends the group.
-            :meth:`run` waits for both; they may call :meth:`send`, :meth:`roll_over` and
-            :meth:`stop`.
-        restarts: how many crashes of one worker ``within`` seconds are made good; one more ends
-            the group with :exc:`WorkerFailed`. ``None``: any number.
-        within: see ``restarts``; seconds, more than 0.
-        grace: seconds, 0 or more, that a worker has to get ready, and to finish when it was told
-            to; after that it is terminated.
-        options: any other of :func:`ipcpipes.open_child` but ``pipes``, such as ``stderr``.
+            ended, after its last message. An exception ends the group. :meth:`run` waits for both
+            functions; they may call :meth:`send`, :meth:`roll_over` and :meth:`stop`.
+        restarts: how many crashes of one worker within ``within`` seconds are followed by a
+            restart; one more ends the group with :exc:`WorkerFailed`. ``None`` for any number.
+        within: seconds, more than 0.
+        grace: how many seconds a worker has to get ready, and to finish when it is told to, 0 or
+            more. After that it is terminated.
+        options: other options of :func:`ipcpipes.open_child`, such as ``stderr``, except ``pipes``.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range, or unknown.
@@ -128,14 +130,9 @@ class WorkerGroup(Uncopied):
 
     @property
     def pids(self) -> dict[int, int]:
-        """The process id of each worker that is there now, by its number."""
-        return {
-            slot.number: slot.current.child.pid
-            for slot in self._slots
-            if slot.current is not None
-            and slot.current.child is not None
-            and slot.current.child.status is None
-        }
+        """The process ids of the running workers, by worker number."""
+        children = {s.number: s.current.child for s in self._slots if s.current is not None}
+        return {n: child.pid for n, child in children.items() if child and child.status is None}
 
     async def run(
         self,
@@ -145,29 +142,29 @@ class WorkerGroup(Uncopied):
     ) -> signal.Signals | None:
         """Starts the workers and keeps them running until the group is stopped.
 
-        The group ends in order (as :meth:`stop` says) when it is told to by :meth:`stop`, by
-        SIGTERM or by Ctrl-C; a second signal terminates the workers at once, and so does
-        cancelling ``run``. The workers do not get the terminal's Ctrl-C themselves.
+        The group finishes in order (see :meth:`stop`) after :meth:`stop`, SIGTERM or Ctrl-C. A
+        second signal terminates the workers at once, and so does cancelling ``run``. The workers do
+        not get the terminal's Ctrl-C.
 
         Args:
-            handle_signals: whether SIGTERM and Ctrl-C are for this group; where it is only a
-                part of the program, they are not. They never are outside the main thread.
+            handle_signals: whether SIGTERM and Ctrl-C end this group. Pass ``False`` if the group
+                is only a part of your program. Outside the main thread, signals are never handled.
             task_status: for ``await nursery.start(group.run)``, which then returns the group as
                 soon as all workers are ready.
 
         Returns:
-            The signal that has ended it, ``None`` when it was :meth:`stop`. It is also the exit
-            status of :func:`ipcpipes.run`, once your function has returned.
+            The signal that has ended the group; ``None`` after :meth:`stop`. The signal is also the
+            exit status of :func:`ipcpipes.run`, once your function has returned.
 
         Raises:
-            WorkerFailed: a worker ended too often, or did not get ready in time too often.
-            OSError: the program cannot be started. It counts as a crash instead once all workers
-                were ready, or if the system is only out of descriptors, memory or processes.
+            WorkerFailed: a worker crashed too often, or was not ready in time too often.
+            OSError: the program cannot be started. If all workers were ready before, or if the
+                system is out of descriptors, memory or processes, this counts as a crash instead.
             RuntimeError: the group runs already, or has run.
-            And all that :func:`ipcpipes.listen` raises for the endpoint.
+            And what :func:`ipcpipes.listen` raises for the endpoint.
         """
         if self._has_run:
-            raise RuntimeError("a WorkerGroup runs once; it runs already, or has run")
+            raise RuntimeError("a WorkerGroup runs once; make a new one")
         self._has_run = True
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -203,7 +200,7 @@ class WorkerGroup(Uncopied):
                     await self._stopping.wait()
                     await self._end_in_order()
                 finally:
-                    # At once, so that nobody starts anything more while the rest is cancelled.
+                    # At once, so that no task starts another worker while the rest is cancelled.
                     self._stopping.set()
                     nursery.cancel_scope.cancel()
         finally:
@@ -211,11 +208,12 @@ class WorkerGroup(Uncopied):
                 self._name.close()
 
     def stop(self) -> None:
-        """Ends the group in order, and returns at once; :meth:`run` returns when it is done.
+        """Tells the group to finish in order, and returns at once; :meth:`run` returns when the
+        workers have ended.
 
-        The name is given up, so that no new client comes; each worker is told to finish: its
-        messages end, it accepts no more, completes what it has in hand, and ends. One that has
-        not after ``grace`` seconds is terminated.
+        The name is released, so that no new client connects. Each worker is told to finish: it gets
+        no more messages, accepts no more clients, completes its work, and ends. A worker that has
+        not ended after ``grace`` seconds is terminated.
         """
         self._stopping.set()
 
@@ -224,29 +222,30 @@ class WorkerGroup(Uncopied):
     ) -> None:
         """Sends a message to all workers, or to one.
 
-        What was sent to a worker before it was told to finish, it still gets. To all: a worker
-        that is being started again or dies meanwhile gets none. To one: waits until it is there.
-        Cancelled before the system has begun to take the message, it sends none; later, the worker
-        gets it all the same.
+        A worker gets all messages that were sent to it before it was told to finish. A message to
+        all workers does not reach a worker that is being restarted or that ends meanwhile. A
+        message to one worker waits until that worker is running. If this is cancelled before the
+        system has begun to take the message, the message is not sent; if later, it is sent anyway.
 
         Args:
             message: 1 byte or more.
-            worker: its number, ``None`` for all.
+            worker: the number of the worker, ``None`` for all.
 
         Raises:
-            ValueError: the message is empty; an empty one has a meaning of its own.
-            IndexError: there is no such worker.
-            trio.BrokenResourceError: this one worker has died; it may have got the message. (One
-                that dies just after gives no error here: what a worker has received and not
-                answered is lost with it.)
-            trio.ClosedResourceError: the group has ended.
+            ValueError: the message is empty; ipcpipes uses empty messages as signals.
+            IndexError: there is no worker with this number.
+            trio.BrokenResourceError: the worker ``worker`` has ended; it may have got the message.
+                (If it ends just after, there is no error: a message that a worker has received and
+                not answered is lost with it.)
+            trio.ClosedResourceError: the group was stopped.
+            RuntimeError: :meth:`run` has not started.
             And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
         """
         self._check_message(message, worker)
         if worker is not None:
             await self._send_to_one(self._slots[worker], message)
             return
-        # All at once: a roll-over that goes on meanwhile does not get in between.
+        # All in one step, so that a roll-over that is going on cannot come in between.
         deliveries = [slot.current.post(message) for slot in self._slots if slot.current]
         await all_delivered(deliveries)
 
@@ -264,8 +263,9 @@ class WorkerGroup(Uncopied):
         reason it can be cancelled only until the system begins to take the message.
 
         Args:
-            message, worker: as for :meth:`send`.
-            descriptors: 1 to 253 of them, numbers or objects with ``fileno()``.
+            message: 1 byte or more.
+            descriptors: 1 to 253 numbers or objects with ``fileno()``.
+            worker: the number of the worker.
 
         Raises:
             RuntimeError: the group was made without ``max_descriptors=``.
@@ -285,18 +285,18 @@ class WorkerGroup(Uncopied):
         self._require_running()
 
     async def roll_over(self) -> None:
-        """Replaces all workers, one after another, so that the group serves without a pause.
+        """Replaces all workers, one after another, while the group continues to serve.
 
-        For each, a new process is started; when it is ready it takes the place, and the old one
-        is told to finish. No message and no client is lost: what was sent to the old one it
-        still gets, and its last messages are received. (Windows: a client that has reached the
-        old worker in the very moment in which it stops accepting sees its connection end.)
+        For each worker, a new process is started. When it is ready, it takes the old one's place,
+        and the old one is told to finish. No message and no client is lost: the old process gets
+        all messages that were sent to it, and its last messages are received. (Windows: a client
+        that connects to the old worker at the moment in which that worker stops accepting loses its
+        connection.)
 
         Raises:
-            WorkerFailed: a new worker did not get ready; the old one stays, and so do those
-                that come after it.
-            OSError: the program cannot be started; the same.
-            trio.ClosedResourceError: the group has ended.
+            WorkerFailed, OSError: a new worker was not ready in time, or the program cannot be
+                started. The old worker stays, and the workers after it are not replaced.
+            trio.ClosedResourceError: the group was stopped.
         """
         for slot in self._slots:
             self._require_running()
@@ -308,14 +308,14 @@ class WorkerGroup(Uncopied):
                     raise started
                 slot.current = started
                 if old is not None:
-                    # To the end, also when this is cancelled.
+                    # In the group's nursery, so that it continues when this is cancelled.
                     self._require_nursery().start_soon(self._retire, old)
                     assert old.child is not None
                     await old.child.wait()
 
     def _require_nursery(self) -> trio.Nursery:
         if self._nursery is None:
-            raise RuntimeError("this group does not run: await group.run()")
+            raise RuntimeError("this group is not running: await group.run()")
         return self._nursery
 
     def _require_running(self) -> trio.Nursery:
@@ -331,7 +331,7 @@ class WorkerGroup(Uncopied):
         descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
         while slot.current is None or slot.current.ended.is_set():
-            # Who fills it holds this.
+            # The task that fills the slot holds this lock.
             async with slot.filling:
                 pass
             self._require_running()
@@ -340,7 +340,7 @@ class WorkerGroup(Uncopied):
     # Starting
 
     async def _fill(self, slot: Slot, crash: WorkerFailed | None = None) -> None:
-        """Puts a worker into its place, in as many attempts as are allowed, or ends the group."""
+        """Starts a worker for the slot, in as many attempts as are allowed, or ends the group."""
         try:
             async with slot.filling:
                 while slot.current is None and not self._stopping.is_set():
@@ -355,14 +355,13 @@ class WorkerGroup(Uncopied):
                         slot.current = started
         except Exception as failure:
             if not self._stopping.is_set():
-                # The first of several is told, and they are no group of errors.
+                # Only the first failure is raised, and not a group of them.
                 self._failure = self._failure or failure
                 self._require_nursery().cancel_scope.cancel()
 
     async def _start_or_crash(self, slot: Slot) -> Member | WorkerFailed:
-        """As :meth:`_start`, but a process that the system cannot start for the moment counts as a
-        crash, so that the other workers keep running. A program that never existed is a mistake
-        in the command, and a pause does not help.
+        """As :meth:`_start`, but counts a process that the system cannot start at the moment as a
+        crash. A program that does not exist is a mistake in the command: a restart cannot mend it.
 
         Raises:
             OSError: the program cannot be started, and the group was never ready.
@@ -377,10 +376,11 @@ class WorkerGroup(Uncopied):
             return failure
 
     async def _start(self, slot: Slot) -> Member | WorkerFailed:
-        """A new process, ready; or why it is not, and it is gone then.
+        """Starts a process and waits until it is ready. If it does not get ready, ends it and
+        returns the reason.
 
         Raises:
-            OSError: it cannot be started.
+            OSError: the process cannot be started.
         """
         member = Member(slot.number)
         nursery = self._require_running()
@@ -388,7 +388,7 @@ class WorkerGroup(Uncopied):
             await nursery.start(self._attend, slot, member)
             with trio.move_on_after(self._grace) as patience:
                 await first_of(member.ready, member.ended, self._stopping)
-        except BaseException:  # cancelled, perhaps as a group of it
+        except BaseException:  # cancelled, perhaps as a group of exceptions
             member.retired = True
             if member.child is not None and not member.ended.is_set():
                 nursery.start_soon(member.end_by_force)
@@ -400,20 +400,20 @@ class WorkerGroup(Uncopied):
         await member.ended.wait()
         assert member.child is not None
         text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
-        return WorkerFailed(slot.number, member.child.status, f"{text} ({how(member.child)})")
+        return WorkerFailed(slot.number, member.child.status, f"{text} ({end_of(member.child)})")
 
     async def _pause_after(self, slot: Slot, failure: WorkerFailed) -> None:
-        """Counts a crash, and waits for a while.
+        """Counts a crash, and waits before the next start.
 
         Raises:
-            WorkerFailed: there were too many.
+            WorkerFailed: the worker has crashed too often.
         """
         pause = slot.crashes.pause_after(failure, trio.current_time())
         logger.warning("%s; starting it again in %g s", failure, pause)
         with trio.move_on_after(pause):
             await self._stopping.wait()
 
-    # One worker's life
+    # The life of a worker
 
     async def _attend(
         self, slot: Slot, member: Member, *, task_status: trio.TaskStatus[None]
@@ -422,13 +422,13 @@ class WorkerGroup(Uncopied):
         self._members.add(member)
         try:
             async with run_child(
-                lambda: self._ends(slot), self._command, grace=LAST_WORDS, **self._options
+                lambda: self._ends(slot), self._command, grace=KILL_AFTER, **self._options
             ) as child:
                 member.child = child
                 task_status.started()
                 logger.info("worker %d is process %d", slot.number, child.pid)
                 await member.converse(child, self._talk)
-                # It has nothing more to say, and so nothing more to do.
+                # It has closed the channel, so it is about to end.
                 with trio.move_on_after(self._grace):
                     await child.wait()
             if self._on_end is not None:
@@ -437,8 +437,8 @@ class WorkerGroup(Uncopied):
             self._members.discard(member)
             member.ended.set()
             if member.child is not None:
-                told = (slot.number, member.child.pid, how(member.child))
-                logger.info("worker %d, process %d: %s", *told)
+                end = end_of(member.child)
+                logger.info("worker %d, process %d: %s", slot.number, member.child.pid, end)
         if not member.retired:
             self._require_nursery().start_soon(self._replace, slot, member, child)
 
@@ -455,17 +455,17 @@ class WorkerGroup(Uncopied):
         return ChildPipes(self._talk.framing, None, lent, group, self._talk.max_descriptors)
 
     async def _replace(self, slot: Slot, member: Member, child: Child) -> None:
-        """After a crash."""
+        """Starts another process after a crash."""
         async with slot.filling:
             if slot.current is not member:
-                return  # a roll-over has replaced it already
+                return  # a roll-over has replaced the worker already
             slot.current = None
-        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({how(child)})"))
+        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({end_of(child)})"))
 
     # Ending
 
     async def _retire(self, member: Member) -> None:
-        """Tells a worker to finish, and waits until it has."""
+        """Tells a worker to finish, and waits until its process has ended."""
         member.retired = True
         assert member.child is not None
         with trio.move_on_after(self._grace) as patience:
@@ -475,7 +475,7 @@ class WorkerGroup(Uncopied):
         if patience.cancelled_caught:
             logger.warning("worker %d has not finished within %g s", member.number, self._grace)
             await member.end_by_force()
-        # What it has said may take longer to be heard.
+        # Its last messages may be received later.
         await member.ended.wait()
 
     async def _end_in_order(self) -> None:
@@ -489,8 +489,8 @@ class WorkerGroup(Uncopied):
     async def _heed_signals(
         self, signals: AsyncIterator[int], caught: list[signal.Signals]
     ) -> None:
-        # Until all workers are gone, also when the group is cancelled: a signal that nobody
-        # heeds would end this process and leave them.
+        # Until all workers have ended, also when the group is cancelled: a signal that is not
+        # handled would end this process and leave the workers running.
         with self._signals:
             async for number in signals:
                 caught.append(signal.Signals(number))

@@ -1,4 +1,4 @@
-"""One process of a worker group, as its master has it."""
+"""One process of a worker group, from the master's side."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..process import Child
 from .restarts import Crashes, Restarts
 from .talk import Talk
 
-# Seconds until a worker that was terminated is killed.
-LAST_WORDS = 5.0
-# After its end, what a worker has sent is in the pipe, and comes with the next reads. All else is
-# from another process that has the pipe too, because the worker has forked.
+KILL_AFTER = 5.0
+"""Seconds between terminating a worker and killing it."""
+# When a worker has ended, the rest of its messages is in the pipe, and the next reads return it.
+# More than that comes from a process that the worker has forked.
 _PATIENCE = 0.5  # seconds without anything
 _MOST_READS = 100
 
 
 class Delivery:
-    """A message on its way to a worker, and how that ended."""
+    """A message that is being sent to a worker, and the result."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Delivery:
         self._outbox = outbox
 
     async def wait(self) -> None:
-        """Returns when the system has taken all of the message. If this is cancelled before the
-        system has begun to take it, the message is not sent. If it is cancelled later, the message
-        is sent anyway, and this waits for it if it has descriptors, which must stay open.
+        """Waits until the system has taken the whole message. If this is cancelled before the
+        system has begun to take the message, it is not sent. If it is cancelled later, the message
+        is sent anyway; if it has descriptors, which must stay open, this waits for that.
 
         Raises:
-            trio.BrokenResourceError: the worker is gone.
+            trio.BrokenResourceError: the worker has ended.
             What the channel's ``send`` raises.
         """
         try:
@@ -64,17 +64,17 @@ class Delivery:
 
 
 class Member:
-    """One process, from its start to its end.
+    """One worker process, from its start to its end.
 
-    What is sent to it goes through one task, in order: a sender that is cancelled in the middle of
-    a message would leave the channel broken for everybody else.
+    One task sends all messages, in order: a sender that is cancelled in the middle of a message
+    would break the channel for all other senders.
 
     Attributes:
-        number: which worker it is, or will be, or was.
+        number: the number of the worker.
         child: the process, once it is started.
-        ready: it has said so.
-        ended: it is gone, and all that it said was heard.
-        retired: it was told to finish, so that its end is no crash.
+        ready: set when the worker has said that it is ready.
+        ended: set when the process has ended and its last message was received.
+        retired: whether it was told to finish, so that its end does not count as a crash.
     """
 
     def __init__(self, number: int) -> None:
@@ -93,7 +93,7 @@ class Member:
     def post(
         self, message: Buffer, descriptors: Sequence[int | HasFileno] | None = None
     ) -> Delivery:
-        """Puts a message behind those that are on their way; the copy is ours."""
+        """Adds a copy of the message to the queue."""
         flat = message if isinstance(message, bytes) else bytes(memoryview(message))
         delivery = Delivery(flat, self._outbox, descriptors)
         if self._is_gone:
@@ -105,8 +105,8 @@ class Member:
         return delivery
 
     async def converse(self, child: Child, talk: Talk) -> None:
-        """Sends what is posted, and hands on what comes, to the end of the channel or of the
-        process, whichever is first.
+        """Sends the queued messages and handles the received ones, until the channel or the process
+        ends.
         """
         channel = child.channel
         try:
@@ -130,16 +130,18 @@ class Member:
                 delivery.over.set()
 
     async def end_by_force(self) -> None:
-        """Terminates it, and kills it when that does not help. What it has said is still heard."""
+        """Terminates the process, and kills it if that does not end it. Messages that it has sent
+        are still received.
+        """
         assert self.child is not None
         self.child.terminate()
-        with trio.move_on_after(LAST_WORDS):
+        with trio.move_on_after(KILL_AFTER):
             await self.child.wait()
             return
         self.child.kill()
 
     async def _receive(self, talk: Talk, channel: MessageChannel) -> list[tuple[Any, ...]]:
-        """The messages that have come; none at the end."""
+        """The next messages; an empty list at the end."""
         for _ in range(2):
             with trio.CancelScope(deadline=self._deadline()) as self._waiting:
                 try:
@@ -147,7 +149,7 @@ class Member:
                 except (trio.EndOfChannel, trio.BrokenResourceError):
                     # A worker that is killed while it sends leaves a part of a message.
                     return []
-            # Perhaps other tasks have taken all the time. What is there is read without a wait.
+            # Other tasks may have used up the time: read once more, without waiting.
         return []
 
     def _deadline(self) -> float:
@@ -174,7 +176,7 @@ class Member:
                     await channel.send_descriptors(delivery.message, delivery.descriptors)
             except Exception as failure:
                 delivery.failure = failure
-            except BaseException:  # the end of it all, in the middle of this one
+            except BaseException:  # cancelled in the middle of this message
                 delivery.failure = self._gone()
                 raise
             finally:
@@ -185,7 +187,7 @@ class Member:
 
 
 class Slot:
-    """A numbered place for a worker."""
+    """The place of the worker with this number, which a restart fills again."""
 
     def __init__(self, number: int, restarts: Restarts) -> None:
         self.number = number
@@ -195,15 +197,16 @@ class Slot:
         self.crashes = Crashes(restarts)
 
 
-def how(child: Child) -> str:
+def end_of(child: Child) -> str:
+    """Why the process has ended, for the log."""
     return f"{child.reason}, status {child.status}"
 
 
 async def all_delivered(deliveries: Iterable[Delivery]) -> None:
-    """Waits for all of them. A worker that dies meanwhile is not an error.
+    """Waits for all of them. A worker that ends meanwhile is not an error.
 
     Raises:
-        The first of what :meth:`Delivery.wait` raises otherwise.
+        The first other error of :meth:`Delivery.wait`.
     """
     failures: list[Exception] = []
 

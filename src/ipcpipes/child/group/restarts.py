@@ -1,4 +1,4 @@
-"""How often a crashed worker is started again, and after which pause."""
+"""How often a crashed worker is restarted, and after which pause."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def is_momentary(error: OSError) -> bool:
 
 
 class Restarts:
-    """What a group allows each of its workers.
+    """The limit of restarts for each worker of a group.
 
     Args:
-        most: after how many crashes the worker is still started again.
+        most: how many crashes of one worker are followed by a restart.
         within: the number of seconds in which these crashes count; more than 0.
 
     Raises:
@@ -46,10 +46,10 @@ class Crashes:
         self._times: deque[float] = deque()
 
     def pause_after(self, failure: WorkerFailed, now: float) -> float:
-        """Counts a crash; the seconds to wait before the next start.
+        """Counts a crash, and returns the seconds to wait before the next start.
 
         Raises:
-            WorkerFailed: there were too many.
+            WorkerFailed: the worker has crashed too often.
         """
         allowed, times = self._allowed, self._times
         times.append(now)

@@ -1,4 +1,4 @@
-"""How the master of a group and its workers talk."""
+"""The channel between the master of a group and its workers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...framing.resolving import resolve_framing
 from ...options import check_max_descriptors
 
 OnMessage: TypeAlias = Callable[..., Awaitable[object]]
-"""What a master is given for the messages of its workers."""
+"""A function for the messages of the workers."""
 
 
 class Talk:
-    """The channel between a master and each of its workers.
+    """The options of the channel between a master and each of its workers.
 
-    An empty message has a meaning of its own: "ready" from a worker, and "finish" to it.
+    An empty message is a signal: from a worker it means "ready", to a worker it means "finish".
 
     Args:
         framing, max_descriptors, on_message: as for :class:`ipcpipes.WorkerGroup`.
@@ -56,10 +56,10 @@ class Talk:
 
 def check_message(message: Buffer) -> None:
     """Raises:
-    ValueError: it is empty.
+    ValueError: the message is empty.
     """
     if not len(message):
-        raise ValueError("a message of a group cannot be empty")
+        raise ValueError("a message of a group cannot be empty: an empty message is a signal")
 
 
 def _carries_empty(framing: Framing) -> bool:

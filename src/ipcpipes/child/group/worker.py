@@ -1,4 +1,4 @@
-"""A worker's side of a group."""
+"""A group from the side of a worker."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ __all__ = ["Worker", "group_worker"]
 class Worker(Uncopied):
     """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
 
-    ``async for message in worker`` gives the group's messages, and ends when the worker is to
-    finish: it was told to, or the master is gone.
+    ``async for message in worker`` yields the group's messages, and ends when the worker has to
+    finish: the master has told it to, or the master has ended.
 
     Attributes:
-        number: which worker of the group this is, from 0. The one that takes its place has the
-            same.
-        listener: where the group's clients come in, for this worker as for the others;
-            ``None`` for a group without an endpoint.
-        finishing: an event that is set when the worker is to finish, once its messages were read
-            so far; for handlers of clients that would stay for ever.
+        number: the number of this worker in the group, from 0. A process that replaces this one has
+            the same number.
+        listener: accepts the group's clients, in this worker and in the others; ``None`` for a
+            group without an endpoint.
+        finishing: a :class:`trio.Event` that is set when the worker has to finish and has received
+            all its messages. Handlers of clients that would stay connected wait for it.
     """
 
     _instead = "a Worker represents this process"
@@ -58,16 +58,17 @@ class Worker(Uncopied):
         self.finishing = trio.Event()
 
     async def send(self, message: bytes | bytearray | memoryview) -> None:
-        """Sends a message to the master, which hands it to the group's ``on_message``.
+        """Sends a message to the master, which calls the group's ``on_message`` with it.
 
-        Also while the worker finishes; what was sent before it ends is received.
+        A worker that is finishing can send too: the master receives all that was sent before the
+        worker ends.
 
         Args:
             message: 1 byte or more.
 
         Raises:
-            ValueError: it is empty; an empty one has a meaning of its own.
-            And all that :meth:`ipcpipes.abc.MessageChannel.send` raises.
+            ValueError: the message is empty; ipcpipes uses empty messages as signals.
+            And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
         """
         check_message(message)
         await self._channel.send(message)
@@ -77,8 +78,12 @@ class Worker(Uncopied):
         message: bytes | bytearray | memoryview,
         descriptors: Sequence[int | HasFileno],
     ) -> None:
-        """As :meth:`send`, with open descriptors (Windows: handles), for a group that was made with
-        ``max_descriptors=``. The descriptors stay with this process.
+        """Sends a message to the master with open descriptors (Windows: handles), for a group that
+        was made with ``max_descriptors=``. The descriptors stay yours.
+
+        Args:
+            message: 1 byte or more.
+            descriptors: 1 to 253 numbers or objects with ``fileno()``.
 
         Raises:
             What :meth:`send` and :meth:`ipcpipes.abc.MessageChannel.send_descriptors` raise.
@@ -90,8 +95,8 @@ class Worker(Uncopied):
         """Returns the next message of the group. Descriptors that came with it are closed.
 
         Raises:
-            trio.EndOfChannel: the worker is to finish what it has in hand and end.
-            And all that :meth:`ipcpipes.abc.MessageChannel.receive` raises.
+            trio.EndOfChannel: the worker has to complete its work and end.
+            And what :meth:`ipcpipes.abc.MessageChannel.receive` raises.
         """
         (message,) = await self._next(self._receive_alone)
         assert isinstance(message, bytes)
@@ -112,16 +117,16 @@ class Worker(Uncopied):
         return (await self._channel.receive(),)
 
     async def _next(self, receive: Callable[[], Awaitable[Any]]) -> Any:
-        """What it receives, unless the worker is to finish."""
+        """The next message, unless the worker has to finish."""
         if self.finishing.is_set():
             await trio.lowlevel.checkpoint()
         else:
-            with suppress(trio.EndOfChannel):  # the master is gone
+            with suppress(trio.EndOfChannel):  # the master has ended
                 came = await receive()
                 if came[0]:
                     return came
             self.finishing.set()
-        raise trio.EndOfChannel("the group has told this worker to finish, or is gone")
+        raise trio.EndOfChannel("the group has told this worker to finish, or has ended")
 
     def __aiter__(self) -> Self:
         return self
@@ -137,12 +142,13 @@ class Worker(Uncopied):
         handler: Callable[[Stream], Awaitable[object]],
         on_message: Callable[..., Awaitable[object]] | None = None,
     ) -> None:
-        """Runs ``handler(stream)`` for each client that this worker accepts, until it is to finish.
+        """Runs ``handler(stream)`` for each client that this worker accepts, until it has to
+        finish.
 
-        Then no more clients are accepted (but those who have come already), and it returns when
-        the last handler has. In a handler, :func:`ipcpipes.rpc.serve_connection` then tells its
-        client to begin no new calls; other handlers can wait for :attr:`finishing`. Errors of a
-        handler are logged and end that one connection, as in :func:`ipcpipes.serve`.
+        Then it accepts only the clients that have connected already, and returns when the last
+        handler has returned. In a handler, :func:`ipcpipes.rpc.serve_connection` tells its client
+        to begin no new calls; other handlers can wait for :attr:`finishing`. An exception of a
+        handler is logged and ends that one connection, as in :func:`ipcpipes.serve`.
 
         Args:
             handler: an async function of one stream.
@@ -157,7 +163,7 @@ class Worker(Uncopied):
         listener = self.listener
         if listener is None:
             raise RuntimeError("this group has no endpoint: WorkerGroup(..., endpoint=...)")
-        # For the handlers: their tasks begin in this context.
+        # Handlers see this, because their tasks are started in this context.
         before = server_finishing.set(self.finishing)
         try:
             await self._serve(listener, handler, on_message)
@@ -198,7 +204,7 @@ class Worker(Uncopied):
         accepting.cancel()
 
 
-# So that a worker among clients without end finishes all the same.
+# A limit, so that a worker ends although clients keep connecting.
 _MOST_LATE = 256
 
 
@@ -214,10 +220,10 @@ async def group_worker(
     Entering the block says that the worker is ready, so whatever it has to prepare comes first.
 
     Args:
-        framing: the group's. It is known if it is a framing of ipcpipes; a framing of your own has
-            to be given.
-        cancel_on_end: cancels the block when the master has died, also while the worker is busy;
-            without it, a worker that reads its messages finishes in order then.
+        framing: the framing of the group. A framing of ipcpipes is known already; a framing of your
+            own has to be given.
+        cancel_on_end: cancels the block when the master has ended, even if the worker is busy.
+            Otherwise a worker that reads its messages finishes in order then.
 
     Returns:
         For ``async with``: the :class:`Worker`.
@@ -225,7 +231,7 @@ async def group_worker(
     Raises:
         NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
         TypeError: ``framing`` is not a framing, or has to be given.
-        OSError: it cannot listen (Windows: no instance of the pipe can be made).
+        OSError: this process cannot listen (Windows: no instance of the pipe can be made).
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing) as adopted,
@@ -236,7 +242,7 @@ async def group_worker(
             raise NoParent("this process was started by open_child, not by a WorkerGroup")
         listener = _listener(group, adopted.handover.handles)
         try:
-            with suppress(trio.BrokenResourceError):  # the master is gone: then there is no work
+            with suppress(trio.BrokenResourceError):  # the master has ended: there is no work
                 await channel.send(b"")
             yield Worker(group["number"], channel, listener, adopted.max_descriptors)
         finally:
