@@ -23,6 +23,12 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-n", "2", *session.posargs)
 
 
+@nox.session(python=False)
+def py314(session: nox.Session) -> None:
+    """Run the test suite on the Python 3.14 of Debian's forky (Linux, as root; debootstrap)."""
+    session.run("bash", "tests/python314.sh", *session.posargs, external=True)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style with ruff."""

@@ -202,7 +202,7 @@ def test_the_types_of_the_doors_can_be_had_at_run_time(module: Any) -> None:
 async def test_the_address_is_where_the_server_is(kind: str, endpoint: Endpoint) -> None:
     where = Endpoint.dotnet(endpoint.name) if kind == "dotnet" else endpoint
     if kind == "path":
-        where = Endpoint.path(endpoint.address)
+        where = Endpoint.path(endpoint.address + ".path")
     before = where.address
     async with await ipcpipes.listen(where) as listener:
         assert where.address == listener.address == before
