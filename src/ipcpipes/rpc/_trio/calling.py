@@ -12,10 +12,10 @@ import trio
 
 from ..core.arguments import encoded
 from ..core.call import Call
+from ..core.results import result_of
 from ..core.session import Event
 from ..definition.operations import Operation, Pipe
 from ..errors import CallCancelled
-from ..wire.bodies import result_of
 from .call_driver import CallDriver
 from .client_link import ClientLink
 from .feeding import drain, feed
