@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Above what a decoder of Python nests. */
-#define IPC_DEEPEST 2048
+/* Levels of arrays and maps that are not empty. Fewer than the 1,000 that the smallest limit of any
+ * supported Python allows (3.10 and 3.11), so that the limit is the same in every version. */
+#define IPC_DEEPEST 512
+/* A cost that means that only the depth is limited. */
+#define IPC_NO_LIMIT UINT64_MAX
 /* Containers of so few keys cost nothing that is worth counting. */
 #define IPC_FEW 8
 /* Keys that are no numbers can have the same hash as a whole, and cost more to compare; dataclasses,
@@ -111,7 +114,7 @@ static int ipc_adds_too_much(const ipc_level *level, uint64_t *left)
 {
     uint64_t cost;
 
-    if (level->keys <= IPC_FEW)
+    if (level->keys <= IPC_FEW || *left == IPC_NO_LIMIT)
         return 0;
     if (level->weight > UINT32_MAX)
         return 1;
@@ -124,10 +127,10 @@ static int ipc_adds_too_much(const ipc_level *level, uint64_t *left)
 
 /* Looks at the first value in data[0:length]. For each map in it, and with IPC_ITEMS_OF_ARRAYS for
  * each array, what its keys weigh is squared: 1 for a number, IPC_RECORD for a map,
- * IPC_OTHER for what is neither, and nothing for texts and bytes, whose hashes nobody can foresee, unless IPC_TEXTS is given, where
- * something else may be made of them. Returns 1 if the sum is above `most`, 0 if it is not, and -1
- * for a value that is nested too deeply. Of a value that ends too early, or is none, what comes
- * before that is counted. */
+ * IPC_OTHER for what is neither, and nothing for texts and bytes, whose hashes nobody can foresee,
+ * unless IPC_TEXTS is given, where something else may be made of them. Returns 1 if the sum is above
+ * `most`, 0 if it is not, and -1 for a value with more than IPC_DEEPEST levels. Of a value that ends
+ * too early, or is none, what comes before that is counted. */
 static int ipc_may_collide(const char *data, size_t length, int flags, uint64_t most)
 {
     const unsigned char *at = (const unsigned char *)data;

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from ipcpipes import MessageChannel, rpc
-from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.arguments import encode_arguments
 from ipcpipes.rpc.definition.operations import Operation
 from ipcpipes.rpc.wire.format import (
     LEAST_CREDIT,
@@ -167,7 +167,7 @@ def arguments(data: bytes) -> None:
     number = drawing.number() % len(_OPERATIONS)
     operation, changes = _OPERATIONS[number], drawing.number() % 4
     if changes:
-        good: Any = msgspec.msgpack.decode(encoded(operation, _DECODED[number]))
+        good: Any = msgspec.msgpack.decode(encode_arguments(operation, _DECODED[number]))
         for _ in range(changes):
             good = _changed(good, drawing)
         body = msgspec.msgpack.encode(good)
@@ -177,13 +177,13 @@ def arguments(data: bytes) -> None:
     if decoded is None:
         return
     try:
-        again = encoded(operation, decoded)
+        again = encode_arguments(operation, decoded)
     except OverflowError:  # a time that its own zone puts beyond all years
         return
     # What was sent on is what it was.
     values = _decoded(operation, again)
     assert values is not None
-    assert encoded(operation, values) == again
+    assert encode_arguments(operation, values) == again
 
 
 def _changed(value: Any, drawing: Drawing) -> Any:
@@ -257,6 +257,6 @@ _BIND = msgspec.msgpack.encode(
 def seeds() -> Iterable[bytes]:
     """Good arguments for each operation, and others."""
     for number, values in enumerate(_DECODED):
-        yield bytes((number, 0)) + encoded(_OPERATIONS[number], values)
+        yield bytes((number, 0)) + encode_arguments(_OPERATIONS[number], values)
         for changes in (1, 2, 3):
             yield bytes((number, changes)) + Random(changes).randbytes(60)

@@ -110,7 +110,7 @@ def _split(stream: bytes, max_frame: int) -> Found:
         body = frame[HEAD.size : length]
         # Where both are wrong, the cuts say which one is seen first.
         if len(stream) >= _LENGTH.size and not HEAD.size <= length <= max_frame:
-            found.refusals.add(f"a frame of {length:,} octets, where {max_frame:,} may come")
+            found.refusals.add(f"a frame has {length:,} bytes; allowed are 16 to {max_frame:,}")
         if len(frame) >= HEAD.size:
             try:
                 decoded = decode(frame[: HEAD.size] + body)

@@ -1,4 +1,4 @@
-"""What the tests of definitions share: operations of one annotation, and how one is refused."""
+"""Helpers for tests of definitions: operations with one annotation, and a check for errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RESULT = "interface Sample, operation work, its result"
 def refused(
     make: Callable[..., object], annotation: Any, rule: str, *cure: str, where: str | None = None
 ) -> None:
-    """Checks that it is refused, by which rule, with which words."""
+    """Checks that the annotation is refused, by this rule, with these words."""
     with pytest.raises(DefinitionError) as caught:
         make(annotation)
     error = caught.value

@@ -1,4 +1,4 @@
-"""A conversation with a frame of each kind, as octets that never change."""
+"""A conversation with a frame of each kind, in bytes that never change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Golden(rpc.Interface, uuid="00112233-4455-6677-8899-aabbccddeeff", version
 
 
 def golden_conversation() -> list[tuple[Party, bytes]]:
-    """One frame of each kind, in an order that can be."""
+    """One frame of each kind, in a possible order."""
     pair = Pair(
         Golden, client=Limits(credit=2**20), server=Limits(max_frame=2**20, credit=2**18, calls=3)
     )

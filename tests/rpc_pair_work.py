@@ -11,7 +11,7 @@ from ipcpipes.rpc.definition.elements import LARGEST
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME
 
 UUID = "6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10"
-to_octets = msgspec.msgpack.encode
+encode_body = msgspec.msgpack.encode
 
 
 class Largest(rpc.Structure):
@@ -71,7 +71,7 @@ def bind_body(**changes: Any) -> bytes:
         "max_frame": LEAST_FRAME,
         "credit": LEAST_CREDIT,
     }
-    return to_octets(body | changes)
+    return encode_body(body | changes)
 
 
 def ack_body(**changes: Any) -> bytes:
@@ -83,4 +83,4 @@ def ack_body(**changes: Any) -> bytes:
         "calls": 1,
         "operations": [],
     }
-    return to_octets(body | changes)
+    return encode_body(body | changes)

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.arguments import encode_arguments
 from ipcpipes.rpc.core.call import Call, Push
 from ipcpipes.rpc.core.session import Event, Happened, Session
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.definition.operations import Definition
-from ipcpipes.rpc.wire.chunks import chunk_of, octets_of
+from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
 from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
@@ -86,7 +86,7 @@ class Pair:
         """Begins a call; the request is still on its way."""
         assert self.client.definition is not None
         operation = self.client.definition.operations[name]
-        return self.client.request(operation, encoded(operation, values), milliseconds)
+        return self.client.request(operation, encode_arguments(operation, values), milliseconds)
 
     def begin(self, name: str, *values: Any, milliseconds: int | None = None) -> tuple[Call, Call]:
         """A call, as the client has it and as the server has it."""
@@ -117,7 +117,7 @@ def push(call: Call, name: str, elements: Any) -> Push:
     """Puts as much of it into the pipe as can go now."""
     index = index_of(call, name)
     element = call.operation.pipes[index].element
-    octets = octets_of(elements, element)
+    octets = bytes_of(elements, element)
     pushing = Push(octets, len(octets) // element.stride)
     call.check_push(index, pushing.count)
     go_on(call, name, pushing)
@@ -133,7 +133,7 @@ def go_on(call: Call, name: str, pushing: Push) -> bool:
 
 def push_small(call: Call, name: str, elements: Any) -> bool:
     index = index_of(call, name)
-    octets = octets_of(elements, call.operation.pipes[index].element)
+    octets = bytes_of(elements, call.operation.pipes[index].element)
     call.check_push(index, len(octets) // call.operation.pipes[index].element.stride)
     return call.push_small(index, octets)
 
@@ -163,12 +163,12 @@ def result_of(call: Call) -> Any:
     """The answer, at the client."""
     call.raise_failure()
     assert call.is_answered
-    return call.operation.result_decoder.decode(call.body)
+    return call.operation.decode_result(call.body)
 
 
 def arguments_of(call: Call) -> Any:
     """What the client gave, at the server."""
-    return call.operation.arguments_decoder.decode(call.body)
+    return call.operation.decode_arguments(call.body)
 
 
 def kinds(frames: Iterable[bytes]) -> list[int]:

@@ -411,7 +411,7 @@ async def test_nothing_is_printed_where_nobody_answers() -> None:
         (("Tools.join", "words"), "words is no name=value"),
         (("Tools.join", "letters=[]"), "it takes words, separator"),
         (("Tools.join", "words=[]", "words=[]"), "words is given twice"),
-        (("Tools.join",), "lacks the argument 'words'"),
+        (("Tools.join",), "is missing the argument 'words'"),
         (("Tools.join", "words=3"), "Expected `array`, got `int` - at `words`"),
         (("Tools.total", "scale=1"), "numbers=@FILE"),
         (("Tools.total", "scale=1", "numbers=7"), "@FILE, - or a JSON list"),

@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: its octets, its tables, its numbers."""
+"""docs/protocol.md agrees with the code: bytes, tables and numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.arguments import encode_arguments
 from ipcpipes.rpc.core.call import Call, Push
 from ipcpipes.rpc.core.session import Session
 from ipcpipes.rpc.core.state import CALL, CONNECTION, CallState, ConnectionState, Party
 from ipcpipes.rpc.definition.elements import LARGEST, element_of
 from ipcpipes.rpc.errors import FAULT_STATUS, CallCancelled
 from ipcpipes.rpc.wire import format as wire
-from ipcpipes.rpc.wire.chunks import octets_of
+from ipcpipes.rpc.wire.chunks import bytes_of
 from ipcpipes.rpc.wire.format import HEAD, Kind, Limits, decode, encode
 from ipcpipes.rpc.wire.ndr import ChunkReader, ChunkWriter
 
@@ -30,7 +30,7 @@ TEXT = DOCUMENT.read_text("utf-8")
 
 
 class Accumulator(rpc.Interface, uuid="5b4b1e6c-2f0e-4e57-9c4d-0a4c7b0f6f11", version=(1, 0)):
-    """That of the worked example."""
+    """The interface of the worked example."""
 
     @rpc.operation
     async def running(
@@ -40,14 +40,14 @@ class Accumulator(rpc.Interface, uuid="5b4b1e6c-2f0e-4e57-9c4d-0a4c7b0f6f11", ve
 
 
 class Sample(rpc.Structure):
-    """That of the vectors."""
+    """The interface of the vectors."""
 
     value: rpc.int32
     mark: rpc.byte
 
 
 def section(title: str) -> str:
-    """What stands below a heading, up to the next one of its level."""
+    """The text below a heading, up to the next heading of its level."""
     (found,) = re.findall(rf"^(#+) {re.escape(title)}$\n", TEXT, re.MULTILINE)
     pattern = rf"^{found} {re.escape(title)}$\n(.*?)(?=^#{{1,{len(found)}}} |\Z)"
     (text,) = re.findall(pattern, TEXT, re.MULTILINE | re.DOTALL)
@@ -55,7 +55,7 @@ def section(title: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Those of each table in it, without their heads and lines."""
+    """The rows of each table in the text, without the heads."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     rules = [place for place, row in enumerate(cells) if set("".join(row)) <= set("- ")]
@@ -70,7 +70,7 @@ def blocks(text: str) -> list[str]:
 
 
 class Recorder:
-    """Two sessions with nothing between them; what goes from one to the other is written down."""
+    """Two sessions that are connected directly; all frames between them are recorded."""
 
     def __init__(self) -> None:
         definition = Accumulator._rpc_definition
@@ -81,7 +81,7 @@ class Recorder:
         self.lines: list[str] = []
 
     def go_on(self) -> None:
-        """Hands over all that is to be sent."""
+        """Passes all output to the other session."""
         ends = (self.client, self.server)
         while any(end.has_output for end in ends):
             for sender, receiver in (ends, ends[::-1]):
@@ -90,7 +90,7 @@ class Recorder:
                     receiver.receive(frame)
 
     def push(self, call: Call, index: int, *numbers: int) -> None:
-        octets = octets_of(numbers, self.operation.pipes[index].element)
+        octets = bytes_of(numbers, self.operation.pipes[index].element)
         call.check_push(index, len(numbers))
         push = Push(octets, len(numbers))
         while not push.done:
@@ -106,7 +106,7 @@ class Recorder:
         self.go_on()
 
     def begin(self, scale: int, milliseconds: int | None) -> tuple[Call, Call]:
-        arguments = encoded(self.operation, [scale])
+        arguments = encode_arguments(self.operation, [scale])
         call = self.client.request(self.operation, arguments, milliseconds)
         self.go_on()
         return call, self.server.calls[call.id]
@@ -120,7 +120,7 @@ def dump(octets: bytes) -> Iterator[str]:
 
 
 def shown(sender: str, frame: bytes) -> Iterator[str]:
-    """A frame as it goes over a stream."""
+    """A frame with its length, as on a stream."""
     taken = decode(frame)
     yield f"{sender} {taken.kind.name}"
     yield f"    {len(frame).to_bytes(4, 'little').hex(' '):48}| the length, {len(frame)}"
@@ -166,7 +166,7 @@ def test_the_worked_example_is_what_the_code_sends() -> None:
     assert written == made, f"it should be\n{made}"
 
 
-def test_the_frames_by_themselves() -> None:
+def test_the_frames_of_the_example_are_decoded() -> None:
     (written,) = blocks(section("Credits"))
     frame = encode(Kind.CREDIT, 7, number=1, amount=524_288)
     assert written == "".join(f"{line}\n" for line in shown("server", frame))
@@ -200,7 +200,7 @@ def test_the_vectors_are_what_the_code_writes_and_reads() -> None:
         writer = ChunkWriter(element)
         made = b""
         for chunk in vectors[name]:
-            octets = octets_of(chunk, element)
+            octets = bytes_of(chunk, element)
             made += (
                 writer.prefix(len(chunk)) + octets[: len(octets) - element.stride + element.size]
             )
@@ -291,12 +291,12 @@ def test_the_codes_are_those_of_the_code() -> None:
         for name in rpc.__all__
         if isinstance(value := getattr(rpc, name), type)
         and issubclass(value, rpc.RpcError)
-        and "default_code" in vars(value)  # else it has that of its base
+        and "default_code" in vars(value)  # otherwise it has the code of its base
     }
     written = rows(section("Codes"))
     for code, status, name in ((row[0], row[1], row[3]) for row in written):
         assert name.strip("`") == f"rpc.{codes[int(code)]}"
         expected = FAULT_STATUS.get(int(code))
         assert status == ("" if expected is None else f"0x{expected:08X}")
-    # What a server may answer; the others are raised where they happen, and never travel.
+    # The codes that a server may send; the others are never sent.
     assert {int(row[0]) for row in written} >= set(FAULT_STATUS)

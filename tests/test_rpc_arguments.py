@@ -1,4 +1,4 @@
-"""From what a client passes to what is sent."""
+"""The arguments of a call: assigned to parameters, and encoded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.arguments import bind_arguments, encoded
+from ipcpipes.rpc.core.arguments import bind_arguments, encode_arguments
 
 
 class Sample(rpc.Interface, uuid="6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10", version=(1, 0)):
@@ -41,7 +41,7 @@ def test_values_are_in_the_order_of_the_signature(
     assert bind_arguments(ADD, given, named) == (values, {})
 
 
-def test_pipes_are_taken_out() -> None:
+def test_pipes_are_separated_from_values() -> None:
     sink: list[int] = []
     for given, named in (
         (("x", b"abc", sink, 5), {}),
@@ -52,8 +52,8 @@ def test_pipes_are_taken_out() -> None:
     assert bind_arguments(COPY, ("x", b"abc", sink), {})[0] == ["x", 7]
 
 
-def test_a_pipe_that_was_not_given_is_not_there() -> None:
-    # Who drives the call by hand gives none.
+def test_a_pipe_that_was_not_given_is_absent() -> None:
+    # begin() is called without the pipes.
     assert bind_arguments(COPY, ("x",), {}) == (["x", 7], {})
     assert bind_arguments(COPY, ("x",), {"copy": 5}) == (["x", 7], {OUT: 5})
 
@@ -62,13 +62,13 @@ def test_a_pipe_that_was_not_given_is_not_there() -> None:
     ("given", "named", "words"),
     [
         ((1, 2, 3), {}, r"^Sample.add\(\) takes 2 arguments, and 3 were given$"),
-        ((), {}, r"^Sample.add\(\) lacks the argument 'a'$"),
-        ((), {"b": 1}, r"^Sample.add\(\) lacks the argument 'a'$"),
+        ((), {}, r"^Sample.add\(\) is missing the argument 'a'$"),
+        ((), {"b": 1}, r"^Sample.add\(\) is missing the argument 'a'$"),
         ((1,), {"a": 2}, r"^Sample.add\(\) got 'a' twice$"),
         ((1,), {"c": 2}, r"^Sample.add\(\) has no parameter 'c'$"),
     ],
 )
-def test_what_is_missing_unknown_or_twice_there(
+def test_missing_unknown_and_repeated_arguments_are_refused(
     given: Any, named: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(TypeError, match=words):
@@ -76,14 +76,14 @@ def test_what_is_missing_unknown_or_twice_there(
 
 
 def test_arguments_are_a_list() -> None:
-    assert msgspec.msgpack.decode(encoded(COPY, ["x", 5])) == ["x", 5]
-    values = COPY.arguments_decoder.decode(encoded(COPY, ["x", 5]))
+    assert msgspec.msgpack.decode(encode_arguments(COPY, ["x", 5])) == ["x", 5]
+    values = COPY.decode_arguments(encode_arguments(COPY, ["x", 5]))
     assert (values.name, values.mode) == ("x", 5)
 
 
 @pytest.mark.parametrize(
     ("value", "kind"), [(object(), TypeError), (2**64, OverflowError), ("\udc00", ValueError)]
 )
-def test_what_cannot_be_sent_is_named(value: Any, kind: type[Exception]) -> None:
+def test_the_error_names_the_argument(value: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match=r"^Sample.copy\(\): the argument mode cannot be sent: "):
-        encoded(COPY, ["x", value])
+        encode_arguments(COPY, ["x", value])

@@ -36,7 +36,7 @@ def test_arguments_are_checked_before_anything_is_sent() -> None:
     with served() as client:
         with pytest.raises(TypeError, match="takes 1 arguments"):
             client.plain(1, 2)
-        with pytest.raises(TypeError, match="lacks the argument 'value'"):
+        with pytest.raises(TypeError, match="is missing the argument 'value'"):
             client.plain()
         with pytest.raises(TypeError, match="the argument value cannot be sent"):
             client.plain(object())

@@ -1,4 +1,4 @@
-"""Keys that a client has chosen so that their hashes collide: how many may come, and of which."""
+"""Keys that a client chose so that their hashes collide: which are limited, and to how many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 from msgspec import Meta
 
 from ipcpipes import rpc
-from ipcpipes.framing.messagepack import ITEMS_OF_ARRAYS as ARRAYS, TEXTS, may_collide
+from ipcpipes.framing.messagepack import DEEPEST, ITEMS_OF_ARRAYS as ARRAYS, TEXTS, may_collide
 from ipcpipes.rpc.definition.collisions import MOST_NUMBERS, MOST_OTHERS, key_limit_of
 
 from .rpc_both_drivers import DRIVERS, connected, served
@@ -35,7 +35,7 @@ class Named(NamedTuple):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One that may be a part of itself."""
+    """A type that can contain itself."""
 
     name: str
     nodes: tuple[Node, ...] = ()
@@ -97,12 +97,12 @@ FORESEEN: list[tuple[Any, int]] = [
 
 
 @pytest.mark.parametrize("annotation", SEEDED, ids=str)
-def test_types_whose_keys_cannot_be_foreseen_have_no_limit(annotation: Any) -> None:
+def test_keys_with_seeded_hashes_have_no_limit(annotation: Any) -> None:
     assert key_limit_of([annotation]) is None
 
 
 @pytest.mark.parametrize(("annotation", "flags"), FORESEEN, ids=str)
-def test_types_whose_keys_can_be_foreseen_have_one(annotation: Any, flags: int) -> None:
+def test_keys_with_predictable_hashes_have_a_limit(annotation: Any, flags: int) -> None:
     limit = key_limit_of([int, annotation])
     assert limit is not None
     assert (limit.flags, limit.most) == (flags, MOST_NUMBERS**2)
@@ -111,19 +111,19 @@ def test_types_whose_keys_can_be_foreseen_have_one(annotation: Any, flags: int) 
 @pytest.mark.parametrize(
     ("annotation", "flags", "most"),
     [
-        # It bounds a set that is there once; lists of numbers beside it are not counted then.
+        # It limits a set that occurs once. Lists of numbers beside the set are then not counted.
         (Annotated[set[int], Meta(max_length=9)], 0, MOST_NUMBERS),
         (Annotated[set[int], Meta(max_length=65_536)], 0, 65_536),
         (Annotated[set[int], Meta(max_length=9)] | None, 0, MOST_NUMBERS),
         (list[Annotated[set[int], Meta(max_length=9)]], ARRAYS, MOST_NUMBERS),
         (Annotated[dict[uuid.UUID, int], Meta(max_length=4_096)], 0, 65_536),
-        # There is a most.
+        # A max_length above the highest limit has no effect.
         (Annotated[set[int], Meta(max_length=65_537)], ARRAYS, MOST_NUMBERS),
         (Annotated[set[Point], Meta(max_length=4_096)], ARRAYS, MOST_NUMBERS),
     ],
     ids=str,
 )
-def test_what_max_length_does(annotation: Any, flags: int, most: int) -> None:
+def test_max_length_changes_the_limit(annotation: Any, flags: int, most: int) -> None:
     limit = key_limit_of([annotation])
     assert limit is not None
     assert (limit.flags, limit.most) == (flags, most**2)
@@ -145,7 +145,7 @@ def weight_of(value: Any, flags: int) -> int:
 
 
 def cost_of(value: Any, flags: int) -> int:
-    """What the C code counts, of a value that is whole."""
+    """The cost of a complete value, as the C code counts it."""
     if isinstance(value, dict):
         keys, inner = [*value], [*value, *value.values()]
     elif isinstance(value, (list, tuple)):
@@ -186,41 +186,41 @@ VALUES = st.recursive(
 
 @settings(deadline=None)
 @given(VALUES, st.sampled_from([0, ARRAYS, TEXTS, ARRAYS | TEXTS]))
-def test_what_is_counted(value: Any, flags: int) -> None:
+def test_the_cost_of_keys_is_counted(value: Any, flags: int) -> None:
     octets = msgspec.msgpack.encode(value)
     cost = cost_of(value, flags)
     assert not costs_more(octets, flags, cost)
     assert cost == 0 or costs_more(octets, flags, cost - 1)
-    # What comes after the value is not looked at.
+    # Data after the value is ignored.
     assert not costs_more(octets + octets, flags, cost)
-    # Whatever is cut off, less is counted.
+    # Less is counted of an incomplete value.
     for cut in range(len(octets)):
         assert not costs_more(octets[:cut], flags, cost)
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 3), st.integers(0, 2**64 - 1))
-def test_garbage(octets: bytes, flags: int, most: int) -> None:
+def test_garbage_can_be_counted(octets: bytes, flags: int, most: int) -> None:
     costs_more(octets, flags, most)
 
 
-def test_lengths_that_lie() -> None:
+def test_false_lengths_are_counted_as_far_as_they_go() -> None:
     for octets in (b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"):
         assert not costs_more(octets, ARRAYS | TEXTS, 0)
         assert costs_more(octets + bytes(30), ARRAYS | TEXTS, 0) == (octets[0] != 0xC6)
 
 
-def test_depths() -> None:
-    assert not costs_more(b"\x91" * 2048 + b"\xc0", 0, 0)
-    with pytest.raises(ValueError, match="too deeply"):
-        costs_more(b"\x91" * 2049 + b"\xc0", 0, 0)
+def test_depth_is_limited_too() -> None:
+    assert not costs_more(b"\x91" * DEEPEST + b"\xc0", 0, 0)
+    with pytest.raises(ValueError, match="more than 512 levels"):
+        costs_more(b"\x91" * (DEEPEST + 1) + b"\xc0", 0, 0)
 
 
 # Calls
 
 
 class Keys(rpc.Interface, uuid="0f6a3b51-3c6e-4e0e-9be2-0c9c3c7b6d11", version=(1, 0)):
-    """Takes keys of many types."""
+    """Receives keys of many types."""
 
     @rpc.operation
     def tuples(self, keys: set[tuple[int, int]]) -> int: ...  # type: ignore[empty-body]
@@ -269,12 +269,12 @@ def colliding_tuples(count: int) -> list[tuple[int, int]]:
         state = (fifth + number * second) % whole
         state = (state << 31 | state >> 33) % whole * first % whole
         other = (12345 - state) * pow(second, -1, whole) % whole
-        if other < MODULUS:  # its hash is itself
+        if other < MODULUS:  # its hash is the number itself
             found.append((number, other))
     return found
 
 
-def test_the_attack_is_one() -> None:
+def test_the_keys_of_the_attack_collide() -> None:
     assert len(set(map(hash, colliding_tuples(500)))) == 1
     assert len({hash(uuid.UUID(int=MODULUS * number)) for number in range(1, 500)}) == 1
 
@@ -306,8 +306,8 @@ ENOUGH: list[tuple[str, Any, int]] = [
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_calls_with_too_many_fail_and_others_go_through(driver: str) -> None:
-    """Nothing is made of the keys; the connection is as good as before."""
+def test_calls_with_too_many_keys_fail_alone(driver: str) -> None:
+    """The keys are not decoded, and the connection stays usable."""
     with served(driver, KeysManager()) as endpoint, connected("blocking", Keys, endpoint) as client:
         for name, keys in TOO_MANY:
             with bad_stub_data() as caught:

@@ -1,4 +1,4 @@
-"""What is given for a pipe with a range is cut into chunks of that range, wherever it ends."""
+"""Elements for a pipe with a range are cut into chunks of that range, however many they are."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ every_range = pytest.mark.parametrize(("low", "high"), RANGES)
 
 
 @every_range
-def test_memory_is_cut_evenly_wherever_that_is_possible(low: int, high: int) -> None:
+def test_memory_is_cut_evenly(low: int, high: int) -> None:
     pipe = pipe_of(low, high)
     for count in range(130):
         if can_be_cut(count, low, high):
@@ -77,13 +77,13 @@ def test_105_elements_are_53_and_52() -> None:
     assert [len(one) for one in numbers_in(cut(memory_of(105), pipe_of(10, 100)))] == [53, 52]
 
 
-def test_what_cannot_be_cut_is_told_how_many_can() -> None:
+def test_the_error_names_counts_that_can_be_cut() -> None:
     for low, high, count, cure in ((10, 12, 25, "24 or 30"), (10, 100, 3, "10")):
         with invalid_bound() as caught:
             list(cut(memory_of(count), pipe_of(low, high)))
         assert caught.value.message == (
             f"{count} elements for the pipe numbers cannot be cut into chunks of {low} to {high}; "
-            f"give it {cure}"
+            f"pass {cure}"
         )
 
 
@@ -97,7 +97,7 @@ def test_without_a_range_memory_is_not_cut() -> None:
 
 
 def cut_little_by_little(pipe: Pipe, sizes: list[int]) -> tuple[list[list[int]], bool]:
-    """(the chunks, whether it could be cut to its end)."""
+    """The chunks, and whether the last elements could be cut."""
     cutter = Cutter(pipe)
     chunks: list[list[int]] = []
     start = 0
@@ -113,7 +113,7 @@ def cut_little_by_little(pipe: Pipe, sizes: list[int]) -> tuple[list[list[int]],
 
 @every_range
 @pytest.mark.parametrize("step", [1, 3, 1000])
-def test_a_source_is_cut_wherever_it_ends(low: int, high: int, step: int) -> None:
+def test_a_source_of_any_length_is_cut(low: int, high: int, step: int) -> None:
     for count in range(130):
         sizes = [min(step, count - start) for start in range(0, count, step)]
         check_cutting(low, high, sizes)
@@ -132,11 +132,11 @@ def check_cutting(low: int, high: int, sizes: list[int]) -> None:
     assert all(low <= len(chunk) <= high and chunk for chunk in chunks)
     found = [number for chunk in chunks for number in chunk]
     assert found == list(range(count if whole else len(found)))
-    # Of chunks of one size nobody knows before the end that it does not come out.
+    # With chunks of one size, only the end shows that the number cannot be cut.
     assert whole or not found or low == high
 
 
-def test_no_more_is_held_back_than_has_to_be() -> None:
+def test_only_the_needed_elements_are_held_back() -> None:
     cutter = Cutter(pipe_of(10, 100))
     assert not list(cutter.add(memory_of(19)))
     assert [len(one) for one in numbers_in(cutter.add(memory_of(1)))] == [10]
@@ -148,7 +148,7 @@ def test_no_more_is_held_back_than_has_to_be() -> None:
 
 def test_a_narrow_range_does_not_hold_back_a_whole_source() -> None:
     low = 2**16
-    cutter = Cutter(pipe_of(low, low + 1))  # above 4 thousand millions, any number can be cut
+    cutter = Cutter(pipe_of(low, low + 1))  # above 4 * 10**9, any number can be cut
     sent = 0
     for _ in range(2 * HELD // PIECE):
         sent += sum(len(one) for one in cutter.add(memory_of(PIECE // 4)))
@@ -156,7 +156,7 @@ def test_a_narrow_range_does_not_hold_back_a_whole_source() -> None:
     with invalid_bound() as caught:
         list(cutter.add(memory_of(PIECE // 4 + 33)))
         list(cutter.rest())
-    assert "make no chunks of 65,536 to 65,537; give it memory" in caught.value.message
+    assert "cannot be cut into chunks of 65,536 to 65,537; pass memory" in caught.value.message
 
 
 # Over both kinds of clients.
@@ -174,7 +174,7 @@ class Bounded(rpc.Interface, uuid="b3a1d9c4-6f52-4f0e-8f0c-0d7a5b1c2e33", versio
 
 
 class BoundedManager(Bounded):
-    """Under trio; what has come is counted, whether the call comes to its end or not."""
+    """Under trio. Counts the received elements, also if the call fails."""
 
     def __init__(self) -> None:
         self.came = 0
@@ -248,7 +248,7 @@ COUNTS = [0, 10, 99, 100, 101, 105, 109, 110, 201, 20_000]
 
 
 @pytest.mark.parametrize("make", [*SOURCES.values(), one_by_one], ids=[*SOURCES, "an async one"])
-async def test_a_client_under_trio_sends_whatever_can_be_cut(make: Callable[[int], Any]) -> None:
+async def test_a_trio_client_sends_all_that_can_be_cut(make: Callable[[int], Any]) -> None:
     manager = BoundedManager()
     async with serving(manager) as listener, rpc.connect(Bounded, listener.endpoint) as client:
         for count in COUNTS:
@@ -259,16 +259,16 @@ async def test_a_client_under_trio_sends_whatever_can_be_cut(make: Callable[[int
         for count in (9, 5, 1):
             with invalid_bound() as caught:
                 await client.into(make(count))
-            assert "cannot be cut into chunks of 10 to 100; give it 10" in caught.value.message
+            assert "cannot be cut into chunks of 10 to 100; pass 10" in caught.value.message
         with invalid_bound() as caught:
             await client.narrow(make(25))
-        assert "give it 24 or 30" in caught.value.message
+        assert "pass 24 or 30" in caught.value.message
         assert manager.came == 0, "nothing was sent of it"
         assert await client.narrow(make(24)) == list(range(24))
 
 
 @every_source
-def test_a_blocking_client_sends_whatever_can_be_cut(make: Callable[[int], Any]) -> None:
+def test_a_blocking_client_sends_all_that_can_be_cut(make: Callable[[int], Any]) -> None:
     manager = BlockingManager()
     with blocking_client(manager) as client:
         for count in COUNTS:
@@ -279,10 +279,10 @@ def test_a_blocking_client_sends_whatever_can_be_cut(make: Callable[[int], Any])
         for count in (9, 5, 1):
             with invalid_bound() as caught:
                 client.into(make(count))
-            assert "cannot be cut into chunks of 10 to 100; give it 10" in caught.value.message
+            assert "cannot be cut into chunks of 10 to 100; pass 10" in caught.value.message
         with invalid_bound() as caught:
             client.narrow(make(25))
-        assert "give it 24 or 30" in caught.value.message
+        assert "pass 24 or 30" in caught.value.message
         assert manager.came == 0, "nothing was sent of it"
         assert client.narrow(make(24)) == list(range(24))
 
@@ -304,13 +304,13 @@ class blocking_client:  # noqa: N801  # used as a function is
         self._server.result()
 
 
-async def test_a_slow_source_is_sent_as_far_as_that_can_be() -> None:
+async def test_elements_of_a_slow_source_are_sent_at_once() -> None:
     came = trio.Event()
 
     async def slowly() -> AsyncIterator[int]:
         for number in range(20):
             yield number
-        await came.wait()  # the first ten are there
+        await came.wait()  # the first ten have arrived
         for number in range(20, 25):
             yield number
 
@@ -330,13 +330,13 @@ def failing_source(error: BaseException) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("error", [TimeoutError("slow"), LookupError("lost")], ids=repr)
-def test_a_source_that_has_failed_is_not_at_its_end(error: Exception) -> None:
+def test_a_failed_source_does_not_end_the_pipe(error: Exception) -> None:
     manager = BlockingManager()
     with blocking_client(manager) as client:
         with client.plain.begin(failing_source(error)) as call:
             with pytest.raises(type(error)):
                 call.complete()
-            # That can be asked for once more; a part of the source is not all of it.
+            # Such a source can be repeated; a part of the source must not look like all of it.
             with pytest.raises((type(error), rpc.RpcError)):
                 call.complete()
         assert client.plain([1]) == [1]

@@ -1,4 +1,4 @@
-"""What a client leaves out is as good as what it would have sent, and each call's own."""
+"""An omitted argument has its default, and each call gets its own copy of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Color(enum.Enum):
 
 
 class Notes(rpc.Interface, uuid=UUID, version=(1, 1)):
-    """Adds a name to whatever it is given."""
+    """Adds a name to its arguments."""
 
     @rpc.operation
     def listed(self, name: str, names: list[str] = []) -> int: ...  # type: ignore[empty-body]  # noqa: B006
@@ -58,7 +58,7 @@ class Notes(rpc.Interface, uuid=UUID, version=(1, 1)):
 
 
 class Older(rpc.Interface, uuid=UUID, version=(1, 0)):
-    """The same before the parameters with defaults were added."""
+    """The same interface before the parameters with defaults were added."""
 
     @rpc.operation
     def listed(self, name: str) -> int: ...  # type: ignore[empty-body]
@@ -140,7 +140,7 @@ class Fine:
     ("kind", "where"),
     [(Row, "Row.cells"), (list[Row | None], "Row.cells"), (Holder, "Holder.inner")],
 )
-def test_a_field_whose_default_all_would_share_is_refused(kind: Any, where: str) -> None:
+def test_a_mutable_default_of_a_field_is_refused(kind: Any, where: str) -> None:
     with pytest.raises(rpc.DefinitionError) as caught:
 
         class Rows(rpc.Interface, uuid=UUID, version=(1, 0)):
@@ -153,7 +153,7 @@ def test_a_field_whose_default_all_would_share_is_refused(kind: Any, where: str)
     )
 
 
-def test_fields_whose_defaults_cannot_change_are_taken() -> None:
+def test_immutable_defaults_of_fields_are_accepted() -> None:
     class Rows(rpc.Interface, uuid=UUID, version=(1, 0)):
         @rpc.operation
         def add(self, row: Fine) -> None: ...

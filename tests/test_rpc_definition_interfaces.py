@@ -1,4 +1,4 @@
-"""An interface's identity, and its operations: their numbers, parameters and options."""
+"""The identity of an interface, and the numbers, parameters and options of its operations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_an_interface_is_known_by_its_uuid_and_version() -> None:
     assert one.documentation == "An interface of the tests."
 
 
-def test_a_uuid_may_be_one_already() -> None:
+def test_a_uuid_can_be_a_uuid_object() -> None:
     class Sample(rpc.Interface, uuid=uuids.UUID(UUID), version=(0, 65535)):
         @rpc.operation
         def work(self) -> None: ...
@@ -40,7 +40,7 @@ def test_a_wrong_uuid_is_refused_with_a_new_one(uuid: Any) -> None:
             pass
 
     assert caught.value.rule == "identity"
-    assert str(caught.value).startswith(f"interface Sample: uuid={uuid!r} is none; one that is new")
+    assert str(caught.value).startswith(f"interface Sample: uuid={uuid!r} is not a UUID; a new one")
     new = caught.value.text.split('"')[1]
     assert str(uuids.UUID(new)) == new
 
@@ -58,7 +58,7 @@ def test_a_wrong_version_is_refused(version: Any) -> None:
     assert "such as version=(1, 0)" in caught.value.text
 
 
-def test_an_interface_without_either_is_told_what_to_write() -> None:
+def test_an_interface_without_identity_gets_an_example() -> None:
     with pytest.raises(DefinitionError) as caught:
 
         class Sample(rpc.Interface):
@@ -66,7 +66,7 @@ def test_an_interface_without_either_is_told_what_to_write() -> None:
             async def work(self) -> None: ...
 
     assert caught.value.rule == "identity"
-    assert str(caught.value).startswith("interface Sample: an interface is known by its uuid")
+    assert str(caught.value).startswith("interface Sample: an interface needs a uuid")
     assert 'Sample(rpc.Interface, uuid="' in caught.value.text
 
 
@@ -125,15 +125,15 @@ def test_an_interface_inherits_operations_and_their_numbers() -> None:
 
 
 def test_an_interface_inherits_from_one() -> None:
-    # The operations of the other would have no number.
+    # The operations of the second base would have no number.
     with pytest.raises(DefinitionError, match=r"^interface Both: .*Mixed.*Remote"):
 
         class Both(Mixed, Remote, uuid=UUID, version=(1, 0)):
             pass
 
 
-def test_an_interface_may_be_made_in_a_function() -> None:
-    # Annotations are text here, and name what only this function knows.
+def test_an_interface_can_use_local_names_of_a_function() -> None:
+    # Annotations are text in this module, and use local names of this function.
     class Local(rpc.Structure):
         value: rpc.int32
 
@@ -149,7 +149,7 @@ def test_an_interface_may_be_made_in_a_function() -> None:
     assert work.pipes[0].element.structure is Local
 
 
-def test_an_annotation_that_means_nothing_is_refused() -> None:
+def test_an_undefined_name_in_an_annotation_is_refused() -> None:
     with pytest.raises(DefinitionError) as caught:
 
         class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
@@ -164,7 +164,7 @@ def test_an_annotation_that_means_nothing_is_refused() -> None:
     assert "Missing" in caught.value.text
 
 
-def test_a_structure_whose_fields_mean_nothing_is_refused() -> None:
+def test_an_undefined_name_in_a_structure_is_refused() -> None:
     class Local(rpc.Structure):
         value: Missing  # type: ignore[name-defined]  # noqa: F821
 
@@ -189,8 +189,8 @@ def operations_with_strange_parameters() -> dict[str, Any]:
     async def only_by_name(self: object, *, given: int) -> None: ...
 
     return {
-        "their number is fixed; take a list or a dict": (any_number, any_names),
-        "it is passed both ways; leave the / or * out": (only_by_place, only_by_name),
+        "the number of parameters is fixed; use a list or a dict": (any_number, any_names),
+        "it must work by position and by name; remove the / or *": (only_by_place, only_by_name),
     }
 
 
@@ -198,7 +198,7 @@ def operations_with_strange_parameters() -> dict[str, Any]:
     ("cure", "function"),
     [(cure, one) for cure, many in operations_with_strange_parameters().items() for one in many],
 )
-def test_parameters_are_a_fixed_number_and_passed_both_ways(cure: str, function: Any) -> None:
+def test_parameters_of_other_kinds_are_refused(cure: str, function: Any) -> None:
     with pytest.raises(DefinitionError) as caught:
 
         class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
@@ -217,7 +217,7 @@ def test_an_operation_is_a_method(kind: Any) -> None:
             work_ = rpc.operation(kind(work))
 
 
-def test_an_operation_has_a_self() -> None:
+def test_an_operation_without_self_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"^interface Sample, operation work: .*self"):
 
         class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
@@ -226,26 +226,28 @@ def test_an_operation_has_a_self() -> None:
                 ...
 
 
-def test_only_what_can_be_called_is_an_operation() -> None:
-    with pytest.raises(TypeError, match=r"^@rpc.operation stands over a method, not 5$"):
+def test_an_operation_is_callable() -> None:
+    with pytest.raises(TypeError, match=r"^@rpc.operation decorates a method, not 5$"):
         rpc.operation()(5)  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5"])
-def test_a_timeout_is_some_time(timeout: Any) -> None:
+def test_a_timeout_is_above_zero(timeout: Any) -> None:
     with pytest.raises(ValueError, match=r"^timeout must be more than 0 seconds, not "):
         rpc.operation(timeout=timeout)
 
 
-def test_what_nobody_waits_for_has_no_result() -> None:
+def test_a_maybe_operation_has_no_result() -> None:
     with pytest.raises(DefinitionError) as caught:
         returning(int, maybe=True)
     assert caught.value.rule == "maybe"
-    assert str(caught.value).startswith(f"{RESULT}: nobody waits for it; annotate it with -> None")
+    assert str(caught.value).startswith(
+        f"{RESULT}: the client does not wait for a result; annotate it with -> None"
+    )
     assert returning(None, maybe=True).options.maybe
 
 
-def test_no_annotation_is_no_result() -> None:
+def test_a_missing_result_annotation_means_none() -> None:
     class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
         @rpc.operation
         async def work(self):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""What a manager has to implement, and with what."""
+"""A manager implements each operation, by a method with the same parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_manager_implements_each_operation() -> None:
     assert Manager()._rpc_definition is definition(Calculator)
 
 
-def test_an_incomplete_manager_cannot_be_made() -> None:
+def test_an_incomplete_manager_cannot_be_instantiated() -> None:
     class Manager(Calculator):
         async def add(self, a: int, b: int = 1) -> int:
             return a + b
@@ -46,7 +46,7 @@ def test_an_incomplete_manager_cannot_be_made() -> None:
         Manager()
 
 
-def test_a_manager_may_be_completed_further_down() -> None:
+def test_a_subclass_can_complete_a_manager() -> None:
     class Half(Calculator):
         async def add(self, a: int, b: int = 1) -> int:
             return a + b
@@ -66,7 +66,7 @@ def test_a_manager_takes_the_same_parameters() -> None:
                 return a + b
 
     assert str(caught.value) == (
-        "manager Manager, operation add: it takes (b, a) and the interface says (a, b) "
+        "manager Manager, operation add: its parameters are (b, a), but the interface has (a, b) "
         "(rule: parameters)"
     )
 
@@ -76,20 +76,24 @@ class Wrong:
         return a
 
 
-def test_also_where_the_method_comes_from_elsewhere() -> None:
-    with pytest.raises(DefinitionError, match=r"^manager Manager, operation add: it takes \(a\) "):
+def test_an_inherited_method_has_the_same_parameters() -> None:
+    with pytest.raises(
+        DefinitionError, match=r"^manager Manager, operation add: its parameters are \(a\), "
+    ):
 
         class Manager(Wrong, Calculator):  # type: ignore[misc]
             pass
 
 
 @pytest.mark.parametrize("add", [5, staticmethod(lambda a, b: a), property(lambda self: 1), None])
-def test_what_a_manager_implements_with_is_a_method(add: Any) -> None:
-    with pytest.raises(DefinitionError, match=r"^manager Manager, operation add: it is no method;"):
+def test_a_manager_implements_operations_with_methods(add: Any) -> None:
+    with pytest.raises(
+        DefinitionError, match=r"^manager Manager, operation add: it is not a method;"
+    ):
         new_class("Manager", (Calculator,), exec_body=lambda names: names.update(add=add))
 
 
-def test_and_has_a_self() -> None:
+def test_a_manager_method_without_self_is_refused() -> None:
     def add() -> None: ...
 
     with pytest.raises(DefinitionError, match=r"^manager Manager, operation add: .*self"):

@@ -1,6 +1,4 @@
-"""What stands beside a type in an interface: names, ranges and lengths, once; and where the names
-in annotations are looked up.
-"""
+"""Metadata of types in an interface (names, ranges, lengths), and the scopes of names."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from ipcpipes.rpc.definition.operations import Operation
 from ipcpipes.rpc.errors import DefinitionError
 
 UUID = "0b6f1f0e-5a3c-4d7c-9a57-3e0c7b1d2f55"
-# For a type checker these are not what is subscripted with a variable.
+# Typed as Any, because a type checker does not allow variables in their subscripts.
 IN: Any = rpc.InPipe
 NOTED: Any = Annotated
 LIST: Any = list
@@ -55,7 +53,7 @@ def test_a_pipe_has_one_range() -> None:
     refused(
         Annotated[rpc.InPipe[rpc.int32], rpc.Range(1, 2), rpc.Range(3, 4)],
         "once",
-        "a pipe has one range; leave Range(low=1, high=2) or Range(low=3, high=4) out",
+        "a pipe has one range; remove Range(low=1, high=2) or Range(low=3, high=4)",
     )
 
 
@@ -69,7 +67,7 @@ def test_the_type_of_a_pipe_has_one_name() -> None:
     refused(
         Annotated[rpc.InPipe[rpc.int32], rpc.PipeName("SHORT"), rpc.PipeName("LONG")],
         "once",
-        "its type has one name; leave 'SHORT' or 'LONG' out",
+        "its type has one name; remove 'SHORT' or 'LONG'",
     )
 
 
@@ -81,15 +79,15 @@ def test_an_array_has_one_length() -> None:
     refused(
         rpc.InPipe[TwoLengths],
         "elements",
-        "its field TwoLengths.numbers: an array has one length; leave the other rpc.Length out",
+        "its field TwoLengths.numbers: an array has one length; remove the other rpc.Length",
     )
 
 
-# Names that are given to types (Python 3.12)
+# Type aliases (Python 3.12)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="its statement is new in Python 3.12")
-def test_types_that_have_a_name_by_a_statement() -> None:
+def test_type_statements_are_resolved() -> None:
     names: dict[str, Any] = {"rpc": rpc, "Annotated": Annotated}
     code = """
 type Numbers = rpc.InPipe[rpc.int32]
@@ -117,15 +115,15 @@ class Row(rpc.Structure):
         taken(names["Missing"])
     with pytest.raises(DefinitionError, match="annotations cannot be understood: "):
         taken(names["Itself"])
-    with pytest.raises(DefinitionError, match="a pipe is a parameter by itself"):
+    with pytest.raises(DefinitionError, match="a pipe cannot be part of another type"):
         taken(names["Deeply"])
-    with pytest.raises(DefinitionError, match="leave None out"):
+    with pytest.raises(DefinitionError, match="remove None"):
         taken(names["Optional"])
-    with pytest.raises(DefinitionError, match="msgspec cannot type it"):
+    with pytest.raises(DefinitionError, match="msgspec does not support it"):
         taken(names["Endless"])
 
 
-def test_types_that_have_a_name_by_typing_extensions() -> None:
+def test_type_aliases_of_typing_extensions_are_resolved() -> None:
     extensions = pytest.importorskip("typing_extensions")
 
     def alias(name: str, value: Any) -> Any:
@@ -164,16 +162,16 @@ def check_aliases(names: dict[str, Any]) -> None:
     refused(
         names["Hidden"],
         "only a parameter",
-        "a pipe is a parameter by itself, not a part of another type; give it a parameter",
+        "a pipe cannot be part of another type; make it a parameter of its own",
     )
     with pytest.raises(DefinitionError, match="a pipe has one range"):
         taken(Annotated[bounded, rpc.Range(1, 5)])
 
 
-# Where names are looked up. Annotations are text in this module.
+# The scopes of names. Annotations are text in this module.
 
 
-def test_the_fields_of_a_structure_that_is_made_in_a_function() -> None:
+def test_a_structure_can_use_local_names_of_a_function() -> None:
     class Color(IntEnum):
         RED = 1
 
@@ -201,7 +199,7 @@ def test_the_fields_of_a_structure_that_is_made_in_a_function() -> None:
     assert "Local" not in Derived._rpc_names
 
 
-def test_a_structure_that_is_used_when_its_function_has_returned() -> None:
+def test_a_local_structure_can_outlive_its_function() -> None:
     def made() -> type[rpc.Structure]:
         class Inner(rpc.Structure):
             number: rpc.int32
@@ -214,18 +212,18 @@ def test_a_structure_that_is_used_when_its_function_has_returned() -> None:
     assert element_of(made()).name == "{inner: {number: int32}}"
 
 
-def test_a_structure_that_would_hold_itself_is_told_so_in_a_function() -> None:
+def test_a_local_structure_that_contains_itself_is_refused() -> None:
     class Node(rpc.Structure):
         next: Node
 
     refused(
         rpc.InPipe[Node],
         "elements",
-        "its field Node.next: Node would hold itself; that takes a pointer",
+        "its field Node.next: Node would contain itself, which needs a pointer",
     )
 
 
-def test_a_name_that_is_nowhere_and_text_that_is_no_annotation() -> None:
+def test_annotations_that_cannot_be_evaluated_are_refused() -> None:
     class Strange(rpc.Structure):
         number: Nothing  # type: ignore[name-defined]  # noqa: F821
 
@@ -235,7 +233,7 @@ def test_a_name_that_is_nowhere_and_text_that_is_no_annotation() -> None:
             taken(rpc.InPipe[structure])  # type: ignore[valid-type]
 
 
-def test_a_structure_keeps_nothing_but_what_its_fields_name() -> None:
+def test_a_structure_keeps_only_the_names_of_its_fields() -> None:
     large = object()
 
     class Small(rpc.Structure):

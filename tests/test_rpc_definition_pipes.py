@@ -1,4 +1,4 @@
-"""What the definition of an operation says of its pipes, options and arguments."""
+"""Pipes, options and arguments in the definition of an operation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_pipe_has_a_direction(kind: Any, into: bool, out: bool, text: str) -> 
     assert (pipe.range, pipe.type_name, str(pipe)) == (None, None, text)
 
 
-def test_a_range_and_a_name_stand_beside_it_in_any_order() -> None:
+def test_a_range_and_a_name_can_have_any_order() -> None:
     for notes in ((rpc.Range(1, 9), rpc.PipeName("P")), (rpc.PipeName("P"), rpc.Range(1, 9))):
         (pipe,) = taken(Annotated[(rpc.OutPipe[rpc.byte], *notes)]).pipes
         assert (pipe.range, pipe.type_name, str(pipe)) == (
@@ -38,12 +38,12 @@ def test_a_range_and_a_name_stand_beside_it_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("kind", [rpc.InPipe, rpc.OutPipe, rpc.InOutPipe])
-def test_a_pipe_says_what_it_carries(kind: Any) -> None:
+def test_a_pipe_without_an_element_type_is_refused(kind: Any) -> None:
     refused(taken, kind, "elements", f"{kind.__name__}[rpc.byte]")
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 1), (2, 1), (0, 0), (0, 2**32), (2**32, 2**32 + 1)])
-def test_a_range_goes_up_to_what_a_count_can_say(low: int, high: int) -> None:
+def test_a_range_out_of_bounds_is_refused(low: int, high: int) -> None:
     with pytest.raises(ValueError, match=rf"^a range goes .*, not {low}, {high}$"):
         rpc.Range(low, high)
 
@@ -54,12 +54,12 @@ def test_a_range_is_two_numbers(low: Any, high: Any) -> None:
         rpc.Range(low, high)
 
 
-def test_a_range_may_be_as_wide_as_a_count() -> None:
+def test_a_range_can_have_every_count() -> None:
     assert rpc.Range(0, 2**32 - 1).high == 2**32 - 1
     assert rpc.Range(1, 1).low == 1
 
 
-def test_an_operation_is_what_was_written() -> None:
+def test_an_operation_has_what_the_method_declares() -> None:
     mix = definition(Mixed).operations["mix"]
     assert (mix.interface, mix.name, mix.number, str(mix)) == ("Mixed", "mix", 0, "Mixed.mix")
     assert mix.parameters == ("scale", "first", "second", "both", "title", "tags")
@@ -79,14 +79,14 @@ def test_an_operation_is_what_was_written() -> None:
     )
 
 
-def test_options_are_what_was_given() -> None:
+def test_an_operation_has_the_options_of_its_decorator() -> None:
     mix, look = definition(Mixed).operations.values()
     assert (mix.options.idempotent, mix.options.maybe, mix.options.timeout) == (False, False, None)
     assert (look.options.idempotent, look.options.maybe, look.options.timeout) == (True, False, 2)
 
 
-def test_arguments_are_checked_while_they_are_read() -> None:
-    decode = definition(Mixed).operations["mix"].arguments_decoder.decode
+def test_arguments_are_checked_when_they_are_decoded() -> None:
+    decode = definition(Mixed).operations["mix"].decode_arguments
     encode = msgspec.msgpack.encode
     values = decode(encode([4]))
     assert (values.scale, values.title, values.tags) == (4, "none", [])

@@ -1,4 +1,4 @@
-"""The rules of what an interface may say: which one is broken, where, and the cure."""
+"""The rules of definitions: each error names the rule and the place, and says what to do."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class PipeBelow:
     ],
     ids=str,
 )
-def test_01_a_pipe_is_no_result(result: Any) -> None:
-    refused(returning, result, "only a parameter", "take a parameter of rpc.OutPipe")
+def test_01_a_pipe_cannot_be_a_result(result: Any) -> None:
+    refused(returning, result, "only a parameter", "use a parameter of rpc.OutPipe")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_01_a_pipe_is_no_result(result: Any) -> None:
     ],
     ids=str,
 )
-def test_02_a_pipe_is_no_part_of_another_type(annotation: Any) -> None:
-    refused(taken, annotation, "only a parameter", "give it a parameter")
+def test_02_a_pipe_cannot_be_part_of_another_type(annotation: Any) -> None:
+    refused(taken, annotation, "only a parameter", "make it a parameter")
 
 
 @pytest.mark.parametrize(
@@ -100,23 +100,23 @@ def test_02_a_pipe_is_no_part_of_another_type(annotation: Any) -> None:
     ],
     ids=str,
 )
-def test_03_a_pipe_carries_no_pipes(carried: Any) -> None:
-    refused(taken, rpc.InPipe[carried], "only a parameter", "carries no pipes", "a parameter")
+def test_03_a_pipe_cannot_carry_pipes(carried: Any) -> None:
+    refused(taken, rpc.InPipe[carried], "only a parameter", "cannot carry pipes", "a parameter")
 
 
 @pytest.mark.parametrize("base", [rpc.InPipe, rpc.OutPipe, rpc.InOutPipe, rpc.InPipe[rpc.int32]])
-def test_04_nothing_is_derived_from_a_pipe(base: Any) -> None:
+def test_04_a_pipe_type_has_no_subclasses(base: Any) -> None:
     with pytest.raises(DefinitionError) as caught:
 
         class Numbers(base):  # type: ignore[misc]
             pass
 
     assert caught.value.rule == "only a parameter"
-    assert str(caught.value).startswith("class Numbers: nothing is derived from a pipe type; ")
+    assert str(caught.value).startswith("class Numbers: a pipe type has no subclasses; ")
     assert "Annotated[rpc.InPipe[...], rpc.PipeName(...)]" in caught.value.text
 
 
-def test_04_not_by_a_new_type_either() -> None:
+def test_04_a_pipe_type_has_no_new_type() -> None:
     with pytest.raises(DefinitionError, match=rf"^{GIVEN}: .*InPipe.* cannot be sent"):
         taken(NewType("Numbers", rpc.InPipe[rpc.int32]))
 
@@ -142,19 +142,19 @@ class Callback(rpc.Structure):
         (Sample3 | None, "an optional value is a pointer"),
         (Node, "its field Node.next: an optional value is a pointer"),
         (Endless, "Endless.itself"),
-        (Anything, "Anything is a pointer, or nothing that has a fixed size"),
+        (Anything, "Anything is a pointer, or has no fixed size"),
         (Any, "pointer"),
         (object, "object is a pointer"),
         (T, "T is a pointer"),
         (Callback, "its field Callback.call: "),
         (Callable[[], None], "pointer"),
-        (int, "int has no fixed size; take a type such as rpc.int64"),
-        (float, "float has no fixed size; take a type such as rpc.float64"),
-        (bool, "bool has no fixed size; take a type such as rpc.boolean"),
+        (int, "int has no fixed size; use a type such as rpc.int64"),
+        (float, "float has no fixed size; use a type such as rpc.float64"),
+        (bool, "bool has no fixed size; use a type such as rpc.boolean"),
     ],
     ids=str,
 )
-def test_05_an_element_is_no_pointer(carried: Any, words: str) -> None:
+def test_05_an_element_cannot_be_a_pointer(carried: Any, words: str) -> None:
     refused(taken, rpc.InPipe[carried], "elements", words)
 
 
@@ -179,7 +179,7 @@ class Varying(rpc.Structure):
     [
         (bytes, "bytes is a conformant array"),
         (bytearray, "bytearray is a conformant array"),
-        (str, "take a pipe of rpc.byte"),
+        (str, "use a pipe of rpc.byte"),
         (list[rpc.int32], "conformant or varying array"),
         (list, "conformant or varying array"),
         (dict[str, int], "conformant or varying array"),
@@ -189,29 +189,29 @@ class Varying(rpc.Structure):
         (Varying, "its field Varying.data: "),
         (Conformant, "its field Conformant.data: bytes is a conformant array"),
         (ConformantBelow, "Conformant.data: bytes is a conformant array"),
-        # Of a fixed size, and still: MIDL has no pipes of bare arrays.
+        # Its size is fixed, but MIDL has no pipes of bare arrays.
         (Annotated[list[rpc.int32], rpc.Length(4)], "wrap it in an rpc.Structure"),
     ],
     ids=str,
 )
-def test_06_an_element_is_no_conformant_or_varying_array(carried: Any, words: str) -> None:
+def test_06_an_element_has_a_fixed_size(carried: Any, words: str) -> None:
     refused(taken, rpc.InPipe[carried], "elements", words)
 
 
 @pytest.mark.parametrize(
     ("carried", "words"),
     [
-        (socket.socket, "socket is a handle, which means nothing to another process"),
+        (socket.socket, "socket is a handle, which is not valid in another process"),
         (io.FileIO, "FileIO is a handle"),
         (trio.SocketStream, "SocketStream is a handle"),
         (trio.MemoryReceiveChannel[int], "pointer"),
         (Remote, "Remote is a handle"),
-        (None, "void is no element; leave the parameter out"),
-        (NoneType, "void is no element"),
+        (None, "void cannot be an element; remove the parameter"),
+        (NoneType, "void cannot be an element"),
     ],
     ids=str,
 )
-def test_07_an_element_is_no_handle_and_not_void(carried: Any, words: str) -> None:
+def test_07_an_element_cannot_be_a_handle_or_void(carried: Any, words: str) -> None:
     refused(taken, rpc.InPipe[carried], "elements", words)
 
 
@@ -220,7 +220,7 @@ class UnionBelow(rpc.Structure):
 
 
 @pytest.mark.parametrize("carried", [rpc.int32 | rpc.float32, Sample3 | Color, UnionBelow], ids=str)
-def test_08_an_element_is_no_union(carried: Any) -> None:
+def test_08_an_element_cannot_be_a_union(carried: Any) -> None:
     refused(taken, rpc.InPipe[carried], "elements", "a field for each arm")
 
 
@@ -254,7 +254,7 @@ class PaintedShort(rpc.Structure):
     ids=str,
 )
 def test_09_an_enumeration_has_no_other_size(carried: Any) -> None:
-    refused(taken, rpc.InPipe[carried], "elements", "32 bits ([v1_enum])", "take Color as it is")
+    refused(taken, rpc.InPipe[carried], "elements", "32 bits ([v1_enum])", "use Color as it is")
 
 
 def test_10_a_structure_with_a_fixed_array_is_an_element() -> None:
@@ -274,7 +274,7 @@ def test_10_a_structure_with_a_fixed_array_is_an_element() -> None:
     ids=str,
 )
 def test_11_a_pipe_is_never_optional(annotation: Any) -> None:
-    refused(taken, annotation, "never optional", "leave None out")
+    refused(taken, annotation, "never optional", "remove None")
 
 
 def test_11_a_pipe_has_no_default() -> None:
@@ -287,21 +287,21 @@ def test_11_a_pipe_has_no_default() -> None:
 
     assert caught.value.rule == "never optional"
     assert str(caught.value).startswith(f"{GIVEN}: ")
-    assert "leave the default out" in caught.value.text
+    assert "remove the default" in caught.value.text
 
 
 @pytest.mark.parametrize("flag", ["idempotent", "maybe"])
 @pytest.mark.parametrize("kind", [rpc.InPipe, rpc.OutPipe, rpc.InOutPipe])
-def test_12_an_operation_with_pipes_is_not_repeated_or_forgotten(flag: str, kind: Any) -> None:
+def test_12_an_operation_with_pipes_is_not_idempotent_or_maybe(flag: str, kind: Any) -> None:
     with pytest.raises(DefinitionError) as caught:
         taken(kind[rpc.int32], **{flag: True})
     assert caught.value.rule == f"not {flag}"
     assert str(caught.value).startswith(f"{GIVEN}: ")
-    assert f"leave {flag}=True or the pipe out" in caught.value.text
+    assert f"remove {flag}=True or the pipe" in caught.value.text
 
 
 @pytest.mark.parametrize("kind", [rpc.InPipe, rpc.OutPipe, rpc.InOutPipe])
-def test_13_it_is_the_type_that_is_annotated_and_not_a_pipe(kind: Any) -> None:
+def test_13_an_annotation_that_is_a_pipe_object_is_refused(kind: Any) -> None:
     async def work(self: object, given: object) -> None: ...
 
     work.__annotations__["given"] = kind[rpc.int32]()
@@ -312,7 +312,7 @@ def test_13_it_is_the_type_that_is_annotated_and_not_a_pipe(kind: Any) -> None:
 
     assert caught.value.rule == "by reference"
     assert str(caught.value).startswith(
-        "interface Sample, operation work_, parameter given: it is the type that is written here"
+        "interface Sample, operation work_, parameter given: the annotation is a pipe object"
     )
 
 
@@ -323,13 +323,13 @@ def test_14_a_name_has_up_to_29_characters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "P" * 30])
-def test_14_and_neither_more_nor_none(name: str) -> None:
+def test_14_a_name_of_another_length_is_refused(name: str) -> None:
     refused(
         taken,
         Annotated[rpc.InPipe[rpc.int32], rpc.PipeName(name)],
         "name",
         f"the name {name!r} of its type has {len(name)} characters",
-        "give 1 to 29",
+        "use 1 to 29",
     )
 
 
@@ -358,10 +358,10 @@ class Doubled(rpc.Structure):
     ids=str,
 )
 def test_15_a_pipe_and_an_element_have_one_representation(annotation: Any) -> None:
-    refused(taken, annotation, "no transmit_as", "one representation", "leave")
+    refused(taken, annotation, "no transmit_as", "one representation", "remove")
 
 
-def test_a_broken_rule_is_a_mistake_in_the_program() -> None:
+def test_a_definition_error_is_a_type_error_and_pickles() -> None:
     with pytest.raises(TypeError) as caught:
         taken(rpc.InPipe[int])
     copy = pickle.loads(pickle.dumps(caught.value))

@@ -1,4 +1,4 @@
-"""Which types arguments and results may be of."""
+"""The types of arguments and results."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ class Speaks(Protocol):
     ids=str,
 )
 @pytest.mark.parametrize("make", [taken, returning])
-def test_what_cannot_be_sent_is_refused_when_the_class_is_made(make: Any, annotation: Any) -> None:
+def test_unsupported_types_are_refused_when_the_class_is_made(make: Any, annotation: Any) -> None:
     refused(make, annotation, "types", "cannot")
 
 
-def test_and_what_it_is_called() -> None:
+def test_the_error_names_the_unsupported_class() -> None:
     refused(
         taken,
         Holder,
         "types",
-        "Anything cannot be sent; take a dataclass, a msgspec.Struct or a TypedDict",
+        "Anything cannot be sent; use a dataclass, a msgspec.Struct or a TypedDict",
     )
 
 
@@ -74,8 +74,8 @@ class Right(msgspec.Struct):
 
 
 @pytest.mark.parametrize("annotation", [Left | Right, list[Left | Right]], ids=str)
-def test_what_msgspec_cannot_tell_apart_is_refused(annotation: Any) -> None:
-    refused(taken, annotation, "types", "msgspec cannot type it: ")
+def test_ambiguous_unions_are_refused(annotation: Any) -> None:
+    refused(taken, annotation, "types", "msgspec does not support it: ")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,6 @@ def test_what_msgspec_cannot_tell_apart_is_refused(annotation: Any) -> None:
     ],
     ids=str,
 )
-def test_what_msgspec_can_type_is_accepted(annotation: Any) -> None:
+def test_types_that_msgspec_supports_are_accepted(annotation: Any) -> None:
     assert taken(annotation).types["given"] == annotation
     assert returning(annotation).result == annotation

@@ -1,4 +1,4 @@
-"""What each end sees when something goes wrong in the middle of a pipe (behaviours 41 to 45)."""
+"""The errors at each end after a failure in the middle of a pipe (behaviours 41 to 45)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.errors import error_of
+from ipcpipes.rpc.errors import error_from_fault
 
 from .children import python_child
 from .rpc_over_links import (
@@ -38,7 +38,7 @@ if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 
-async def test_41_a_manager_that_swallows_an_error_has_failed_all_the_same() -> None:
+async def test_41_swallowing_a_pipe_error_fails_the_call() -> None:
     async def out(numbers: Any) -> str:
         await numbers.close()
         with contextlib.suppress(rpc.PipeClosed):
@@ -50,7 +50,7 @@ async def test_41_a_manager_that_swallows_an_error_has_failed_all_the_same() -> 
             await acc.out(numbers=[])
 
 
-async def test_41_the_first_of_several_swallowed_errors_is_the_one() -> None:
+async def test_41_the_first_swallowed_error_is_reported() -> None:
     async def into_out(source: Any, sink: Any) -> None:
         await drained(source)
         for attempt in (source.pull, sink.close, sink.close, source.pull):
@@ -62,7 +62,7 @@ async def test_41_the_first_of_several_swallowed_errors_is_the_one() -> None:
             await acc.into_out(source=[], sink=[])
 
 
-async def test_42_a_manager_that_raises_it_again_gives_the_client_its_number() -> None:
+async def test_42_a_reraised_pipe_error_keeps_its_code() -> None:
     async def into(numbers: Any) -> None:
         await drained(numbers)
         await numbers.pull()
@@ -74,7 +74,7 @@ async def test_42_a_manager_that_raises_it_again_gives_the_client_its_number() -
         assert caught.value.traceback is None
 
 
-async def test_42_in_a_group_it_has_the_same_number() -> None:
+async def test_42_in_a_group_it_keeps_its_code() -> None:
     async def into(numbers: Any) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(numbers.pull, 1)
@@ -90,7 +90,7 @@ async def test_42_in_a_group_it_has_the_same_number() -> None:
             await acc.into(numbers=[1])
 
 
-async def test_42_another_error_beside_it_is_the_managers_own() -> None:
+async def test_42_another_error_in_the_group_is_a_fault() -> None:
     async def into(numbers: Any) -> None:
         await drained(numbers)
         try:
@@ -104,7 +104,7 @@ async def test_42_another_error_beside_it_is_the_managers_own() -> None:
         assert caught.value.type.endswith("ExceptionGroup")
 
 
-async def test_43_a_manager_that_raises_half_way_has_sent_a_part_and_no_end() -> None:
+async def test_43_a_manager_that_raises_leaves_the_pipe_without_end() -> None:
     async def out(numbers: Any) -> None:
         await numbers.push([1, 2])
         await numbers.push([3])
@@ -119,7 +119,7 @@ async def test_43_a_manager_that_raises_half_way_has_sent_a_part_and_no_end() ->
     assert [] not in got, "it has not ended"
 
 
-async def test_43_what_was_sent_before_is_pulled_before_the_error() -> None:
+async def test_43_data_before_the_error_can_be_pulled() -> None:
     async def out(numbers: Any) -> None:
         await numbers.push([1, 2])
         raise rpc.Fault("enough", code=77)
@@ -187,7 +187,7 @@ async def test_44_a_push_function_that_raises(kind: type[Exception], begun: bool
         assert await acc.plain(1) == 1
 
 
-async def test_44_memory_that_is_lacking_in_a_call_that_was_begun() -> None:
+async def test_44_a_memory_error_in_a_begun_call_fails_it() -> None:
     manager = Witness()
 
     async def out(numbers: Any) -> None:
@@ -204,7 +204,7 @@ async def test_44_memory_that_is_lacking_in_a_call_that_was_begun() -> None:
             await manager.ended.wait()
 
 
-async def test_45_a_client_that_dies_is_a_failure_and_neither_end_nor_empty(
+async def test_45_the_death_of_a_client_is_not_the_end_of_a_pipe(
     endpoint: ipcpipes.Endpoint,
 ) -> None:
     program = f"""
@@ -249,7 +249,7 @@ SERVER = f"""
 """
 
 
-async def test_45_a_server_that_dies_is_a_failure_and_not_the_end(
+async def test_45_the_death_of_a_server_is_not_the_end_of_a_pipe(
     endpoint: ipcpipes.Endpoint,
 ) -> None:
     got: list[int] = []
@@ -278,12 +278,12 @@ async def test_45_a_server_that_dies_is_a_failure_and_not_the_end(
 
 
 async def cleared(endpoint: ipcpipes.Endpoint) -> None:
-    """What a server that was killed has left is taken over, and cleared away."""
+    """The files of a killed server are taken over and removed."""
     async with await ipcpipes.listen(endpoint):
         pass
 
 
-async def test_45_a_pipe_driven_by_hand_gives_what_came_and_then_the_failure(
+async def test_45_received_data_can_be_pulled_before_the_failure(
     endpoint: ipcpipes.Endpoint,
 ) -> None:
     with python_child(SERVER, endpoint.name) as child:
@@ -301,7 +301,7 @@ async def test_45_a_pipe_driven_by_hand_gives_what_came_and_then_the_failure(
     await cleared(endpoint)
 
 
-async def test_a_failed_manager_spoils_neither_the_connection_nor_another_call() -> None:
+async def test_a_failed_manager_affects_no_other_call() -> None:
     async def out(numbers: Any) -> None:
         raise LookupError("no more")
 
@@ -314,11 +314,11 @@ async def test_a_failed_manager_spoils_neither_the_connection_nor_another_call()
         assert await acc.plain(3) == 3
 
 
-# What a failure may be numbered.
+# The codes of failures.
 
 
 @pytest.mark.parametrize("code", [0, -1, 2**32, 2**70, True, 1.5, "5", b"5"])
-def test_the_code_of_a_failure_is_no_success_and_fits(code: Any) -> None:
+def test_a_code_out_of_range_is_refused(code: Any) -> None:
     for kind in (rpc.Fault, rpc.RpcError, rpc.CallCancelled):
         with pytest.raises(ValueError, match=r"^the code of a failure is 1 to 2\*\*32 - 1, not "):
             kind("no", code=code)
@@ -328,7 +328,7 @@ class Status(IntEnum):
     NOT_FOUND = 404
 
 
-async def test_a_manager_chooses_any_code_that_fits() -> None:
+async def test_a_manager_can_choose_any_code() -> None:
     async def plain(value: Any) -> Any:
         raise rpc.Fault("as asked", code=Status.NOT_FOUND if value == 404 else value)
 
@@ -337,18 +337,21 @@ async def test_a_manager_chooses_any_code_that_fits() -> None:
             with pytest.raises(rpc.Fault, match=r"^as asked$") as caught:
                 await acc.plain(code)
             assert (caught.value.code, type(caught.value.code)) == (code, int)
-        # That is the manager's own mistake, and is told as one.
+        # This is the manager's own mistake, and is reported as one.
         with call_failed() as failed:
             await acc.plain(0)
         assert failed.value.type == "ValueError"
         assert failed.value.message == "the code of a failure is 1 to 2**32 - 1, not 0"
 
 
-def test_a_code_that_another_program_has_sent_is_taken_as_it_is_or_not_at_all() -> None:
+def test_an_invalid_code_from_the_peer_is_replaced() -> None:
     for code in (0, -1, 2**32):
-        error = error_of(code, "odd")
+        error = error_from_fault(code, "odd")
         assert (type(error), error.code, error.message) == (rpc.Fault, 1726, "odd")
-    assert (type(error_of(1831, "order")), error_of(77, "mine").code) == (rpc.WrongPipeOrder, 77)
+    assert (type(error_from_fault(1831, "order")), error_from_fault(77, "mine").code) == (
+        rpc.WrongPipeOrder,
+        77,
+    )
 
 
 # The taxonomy.
@@ -404,7 +407,7 @@ def test_each_error_is_also_the_builtin_that_fits(
         assert getattr(copy, "errno", None) == getattr(error, "errno", None)
 
 
-def test_only_what_pipes_alone_can_fail_with_is_a_pipe_error() -> None:
+def test_only_errors_of_pipes_are_pipe_errors() -> None:
     assert set(rpc.PipeError.__subclasses__()) == {
         rpc.InvalidBound,
         rpc.PipeAppMemory,

@@ -1,4 +1,4 @@
-"""Frames out of a stream's octets, however they are cut."""
+"""The frames in the bytes of a stream, however they are divided."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def on_stream(*frames: bytes) -> bytes:
 
 
 def fed(reader: FrameReader, octets: bytes, *cuts: int) -> list[Frame]:
-    """What comes of the octets, cut at these places, by the way that the reader asks for."""
+    """The frames of the bytes, divided at these positions, by the way that the reader asks for."""
     found: list[Frame] = []
     places = [0, *sorted(cuts), len(octets)]
     for start, end in pairwise(places):
@@ -44,7 +44,7 @@ def fed(reader: FrameReader, octets: bytes, *cuts: int) -> list[Frame]:
 
 
 def joined(frames: list[Frame]) -> list[tuple[Kind, int, int, bytes]]:
-    """The frames with the parts of each pipe in one."""
+    """The frames, with the parts of each pipe joined."""
     whole: list[tuple[Kind, int, int, bytes]] = []
     for frame in frames:
         one = (frame.kind, frame.call, frame.number, bytes(frame.body))
@@ -60,7 +60,7 @@ bodies = st.binary(max_size=60) | st.integers(0, 200_000).map(lambda size: bytes
 
 
 @given(st.lists(st.tuples(kinds, bodies), max_size=8), st.lists(st.floats(0, 1), max_size=6))
-def test_frames_come_whole_and_in_order_however_the_octets_are_cut(
+def test_frames_are_found_however_the_bytes_are_divided(
     parts: list[tuple[Kind, bytes]], cuts: list[float]
 ) -> None:
     sent = [encode(kind, place, body) for place, (kind, body) in enumerate(parts, 1)]
@@ -82,14 +82,14 @@ def test_garbage_is_a_frame_or_a_protocol_error(octets: bytes) -> None:
         pass
 
 
-def test_the_octets_of_a_pipe_are_handed_on_before_their_frame_is_whole() -> None:
+def test_parts_of_a_pipe_frame_are_returned_at_once() -> None:
     reader = FrameReader(MAX_FRAME)
     octets = on_stream(encode(Kind.PIPE, 1, b"abcdef"))
     assert [bytes(frame.body) for frame in reader.feed(octets[:-2])] == [b"abcd"]
     assert [bytes(frame.body) for frame in reader.feed(octets[-2:])] == [b"ef"]
 
 
-def test_those_of_another_frame_wait_until_it_is_whole() -> None:
+def test_other_frames_are_returned_whole() -> None:
     reader = FrameReader(MAX_FRAME)
     octets = on_stream(encode(Kind.REQUEST, 1, b"abcdef"))
     assert reader.feed(octets[:-2]) == []
@@ -97,14 +97,14 @@ def test_those_of_another_frame_wait_until_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 15, MAX_FRAME + 1, 2**32 - 1])
-def test_a_length_that_no_frame_has_is_refused_at_once(length: int) -> None:
+def test_an_impossible_length_is_refused_at_once(length: int) -> None:
     reader = FrameReader(MAX_FRAME)
     head = encode(Kind.REQUEST, 1)
-    with pytest.raises(ProtocolError, match=f"a frame of {length:,} octets"):
+    with pytest.raises(ProtocolError, match=f"a frame has {length:,} bytes"):
         reader.feed(struct.pack("<I", length) + head)
 
 
-def test_what_came_before_an_error_comes_first() -> None:
+def test_frames_before_an_error_are_returned_first() -> None:
     reader = FrameReader(MAX_FRAME)
     octets = on_stream(encode(Kind.PING)) + struct.pack("<I", 16) + bytes(16)
     assert [frame.kind for frame in reader.feed(octets)] == [Kind.PING]
@@ -121,7 +121,7 @@ def test_the_end_inside_a_frame_is_an_error(size: int) -> None:
 
 
 def fill(reader: FrameReader, octets: bytes) -> tuple[object, list[Frame]]:
-    """Puts octets into the reader's own buffer."""
+    """Puts bytes into the reader's own buffer."""
     memory = reader.get_buffer()
     assert memory is not None
     buffer = memory.obj
@@ -134,21 +134,21 @@ def a_pipe_of(size: int) -> bytes:
 
 
 def expecting_much() -> FrameReader:
-    """A reader to which much comes, between two frames."""
+    """A reader that expects much data, between two frames."""
     reader = FrameReader(MAX_FRAME)
     reader.feed(a_pipe_of(READ_SIZE))
     return reader
 
 
 def in_bulk() -> tuple[FrameReader, bytes]:
-    """The same inside a frame that is larger than any buffer, and what is to come of that."""
+    """The same inside a frame that is larger than any buffer, and the rest of that frame."""
     reader = FrameReader(MAX_FRAME)
     octets = a_pipe_of(8 * LARGE)
     reader.feed(octets[:READ_SIZE])
     return reader, octets[READ_SIZE:]
 
 
-def test_a_large_buffer_is_used_again_when_nobody_looks_at_it() -> None:
+def test_a_large_buffer_without_views_is_reused() -> None:
     reader, octets = in_bulk()
     first, found = fill(reader, octets[: frames._LARGE])
     assert len(found[0].body) == frames._LARGE
@@ -157,7 +157,7 @@ def test_a_large_buffer_is_used_again_when_nobody_looks_at_it() -> None:
     assert again is first
 
 
-def test_and_is_left_alone_while_somebody_does() -> None:
+def test_a_large_buffer_with_views_is_not_reused() -> None:
     reader, octets = in_bulk()
     first, found = fill(reader, octets[: frames._LARGE])
     second, _ = fill(reader, b"\xff" * frames._LARGE)
@@ -169,10 +169,10 @@ def test_a_small_part_does_not_keep_a_large_buffer() -> None:
     reader, octets = expecting_much(), a_pipe_of(READ_SIZE)
     first, found = fill(reader, octets)
     assert len(found[0].body) == READ_SIZE
-    assert fill(reader, octets)[0] is first  # and found is there still
+    assert fill(reader, octets)[0] is first  # while ``found`` still exists
 
 
-def test_a_frame_that_a_buffer_holds_is_given_in_one() -> None:
+def test_a_frame_inside_a_buffer_is_returned_in_one() -> None:
     reader, octets = expecting_much(), a_pipe_of(FRAGMENT)
     assert fill(reader, octets[:10_000])[1] == []
     with pytest.raises(ProtocolError, match="inside a frame"):
@@ -184,7 +184,7 @@ def test_a_frame_that_a_buffer_holds_is_given_in_one() -> None:
 
 
 @pytest.mark.parametrize("before", [200, FRAGMENT // 2, FRAGMENT - 1000, FRAGMENT - 30])
-def test_what_a_buffer_does_not_hold_is_given_in_two_or_waits_for_the_rest(before: int) -> None:
+def test_a_frame_across_buffers_is_divided_or_moved(before: int) -> None:
     reader, octets = expecting_much(), a_pipe_of(before) + a_pipe_of(FRAGMENT)
     _, found = fill(reader, octets[: frames._LARGE])
     rest = octets[frames._LARGE :]
@@ -196,7 +196,7 @@ def test_what_a_buffer_does_not_hold_is_given_in_two_or_waits_for_the_rest(befor
     assert len(sizes) == (3 if before < FRAGMENT * 3 // 4 else 2)
 
 
-def test_when_little_comes_it_is_taken_as_bytes_again() -> None:
+def test_small_reads_end_the_use_of_buffers() -> None:
     reader = expecting_much()
     for _ in range(4):
         assert len(fill(reader, a_pipe_of(5))[1]) == 1
@@ -204,7 +204,7 @@ def test_when_little_comes_it_is_taken_as_bytes_again() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.PIPE, Kind.REQUEST])
-def test_what_is_only_announced_takes_no_buffer(kind: Kind) -> None:
+def test_an_announced_length_allocates_no_buffer(kind: Kind) -> None:
     reader = FrameReader(MAX_FRAME)
     reader.feed(on_stream(encode(kind, 1, bytes(LARGE)))[: READ_SIZE // 2])
     assert reader.get_buffer() is None
@@ -212,7 +212,7 @@ def test_what_is_only_announced_takes_no_buffer(kind: Kind) -> None:
     assert reader.get_buffer() is None
 
 
-def test_few_buffers_are_kept_for_all() -> None:
+def test_few_spare_buffers_are_kept() -> None:
     kept = [fill(in_bulk()[0], bytes(frames._LARGE))[1] for _ in range(20)]
     assert len(kept) == 20
     assert len(frames._spare) <= frames._MOST_SPARE

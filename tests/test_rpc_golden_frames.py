@@ -1,4 +1,4 @@
-"""What goes out once never changes."""
+"""The bytes on the wire never change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .rpc_pairs import kinds
 
 
 def test_golden_frames() -> None:
-    # Those that are long have nothing in them that the short ones have not.
+    # Long frames contain nothing that the short ones do not.
     sent = [(party, octets) for party, octets in golden_conversation() if len(octets) < 300]
     assert sent == [(party, bytes.fromhex(octets)) for party, _, octets in GOLDEN]
     assert [kind for _, kind, _ in GOLDEN] == kinds(octets for _, octets in sent)
@@ -19,7 +19,7 @@ def test_golden_frames_are_of_every_kind() -> None:
     assert {kind for _, kind, _ in GOLDEN} == set(Kind)
 
 
-def test_golden_frames_mean_the_same_again() -> None:
+def test_golden_frames_are_encoded_the_same_again() -> None:
     for _, octets in golden_conversation():
         frame = decode(octets)
         again = encode(

@@ -1,4 +1,4 @@
-"""What managers raise, and where they run."""
+"""The exceptions of managers, and the tasks and threads that managers run in."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ ODD_ERRORS: dict[str, Any] = {
 
 @pytest.mark.parametrize("tracebacks", [False, True])
 @pytest.mark.parametrize("make", ODD_ERRORS.values(), ids=ODD_ERRORS)
-async def test_whatever_a_manager_raises_fails_its_call_alone(
+async def test_any_exception_of_a_manager_fails_its_call_alone(
     make: Any, tracebacks: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL)  # half a character is nothing for a report
+    caplog.set_level(logging.CRITICAL)  # the report of a test cannot contain a surrogate
 
     async def plain(value: Any) -> Any:
         if value == "bad":
@@ -74,7 +74,7 @@ class OwnError(Exception):
 
 
 @pytest.mark.parametrize("tracebacks", [False, True])
-async def test_what_a_client_learns_of_an_exception(
+async def test_a_client_gets_the_type_and_text_of_an_exception(
     tracebacks: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def plain(value: Any) -> Any:
@@ -112,7 +112,7 @@ async def test_what_a_client_learns_of_an_exception(
 
 
 @pytest.mark.parametrize(("tasks", "kind"), [(1, "LookupError"), (2, "ExceptionGroup")])
-async def test_a_group_of_one_is_what_it_holds(tasks: int, kind: str) -> None:
+async def test_a_group_of_one_exception_is_unwrapped(tasks: int, kind: str) -> None:
     async def plain(value: Any) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(tasks):
@@ -128,11 +128,11 @@ async def test_a_group_of_one_is_what_it_holds(tasks: int, kind: str) -> None:
 
 
 class Stop(BaseException):
-    """As KeyboardInterrupt is."""
+    """Not an ``Exception``, like KeyboardInterrupt."""
 
 
 @pytest.mark.parametrize("when", ["at once", "later", "inline"])
-async def test_what_is_no_exception_ends_the_server(when: str) -> None:
+async def test_a_base_exception_ends_the_server(when: str) -> None:
     async def plain(value: Any) -> None:
         if when == "later":
             await trio.sleep(0.001)
@@ -204,7 +204,7 @@ async def test_context_variables_stay_in_their_calls() -> None:
     assert variable.get() == "untouched"
 
 
-async def test_a_manager_knows_who_calls() -> None:
+async def test_a_manager_knows_its_peer() -> None:
     async def plain(value: Any) -> Any:
         return rpc.current_call().peer.pid
 
@@ -212,8 +212,8 @@ async def test_a_manager_knows_who_calls() -> None:
         assert await acc.plain(1) in (os.getpid(), None)
 
 
-async def test_a_manager_that_waits_at_once_and_one_that_has_a_nursery() -> None:
-    """The first step of a manager is made in the task that reads."""
+async def test_managers_can_wait_at_once_and_use_nurseries() -> None:
+    """The first step of a manager runs in the task that reads from the connection."""
 
     async def plain(value: int) -> int:
         async with trio.open_nursery() as nursery:
@@ -235,7 +235,7 @@ async def test_a_manager_that_waits_at_once_and_one_that_has_a_nursery() -> None
         assert sorted(results) == list(range(20))
 
 
-async def test_a_plain_method_that_iterates_over_a_pipe_is_told_how() -> None:
+async def test_a_plain_method_that_iterates_a_pipe_gets_advice() -> None:
     class Plain(Scripted):
         def into(self, numbers: Any) -> int:  # type: ignore[override]  # which is the mistake
             return sum(len(chunk) for chunk in numbers)

@@ -1,4 +1,4 @@
-"""Pipes as octets: what was sent once never changes, and how it was cut makes no difference."""
+"""Pipes as bytes: the format never changes, and the division into parts does not matter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from ipcpipes import rpc
 from ipcpipes.rpc.definition.elements import LARGEST, Element, element_of
 from ipcpipes.rpc.errors import InvalidBound, ProtocolError
-from ipcpipes.rpc.wire.chunks import chunk_of, octets_of
+from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of
 from ipcpipes.rpc.wire.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
 
 from .receiving import in_parts
@@ -28,7 +28,7 @@ PROFILE = settings(
 
 
 class Padded(rpc.Structure):
-    """Nine octets, twelve apart."""
+    """Nine bytes, with a distance of twelve."""
 
     first: rpc.byte
     value: rpc.int32
@@ -52,11 +52,11 @@ any_element = st.sampled_from(ELEMENTS)
 
 
 def written(element: Element, chunks: Iterable[Sequence[Any]]) -> bytes:
-    """What goes over the wire for these chunks, and the end."""
+    """The bytes on the wire for these chunks and the end."""
     writer = ChunkWriter(element)
     octets = b""
     for chunk in chunks:
-        memory = octets_of(chunk, element)
+        memory = bytes_of(chunk, element)
         last = len(memory) - (element.stride - element.size)
         octets += writer.prefix(len(memory) // element.stride) + memory[:last]
     return octets + writer.end()
@@ -69,7 +69,7 @@ def fed(reader: ChunkReader, parts: Iterable[bytes]) -> ChunkReader:
 
 
 def taken(reader: ChunkReader, max_elements: int = LARGEST_COUNT) -> bytes:
-    """All that has come."""
+    """All elements that have arrived."""
     octets = b""
     while reader.has_elements:
         part = reader.take(max_elements)
@@ -80,7 +80,7 @@ def taken(reader: ChunkReader, max_elements: int = LARGEST_COUNT) -> bytes:
 
 
 def gaps_of(element: Element, chunks: Sequence[Sequence[Any]]) -> list[int]:
-    """The places of the octets that mean nothing: those outside counts and elements."""
+    """The positions of the bytes outside counts and elements."""
     free: list[int] = []
     position = 0
     for chunk in [*chunks, ()]:
@@ -94,7 +94,7 @@ def gaps_of(element: Element, chunks: Sequence[Sequence[Any]]) -> list[int]:
     return free
 
 
-# What was sent once
+# Vectors
 
 VECTORS: list[tuple[Element, list[list[Any]], str]] = [
     (
@@ -107,14 +107,14 @@ VECTORS: list[tuple[Element, list[list[Any]], str]] = [
     (BYTE, [], "00000000"),
     (PADDED, [], "00000000"),
     (SHORT, [[-1]], "01000000 ffff0000 00000000"),
-    # Eight octets begin at a multiple of eight: the gap stands after the count, or not.
+    # Elements of eight bytes begin at a multiple of eight: there may be a gap after the count.
     (
         HYPER,
         [[1], [2]],
         "01000000 00000000 0100000000000000 01000000 00000000 0200000000000000 00000000",
     ),
     (HYPER, [[1, 2]], "02000000 00000000 0100000000000000 0200000000000000 00000000"),
-    # Structures have their padding between them, and the next count is only brought to its four.
+    # Structures have padding between them. The next count is only aligned to four.
     (
         PADDED,
         [[Padded(1, 2, 3), Padded(4, 5, 6)], [Padded(7, 8, 9)]],
@@ -134,12 +134,16 @@ every_vector = pytest.mark.parametrize(
 
 
 @every_vector
-def test_37_what_is_sent(element: Element, chunks: list[list[Any]], octets: str) -> None:
+def test_37_chunks_are_written_as_the_vectors(
+    element: Element, chunks: list[list[Any]], octets: str
+) -> None:
     assert written(element, chunks) == bytes.fromhex(octets)
 
 
 @every_vector
-def test_37_what_has_come(element: Element, chunks: list[list[Any]], octets: str) -> None:
+def test_37_the_vectors_are_read_as_chunks(
+    element: Element, chunks: list[list[Any]], octets: str
+) -> None:
     reader = fed(ChunkReader(element), [bytes.fromhex(octets)])
     assert reader.ended
     elements = list(chunk_of(memoryview(taken(reader)), element))
@@ -148,7 +152,7 @@ def test_37_what_has_come(element: Element, chunks: list[list[Any]], octets: str
 
 
 @every_vector
-def test_37_gaps_mean_nothing(element: Element, chunks: list[list[Any]], octets: str) -> None:
+def test_37_gaps_are_ignored(element: Element, chunks: list[list[Any]], octets: str) -> None:
     wire = bytearray.fromhex(octets)
     for place in gaps_of(element, chunks):
         assert wire[place] == 0
@@ -163,7 +167,7 @@ def test_37_gaps_mean_nothing(element: Element, chunks: list[list[Any]], octets:
 # Chunks
 
 
-def test_30_the_order_is_kept_and_the_borders_are_not() -> None:
+def test_30_chunk_borders_do_not_matter() -> None:
     numbers = list(range(15))
     wire = written(BYTE, [numbers[:5], numbers[5:9], numbers[9:12], numbers[12:14], numbers[14:]])
     reader = fed(ChunkReader(BYTE), [wire])
@@ -173,8 +177,8 @@ def test_30_the_order_is_kept_and_the_borders_are_not() -> None:
 
 
 @pytest.mark.parametrize("element", [LONG, PADDED], ids=lambda element: element.name)
-def test_31_what_is_left_of_a_chunk_comes_with_the_next_pull(element: Element) -> None:
-    wire = written(element, [octets_of(bytes(10 * element.stride), element)])
+def test_31_the_rest_of_a_chunk_comes_with_the_next_pull(element: Element) -> None:
+    wire = written(element, [bytes_of(bytes(10 * element.stride), element)])
     reader = fed(ChunkReader(element), [wire])
     sizes = []
     while reader.has_elements:
@@ -183,9 +187,9 @@ def test_31_what_is_left_of_a_chunk_comes_with_the_next_pull(element: Element) -
 
 
 @pytest.mark.parametrize("element", ELEMENTS, ids=lambda element: element.name)
-def test_36_an_element_that_was_cut_is_whole_again(element: Element) -> None:
+def test_36_a_divided_element_is_joined(element: Element) -> None:
     memory = bytes(range(3 * element.stride))
-    # Padding between elements comes with them, and only the last one goes without.
+    # Padding between elements is sent; only the last element has none.
     pad = element.stride - element.size
     wire = written(element, [memory])
     expected = memory[: len(memory) - pad] + bytes(pad)
@@ -207,12 +211,12 @@ def test_38_a_count_out_of_its_range_is_refused() -> None:
         else:
             with pytest.raises(
                 InvalidBound,
-                match=rf"^a chunk of {count:,} elements, where 2 to 3 are allowed$",
+                match=rf"^a chunk has {count:,} elements; allowed are 2 to 3$",
             ):
                 reader.feed(memoryview(count.to_bytes(4, "little")))
 
 
-def test_38_the_end_is_no_chunk() -> None:
+def test_38_the_end_is_not_counted_as_a_chunk() -> None:
     assert fed(ChunkReader(LONG, rpc.Range(2, 3)), [bytes(4)]).ended
 
 
@@ -233,13 +237,13 @@ def test_40_a_huge_count_takes_no_memory() -> None:
 def test_nothing_comes_after_the_end() -> None:
     wire = written(LONG, [[1]])
     for parts in ([wire + b"\0"], [wire, b"\0"], [wire, b"\1\0\0\0"]):
-        with pytest.raises(ProtocolError, match=r"^a pipe goes on after its end$"):
+        with pytest.raises(ProtocolError, match=r"^a pipe continues after its end$"):
             fed(ChunkReader(LONG), parts)
-    # Nothing at all is no more.
+    # Empty data is allowed.
     assert fed(ChunkReader(LONG), [wire, b""]).ended
 
 
-def test_what_waits_is_counted() -> None:
+def test_waiting_bytes_are_counted() -> None:
     reader = ChunkReader(LONG)
     reader.feed(memoryview(b"\3\0\0\0\1\0"))
     assert (reader.waiting, reader.has_elements) == (2, False)
@@ -249,13 +253,13 @@ def test_what_waits_is_counted() -> None:
     assert (reader.waiting, reader.has_elements) == (1, False)
 
 
-def test_what_was_not_taken_can_be_forgotten() -> None:
+def test_clear_drops_waiting_elements() -> None:
     reader = fed(ChunkReader(SHORT), [written(SHORT, [[1] * 9])[:-9], b"\1"])
     reader.clear()
     assert (reader.waiting, reader.has_elements) == (0, False)
 
 
-def test_what_is_large_is_not_copied() -> None:
+def test_large_pieces_are_not_copied() -> None:
     body = bytes(100_000)
     reader = ChunkReader(LONG)
     reader.feed(memoryview((25_000).to_bytes(4, "little")))
@@ -267,7 +271,7 @@ def test_what_is_large_is_not_copied() -> None:
     assert (len(first), len(second)) == (80_000, 20_000)
 
 
-def test_what_was_taken_does_not_change() -> None:
+def test_taken_elements_do_not_change() -> None:
     reader = ChunkReader(BYTE)
     reader.feed(memoryview(b"\4\0\0\0ab"))
     first = reader.take(1)
@@ -276,8 +280,8 @@ def test_what_was_taken_does_not_change() -> None:
     assert bytes(first) == b"a"
 
 
-def test_the_smallest_parts_take_no_more_memory_than_what_came() -> None:
-    # Each would cost as much as a message with one octet, thirty times what it holds.
+def test_the_smallest_parts_use_little_memory() -> None:
+    # Each part alone would need thirty times the memory of its one byte.
     reader = ChunkReader(BYTE)
     reader.feed(memoryview((50_000).to_bytes(4, "little")))
     parts = [bytes([n % 256]) + b"x" * (n % 3) for n in range(20_000)]
@@ -312,7 +316,7 @@ CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
 @st.composite
 def chunks_of(draw: st.DrawFn, element: Element) -> list[bytes]:
-    """Chunks of such elements as their octets, with zeros for what is no part of an element."""
+    """Chunks of such elements as bytes, with zeros outside the fields of an element."""
     counts = draw(st.lists(st.integers(1, 30) | st.sampled_from([500, 3000]), max_size=6))
     chunks = []
     for count in counts:
@@ -329,7 +333,7 @@ def chunks_of(draw: st.DrawFn, element: Element) -> list[bytes]:
 
 @PROFILE
 @given(st.data())
-def test_any_chunks_cut_anywhere_come_out_the_same(data: st.DataObject) -> None:
+def test_any_chunks_divided_anywhere_are_read_the_same(data: st.DataObject) -> None:
     element = data.draw(any_element)
     chunks = data.draw(chunks_of(element))
     wire = bytearray(written(element, chunks))
@@ -353,7 +357,7 @@ def test_any_chunks_cut_anywhere_come_out_the_same(data: st.DataObject) -> None:
 
 @PROFILE
 @given(st.data())
-def test_whatever_is_missing_nothing_wrong_comes_out(data: st.DataObject) -> None:
+def test_incomplete_data_gives_only_whole_elements(data: st.DataObject) -> None:
     element = data.draw(any_element)
     chunks = data.draw(chunks_of(element))
     wire = written(element, chunks)
@@ -375,7 +379,7 @@ COUNTS = st.sampled_from([0, 1, 2, 3, 255, 2**31, LARGEST_COUNT]).map(
     st.lists(COUNTS | st.binary(max_size=20), max_size=20),
     CUTS,
 )
-def test_garbage_is_taken_or_refused_and_nothing_else(
+def test_garbage_is_read_or_refused(
     element: Element, limits: rpc.Range | None, garbage: list[bytes], cuts: list[int]
 ) -> None:
     stream = b"".join(garbage)
@@ -386,7 +390,7 @@ def test_garbage_is_taken_or_refused_and_nothing_else(
         try:
             for part in parts:
                 reader.feed(memoryview(part))
-                # Padding that did not come is what there may be more of than has come.
+                # Only padding that is not sent can make it more than has arrived.
                 assert reader.waiting <= len(stream) * 2
                 assert sys.getsizeof(reader._tail) <= 4 * len(stream) + 256
         except (ProtocolError, InvalidBound) as caught:
@@ -394,5 +398,5 @@ def test_garbage_is_taken_or_refused_and_nothing_else(
             assert limits is not None or error is ProtocolError
         octets = taken(reader)
         outcomes.add((octets, error, reader.ended))
-    # However it was cut, it is the same.
+    # The result does not depend on the division.
     assert len(outcomes) == 1

@@ -1,4 +1,4 @@
-"""What somebody has who pulls: at the server and at the client, with an event loop and without."""
+"""Pulled chunks: at the server and at the client, under both drivers."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def served_in_threads() -> Iterator[Any]:
         server.result()
 
 
-# So that small frames, which lie in memory that is used again, and large ones are looked at.
+# Small frames, which lie in reused memory, and large frames.
 SIZES = [8, 4096, 300_000, 3_000_000]
 
 
@@ -164,13 +164,13 @@ def test_a_pipe_of_an_enumeration_has_plain_numbers_in_threads() -> None:
     assert all(type(number) is int for number in got)
 
 
-WORDS = "element 1 of this chunk is no Pixel: 7 is not a valid Color"
+WORDS = "element 1 of this chunk is not a valid Pixel: 7 is not a valid Color"
 
 
-async def test_a_structure_with_a_number_that_is_no_member() -> None:
+async def test_an_invalid_enumeration_number_is_bad_stub_data() -> None:
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
         assert await client.count([Pixel(1, Color.RED)]) == 1
-        # The client has sent it, and so it is the client that hears of it.
+        # The client sent it, and the client gets the error.
         with bad_stub_data() as caught:
             await client.count(SPOILT)
         assert (caught.value.message, caught.value.type) == (WORDS, None)
@@ -179,13 +179,13 @@ async def test_a_structure_with_a_number_that_is_no_member() -> None:
         with pytest.raises(rpc.BadStubData, match=WORDS):
             await client.spoilt(lambda chunk: [*chunk])
         raw = bytearray()
-        await client.spoilt(raw)  # as octets, nobody looks at it
+        await client.spoilt(raw)  # as bytes, it is not checked
         assert raw == SPOILT
         with pytest.raises(ValueError, match="7 is not a valid Color"):
             await client.count([Pixel(1, 7)])  # type: ignore[arg-type]
 
 
-def test_a_structure_with_a_number_that_is_no_member_in_threads() -> None:
+def test_an_invalid_enumeration_number_is_bad_stub_data_in_threads() -> None:
     with served_in_threads() as client:
         assert client.count([Pixel(1, Color.RED)]) == 1
         with bad_stub_data() as caught:
@@ -196,12 +196,12 @@ def test_a_structure_with_a_number_that_is_no_member_in_threads() -> None:
         with pytest.raises(rpc.BadStubData, match=WORDS):
             client.spoilt(lambda chunk: [*chunk])
         raw = bytearray()
-        client.spoilt(raw)  # as octets, nobody looks at it
+        client.spoilt(raw)  # as bytes, it is not checked
         assert raw == SPOILT
         assert client.count([Pixel(1, Color.RED)]) == 1
 
 
-async def test_what_a_client_is_sent_and_looks_at_later() -> None:
+async def test_a_client_reads_an_invalid_structure_later() -> None:
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
         async with client.spoilt.begin() as call:
             chunk = await call.pipes["pipe"].pull()

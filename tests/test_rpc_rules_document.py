@@ -1,4 +1,4 @@
-"""docs/rpc-rules.md quotes what the code says: each program in it is refused, with those words."""
+"""docs/rpc-rules.md quotes the code: each program in it raises the error below it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LONG = "Python int too large to convert to C long"
 
 
 class Block:
-    """A program of the document, and what stands below it."""
+    """A program of the document, and the error below it."""
 
     def __init__(self, part: str, heading: str, code: str, quoted: str) -> None:
         self.part = part
@@ -84,11 +84,11 @@ def namespace() -> dict[str, Any]:
 
 
 def run(code: str) -> dict[str, Any]:
-    """What it has made, as a module of its own."""
+    """Runs the code in a module of its own; returns its names."""
     module = types.ModuleType("example")
     vars(module).update(namespace())
     before = set(vars(module))
-    sys.modules["example"] = module  # where a class looks for the names in its annotations
+    sys.modules["example"] = module  # classes look up the names in their annotations here
     try:
         exec(compile(code, "<example>", "exec", dont_inherit=True), vars(module))
     finally:
@@ -99,7 +99,7 @@ def run(code: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("block", of(DEFINING))
-def test_what_is_said_of_a_definition(block: Block) -> None:
+def test_the_document_quotes_definition_errors(block: Block) -> None:
     with pytest.raises((rpc.DefinitionError, ValueError)) as caught:
         run(block.code)
     if isinstance(caught.value, rpc.DefinitionError):
@@ -108,7 +108,7 @@ def test_what_is_said_of_a_definition(block: Block) -> None:
 
 
 class Merger(rpc.Interface, uuid="5f607182-93a4-45b6-87d8-e9faabbccdba", version=(1, 0)):
-    """The one that the document shows."""
+    """The interface that the document shows."""
 
     @rpc.operation
     async def merge(
@@ -155,7 +155,9 @@ async def usual_client(merger: Any) -> None:
 
 
 @pytest.mark.parametrize("block", of(RUNNING))
-async def test_what_is_said_of_a_call(block: Block, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_document_quotes_call_errors(
+    block: Block, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.CRITICAL, "ipcpipes")
     own = run(block.code)
     client = own.pop("client", usual_client)
@@ -174,12 +176,12 @@ async def test_what_is_said_of_a_call(block: Block, caplog: pytest.LogCaptureFix
     while isinstance(error, BaseExceptionGroup):
         (error,) = error.exceptions  # of a nursery
     found = f"{type(error).__name__}: {error}"
-    # An int32 is as wide as C's long on Windows, and Python says it of that.
+    # On Windows, C's long has 32 bits, and Python's error says so.
     found = found.replace(_LONG, "signed integer is greater than maximum")
     assert block.quoted == found
 
 
-async def test_the_manager_and_the_client_beside_it_are_good() -> None:
+async def test_the_examples_good_manager_and_client_work() -> None:
     ours, theirs = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(rpc.serve_connection, GoodManager(), theirs)
@@ -189,7 +191,7 @@ async def test_the_manager_and_the_client_beside_it_are_good() -> None:
             assert await merger.square(3) == 9
 
 
-def test_the_interface_is_the_one_that_is_shown() -> None:
+def test_the_document_shows_the_tested_interface() -> None:
     text = DOCUMENT.read_text("utf-8")
     (shown,) = re.findall(r"^```py\n(class Merger.*?)^```$", text, re.MULTILINE | re.DOTALL)
     written = run(shown)["Merger"]._rpc_definition
@@ -205,18 +207,19 @@ def test_the_interface_is_the_one_that_is_shown() -> None:
 
 
 def rules_of_the_code() -> set[str]:
-    """The first argument of whatever refuses a definition."""
-    rules = set()
-    for path in SOURCES.glob("*.py"):
+    """The rule of each call that refuses a definition."""
+    rules = {"elements"}  # the default of IllegalElement
+    for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
             if name not in ("DefinitionError", "IllegalElement", "_fail"):
                 continue
-            with contextlib.suppress(ValueError):
-                rules.add(str(ast.literal_eval(node.args[0])))
-    return rules | {"not idempotent", "not maybe"}  # their text is put together
+            place = 1 if name == "IllegalElement" else 0
+            with contextlib.suppress(ValueError, IndexError):
+                rules.add(str(ast.literal_eval(node.args[place])))
+    return rules | {"not idempotent", "not maybe"}  # their text is composed
 
 
 def test_every_rule_has_its_heading() -> None:
@@ -224,9 +227,9 @@ def test_every_rule_has_its_heading() -> None:
     assert headings - {"a range"} == rules_of_the_code()
 
 
-def test_every_error_of_a_pipe_is_quoted() -> None:
+def test_every_pipe_error_is_quoted() -> None:
     quoted = {block.quoted.partition(":")[0] for block in blocks() if block.part == RUNNING}
-    # What the two ends differ about is what two interfaces say.
+    # This error needs two different interfaces.
     others = {"WrongPipeVersion"}
     pipes = {kind.__name__ for kind in rpc.PipeError.__subclasses__()}
     assert quoted >= pipes - others

@@ -17,7 +17,7 @@ from .rpc_pair_work import Work
 from .rpc_pairs import Pair, arguments_of, kinds, result_of
 
 C, S = Party.CLIENT, Party.SERVER
-to_octets = msgspec.msgpack.encode
+encode_body = msgspec.msgpack.encode
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_call_is_answered_once(pair: Pair) -> None:
     _, served = pair.begin("add", 3)
     pair.finish(served, 4)
     with pytest.raises(rpc.InvalidAsyncHandle):
-        served.finish(to_octets(5), None)
+        served.finish(encode_body(5), None)
     with pytest.raises(rpc.InvalidAsyncHandle):
         served.finish(None, rpc.Fault())
     assert pair.server.take_output() == []
@@ -136,7 +136,7 @@ def test_an_unknown_operation_is_a_fault_and_its_pipes_are_passed_over(pair: Pai
     server = pair.server
     for flags, answers in ((0, [Kind.FAULT]), (MAYBE, [])):
         number = 1 if not flags else 2
-        request = encode(Kind.REQUEST, number, to_octets([]), flags=flags, number=99)
+        request = encode(Kind.REQUEST, number, encode_body([]), flags=flags, number=99)
         assert server.receive(request) == (Event.NOTHING, None)
         for kind in (Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED):
             assert server.receive(encode(kind, number, b"abc")) == (Event.NOTHING, None)
@@ -149,7 +149,7 @@ def test_an_unknown_operation_is_a_fault_and_its_pipes_are_passed_over(pair: Pai
 
 @pytest.mark.parametrize(("number", "flags"), [(0, MAYBE), (4, 0)])
 def test_both_ends_agree_about_whether_somebody_waits(pair: Pair, number: int, flags: int) -> None:
-    request = encode(Kind.REQUEST, 1, to_octets(["x"]), flags=flags, number=number)
+    request = encode(Kind.REQUEST, 1, encode_body(["x"]), flags=flags, number=number)
     assert pair.server.receive(request)[0] is Event.NOTHING
     assert kinds(pair.server.take_output()) == ([] if flags else [Kind.FAULT])
     assert pair.server.calls == {}

@@ -15,7 +15,7 @@ from .rpc_pair_work import Work
 from .rpc_pairs import Pair, close, pull, push, result_of
 
 C = Party.CLIENT
-to_octets = msgspec.msgpack.encode
+encode_body = msgspec.msgpack.encode
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_calls_that_cross_the_shutdown_are_not_begun(pair: Pair) -> None:
 
 
 def test_only_a_server_shuts_down(pair: Pair) -> None:
-    body = to_octets({"code": 0, "message": "bye"})
+    body = encode_body({"code": 0, "message": "bye"})
     with pytest.raises(ProtocolError, match="the client sent SHUTDOWN"):
         pair.server.receive(encode(Kind.SHUTDOWN, 0, body))
 

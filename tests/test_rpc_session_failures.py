@@ -14,7 +14,7 @@ from .rpc_pair_work import Work
 from .rpc_pairs import Pair, close, pull, push, push_small, result_of
 
 S = Party.SERVER
-to_octets = msgspec.msgpack.encode
+encode_body = msgspec.msgpack.encode
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_45_the_end_of_a_connection_is_no_end_of_a_pipe(pair: Pair) -> None:
     with pytest.raises(rpc.CommFailure, match=r"^the connection ended during the call: the conn"):
         pull(served, "numbers")
     # Nobody hears of the answer, and giving it is no error.
-    assert type(served.finish(to_octets(1), None)) is rpc.CommFailure
+    assert type(served.finish(encode_body(1), None)) is rpc.CommFailure
     assert pair.server.take_output() == []
     pair.client.close(rpc.CommFailure("the connection ended"))
     with pytest.raises(rpc.CommFailure):
@@ -176,7 +176,7 @@ def test_67_giving_up_may_cross_the_answer(pair: Pair, name: str, give_up: str) 
         push(served, "numbers", [1])
         close(served, "numbers")
     getattr(call, give_up)()
-    served.finish(to_octets(1), None)
+    served.finish(encode_body(1), None)
     pair.pump()
     assert pair.is_idle
     assert pair.server.state is pair.client.state is ConnectionState.OPEN

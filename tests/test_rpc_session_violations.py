@@ -13,7 +13,7 @@ from .rpc_pair_work import Work, ack_body, bind_body
 from .rpc_pairs import Pair, close, definition, pull
 
 C, S = Party.CLIENT, Party.SERVER
-to_octets = msgspec.msgpack.encode
+encode_body = msgspec.msgpack.encode
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_pipe_out_of_turn(pair: Pair, name: str, number: int) -> None:
 
 def test_a_pipe_after_its_end(pair: Pair) -> None:
     pair.begin("ins")
-    violation(pair, S, pipe(0, bytes(5)), "goes on after its end")
+    violation(pair, S, pipe(0, bytes(5)), "continues after its end")
     pair.begin("ins")
     pair.server.receive(pipe(0, bytes(4), call=2))
     violation(pair, S, pipe(0, bytes(4), call=2), "came out of turn")
@@ -132,7 +132,8 @@ def test_binding_twice_and_before_all_else(pair: Pair) -> None:
 
 @pytest.mark.parametrize("size", range(HEAD.size))
 def test_a_frame_has_a_head(pair: Pair, size: int) -> None:
-    violation(pair, S, encode(Kind.PING)[:size], rf"^a frame of {size} octets is too short$")
+    words = rf"^a frame of {size} bytes is too short; its head has 16$"
+    violation(pair, S, encode(Kind.PING)[:size], words)
 
 
 @pytest.mark.parametrize("kind", [0, 14, 255])
@@ -146,8 +147,8 @@ BAD_BODIES = [
     b"\x80",
     b"\x90",
     b"\x81\xa4code\xa1x",
-    to_octets({"code": 0, "message": 5}),
-    to_octets({"code": 0, "message": ""}) + b"\0",
+    encode_body({"code": 0, "message": 5}),
+    encode_body({"code": 0, "message": ""}) + b"\0",
     b"\x82\xa4code\0\xa7message\xa2\xff\xfe",
     b"\x83\xa4code\0\xa7message\xa0\xa4more" + b"\x91" * 50_000 + b"\0",
 ]
@@ -156,11 +157,11 @@ BAD_BODIES = [
 @pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
 def test_a_body_is_what_its_kind_says(pair: Pair, body: bytes) -> None:
     pair.begin("add", 1)
-    violation(pair, C, encode(Kind.FAULT, 1, body), r"^the body of FAULT is not what it should be")
-    violation(pair, C, encode(Kind.SHUTDOWN, 0, body), r"^the body of SHUTDOWN is not what it sho")
+    violation(pair, C, encode(Kind.FAULT, 1, body), r"^the body of FAULT is malformed")
+    violation(pair, C, encode(Kind.SHUTDOWN, 0, body), r"^the body of SHUTDOWN is malformed")
     unbound = Pair(Work, bind=False)
-    violation(unbound, S, encode(Kind.BIND, 0, body), r"^the body of BIND is not what it should be")
+    violation(unbound, S, encode(Kind.BIND, 0, body), r"^the body of BIND is malformed")
     for kind in (Kind.BIND_ACK, Kind.BIND_NAK):
         unbound = Pair(Work, bind=False)
         unbound.client.bind(definition(Work))
-        violation(unbound, C, encode(kind, 0, body), rf"^the body of {kind.name} is not what it")
+        violation(unbound, C, encode(kind, 0, body), rf"^the body of {kind.name} is malformed")

@@ -1,4 +1,4 @@
-"""What may follow what: the tables, whole; and whose turn it is among pipes."""
+"""The order of frames: the whole tables, and the turns of pipes."""
 
 from __future__ import annotations
 
@@ -65,24 +65,26 @@ def test_every_state_is_reached(table: Table, states: type[IntEnum], first: Any)
     assert reachable(table, first) == set(states)
 
 
-def test_every_call_can_end_from_wherever_it_stands() -> None:
+def test_every_call_can_end_from_every_state() -> None:
     for state in CallState:
         assert CallState.DONE in reachable(CALL, state)
 
 
 @every_table
-def test_nothing_goes_back(table: Table, states: type[IntEnum], first: Any) -> None:
+def test_no_state_returns_to_an_earlier_one(
+    table: Table, states: type[IntEnum], first: Any
+) -> None:
     # The states are numbered in their order.
     assert all(after >= before for (before, _, _), after in table.items())
 
 
-def test_every_kind_has_its_place() -> None:
+def test_every_kind_is_in_a_table() -> None:
     assert {kind for _, _, kind in CONNECTION} == set(Kind)
     assert {kind for _, _, kind in CALL} == OF_CALLS
 
 
 @every_table
-def test_what_one_party_sends_the_other_never_does(
+def test_some_kinds_are_sent_by_one_party_only(
     table: Table, states: type[IntEnum], first: Any
 ) -> None:
     for _, party, kind in table:
@@ -92,7 +94,7 @@ def test_what_one_party_sends_the_other_never_does(
             assert party is S
 
 
-def test_a_connection_lets_through_what_its_calls_may_send() -> None:
+def test_a_connection_allows_the_frames_of_its_calls() -> None:
     allowed = {(party, kind) for _, party, kind in CALL}
     for state in OPEN:
         assert {
@@ -110,17 +112,17 @@ def test_a_connection_binds_once_and_its_end_is_final() -> None:
         assert (kind in (Kind.BIND_ACK, Kind.BIND_NAK)) == (state is ConnectionState.BINDING)
 
 
-def test_after_its_answer_only_what_crossed_it_comes_for_a_call() -> None:
+def test_after_the_answer_only_crossing_frames_are_allowed() -> None:
     left = {(party, kind) for state, party, kind in CALL if state is CallState.DONE}
     assert left == {(C, kind) for kind in (Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED)}
 
 
-def test_who_has_given_a_call_up_sends_nothing_more_for_it() -> None:
+def test_a_client_sends_nothing_after_orphaned() -> None:
     assert not any(state is CallState.ORPHANED and party is C for state, party, _ in CALL)
 
 
 @every_table
-def test_whatever_is_not_in_a_table_is_refused(
+def test_frames_outside_the_tables_are_refused(
     table: Table, states: type[IntEnum], first: Any
 ) -> None:
     step: Any = next_connection if table is CONNECTION else next_call
@@ -139,19 +141,19 @@ def test_whatever_is_not_in_a_table_is_refused(
     assert refused > len(table)
 
 
-# Two ends that look at the same table: what one may send, the other may receive, however the
-# frames cross.
+# Two ends with the same table: the other end may receive each frame that one end may send, however
+# the frames cross.
 
-End = tuple[IntEnum, tuple[Kind, ...]]  # where it stands, what is on its way to it
+End = tuple[IntEnum, tuple[Kind, ...]]  # its state, and the frames on their way to it
 
 
 def sends(state: CallState, party: Party) -> list[Kind]:
-    """What an end sends of its own accord: what has come too late it only accepts."""
+    """The frames that an end sends on its own; late frames are only accepted."""
     if state is CallState.DONE:
         return []
     kinds = [kind for before, sender, kind in CALL if before is state and sender is party]
     if state is CallState.ORPHANED:
-        # It was told that nobody listens any more, and ends the call.
+        # It received ORPHANED, and ends the call.
         kinds = [kind for kind in kinds if kind is Kind.FAULT]
     return kinds
 
@@ -176,7 +178,7 @@ def call_moves(both: tuple[End, End]) -> list[tuple[End, End]]:
             if len(going) < 3
         ]
         if coming:
-            # Raises where the ends contradict each other.
+            # Raises if the ends contradict each other.
             state = next_call(CallState(mine), Party(1 - party), coming[0])
             found.append(((state, coming[1:]), (theirs, going)))
         after += [one if party is C else (one[1], one[0]) for one in found]
@@ -189,7 +191,7 @@ def test_the_ends_of_a_call_never_contradict_each_other() -> None:
     assert (CallState.DONE, CallState.DONE) in ends
     assert (CallState.ORPHANED, CallState.DONE) in ends
     assert (CallState.CANCELLING, CallState.OPEN) in ends
-    # The server has ended each call that the client has.
+    # The server has ended each call that the client has ended.
     assert all(server is CallState.DONE for client, server in ends if client is CallState.DONE)
 
 
@@ -202,7 +204,7 @@ def connection_moves(both: tuple[End, End]) -> list[tuple[End, End]]:
             if before is not mine or sender is not party or len(going) == 2:
                 continue
             if mine is ConnectionState.DRAINING and kind is Kind.REQUEST:
-                continue  # the client has heard of it
+                continue  # the client has received it
             state = next_connection(before, party, kind)
             found.append(((state, coming), (theirs, (*going, kind))))
         if coming:
@@ -218,11 +220,11 @@ def test_the_ends_of_a_connection_never_contradict_each_other() -> None:
     assert (ConnectionState.OPEN, ConnectionState.DRAINING) in ends
     assert (ConnectionState.DRAINING, ConnectionState.DRAINING) in ends
     assert (ConnectionState.CLOSED, ConnectionState.CLOSED) in ends
-    # A client is never ahead of its server, but that it has asked.
+    # A client is never ahead of its server, except that it has sent its BIND.
     assert (ConnectionState.DRAINING, ConnectionState.OPEN) not in ends
 
 
-# Whose turn it is. A manager pulls what goes towards the server, and pushes what comes from it.
+# The turns of pipes. A manager pulls from in-pipes and pushes into out-pipes.
 
 
 def pull(cursor: Cursor, pipe: int) -> None:
@@ -260,7 +262,7 @@ def test_18_the_first_of_two_out_pipes_comes_first() -> None:
     push(cursor, 1)
 
 
-def test_19_a_pipe_in_both_directions_has_its_turn_in_each_pass() -> None:
+def test_19_an_inout_pipe_has_a_turn_in_each_pass() -> None:
     cursor = Cursor((0, 2), (0, 1))
     for step, pipe in ((pull, 0), (pull, 2), (push, 0), (push, 1)):
         assert not cursor.done
@@ -270,7 +272,7 @@ def test_19_a_pipe_in_both_directions_has_its_turn_in_each_pass() -> None:
     assert cursor.done
 
 
-def test_20_a_pipe_goes_in_its_own_direction() -> None:
+def test_20_a_pipe_has_no_turn_in_the_other_direction() -> None:
     cursor = Cursor((0,), (1,))
     for _ in range(3):
         with pytest.raises(WrongPipeOrder):
@@ -285,14 +287,14 @@ def test_21_without_in_pipes_the_first_push_is_at_once() -> None:
     push(Cursor((), (0,)), 0)
 
 
-def test_22_without_out_pipes_it_is_done_when_they_are_drained() -> None:
+def test_22_without_out_pipes_draining_ends_the_pipes() -> None:
     cursor = Cursor((0,), ())
     assert (cursor.done, cursor.turn) == (False, (True, 0))
     cursor.advance()
     assert (cursor.done, cursor.turn) == (True, None)
 
 
-def test_no_pipes_are_done_from_the_start() -> None:
+def test_a_call_without_pipes_is_done_at_once() -> None:
     cursor = Cursor((), ())
     assert (cursor.done, cursor.turn) == (True, None)
 
@@ -307,7 +309,7 @@ def test_23_after_its_end_a_pipe_is_empty(outs: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("outs", [(0,), (0, 1)])
-def test_24_after_its_end_a_pipe_is_closed_whosever_turn_it_is(outs: tuple[int, ...]) -> None:
+def test_24_after_its_end_a_pipe_is_closed_in_any_turn(outs: tuple[int, ...]) -> None:
     cursor = Cursor((), outs)
     cursor.advance()
     for _ in range(2):
@@ -315,7 +317,7 @@ def test_24_after_its_end_a_pipe_is_closed_whosever_turn_it_is(outs: tuple[int, 
             push(cursor, 0)
 
 
-def test_25_26_it_is_not_done_before_each_pipe_is() -> None:
+def test_25_26_the_pipes_end_when_each_pipe_has_ended() -> None:
     cursor = Cursor((0, 1), (1, 2))
     for _ in range(4):
         assert not cursor.done
@@ -323,7 +325,7 @@ def test_25_26_it_is_not_done_before_each_pipe_is() -> None:
     assert cursor.done
 
 
-def test_the_client_pushes_in_the_turn_in_which_the_server_pulls() -> None:
+def test_one_end_pushes_while_the_other_end_pulls() -> None:
     cursor = Cursor((0,), (0,))
     cursor.check(0, into=True, pulling=False)
     with pytest.raises(WrongPipeOrder):

@@ -1,4 +1,4 @@
-"""Both sessions in any order of what their users may do and of what arrives, beside a model."""
+"""Two sessions, compared with a model, while users act and frames arrive in any order."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ Turn = tuple[bool, int]
 
 @dataclass
 class Pass:
-    """A pipe in one direction: what went in, and what has come out."""
+    """A pipe in one direction: its pushed and its pulled bytes."""
 
     pipe: Pipe
     pushed: bytearray = field(default_factory=bytearray)
@@ -85,7 +85,7 @@ class Pass:
 
 
 class Model:
-    """A call, as it should be."""
+    """The expected state of a call."""
 
     def __init__(self, operation: Operation, call: Call) -> None:
         self.operation = operation
@@ -104,7 +104,7 @@ class Model:
         return self.call if party is C else self.served
 
     def place(self, party: Party) -> int:
-        """How many turns are over at this end."""
+        """The number of turns that are over at this end."""
         sends = party is C
         return sum(
             one.is_closed if into is sends else one.end_was_pulled
@@ -120,12 +120,12 @@ class Model:
         return None
 
     def fails(self, party: Party, turn: Turn, *, pulling: bool) -> type[rpc.RpcError] | None:
-        """What using a pipe now has to raise."""
+        """The error that the use of a pipe must raise now."""
         end = self.end(party)
         assert end is not None
         if party is S and self.is_finished:
             return rpc.InvalidAsyncHandle
-        # A client may pull what has come before the call has failed.
+        # A client may pull data that arrived before the call failed.
         if end.failure is not None and not (pulling and party is C):
             return type(end.failure)
         return self.wrong_turn(party, turn, pulling=pulling)
@@ -133,7 +133,7 @@ class Model:
 
 calls = st.integers(0, 5)
 parties = st.sampled_from(Party)
-# Above 3: the one whose turn it is.
+# Above 3: the pipe that has its turn.
 pipes = st.integers(0, 20)
 counts = st.sampled_from([1, 2, 5, 100, 3000, 40_000])
 
@@ -149,10 +149,10 @@ class Sessions(RuleBasedStateMachine):
         self.filling = 0
         self.is_leaving = False
 
-    # What is on its way
+    # Frames on their way
 
     def account(self) -> None:
-        """Counts what the ends have put out."""
+        """Counts the output of both ends."""
         for party in Party:
             self.pair.gather(party)
         for party, octets in self.pair.sent[self.seen :]:
@@ -161,12 +161,12 @@ class Sessions(RuleBasedStateMachine):
             if frame.kind is Kind.PIPE:
                 one = self.models[frame.call].passes[party is C, frame.number]
                 one.octets += len(frame.body)
-                # A pipe goes on after what has come to allow it, and not after what will.
+                # A pipe uses only credit that has arrived, not credit that is on its way.
                 assert one.octets <= one.allowed
         self.seen = len(self.pair.sent)
 
     def step(self, party: Party) -> bool:
-        """One message arrives; nothing that comes from an honest end is refused."""
+        """One message arrives. No message of a correct end is refused."""
         self.account()
         coming = self.pair.coming[party]
         if not coming:
@@ -229,14 +229,14 @@ class Sessions(RuleBasedStateMachine):
         ends=st.booleans(),
     )
     def go_through(self, number: int, times: int, count: int, most: int, ends: bool) -> None:
-        """What both users would do: one pushes and closes, the other pulls."""
+        """The normal use: one end pushes and closes, the other end pulls."""
         model = self.chosen(number)
         number = self.open.index(model)
         for _ in range(times):
             place = model.place(S)
             if place == len(model.turns):
                 if not model.turns or ends:
-                    self.finish(number, False)  # where it is done
+                    self.finish(number, False)  # if it is done
                 return
             sender = C if model.turns[place][0] else S
             self.push(number, sender, 20, count, count < 100)
@@ -252,14 +252,14 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(number=calls, party=parties, pipe=pipes, count=counts, small=st.booleans())
     def push(self, number: int, party: Party, pipe: int, count: int, small: bool) -> None:
-        """Into any pipe, or the one whose turn it is."""
+        """Into any pipe, or the pipe that has its turn."""
         model = self.chosen(number)
         end = model.end(party)
         if end is None or not model.operation.pipes:
             return
         turn = self.turn_of(model, party, pipe)
         if turn in model.passes and model.passes[turn].pending:
-            self.go_on(model, party, turn)
+            self.continue_push(model, party, turn)
             return
         one = model.operation.pipes[turn[1]]
         error = model.fails(party, turn, pulling=False)
@@ -278,17 +278,17 @@ class Sessions(RuleBasedStateMachine):
                 model.passes[turn].pushed += octets
             return
         model.passes[turn].pending = Push(octets, count)
-        self.go_on(model, party, turn)
+        self.continue_push(model, party, turn)
 
     def turn_of(self, model: Model, party: Party, pipe: int) -> Turn:
-        """One in the direction in which this end sends; mostly the one whose turn it is."""
+        """A pipe in the direction in which this end sends; usually the pipe that has its turn."""
         place = model.place(party)
         if pipe > 3 and place < len(model.turns) and model.turns[place][0] is (party is C):
             return model.turns[place]
         return (party is C, pipe % len(model.operation.pipes))
 
     def elements(self, pipe: Pipe, count: int) -> memoryview:
-        """Octets of so many of them, unlike those before; what lies between fields is zero."""
+        """So many elements, different from those before; padding is zero."""
         stride, size = pipe.element.stride, pipe.element.size
         octets = bytearray(count * stride)
         for place in range(size):
@@ -296,7 +296,7 @@ class Sessions(RuleBasedStateMachine):
             octets[place::stride] = bytes([self.filling % 251 + 1]) * count
         return memoryview(octets)
 
-    def go_on(self, model: Model, party: Party, turn: Turn) -> None:
+    def continue_push(self, model: Model, party: Party, turn: Turn) -> None:
         end, one = model.end(party), model.passes[turn]
         pending = one.pending
         assert end is not None
@@ -371,7 +371,7 @@ class Sessions(RuleBasedStateMachine):
             octets = end.pull(turn[1], most)
         except rpc.RpcError as caught:
             if error is None and party is C and end.failure is not None:
-                # Everything that had come before was pulled.
+                # All data that arrived before was pulled.
                 assert type(caught) is type(end.failure)
                 assert not end.incoming[turn[1]].reader.has_elements
             else:
@@ -446,10 +446,10 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(number=calls)
     def forget(self, number: int) -> None:
-        """Who has the answer has no more use for the call."""
+        """The owner of an answered call drops it."""
         model = self.chosen(number)
         if model.call.is_answered:
-            assert model.call.operation.result_decoder.decode(model.call.body) == model.result
+            assert model.call.operation.decode_result(model.call.body) == model.result
             self.open.remove(model)
 
     # What always holds
@@ -464,16 +464,16 @@ class Sessions(RuleBasedStateMachine):
                     assert one.pulled == one.pushed
 
     @invariant()
-    def what_waits_is_bounded(self) -> None:
+    def waiting_bytes_are_bounded(self) -> None:
         for session in self.pair.ends.values():
             for call in session.calls.values():
                 for one in call.incoming.values():
-                    # With padding that was not sent.
+                    # Including padding that is not sent.
                     assert one.reader.waiting <= LEAST_CREDIT * 2
         self.account()
 
     @invariant()
-    def what_is_over_is_gone(self) -> None:
+    def finished_calls_are_removed(self) -> None:
         server, client = self.pair.server, self.pair.client
         for number, model in self.models.items():
             assert (number in server.calls) == (model.served is not None and not model.is_finished)
@@ -484,7 +484,7 @@ class Sessions(RuleBasedStateMachine):
         assert client.failure is None
 
     def teardown(self) -> None:
-        """Everything comes to its end, and nothing is left."""
+        """All calls end, and nothing is left."""
         self.settle()
         for model in self.models.values():
             if model.served is not None and not model.is_finished:

@@ -1,4 +1,4 @@
-"""What is no pipe: arguments, results, and when they are there (behaviours 46 to 48)."""
+"""Arguments and results, and when they arrive (behaviours 46 to 48)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rpc_over_links import bad_stub_data, calling, no_calls_left, pending, serv
 from .rpc_over_managers import drained, echoed, given_back, pushed
 
 
-async def test_46_a_value_after_a_pipe_is_there_before_the_first_pull() -> None:
+async def test_46_arguments_arrive_before_the_first_pull() -> None:
     seen: list[str] = []
     entered = trio.Event()
 
@@ -33,7 +33,7 @@ async def test_46_a_value_after_a_pipe_is_there_before_the_first_pull() -> None:
             assert await call.complete() == 3
 
 
-async def test_47_a_result_is_not_there_until_the_manager_has_returned() -> None:
+async def test_47_the_result_arrives_after_the_manager_returns() -> None:
     go_on = trio.Event()
 
     async def out(numbers: Any) -> str:
@@ -51,7 +51,7 @@ async def test_47_a_result_is_not_there_until_the_manager_has_returned() -> None
             assert await call.complete() == "the result"
 
 
-async def test_48_a_value_goes_in_at_entry_and_out_at_return() -> None:
+async def test_48_arguments_go_in_at_entry_and_results_out_at_return() -> None:
     async def both_value(numbers: Any, value: int) -> int:
         entered = value
         return entered + await echoed(numbers)
@@ -72,7 +72,7 @@ async def test_arguments_that_are_not_of_their_types_never_reach_the_manager() -
             await acc.into_value(numbers=[], value=5)
 
 
-async def test_a_result_that_is_not_of_its_type_is_the_servers_mistake() -> None:
+async def test_a_result_of_a_wrong_type_is_bad_stub_data() -> None:
     async def both_value(numbers: Any, value: int) -> Any:
         await echoed(numbers)
         return "no number"
@@ -98,7 +98,7 @@ CANNOT_BE_SENT = {
 
 
 @pytest.mark.parametrize("value", CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
-async def test_a_result_that_cannot_be_sent_is_a_failure_of_this_call_alone(value: Any) -> None:
+async def test_a_result_that_cannot_be_sent_fails_its_call_alone(value: Any) -> None:
     async def plain(_: Any) -> Any:
         return value
 
@@ -111,7 +111,7 @@ async def test_a_result_that_cannot_be_sent_is_a_failure_of_this_call_alone(valu
 
 
 @pytest.mark.parametrize("value", CANNOT_BE_SENT.values(), ids=CANNOT_BE_SENT)
-async def test_an_argument_that_cannot_be_sent_is_named_and_nothing_is_sent(value: Any) -> None:
+async def test_an_argument_that_cannot_be_sent_is_named(value: Any) -> None:
     async with calling(plain=given_back) as acc:
         with pytest.raises((TypeError, ValueError, OverflowError, RecursionError)) as caught:
             await acc.plain(value)
@@ -121,7 +121,7 @@ async def test_an_argument_that_cannot_be_sent_is_named_and_nothing_is_sent(valu
 
 
 class Odd(rpc.Structure):
-    """A class whose values check themselves, with an error that nobody expects."""
+    """A class with a check of its own, which raises an unusual error."""
 
     number: rpc.int32
 
@@ -141,7 +141,7 @@ class OddsManager(Odds):
         return odd.number
 
 
-async def test_a_type_that_fails_while_it_is_read_fails_its_own_call() -> None:
+async def test_an_error_of_a_type_fails_its_call_alone() -> None:
     async with serving(OddsManager()) as listener:
         async with rpc.connect(Odds, listener.endpoint) as odds:
             with bad_stub_data() as caught:
@@ -153,13 +153,13 @@ async def test_a_type_that_fails_while_it_is_read_fails_its_own_call() -> None:
 @pytest.mark.parametrize(
     ("arguments", "named", "words"),
     [
-        ((), {}, "lacks the argument 'value'"),
+        ((), {}, "is missing the argument 'value'"),
         ((1, 2), {}, "takes 1 arguments, and 2 were given"),
         ((), {"other": 1}, "no parameter 'other'"),
         ((1,), {"value": 1}, "got 'value' twice"),
     ],
 )
-async def test_a_call_that_does_not_fit_its_operation(
+async def test_a_call_with_wrong_arguments_is_refused(
     arguments: tuple[Any, ...], named: dict[str, Any], words: str
 ) -> None:
     async with calling() as acc:
@@ -169,7 +169,7 @@ async def test_a_call_that_does_not_fit_its_operation(
             acc.plain.begin(*arguments, **named)
 
 
-async def test_a_call_lacks_a_pipe() -> None:
+async def test_a_missing_pipe_argument_is_named() -> None:
     async with calling() as acc:
         with pytest.raises(
             TypeError, match=r"missing the required pipe argument 'second'.*begin\(\)"
@@ -177,7 +177,7 @@ async def test_a_call_lacks_a_pipe() -> None:
             await acc.into_into(first=[])
 
 
-async def test_an_operation_that_nobody_waits_for() -> None:
+async def test_a_maybe_call_returns_at_once_and_reports_nothing() -> None:
     told: list[Any] = []
     came = trio.Event()
 
@@ -186,7 +186,7 @@ async def test_an_operation_that_nobody_waits_for() -> None:
         if value == "last":
             came.set()
         if value == "bad":
-            raise LookupError("nobody hears of it")
+            raise LookupError("the client gets no error")
 
     async with calling(tell=tell, plain=given_back) as acc:
         for value in (1, 2, "bad", "last"):
@@ -198,15 +198,15 @@ async def test_an_operation_that_nobody_waits_for() -> None:
             acc.tell.begin(1)
 
 
-async def test_an_operation_that_does_not_exist() -> None:
+async def test_an_unknown_operation_is_an_attribute_error() -> None:
     async with calling() as acc:
         with pytest.raises(AttributeError, match="no operation 'nothing'"):
             acc.nothing  # noqa: B018
         assert "into_into" in dir(acc)
 
 
-async def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
-    """Without the garbage collector, which does not know how large it was."""
+async def test_a_finished_call_frees_its_values() -> None:
+    """Reference counting frees them. The garbage collector does not know how large they are."""
 
     async def out(numbers: Any) -> None:
         await pushed(numbers, [1, 2])
@@ -216,7 +216,7 @@ async def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
 
     gc.collect()
     gc.disable()
-    before = bodies()  # other tests' failures may hold theirs
+    before = bodies()  # failures of other tests may keep some
     try:
         async with calling(plain=trio.sleep, inline=lambda value: value, out=out) as acc:
             assert await acc.inline(bytes(10**6)) == bytes(10**6)

@@ -1,4 +1,4 @@
-"""Values that would be changed on their way, or that msgspec does not know: carried, or refused."""
+"""Values that msgspec would change or does not support: they arrive unchanged, or are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Line(msgspec.Struct, tag=True):
 
 
 class Values(rpc.Interface, uuid="0d3cf6b1-7f0c-4f57-a4e6-3f0e5d2e9c77", version=(1, 0)):
-    """Gives back what it is given; ``result_of`` gives what the test has put there."""
+    """Returns its argument; ``result_of`` returns a value that the test has set."""
 
     @rpc.operation
     def time(self, value: DateTime) -> DateTime: ...  # type: ignore[empty-body]
@@ -119,12 +119,12 @@ def test_offsets_of_times_are_kept(server: str, client: str) -> None:
             assert same(values.call("beside", [1, b"\xd6\xff"], sent), sent)
         assert values.call("optional", None) is None
         assert values.call("naive", NAIVE) == 9
-        # UTC goes as MessagePack's own, and is understood as a time where the type is Any.
+        # UTC is sent as MessagePack's timestamp, and is decoded as a time where the type is Any.
         assert values.call("anything", [AWARE[0]]) == [AWARE[0]]
 
 
 def refused(values: BothClients, name: str, value: Any, kind: type[Exception], words: str) -> None:
-    """Here, before anything is sent; and as a result at the server."""
+    """Refused at the client before anything is sent, and at the server as a result."""
     with pytest.raises(kind) as caught:
         values.call(name, value)
     assert str(caught.value) == f"Values.{name}(): the argument value cannot be sent: {words}"
@@ -176,7 +176,7 @@ def test_whole_numbers_beyond_64_bits_are_refused(server: str, client: str) -> N
 
 @pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="NumPy is not there")
 @BOTH
-def test_scalars_of_numpy_are_carried(server: str, client: str) -> None:
+def test_numpy_scalars_are_sent(server: str, client: str) -> None:
     if sys.platform == "win32":
         pytest.importorskip("numpy")
     import numpy as np

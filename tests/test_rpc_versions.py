@@ -1,4 +1,4 @@
-"""Ends of different minor versions: what both know works, and what one lacks is said."""
+"""Ends of different minor versions: common operations work, and missing ones raise an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.arguments import encoded
+from ipcpipes.rpc.core.arguments import encode_arguments
 
 from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data, failing
@@ -17,7 +17,7 @@ UUID = "1d6c6d4e-7d1f-4a1c-8d7e-91a7a5d1b9e3"
 
 
 class Old(rpc.Interface, uuid=UUID, version=(2, 1)):
-    """The first one, which is still out there."""
+    """The first version, which is still in use."""
 
     @rpc.operation
     def greet(self, name: str) -> str: ...  # type: ignore[empty-body]
@@ -30,7 +30,7 @@ class Old(rpc.Interface, uuid=UUID, version=(2, 1)):
 
 
 class New(rpc.Interface, uuid=UUID, version=(2, 3)):
-    """With an operation, and with parameters, that the old one has not."""
+    """The second version: with a new operation and new parameters."""
 
     @rpc.operation
     def added(self) -> str: ...  # type: ignore[empty-body]
@@ -66,7 +66,7 @@ class NewManager(New):
 
 
 class AsyncPipes:
-    """What servers under trio need for pipes."""
+    """The asynchronous pipe methods, for servers under trio."""
 
     async def scaled(self, numbers: Any, by: int, plus: float = 0.5) -> int:
         return by * sum([sum(chunk) async for chunk in numbers])
@@ -86,7 +86,7 @@ class ThreadPipes:
 def manager_of(driver: str, manager: type[rpc.Interface]) -> rpc.Interface:
     pipes: type = AsyncPipes if driver == "trio" else ThreadPipes
     if manager is OldManager:
-        # It has one parameter less.
+        # The old server has one parameter less.
         if driver == "trio":
 
             async def scaled(self: Any, numbers: Any, by: int) -> int:
@@ -111,7 +111,7 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
-def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
+def test_a_new_client_can_use_an_old_server(server: str, client: str) -> None:
     with (
         served(server, manager_of(server, OldManager)) as endpoint,
         connected(client, New, endpoint) as acc,
@@ -121,11 +121,11 @@ def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
             True,
             True,
             False,
-            False,  # its pipes differ
+            False,  # the pipes differ
         ]
-        assert acc.client.has("dropped")  # which this client has no way to call
+        assert acc.client.has("dropped")  # although this client cannot call it
         assert not acc.client.has("no such thing")
-        # What equals its default is left out, whoever says it.
+        # An argument that equals its default is omitted, whether it was passed or not.
         assert acc.call("greet", "you") == "hello you"
         assert acc.call("greet", "you", False, times=1, titles=[]) == "hello you"
         assert acc.call("scaled", [1, 2], 3) == 9
@@ -138,7 +138,7 @@ def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
         )
         with failing(rpc.WrongPipeVersion, 1832):
             acc.call("repiped", [1])
-        # What the old server cannot know is not left out in silence.
+        # An argument that the old server does not know is sent, and refused.
         with bad_stub_data() as refused:
             acc.call("greet", "you", True)
         assert "Old.greet" in refused.value.message
@@ -149,7 +149,7 @@ def test_a_new_client_of_an_old_server(server: str, client: str) -> None:
 
 
 @BOTH
-def test_an_old_client_of_a_new_server(server: str, client: str) -> None:
+def test_an_old_client_can_use_a_new_server(server: str, client: str) -> None:
     with (
         served(server, manager_of(server, NewManager)) as endpoint,
         connected(client, Old, endpoint) as acc,
@@ -167,7 +167,7 @@ def test_an_old_client_of_a_new_server(server: str, client: str) -> None:
 
 
 @BOTH
-def test_ends_of_one_version(server: str, client: str) -> None:
+def test_ends_of_one_version_know_all_operations(server: str, client: str) -> None:
     with (
         served(server, manager_of(server, NewManager)) as endpoint,
         connected(client, New, endpoint) as acc,
@@ -180,7 +180,7 @@ def test_ends_of_one_version(server: str, client: str) -> None:
         assert acc.call("greet", "you", titles=["sir"]) == "hello sir you"
 
 
-def test_what_is_left_out() -> None:
+def test_trailing_defaults_are_not_sent() -> None:
     class Defaults(rpc.Interface, uuid=UUID, version=(1, 0)):
         @rpc.operation
         def many(
@@ -196,21 +196,21 @@ def test_what_is_left_out() -> None:
     default = operation.defaults["e"]
 
     def sent(*values: Any) -> Any:
-        return msgspec.msgpack.decode(encoded(operation, values))
+        return msgspec.msgpack.decode(encode_arguments(operation, values))
 
-    assert sent(0, 1, None, (1.0,), default) == [0]  # which could not even be sent
+    assert sent(0, 1, None, (1.0,), default) == [0]  # which cannot be sent
     assert sent(0, 1, None, (1.0,)) == [0]
     assert sent(0, 2, None, (1.0,), default) == [0, 2]
     assert sent(0, 1, 3, (1.0,), default) == [0, 1, 3]
     assert sent(1, 1, None) == [1]  # this one has no default
-    # Equal, and not the same.
+    # Equal, but encoded differently.
     assert sent(0, True) == [0, True]
     assert sent(0, 1, None, (1,)) == [0, 1, None, [1]]
     assert sent(0, 1, None, [1.0]) == [0, 1, None, [1.0]]
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_operations_of_these_names_are_found_first(driver: str) -> None:
+def test_operations_hide_members_of_the_client(driver: str) -> None:
     class Names(rpc.Interface, uuid=UUID, version=(1, 0)):
         @rpc.operation
         def has(self, name: str) -> str: ...  # type: ignore[empty-body]

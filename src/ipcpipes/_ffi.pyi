@@ -30,6 +30,7 @@ class _Lib:
         to_length: int,
     ) -> int: ...
     # collisions.cdef
+    IPC_DEEPEST: int
     IPC_ITEMS_OF_ARRAYS: int
     IPC_TEXTS: int
     def ipc_may_collide(self, data: Any, length: int, flags: int, most: int) -> int: ...

@@ -1,4 +1,4 @@
-"""Remote procedure calls whose parameters can be pipes: data that streams inside an ordinary call.
+"""Remote procedure calls with pipe parameters: streams of data inside an ordinary call.
 
 >>> class Accumulator(rpc.Interface, uuid="5b4b1e6c-2f0e-4e57-9c4d-0a4c7b0f6f11", version=(1, 0)):
 ...     @rpc.operation

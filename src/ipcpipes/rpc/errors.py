@@ -1,8 +1,8 @@
-"""What goes wrong in a remote call: one exception for each status, and the one table of them.
+"""The errors of remote calls: one exception class for each status, and the table of the statuses.
 
-The numbers are those of Windows' RPC (winerror.h) and, for what a server answers, of DCE
-(C706, appendix E), for readers who know either. Each class is also the built-in exception that
-code for sockets and files would catch. There is no built-in exception for a cancelled call.
+The codes are those of Windows RPC (winerror.h). Errors that a server sends also have the number of
+DCE RPC (C706, appendix E). Each class is also the built-in exception that code for sockets and
+files would catch. There is no built-in exception for a cancelled call.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ __all__ = [
 
 
 class DefinitionError(IpcError, TypeError):
-    """An interface breaks a rule of what can be called remotely: your program's mistake.
+    """An interface breaks a rule of remote calls. This is a mistake in the program.
 
-    The text names the rule, the interface, the operation and the parameter, and the cure.
+    The text names the rule, the interface, the operation and the parameter, and says what to do.
 
     Attributes:
-        rule: which rule, a few words (``"only a parameter"``), as docs/rpc-rules.md heads it.
+        rule: the rule in a few words (``"only a parameter"``): its heading in docs/rpc-rules.md.
     """
 
     def __init__(self, rule: str, where: str, text: str) -> None:
@@ -60,33 +60,35 @@ class DefinitionError(IpcError, TypeError):
         return f"{self.where}: {self.text} (rule: {self.rule})"
 
 
-def is_code(code: object) -> bool:
-    """Whether it can be the status of something that has failed."""
-    return isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32
+def failure_code(code: object) -> int | None:
+    """The code if it can be the status of a failure; else ``None``."""
+    if isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32:
+        return int(code)
+    return None
 
 
 class RpcError(IpcError):
-    """A call failed. Each status has a class of its own below this one.
+    """A call failed. Each status has its own subclass.
 
     Attributes:
-        code: the status as Windows numbers it (``RPC_X_…``, ``RPC_S_…``; winerror.h).
-        fault_status: the same as DCE numbers it (``nca_s_fault_…``), ``None`` where it has none.
-        message: what happened, one line.
-        type: the name of the exception that the server's manager raised; ``None`` where it was
-            none, or it happened at this end.
-        traceback: the server's traceback as text, when the server sends it (``tracebacks=True``).
+        code: the status in Windows' numbering (``RPC_X_…``, ``RPC_S_…``; winerror.h).
+        fault_status: the status in DCE's numbering (``nca_s_fault_…``); ``None`` if DCE has none.
+        message: what happened, in one line.
+        type: the name of the exception that the server's manager raised; ``None`` if the manager
+            raised none, or if the failure happened at this end.
+        traceback: the server's traceback as text, if the server sends it (``tracebacks=True``).
 
     Args:
-        message: ``None`` for what the status says by itself.
-        code: 1 to 2**32 - 1; ``None`` for the class's own.
+        message: ``None`` for the usual text of the status.
+        code: 1 to 2**32 - 1; ``None`` for the code of the class.
 
     Raises:
-        ValueError: ``code`` is something else. 0 would say that nothing has failed.
+        ValueError: ``code`` is out of range. 0 would mean success.
     """
 
     default_code: ClassVar[int]
     default_message: ClassVar[str]
-    default_errno: ClassVar[int | None] = None  # set by classes that are an OSError
+    default_errno: ClassVar[int | None] = None  # classes that are an OSError set it
     _first: RpcError | None = None
 
     def __init__(
@@ -94,19 +96,18 @@ class RpcError(IpcError):
         message: str | None = None,
         *,
         code: int | None = None,
-        type: str | None = None,  # noqa: A002  # what it is called in the protocol, too
+        type: str | None = None,  # noqa: A002  # the protocol has the same name
         traceback: str | None = None,
     ) -> None:
-        if code is None:
-            code = self.default_code
-        elif not is_code(code):
+        valid = self.default_code if code is None else failure_code(code)
+        if valid is None:
             raise ValueError(f"the code of a failure is 1 to 2**32 - 1, not {code!r}")
         self.message = self.default_message if message is None else message
         if self.default_errno is None:
             super().__init__(self.message)
         else:
             super().__init__(self.default_errno, self.message)
-        self.code = int(code)
+        self.code = valid
         self.type = type
         self.traceback = traceback
 
@@ -115,7 +116,7 @@ class RpcError(IpcError):
         return FAULT_STATUS.get(self.code)
 
     def again(self) -> RpcError:
-        """The same once more: an exception that is raised twice keeps the tracebacks of both."""
+        """A copy to raise: an exception that is raised twice would collect both tracebacks."""
         kind = type(self)
         copy = kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
         copy._first = self.first
@@ -135,10 +136,11 @@ class RpcError(IpcError):
 
 
 class Fault(RpcError, RuntimeError):
-    """The server's manager raised an exception, aborted the call, or answered with a code of yours.
+    """The server's manager raised an exception, or aborted the call.
 
-    A manager raises it to choose what the client sees: ``raise rpc.Fault("no such log", code=2)``.
-    Any other exception of a manager arrives as a fault with the code RPC_S_CALL_FAILED.
+    A manager raises it to choose the text and the code that the client gets:
+    ``raise rpc.Fault("no such log", code=2)``. Any other exception of a manager reaches the client
+    as a fault with the code RPC_S_CALL_FAILED.
     """
 
     default_code = 1726  # RPC_S_CALL_FAILED
@@ -146,53 +148,53 @@ class Fault(RpcError, RuntimeError):
 
 
 class PipeError(RpcError):
-    """A pipe was used against its rules, or can go no further."""
+    """A pipe was used against its rules, or cannot continue."""
 
 
 class WrongPipeOrder(PipeError, RuntimeError):
-    """It is another pipe's turn: in-pipes from left to right, then out-pipes from left to right."""
+    """Another pipe comes first: in-pipes from left to right, then out-pipes from left to right."""
 
     default_code = 1831  # RPC_X_WRONG_PIPE_ORDER
     default_message = "it is not this pipe's turn"
 
 
 class PipeClosed(PipeError, RuntimeError):
-    """Something was pushed into a pipe that was closed."""
+    """A push into a pipe that was closed."""
 
     default_code = 1916  # RPC_X_PIPE_CLOSED
     default_message = "this pipe is closed"
 
 
 class PipeEmpty(PipeError, EOFError):
-    """Something was pulled from a pipe whose end had been pulled."""
+    """A pull from a pipe whose end was pulled before."""
 
     default_code = 1918  # RPC_X_PIPE_EMPTY
     default_message = "this pipe has been read to its end"
 
 
 class PipeDisciplineError(PipeError, RuntimeError):
-    """The manager returned before each in-pipe was drained and each out-pipe closed."""
+    """The manager returned before it drained each in-pipe and closed each out-pipe."""
 
     default_code = 1917  # RPC_X_PIPE_DISCIPLINE_ERROR
     default_message = "the manager returned before it was done with its pipes"
 
 
 class PipeAppMemory(PipeError, BufferError):
-    """There was no room for what has come: a pull of none, or a buffer for less than one."""
+    """No room for an element: a pull of 0 elements, or a buffer smaller than one element."""
 
     default_code = 14  # RPC_X_PIPE_APP_MEMORY
     default_message = "there is no room for an element"
 
 
 class WrongPipeVersion(PipeError, LookupError):
-    """The two ends mean different pipes by the same operation."""
+    """The client and the server declare different pipes for the same operation."""
 
     default_code = 1832  # RPC_X_WRONG_PIPE_VERSION
-    default_message = "the ends differ about the pipes of this operation"
+    default_message = "the client and the server declare different pipes for this operation"
 
 
 class CommFailure(RpcError, ConnectionError):
-    """The connection ended in the middle of a call: the other end died, or closed."""
+    """The connection ended during a call: the peer died, or closed the connection."""
 
     default_code = 1820  # RPC_S_COMM_FAILURE
     default_errno = errno.ECONNRESET
@@ -200,10 +202,10 @@ class CommFailure(RpcError, ConnectionError):
 
 
 class BindTimeout(CommFailure, TimeoutError):
-    """The server did not answer within ``bind_timeout`` that it serves the interface."""
+    """The server did not confirm within ``bind_timeout`` that it serves the interface."""
 
     default_errno = errno.ETIMEDOUT
-    default_message = "the server has not answered in time"
+    default_message = "the server did not answer in time"
 
 
 class CallCancelled(RpcError):
@@ -216,7 +218,7 @@ class CallCancelled(RpcError):
 class CallTimedOut(CallCancelled, TimeoutError):
     """The call took longer than its ``timeout``, and was cancelled.
 
-    Its code is that of :class:`CallCancelled`, as on Windows (RPC_C_OPT_CALL_TIMEOUT).
+    It has the code of :class:`CallCancelled`, as on Windows (RPC_C_OPT_CALL_TIMEOUT).
     """
 
     default_errno = errno.ETIMEDOUT
@@ -231,7 +233,10 @@ class InvalidBound(PipeError, ValueError):
 
 
 class BadStubData(RpcError, ValueError):
-    """What arrived is not what the operation's types say."""
+    """The received data does not match the types of the operation, or exceeds a limit.
+
+    The name is Windows' (RPC_X_BAD_STUB_DATA): the stub is the code that converts data to types.
+    """
 
     default_code = 1783  # RPC_X_BAD_STUB_DATA
     default_message = "what arrived is not of the right type"
@@ -244,13 +249,13 @@ class TooLarge(ValueError):
 
 
 class BadElement(BadStubData):
-    """An element that has come is none of its type. That is found when it is looked at, by whoever
-    has pulled it; to everybody else it is a :class:`BadStubData`.
+    """A received element is not a value of its type. This is found when the code that pulled the
+    chunk reads the element. Everywhere else it is a :class:`BadStubData`.
     """
 
 
 class AsyncCallPending(RpcError, BlockingIOError):
-    """The call, or the pipe, has nothing yet; ask again."""
+    """The call has no result, or the pipe no data, yet; try again later."""
 
     default_code = 997  # RPC_S_ASYNC_CALL_PENDING
     default_errno = errno.EAGAIN
@@ -258,28 +263,31 @@ class AsyncCallPending(RpcError, BlockingIOError):
 
 
 class InvalidAsyncHandle(RpcError, RuntimeError):
-    """The call is over: it was completed, aborted, or its manager has raised."""
+    """The call is over: it was completed or aborted, or its manager raised an exception."""
 
     default_code = 1914  # RPC_S_INVALID_ASYNC_HANDLE
     default_message = "this call is over"
 
 
 class InvalidAsyncCall(RpcError, RuntimeError):
-    """The handle is in use for a call that is not over."""
+    """The handle is in use for another call, which is not over."""
 
     default_code = 1915  # RPC_S_INVALID_ASYNC_CALL
     default_message = "this handle is in use for another call"
 
 
 class NoCallActive(RpcError, RuntimeError):
-    """There is no call here: this code was not called by a server of :mod:`ipcpipes.rpc`."""
+    """This code does not run in a call: no server of :mod:`ipcpipes.rpc` called it."""
 
     default_code = 1725  # RPC_S_NO_CALL_ACTIVE
     default_message = "no call is being served here"
 
 
 class ProcnumOutOfRange(RpcError, LookupError):
-    """The server's version of the interface has no such operation."""
+    """The server's version of the interface does not have this operation.
+
+    Windows numbers operations and calls the number "procnum".
+    """
 
     default_code = 1745  # RPC_S_PROCNUM_OUT_OF_RANGE
     default_message = "the server has no such operation"
@@ -293,15 +301,15 @@ class UnknownInterface(RpcError, LookupError):
 
 
 class ServerTooBusy(RpcError, BlockingIOError):
-    """The server takes no more calls now."""
+    """The server accepts no more calls at the moment."""
 
     default_code = 1723  # RPC_S_SERVER_TOO_BUSY
     default_errno = errno.EAGAIN
-    default_message = "the server takes no more calls now"
+    default_message = "the server accepts no more calls at the moment"
 
 
 class ServerUnavailable(RpcError, ConnectionError):
-    """The connection is closed or going away; this call was not begun."""
+    """The connection is closed or shutting down; this call did not begin."""
 
     default_code = 1722  # RPC_S_SERVER_UNAVAILABLE
     default_errno = errno.ENOTCONN
@@ -309,11 +317,11 @@ class ServerUnavailable(RpcError, ConnectionError):
 
 
 class ProtocolError(RpcError, ConnectionError):
-    """The other end does not keep to the protocol; the connection is closed."""
+    """The peer violates the protocol; the connection is closed."""
 
     default_code = 1728  # RPC_S_PROTOCOL_ERROR
     default_errno = errno.ECONNABORTED
-    default_message = "the other end does not keep to the protocol"
+    default_message = "the peer violates the protocol"
 
 
 # DCE's numbers (C706, appendix E: nca_s_fault_...).
@@ -352,16 +360,17 @@ _CLASSES = {
 }
 
 
-def error_of(
+def error_from_fault(
     code: int,
     message: str,
     type: str | None = None,  # noqa: A002
     traceback: str | None = None,
 ) -> RpcError:
-    """What a fault of the server is at the client: the class of its code, else :class:`Fault`.
+    """The client's exception for a fault of the server: the class of its code, else
+    :class:`Fault`.
 
     Args:
-        code: as the server has sent it; one that is no failure's is taken for RPC_S_CALL_FAILED.
+        code: from the server; one that cannot be a failure's becomes RPC_S_CALL_FAILED.
     """
-    known = code if is_code(code) else None
-    return _CLASSES.get(code, Fault)(message, code=known, type=type, traceback=traceback)
+    kind = _CLASSES.get(code, Fault)
+    return kind(message, code=failure_code(code), type=type, traceback=traceback)

@@ -9,7 +9,7 @@ import trio
 
 from ..core.call import SMALL, Call, Push
 from ..core.session import Event
-from ..wire.chunks import chunk_of, octets_of
+from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class CallDriver:
         await self._cancellation_point()
         element = self.call.operation.pipes[index].element
         try:
-            octets = octets_of(elements, element)
+            octets = bytes_of(elements, element)
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
@@ -157,7 +157,7 @@ class CallDriver:
         if type(elements) is bytes and len(elements) % call.outgoing[index].stride == 0:
             octets = elements
         else:
-            octets = octets_of(elements, call.operation.pipes[index].element)
+            octets = bytes_of(elements, call.operation.pipes[index].element)
         if self._busy and ("pushing into", index) in self._busy:
             raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
         if len(octets) > SMALL:

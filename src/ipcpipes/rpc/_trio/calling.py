@@ -10,12 +10,12 @@ from typing import Any, TypeAlias
 
 import trio
 
-from ..core.arguments import encoded
+from ..core.arguments import encode_arguments
 from ..core.call import Call
+from ..core.results import result_of
 from ..core.session import Event
 from ..definition.operations import Operation, Pipe
 from ..errors import CallCancelled
-from ..wire.bodies import result_of
 from .call_driver import CallDriver
 from .client_link import ClientLink
 from .feeding import drain, feed
@@ -59,7 +59,7 @@ class Caller:
             session.require_open()  # at once: the loop may be the parent's, too
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            octets = encoded(operation, values)
+            octets = encode_arguments(operation, values)
             session.require_open()
             if operation.options.maybe or not session.has_room or link.is_full:
                 await trio.lowlevel.checkpoint()

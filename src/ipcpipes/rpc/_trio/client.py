@@ -18,7 +18,7 @@ from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments
 from ..core.call import Call
-from ..core.offered import Offered
+from ..core.server_view import ServerView
 from ..core.session import Event, Session
 from ..core.state import Party
 from ..definition.interface import Interface
@@ -46,7 +46,7 @@ _NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
-class Client(Uncopied, Offered, Generic[InterfaceT]):
+class Client(Uncopied, ServerView, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and

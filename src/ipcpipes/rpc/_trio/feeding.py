@@ -13,7 +13,7 @@ import trio
 from ..definition.elements import Element
 from ..definition.operations import Pipe
 from ..errors import PipeAppMemory
-from ..wire.chunks import PIECE, Cutter, Structures, cut, octets_of
+from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, cut
 
 __all__ = ["PipeControl", "check_given", "drain", "feed"]
 
@@ -124,7 +124,7 @@ async def feed(end: Any, source: Given, pipe: Pipe) -> None:
     element = pipe.element
     size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if is_memory(source):
-        await _push_all(end, cut(octets_of(source, element), pipe))
+        await _push_all(end, cut(bytes_of(source, element), pipe))
         await end.close()
         return
     cutter = Cutter(pipe)
@@ -139,7 +139,7 @@ async def feed(end: Any, source: Given, pipe: Pipe) -> None:
     else:
         most = size // element.stride
         while len(elements := await _called(source, most)):
-            await _push_all(end, cutter.add(octets_of(elements, element)))
+            await _push_all(end, cutter.add(bytes_of(elements, element)))
     await _push_all(end, cutter.rest())
     await end.close()
 
@@ -267,7 +267,7 @@ class Batch:
             self._since = self._clock()
         if is_chunk(item):
             self._pack()
-            self._octets += octets_of(item, self.element)
+            self._octets += bytes_of(item, self.element)
         else:
             self._items.append(item)
         return (
@@ -278,7 +278,7 @@ class Batch:
 
     def _pack(self) -> None:
         if self._items:
-            self._octets += octets_of(self._items, self.element)
+            self._octets += bytes_of(self._items, self.element)
             self._items = []
 
     def take(self) -> memoryview:
@@ -298,7 +298,7 @@ async def _from_iterable(end: Any, source: Iterable[Any], batch: Batch, cutter: 
         for item in iterator:
             if is_large(item):
                 await _push_all(end, cutter.add(batch.take()))
-                await _push_all(end, cutter.add(octets_of(item, batch.element)))
+                await _push_all(end, cutter.add(bytes_of(item, batch.element)))
             elif batch.add(item):
                 await _push_all(end, cutter.add(batch.take()))
         await _push_all(end, cutter.add(batch.take()))
@@ -312,7 +312,7 @@ async def _from_async_iterable(end: Any, source: Any, element: Element, cutter: 
     try:
         async for item in iterator:
             # The next one may be long in coming, and so none waits for company here.
-            octets = octets_of(item if is_chunk(item) else [item], element)
+            octets = bytes_of(item if is_chunk(item) else [item], element)
             await _push_all(end, cutter.add(octets))
     finally:
         if inspect.isasyncgen(iterator):

@@ -22,8 +22,8 @@ from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..core.call import Call
-from ..core.faults import fault_of
-from ..core.offering import GRACE, Managers, Served, index_managers
+from ..core.faults import fault_from_exception
+from ..core.managers import GRACE, Managers, ServedOperation, index_managers
 from ..core.session import Event, Session
 from ..core.state import ConnectionState, Party
 from ..definition.operations import Operation
@@ -174,7 +174,7 @@ async def serve_connection(
         nursery.cancel_scope.cancel()
 
 
-class _Served(Served):
+class _Served(ServedOperation):
     end_of = staticmethod(end_of)
 
     def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
@@ -362,7 +362,7 @@ class _Connection:
             self._leave_when_done()
 
     def _fault(self, error: Exception, call: Call) -> RpcError:
-        return fault_of(error, call, with_traceback=self._server.tracebacks)
+        return fault_from_exception(error, call, with_traceback=self._server.tracebacks)
 
 
 class _ServerCallDriver(CallDriver):

@@ -14,7 +14,7 @@ from ...options import checked_seconds
 from ..core.call import SMALL, Call, Push
 from ..core.session import Event
 from ..errors import BadStubData, CallTimedOut, CommFailure
-from ..wire.chunks import chunk_of, octets_of
+from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
 from .sending import REFUSED
 from .transport import Torn
@@ -124,7 +124,7 @@ class CallDriver:
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
         element = self.call.operation.pipes[index].element
-        octets = octets_of(elements, element)
+        octets = bytes_of(elements, element)
         if not octets:
             self._alone("pushing into", index, self._push_nothing, index)
             return
@@ -183,7 +183,7 @@ class CallDriver:
         """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
         call, link = self.call, self.link
         element = call.operation.pipes[index].element
-        octets = octets_of(elements, element)
+        octets = bytes_of(elements, element)
         if len(octets) > SMALL:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
 

@@ -16,15 +16,15 @@ from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from .._trio.calling import Notify
 from .._trio.client import definition_of
-from ..core.arguments import bind_arguments, encoded
+from ..core.arguments import bind_arguments, encode_arguments
 from ..core.call import Call
-from ..core.offered import Offered
+from ..core.results import result_of
+from ..core.server_view import ServerView
 from ..core.session import Event, Session
 from ..core.state import ConnectionState, Party
 from ..definition.interface import Interface
 from ..definition.operations import Definition, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, CommFailure
-from ..wire.bodies import result_of
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import time_of
 from .calling import Caller, ClientCallDriver, milliseconds
@@ -39,7 +39,7 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 
-class Client(Uncopied, Offered, Generic[InterfaceT]):
+class Client(Uncopied, ServerView, Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
@@ -113,7 +113,7 @@ class ClientOperation(Uncopied):
         values, given = bind_arguments(operation, arguments, named)
         if operation.pipes:
             return self._through_pipes(values, given)
-        octets = encoded(operation, values)
+        octets = encode_arguments(operation, values)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         if self._notify is None and not operation.options.maybe:
             link = self._caller.link
@@ -135,7 +135,7 @@ class ClientOperation(Uncopied):
             )
         checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        return self._through_exchange(encoded(operation, values), checked, deadline)
+        return self._through_exchange(encode_arguments(operation, values), checked, deadline)
 
     def _through_exchange(
         self, octets: bytes, given: dict[Pipe, tuple[Any, Any]], deadline: float | None

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .._trio.current import CurrentCall
-from ..core.offering import GRACE
+from ..core.managers import GRACE
 from ..errors import InvalidAsyncHandle, RpcError
 
 if TYPE_CHECKING:

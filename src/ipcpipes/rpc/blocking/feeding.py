@@ -21,7 +21,7 @@ from ..core.call import Push
 from ..definition.elements import Element
 from ..definition.operations import Pipe
 from ..errors import BadStubData
-from ..wire.chunks import PIECE, Cutter, Structures, chunk_of, cut, octets_of
+from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, chunk_of, cut
 from .call_driver import CallDriver
 
 __all__ = ["Drain", "Feed", "PipePump", "check_given", "pumps_of"]
@@ -161,7 +161,7 @@ def _pieces(source: Any, pipe: Pipe) -> Any:
     element = pipe.element
     size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if is_memory(source):
-        yield from cut(octets_of(source, element), pipe)
+        yield from cut(bytes_of(source, element), pipe)
         return
     cutter = Cutter(pipe)
     if isinstance(source, PipeControl):
@@ -173,7 +173,7 @@ def _pieces(source: Any, pipe: Pipe) -> Any:
     else:
         most = size // element.stride
         while len(elements := source(most)):
-            yield from cutter.add(octets_of(elements, element))
+            yield from cutter.add(bytes_of(elements, element))
     yield from cutter.rest()
 
 
@@ -203,7 +203,7 @@ def _from_iterable(source: Iterable[Any], batch: Batch, cutter: Cutter) -> Itera
         for item in iterator:
             if is_large(item):
                 yield from cutter.add(batch.take())
-                yield from cutter.add(octets_of(item, batch.element))
+                yield from cutter.add(bytes_of(item, batch.element))
             elif batch.add(item):
                 yield from cutter.add(batch.take())
         yield from cutter.add(batch.take())

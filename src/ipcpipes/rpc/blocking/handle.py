@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...abc.uncopied import Uncopied
 from .._trio.calling import Notify
-from ..core.arguments import encoded
+from ..core.arguments import encode_arguments
+from ..core.results import result_of
 from ..definition.operations import Operation, Pipe
 from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
-from ..wire.bodies import result_of
 from .call_driver import time_of
 from .calling import Caller, ClientCallDriver
 from .pipes import end_of
@@ -68,7 +68,7 @@ class CallHandle(Uncopied):
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         driver = ClientCallDriver(self._caller.link, deadline, self._notify)
         try:
-            octets = encoded(self._operation, self._values)
+            octets = encode_arguments(self._operation, self._values)
             if not self._caller.begin(driver, self._operation, octets):
                 raise self._too_long()
             self._given_driver = driver

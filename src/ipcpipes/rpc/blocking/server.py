@@ -19,7 +19,7 @@ from ...errors import AuthenticationFailed
 from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
-from ..core.offering import Managers, index_managers
+from ..core.managers import Managers, index_managers
 from ..core.session import Session
 from ..core.state import Party
 from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.call import Call
-from ..core.offering import GRACE
+from ..core.managers import GRACE
 from ..core.session import Event, Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure, RpcError

@@ -12,9 +12,9 @@ import trio
 
 from ...abc import PeerIdentity
 from .._trio.current import _current
-from ..core import offering as serving
 from ..core.call import Call
-from ..core.faults import fault_of
+from ..core.faults import fault_from_exception
+from ..core.managers import ServedOperation
 from ..core.session import Session
 from ..core.state import ConnectionState
 from ..definition.values import encode_result
@@ -30,7 +30,7 @@ __all__ = ["Connection", "Served"]
 logger = logging.getLogger("ipcpipes.rpc")
 
 
-class Served(serving.Served):
+class Served(ServedOperation):
     end_of = staticmethod(end_of)
 
 
@@ -140,7 +140,7 @@ class Connection:
         try:
             result = served.method(*arguments)
         except Exception as error:
-            return None, fault_of(error, call, with_traceback=self._tracebacks)
+            return None, fault_from_exception(error, call, with_traceback=self._tracebacks)
         if call.is_deferred:
             self._link.put_off(call)
             return None

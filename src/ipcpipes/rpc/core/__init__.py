@@ -1,1 +1,1 @@
-"""What both ends of a connection decide, whatever the driver. No I/O."""
+"""The decisions of both ends of a connection, the same for every driver. No I/O."""

@@ -1,4 +1,4 @@
-"""From an exception of a manager to what the client may know of it."""
+"""The fault that a client gets for an exception of a manager."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import sys
 import traceback
 
-from ..errors import BadElement, BadStubData, Fault, RpcError, is_code
+from ..errors import BadElement, BadStubData, Fault, RpcError, failure_code
 from .call import Call
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["fault_of"]
+__all__ = ["fault_from_exception"]
 
 logger = logging.getLogger("ipcpipes.rpc")
 
@@ -20,12 +20,13 @@ LONGEST_MESSAGE = 4 * 1024
 LONGEST_TRACEBACK = 64 * 1024
 
 
-def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcError:
-    """What the client gets: the code, type and message of the exception, and nothing else of the
-    server but its traceback where that is allowed. What nobody expected is logged here.
+def fault_from_exception(error: BaseException, call: Call, *, with_traceback: bool) -> RpcError:
+    """The fault for the client: the code, the type and the message of the exception, and the
+    traceback if that is allowed. Nothing else about the server is sent. Exceptions that are not
+    part of the call's protocol are logged here.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]  # what a nursery has wrapped
+        error = error.exceptions[0]  # nurseries wrap them
     for own in (call.latched, call.failure):
         if own is not None and _is(error, own, call):
             logger.debug("%s has ended: %s", call.operation, own)
@@ -33,11 +34,11 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
     text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     trace = text if with_traceback else None
     if isinstance(error, Fault):
-        # What a user has put there afterwards is whatever it is.
-        code = error.code if is_code(error.code) else None
+        # Users can set the attributes to anything.
+        code = failure_code(error.code)
         kind = None if error.type is None else str(error.type)
         return Fault(_cut(str(error.message)), code=code, type=kind, traceback=trace)
-    if isinstance(error, BadElement):  # the client has sent it, and the manager has looked at it
+    if isinstance(error, BadElement):  # the client sent it, and the manager read it
         return BadStubData(error.message, traceback=trace)
     logger.error("%s failed", call.operation, exc_info=error)
     name = type(error).__qualname__
@@ -50,7 +51,7 @@ def fault_of(error: BaseException, call: Call, *, with_traceback: bool) -> RpcEr
 
 
 def _is(error: BaseException, own: RpcError, call: Call) -> bool:
-    """Whether ``error`` is that failure of this call, or an exception group of nothing else.
+    """Whether ``error`` is this failure of this call, or an exception group of such errors only.
 
     A manager that is a client of another server may get an error of the same class when the
     connection to that server ends. Then the manager has failed, and that is logged.
@@ -59,8 +60,8 @@ def _is(error: BaseException, own: RpcError, call: Call) -> bool:
         return all(_is(part, own, call) for part in error.exceptions)
     if not isinstance(error, RpcError) or type(error) is not type(own) or error.code != own.code:
         return False
-    # An error that ended another call is a copy of that call's failure. An error that the
-    # manager raised itself, or that a misused pipe raised, is not a copy.
+    # An error that ended another call is a copy of that call's failure. An error that the manager
+    # raised itself, or that a misused pipe raised, is not a copy.
     return error.first in (error, call.failure, call.latched)
 
 
@@ -68,7 +69,7 @@ def _text(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:
-        return "(its text cannot be made)"
+        return "(str() of the exception failed)"
 
 
 def _cut(message: str) -> str:

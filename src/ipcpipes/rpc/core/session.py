@@ -19,10 +19,17 @@ from ..errors import (
     TooLarge,
     UnknownInterface,
     WrongPipeVersion,
-    error_of,
-    is_code,
+    error_from_fault,
+    failure_code,
 )
-from ..wire.bodies import bind_ack_of, bind_of, fault_body, fault_of_frame, reason_of, to_octets
+from ..wire.bodies import (
+    decode_bind,
+    decode_bind_ack,
+    decode_fault,
+    decode_reason,
+    encode_body,
+    encode_fault,
+)
 from ..wire.format import (
     FRAGMENT,
     HEAD,
@@ -170,7 +177,7 @@ class Session:
             definition.name,
         )
         self._advance(self.party, Kind.BIND)
-        self.emit(Kind.BIND, 0, to_octets(body))
+        self.emit(Kind.BIND, 0, encode_body(body))
 
     def require_open(self) -> None:
         """Raises:
@@ -277,7 +284,7 @@ class Session:
         """Begins no new calls; those that are open go on."""
         if self.state is ConnectionState.OPEN:
             self._enter(ConnectionState.DRAINING)
-            self.emit(Kind.SHUTDOWN, 0, to_octets(Reason(0, message, self._last_call)))
+            self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(0, message, self._last_call)))
 
     # Both.
 
@@ -286,7 +293,7 @@ class Session:
         if self.state is ConnectionState.CLOSED and self.failure is not None:
             return
         if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
-            self.emit(Kind.SHUTDOWN, 0, to_octets(Reason(failure.code, failure.message)))
+            self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(failure.code, failure.message)))
         for call in self.calls.values():
             call.cancel_requested = True
             call.lose(CommFailure(f"{CommFailure.default_message}: {failure.message}"))
@@ -332,11 +339,11 @@ class Session:
         return _NOTHING
 
     def _bind(self, frame: Frame) -> Happened:
-        wanted = bind_of(frame)
+        wanted = decode_bind(frame)
         refusal = refusal_of(wanted, self._definitions)
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
-            self.emit(Kind.BIND_NAK, 0, to_octets(refusal))
+            self.emit(Kind.BIND_NAK, 0, encode_body(refusal))
             return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
         self._by_number = list(self.definition.operations.values())
@@ -346,7 +353,7 @@ class Session:
         self.emit(
             Kind.BIND_ACK,
             0,
-            to_octets(
+            encode_body(
                 BindAck(
                     VERSION,
                     self.definition.version,
@@ -365,7 +372,7 @@ class Session:
         self.fragment = min(FRAGMENT, self._largest - HEAD.size)
 
     def _bind_ack(self, frame: Frame) -> Happened:
-        given = bind_ack_of(frame)
+        given = decode_bind_ack(frame)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
             raise ProtocolError("the server's limits are too low")
         self.server_version = given.version
@@ -378,13 +385,13 @@ class Session:
         return Event.BOUND, None
 
     def _bind_nak(self, frame: Frame) -> Happened:
-        reason = reason_of(frame)
+        reason = decode_reason(frame)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
-        self.failure = kind(reason.message, code=reason.code if is_code(reason.code) else None)
+        self.failure = kind(reason.message, code=failure_code(reason.code))
         return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:
-        reason = reason_of(frame)
+        reason = decode_reason(frame)
         if reason.code:
             self.close(CommFailure(f"the other end has closed the connection: {reason.message}"))
             return Event.SHUTDOWN, None
@@ -460,8 +467,8 @@ class Session:
         return _ANSWER, call
 
     def _fault(self, call: Call, frame: Frame) -> Happened:
-        body = fault_of_frame(frame)
-        call.lose(error_of(body.code, body.message, body.type, body.traceback))
+        body = decode_fault(frame)
+        call.lose(error_from_fault(body.code, body.message, body.type, body.traceback))
         del self.calls[call.id]
         return _ANSWER, call
 
@@ -472,7 +479,7 @@ class Session:
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""
-        self.emit(Kind.FAULT, call, fault_body(error, self.fits))
+        self.emit(Kind.FAULT, call, encode_fault(error, self.fits))
 
 
 _PONG = encode(Kind.PONG)

@@ -1,7 +1,7 @@
-"""What may follow what: for a connection, for a call, and for the pipes of a call.
+"""The order of frames: of a connection, of a call, and of the pipes of a call.
 
-Tables and a cursor, and no I/O. They do not know at which end they are: each entry says which party
-sends a frame, and both ends look at the same one when it goes and when it comes.
+Tables and a cursor, without I/O. They are the same at both ends: each entry says which party sends
+a frame, and both ends look up the same entry when they send and when they receive it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ __all__ = ["CallState", "ConnectionState", "Cursor", "Party", "next_call", "next
 
 
 class Party(enum.IntEnum):
-    """Who sends."""
+    """The sender of a frame."""
 
     CLIENT = 0
     SERVER = 1
 
 
 class ConnectionState(enum.IntEnum):
-    """Where a connection stands.
+    """The state of a connection.
 
-    ``DRAINING``: the server begins no new calls; those that are open come to their end.
+    ``DRAINING``: the server begins no new calls; open calls continue to their end.
     """
 
     UNBOUND = 0
@@ -36,10 +36,10 @@ class ConnectionState(enum.IntEnum):
 
 
 class CallState(enum.IntEnum):
-    """Where a call stands.
+    """The state of a call.
 
-    ``CANCELLING``: the client has asked for its end and waits for the answer. ``ORPHANED``: the
-    client has given it up, and passes over what still comes.
+    ``CANCELLING``: the client has cancelled the call and waits for the answer. ``ORPHANED``: the
+    client has abandoned the call, and ignores frames that still arrive.
     """
 
     NEW = 0
@@ -58,7 +58,7 @@ CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
     (_LINK.BINDING, _S, Kind.BIND_NAK): _LINK.CLOSED,
     (_LINK.OPEN, _C, Kind.REQUEST): _LINK.OPEN,
     (_LINK.OPEN, _S, Kind.SHUTDOWN): _LINK.DRAINING,
-    # A client may have sent it before it heard of the shutdown; it is not begun.
+    # A client may have sent it before it received the SHUTDOWN; the server does not begin it.
     (_LINK.DRAINING, _C, Kind.REQUEST): _LINK.DRAINING,
     **{
         (state, party, kind): state
@@ -104,7 +104,7 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         for state in (_CALL.OPEN, _CALL.CANCELLING, _CALL.ORPHANED)
         for kind in (Kind.RESPONSE, Kind.FAULT)
     },
-    # What crosses the client's ORPHANED, and what crosses the server's answer.
+    # Frames that cross the client's ORPHANED, and frames that cross the server's answer.
     **{(_CALL.ORPHANED, _S, kind): _CALL.ORPHANED for kind in (Kind.PIPE, Kind.CREDIT)},
     **{
         (_CALL.DONE, _C, kind): _CALL.DONE
@@ -114,15 +114,15 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
 
 
 def kinds_within(state: ConnectionState, sender: Party) -> frozenset[Kind]:
-    """What this party may send as often as it likes: the connection stands where it stood."""
+    """The frames that this party may send any number of times: the state stays the same."""
     return _WITHIN[state, sender]
 
 
 def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> ConnectionState:
-    """Where the connection stands after this frame.
+    """The state of the connection after this frame.
 
     Raises:
-        ProtocolError: it may not come now.
+        ProtocolError: the frame is not allowed in this state.
     """
     try:
         return CONNECTION[state, sender, kind]
@@ -134,10 +134,10 @@ def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> Connec
 
 
 def next_call(state: CallState, sender: Party, kind: Kind) -> CallState:
-    """Where the call stands after this frame.
+    """The state of the call after this frame.
 
     Raises:
-        ProtocolError: it may not come now.
+        ProtocolError: the frame is not allowed in this state.
     """
     try:
         return CALL[state, sender, kind]
@@ -148,11 +148,11 @@ def next_call(state: CallState, sender: Party, kind: Kind) -> CallState:
 
 
 class Cursor:
-    """Whose turn it is among the pipes of a call.
+    """The pipe of a call that may be used now.
 
-    The in-pipes from left to right, each to its end, then the out-pipes from left to right. A pipe
-    in both directions has its turn in each pass. Both ends have such a cursor: what one pushes in a
-    pass, the other pulls.
+    First the in-pipes from left to right, each to its end; then the out-pipes from left to right. A
+    pipe in both directions has a turn in each pass. Both ends have such a cursor: when one end
+    pushes into a pipe, the other end pulls from it.
     """
 
     def __init__(self, ins: Iterable[int], outs: Iterable[int]) -> None:
@@ -162,20 +162,22 @@ class Cursor:
 
     @property
     def done(self) -> bool:
-        """Whether each pipe has come to its end."""
+        """Whether all pipes have ended."""
         return self._now == len(self._turns)
 
     @property
     def turn(self) -> tuple[bool, int] | None:
-        """(whether towards the server, which pipe) has the turn; ``None`` when all are done."""
+        """Whether the current pipe carries elements to the server, and its index; ``None`` if all
+        pipes have ended.
+        """
         return None if self.done else self._turns[self._now]
 
     def check(self, pipe: int, *, into: bool, pulling: bool) -> None:
-        """Lets it pass if it is this pipe's turn.
+        """Checks that this pipe may be used now.
 
         Raises:
-            PipeEmpty, PipeClosed: it had its turn.
-            WrongPipeOrder: it has not come to its turn, or has none in this direction.
+            PipeEmpty, PipeClosed: its turn is over.
+            WrongPipeOrder: its turn has not come, or it has none in this direction.
         """
         place = self._place.get((into, pipe), len(self._turns))
         if place == self._now < len(self._turns):
@@ -185,5 +187,5 @@ class Cursor:
         raise WrongPipeOrder
 
     def advance(self) -> None:
-        """This pipe has come to its end."""
+        """The current pipe has ended."""
         self._now += 1

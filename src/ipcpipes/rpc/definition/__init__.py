@@ -1,1 +1,1 @@
-"""What an interface says: its operations, and the types of their parameters. No I/O."""
+"""Interfaces: their operations, and the types of the parameters and results. No I/O."""

@@ -20,12 +20,12 @@ from typing import Any
 
 from msgspec import inspect as types
 
-from ...framing.messagepack import ITEMS_OF_ARRAYS, TEXTS, may_collide
+from ...framing.messagepack import DEEPEST, ITEMS_OF_ARRAYS, TEXTS, may_collide
 from .type_parts import DICTS, RECORDS, parts_of
 
-__all__ = ["MOST_NUMBERS", "MOST_OTHERS", "KeyLimit", "key_limit_of"]
+__all__ = ["MOST_NUMBERS", "MOST_OTHERS", "SHORT", "KeyLimit", "key_limit_of"]
 
-# The limits for one set or dict. For several, the squares of their sizes are added up.
+# The limits for one set or dict. For several, the squares of their sizes are added.
 MOST_NUMBERS = 16 * 1024
 MOST_OTHERS = 1024
 # A max_length may allow four times as many.
@@ -36,6 +36,9 @@ _OTHER = MOST_NUMBERS // MOST_OTHERS
 _RECORD = 2 * _OTHER  # dataclasses are compared by Python's own code
 _NUMBER = 1
 _SEEDED = 0
+
+# Each key and each level takes at least one byte: a value of so many bytes exceeds no limit.
+SHORT = min(DEEPEST, MOST_NUMBERS // _RECORD)
 
 _SEEDED_TYPES = (types.StrType, types.BytesType, types.MemoryViewType, types.DateType)
 # Types that have only few different values.
@@ -57,20 +60,17 @@ class KeyLimit:
 
     Attributes:
         flags: which values may be keys; see :func:`may_collide`.
-        most: the largest total cost of all containers.
+        most: the highest total cost of all containers.
     """
 
     flags: int
     most: int
 
-    def check(self, octets: memoryview) -> None:
+    def check(self, encoded: bytes | memoryview) -> None:
         """Raises:
-        ValueError: the octets contain more such keys, or are nested too deeply to be decoded.
+        ValueError: the arguments have more such keys, or more than :data:`DEEPEST` levels.
         """
-        # Each key has one octet at least.
-        if (len(octets) * _RECORD) ** 2 <= self.most:
-            return
-        if may_collide(octets, self.flags, self.most):
+        if may_collide(encoded, self.flags, self.most):
             numbers = isqrt(self.most)
             raise ValueError(
                 "the arguments have too many set or dict keys whose hashes can collide: more than "
@@ -81,7 +81,7 @@ class KeyLimit:
 
 @dataclass
 class _Found:
-    """What was found in the types of an operation."""
+    """The findings in the types of an operation."""
 
     is_limited: bool = False
     flags: int = 0
@@ -93,7 +93,7 @@ class _Found:
         Args:
             most: its ``max_length``.
             in_array: it is a set.
-            is_repeated: there may be many of it, because it is inside another container.
+            is_repeated: it is inside another container, so that there may be many of it.
         """
         weight = _weight_of(key)
         if weight == _SEEDED:

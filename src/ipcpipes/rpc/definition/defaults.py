@@ -1,7 +1,7 @@
 """Defaults of parameters and of fields: each call gets its own, as if the client had sent it.
 
-Python makes a default once. If a default is or contains a list, all calls that leave the argument
-out would share that list, and data that one client puts there would reach the next client.
+Python makes a default once. If a default is or contains a list, all calls that omit the argument
+would share that list, and data that one client puts there would reach the next client.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["factory_of", "shared_default"]
 
 
 def factory_of(value: object) -> Callable[[], Any]:
-    """A function that makes a new default, of the same value, for each call."""
+    """A function that returns a new copy of the default for each call."""
     return (lambda: value) if _cannot_change(value) else partial(copy.deepcopy, value)
 
 
 def _cannot_change(value: object) -> bool:
-    """Whether the hash depends on the value. Classes with mutable instances have no hash, or the
-    hash of ``object``, which depends on the identity; a tuple has a hash if all of its items have.
-    ``None`` and ``UNSET`` have the hash of ``object`` too (before Python 3.12), and cannot change.
+    """Whether the value is immutable, judged by its hash. Classes with mutable instances have no
+    hash, or the hash of ``object``, which depends on the identity; a tuple has a hash if all of its
+    items have one. ``None`` and ``UNSET`` also have the hash of ``object`` (before Python 3.12).
     """
     if value is None or value is UNSET:
         return True
@@ -38,8 +38,9 @@ def _cannot_change(value: object) -> bool:
 
 
 def shared_default(info: types.Type) -> str | None:
-    """A field in this type with a mutable default that all values would share, such as
-    ``Config.names``. msgspec refuses these in its own structures, and dataclasses refuse lists.
+    """The name of a field in this type with a mutable default that all values would share, such as
+    ``Config.names``. msgspec refuses such defaults in its own structures; dataclasses refuse only
+    lists, dicts and sets.
     """
     for part in all_parts_of(info):
         if isinstance(part, (types.DataclassType, types.NamedTupleType)):

@@ -1,4 +1,4 @@
-"""Descriptions of an interface's types, for programs that do not have its classes."""
+"""Descriptions of the types of an interface, for programs that do not have its classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import inspect
+
+from .type_parts import RECORDS, parts_of
 
 __all__ = [
     "FieldDescription",
@@ -21,7 +23,7 @@ JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
 
 
 class FieldDescription(msgspec.Struct):
-    """One field: its name on the wire, and its type as text. If ``optional``, it can be left out;
+    """One field: its name on the wire, and its type as text. An ``optional`` field can be omitted;
     its value is then ``default``, if that is not ``None``.
     """
 
@@ -38,8 +40,8 @@ class FieldDescription(msgspec.Struct):
 
 
 class TypeDescription(msgspec.Struct):
-    """A class that parameters or results use. An enumeration has ``choices``; all other classes
-    have ``fields``, which are sent as an object, or in their order as an array.
+    """A class that parameters or results use. An enumeration has ``choices``. All other classes
+    have ``fields``, which are sent as an object, or as an array in the order of the fields.
     """
 
     name: str
@@ -55,7 +57,7 @@ class TypeDescription(msgspec.Struct):
 
 
 def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
-    """The classes that occur in these types, each once, in the order of their first occurrence."""
+    """The classes in these types, each once, in the order of their first occurrence."""
     found: dict[type, TypeDescription] = {}
     for each in inspect.multi_type_info(annotations):
         _describe(each, found)
@@ -63,8 +65,8 @@ def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
 
 
 def json_kinds(annotation: Any) -> list[JsonKind]:
-    """Which kinds of JSON values a value of this type can be; empty if it can be any, or can only
-    be bytes, for which JSON has no kind.
+    """The kinds of JSON values that a value of this type can be. Empty if it can be any kind, or
+    can only be bytes, for which JSON has no kind.
     """
     kinds: set[JsonKind] = set()
     for each in _alternatives(inspect.type_info(annotation)):
@@ -132,38 +134,20 @@ def _describe(each: inspect.Type, found: dict[type, TypeDescription]) -> None:
         found.setdefault(
             each.cls, TypeDescription(each.cls.__name__, "choices", choices=_choices(each))
         )
-    elif isinstance(
-        each,
-        (
-            inspect.DataclassType,
-            inspect.StructType,
-            inspect.TypedDictType,
-            inspect.NamedTupleType,
-        ),
-    ):
+    elif isinstance(each, RECORDS):
         if each.cls in found:
             return
         is_array = _kinds_of(each) == {"array"}
         one = TypeDescription(each.cls.__name__, "array" if is_array else "object")
-        found[each.cls] = one  # before its fields, which may be of the same type
+        found[each.cls] = one  # before its fields, which may have the same type
         if isinstance(each, inspect.StructType) and each.tag is not None:
             one.fields.append(FieldDescription(str(each.tag_field), _json(each.tag)))
         for field in each.fields:
             one.fields.append(_field(field))
             _describe(field.type, found)
     else:
-        for inner in _inner(each):
+        for inner in parts_of(each):
             _describe(inner, found)
-
-
-def _inner(each: inspect.Type) -> Iterator[inspect.Type]:
-    """The types that this type consists of."""
-    for name in ("type", "item_type", "key_type", "value_type"):
-        one = getattr(each, name, None)
-        if isinstance(one, inspect.Type):
-            yield one
-    for name in ("types", "item_types"):
-        yield from getattr(each, name, ())
 
 
 def _field(field: inspect.Field) -> FieldDescription:
@@ -189,7 +173,7 @@ _TEXTS: dict[type[inspect.Type], str] = {
 
 
 def _text(each: inspect.Type) -> str:
-    """The type as it would be written in Python."""
+    """The type in Python's notation."""
     if isinstance(each, inspect.Metadata):
         return _text(each.type)
     if isinstance(each, inspect.UnionType):
@@ -200,7 +184,7 @@ def _text(each: inspect.Type) -> str:
     if isinstance(cls, type):
         return cls.__name__
     name = _TEXTS.get(type(each)) or type(each).__name__.removesuffix("Type").lower()
-    inner = [_text(one) for one in _inner(each)]
+    inner = [_text(one) for one in parts_of(each)]
     if isinstance(each, inspect.VarTupleType):
         inner.append("...")
     return f"{name}[{', '.join(inner)}]" if inner else name

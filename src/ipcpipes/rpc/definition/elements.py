@@ -1,7 +1,7 @@
-"""What a pipe can carry: elements of a fixed size, and how they lie in memory and on the wire.
+"""The elements of pipes: values of a fixed size, and their layout in memory and on the wire.
 
-The layout is NDR's (C706, chapter 14): little-endian, each scalar at a multiple of its own size
-from where the pipe's octets begin.
+The layout is NDR's (C706, chapter 14): little-endian; the position of each scalar, counted from the
+first byte of the pipe, is a multiple of its size.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ __all__ = [
     "Structure",
     "boolean",
     "byte",
+    "checked_boolean",
     "element_of",
     "float32",
     "float64",
@@ -33,7 +34,6 @@ __all__ = [
     "int16",
     "int32",
     "int64",
-    "truth_of",
     "uint8",
     "uint16",
     "uint32",
@@ -41,24 +41,24 @@ __all__ = [
 ]
 
 if sys.byteorder != "little":
-    raise NotSupported("ipcpipes.rpc hands out what has come as it is, which is little-endian")
+    raise NotSupported("ipcpipes.rpc needs a little-endian processor: it does not convert elements")
 
 LARGEST = 60 * 1024
-"""Bytes of one element. With its count it has to fit into the smallest frame there may be, and into
-half of the smallest credit, below which none is given back."""
+"""The largest size of one element, in bytes. With its count, an element must fit into the smallest
+frame that an end may choose, and into half of the smallest credit: less credit is not returned."""
 
 
 @dataclass(frozen=True)
 class Element:
-    """How one element lies in memory.
+    """The layout of one element in memory.
 
     Attributes:
-        name: what messages and the protocol call it.
-        size: octets of one.
-        alignment: what its position is a multiple of: 1, 2, 4 or 8.
-        format: what :mod:`struct` calls it: one letter for a scalar, and for a structure letters
-            with its padding.
-        structure: the class of its values, ``None`` for scalars.
+        name: in error messages and in the protocol.
+        size: in bytes.
+        alignment: its position is a multiple of this: 1, 2, 4 or 8.
+        format: in the notation of :mod:`struct`: one letter for a scalar; several letters with the
+            padding for a structure.
+        structure: the class of its values; ``None`` for scalars.
     """
 
     name: str
@@ -69,15 +69,20 @@ class Element:
 
     @property
     def stride(self) -> int:
-        """From one element to the next. There is no padding after the last one."""
+        """The distance from one element to the next. There is no padding after the last one."""
         return -(-self.size // self.alignment) * self.alignment
 
 
 class IllegalElement(Exception):
-    """A type that no pipe can carry: (rule, what it is and what to take instead)."""
+    """No pipe can carry a type: the reason, with what to use instead, and the rule."""
+
+    def __init__(self, text: str, rule: str = "elements") -> None:
+        super().__init__(text, rule)
+        self.text = text
+        self.rule = rule
 
 
-# For a type checker they are what their values are.
+# A type checker sees the types of the values: int, float and bool.
 byte: TypeAlias = Annotated[int, Element("byte", 1, 1, "B"), msgspec.Meta(ge=0, le=255)]
 int8: TypeAlias = Annotated[int, Element("int8", 1, 1, "b"), msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
 int16: TypeAlias = Annotated[
@@ -92,33 +97,23 @@ int64: TypeAlias = Annotated[
 uint8: TypeAlias = Annotated[int, Element("uint8", 1, 1, "B"), msgspec.Meta(ge=0, le=2**8 - 1)]
 uint16: TypeAlias = Annotated[int, Element("uint16", 2, 2, "H"), msgspec.Meta(ge=0, le=2**16 - 1)]
 uint32: TypeAlias = Annotated[int, Element("uint32", 4, 4, "I"), msgspec.Meta(ge=0, le=2**32 - 1)]
-# MessagePack itself ends where this does.
+# No upper limit: MessagePack has no larger integers.
 uint64: TypeAlias = Annotated[int, Element("uint64", 8, 8, "Q"), msgspec.Meta(ge=0)]
 float32: TypeAlias = Annotated[float, Element("float32", 4, 4, "f")]
 float64: TypeAlias = Annotated[float, Element("float64", 8, 8, "d")]
 boolean: TypeAlias = Annotated[bool, Element("boolean", 1, 1, "?")]
 
 _SCALARS: list[object] = [
-    byte,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-    float32,
-    float64,
-    boolean,
+    *(byte, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
+    *(float32, float64, boolean),
 ]
 
-# [v1_enum]: a plain enum of MIDL has 16 bits, and no pipe can carry it.
+# [v1_enum]: MIDL's plain enum has 16 bits, and MIDL does not allow it in a pipe.
 _ENUM = Element("enum", 4, 4, "i")
 
 
-def Length(length: int) -> msgspec.Meta:  # noqa: N802  # used as a type is
-    """Makes a list an array of so many elements: ``Annotated[list[rpc.float32], rpc.Length(3)]``.
+def Length(length: int) -> msgspec.Meta:  # noqa: N802  # it is used like a type
+    """Makes a list an array of fixed length: ``Annotated[list[rpc.float32], rpc.Length(3)]``.
 
     Args:
         length: 1 or more.
@@ -129,23 +124,23 @@ def Length(length: int) -> msgspec.Meta:  # noqa: N802  # used as a type is
 
 
 class Structure(msgspec.Struct):
-    """The base of structures that a pipe can carry: fixed scalars, arrays, and structures of them.
+    """The base class of structures in pipes: fixed scalars, arrays and structures of these.
 
     >>> class Sample(rpc.Structure):
     ...     time: rpc.int64
     ...     channels: Annotated[list[rpc.float32], rpc.Length(4)]
     >>> Sample(time=0, channels=[0.0, 0.0, 0.0, 0.0])
 
-    It is a :class:`msgspec.Struct`, so that it can be a parameter or a result too.
+    It is a :class:`msgspec.Struct`, and can also be a parameter or a result.
     """
 
     _rpc_names: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # Its fields are looked at when an interface has a pipe of it. Where their types are text
-        # (from __future__ import annotations), nobody knows by then what the names in it were in
-        # the function that the class statement stands in.
+        # The fields are read later, when an interface has a pipe of this structure. If their types
+        # are text (from __future__ import annotations), the local names of the function around the
+        # class statement are gone by then. So the names that the text uses are kept.
         texts = [one for one in vars(cls).get("__annotations__", {}).values() if type(one) is str]
         frame = sys._getframe(1)
         if texts and frame.f_locals is not frame.f_globals:
@@ -159,69 +154,68 @@ def _names_in(text: str) -> tuple[str, ...]:
     try:
         return compile(text, "<annotation>", "eval").co_names
     except SyntaxError:
-        return ()  # which is said where the type is asked for
+        return ()  # field_types raises the error
 
 
-def hints_of(structure: type[Structure]) -> dict[str, Any]:
-    """The types of its fields.
+def field_types(structure: type[Structure]) -> dict[str, Any]:
+    """The types of the structure's fields.
 
     Raises:
-        Exception: an annotation means nothing.
+        Exception: an annotation cannot be evaluated.
     """
     names: dict[str, Any] = {}
     for base in reversed(structure.__mro__):
         names |= getattr(base, "_rpc_names", {})
-    names[structure.__name__] = structure  # for who tells that it would hold itself
+    names[structure.__name__] = structure  # it may refer to itself, which is refused later
     return get_type_hints(structure, localns=names, include_extras=True)
 
 
-def truth_of(value: object) -> bool:
-    """A boolean that somebody has given: 5 or "no" would be one by a mistake.
+def checked_boolean(value: object) -> bool:
+    """The value as a ``bool``. Values such as 5 or "no" are refused, as probable mistakes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not a boolean.
     """
-    # NumPy's are neither bool nor int.
-    is_one = isinstance(value, int) or str(getattr(value, "dtype", None)) == "bool"
-    if is_one and value in (0, 1):
+    # NumPy's booleans are neither bool nor int.
+    is_boolean = isinstance(value, int) or str(getattr(value, "dtype", None)) == "bool"
+    if is_boolean and value in (0, 1):
         return bool(value)
     raise ValueError(f"a boolean is True or False, or 1 or 0, not {value!r}")
 
 
 def element_of(annotation: object) -> Element:
-    """The element that a type stands for.
+    """The element for a type.
 
     Raises:
-        IllegalElement: no pipe can carry it.
+        IllegalElement: no pipe can carry the type.
     """
     annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
         return layout_of(annotation).element
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
         if not all(-(2**31) <= member < 2**31 for member in annotation):
-            raise IllegalElement("elements", f"{annotation.__name__} has values beyond 32 bits")
+            raise IllegalElement(f"{annotation.__name__} has values beyond 32 bits")
         return _ENUM
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
         elements = [note for note in notes if isinstance(note, Element)]
-        # Whatever else is noted beside it would be lost on the way.
+        # Other metadata beside it would have no effect.
         if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
             raise IllegalElement(
-                "elements",
-                f"an enumeration has 32 bits ([v1_enum]) and no other size; take {base.__name__} "
-                "as it is",
+                f"an enumeration has 32 bits ([v1_enum]) and no other size; use {base.__name__} "
+                "as it is"
             )
         if elements or (isinstance(base, type) and issubclass(base, Structure)):
             raise IllegalElement(
-                "no transmit_as", "an element has one representation; leave the annotation out"
+                "an element has one representation; remove the annotation", "no transmit_as"
             )
-    raise IllegalElement("elements", _why_not(annotation))
+    raise IllegalElement(_why_not(annotation))
 
 
 def _why_not(annotation: object) -> str:
-    """For each kind of type that somebody may try: what it is, and what to take instead."""
+    """Why a type cannot be an element, and what to use instead."""
     from types import NoneType, UnionType
     from typing import Union
 
@@ -229,42 +223,45 @@ def _why_not(annotation: object) -> str:
     shown = getattr(annotation, "__name__", None) or str(annotation)
     if annotation in (int, float, bool):
         wide = {int: "rpc.int64", float: "rpc.float64", bool: "rpc.boolean"}[annotation]
-        return f"{shown} has no fixed size; take a type such as {wide}"
+        return f"{shown} has no fixed size; use a type such as {wide}"
     if annotation in (None, NoneType):
-        return "void is no element; leave the parameter out"
+        return "void cannot be an element; remove the parameter"
     if origin in (Union, UnionType):
         if NoneType in get_args(annotation):
-            return "an optional value is a pointer; take a structure with a boolean that says so"
-        return "a union is no element; take a structure with a field for each arm"
+            return (
+                "an optional value is a pointer; use a structure with a boolean that says whether "
+                "it is set"
+            )
+        return "a union cannot be an element; use a structure with a field for each arm"
     if annotation in (bytes, bytearray, memoryview, str):
         return (
-            f"{shown} is a conformant array, its size is not fixed; take a pipe of rpc.byte, or a "
+            f"{shown} is a conformant array, its size is not fixed; use a pipe of rpc.byte, or a "
             "structure with an array of rpc.Length(n)"
         )
     if _fixed_array(annotation) is not None:
-        return "a bare array is no element; wrap it in an rpc.Structure"
+        return "a bare array cannot be an element; wrap it in an rpc.Structure"
     if origin is Annotated and get_origin(get_args(annotation)[0]) is list:
         lengths = [one for one in get_args(annotation)[1:] if isinstance(one, msgspec.Meta)]
         if len(lengths) > 1:
-            return "an array has one length; leave the other rpc.Length out"
+            return "an array has one length; remove the other rpc.Length"
     if origin in (list, tuple, set, frozenset, dict) or annotation in (list, tuple, set, dict):
         return (
-            f"{shown} is a conformant or varying array, its size is not fixed; take the pipe "
+            f"{shown} is a conformant or varying array, its size is not fixed; use the pipe "
             "itself for it, or a structure with an array of rpc.Length(n)"
         )
     if isinstance(annotation, type) and any(
         hasattr(annotation, name)
         for name in ("fileno", "aclose", "receive_some", "_rpc_definition")
     ):
-        return f"{shown} is a handle, which means nothing to another process"
+        return f"{shown} is a handle, which is not valid in another process"
     return (
-        f"{shown} is a pointer, or nothing that has a fixed size; take a type of ipcpipes.rpc or a "
+        f"{shown} is a pointer, or has no fixed size; use a type of ipcpipes.rpc or a "
         "subclass of rpc.Structure"
     )
 
 
 def _fixed_array(annotation: object) -> tuple[object, int] | None:
-    """(what it holds, how many), for a list with a :func:`Length`."""
+    """The type of the items and their number, for a list with a :func:`Length`."""
     if get_origin(annotation) is not Annotated:
         return None
     base, *notes = get_args(annotation)
@@ -278,7 +275,7 @@ def _fixed_array(annotation: object) -> tuple[object, int] | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """A structure's element, and how its values become scalars and back."""
+    """The element of a structure, and the conversion of its values to scalars and back."""
 
     element: Element
     name: str
@@ -286,13 +283,13 @@ class Layout:
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
     array_description: dict[str, Any]
-    """What NumPy makes a dtype of: a name, a format and an offset for each field. A list of fields
-    would need a name for each gap too, and NumPy's own are such as "f1"."""
+    """For NumPy's dtype: a name, a format and an offset for each field. A list of fields would need
+    a name for each gap, which could equal the name of a field: NumPy's own are "f1" and so on."""
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
         """Raises:
-        TypeError: it is no such structure, or an array in it none.
-        ValueError: one of its values does not fit.
+        TypeError: the value is not of this structure, or a field that is an array is not a list.
+        ValueError: a field does not fit.
         """
         scalars: list[Any] = []
         try:
@@ -303,15 +300,15 @@ class Layout:
 
     def unpack_from(self, memory: memoryview, position: int) -> Any:
         """Raises:
-        BadStubData: what lies there is no such structure: one of its values is no member of its
-            enumeration, or its own ``__post_init__`` refuses it.
+        BadStubData: the memory does not hold a valid structure: a value is not a member of its
+            enumeration, or ``__post_init__`` of the class refuses it.
         """
         try:
             return self.build(iter(self.packer.unpack_from(memory, position)))
         except Exception as error:
             place = position // self.element.stride
             raise BadElement(
-                f"element {place:,} of this chunk is no {self.name}: {error}"
+                f"element {place:,} of this chunk is not a valid {self.name}: {error}"
             ) from error
 
 
@@ -319,10 +316,10 @@ _layouts: dict[type[Structure], Layout] = {}
 
 
 def layout_of(structure: type[Structure]) -> Layout:
-    """The layout of a structure, found once.
+    """The layout of a structure, computed once.
 
     Raises:
-        IllegalElement: one of its fields is of a type that no pipe can carry.
+        IllegalElement: no pipe can carry the type of a field.
     """
     layout = _layouts.get(structure)
     if layout is None:
@@ -332,7 +329,7 @@ def layout_of(structure: type[Structure]) -> Layout:
 
 @dataclass(frozen=True)
 class _Part:
-    """One field, or what an array holds: where it begins is the concern of who contains it."""
+    """The layout of a field, or of an array's items, without its position."""
 
     size: int
     alignment: int
@@ -340,7 +337,7 @@ class _Part:
     description: str
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
-    numpy: Any  # a typestr, or what describes a structure
+    numpy: Any  # a typestr; for a structure, a description as in Layout
     shape: tuple[int, ...] = ()
 
 
@@ -348,9 +345,8 @@ def _lay_out(structure: type[Structure]) -> Layout:
     part = _structure_part(structure)
     if part.size > LARGEST:
         raise IllegalElement(
-            "elements",
-            f"{structure.__name__} has {part.size:,} bytes, above {LARGEST:,}; take a pipe of what "
-            "it consists of",
+            f"{structure.__name__} has {part.size:,} bytes, above {LARGEST:,}; use a pipe of its "
+            "parts"
         )
     element = Element(part.description, part.size, part.alignment, part.format, structure)
     packer = struct.Struct("<" + part.format)
@@ -364,18 +360,16 @@ def _padding(position: int, alignment: int) -> int:
 
 def _structure_part(structure: type[Structure], within: tuple[type[Structure], ...] = ()) -> _Part:
     if structure in within:
-        raise IllegalElement(
-            "elements", f"{structure.__name__} would hold itself; that takes a pointer"
-        )
+        raise IllegalElement(f"{structure.__name__} would contain itself, which needs a pointer")
     try:
-        hints = hints_of(structure)
+        hints = field_types(structure)
     except Exception as error:
         raise IllegalElement(
-            "elements", f"the fields of {structure.__name__} cannot be understood: {error}"
+            f"the fields of {structure.__name__} cannot be understood: {error}"
         ) from None
     names = structure.__struct_fields__
     if not names:
-        raise IllegalElement("elements", f"{structure.__name__} is empty; give it a field")
+        raise IllegalElement(f"{structure.__name__} has no fields; add one")
     parts = []
     formats: list[Any] = []
     offsets: list[int] = []
@@ -384,8 +378,8 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
         try:
             part = _part(hints[name], (*within, structure))
         except IllegalElement as error:
-            rule, text = error.args
-            raise IllegalElement(rule, f"its field {structure.__name__}.{name}: {text}") from None
+            text = f"its field {structure.__name__}.{name}: {error.text}"
+            raise IllegalElement(text, error.rule) from None
         gap = _padding(size, part.alignment)
         if gap:
             letters += f"{gap}x"
@@ -439,7 +433,7 @@ def _part(annotation: object, within: tuple[type[Structure], ...]) -> _Part:
 def _of_members(
     enumeration: type,
 ) -> tuple[Callable[[Iterator[Any]], Any], Callable[[Any, list[Any]], None]]:
-    """How members are made of their numbers, and the reverse; neither end takes other numbers."""
+    """Conversions between the members and their numbers. Both ends refuse other numbers."""
 
     def build(scalars: Iterator[Any]) -> Any:
         return enumeration(next(scalars))
@@ -458,7 +452,7 @@ def _flatten_scalar(value: Any, scalars: list[Any]) -> None:
 
 
 def _flatten_boolean(value: Any, scalars: list[Any]) -> None:
-    scalars.append(truth_of(value))
+    scalars.append(checked_boolean(value))
 
 
 def _array_part(annotation: object, length: int, within: tuple[type[Structure], ...]) -> _Part:
@@ -466,7 +460,7 @@ def _array_part(annotation: object, length: int, within: tuple[type[Structure], 
     gap = _padding(part.size, part.alignment)
     size = length * part.size + (length - 1) * gap
     if size > LARGEST:
-        raise IllegalElement("elements", f"an array of {size:,} bytes is above {LARGEST:,}")
+        raise IllegalElement(f"an array of {size:,} bytes is above {LARGEST:,}")
     if len(part.format) == 1:
         letters = f"{length}{part.format}"
     else:
@@ -481,7 +475,7 @@ def _array_part(annotation: object, length: int, within: tuple[type[Structure], 
     def build(scalars: Iterator[Any]) -> Any:
         return [part.build(scalars) for _ in range(length)]
 
-    # NumPy has no array whose last item lacks its padding.
+    # NumPy has no array whose last item has no padding.
     numpy, shape = (f"|V{size}", ()) if gap else (part.numpy, (length, *part.shape))
     description = f"{part.description}[{length}]"
     return _Part(size, part.alignment, letters, description, flatten, build, numpy, shape)

@@ -1,4 +1,7 @@
-"""Interfaces: a class says what can be called, and what is wrong with it is said at once."""
+"""The base class of interfaces and managers, and the decorator of operations.
+
+The rules are checked when a class is made.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from types import FrameType, MappingProxyType
 from typing import Any, ClassVar, TypeVar, overload
 
 from ..errors import DefinitionError
-from .operations import Definition, Operation, Options, define, follows
+from .operations import Definition, Operation, Options
+from .rules import check_implementation, define
 
 __all__ = ["Interface", "operation"]
 
@@ -34,20 +38,21 @@ def operation(
     maybe: bool = False,
     timeout: float | None = None,
 ) -> FunctionT | Callable[[FunctionT], FunctionT]:
-    """Marks a method of an :class:`Interface` as one that clients can call.
+    """Marks a method of an :class:`Interface` as an operation, which clients can call.
 
-    Its body is never run: ``...``, or ``raise NotImplementedError`` where a type checker wants it.
-    Parameters and results are whatever :mod:`msgspec` can type; pipes are parameters of
-    :class:`InPipe`, :class:`OutPipe` and :class:`InOutPipe`.
+    The body of the method never runs: write ``...``, or ``raise NotImplementedError`` for a type
+    checker. Parameters and results can have any type that :mod:`msgspec` supports. Pipes are
+    parameters of the types :class:`InPipe`, :class:`OutPipe` and :class:`InOutPipe`.
 
     Args:
-        idempotent: running it twice is as good as once. No pipes.
-        maybe: nobody waits for an answer, and nobody hears of a failure. No pipes, no result.
-        timeout: seconds after which a call has failed, unless the client says less; ``None`` for
-            no limit.
+        idempotent: a repeated call has the same effect as one call. Not with pipes.
+        maybe: the client does not wait for an answer, and gets no error if the call fails. (The
+            name is DCE's: maybe the call is executed, maybe not.) Not with pipes or a result.
+        timeout: seconds after which a call fails, unless the client gives fewer; ``None`` for no
+            limit.
 
     Raises:
-        DefinitionError: when the class is made, if it breaks a rule.
+        DefinitionError: when the class is made, if the operation breaks a rule.
     """
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
@@ -55,7 +60,7 @@ def operation(
 
     def mark(marked: FunctionT) -> FunctionT:
         if not callable(marked) or isinstance(marked, staticmethod):
-            raise TypeError(f"@rpc.operation stands over a method, not {marked!r}")
+            raise TypeError(f"@rpc.operation decorates a method, not {marked!r}")
         setattr(marked, _MARK, options)
         return abc.abstractmethod(marked)
 
@@ -63,7 +68,7 @@ def operation(
 
 
 class Interface(abc.ABC):
-    """The base of interfaces, and so of the managers that implement them.
+    """The base class of interfaces, and of the managers that implement them.
 
     >>> class Accumulator(rpc.Interface, uuid="5b4b1e6c-…", version=(1, 0)):
     ...     @rpc.operation
@@ -72,18 +77,18 @@ class Interface(abc.ABC):
     ...     async def total(self, scale, numbers):
     ...         return scale * sum([sum(chunk) async for chunk in numbers])
 
-    The class that is given a ``uuid`` is the interface; what is derived from it is a manager, which
+    A subclass with a ``uuid`` is an interface. A subclass of an interface is a manager: it
     implements each operation, with the same parameters.
 
     Args:
-        uuid: what the interface is known by, for ever; make one with ``uuid.uuid4()``, or, from
-            Python 3.12 on, ``python -m uuid``.
+        uuid: identifies the interface, and never changes; make one with ``uuid.uuid4()``, or with
+            ``python -m uuid`` (Python 3.12 and later).
         version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version.
             New operations, and new parameters with defaults, need a new minor version. Any other
-            change, also of a default, needs a new major version.
+            change, including one of a default, needs a new major version.
 
     Raises:
-        DefinitionError: the class breaks a rule; the text names it, and the cure.
+        DefinitionError: the class breaks a rule; the text names the rule and says what to do.
     """
 
     _rpc_definition: ClassVar[Definition]
@@ -109,29 +114,31 @@ class Interface(abc.ABC):
                 cls, _uuid(cls, uuid), _version(cls, version), marked, inherited, _scope()
             )
         elif marked or base is None:
-            raise DefinitionError(
-                "identity",
-                f"interface {cls.__name__}",
-                f"an interface is known by its uuid and version: {cls.__name__}(rpc.Interface, "
+            raise _identity_error(
+                cls,
+                f"an interface needs a uuid and a version: {cls.__name__}(rpc.Interface, "
                 f'uuid="{uuids.uuid4()}", version=(1, 0))',
             )
         else:
             _check_manager(cls, base.operations)
 
 
+def _identity_error(cls: type, text: str) -> DefinitionError:
+    return DefinitionError("identity", f"interface {cls.__name__}", text)
+
+
 def _check_bases(cls: type) -> None:
     bases = [one for one in cls.__bases__ if hasattr(one, "_rpc_definition")]
     if len(bases) > 1:
-        raise DefinitionError(
-            "identity",
-            f"interface {cls.__name__}",
+        raise _identity_error(
+            cls,
             f"it inherits from {' and '.join(one.__name__ for one in bases)}, both of which number "
-            "their operations from 0; take one of them",
+            "their operations from 0; inherit from one of them",
         )
 
 
 def _scope() -> Mapping[str, Any]:
-    """The names around the class statement: annotations may use those of a function."""
+    """The local names around the class statement: annotations may use names of a function."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") == "abc":
         frame = frame.f_back
@@ -142,10 +149,9 @@ def _uuid(cls: type, value: str | uuids.UUID | None) -> uuids.UUID:
     try:
         return value if isinstance(value, uuids.UUID) else uuids.UUID(value)
     except (TypeError, ValueError, AttributeError):
-        raise DefinitionError(
-            "identity",
-            f"interface {cls.__name__}",
-            f'uuid={value!r} is none; one that is new: uuid="{uuids.uuid4()}"',
+        raise _identity_error(
+            cls,
+            f'uuid={value!r} is not a UUID; a new one: uuid="{uuids.uuid4()}"',
         ) from None
 
 
@@ -155,10 +161,9 @@ def _version(cls: type, value: tuple[int, int] | None) -> tuple[int, int]:
         or len(value) != 2
         or not all(type(number) is int and 0 <= number <= 0xFFFF for number in value)
     ):
-        raise DefinitionError(
-            "identity",
-            f"interface {cls.__name__}",
-            f"version={value!r} is none; give (major, minor), such as version=(1, 0)",
+        raise _identity_error(
+            cls,
+            f"version={value!r} is not a version; use (major, minor), such as version=(1, 0)",
         )
     return value
 
@@ -167,4 +172,4 @@ def _check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
     for name, one in operations.items():
         implementation = inspect.getattr_static(cls, name)
         if not getattr(implementation, "__isabstractmethod__", False):
-            follows(cls, implementation, one)
+            check_implementation(cls, implementation, one)

@@ -1,4 +1,4 @@
-"""What a server offers, as an interface of its own: for tools, where the server allows it."""
+"""Describes the interfaces of a server to clients, if the server allows it (for tools)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["InterfaceDescription", "Introspection", "IntrospectionManager", "def
 
 
 class PipeDescription(msgspec.Struct):
-    """What a pipe carries; ``format`` is struct's."""
+    """The elements of a pipe; ``format`` is a format of :mod:`struct`."""
 
     element: str
     size: int
@@ -32,8 +32,8 @@ class PipeDescription(msgspec.Struct):
 class ParameterDescription(msgspec.Struct):
     """One parameter: its ``kind``, and its type as text. If ``optional``, it has a ``default``.
 
-    ``json`` lists the kinds of JSON values that the value can be; it is empty if any is possible,
-    or none, because the value can only be bytes. ``takes_bytes``: it can be bytes.
+    ``json`` lists the kinds of JSON values that the value can be. It is empty if any kind is
+    possible, and if the value can only be bytes. ``takes_bytes``: the value can be bytes.
     """
 
     name: str
@@ -78,16 +78,16 @@ class InterfaceDescription(msgspec.Struct):
 
 
 class Introspection(Interface, uuid="0d6c6bd5-2d3c-4c4f-9a5e-6f5a7c2b8e10", version=(1, 0)):
-    """What a server offers. It is served beside the managers, with ``introspection=True``."""
+    """The interfaces of a server. A server with ``introspection=True`` serves it too."""
 
     @operation
     def interfaces(self) -> list[InterfaceDescription]:
-        """Every interface of the server but this one."""
+        """Every interface of the server except this one."""
         raise NotImplementedError
 
 
 class IntrospectionManager(Introspection):
-    """Answers for a server."""
+    """Describes the given interfaces."""
 
     def __init__(self, definitions: Iterable[Definition]) -> None:
         self._descriptions = [_described(one) for one in definitions]
@@ -148,7 +148,7 @@ def _parameter(one: Operation, name: str) -> ParameterDescription:
 
 
 def _type_name(annotation: Any) -> str:
-    """As somebody would write it."""
+    """The type in Python's notation."""
     if annotation in (None, type(None)):
         return "None"
     if get_origin(annotation) is Annotated:
@@ -161,8 +161,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def definition_of(description: InterfaceDescription) -> Definition:
-    """The interface as far as a client needs it that has no class for it: values are what they are,
-    and structures are octets.
+    """The interface for a client that has no class for it. Values have the type ``Any``; structures
+    are bytes.
     """
     operations = {
         one.name: _operation_of(description.name, number, one)

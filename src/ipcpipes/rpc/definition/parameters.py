@@ -1,4 +1,4 @@
-"""Pipe parameters: what they are in an operation's signature, and what a manager gets for them."""
+"""The types of pipe parameters: in the signature of an operation, and what a manager gets."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ LONGEST_NAME = 29
 
 
 class Chunk(Protocol[T_co]):
-    """Elements that have come, in memory that nobody changes any more, and that cannot be written.
+    """Received elements, in memory that is read-only and no longer changes.
 
-    It is a read-only :class:`memoryview` of the element's type, with a length, items, slices and
-    whatever takes memory: ``file.write(chunk)``, ``numpy.asarray(chunk)``,
-    ``array.array("i", chunk)``, none of which need copy. Structures come as a sequence of them,
-    made when they are asked for, whose ``memory`` is what it lies in; ``numpy.asarray(chunk)`` is a
-    structured array over it.
+    A chunk of scalars is a :class:`memoryview` of the element's type. It has a length, items and
+    slices, and works wherever memory is accepted: ``file.write(chunk)``, ``numpy.asarray(chunk)``,
+    ``array.array("i", chunk)``. The first two do not copy. A chunk of structures is a sequence that
+    makes each structure when it is read. Its ``memory`` is the memory of the structures;
+    ``numpy.asarray(chunk)`` is a structured array over that memory.
 
-    A structure that cannot be made of what has come, because a number is no member of an
-    enumeration, is a :class:`BadStubData` when it is asked for.
+    Reading a structure raises :class:`BadStubData` if the received bytes do not make one, for
+    example because a number is not a member of an enumeration.
     """
 
     def __len__(self) -> int: ...
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 
 class _Pipe:
-    """What the parameter types have in common: nothing is derived from them."""
+    """The base of the parameter types, which cannot be subclassed."""
 
     def __init_subclass__(cls, *, implementation: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -75,39 +75,43 @@ class _Pipe:
             raise DefinitionError(
                 "only a parameter",
                 f"class {cls.__name__}",
-                "nothing is derived from a pipe type; annotate the parameter with "
+                "a pipe type has no subclasses; annotate the parameter with "
                 "Annotated[rpc.InPipe[...], rpc.PipeName(...)] to name it",
             )
 
 
 class InPipe(_Pipe, Generic[T], implementation=True):
-    """A pipe towards the server: ``numbers: rpc.InPipe[rpc.int32]``.
+    """A pipe to the server: ``numbers: rpc.InPipe[rpc.int32]``.
 
-    The manager pulls; what has not been pulled yet holds back the client, and not the memory.
+    The manager pulls. Elements that are not pulled make the client wait; they do not accumulate in
+    the server's memory.
     """
 
     @abstractmethod
     async def pull(self, max_elements: int | None = None) -> Chunk[T]:
-        """The next elements, as soon as there is one; and once, an empty chunk: the end.
+        """Waits for elements, and returns those that are there. At the end of the pipe it returns
+        an empty chunk, once.
 
-        How the client cut them makes no difference to how they come. Cancelled, it loses nothing.
+        The sizes of the chunks do not depend on how the client divided the data. A cancelled pull
+        loses nothing.
 
         Args:
-            max_elements: 1 or more; ``None`` for as many as have come.
+            max_elements: 1 or more; ``None`` for all that have arrived.
 
         Raises:
             rpc.PipeEmpty: the end was pulled before. The manager's mistake.
             rpc.WrongPipeOrder: another pipe comes first. The manager's mistake.
             rpc.PipeAppMemory: ``max_elements`` is 0 and there is data. The manager's mistake.
-            rpc.InvalidBound, rpc.BadStubData: the client sent what the pipe's type does not allow.
-            rpc.CallCancelled: the client has given the call up.
-            rpc.CommFailure: the client has died, or closed its connection. It is not the end.
+            rpc.InvalidBound, rpc.BadStubData: the client sent data that the pipe's type does not
+                allow.
+            rpc.CallCancelled: the client cancelled the call.
+            rpc.CommFailure: the client died, or closed its connection. The data is incomplete.
             rpc.InvalidAsyncHandle: the call is over.
         """
 
     @abstractmethod
     def __aiter__(self) -> Self:
-        """``async for chunk in pipe`` pulls to the end."""
+        """``async for chunk in pipe`` pulls until the end."""
 
     @abstractmethod
     async def __anext__(self) -> Chunk[T]:
@@ -115,70 +119,72 @@ class InPipe(_Pipe, Generic[T], implementation=True):
 
 
 class OutPipe(_Pipe, Generic[T], implementation=True):
-    """A pipe towards the client: ``lines: rpc.OutPipe[rpc.byte]``.
+    """A pipe to the client: ``lines: rpc.OutPipe[rpc.byte]``.
 
-    The manager pushes, and closes it.
+    The manager pushes elements, and then closes the pipe.
     """
 
     @abstractmethod
     async def push(self, elements: Elements[T]) -> None:
-        """Sends elements; their memory is yours again when it returns.
+        """Sends elements. When it returns, their memory can be reused.
 
-        It waits while the client, or the connection, cannot take more. Cancelled, it may have
-        sent a part of them.
+        It waits while the client or the connection accepts no more. A cancelled push may have sent
+        a part of the elements.
 
         Args:
-            elements: memory of the element's type (an array, a NumPy array, a chunk), bytes that
-                are such memory, or any iterable of them. If there are no elements, nothing is sent
+            elements: memory of the element's type (an array, a NumPy array, a chunk), bytes with
+                such memory, or any iterable of elements. If there are no elements, nothing is sent
                 and the pipe stays open: only :meth:`close` ends it. (In MIDL, a push of no elements
                 ends the pipe, even if the data just happens to be empty.)
 
         Raises:
-            rpc.PipeClosed: it is closed. The manager's mistake.
+            rpc.PipeClosed: the pipe is closed. The manager's mistake.
             rpc.WrongPipeOrder: another pipe comes first. The manager's mistake.
-            rpc.InvalidBound: there are more, or fewer, than the pipe's ``Range`` allows.
-            TypeError, ValueError, OverflowError: these are no such elements.
-            And what :meth:`InPipe.pull` raises when the client is gone or the call is over.
+            rpc.InvalidBound: there are more or fewer elements than the pipe's ``Range`` allows.
+            TypeError, ValueError, OverflowError: they are not elements of this type.
+            rpc.CallCancelled: the client cancelled the call.
+            rpc.CommFailure: the client died, or closed its connection.
+            rpc.InvalidAsyncHandle: the call is over.
         """
 
     @abstractmethod
     def push_nowait(self, elements: Elements[T]) -> None:
-        """The same without waiting, for many small ones: they travel together.
+        """Sends elements without waiting. Many small pushes travel together.
 
         Args:
-            elements: as for :meth:`push`, up to 4,096 bytes of them.
+            elements: as for :meth:`push`, up to 4,096 bytes.
 
         Raises:
-            trio.WouldBlock: the client, or the connection, cannot take more; nothing was sent.
-            And what :meth:`push` raises.
+            trio.WouldBlock: the client or the connection accepts no more; nothing was sent.
+            rpc.RpcError, TypeError, ValueError, OverflowError: the errors of :meth:`push`.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Ends the pipe. A pipe that is not closed when the manager returns fails the call.
+        """Ends the pipe. If a pipe is not closed when the manager returns, the call fails.
 
         Raises:
-            What :meth:`push` raises.
+            rpc.RpcError: the errors of :meth:`push`.
         """
 
 
 class InOutPipe(InPipe[T], OutPipe[T], implementation=True):
-    """A pipe in both directions: the manager pulls it to its end first, and then pushes."""
+    """A pipe in both directions: the manager pulls it to its end, and then pushes."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds how many elements a chunk of this pipe has: ``Annotated[..., rpc.Range(1, 512)]``.
+    """Limits the number of elements in a chunk of a pipe: ``Annotated[..., rpc.Range(1, 512)]``.
 
     MIDL's ``[range(low, high)]`` on a pipe. Both ends check it.
 
     Attributes:
-        low: 0 or more. The zero that ends the pipe is no chunk.
+        low: 0 or more. The count of 0 that ends the pipe is not a chunk.
         high: at least 1, and at least ``low``.
 
     Raises:
-        TypeError: one of them is no whole number.
-        ValueError: they are out of these bounds.
+        TypeError: a limit is not an ``int``.
+        ValueError: a limit is out of range.
     """
 
     low: int
@@ -199,10 +205,11 @@ class PipeName:
     rpc.PipeName("LONG_PIPE")]``.
 
     Attributes:
-        name: 1 to 29 characters, MIDL's limit.
+        name: 1 to 29 characters, MIDL's limit. Another length raises a :class:`DefinitionError`
+            when an interface uses the type.
 
     Raises:
-        TypeError: it is no text. That it is too long is a DefinitionError of the interface.
+        TypeError: the name is not a ``str``.
     """
 
     name: str
@@ -213,10 +220,10 @@ class PipeName:
 
 
 def unaliased(annotation: Any) -> Any:
-    """What a ``type X = ...`` of Python 3.12 stands for, with what is noted beside it.
+    """The type behind a ``type X = ...`` of Python 3.12, with all metadata of ``Annotated``.
 
     Raises:
-        Exception: a name in it means nothing.
+        Exception: a name in it is not defined.
     """
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -231,5 +238,5 @@ def unaliased(annotation: Any) -> Any:
 
 
 def is_alias(annotation: object) -> bool:
-    # Before Python 3.12 it is a class of typing_extensions, and that need not be there.
+    # Before Python 3.12 it is a class of typing_extensions, which need not be installed.
     return type(annotation).__name__ == "TypeAliasType" and hasattr(annotation, "__value__")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from msgspec import inspect as types
 
-__all__ = ["DICTS", "RECORDS", "all_parts_of", "parts_of"]
+__all__ = ["DICTS", "RECORDS", "all_parts_of", "can_nest", "parts_of"]
 
-# Later versions of msgspec have a frozen one, too.
+# Later versions of msgspec also have a frozen one.
 DICTS: tuple[Any, ...] = (types.DictType, getattr(types, "FrozenDictType", types.DictType))
 RECORDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
 
@@ -33,7 +33,7 @@ def parts_of(info: types.Type) -> Iterator[types.Type]:
 
 def all_parts_of(info: types.Type) -> Iterator[types.Type]:
     """The type itself and each type anywhere inside it, once."""
-    # They live as long as what they are parts of, so that their numbers tell them apart.
+    # msgspec keeps them alive as long as ``info``, so their ids are unique.
     seen = {id(info)}
     left = [info]
     while left:
@@ -43,3 +43,24 @@ def all_parts_of(info: types.Type) -> Iterator[types.Type]:
             if id(inner) not in seen:
                 seen.add(id(inner))
                 left.append(inner)
+
+
+def can_nest(annotations: Iterable[Any]) -> bool:
+    """Whether a value of one of these types can have any number of levels: a type contains ``Any``,
+    ``msgspec.Raw``, or itself.
+
+    Fields that a class does not have do not count. The decoder skips them, and builds nothing.
+    """
+    finished: set[int] = set()
+    return any(_can_nest(info, (), finished) for info in types.multi_type_info(annotations))
+
+
+def _can_nest(info: types.Type, outer: tuple[int, ...], finished: set[int]) -> bool:
+    if isinstance(info, (types.AnyType, types.RawType)) or id(info) in outer:
+        return True
+    if id(info) in finished:
+        return False
+    outer = (*outer, id(info))
+    found = any(_can_nest(part, outer, finished) for part in parts_of(info))
+    finished.add(id(info))
+    return found

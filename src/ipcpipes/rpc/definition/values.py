@@ -1,4 +1,4 @@
-"""Arguments and results as octets: msgspec's encoding, and what msgspec would lose or refuse.
+"""Encodes arguments and results with msgspec, and adds what msgspec would lose or refuse.
 
 - NumPy's numbers and strings are sent as those of Python.
 - A time with an offset from UTC is sent as text. msgspec would send it as MessagePack's timestamp,
@@ -18,17 +18,25 @@ from msgspec import inspect as types
 
 from .type_parts import all_parts_of
 
-__all__ = ["Times", "encode", "encode_result", "keep_offsets", "may_have_times", "times_of"]
+__all__ = [
+    "Times",
+    "encode",
+    "encode_result",
+    "encoded_or_none",
+    "keep_offsets",
+    "may_have_times",
+    "times_of",
+]
 
-# How a timestamp begins, in each of its three sizes (the MessagePack specification, "Timestamp
-# extension type").
+# The first bytes of a timestamp, for each of its three sizes (the MessagePack specification,
+# "Timestamp extension type").
 _TIMESTAMPS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 _SCALARS = (bool, int, float, str, bytes)
 _ALSO_KEPT = (bytes, bytearray, memoryview, datetime.datetime)
 
 
 class Times(enum.Enum):
-    """What a type says about times with an offset."""
+    """Whether a type can contain times with an offset, and whether it says where."""
 
     NONE = "the type contains no times"
     TYPED = "the type says where times are, so the receiver decodes text there as a time"
@@ -36,7 +44,6 @@ class Times(enum.Enum):
 
 
 def times_of(annotation: object) -> Times:
-    """The member for a type."""
     parts = [*all_parts_of(types.type_info(annotation))]
     if any(isinstance(part, types.AnyType) for part in parts):
         return Times.ANYWHERE
@@ -46,10 +53,10 @@ def times_of(annotation: object) -> Times:
 
 
 def _of_numpy(value: Any) -> Any:
-    """A scalar of NumPy as one of Python.
+    """A NumPy scalar as a Python scalar.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: the value is something else.
     """
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind and kind in "biufSU" and getattr(value, "shape", None) == ():
@@ -65,8 +72,10 @@ _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).en
 
 
 def encode(value: Any) -> bytes:
-    """Raises:
-    TypeError, ValueError, OverflowError: it cannot be sent.
+    """The value in MessagePack.
+
+    Raises:
+        TypeError, ValueError, OverflowError: the value cannot be sent.
     """
     try:
         return _encode(value)
@@ -78,21 +87,33 @@ def encode(value: Any) -> bytes:
         ) from None
 
 
+def encoded_or_none(value: object) -> bytes | None:
+    """The value in MessagePack; ``None`` if it cannot be sent."""
+    try:
+        return encode(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
 def encode_result(value: Any, times: Times) -> bytes:
-    """The same for a result; ``times`` is what its type says about times."""
-    octets = encode(value)
-    if times is not Times.NONE and may_have_times(octets):
+    """As :func:`encode`, but keeps the offsets of times.
+
+    Args:
+        times: for the type of the result.
+    """
+    encoded = encode(value)
+    if times is not Times.NONE and may_have_times(encoded):
         return encode(keep_offsets(value, times))
-    return octets
+    return encoded
 
 
-def may_have_times(octets: bytes) -> bool:
-    """Whether the encoded octets may contain timestamps."""
-    return any(mark in octets for mark in _TIMESTAMPS)
+def may_have_times(encoded: bytes) -> bool:
+    """Whether the encoded value may contain timestamps."""
+    return any(mark in encoded for mark in _TIMESTAMPS)
 
 
 def keep_offsets(value: Any, times: Times) -> Any:
-    """The value with text in place of each time whose offset would be lost.
+    """The value, with text instead of each time whose offset would be lost.
 
     Raises:
         ValueError: the offset cannot be kept.

@@ -1,4 +1,4 @@
-"""Between a user's elements and octets, with as little copying as there can be."""
+"""Converts a user's elements to bytes and back, and cuts them into chunks, with few copies."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from ..definition.elements import Element, Structure, layout_of, truth_of
+from ..definition.elements import Element, Structure, checked_boolean, layout_of
 from ..errors import InvalidBound
 
 if TYPE_CHECKING:
     from ..definition.operations import Pipe
     from ..definition.parameters import Range
 
-__all__ = ["Cutter", "Structures", "chunk_of", "cut", "octets_of"]
+__all__ = ["Cutter", "Structures", "bytes_of", "chunk_of", "cut"]
 
-# What struct and the buffer protocol call numbers, by kind: sizes differ from system to system for
-# some of them, and the item's size is compared anyway.
+# The format letters of struct and of the buffer protocol, by kind of number. The sizes of some
+# differ between systems; the size of the items is compared separately.
 _KINDS = {
     **dict.fromkeys("bhilqn", "signed"),
     **dict.fromkeys("BHILQNP", "unsigned"),
     **dict.fromkeys("efd", "float"),
     "?": "boolean",
 }
-_OCTETS = ("B", "b", "c")
+_BYTE_FORMATS = ("B", "b", "c")
 
-# Octets of a chunk, where its pipe has no range, and of what is copied at a time where it has one.
+# Bytes of a chunk if the pipe has no range, and of one copy if it has one.
 PIECE = 256 * 1024
-# Octets that are held back of a source that does not say where it ends.
+# The most bytes that are held back from a source of unknown length; see Cutter.
 HELD = 4 * 1024 * 1024
 
 
 class Structures(Sequence[Structure]):
-    """Structures that have come, each made when it is asked for.
+    """Received structures, each made when it is read.
 
     Attributes:
-        memory: what they lie in, one after the other, each with its padding.
+        memory: of the structures, one after the other, each with its padding.
     """
 
     def __init__(self, memory: memoryview, element: Element) -> None:
@@ -58,7 +58,7 @@ class Structures(Sequence[Structure]):
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
-                raise ValueError("a chunk is cut without steps")
+                raise ValueError("a slice of a chunk has no step")
             return Structures(
                 self.memory[start * stride : max(start, stop) * stride], self._element
             )
@@ -79,8 +79,8 @@ class Structures(Sequence[Structure]):
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """For NumPy, which so makes a structured array over the same memory. It looks here only
-        where there is no ``__buffer__`` (PEP 688), which would give it plain octets.
+        """NumPy makes a structured array over the same memory of it. The class must not have a
+        ``__buffer__`` (PEP 688): NumPy would prefer that, and would see plain bytes.
         """
         return {
             "version": 3,
@@ -94,28 +94,27 @@ class Structures(Sequence[Structure]):
         return f"<{len(self)} x {self._element.name}>"
 
 
-def chunk_of(octets: memoryview, element: Element) -> Any:
-    """Octets as what a user gets, read-only, since other chunks may lie in the same memory.
+def chunk_of(data: memoryview, element: Element) -> Any:
+    """A chunk for the user: memory of the element's type, or :class:`Structures`.
 
-    Returns:
-        Memory of the element's type, or :class:`Structures`.
+    It is read-only, because other chunks may be in the same memory.
     """
-    octets = octets.toreadonly()
+    data = data.toreadonly()
     if element.structure is not None:
-        return Structures(octets, element)
-    return octets if element.format == "B" else octets.cast(element.format)  # type: ignore[call-overload]
+        return Structures(data, element)
+    return data if element.format == "B" else data.cast(element.format)  # type: ignore[call-overload]
 
 
-def octets_of(elements: object, element: Element) -> memoryview:
-    """A user's elements as octets, each with its padding; memory is used as it is.
+def bytes_of(elements: object, element: Element) -> memoryview:
+    """A user's elements as bytes, each with its padding. Memory is not copied.
 
     Raises:
-        TypeError, ValueError, OverflowError: they are no such elements.
+        TypeError, ValueError, OverflowError: they are not elements of this type.
     """
     if isinstance(elements, Structures):
         elements = elements.memory
     elif isinstance(elements, str):
-        raise TypeError(f"a pipe of {element.name} takes no str; encode it")
+        raise TypeError(f"a pipe of {element.name} does not accept str; encode it")
     try:
         view = memoryview(elements)  # type: ignore[arg-type]
     except TypeError:
@@ -124,7 +123,7 @@ def octets_of(elements: object, element: Element) -> memoryview:
         return _memory(view, element)
     if isinstance(elements, Structure) or not isinstance(elements, Iterable):
         raise TypeError(
-            f"a pipe of {element.name} takes memory or an iterable of elements, not {elements!r}"
+            f"a pipe of {element.name} accepts memory or an iterable of elements, not {elements!r}"
         )
     return _pack(elements, element)
 
@@ -133,7 +132,7 @@ def _memory(view: memoryview, element: Element) -> memoryview:
     if not view.c_contiguous:
         raise TypeError("the elements must be contiguous memory")
     letter = view.format.lstrip("@=<")
-    if letter not in _OCTETS:
+    if letter not in _BYTE_FORMATS:
         fits = view.itemsize == element.stride and (
             element.structure is not None or _KINDS.get(letter) == _KINDS[element.format]
         )
@@ -142,13 +141,13 @@ def _memory(view: memoryview, element: Element) -> memoryview:
                 f"memory of format {view.format!r}, {view.itemsize} bytes each, given to a pipe of "
                 f"{element.name}; convert it"
             )
-    octets = view.cast("B") if view.nbytes else memoryview(b"")
-    if len(octets) % element.stride:
+    data = view.cast("B") if view.nbytes else memoryview(b"")
+    if len(data) % element.stride:
         raise ValueError(
-            f"{len(octets):,} bytes are no whole number of {element.name}, {element.stride} bytes "
-            "each"
+            f"{len(data):,} bytes are not a whole number of {element.name}, "
+            f"{element.stride} bytes each"
         )
-    return octets
+    return data
 
 
 def _pack(elements: Iterable[Any], element: Element) -> memoryview:
@@ -173,20 +172,20 @@ def _pack_numbers(values: Sequence[Any], letter: str) -> memoryview:
 
 def _pack_floats(values: Sequence[Any], letter: str) -> memoryview:
     try:
-        # An array would make an infinity of what is too large.
+        # An array would convert a number that is too large to infinity.
         return memoryview(struct.pack(f"<{len(values)}{letter}", *values))
     except struct.error:
-        return _pack_numbers(values, letter)  # which says what is wrong with them
+        return _pack_numbers(values, letter)  # raises the error, with a reason
 
 
 def _pack_booleans(values: Sequence[Any], letter: str) -> memoryview:
     try:
-        octets = bytes(values)
+        data = bytes(values)
     except (TypeError, ValueError):
-        octets = None
-    if octets is None or octets.translate(None, b"\0\1"):
-        octets = bytes(map(truth_of, values))
-    return memoryview(octets)
+        data = None
+    if data is None or data.translate(None, b"\0\1"):
+        data = bytes(map(checked_boolean, values))
+    return memoryview(data)
 
 
 _Pack = Callable[[Sequence[Any], str], memoryview]
@@ -196,30 +195,34 @@ _PACKERS: dict[str, _Pack] = {"f": _pack_floats, "?": _pack_booleans}
 def _of_element(
     values: Sequence[Any], element: Element, pack: _Pack, error: Exception
 ) -> Exception:
-    """The same error, saying which of the values it is about."""
+    """The error with the index and the value of the element that caused it."""
     for place, value in enumerate(values):
         try:
             pack([value], element.format)
         except (TypeError, ValueError, OverflowError) as found:
-            # Its class itself may take other arguments.
+            # The class of the error may take other arguments.
             kinds = (TypeError, OverflowError, ValueError)
             kind = next(one for one in kinds if isinstance(found, one))
             shown = reprlib.repr(value)
-            return kind(f"element {place:,} is {shown}, which is no {element.name}: {found}")
+            return kind(
+                f"element {place:,} is {shown}, which is not a valid {element.name}: {found}"
+            )
     return error
 
 
-# From a source to chunks.
+# Cutting into chunks.
 
 
-def cut(octets: memoryview, pipe: Pipe) -> Iterator[memoryview]:
-    """Cuts all that goes into a pipe, as evenly as it can be where the pipe has a range.
+def cut(data: memoryview, pipe: Pipe) -> Iterator[memoryview]:
+    """Cuts all elements of a pipe into chunks: one if the pipe has no range, else as evenly as
+    possible.
 
     Raises:
-        InvalidBound: so many elements make no chunks of that range; nothing was cut.
+        InvalidBound: this number of elements cannot be cut into chunks of the pipe's range. Nothing
+            was cut.
     """
     stride = pipe.element.stride
-    count = len(octets) // stride
+    count = len(data) // stride
     if not count:
         return
     chunks = _chunks_for(count, pipe)
@@ -227,20 +230,20 @@ def cut(octets: memoryview, pipe: Pipe) -> Iterator[memoryview]:
     start = 0
     for place in range(chunks):
         end = start + (least + (place < larger)) * stride
-        yield octets[start:end]
+        yield data[start:end]
         start = end
 
 
 def _chunks_for(count: int, pipe: Pipe) -> int:
-    """Into how many chunks so many elements are cut.
+    """The number of chunks for so many elements.
 
     Raises:
-        InvalidBound: there is no such number.
+        InvalidBound: there is none.
     """
     limits = pipe.range
     if limits is None:
         return 1
-    # The fewest that there may be have the most room.
+    # The smallest number leaves the most room in each chunk.
     chunks = -(-count // limits.high)
     if not _can_be_cut(count, limits):
         fewer, more = (chunks - 1) * limits.high, chunks * limits.low
@@ -248,7 +251,7 @@ def _chunks_for(count: int, pipe: Pipe) -> int:
         elements = "element" if count == 1 else "elements"
         raise InvalidBound(
             f"{count:,} {elements} for the pipe {pipe.name} cannot be cut into chunks of "
-            f"{limits.low:,} to {limits.high:,}; give it {cure}"
+            f"{limits.low:,} to {limits.high:,}; pass {cure}"
         )
     return chunks
 
@@ -258,13 +261,13 @@ def _can_be_cut(count: int, limits: Range) -> bool:
 
 
 class Cutter:
-    """Cuts what a source gives, little by little, into chunks that the pipe's range allows.
+    """Cuts the elements of a source of unknown length into chunks that the pipe's range allows.
 
-    Where the source ends is not known before. So that what comes last can be cut whatever it is,
-    some elements are held back: of chunks of 10 to 100 it is 10, of chunks of 10 to 12 it is 50,
-    above which any number can be cut; and at most :data:`HELD` octets, or one chunk.
+    Some elements are held back, so that the last ones can be cut, however many they are: 10 for
+    chunks of 10 to 100; 50 for chunks of 10 to 12, because any higher number can be cut. At most
+    :data:`HELD` bytes, or one chunk, are held back.
 
-    What is cut is the source's own memory where nothing has to be held back, and else a copy.
+    If nothing must be held back, the chunks are the source's own memory; else they are copies.
     """
 
     def __init__(self, pipe: Pipe) -> None:
@@ -284,21 +287,21 @@ class Cutter:
             return
         self._most = limits.high
         if limits.low < limits.high:
-            # k chunks have k * low to k * high elements; from this k on there is no gap before
-            # what k + 1 have.
+            # k chunks hold k * low to k * high elements. From this k on, there is no gap between
+            # the numbers that k and k + 1 chunks hold.
             chunks = -(-(limits.low - 1) // (limits.high - limits.low))
             self._reserve = min(chunks * limits.low, max(limits.high, HELD // self._stride))
 
-    def add(self, octets: memoryview) -> Iterator[memoryview]:
-        """Takes whole elements; what can go now. All of it has to be taken."""
+    def add(self, data: memoryview) -> Iterator[memoryview]:
+        """Takes whole elements, and yields the chunks that are ready. The caller must take all."""
         if self._low <= 1:
             step = self._most * self._stride
-            for start in range(0, len(octets), step):
-                yield octets[start : start + step]
+            for start in range(0, len(data), step):
+                yield data[start : start + step]
             return
-        self._total += len(octets) // self._stride
-        for start in range(0, len(octets), PIECE):
-            self._held += octets[start : start + PIECE]
+        self._total += len(data) // self._stride
+        for start in range(0, len(data), PIECE):
+            self._held += data[start : start + PIECE]
             yield from self._ready()
 
     def _ready(self) -> Iterator[memoryview]:
@@ -308,23 +311,23 @@ class Cutter:
             if count < self._low:
                 return
             size = count * self._stride
-            octets = held[:size]
+            data = held[:size]
             del held[:size]
-            yield memoryview(octets)
+            yield memoryview(data)
 
     def rest(self) -> Iterator[memoryview]:
-        """What goes at the end of the source.
+        """The last chunks, at the end of the source.
 
         Raises:
-            InvalidBound: it makes no chunks of the pipe's range.
+            InvalidBound: the last elements cannot be cut into chunks of the pipe's range.
         """
         limits = self._pipe.range
         left = len(self._held) // self._stride
         if limits is not None and not _can_be_cut(left, limits):
-            _chunks_for(self._total, self._pipe)  # says so where all of it could not be, either
+            _chunks_for(self._total, self._pipe)  # raises, if the total cannot be cut either
             raise InvalidBound(
-                f"{self._total:,} elements have come for the pipe {self._pipe.name}, and the last "
-                f"{left:,} make no chunks of {limits.low:,} to {limits.high:,}; give it memory, "
+                f"the last {left:,} of {self._total:,} elements for the pipe {self._pipe.name} "
+                f"cannot be cut into chunks of {limits.low:,} to {limits.high:,}; pass memory, "
                 "which is cut as a whole"
             )
         yield from cut(memoryview(self._held), self._pipe)

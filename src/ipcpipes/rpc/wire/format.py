@@ -1,7 +1,7 @@
-"""The frames of the protocol, as octets; docs/protocol.md describes them for other languages.
+"""The frames of the protocol; docs/protocol.md describes them for other languages.
 
-A frame is one message: a head of 16 octets, and a body that its kind determines. The kinds have the
-names of DCE's connection-oriented protocol where it has such a thing (C706, 12.6).
+A frame is one message: a head of 16 bytes, and a body that its kind determines. The kinds have the
+names of DCE's connection-oriented protocol where it has an equivalent (C706, 12.6).
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
 pack_head = HEAD.pack
 MAX_FRAME = 16 * 2**20
-"""The default limit for a frame, and so for the arguments or the result of a call."""
+"""The default limit of a frame in bytes, and so of the arguments or the result of a call."""
 
-# What one frame carries of a pipe at most, a MiB of elements and their count: so much that it costs
-# little beside it, and others wait behind it for a fifth of a millisecond.
+# The most bytes of a pipe in one frame: a MiB of elements and their count. The cost of a frame is
+# then small in comparison, and other frames wait for it only a fifth of a millisecond.
 FRAGMENT = 2**20 + 64
 LEAST_FRAME = 64 * 1024
 MOST_FRAME = 2**31 - 1
 LEAST_CREDIT = 128 * 1024
 DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
-# How long an end may take after connecting: a client to send its BIND, a server to answer it.
+# How long a client may take after connecting to send its BIND, and a server to answer it.
 BIND_TIMEOUT = 10.0  # seconds
 
 
 class Kind(enum.IntEnum):
-    """What a frame is."""
+    """The kinds of frames."""
 
     BIND = 1
     BIND_ACK = 2
@@ -52,26 +52,24 @@ class Kind(enum.IntEnum):
     SHUTDOWN = 13
 
 
-# A REQUEST that nobody waits for.
+# A REQUEST that gets no answer.
 MAYBE = 1
-# A REQUEST whose amount is a time limit in milliseconds.
+# A REQUEST with a time limit: its amount, in milliseconds.
 TIMED = 2
 
 KINDS = {int(kind): kind for kind in Kind}
 
 
-# The garbage collector need not look at them: what they refer to are octets.
+# gc=False: a frame refers only to bytes, and cannot be part of a cycle.
 class Frame(msgspec.Struct, gc=False):
-    """One frame, taken apart.
+    """One decoded frame.
 
     Attributes:
-        kind: what it is.
-        flags: ``MAYBE``, ``TIMED``; 0 where the kind has none.
-        number: that of the operation (REQUEST), or of the pipe among the operation's pipes
-            (PIPE, CREDIT); else 0.
-        amount: octets (CREDIT), milliseconds (REQUEST); else 0.
-        call: which call it belongs to, from 1, each above the one before; 0 for the connection.
-        body: the rest.
+        flags: ``MAYBE``, ``TIMED``; 0 for kinds without flags.
+        number: of the operation (REQUEST), or of the pipe among the operation's pipes (PIPE,
+            CREDIT); else 0.
+        amount: bytes (CREDIT) or milliseconds (REQUEST); else 0.
+        call: the number of the call, from 1, one higher for each call; 0 for the connection.
     """
 
     kind: Kind
@@ -91,18 +89,20 @@ def encode(
     number: int = 0,
     amount: int = 0,
 ) -> bytes:
-    """One frame."""
+    """One encoded frame."""
     return pack_head(kind, flags, number, amount, call) + body
 
 
 def decode(message: bytes) -> Frame:
-    """Takes a message apart.
+    """Decodes a frame.
 
     Raises:
-        ProtocolError: it is no frame.
+        ProtocolError: the message is not a frame.
     """
     if len(message) < HEAD.size:
-        raise ProtocolError(f"a frame of {len(message)} octets is too short")
+        raise ProtocolError(
+            f"a frame of {len(message)} bytes is too short; its head has {HEAD.size}"
+        )
     kind, flags, number, amount, call = HEAD.unpack_from(message)
     known = KINDS.get(kind)
     if known is None:
@@ -111,7 +111,7 @@ def decode(message: bytes) -> Frame:
 
 
 class Bind(msgspec.Struct):
-    """The body of BIND: what the client wants."""
+    """The body of BIND: the interface that the client wants, and the client's limits."""
 
     protocol: int
     uuid: str
@@ -122,10 +122,10 @@ class Bind(msgspec.Struct):
 
 
 class BindAck(msgspec.Struct):
-    """The body of BIND_ACK: what the server has.
+    """The body of BIND_ACK: the server's interface and limits.
 
-    ``operations`` are the names of the operations in the order of their numbers, each with what
-    its pipes are.
+    ``operations`` has the name and the pipes (as text) of each operation, in the order of their
+    numbers.
     """
 
     protocol: int
@@ -137,7 +137,7 @@ class BindAck(msgspec.Struct):
 
 
 class Reason(msgspec.Struct):
-    """The body of BIND_NAK and SHUTDOWN: why. A code of 0 is no failure."""
+    """The body of BIND_NAK and SHUTDOWN. A code of 0 is not a failure."""
 
     code: int
     message: str
@@ -158,10 +158,10 @@ class Limits:
     """What one end accepts.
 
     Attributes:
-        max_frame: octets of a frame.
-        credit: octets of a pipe that may be on their way before some are consumed.
+        max_frame: bytes of a frame.
+        credit: bytes of a pipe that may be sent before some are consumed.
         calls: how many calls may be open.
-        carried: the largest frame, in octets, that this end's channel carries; a stream has no
+        carried: the largest frame, in bytes, that this end's channel can carry; a stream has no
             limit.
     """
 

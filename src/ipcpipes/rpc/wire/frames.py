@@ -1,8 +1,8 @@
-"""Finds the frames in the octets of a stream, without I/O: each comes after its length.
+"""Finds the frames in the bytes of a stream, without I/O. Each frame follows its length.
 
-What a :class:`ipcpipes.MessageChannel` would do, and more: a frame of a pipe that is larger than
-memory should be is handed on in parts; and large ones lie in memory that is used again as soon as
-nobody looks at it any more, and so is in the processor's cache still.
+This does what a :class:`ipcpipes.MessageChannel` does, and more. A PIPE frame that is larger than
+the buffer is passed on in parts. Large frames lie in buffers that are reused as soon as no view of
+them exists, so that they are still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
 __all__ = ["READ_SIZE", "FrameReader"]
 
 READ_SIZE = 64 * 1024
-"""How much is read at a time where little comes. More at once means that much is on its way."""
+"""Bytes of one read while little data arrives. A full read means that more is on its way."""
 
-# The largest frame of a pipe that an end of ours sends.
+# The largest PIPE frame that this library sends, with its length.
 _LARGE = 4 + HEAD.size + FRAGMENT
-# A part of a large buffer keeps all of it from being used again, or freed. One that is less than
-# this share is copied, so that what stays in memory is in proportion to what has come.
+# A view of a part of a large buffer keeps the whole buffer in use. A part of less than this share
+# is copied, so that the memory in use stays in proportion to the data.
 _SHARE = 4
 # If one read returned more than this, arguments, results and similar bodies that are less than that
-# share of it are copied. For the octets of pipes the limit is READ_SIZE; below it, the reader of
-# the pipe copies them if they keep too much memory.
-_LITTLE = 4 * 1024
-_STILL_MUCH = 4
-# For all connections together, so that one which falls silent keeps none.
+# share of it are copied. For pipes the limit is READ_SIZE; below it, the reader of the pipe copies
+# the data if it keeps too much memory.
+_SMALL_READ = 4 * 1024
+_BULK_READS = 4
+# Spare buffers, for all connections together: a silent connection keeps none.
 _MOST_SPARE = 4
 _spare: list[bytearray] = []
 
@@ -37,44 +37,45 @@ _LENGTH = struct.Struct("<I")
 _SHORTEST = HEAD.size
 _unpack_first = _FIRST.unpack_from
 _NOTHING = memoryview(b"")
-# Looked up once; see session.py.
+# A global is faster than an attribute of Kind.
 _PIPE = Kind.PIPE
 
 
 class FrameReader:
-    """Takes octets, gives frames. A PIPE frame may come in several parts.
+    """Takes the bytes of a stream and returns frames. A PIPE frame may be returned in parts.
 
     Args:
-        max_frame: the most that a frame may have, in octets.
+        max_frame: the largest frame that may arrive, in bytes.
     """
 
     def __init__(self, max_frame: int) -> None:
         self._max_frame = max_frame
-        self._much = 0  # for so many reads more
-        self._buffer: bytearray | None = None  # with a frame that is not whole
-        self._start = self._filled = 0  # where that begins, and where it ends up to now
-        self._first = b""  # less than a head
-        self._partial: Frame | None = None  # one that is not whole
-        self._left = 0  # octets of it that have not come
-        self._body = bytearray()  # what has come of it, if it is no pipe's
+        self._bulk_reads = 0  # so many more reads are expected to return much data
+        self._buffer: bytearray | None = None  # holds an incomplete frame
+        self._start = self._filled = 0  # where that frame begins, and the end of the data so far
+        self._first = b""  # an incomplete head
+        self._partial: Frame | None = None  # an incomplete frame outside the buffer
+        self._left = 0  # bytes of it that are still to come
+        self._body = bytearray()  # its body so far, if it is not a PIPE frame
         self._failure: ProtocolError | None = None
 
     @property
     def expects_much(self) -> bool:
-        """Whether :meth:`get_buffer` gives memory.
+        """Whether :meth:`get_buffer` returns memory.
 
         Raises:
-            ProtocolError: as that.
+            ProtocolError: the data after the last frame is not a frame.
         """
         if self._failure is not None:
             raise self._failure
-        return self._buffer is not None or self._much > 0
+        return self._buffer is not None or self._bulk_reads > 0
 
     def get_buffer(self) -> memoryview | None:
-        """Where the next octets belong, if much is coming; else they are given as bytes.
+        """Memory for the next read, if much data is expected. ``None`` otherwise: then the next
+        data is passed to :meth:`feed`.
 
         Raises:
-            ProtocolError: what comes after the last frame is none.
+            ProtocolError: the data after the last frame is not a frame.
         """
         if not self.expects_much:
             return None
@@ -83,14 +84,14 @@ class FrameReader:
         return memoryview(self._buffer)[self._filled :]
 
     def buffer_updated(self, memory: memoryview, size: int) -> list[Frame]:
-        """So many octets have come into the memory, which :meth:`get_buffer` has given.
+        """Takes ``size`` bytes that were read into the memory of :meth:`get_buffer`.
 
         Raises:
-            ProtocolError: what comes first is no frame.
+            ProtocolError: the first data is not a frame.
         """
         memory.release()
-        # Between two large reads there may be what the first one has left over.
-        self._much = self._much - 1 if size < READ_SIZE else _STILL_MUCH
+        # Between two large reads there may be a small one, with the rest of the first.
+        self._bulk_reads = self._bulk_reads - 1 if size < READ_SIZE else _BULK_READS
         buffer = self._buffer
         assert buffer is not None
         filled = self._filled = self._filled + size
@@ -111,7 +112,7 @@ class FrameReader:
             self._buffer = None
             self._start = self._filled = 0
             if left:
-                # A little of a frame: it goes along to where the rest of it comes.
+                # The small start of a frame moves to the buffer that receives the rest of it.
                 self._buffer = _free_buffer()
                 self._buffer[:left] = rest
                 self._filled = left
@@ -120,39 +121,40 @@ class FrameReader:
             _spare.append(buffer)
         return frames
 
-    def feed(self, octets: bytes) -> list[Frame]:
-        """These octets have come.
+    def feed(self, data: bytes) -> list[Frame]:
+        """Takes received bytes.
 
         Raises:
-            ProtocolError: what comes first is no frame.
+            ProtocolError: the first data is not a frame.
         """
         frames: list[Frame] = []
-        self._split(memoryview(octets), len(octets), frames)
-        # Much that has come, not much that was announced: that costs who says so nothing.
-        self._much = _STILL_MUCH if len(octets) >= READ_SIZE else 0
+        self._split(memoryview(data), len(data), frames)
+        # Data that has arrived counts, not an announced length: a length costs its sender nothing.
+        self._bulk_reads = _BULK_READS if len(data) >= READ_SIZE else 0
         return frames
 
     def end(self) -> None:
-        """The stream has ended.
+        """Takes the end of the stream.
 
         Raises:
-            ProtocolError: inside a frame.
+            ProtocolError: it is inside a frame.
         """
         if self._first or self._partial is not None or self._filled:
             raise ProtocolError("the connection ended inside a frame")
 
     def _split(
-        self, octets: memoryview, owner: int, frames: list[Frame], *, holds: bool = False
+        self, data: memoryview, owner: int, frames: list[Frame], *, holds: bool = False
     ) -> int:
-        """How many of the octets were looked at.
+        """Splits data into frames; returns how many bytes it used.
 
         Args:
-            holds: the frame of a pipe that is not whole is left where it is, to be given as one.
+            owner: the size of the memory that ``data`` is a part of.
+            holds: leave an incomplete PIPE frame in the buffer, to return it in one part later.
         """
-        position, size = 0, len(octets)
+        position, size = 0, len(data)
         if self._first:
             position = min(_FIRST.size - len(self._first), size)
-            self._first += octets[:position]
+            self._first += data[:position]
             if len(self._first) < _FIRST.size:
                 self._check_first()
                 return size
@@ -167,36 +169,36 @@ class FrameReader:
                         or self._partial.kind is not _PIPE
                         or size - position >= self._left
                     ):
-                        position = self._go_on(self._partial, octets, position, owner, frames)
+                        position = self._continue(self._partial, data, position, owner, frames)
                 elif size - position < _FIRST.size:
-                    self._first = bytes(octets[position:])
+                    self._first = bytes(data[position:])
                     self._check_first()
                     return size
                 else:
-                    position = self._begin(octets, position, owner, frames, holds=holds)
+                    position = self._begin(data, position, owner, frames, holds=holds)
                 if position == before:
                     return position
         except ProtocolError as error:
             if not frames:
                 raise
-            self._failure = error  # after what came before it
+            self._failure = error  # raised after the frames before it were returned
         return size
 
     def _begin(
         self,
-        octets: memoryview,
+        data: memoryview,
         position: int,
         owner: int,
         frames: list[Frame],
         *,
         holds: bool = False,
     ) -> int:
-        """A head, and as much of the body as is there; where the next one begins."""
-        length, kind, flags, number, amount, call = _unpack_first(octets, position)
+        """Takes a head and the available part of its body; returns where the next frame begins."""
+        length, kind, flags, number, amount, call = _unpack_first(data, position)
         known = KINDS.get(kind)
         if known is None:
-            # A server with a secret answers a client that has begun without one in a line of text.
-            refusal = unless_refused(bytes(octets[position : position + _FIRST.size]))
+            # A server with an authkey answers a client without one with a line of text.
+            refusal = unless_refused(bytes(data[position : position + _FIRST.size]))
             raise ProtocolError(
                 f"there is no frame of kind {kind}" if refusal is None else str(refusal)
             )
@@ -204,12 +206,12 @@ class FrameReader:
             self._check_length(length)
         start = position + _FIRST.size
         end: int = position + _LENGTH.size + length
-        if end <= len(octets):
+        if end <= len(data):
             body = _NOTHING
             if end > start:
-                body = octets[start:end]
-                if owner > (READ_SIZE if known is _PIPE else _LITTLE):
-                    body = _kept(body, owner)
+                body = data[start:end]
+                if owner > (READ_SIZE if known is _PIPE else _SMALL_READ):
+                    body = _copied_if_small(body, owner)
             frames.append(Frame(known, flags, number, amount, call, body))
             return end
         if holds and known is _PIPE:
@@ -217,19 +219,19 @@ class FrameReader:
         partial = Frame(known, flags, number, amount, call, _NOTHING)
         self._partial = partial
         self._left = end - start
-        return self._go_on(partial, octets, start, owner, frames)
+        return self._continue(partial, data, start, owner, frames)
 
-    def _go_on(
-        self, frame: Frame, octets: memoryview, position: int, owner: int, frames: list[Frame]
+    def _continue(
+        self, frame: Frame, data: memoryview, position: int, owner: int, frames: list[Frame]
     ) -> int:
-        """More of the body of a frame that was not whole; where the next one begins."""
-        end = min(position + self._left, len(octets))
-        part = octets[position:end]
+        """Takes more of an incomplete frame's body; returns where the next frame begins."""
+        end = min(position + self._left, len(data))
+        part = data[position:end]
         self._left -= len(part)
         body: memoryview | None = None
         if frame.kind is _PIPE:
             if part:
-                body = _kept(part, owner) if owner > READ_SIZE else part
+                body = _copied_if_small(part, owner) if owner > READ_SIZE else part
         else:
             self._body += part
             if not self._left:
@@ -244,21 +246,23 @@ class FrameReader:
         return end
 
     def _check_first(self) -> None:
-        """Nobody waits for the rest of a frame that cannot be."""
+        """Refuses an impossible length at once, without waiting for the rest of the head."""
         if len(self._first) >= _LENGTH.size:
             self._check_length(*_LENGTH.unpack_from(self._first))
 
     def _check_length(self, length: int) -> None:
         if not _SHORTEST <= length <= self._max_frame:
-            raise ProtocolError(f"a frame of {length:,} octets, where {self._max_frame:,} may come")
+            raise ProtocolError(
+                f"a frame has {length:,} bytes; allowed are {_SHORTEST} to {self._max_frame:,}"
+            )
 
 
-def _kept(octets: memoryview, owner: int) -> memoryview:
-    return memoryview(bytes(octets)) if len(octets) * _SHARE < owner else octets
+def _copied_if_small(data: memoryview, owner: int) -> memoryview:
+    return memoryview(bytes(data)) if len(data) * _SHARE < owner else data
 
 
 def _free_buffer() -> bytearray:
-    """A large one that nobody looks at: memory that is looked at cannot change its size."""
+    """A large buffer without views: a ``bytearray`` with views cannot change its size."""
     for _ in range(len(_spare)):
         # Taken out first, so that no other thread can take it too.
         buffer = _spare.pop()
@@ -270,5 +274,5 @@ def _free_buffer() -> bytearray:
             buffer.pop()
             return buffer
     buffer = bytearray(_LARGE + 1)
-    buffer.pop()  # there is room for the one that is appended above
+    buffer.pop()  # leaves room, so that the append above does not reallocate
     return buffer

@@ -1,8 +1,8 @@
-"""Pipe chunks as octets, in NDR form: pure, and the same for both ends.
+"""The chunks of a pipe in NDR form, without I/O and the same for both ends.
 
-A chunk is its count, a 32-bit number at a multiple of 4, and so many elements, the first at a
-multiple of its alignment; a count of 0 ends the pipe (C706, 14.3.12.7 "Pipes"). Positions count
-from where the pipe's octets begin. What lies in a gap means nothing.
+A chunk is a count (32 bits, at a multiple of 4) and so many elements, the first at a multiple of
+its alignment. A count of 0 ends the pipe (C706, 14.3.12.7 "Pipes"). Positions count from the first
+byte of the pipe. Receivers ignore the bytes in the gaps.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ LARGEST_COUNT = 2**32 - 1
 _SMALL = 2 * 1024
 _MERGED = 64 * 1024
 # A piece keeps all of the memory that it arrived in, which may be much more than its own size.
-# Pieces are copied when together they keep more than this much above the limit, ...
+# Pieces are copied when together they keep more than a quarter above the limit, ...
 _SLACK = 4
-# ... if at least this part of their memory holds other data. This is less than the slack, so that
+# ... if at least an eighth of their memory holds other data. This is less than the slack, so that
 # copies are not copied again.
 _LOOSE = 8
 
 
 class ChunkWriter:
-    """Where a pipe that is being written stands."""
+    """The position in a pipe that is being written."""
 
     def __init__(self, element: Element) -> None:
         self._element = element
         self._position = 0
 
     def prefix(self, count: int) -> bytes:
-        """What goes before so many elements, with the gaps; they have to follow, as they are."""
+        """The bytes before so many elements: the count and the gaps. The elements must follow."""
         gap = -self._position % 4
         first = self._position + gap + 4
         second_gap = -first % self._element.alignment
@@ -49,19 +49,19 @@ class ChunkWriter:
         return bytes(gap) + _COUNT.pack(count) + bytes(second_gap)
 
     def end(self) -> bytes:
-        """What ends the pipe."""
+        """The bytes that end the pipe."""
         return bytes(-self._position % 4) + _COUNT.pack(0)
 
 
 class ChunkReader:
-    """Finds the elements in the octets of a pipe, however they are cut.
+    """Finds the elements in the bytes of a pipe, which may be divided anywhere.
 
-    It copies only pieces that are small, that are cut in two, or that keep much more memory than
-    their own size. It allocates no memory for data that was only announced.
+    It copies only pieces that are small, elements that are divided, and pieces that keep much more
+    memory than their own size. It allocates no memory for data that was only announced.
 
     Args:
         limits: how many elements a chunk may have.
-        most: how many octets may wait here; the caller enforces that. The memory that is kept for
+        most: how many bytes may wait here; the caller enforces that. The memory that is kept for
             them is at most a quarter more, plus the objects.
     """
 
@@ -72,39 +72,39 @@ class ChunkReader:
         self._limits = limits
         self._most_kept = most + most // _SLACK
         self._position = 0
-        self._gap = 0  # octets to pass over
-        self._count = b""  # what has come of a count
-        self._left = 0  # octets of this chunk that have not come
+        self._gap = 0  # bytes to skip
+        self._count = b""  # the bytes of a count that is incomplete
+        self._left = 0  # bytes of this chunk that are still to come
         self._pieces: deque[memoryview] = deque()
-        # For each piece, the octets that are freed with it: if it is the last piece in the memory
-        # that it arrived in, all of that memory.
+        # For each piece, the bytes that are freed with it: if it is the last piece in the memory
+        # that it arrived in, all of that memory; else 0.
         self._frees: deque[int] = deque()
         self._kept = 0  # the sum of these
-        self._size = 0  # octets in the pieces
-        self._tail = bytearray()  # after the pieces: small ones, merged
-        self._partial = bytearray()  # after the tail: an element that was cut
+        self._size = 0  # bytes in the pieces
+        self._tail = bytearray()  # after the pieces: small pieces, merged
+        self._partial = bytearray()  # after the tail: the start of a divided element
         self.ended = False
 
     @property
     def waiting(self) -> int:
-        """Octets of elements that have come and were not taken."""
+        """Bytes of elements that have arrived and were not taken."""
         return self._size + len(self._tail) + len(self._partial)
 
     @property
     def has_elements(self) -> bool:
         return bool(self._pieces or self._tail)
 
-    def feed(self, octets: memoryview) -> None:
-        """Takes octets that have come.
+    def feed(self, data: memoryview) -> None:
+        """Adds received bytes.
 
         Raises:
-            ProtocolError: they go on after the end.
+            ProtocolError: the data continues after the end.
             InvalidBound: a count is out of the pipe's range.
         """
-        start, size = 0, len(octets)
+        start, size = 0, len(data)
         while start < size:
             if self.ended:
-                raise ProtocolError("a pipe goes on after its end")
+                raise ProtocolError("a pipe continues after its end")
             if self._gap:
                 step = min(self._gap, size - start)
                 self._gap -= step
@@ -112,7 +112,7 @@ class ChunkReader:
                 start += step
             elif self._left:
                 step = min(self._left, size - start)
-                self._take(octets[start : start + step])
+                self._take(data[start : start + step])
                 self._left -= step
                 self._position += step
                 start += step
@@ -120,7 +120,7 @@ class ChunkReader:
                     self._end_chunk()
             else:
                 step = min(4 - len(self._count), size - start)
-                self._count += octets[start : start + step]
+                self._count += data[start : start + step]
                 self._position += step
                 start += step
                 if len(self._count) == 4:
@@ -136,60 +136,60 @@ class ChunkReader:
             return
         if self._limits is not None and not self._limits.low <= count <= self._limits.high:
             raise InvalidBound(
-                f"a chunk of {count:,} elements, where {self._limits.low:,} to "
-                f"{self._limits.high:,} are allowed"
+                f"a chunk has {count:,} elements; allowed are {self._limits.low:,} to "
+                f"{self._limits.high:,}"
             )
         self._gap = -self._position % self._element.alignment
         self._left = (count - 1) * self._element.stride + self._element.size
 
     def _end_chunk(self) -> None:
-        if self._partial:  # the last element of padded ones: no padding comes
+        if self._partial:  # the last padded element has no padding on the wire
             self._partial += bytes(self._element.stride - len(self._partial))
             self._tail += self._partial
             self._partial = bytearray()
         self._gap = -self._position % 4
 
-    def _take(self, octets: memoryview) -> None:
+    def _take(self, data: memoryview) -> None:
         stride = self._element.stride
         if self._partial:
-            step = min(stride - len(self._partial), len(octets))
-            self._partial += octets[:step]
-            octets = octets[step:]
+            step = min(stride - len(self._partial), len(data))
+            self._partial += data[:step]
+            data = data[step:]
             if len(self._partial) == stride:
                 self._tail += self._partial
                 self._partial = bytearray()
-        whole = len(octets) // stride * stride
-        if whole < len(octets):
-            self._partial = bytearray(octets[whole:])
-            octets = octets[:whole]
+        whole = len(data) // stride * stride
+        if whole < len(data):
+            self._partial = bytearray(data[whole:])
+            data = data[:whole]
         if not whole:
             return
         if whole >= _SMALL or len(self._tail) >= _MERGED:
             self._settle()
         if whole < _SMALL:
-            self._tail += octets
+            self._tail += data
         else:
-            self._append(octets)
+            self._append(data)
 
     def _settle(self) -> None:
-        """Makes the tail a piece, which nothing is added to any more."""
+        """Makes the tail a piece, which then stays as it is."""
         if self._tail:
             self._append(memoryview(self._tail))
             self._tail = bytearray()
 
-    def _append(self, octets: memoryview) -> None:
-        owner: Any = octets.obj  # bytes, or a bytearray
+    def _append(self, data: memoryview) -> None:
+        owner: Any = data.obj  # bytes, or a bytearray
         size = len(owner)
         if self._pieces and self._pieces[-1].obj is owner:
             self._frees[-1] = 0
         else:
             self._kept += size
-        self._pieces.append(octets)
+        self._pieces.append(data)
         self._frees.append(size)
-        self._size += len(octets)
+        self._size += len(data)
 
     def _copy_loose(self) -> None:
-        """Copies pieces that are a small part of the memory that they keep, and frees it."""
+        """Copies the pieces that are a small part of the memory that they keep, and frees it."""
         pieces, self._pieces = self._pieces, deque()
         self._frees.clear()
         self._kept = self._size = 0
@@ -202,7 +202,7 @@ class ChunkReader:
                 self._append(piece)
 
     def take(self, max_elements: int) -> memoryview:
-        """1 to ``max_elements`` elements, as octets, each with its padding; there are some."""
+        """1 to ``max_elements`` elements as bytes, each with its padding. Some must be there."""
         stride = self._element.stride
         if not self._pieces:
             self._settle()
@@ -218,7 +218,7 @@ class ChunkReader:
         return piece
 
     def clear(self) -> None:
-        """Forgets what was not taken."""
+        """Drops the elements that were not taken."""
         self._pieces.clear()
         self._frees.clear()
         self._kept = self._size = 0

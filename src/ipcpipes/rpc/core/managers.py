@@ -1,4 +1,4 @@
-"""What a server offers: the operations of its managers, whatever kind of methods those have."""
+"""What a server offers: the operations of its managers, with the methods that implement them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ..definition.operations import Definition, Operation
 from ..errors import BadStubData
 from .call import Call
 
-__all__ = ["GRACE", "Managers", "Served", "index_managers"]
+__all__ = ["GRACE", "Managers", "ServedOperation", "index_managers"]
 
 Managers: TypeAlias = Interface | Iterable[Interface]
-"""One manager, or several, of different interfaces."""
+"""One manager, or several of different interfaces."""
 
-# After a call's deadline, for the client to say so itself: its own clock comes first, so that the
-# call ends there as one whose time is over, and not as a failure of the server.
+# How long a server waits after a call's deadline before it ends the call. The client's own timeout
+# comes first, so that the call ends there with CallTimedOut and not with a fault of the server.
 GRACE = 0.5  # seconds
 
 _in_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _values_of = msgspec.structs.astuple
 
 
-class Served:
+class ServedOperation:
     """An operation with the method that implements it.
 
     Attributes:
-        end_of: makes the server's end of a pipe; each kind of server has its own.
+        end_of: makes the server's end of a pipe; each driver sets its own.
     """
 
     end_of: ClassVar[Callable[..., Any]]
@@ -41,20 +41,18 @@ class Served:
         self.method = method
 
     def arguments(self, call: Call, driver: Any) -> list[Any]:
-        """What the method is called with.
+        """The arguments for the method.
 
         Args:
-            exchange: that of the call, for its pipes.
+            driver: of the call, for its pipes.
 
         Raises:
-            BadStubData: they are not of their types.
+            BadStubData: an argument is not of its type, or exceeds a limit.
         """
         operation = self.operation
         try:
-            if operation.key_limit is not None:
-                operation.key_limit.check(call.body)
-            values = operation.arguments_decoder.decode(call.body)
-        except Exception as error:  # also of text that is none, and of a user's own types
+            values = operation.decode_arguments(call.body)
+        except Exception as error:  # text that is not UTF-8; an error of a user's class
             text = _too_many(call) or _named(str(error), operation)
             raise BadStubData(f"{operation}: {text}") from None
         call.body = memoryview(b"")
@@ -84,24 +82,28 @@ def _too_many(call: Call) -> str | None:
 
 
 def _named(text: str, operation: Operation) -> str:
-    """What msgspec says, with the parameter's name instead of its place."""
-    for place, name in enumerate(operation.types):
-        text = text.replace(f"`$[{place}]", f"`{name}")
+    """The text of msgspec, with the parameter's name instead of its index."""
+    for index, name in enumerate(operation.types):
+        text = text.replace(f"`$[{index}]", f"`{name}")
     return text
 
 
-ServedT = TypeVar("ServedT", bound=Served)
+ServedT = TypeVar("ServedT", bound=ServedOperation)
 
 
 def index_managers(
-    managers: Managers, kind: Callable[[Operation, Any], ServedT], *, introspection: bool
+    managers: Managers,
+    kind: Callable[[Operation, Callable[..., Any]], ServedT],
+    *,
+    introspection: bool,
 ) -> tuple[dict[str, Definition], dict[str, dict[str, ServedT]]]:
-    """(the interfaces, their operations by their names), by the text of the interfaces' uuid.
+    """The interfaces by their uuid as text; and for each, its operations by name.
 
     Raises:
-        TypeError: a manager implements no interface, or two the same; or there is none.
+        TypeError: a manager implements no interface, two implement the same one, or there is no
+            manager.
     """
-    if isinstance(managers, (Interface, type)):  # a class is refused with the others
+    if isinstance(managers, (Interface, type)):  # a class is refused below
         managers = [managers]
     definitions: dict[str, Definition] = {}
     served: dict[str, dict[str, ServedT]] = {}
@@ -110,7 +112,7 @@ def index_managers(
         definition = getattr(manager, "_rpc_definition", None)
         if not isinstance(manager, Interface) or definition is None:
             raise TypeError(
-                f"{manager!r} implements no interface; give an instance of a class that is derived "
+                f"{manager!r} implements no interface; pass an instance of a class that is derived "
                 "from one"
             )
         key = str(definition.uuid)
@@ -126,7 +128,7 @@ def index_managers(
     for manager in managers:
         add(manager)
     if not definitions:
-        raise TypeError("there is no manager to serve")
+        raise TypeError("there is no manager to serve; pass one or more")
     if introspection:
         add(IntrospectionManager(list(definitions.values())))
     return definitions, served

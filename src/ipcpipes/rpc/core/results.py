@@ -1,0 +1,39 @@
+"""The value of an answer, for the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...framing.messagepack import TooDeep, check_depth
+from ..errors import BadStubData
+from .call import Call
+
+__all__ = ["result_of"]
+
+
+def result_of(call: Call) -> Any:
+    """The value of the server's answer.
+
+    Raises:
+        RpcError: the call has failed.
+        BadStubData: the answer is not of the result's type, or too deep.
+    """
+    call.raise_failure()
+    operation = call.operation
+    if operation.result_can_nest:
+        try:
+            check_depth(call.body)
+        except TooDeep as error:
+            raise _bad_result(call, error) from None
+    results = map(operation.decode_result, (call.body,))
+    try:
+        # Not a call: the interpreter runs signal handlers after calls, and an exception of a
+        # handler would be taken for an error of the result.
+        (result,) = results
+        return result
+    except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
+        raise _bad_result(call, error) from None
+
+
+def _bad_result(call: Call, error: Exception) -> BadStubData:
+    return BadStubData(f"the result of {call.operation} is not of its type: {error}")
