@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ipcpipes import AuthenticationFailed
-from ipcpipes.authentication.challenge import Handshake, Side, keyed
+from ipcpipes.authentication.challenge import Handshake, Side, derive_key
 
-_KEY, _OTHER = keyed(b"the key of the fuzzers"), keyed(b"some other key of theirs")
+_KEY, _OTHER = derive_key(b"the key of the fuzzers"), derive_key(b"some other key of theirs")
 _SIDES: tuple[Side, Side] = ("client", "server")
 
 

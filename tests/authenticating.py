@@ -1,4 +1,4 @@
-"""Ends that authenticate, and peers that do not keep to it."""
+"""Ends that authenticate, and peers that violate the handshake."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import trio
 
 import ipcpipes
 from ipcpipes import blocking
-from ipcpipes.authentication.challenge import Handshake, Side, keyed
+from ipcpipes.authentication.challenge import Handshake, Side, derive_key
 from ipcpipes.testing import unique_endpoint
 
 from . import drivers
@@ -19,7 +19,7 @@ from .channels import has_native
 from .children import SECONDS
 
 KEY = b"the secret of these tests, 16+"
-OTHER_KEY = b"the secret of somebody else..."
+OTHER_KEY = b"the secret of another server..."
 DRIVERS: dict[str, Any] = {"trio": ipcpipes, "blocking": drivers}
 SIDES: tuple[Side, Side] = ("client", "server")
 FRAMINGS = {"framed": ipcpipes.LengthPrefixed(), "native": ipcpipes.NATIVE}
@@ -52,7 +52,7 @@ async def pair_with(side: Side, driver: str, kind: str = "stream") -> tuple[Any,
 
 
 async def authenticate(side: Side, end: Any, authkey: Any = KEY, **options: Any) -> None:
-    """By the function that the end's driver has for that side."""
+    """Calls the driver's function for that side."""
     name = f"authenticate_as_{side}"
     if isinstance(end, (drivers.TrioStream, drivers.TrioChannel)):
         call = partial(getattr(blocking, name), end.blocking, authkey, **options)
@@ -62,11 +62,11 @@ async def authenticate(side: Side, end: Any, authkey: Any = KEY, **options: Any)
 
 
 def handshake(side: Side, authkey: bytes = KEY, where: object = None) -> Handshake:
-    return Handshake(side, keyed(authkey), where)
+    return Handshake(side, derive_key(authkey), where)
 
 
 def messages(authkey: bytes = KEY) -> tuple[bytes, bytes, bytes]:
-    """What goes over the wire between two ends that have that key."""
+    """The bytes on the wire between two ends that have that key."""
     client, server = handshake("client", authkey), handshake("server", authkey)
     hello = client.outgoing
     server.receive(hello)
@@ -103,7 +103,7 @@ async def act(side: Side, stream: trio.abc.Stream, alter: Alter, authkey: bytes 
 async def refusal(
     side: Side, driver: str, peer: Callable[[Any], Awaitable[object]], **options: Any
 ) -> str:
-    """What the end on that side says of this peer, which it must refuse."""
+    """The text of the error with which the end on that side refuses this peer."""
     end, other_end = await pair_with(side, driver)
 
     async def run() -> None:
@@ -129,7 +129,7 @@ async def refusal(
 async def both(
     ends: dict[Side, Any], client_key: bytes = KEY, server_key: bytes = KEY, **options: Any
 ) -> dict[Side, Exception | None]:
-    """What each of them says. One that refuses closes, as applications do."""
+    """The errors of both ends. An end that refuses closes, as applications do."""
     said: dict[Side, Exception | None] = {}
 
     async def run(side: Side, key: bytes) -> None:

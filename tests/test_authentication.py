@@ -1,4 +1,4 @@
-"""Authentication over connections, under both drivers: who is let in, and who is not."""
+"""Authentication over connections, with both drivers: which peers are accepted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ each_pair = pytest.mark.parametrize(
 
 @each_pair
 @each_kind
-async def test_the_same_key_is_let_in_and_nothing_is_lost_behind(
+async def test_same_key_is_accepted_and_no_data_is_lost(
     kind: str, client: str, server: str
 ) -> None:
     ends = await pair(kind, client, server)
@@ -64,19 +64,21 @@ async def test_the_same_key_is_let_in_and_nothing_is_lost_behind(
 
 @each_pair
 @each_kind
-async def test_another_key_is_refused_at_both_ends(kind: str, client: str, server: str) -> None:
+async def test_different_keys_are_refused_at_both_ends(kind: str, client: str, server: str) -> None:
     ends = await pair(kind, client, server)
     async with ends["client"], ends["server"]:
         said = await both(ends, KEY, OTHER_KEY)
         assert "its proof is wrong; give both ends the same authkey" in str(said["client"])
-        assert "it ended the connection when 0 of 32 bytes" in str(said["server"])
+        assert "it closed the connection when 0 of 32 bytes" in str(said["server"])
         assert "has another authkey" in str(said["server"])
 
 
 @each_kind
 @each_driver
 @each_side
-async def test_it_does_not_close_what_it_refuses(side: Side, driver: str, kind: str) -> None:
+async def test_failed_handshake_does_not_close_the_stream(
+    side: Side, driver: str, kind: str
+) -> None:
     end, peer = await pair_with(side, driver, kind)
     async with end, peer:
         send = peer.send_all if kind == "stream" else peer.send
@@ -87,11 +89,11 @@ async def test_it_does_not_close_what_it_refuses(side: Side, driver: str, kind: 
         await send(b"goodbye")
 
 
-# The one takes everything at once, the other only what is being received.
+# One accepts everything at once, the other one only bytes that the peer is receiving.
 @pytest.mark.parametrize(
     "make", [trio.testing.memory_stream_pair, trio.testing.lockstep_stream_pair]
 )
-async def test_over_streams_of_trio(make: Callable[[], tuple[Any, Any]]) -> None:
+async def test_handshake_over_foreign_streams(make: Callable[[], tuple[Any, Any]]) -> None:
     left, right = make()
     ends: dict[Side, Any] = {"client": left, "server": right}
     assert await both(ends) == {"client": None, "server": None}
@@ -119,7 +121,7 @@ class OneByteAtATime(trio.abc.Stream):
 
 
 class BlockingOneByteAtATime:
-    """With the least that a blocking stream has."""
+    """With the fewest methods that a blocking stream may have."""
 
     def __init__(self, stream: blocking.Stream) -> None:
         self._stream = stream
@@ -138,7 +140,7 @@ class BlockingOneByteAtATime:
 
 
 @each_pair
-async def test_one_byte_at_a_time(client: str, server: str) -> None:
+async def test_handshake_one_byte_at_a_time(client: str, server: str) -> None:
     ends = await pair("stream", client, server)
     async with ends["client"], ends["server"]:
         slow: dict[Side, Any] = {}
@@ -153,7 +155,7 @@ async def test_one_byte_at_a_time(client: str, server: str) -> None:
 
 @each_driver
 @each_side
-async def test_what_comes_right_behind_the_handshake_is_not_read(side: Side, driver: str) -> None:
+async def test_data_after_the_handshake_is_not_read(side: Side, driver: str) -> None:
     end, peer = await pair_with(side, driver)
     last = 1 if side == "server" else 0
 
@@ -169,7 +171,7 @@ async def test_what_comes_right_behind_the_handshake_is_not_read(side: Side, dri
 
 
 @each_side
-async def test_cancelled_at_any_step_it_leaves_nothing_behind(side: Side) -> None:
+async def test_handshake_cancelled_at_any_step_leaves_no_task(side: Side) -> None:
     for steps in itertools.count():
         end, peer = await pair_with(side, "trio")
         done = False
@@ -190,14 +192,14 @@ async def test_cancelled_at_any_step_it_leaves_nothing_behind(side: Side) -> Non
                 for _ in range(steps):
                     await trio.lowlevel.checkpoint()
                 cancelled.cancel_scope.cancel()
-            # Whoever was cancelled closes; and the other one is not left waiting.
+            # The cancelled end closes, so that the other end does not wait.
             await end.aclose()
         if done:
             return
 
 
 @each_kind
-async def test_it_is_a_checkpoint_and_sends_nothing_when_cancelled(kind: str) -> None:
+async def test_cancelled_handshake_sends_nothing(kind: str) -> None:
     ends = await pair(kind)
     async with ends["client"], ends["server"]:
         with trio.CancelScope() as scope:
@@ -205,7 +207,7 @@ async def test_it_is_a_checkpoint_and_sends_nothing_when_cancelled(kind: str) ->
             for side, end in ends.items():
                 with pytest.raises(trio.Cancelled):
                     await authenticate(side, end)
-        # So that they can still authenticate each other.
+        # Then they can still authenticate each other.
         async with trio.open_nursery() as nursery:
             for side, end in ends.items():
 
@@ -219,7 +221,9 @@ async def test_it_is_a_checkpoint_and_sends_nothing_when_cancelled(kind: str) ->
 @each_driver
 @each_kind
 @each_side
-async def test_closing_here_says_closed(side: Side, kind: str, driver: str) -> None:
+async def test_closing_during_the_handshake_raises_closed(
+    side: Side, kind: str, driver: str
+) -> None:
     end, peer = await pair_with(side, driver, kind)
     async with end, peer:
         async with trio.open_nursery() as nursery:
@@ -230,7 +234,7 @@ async def test_closing_here_says_closed(side: Side, kind: str, driver: str) -> N
 
             nursery.start_soon(run)
             if side == "client":
-                # It has sent its greeting, and waits.
+                # It has sent its hello, and waits.
                 peer = getattr(peer, "stream", peer)
                 await (peer.receive if kind == "native" else peer.receive_some)()
             else:
@@ -240,7 +244,7 @@ async def test_closing_here_says_closed(side: Side, kind: str, driver: str) -> N
             await authenticate(side, end)
 
 
-async def test_two_tasks_on_one_stream_are_busy() -> None:
+async def test_second_task_on_the_stream_is_busy() -> None:
     end, peer = await pair_with("server", "trio")
     async with end, peer, trio.open_nursery() as nursery:
         nursery.start_soon(end.receive_some)
@@ -251,15 +255,15 @@ async def test_two_tasks_on_one_stream_are_busy() -> None:
 
 
 @each_driver
-async def test_any_framing_does(driver: str) -> None:
-    """The handshake is below it, so that what it can carry does not matter."""
+async def test_handshake_works_with_any_framing(driver: str) -> None:
+    """The handshake runs below the framing, so the framing need not carry arbitrary bytes."""
     for framing in (
         ipcpipes.Lines(),
         ipcpipes.LengthPrefixed(max_size=39),
         ipcpipes.ContentLength(),
     ):
         ends = await pair("stream", driver, driver)
-        # A channel meets a stream, too.
+        # One end may use a channel, and the other one a stream.
         ends["client"] = channel_over(ends["client"], framing)
         async with ends["client"], ends["server"]:
             assert await both(ends) == {"client": None, "server": None}
@@ -280,7 +284,7 @@ async def test_any_framing_does(driver: str) -> None:
         (KEY, math.nan, ValueError),
     ],
 )
-async def test_arguments_that_are_wrong_are_refused_before_anything_is_sent(
+async def test_wrong_arguments_are_refused_before_sending(
     side: Side, driver: str, key: Any, within: Any, error: type[Exception]
 ) -> None:
     end, peer = await pair_with(side, driver)
@@ -292,7 +296,7 @@ async def test_arguments_that_are_wrong_are_refused_before_anything_is_sent(
 
 
 @each_side
-async def test_what_is_no_stream(side: Side) -> None:
+async def test_other_objects_than_streams_are_refused(side: Side) -> None:
     nothing: Any = object()
     with pytest.raises(TypeError, match=r"must be a trio.abc.Stream or a message channel, not"):
         await getattr(ipcpipes, f"authenticate_as_{side}")(nothing, KEY)
@@ -303,7 +307,7 @@ async def test_what_is_no_stream(side: Side) -> None:
 @pytest.mark.parametrize(
     "authkey", [KEY, bytearray(KEY), memoryview(KEY)], ids=lambda key: type(key).__name__
 )
-async def test_any_bytes_are_a_key(authkey: Any) -> None:
+async def test_any_long_enough_bytes_are_a_key(authkey: Any) -> None:
     ends = await pair()
     async with ends["client"], ends["server"]:
         assert await both(ends, authkey, KEY) == {"client": None, "server": None}
@@ -311,7 +315,7 @@ async def test_any_bytes_are_a_key(authkey: Any) -> None:
 
 @each_driver
 @each_side
-async def test_the_key_is_never_shown(
+async def test_key_is_not_in_errors_and_logs(
     side: Side, driver: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ends = await pair_with(side, driver)
@@ -331,7 +335,7 @@ async def test_the_key_is_never_shown(
     told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     package = str(Path(ipcpipes.__file__).parent)
     ours = [frame for frame in told.stack if frame.filename.startswith(package)]
-    assert {frame.name for frame in ours} >= {f"authenticate_as_{side}", "authenticate"}
+    assert {frame.name for frame in ours} >= {f"authenticate_as_{side}", "run_handshake"}
     shown = [str(frame.locals) for frame in ours]
     shown += [str(caught.value), repr(caught.value), repr(caught.value.__dict__), caplog.text]
     shown += [repr(vars(handshake(side)))]
@@ -340,7 +344,7 @@ async def test_the_key_is_never_shown(
         assert KEY.hex() not in text
 
 
-async def test_a_server_logs_who_was_refused_and_serves_the_next(
+async def test_server_logs_refused_clients_and_serves_the_next(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     served: list[bytes] = []

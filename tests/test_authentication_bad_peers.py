@@ -1,4 +1,4 @@
-"""What an end says of a peer that does not keep to the handshake, under both drivers."""
+"""The errors for peers that violate the handshake, with both drivers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .pairs import receive_exactly
 
 
 @each_driver
-async def test_a_recorded_client_is_refused(driver: str) -> None:
+async def test_recorded_client_is_refused(driver: str) -> None:
     hello, _, proof = messages()
 
     async def replay(stream: Any) -> None:
@@ -43,7 +43,7 @@ async def test_a_recorded_client_is_refused(driver: str) -> None:
 
 
 @each_driver
-async def test_a_recorded_server_is_refused(driver: str) -> None:
+async def test_recorded_server_is_refused(driver: str) -> None:
     async def replay(stream: Any) -> None:
         await receive_exactly(stream, 40)
         await stream.send_all(messages()[1])
@@ -52,7 +52,7 @@ async def test_a_recorded_server_is_refused(driver: str) -> None:
 
 
 @each_driver
-async def test_a_client_that_sends_the_proof_of_the_server_back_is_refused(driver: str) -> None:
+async def test_servers_own_proof_sent_back_is_refused(driver: str) -> None:
     async def reflect(stream: Any) -> None:
         await stream.send_all(messages()[0])
         answer = await receive_exactly(stream, 72)
@@ -62,13 +62,13 @@ async def test_a_client_that_sends_the_proof_of_the_server_back_is_refused(drive
 
 
 @each_driver
-async def test_a_server_that_sends_back_what_it_gets_is_refused(driver: str) -> None:
+async def test_server_that_echoes_is_refused(driver: str) -> None:
     async def echo(stream: Any) -> None:
         while data := await stream.receive_some():
             await stream.send_all(data)
 
     text = await refusal("client", driver, echo, within=math.inf)
-    assert "as this end does; one has to be the client, the other the server" in text
+    assert "as this end; one has to be the client, the other the server" in text
 
 
 @each_driver
@@ -91,8 +91,8 @@ CHANGED = [("server", 0, 40), ("client", 0, 72), ("server", 1, 32)]
 @each_driver
 @pytest.mark.parametrize(("side", "number", "size"), CHANGED)
 async def test_any_changed_byte_is_refused(side: Side, number: int, size: int, driver: str) -> None:
-    # The bits are looked at one by one in test_authentication_challenge.py. What is behind the
-    # greeting of a client is random, and its proof is then for something else.
+    # test_authentication_challenge.py checks each bit. The bytes after the beginning of a client's
+    # hello are random; if they change, its proof is for other bytes.
     for place in (*range(0, size, 3), size - 1):
 
         def change(count: int, message: bytes, place: int = place) -> bytes:
@@ -102,16 +102,16 @@ async def test_any_changed_byte_is_refused(side: Side, number: int, size: int, d
 
         peer = partial(act, other(side), alter=change)
         if (side, number) == ("server", 0) and place >= 8:
-            assert "ended the connection" in await refusal(side, driver, peer)
+            assert "closed the connection" in await refusal(side, driver, peer)
         else:
             text = await refusal(side, driver, peer)
-            # A server says to one that did not begin with the greeting what it asks for.
+            # A server tells a client that did not begin with the hello that it requires a key.
             assert "do not belong to" in text or "proof is wrong" in text or "closed the" in text
 
 
 @each_driver
 @pytest.mark.parametrize(("side", "number", "size"), CHANGED)
-async def test_an_end_after_any_byte_is_a_refusal(
+async def test_end_after_any_byte_fails_the_handshake(
     side: Side, number: int, size: int, driver: str
 ) -> None:
     for count in range(size):
@@ -129,23 +129,23 @@ async def test_an_end_after_any_byte_is_a_refusal(
                     await receive_exactly(stream, 40)
 
         text = await refusal(side, driver, leave)
-        assert f"it ended the connection when {count} of {size} bytes" in text
+        assert f"it closed the connection when {count} of {size} bytes" in text
 
 
 @each_kind
 @each_driver
 @each_side
-async def test_a_peer_that_has_gone_is_a_refusal(side: Side, driver: str, kind: str) -> None:
+async def test_closed_peer_fails_the_handshake(side: Side, driver: str, kind: str) -> None:
     end, peer = await pair_with(side, driver, kind)
     async with end:
         await peer.aclose()
-        with pytest.raises(AuthenticationFailed, match="ended the connection when 0 of "):
+        with pytest.raises(AuthenticationFailed, match="closed the connection when 0 of "):
             await authenticate(side, end)
 
 
 @each_driver
 @each_side
-async def test_something_else_is_refused_at_its_first_bytes(side: Side, driver: str) -> None:
+async def test_other_protocols_are_refused_at_their_first_bytes(side: Side, driver: str) -> None:
     end, peer = await pair_with(side, driver)
     async with end, peer:
         await peer.send_all(b"HTTP")
@@ -156,7 +156,7 @@ async def test_something_else_is_refused_at_its_first_bytes(side: Side, driver: 
 
 @each_kind
 @each_side
-async def test_a_silent_peer_does_not_hold_one_for_ever(
+async def test_silent_peer_times_out(
     side: Side, kind: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     end, peer = await pair_with(side, "trio", kind)
@@ -168,9 +168,7 @@ async def test_a_silent_peer_does_not_hold_one_for_ever(
 
 
 @each_side
-async def test_a_peer_that_drips_does_not_either(
-    side: Side, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_slow_peer_times_out(side: Side, autojump_clock: trio.testing.MockClock) -> None:
     end, peer = await pair_with(side, "trio")
     async with end, peer, trio.open_nursery() as nursery:
 
@@ -188,7 +186,7 @@ async def test_a_peer_that_drips_does_not_either(
 
 
 @each_side
-async def test_a_peer_that_does_not_receive_does_not_either(
+async def test_peer_that_does_not_receive_times_out(
     side: Side, autojump_clock: trio.testing.MockClock
 ) -> None:
     end, peer = trio.testing.lockstep_stream_pair()
@@ -201,7 +199,7 @@ async def test_a_peer_that_does_not_receive_does_not_either(
 
 @each_kind
 @each_side
-async def test_a_silent_peer_does_not_hold_a_thread_for_ever(side: Side, kind: str) -> None:
+async def test_silent_peer_times_out_in_a_thread(side: Side, kind: str) -> None:
     end, peer = await pair_with(side, "blocking", kind)
     async with end, peer:
         for seconds in (0.05, 0):
@@ -212,10 +210,10 @@ async def test_a_silent_peer_does_not_hold_a_thread_for_ever(side: Side, kind: s
 
 
 @each_driver
-async def test_a_channel_whose_peer_ends_inside_the_handshake(driver: str) -> None:
+async def test_channel_peer_that_ends_early_fails_the_handshake(driver: str) -> None:
     end, peer = await pair_with("server", driver)
     async with end:
         await peer.send_all(b"IPAC1")
         await peer.aclose()
-        with pytest.raises(AuthenticationFailed, match="it ended the connection when 5 of 40"):
+        with pytest.raises(AuthenticationFailed, match="it closed the connection when 5 of 40"):
             await authenticate("server", channel_over(end))

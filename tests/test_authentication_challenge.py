@@ -1,4 +1,4 @@
-"""The handshake itself, without a connection: its bytes, and that it believes nothing else."""
+"""The handshake without a connection: its bytes, and that it accepts no others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from ipcpipes import AuthenticationFailed
-from ipcpipes.authentication.challenge import Side, keyed
+from ipcpipes.authentication.challenge import Side, derive_key
 
 from .authenticating import KEY, OTHER_KEY, SIDES, each_side, handshake, messages
 from .test_framing_properties import CUTS, PROFILE
 
-# What a client sends with a nonce of 00 01 .. 1f and a server with one of 80 81 .. 9f, when the
+# The messages of a client with the nonce 00 01 .. 1f and a server with 80 81 .. 9f, when the
 # key is 40 41 .. 5f. These bytes never change.
 GOLDEN_KEY = bytes(range(0x40, 0x60))
 GOLDEN_NONCES = {"client": bytes(range(32)), "server": bytes(range(0x80, 0xA0))}
@@ -46,14 +46,14 @@ def golden(side: Side, monkeypatch: pytest.MonkeyPatch) -> Any:
     return handshake(side, GOLDEN_KEY)
 
 
-def test_the_golden_bytes_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_bytes_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
     client = golden("client", monkeypatch)
     assert (client.outgoing, client.missing) == (GOLDEN_CLIENT_HELLO, 72)
     client.receive(GOLDEN_SERVER_HELLO + GOLDEN_SERVER_PROOF)
     assert (client.outgoing, client.missing) == (GOLDEN_CLIENT_PROOF, 0)
 
 
-def test_the_golden_bytes_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_bytes_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = golden("server", monkeypatch)
     assert (server.outgoing, server.missing) == (b"", 40)
     server.receive(GOLDEN_CLIENT_HELLO)
@@ -62,7 +62,7 @@ def test_the_golden_bytes_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None
     assert (server.outgoing, server.missing) == (b"", 0)
 
 
-def test_the_golden_bytes_are_what_the_document_says() -> None:
+def test_golden_bytes_match_the_documented_formulas() -> None:
     key = hmac_sha256(b"ipcpipes authkey", GOLDEN_KEY)
     hellos = GOLDEN_CLIENT_HELLO + GOLDEN_SERVER_HELLO
     assert b"IPAC1\r\n\0" + GOLDEN_NONCES["client"] == GOLDEN_CLIENT_HELLO
@@ -71,18 +71,18 @@ def test_the_golden_bytes_are_what_the_document_says() -> None:
     assert hmac_sha256(key, b"IPAC1\r\n\0" + hellos) == GOLDEN_CLIENT_PROOF
 
 
-def test_every_handshake_has_bytes_of_its_own() -> None:
+def test_each_handshake_has_new_random_bytes() -> None:
     several = [messages() for _ in range(20)]
     for kind in zip(*several, strict=True):
         assert len(set(kind)) == 20
 
 
 @pytest.mark.parametrize("key", [KEY, bytes(16), bytes(1000), bytearray(KEY), memoryview(KEY)])
-def test_any_bytes_of_16_or_more_are_a_key(key: Any) -> None:
+def test_16_or_more_bytes_are_a_key(key: Any) -> None:
     messages(key)
 
 
-# HMAC itself takes each of these for the first one's equal.
+# HMAC itself treats each of these as equal to the first one.
 ALIKE = [b"k" * 16, b"k" * 16 + b"\0", b"k" * 16 + bytes(48)]
 LONG = b"k" * 65
 
@@ -92,7 +92,7 @@ LONG = b"k" * 65
     [(ALIKE[0], ALIKE[1]), (ALIKE[0], ALIKE[2]), (LONG, hashlib.sha256(LONG).digest())],
     ids=["one zero more", "up to a block", "a long one and its hash"],
 )
-def test_keys_that_hmac_takes_for_equal_are_not(one: bytes, another: bytes) -> None:
+def test_keys_that_hmac_equates_are_different(one: bytes, another: bytes) -> None:
     assert hmac.digest(one, b"", "sha256") == hmac.digest(another, b"", "sha256")
     with pytest.raises(AuthenticationFailed):
         talk(one, another)
@@ -106,18 +106,18 @@ def talk(client_key: bytes, server_key: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", ["a str of 16 or more", None, 16, [1] * 16], ids=repr)
-def test_what_is_no_key(key: Any) -> None:
+def test_other_types_are_not_a_key(key: Any) -> None:
     with pytest.raises(TypeError, match=f"authkey must be bytes, not {type(key).__name__}"):
-        keyed(key)
+        derive_key(key)
 
 
 @pytest.mark.parametrize("size", [0, 1, 15])
-def test_a_short_key_is_refused_with_the_way_to_a_good_one(size: int) -> None:
+def test_short_key_is_refused_with_advice(size: int) -> None:
     with pytest.raises(ValueError, match=rf"16 or more .* not {size}; .* secrets.token_bytes\(32"):
-        keyed(b"x" * size)
+        derive_key(b"x" * size)
 
 
-def test_another_key_is_noticed_by_the_client_which_then_has_proved_nothing() -> None:
+def test_client_notices_another_key_before_its_proof() -> None:
     client, server = handshake("client"), handshake("server", OTHER_KEY)
     server.receive(client.outgoing)
     with pytest.raises(AuthenticationFailed, match=r"the server is not .* same authkey"):
@@ -125,10 +125,10 @@ def test_another_key_is_noticed_by_the_client_which_then_has_proved_nothing() ->
     assert client.outgoing == b""
 
 
-def test_another_key_is_noticed_by_the_server_also_when_the_client_does_not_care() -> None:
+def test_server_notices_another_key() -> None:
     client, server = handshake("client", OTHER_KEY), handshake("server")
     server.receive(client.outgoing)
-    # What a client sends that has the other key, and lets the server's proof pass.
+    # The proof of a client that has the other key, and accepts the server's proof.
     hellos = client.outgoing + server.outgoing[:40]
     wrong = hmac_sha256(hmac_sha256(b"ipcpipes authkey", OTHER_KEY), b"IPAC1\r\n\0" + hellos)
     with pytest.raises(AuthenticationFailed, match=r"the client is not .* same authkey"):
@@ -136,7 +136,7 @@ def test_another_key_is_noticed_by_the_server_also_when_the_client_does_not_care
 
 
 def deliver(side: Side, number: int, alter: Any) -> Any:
-    """An end on that side that got ``alter(message)`` as the peer's message of that number."""
+    """An end on that side that received ``alter(message)`` as the peer's message of that number."""
     ends = {name: handshake(name) for name in SIDES}
     mine = ends.pop(side)
     (peer,) = ends.values()
@@ -153,7 +153,7 @@ each_message = pytest.mark.parametrize(("side", "number", "size"), MESSAGES)
 
 
 @each_message
-def test_each_message_as_it_is_passes(side: Side, number: int, size: int) -> None:
+def test_unchanged_messages_are_accepted(side: Side, number: int, size: int) -> None:
     def look(message: bytes) -> bytes:
         assert len(message) == size
         return message
@@ -162,7 +162,7 @@ def test_each_message_as_it_is_passes(side: Side, number: int, size: int) -> Non
 
 
 @each_message
-def test_any_flipped_bit_is_refused(side: Side, number: int, size: int) -> None:
+def test_each_flipped_bit_is_refused(side: Side, number: int, size: int) -> None:
     for bit in range(8 * size):
 
         def flip(message: bytes, bit: int = bit) -> bytes:
@@ -171,7 +171,7 @@ def test_any_flipped_bit_is_refused(side: Side, number: int, size: int) -> None:
             return bytes(changed)
 
         if (side, number) == ("server", 0) and bit >= 64:
-            # Random bytes are as good as others; but the proofs are not for these.
+            # Other random bytes are valid; but the proofs do not cover them.
             client, server = handshake("client"), handshake("server")
             server.receive(flip(client.outgoing))
             with pytest.raises(AuthenticationFailed, match="proof is wrong"):
@@ -182,7 +182,7 @@ def test_any_flipped_bit_is_refused(side: Side, number: int, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 9, 31, 32, 39, 40, 41, 71, 72])
-def test_in_parts_of_any_size_it_is_the_same(size: int) -> None:
+def test_messages_may_arrive_in_parts_of_any_size(size: int) -> None:
     client, server = handshake("client"), handshake("server")
     for end, peer in ((server, client), (client, server), (server, client)):
         message = peer.outgoing
@@ -193,7 +193,7 @@ def test_in_parts_of_any_size_it_is_the_same(size: int) -> None:
 
 
 @each_side
-def test_the_first_wrong_byte_is_refused(side: Side) -> None:
+def test_first_wrong_byte_is_refused(side: Side) -> None:
     greeting = b"IPAC1\r\n\0" if side == "server" else b"IPAS1\r\n\0"
     for good in range(8):
         end = handshake(side)
@@ -205,20 +205,20 @@ def test_the_first_wrong_byte_is_refused(side: Side) -> None:
 
 
 @each_side
-def test_the_same_side_is_named(side: Side) -> None:
+def test_peer_on_the_same_side_is_named(side: Side) -> None:
     own = b"IPAC1\r\n\0" if side == "client" else b"IPAS1\r\n\0"
-    with pytest.raises(AuthenticationFailed, match="authenticates as this end does"):
+    with pytest.raises(AuthenticationFailed, match="has the same side as this end"):
         handshake(side).receive(own + bytes(20))
 
 
-def test_a_client_that_gets_its_own_bytes_back_refuses_them() -> None:
+def test_client_refuses_its_own_hello() -> None:
     client = handshake("client")
     hello = client.outgoing
-    with pytest.raises(AuthenticationFailed, match="as this end does"):
+    with pytest.raises(AuthenticationFailed, match="as this end"):
         client.receive(hello)
 
 
-def test_a_client_that_gets_its_own_random_bytes_back_wants_a_proof_for_them() -> None:
+def test_client_requires_a_proof_for_its_own_nonce() -> None:
     _, answer, proof = messages()
     for wrong in (answer[40:], proof, bytes(32)):
         client = handshake("client")
@@ -227,15 +227,15 @@ def test_a_client_that_gets_its_own_random_bytes_back_wants_a_proof_for_them() -
             client.receive(b"IPAS1\r\n\0" + nonce + wrong)
 
 
-def test_a_server_that_gets_its_own_proof_back_refuses_it() -> None:
+def test_server_refuses_its_own_proof() -> None:
     server = handshake("server")
     server.receive(messages()[0])
     with pytest.raises(AuthenticationFailed, match="proof is wrong"):
         server.receive(server.outgoing[40:])
 
 
-def test_a_proof_got_from_one_connection_is_worth_nothing_in_another() -> None:
-    # Who wants to be let in has the same server prove itself to the nonce that it was given.
+def test_proof_of_another_connection_is_refused() -> None:
+    # The attacker makes the same server compute a proof for the nonce that it has received.
     first, second = handshake("server"), handshake("server")
     first.receive(messages()[0])
     second.receive(b"IPAC1\r\n\0" + first.outgoing[8:40])
@@ -243,7 +243,7 @@ def test_a_proof_got_from_one_connection_is_worth_nothing_in_another() -> None:
         first.receive(second.outgoing[40:])
 
 
-def test_what_was_recorded_of_a_client_is_refused_by_the_server() -> None:
+def test_server_refuses_a_recorded_client() -> None:
     hello, _, proof = messages()
     server = handshake("server")
     server.receive(hello)
@@ -251,20 +251,20 @@ def test_what_was_recorded_of_a_client_is_refused_by_the_server() -> None:
         server.receive(proof)
 
 
-def test_what_was_recorded_of_a_server_is_refused_by_the_client() -> None:
+def test_client_refuses_a_recorded_server() -> None:
     with pytest.raises(AuthenticationFailed, match="proof is wrong"):
         handshake("client").receive(messages()[1])
 
 
 @pytest.mark.parametrize("size", [0, 1, 39, 41, 72, 10_000])
-def test_a_message_of_another_size_is_no_part_of_it(size: int) -> None:
+def test_message_of_another_size_is_refused(size: int) -> None:
     server = handshake("server")
     with pytest.raises(AuthenticationFailed, match=f"{size} bytes that do not belong to this"):
         server.receive_message((messages()[0] + bytes(10_000))[:size])
 
 
 @each_side
-def test_the_end_is_told_with_how_much_had_come(side: Side) -> None:
+def test_error_of_an_early_end_says_how_much_arrived(side: Side) -> None:
     end = handshake(side)
     size = end.missing
     with pytest.raises(AuthenticationFailed, match=f"when 0 of {size} bytes"):
@@ -273,15 +273,19 @@ def test_the_end_is_told_with_how_much_had_come(side: Side) -> None:
     end.receive(b"IPA")
     with pytest.raises(AuthenticationFailed, match=f"when 3 of {size} bytes"):
         end.receive(b"")
-    assert f"after 1.5 s, 3 of {size} bytes" in str(end.late(1.5))
+    assert f"after 1.5 s, 3 of {size} bytes" in str(end.timed_out(1.5))
 
 
-def test_a_client_whose_proof_does_not_go_out_says_so() -> None:
+def test_error_says_that_the_proof_was_not_sent() -> None:
     client, server = handshake("client"), handshake("server")
     server.receive(client.outgoing)
     client.receive(server.outgoing)
-    assert "when its answer had come, and this end's proof had not gone out" in str(client.ended())
-    assert "after 2 s, its answer had come, and this end's proof had not" in str(client.late(2))
+    assert "when its answer had arrived, and this end's proof had not been sent" in str(
+        client.ended()
+    )
+    assert "after 2 s, its answer had arrived, and this end's proof had not" in str(
+        client.timed_out(2)
+    )
 
 
 def test_proofs_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,7 +305,7 @@ def test_proofs_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     assert compared == [True, True, False]
 
 
-def test_where_it_happened_is_in_the_text() -> None:
+def test_error_names_the_endpoint() -> None:
     error = handshake("client", where="named endpoint 'svc'").ended()
     assert str(error).startswith("the server of named endpoint 'svc' is not authenticated: ")
     assert isinstance(error, PermissionError)
@@ -309,7 +313,7 @@ def test_where_it_happened_is_in_the_text() -> None:
     assert (type(copy), str(copy), copy.errno) == (type(error), str(error), error.errno)
 
 
-# Whole messages, what they are made of, and anything else.
+# Whole messages, their parts, and arbitrary bytes.
 PIECES = st.one_of(
     st.sampled_from([b"IPAC1\r\n\0", b"IPAS1\r\n\0", *messages(), *messages(OTHER_KEY)]),
     st.binary(max_size=100),
@@ -318,7 +322,7 @@ PIECES = st.one_of(
 
 @PROFILE
 @given(st.sampled_from(SIDES), st.lists(PIECES, max_size=5).map(b"".join), CUTS)
-def test_any_bytes_in_any_parts_are_refused_and_raise_nothing_else(
+def test_any_bytes_raise_only_authentication_failed(
     side: Side, data: bytes, cuts: list[int]
 ) -> None:
     end = handshake(side)
@@ -337,7 +341,7 @@ def test_any_bytes_in_any_parts_are_refused_and_raise_nothing_else(
 
 @PROFILE
 @given(st.sampled_from(SIDES), st.lists(PIECES, min_size=2, max_size=3))
-def test_any_messages_are_refused_and_raise_nothing_else(side: Side, several: list[bytes]) -> None:
+def test_any_messages_raise_only_authentication_failed(side: Side, several: list[bytes]) -> None:
     end = handshake(side)
     with pytest.raises(AuthenticationFailed):
         for message in several:
@@ -345,7 +349,7 @@ def test_any_messages_are_refused_and_raise_nothing_else(side: Side, several: li
 
 
 @each_side
-def test_more_than_was_asked_for_is_refused(side: Side) -> None:
+def test_more_bytes_than_missing_are_refused(side: Side) -> None:
     end = handshake(side)
     hello, answer, _ = messages()
     with pytest.raises(AuthenticationFailed):

@@ -1,4 +1,4 @@
-"""A secret at every door: who does not have it gets nothing, and others are served meanwhile."""
+"""authkey= of every function: peers without it get nothing, and others are served meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLIENT = 30  # seconds
 
 
 class Greeter(rpc.Interface, uuid="5be52a1f-0a17-4c3b-8c5b-3a1d4f1a9c55", version=(1, 0)):
-    """What the calls are of."""
+    """The interface of the calls."""
 
     @rpc.operation
     async def greet(self) -> str:
@@ -40,7 +40,7 @@ class PlainGreeter(Greeter):
         return "in"
 
 
-# Each serves until it is cancelled, and its client is answered "in".
+# Each serves until it is cancelled, and answers its clients with "in".
 
 
 async def serve_stream(endpoint: Endpoint, task_status: Any, **options: Any) -> None:
@@ -161,7 +161,7 @@ every_door = pytest.mark.parametrize(
 
 
 @every_door
-async def test_who_has_it_gets_in_and_who_has_not_does_not(
+async def test_only_clients_with_the_key_are_served(
     endpoint: Endpoint, serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes")
@@ -173,7 +173,7 @@ async def test_who_has_it_gets_in_and_who_has_not_does_not(
                 await ask(endpoint, authkey=OTHER_KEY)
             assert await ask(endpoint, authkey=bytearray(KEY)) == "in"
             nursery.cancel_scope.cancel()
-    # The server has proved itself, wrongly: this client knows at once, and says nothing more.
+    # The server's proof was wrong: this client notices at once, and sends nothing more.
     assert "its proof is wrong" in str(caught.value)
     said = [record for record in caplog.records if record.name.startswith("ipcpipes")]
     assert [record.levelno for record in said] == [logging.WARNING]
@@ -185,7 +185,7 @@ async def test_who_has_it_gets_in_and_who_has_not_does_not(
 
 
 @pytest.mark.parametrize(("serve", "ask"), DOORS[:5])
-async def test_a_client_that_does_not_begin_with_it_is_turned_away(
+async def test_client_without_handshake_is_turned_away(
     endpoint: Endpoint, serve: Serve, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Expected: its handler never runs, the client hears why, and others get in. What it sent
@@ -214,7 +214,7 @@ async def test_a_client_that_does_not_begin_with_it_is_turned_away(
 
 @pytest.mark.parametrize("serve", [serve_calls, serve_blocking_calls])
 @pytest.mark.parametrize("ask", [ask_call, ask_blocking_call])
-async def test_a_caller_without_a_key_hears_that_the_server_asks_for_one(
+async def test_caller_without_key_gets_a_clear_error(
     endpoint: Endpoint, serve: Serve, ask: Ask
 ) -> None:
     with trio.fail_after(60):
@@ -226,12 +226,14 @@ async def test_a_caller_without_a_key_hears_that_the_server_asks_for_one(
 
 
 @every_door
-async def test_silent_clients_hold_up_nobody(endpoint: Endpoint, serve: Serve, ask: Ask) -> None:
+async def test_silent_clients_do_not_delay_others(
+    endpoint: Endpoint, serve: Serve, ask: Ask
+) -> None:
     silent: list[Any] = []
     connect: Any = blocking.connect_messages if serve is serve_native else blocking.connect
     options = {"framing": ipcpipes.NATIVE} if serve is serve_native else {}
     try:
-        # Less than the 10 seconds that each of them has.
+        # Less than the 10 seconds that each client has.
         with trio.fail_after(DEFAULT_SECONDS):
             async with trio.open_nursery() as nursery:
                 await nursery.start(lambda task_status: serve(endpoint, task_status, authkey=KEY))
@@ -245,10 +247,10 @@ async def test_silent_clients_hold_up_nobody(endpoint: Endpoint, serve: Serve, a
 
 
 @pytest.mark.parametrize("serve", [serve_stream, serve_messages, serve_native, serve_calls])
-async def test_silent_clients_do_not_hold_up_a_server_that_ends(
+async def test_silent_clients_do_not_delay_the_servers_end(
     endpoint: Endpoint, serve: Serve
 ) -> None:
-    """Expected: closing the listener ends the greetings, and does not wait for their time."""
+    """Expected: closing the listener ends the handshakes, and does not wait for their deadline."""
     connect: Any = ipcpipes.connect_messages if serve is serve_native else ipcpipes.connect
     options = {"framing": ipcpipes.NATIVE} if serve is serve_native else {}
     with trio.fail_after(DEFAULT_SECONDS / 2):
@@ -265,9 +267,7 @@ async def test_silent_clients_do_not_hold_up_a_server_that_ends(
 
 
 @pytest.mark.parametrize("ask", [ask_stream, ask_message, ask_blocking_stream, ask_blocking_line])
-async def test_a_server_without_it_is_told_from_one_that_has_it(
-    endpoint: Endpoint, ask: Ask
-) -> None:
+async def test_server_without_the_key_is_refused(endpoint: Endpoint, ask: Ask) -> None:
     """Expected: what it says first is refused, and is not taken for the application's."""
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
@@ -277,7 +277,7 @@ async def test_a_server_without_it_is_told_from_one_that_has_it(
             nursery.cancel_scope.cancel()
 
 
-async def test_a_connection_that_was_cancelled_while_greeting_is_closed(endpoint: Endpoint) -> None:
+async def test_connect_cancelled_in_handshake_is_closed(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         with trio.move_on_after(0.05) as scope:
             await ipcpipes.connect(endpoint, authkey=KEY)
@@ -289,7 +289,7 @@ async def test_a_connection_that_was_cancelled_while_greeting_is_closed(endpoint
 
 
 @pytest.mark.parametrize("direction", ["send", "receive"])
-async def test_it_takes_both_directions(endpoint: Endpoint, direction: Any) -> None:
+async def test_authkey_needs_both_directions(endpoint: Endpoint, direction: Any) -> None:
     with pytest.raises(ValueError, match="authkey needs direction='duplex'"):
         await ipcpipes.connect(endpoint, direction=direction, authkey=KEY)
     with pytest.raises(ValueError, match="authkey needs direction='duplex'"):
@@ -298,7 +298,7 @@ async def test_it_takes_both_directions(endpoint: Endpoint, direction: Any) -> N
         blocking.connect(endpoint, direction=direction, authkey=KEY)
 
 
-async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint) -> None:
+async def test_bad_key_is_refused_before_anything_is_opened(endpoint: Endpoint) -> None:
     for key, error in (("secret", TypeError), (b"short", ValueError), (b"", ValueError)):
         wrong: Any = key
         with pytest.raises(error, match="authkey must"):
@@ -317,7 +317,7 @@ async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint
             blocking.connect_messages(endpoint, authkey=wrong)
 
 
-async def test_closing_the_listener_ends_calls_servers_with_clients_that_are_greeting(
+async def test_closing_listener_ends_handshakes_of_rpc_server(
     endpoint: Endpoint,
 ) -> None:
     with blocking.listen(endpoint) as listener:
@@ -335,10 +335,10 @@ async def test_closing_the_listener_ends_calls_servers_with_clients_that_are_gre
 
 
 @pytest.mark.parametrize("error", [None, AuthenticationFailed("no")])
-def test_a_client_that_is_greeted_while_the_server_ends_is_no_failure(
+def test_handshake_during_shutdown_is_not_logged(
     endpoint: Endpoint, error: Exception | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Expected: the connection that is closed just after the greeting is not logged as an error."""
+    """Expected: a connection that is closed just after its handshake is not logged as an error."""
 
     def greet(stream: blocking.Stream) -> None:
         stream.close()
@@ -348,7 +348,7 @@ def test_a_client_that_is_greeted_while_the_server_ends_is_no_failure(
 
     with blocking.listen(endpoint) as listener, blocking.connect(endpoint):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("ipcpipes.rpc.blocking.server.greeting", lambda *_: greet)
+            patch.setattr("ipcpipes.rpc.blocking.server.authenticate_with", lambda *_: greet)
             rpc_blocking.serve(PlainGreeter(), listener, authkey=KEY)
     assert [record.levelname for record in caplog.records] == []
 
@@ -357,7 +357,7 @@ def test_a_client_that_is_greeted_while_the_server_ends_is_no_failure(
     "connect",
     [ipcpipes.connect, ipcpipes.connect_messages, blocking.connect, blocking.connect_messages],
 )
-async def test_what_reports_an_error_with_the_variables_of_each_frame_does_not_find_it(
+async def test_key_is_not_in_the_frames_of_an_error(
     endpoint: Endpoint, connect: Callable[..., Any]
 ) -> None:
     async with trio.open_nursery() as nursery:
@@ -377,7 +377,7 @@ async def test_what_reports_an_error_with_the_variables_of_each_frame_does_not_f
     assert not [True for found in ours if OTHER_KEY in found.values()]
 
 
-async def test_nor_where_calls_are_made(endpoint: Endpoint) -> None:
+async def test_key_is_not_in_the_frames_of_an_rpc_error(endpoint: Endpoint) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: serve_calls(endpoint, task_status, authkey=KEY))
         with pytest.raises(AuthenticationFailed) as caught:

@@ -1,4 +1,4 @@
-"""Anonymous pipes without an event loop. What both drivers share is in test_handing_over.py."""
+"""Anonymous pipes without an event loop. test_handing_over.py tests what both drivers share."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ async def adapted_pipe() -> tuple[Any, Any]:
 
 
 async def test_conformance() -> None:
-    # No clogged one: a send of a thread cannot be given up.
+    # Without a full pipe: a send in a thread cannot be cancelled.
     await trio.testing.check_one_way_stream(adapted_pipe, None)
 
 
-def test_types_say_what_an_end_can_do() -> None:
+def test_types_match_the_direction() -> None:
     sender, receiver = pipe()
     with sender, receiver:
         assert isinstance(sender, blocking.AnonymousSendStream)
@@ -93,7 +93,7 @@ def test_any_contiguous_buffer_can_be_sent_and_filled() -> None:
             receiver.receive_some(0)
 
 
-def test_the_end_comes_after_all_that_was_sent() -> None:
+def test_end_arrives_after_all_data() -> None:
     sender, receiver = pipe()
     with receiver:
         with sender:
@@ -104,7 +104,7 @@ def test_the_end_comes_after_all_that_was_sent() -> None:
             assert receiver.receive_into(bytearray(1), timeout=timeout) == 0
 
 
-def test_nobody_there_to_receive_breaks_sending() -> None:
+def test_closed_receive_end_breaks_sending() -> None:
     sender, receiver = pipe()
     with sender:
         sender.send_all(b"unread")
@@ -115,7 +115,7 @@ def test_nobody_there_to_receive_breaks_sending() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, SECONDS])
-def test_a_receiver_that_leaves_breaks_a_send_that_waits(timeout: float | None) -> None:
+def test_closing_the_receive_end_breaks_a_waiting_send(timeout: float | None) -> None:
     sender, receiver = pipe()
     with sender, receiver:
         sending = Worker(sender.send_all, bytes(1_000_000), timeout=timeout)
@@ -125,7 +125,7 @@ def test_a_receiver_that_leaves_breaks_a_send_that_waits(timeout: float | None) 
             sending.result()
 
 
-def test_a_receive_that_timed_out_has_lost_nothing() -> None:
+def test_timed_out_receive_loses_nothing() -> None:
     sender, receiver = pipe()
     with sender, receiver:
         for timeout in (0, 0.01):
@@ -145,7 +145,7 @@ def test_a_receive_that_timed_out_has_lost_nothing() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.01])
-def test_a_send_that_timed_out_half_way_breaks_sending(timeout: float) -> None:
+def test_send_timed_out_half_way_breaks_sending(timeout: float) -> None:
     sender, receiver = pipe()
     with sender, receiver:
         with pytest.raises(TimeoutError, match="not all could be sent"):
@@ -158,7 +158,7 @@ def test_a_send_that_timed_out_half_way_breaks_sending(timeout: float) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="Windows takes a write that does not fit as a pending one")
-def test_a_send_that_timed_out_before_its_first_byte_changed_nothing() -> None:
+def test_send_timed_out_before_first_byte_changes_nothing() -> None:
     sender, receiver = pipe()
     with sender, receiver:
         held = 0
@@ -174,7 +174,7 @@ def test_a_send_that_timed_out_before_its_first_byte_changed_nothing() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, SECONDS])
-def test_closing_wakes_who_is_inside(timeout: float | None) -> None:
+def test_closing_wakes_waiting_threads(timeout: float | None) -> None:
     for operation in ("receive_some", "receive_into", "send_all"):
         sender, receiver = pipe()
         with sender, receiver:
@@ -192,7 +192,7 @@ def test_closing_wakes_who_is_inside(timeout: float | None) -> None:
                 getattr(end, operation)(argument)
 
 
-def test_one_thread_at_a_time() -> None:
+def test_second_thread_is_busy() -> None:
     for way in ("sending", "receiving"):
         sender, receiver = pipe()
         with sender, receiver:
@@ -219,7 +219,7 @@ def interrupted(operation, *arguments, **options):
             _thread.interrupt_main()
         else:
             os.kill(os.getpid(), signal.SIGINT)
-    # After a while, so that it is waiting by then.
+    # After a while, so that the thread is waiting by then.
     timer = threading.Timer(0.2, interrupt)
     timer.start()
     try:
@@ -260,14 +260,14 @@ say("done")
 """
 
 
-def test_ctrl_c_ends_a_wait() -> None:
+def test_ctrl_c_ends_a_waiting_receive() -> None:
     with plain_child(_INTERRUPT) as child:
         assert child.hear() == "closed"
         assert child.hear() == "done"
         assert child.wait() == 0
 
 
-def test_what_is_not_closed_warns_and_leaks_nothing() -> None:
+def test_forgotten_end_warns_and_is_closed() -> None:
     sender, receiver = pipe()
     with pytest.raises(TimeoutError):
         receiver.receive_some(timeout=0.01)

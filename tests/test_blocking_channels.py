@@ -1,4 +1,4 @@
-"""Blocking message channels: what differs from trio's, and what the kit does not look at."""
+"""Blocking message channels: the differences from trio's, and what the kit does not test."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def channel_and_wire(framing: Any = None) -> tuple[blocking.MessageChannel, Any]
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_a_channel_knows_where_it_is_and_who_is_there(framing: Any) -> None:
+def test_channel_has_endpoint_and_peer(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         assert client.endpoint == server.endpoint
@@ -39,7 +39,7 @@ def test_a_channel_knows_where_it_is_and_who_is_there(framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_iterating_ends_at_the_end(framing: Any) -> None:
+def test_iterating_ends_at_the_end_of_the_channel(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         client.send_many([b"one", b"", b"two"])
@@ -52,7 +52,7 @@ def test_iterating_ends_at_the_end(framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_a_channel_closed_with_messages_waiting_is_closed(framing: Any) -> None:
+def test_closed_channel_drops_waiting_messages(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         client.send_many([b"one", b"two", b"three"])
@@ -73,7 +73,7 @@ def test_a_channel_closed_with_messages_waiting_is_closed(framing: Any) -> None:
     ],
     ids=str,
 )
-def test_too_large_to_receive(framing: Any, wire: bytes, size: int) -> None:
+def test_too_large_message_breaks_receiving(framing: Any, wire: bytes, size: int) -> None:
     channel, stream = channel_and_wire(framing)
     with channel, stream:
         stream.send_all(b"".join(map(bytes, framing.frame(b"good"))) + wire)
@@ -92,7 +92,7 @@ def test_too_large_to_receive(framing: Any, wire: bytes, size: int) -> None:
 
 @has_native
 @pytest.mark.parametrize("size", [11, 70_000])
-def test_too_large_to_receive_natively(size: int) -> None:
+def test_too_large_packet_breaks_receiving(size: int) -> None:
     with blocking.listen_messages(
         unique_endpoint(), framing=Native(10), buffer_size=200_000
     ) as listener:
@@ -106,7 +106,7 @@ def test_too_large_to_receive_natively(size: int) -> None:
 
 
 @pytest.mark.parametrize("wire", [b"\x05", struct.pack("<I", 5), struct.pack("<I", 5) + b"abc"])
-def test_the_end_inside_a_message(wire: bytes) -> None:
+def test_end_inside_a_message_is_incomplete(wire: bytes) -> None:
     channel, stream = channel_and_wire()
     with channel, stream:
         stream.send_all(struct.pack("<I", 4) + b"good" + wire)
@@ -118,7 +118,7 @@ def test_the_end_inside_a_message(wire: bytes) -> None:
             assert isinstance(caught.value.__cause__, ipcpipes.IncompleteMessage)
 
 
-def test_what_goes_on_the_wire_is_what_trio_sends() -> None:
+def test_wire_format_is_that_of_trio() -> None:
     channel, stream = channel_and_wire()
     with channel, stream:
         large = bytes(range(256)) * 300
@@ -132,7 +132,7 @@ def test_what_goes_on_the_wire_is_what_trio_sends() -> None:
         assert receiving.result() == 2 * expected
 
 
-def test_a_message_that_cannot_be_framed() -> None:
+def test_unframeable_message_is_not_sent() -> None:
     client, server = channel_pair(Lines())
     with client, server:
         with pytest.raises(ipcpipes.FramingError, match="delimiter"):
@@ -141,7 +141,7 @@ def test_a_message_that_cannot_be_framed() -> None:
         assert server.receive() == b"one line"
 
 
-def test_what_is_no_stream_or_no_framing() -> None:
+def test_wrong_stream_or_framing_is_refused() -> None:
     nonsense: Any = object()
     with pytest.raises(TypeError, match="send_all"):
         blocking.MessageChannel(nonsense)
@@ -160,7 +160,7 @@ def test_what_is_no_stream_or_no_framing() -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_several_threads_send(framing: Any) -> None:
+def test_messages_of_several_threads_do_not_mix(framing: Any) -> None:
     client, server = channel_pair(framing)
     count, rounds = 8, 40
     large = bytes(70_000)
@@ -182,7 +182,7 @@ def test_several_threads_send(framing: Any) -> None:
             message = server.receive(timeout=SECONDS)
             number, turn = map(int, message.split(b" ")[:2])
             if turn in seen[number]:
-                assert previous == message, "nobody's message comes between those of a batch"
+                assert previous == message, "no other message comes between those of a batch"
             seen[number].append(turn)
             previous = message
         for worker in workers:
@@ -191,7 +191,7 @@ def test_several_threads_send(framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_two_threads_that_receive(framing: Any) -> None:
+def test_second_receiving_thread_is_busy(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         first = Worker(client.receive)
@@ -224,7 +224,7 @@ def test_both_ends_send_large_messages_at_once(framing: Any) -> None:
 
 @pytest.mark.skipif(WINDOWS, reason="a Windows pipe has no half-close")
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_send_eof_waits_for_who_is_sending(framing: Any) -> None:
+def test_send_eof_waits_for_sending_threads(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         sending = Worker(client.send_many, [bytes(100_000)] * 50)
@@ -241,8 +241,8 @@ def test_send_eof_waits_for_who_is_sending(framing: Any) -> None:
         assert client.receive() == b"still open"
 
 
-def test_messages_are_exchanged_while_another_thread_is_busy() -> None:
-    """The interpreter is given up while a channel waits."""
+def test_messages_flow_while_another_thread_computes() -> None:
+    """A waiting channel releases the interpreter lock."""
     client, server = channel_pair()
     with client, server:
         waiting = Worker(client.receive)
@@ -257,10 +257,10 @@ def test_messages_are_exchanged_while_another_thread_is_busy() -> None:
 
 
 @pytest.mark.parametrize("door", [blocking.connect_messages, blocking.listen_messages])
-def test_a_framing_without_a_limit_is_refused_before_anything_is_opened(door: Any) -> None:
+def test_framing_without_limit_is_refused_first(door: Any) -> None:
     class Unlimited(ipcpipes.Lines):
         def __post_init__(self) -> None:
             object.__setattr__(self, "max_size", None)
 
     with pytest.raises(TypeError, match="max_size"):
-        door("nobody-is-here", framing=Unlimited())
+        door("no-server-is-here", framing=Unlimited())

@@ -29,7 +29,7 @@ if sys.platform in ("linux", "win32"):
 @pytest.mark.parametrize(
     "program", [programs.ECHO, programs.BLOCKING_ECHO], ids=["trio", "blocking"]
 )
-def test_a_stream(program: Sequence[str]) -> None:
+def test_child_has_a_stream(program: Sequence[str]) -> None:
     with blocking.open_child(program) as child:
         assert isinstance(child.stream, blocking.Stream)
         child.stream.send_all(b"hello")
@@ -43,7 +43,7 @@ def test_a_stream(program: Sequence[str]) -> None:
 @pytest.mark.parametrize(
     "program", [programs.MESSAGE_ECHO, programs.BLOCKING_MESSAGE_ECHO], ids=["trio", "blocking"]
 )
-def test_a_channel(program: Sequence[str], framing: Framing | Native) -> None:
+def test_child_has_a_channel(program: Sequence[str], framing: Framing | Native) -> None:
     with blocking.open_child(program, framing=framing) as child:
         for message in (b"", b"one", b"x" * 1000):
             child.channel.send(message)
@@ -54,7 +54,7 @@ def test_a_channel(program: Sequence[str], framing: Framing | Native) -> None:
 @pytest.mark.parametrize(
     "program", [programs.PIPES, programs.BLOCKING_PIPES], ids=["trio", "blocking"]
 )
-def test_several_pipes(program: Sequence[str]) -> None:
+def test_child_has_several_pipes(program: Sequence[str]) -> None:
     with blocking.open_child(
         program, pipes={"jobs": "send", "log": "receive", "talk": "duplex"}
     ) as child:
@@ -67,7 +67,7 @@ def test_several_pipes(program: Sequence[str]) -> None:
     assert (child.status, child.reason) == (0, "exited")
 
 
-def test_an_end_of_ones_own() -> None:
+def test_end_of_an_anonymous_pipe_is_handed_over() -> None:
     program = programs.blocking_program("""
     with blocking.parent_pipes() as pipes:
         pipes["results"].send_all(b"done")
@@ -77,7 +77,7 @@ def test_an_end_of_ones_own() -> None:
         assert receive_all(receive_end) == b"done"
 
 
-def test_the_standard_streams_go_where_subprocess_would_send_them(tmp_path: Any) -> None:
+def test_standard_streams_go_where_subprocess_sends_them(tmp_path: Any) -> None:
     program = programs.plain_program('say("out"); print("err", file=sys.stderr)')
     with (
         open(tmp_path / "out", "wb") as out,
@@ -87,7 +87,7 @@ def test_the_standard_streams_go_where_subprocess_would_send_them(tmp_path: Any)
     assert (tmp_path / "out").read_text().split() == ["out", "err"]
 
 
-def test_standard_streams_of_ones_own() -> None:
+def test_standard_streams_can_be_pipes() -> None:
     program = programs.plain_program("say(sys.stdin.readline().upper().strip())")
     with blocking.open_child(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.process.stdin is not None
@@ -100,7 +100,7 @@ def test_standard_streams_of_ones_own() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="there it may have to wait")
-def test_input_that_is_left_in_the_buffer_holds_nobody_up() -> None:
+def test_unsent_input_does_not_delay_the_end() -> None:
     with blocking.open_child(programs.HANG, stdin=subprocess.PIPE, grace=0.1) as child:
         assert child.process.stdin is not None
         child.process.stdin.write(b"x" * 65536)
@@ -108,7 +108,7 @@ def test_input_that_is_left_in_the_buffer_holds_nobody_up() -> None:
     assert child.reason == "terminated"
 
 
-def test_wait_with_a_timeout() -> None:
+def test_wait_times_out() -> None:
     with blocking.open_child(programs.ECHO) as child:
         with pytest.raises(TimeoutError, match=rf"process {child.pid} has not ended within 0.05 s"):
             child.wait(timeout=0.05)
@@ -118,7 +118,7 @@ def test_wait_with_a_timeout() -> None:
         assert child.wait(timeout=SECONDS) == child.wait() == 0
 
 
-def test_a_child_that_hangs_is_terminated() -> None:
+def test_hanging_child_is_terminated() -> None:
     with blocking.open_child(programs.HANG, grace=0.1) as child:
         pass
     assert child.reason == "terminated"
@@ -126,7 +126,7 @@ def test_a_child_that_hangs_is_terminated() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="TerminateProcess cannot be ignored")
-def test_a_child_that_ignores_sigterm_is_killed() -> None:
+def test_child_that_ignores_sigterm_is_killed() -> None:
     program = programs.blocking_program("""
     import signal
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -138,20 +138,20 @@ def test_a_child_that_ignores_sigterm_is_killed() -> None:
     assert (child.status, child.reason) == (-signal.Signals["SIGKILL"], "killed")
 
 
-def test_terminate_is_for_children_that_do_not_notice() -> None:
+def test_terminate_ends_a_child_at_once() -> None:
     with blocking.open_child(programs.HANG, grace=SECONDS) as child:
         child.terminate()
         assert child.wait(timeout=SECONDS) == (1 if WINDOWS else -signal.SIGTERM)
     assert child.reason == "terminated"
 
 
-def test_what_the_block_raises_comes_out_and_the_child_ends() -> None:
+def test_error_of_the_block_ends_the_child() -> None:
     with pytest.raises(ValueError, match="mine"), blocking.open_child(programs.ECHO) as child:
         raise ValueError("mine")
     assert (child.status, child.reason) == (0, "exited")
 
 
-def test_a_program_that_is_not_there_leaves_nothing() -> None:
+def test_missing_program_leaves_nothing() -> None:
     receive_end, send_end = blocking.open_anonymous_pipe()
     with receive_end:
         with pytest.raises(FileNotFoundError, match="no-such-program"):
@@ -160,7 +160,7 @@ def test_a_program_that_is_not_there_leaves_nothing() -> None:
         assert receive_end.receive_some(timeout=SECONDS) == b""
 
 
-def test_outside_a_child_there_is_a_clear_error() -> None:
+def test_without_a_parent_there_is_a_clear_error() -> None:
     for ask in (blocking.parent_stream, blocking.parent_channel):
         with pytest.raises(ipcpipes.NoParent, match="has not started it"):
             ask()
@@ -168,7 +168,7 @@ def test_outside_a_child_there_is_a_clear_error() -> None:
         pass
 
 
-def test_the_stream_can_be_closed_while_another_thread_reads() -> None:
+def test_stream_can_be_closed_while_a_thread_reads() -> None:
     with blocking.open_child(programs.ECHO) as child:
         caught: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""close() from anywhere: it wakes who is inside, and it is final."""
+"""close() from any thread: it wakes the threads inside, and it is final."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .threads import (
     stream_pair,
 )
 
-ENOUGH = bytes(10_000_000)  # more than any system takes at once
+ENOUGH = bytes(10_000_000)  # more than any system accepts at once
 
 OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "receive_some": lambda stream: stream.receive_some(),
@@ -45,7 +45,7 @@ CHANNEL_OPERATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_closing_wakes_who_uses_a_stream(operation: Callable[[Any], Any]) -> None:
+def test_closing_wakes_threads_that_use_a_stream(operation: Callable[[Any], Any]) -> None:
     client, server = stream_pair()
     with client, server:
         worker = Worker(operation, client)
@@ -59,7 +59,9 @@ def test_closing_wakes_who_uses_a_stream(operation: Callable[[Any], Any]) -> Non
 
 @pytest.mark.parametrize("operation", CHANNEL_OPERATIONS.values(), ids=CHANNEL_OPERATIONS)
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_closing_wakes_who_uses_a_channel(framing: Any, operation: Callable[[Any], Any]) -> None:
+def test_closing_wakes_threads_that_use_a_channel(
+    framing: Any, operation: Callable[[Any], Any]
+) -> None:
     client, server = channel_pair(framing)
     with client, server:
         workers = [Worker(operation, client)]
@@ -73,7 +75,7 @@ def test_closing_wakes_who_uses_a_channel(framing: Any, operation: Callable[[Any
                 worker.result()
 
 
-def test_closing_wakes_who_sends_and_who_receives() -> None:
+def test_closing_wakes_sender_and_receiver() -> None:
     client, server = stream_pair()
     with client, server:
         workers = [Worker(client.receive_some), Worker(client.send_all, ENOUGH)]
@@ -86,7 +88,7 @@ def test_closing_wakes_who_sends_and_who_receives() -> None:
             worker.result()
 
 
-def test_what_was_sent_before_remains_readable() -> None:
+def test_data_sent_before_closing_remains_readable() -> None:
     client, server = stream_pair()
     with client, server:
         receiving = Worker(client.receive_some)
@@ -98,7 +100,7 @@ def test_what_was_sent_before_remains_readable() -> None:
             receiving.result()
 
 
-def test_busy_threads_are_told() -> None:
+def test_second_thread_is_busy() -> None:
     client, server = stream_pair()
     with client, server:
         receiving = Worker(client.receive_some)
@@ -120,7 +122,7 @@ def test_busy_threads_are_told() -> None:
         sending.result()
 
 
-def test_a_finalizer_may_close_what_its_own_thread_uses() -> None:
+def test_finalizer_may_close_what_its_thread_uses() -> None:
     """Finalizers run between any two steps of any thread."""
 
     class Closer:
@@ -152,7 +154,7 @@ def test_a_finalizer_may_close_what_its_own_thread_uses() -> None:
 
 
 @pytest.mark.parametrize("framing", [None, *framings()], ids=str)
-def test_closing_at_random_moments(framing: Any) -> None:
+def test_closing_at_random_moments_is_safe(framing: Any) -> None:
     """Two threads at each end are at it, and two threads close; nothing but ClosedResourceError
     and the peer's end may come of it, and nothing hangs.
     """
@@ -192,7 +194,7 @@ def test_closing_at_random_moments(framing: Any) -> None:
 
 
 def test_closed_streams_are_freed() -> None:
-    """No thread or lock keeps one alive, whoever was inside when it was closed."""
+    """No thread or lock keeps one alive, whichever thread was inside when it was closed."""
     client, server = stream_pair()
     worker = Worker(client.receive_some)
     settle()

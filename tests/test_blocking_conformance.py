@@ -1,4 +1,4 @@
-"""The contracts, over blocking objects: the same kits as for trio's, and the two drivers mixed."""
+"""The contracts of blocking objects: the same kits as for trio, and both drivers mixed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def connected(pair: tuple[Any, Any], framing: Any) -> Maker:
     ],
 )
 @pytest.mark.parametrize("pair", DRIVERS)
-async def test_message_channels(pair: tuple[Any, Any], framing: Any) -> None:
+async def test_message_channel_conformance(pair: tuple[Any, Any], framing: Any) -> None:
     await check_message_channel(connected(pair, framing), cancels_sends=False)
 
 
 class Foreign:
-    """Somebody else's blocking stream: no more than a channel needs."""
+    """A blocking stream of another library, with only the methods that a channel needs."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -59,7 +59,7 @@ class Foreign:
         self.close = stream.close
 
 
-async def test_a_channel_over_somebody_elses_stream() -> None:
+async def test_channel_over_a_foreign_stream_conformance() -> None:
     async def maker() -> Pair:
         with blocking.listen(unique_endpoint(), backlog=1) as listener:
             ends = [blocking.connect(listener.endpoint), listener.accept()]
@@ -70,7 +70,7 @@ async def test_a_channel_over_somebody_elses_stream() -> None:
 
 
 @pytest.mark.parametrize("pair", DRIVERS)
-async def test_streams(pair: tuple[Any, Any]) -> None:
+async def test_stream_conformance(pair: tuple[Any, Any]) -> None:
     server_side, client_side = pair
 
     async def maker() -> Pair:
@@ -85,7 +85,7 @@ async def test_streams(pair: tuple[Any, Any]) -> None:
 
 @pytest.mark.parametrize("options", [{"backlog": 4}, {"max_instances": 4}], ids=str)
 @pytest.mark.parametrize("pair", DRIVERS)
-async def test_listeners(pair: tuple[Any, Any], options: Any) -> None:
+async def test_listener_conformance(pair: tuple[Any, Any], options: Any) -> None:
     server_side, client_side = pair
 
     async def maker() -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Signal handlers that raise at any step of the blocking operations: nothing is torn or lost."""
+"""Signal handlers that raise at any step of a blocking operation: no data is mixed or lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(run(3, sys.argv[1:]))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_what_arrives_is_whole_and_in_order(attack: str) -> None:
+def test_interrupted_messages_arrive_whole_and_in_order(attack: str) -> None:
     ran = subprocess.run(
         (sys.executable, "-c", _PROGRAM, attack),
         cwd=Path(__file__).parents[1],
@@ -47,7 +47,7 @@ class _Interrupted(BaseException):
 
 
 class _Late:
-    """A stream of another library, whose receive is interrupted when the bytes have come."""
+    """A stream of another library that is interrupted when the bytes have arrived."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -77,11 +77,11 @@ def _streams() -> Iterator[tuple[Any, Any]]:
         yield ours, theirs
 
 
-def test_a_stream_of_another_library_may_have_lost_bytes() -> None:
+def test_interrupted_foreign_stream_breaks_receiving() -> None:
     with _streams() as (ours, theirs):
         late = _Late(ours)
         channel = blocking.MessageChannel(late)
-        with pytest.raises(TimeoutError):  # which loses nothing
+        with pytest.raises(TimeoutError):  # it loses nothing
             channel.receive(timeout=0)
         theirs.send_all(b"\x03\x00\x00\x00one")
         with pytest.raises(_Interrupted):
@@ -93,7 +93,7 @@ def test_a_stream_of_another_library_may_have_lost_bytes() -> None:
 
 
 class _Halting(Framing):
-    """Interrupted in the middle of splitting."""
+    """A splitter that is interrupted in the middle of a step."""
 
     max_size = 100
 
@@ -113,20 +113,20 @@ class _Halting(Framing):
         return Halting()
 
 
-def test_a_splitter_that_was_interrupted_is_not_used_again() -> None:
+def test_interrupted_splitter_is_not_used_again() -> None:
     with _streams() as (ours, theirs):
         channel = blocking.MessageChannel(ours, _Halting())
         theirs.send_all(b"\x03\x00\x00\x00one\x03\x00\x00\x00tw")
         with pytest.raises(_Interrupted):
             channel.receive()
         theirs.send_all(b"o")
-        assert channel.receive() == b"one"  # it was whole
+        assert channel.receive() == b"one"  # it was complete
         with pytest.raises(trio.BrokenResourceError, match="interrupted"):
             channel.receive()
 
 
-def test_a_handlers_timeout_error_after_the_first_piece_breaks_the_channel() -> None:
-    """It does not tell whether the deadline has passed, before which nothing had gone out."""
+def test_handlers_timeout_error_half_way_breaks_sending() -> None:
+    """The error does not show whether the deadline has passed before anything was sent."""
     with _streams() as (ours, theirs):
         channel = blocking.MessageChannel(ours)
         put = ours._put
@@ -137,7 +137,7 @@ def test_a_handlers_timeout_error_after_the_first_piece_breaks_the_channel() -> 
 
         ours._put = interrupted
         with pytest.raises(TimeoutError, match="an alarm"):
-            channel.send(bytes(70_000))  # its length goes out by itself
+            channel.send(bytes(70_000))  # its length is sent first, alone
         ours._put = put
         with pytest.raises(trio.BrokenResourceError, match="interrupted"):
             channel.send(b"x")
@@ -146,7 +146,7 @@ def test_a_handlers_timeout_error_after_the_first_piece_breaks_the_channel() -> 
 
 @pytest.mark.skipif(WINDOWS, reason="a signal does not end a wait of the system there")
 @pytest.mark.parametrize("kind", ["stream", "channel", "pipe"])
-def test_a_timeout_error_of_a_signal_handler_comes_through(kind: str) -> None:
+def test_handlers_timeout_error_is_raised_unchanged(kind: str) -> None:
     program = """
         def handler(*_):
             raise TimeoutError("an alarm")

@@ -1,4 +1,4 @@
-"""Blocking listeners: threads around one name."""
+"""Blocking listeners, used by several threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .threads import Worker, at_most, receive_exactly, settle
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
-def test_listen_twice(endpoint: Endpoint) -> None:
+def test_live_name_is_not_taken(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint) as listener:
         with pytest.raises(ipcpipes.EndpointInUse) as caught:
             blocking.listen(endpoint)
@@ -42,7 +42,7 @@ def test_trio_and_blocking_listeners_exclude_each_other(endpoint: Endpoint) -> N
         trio.run(listen)
 
 
-def test_what_listen_is_asked_for_is_checked(endpoint: Endpoint) -> None:
+def test_listen_arguments_are_checked(endpoint: Endpoint) -> None:
     options: Any
     for options in ({"access": "everyone"}, {"max_instances": "1"}, {"backlog": None}):
         with pytest.raises(TypeError, match="must be"):
@@ -72,7 +72,7 @@ def test_iterating_accepts_until_the_listener_is_closed(endpoint: Endpoint) -> N
         assert server.result() == 5
 
 
-def test_channels_are_accepted_the_same_way(endpoint: Endpoint) -> None:
+def test_iterating_accepts_channels(endpoint: Endpoint) -> None:
     with blocking.listen_messages(endpoint) as listener:
         with blocking.connect_messages(endpoint) as client, next(listener) as server:
             assert listener.connection_count == 1
@@ -86,7 +86,7 @@ def test_channels_are_accepted_the_same_way(endpoint: Endpoint) -> None:
         assert list(listener) == []
 
 
-def test_a_second_accept_is_busy(endpoint: Endpoint) -> None:
+def test_second_accept_is_busy(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint) as listener:
         first = Worker(listener.accept)
         settle()
@@ -131,7 +131,7 @@ def test_clients_that_were_not_accepted_see_the_end(endpoint: Endpoint) -> None:
     assert "closed" in repr(listener)
 
 
-def test_max_instances(endpoint: Endpoint) -> None:
+def test_max_instances_limits_open_connections(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint, max_instances=2) as listener:
         clients = [blocking.connect(endpoint) for _ in range(2)]
         servers = [listener.accept() for _ in range(2)]
@@ -194,7 +194,7 @@ def test_max_instances_holds_with_threads(endpoint: Endpoint) -> None:
     assert highest <= limit
 
 
-def test_a_thread_that_ends_leaves_the_listener_alone(endpoint: Endpoint) -> None:
+def test_ended_thread_does_not_disturb_the_listener(endpoint: Endpoint) -> None:
     """Windows cancels what a thread has begun when it ends, and the one that closes a stream
     begins to wait for the next client.
     """
@@ -210,7 +210,7 @@ def test_a_thread_that_ends_leaves_the_listener_alone(endpoint: Endpoint) -> Non
                     assert receive_exactly(server, 1) == b"x"
 
 
-def test_clients_that_vanish_before_accept_are_passed_over(endpoint: Endpoint) -> None:
+def test_clients_gone_before_accept_are_skipped(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint) as listener:
         for _ in range(20):
             blocking.connect(endpoint).close()
@@ -221,7 +221,7 @@ def test_clients_that_vanish_before_accept_are_passed_over(endpoint: Endpoint) -
                 assert listener.connection_count == 1
 
 
-def test_clients_that_keep_vanishing_do_not_hold_up_a_timeout(endpoint: Endpoint) -> None:
+def test_vanishing_clients_do_not_delay_a_timeout(endpoint: Endpoint) -> None:
     stop = threading.Event()
 
     def come_and_go() -> None:
@@ -241,7 +241,7 @@ def test_clients_that_keep_vanishing_do_not_hold_up_a_timeout(endpoint: Endpoint
                 worker.result()
 
 
-def test_a_thousand_clients(endpoint: Endpoint) -> None:
+def test_thousand_clients_are_accepted(endpoint: Endpoint) -> None:
     count, threads = 1000, 4
 
     def connect() -> None:
@@ -260,7 +260,7 @@ def test_a_thousand_clients(endpoint: Endpoint) -> None:
         assert listener.connection_count == 0
 
 
-def test_closing_a_listener_at_random_moments(endpoint: Endpoint) -> None:
+def test_closing_a_listener_at_random_moments_is_safe(endpoint: Endpoint) -> None:
     def serve(listener: Any) -> None:
         for stream in listener:
             stream.close()
@@ -280,7 +280,7 @@ def test_closing_a_listener_at_random_moments(endpoint: Endpoint) -> None:
                 worker.result()
 
 
-def test_a_forgotten_listener_warns_and_gives_the_name_up(endpoint: Endpoint) -> None:
+def test_forgotten_listener_warns_and_releases_name(endpoint: Endpoint) -> None:
     listener = blocking.listen(endpoint)
     with pytest.warns(ResourceWarning, match="unclosed <ipcpipes Listener"):
         del listener

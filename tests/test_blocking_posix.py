@@ -27,7 +27,7 @@ from ipcpipes.testing import unique_endpoint
 from .threads import Worker, receive_exactly, settle, stream_pair
 
 
-def test_a_forked_child_closes_its_own_copy_only() -> None:
+def test_forked_child_closes_only_its_own_copy() -> None:
     client, server = stream_pair()
     with client, server:
         receiving = Worker(client.receive_some)
@@ -47,7 +47,7 @@ def test_a_forked_child_closes_its_own_copy_only() -> None:
         assert receiving.result() == b"still there"
 
 
-def test_no_descriptor_is_used_after_it_was_given_away() -> None:
+def test_no_descriptor_is_used_after_it_was_released() -> None:
     """While streams are closed under threads that use them, other files come and go under the
     numbers that become free. What is written to a stream never gets into one of those.
     """
@@ -91,7 +91,7 @@ def test_no_descriptor_is_used_after_it_was_given_away() -> None:
     assert not any(strangers)
 
 
-def test_accept_waits_for_descriptors(endpoint: Endpoint, caplog: Any) -> None:
+def test_accept_waits_for_free_descriptors(endpoint: Endpoint, caplog: Any) -> None:
     with blocking.listen(endpoint) as listener, blocking.connect(endpoint) as client:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = [os.dup(0)]
@@ -115,7 +115,7 @@ def test_accept_waits_for_descriptors(endpoint: Endpoint, caplog: Any) -> None:
     assert "waiting for it to end" in caplog.text
 
 
-def test_the_c_layer_checks_what_it_is_given() -> None:
+def test_c_layer_checks_its_arguments() -> None:
     position = ffi.new("size_t *")
     for wait in (False, True):
         assert lib.ipc_send_rest(-1, b"x", 1, position, wait) == -errno.EBADF
@@ -127,7 +127,7 @@ def test_the_c_layer_checks_what_it_is_given() -> None:
     assert position[0] == 2
 
 
-def test_the_c_layer_says_how_far_it_got() -> None:
+def test_c_layer_reports_how_much_was_sent() -> None:
     left, right = socket.socketpair()
     with left, right:
         position = ffi.new("size_t *")

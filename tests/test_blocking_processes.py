@@ -1,4 +1,4 @@
-"""A process without an event loop beside one with trio, either way round."""
+"""A process without an event loop talks to one with trio, in both roles."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def check_messages(channel: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-async def test_a_blocking_client_of_a_trio_server(endpoint: Endpoint, framing: str) -> None:
+async def test_blocking_client_of_a_trio_server(endpoint: Endpoint, framing: str) -> None:
     options: Any = {"framing": eval("ipcpipes." + framing)}
     with plain_child(_CHILD, "client", endpoint.name, framing) as child:
         async with await ipcpipes.listen_messages(endpoint, **options) as listener:
@@ -67,7 +67,7 @@ async def test_a_blocking_client_of_a_trio_server(endpoint: Endpoint, framing: s
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-async def test_a_blocking_server_of_a_trio_client(endpoint: Endpoint, framing: str) -> None:
+async def test_blocking_server_of_a_trio_client(endpoint: Endpoint, framing: str) -> None:
     options: Any = {"framing": eval("ipcpipes." + framing)}
     with plain_child(_CHILD, "server", endpoint.name, framing) as child:
         assert child.hear() == "ready"
@@ -79,7 +79,7 @@ async def test_a_blocking_server_of_a_trio_client(endpoint: Endpoint, framing: s
 
 
 @pytest.mark.parametrize("how", ["client", "server"])
-async def test_bytes(endpoint: Endpoint, how: str) -> None:
+async def test_blocking_and_trio_exchange_bytes(endpoint: Endpoint, how: str) -> None:
     data = os.urandom(300_000)
 
     async def check(stream: Any) -> None:
@@ -100,7 +100,7 @@ async def test_bytes(endpoint: Endpoint, how: str) -> None:
 
 
 @pytest.mark.parametrize("in_flight", [0, 60_000])
-def test_a_peer_that_is_killed(endpoint: Endpoint, in_flight: int) -> None:
+def test_killed_peer_ends_the_stream(endpoint: Endpoint, in_flight: int) -> None:
     with python_child(
         """
         async with await ipcpipes.connect(sys.argv[1], wait=30) as stream:
@@ -121,7 +121,7 @@ def test_a_peer_that_is_killed(endpoint: Endpoint, in_flight: int) -> None:
                     stream.send_all(b"x" * 1000)
 
 
-def test_a_killed_server_leaves_the_name(endpoint: Endpoint) -> None:
+def test_name_of_a_killed_server_is_free(endpoint: Endpoint) -> None:
     with plain_child(
         """
         with blocking.listen_messages(sys.argv[1]) as listener:
@@ -142,7 +142,7 @@ def test_a_killed_server_leaves_the_name(endpoint: Endpoint) -> None:
         pass
 
 
-def test_nothing_leaks_into_children(endpoint: Endpoint) -> None:
+def test_children_inherit_no_connection(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint) as listener:
         client, server = blocking.connect(endpoint), listener.accept()
         with client, server:
@@ -165,7 +165,7 @@ def test_nothing_leaks_into_children(endpoint: Endpoint) -> None:
                 child.stdin.close()
 
 
-def test_importing_ipcpipes_does_not_load_it() -> None:
+def test_importing_ipcpipes_does_not_load_blocking() -> None:
     program = "import ipcpipes, sys; print(any('blocking' in name for name in sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -11,7 +11,7 @@ from ipcpipes.testing import unique_endpoint
 from .conftest import WINDOWS
 from .threads import plain_child
 
-# Ctrl-C as the main thread sees it; events of the console do not work under Wine.
+# Ctrl-C as the main thread gets it; console events do not work under Wine.
 _SETUP = """
 import _thread, os, signal
 def interrupt():
@@ -20,7 +20,7 @@ def interrupt():
     else:
         os.kill(os.getpid(), signal.SIGINT)
 def interrupted(operation, *arguments, **options):
-    # After a while, so that it is waiting by then.
+    # After a while, so that the thread is waiting by then.
     timer = threading.Timer(0.2, interrupt)
     timer.start()
     try:
@@ -120,14 +120,14 @@ for timeout in (None, 30):
 
 
 @pytest.mark.parametrize("program", [_STREAM, _DOORS], ids=["stream", "doors"])
-def test_ctrl_c(program: str) -> None:
+def test_ctrl_c_ends_a_waiting_call(program: str) -> None:
     with plain_child(_SETUP + program, unique_endpoint().name) as child:
         assert child.hear() == "done"
         assert child.wait() == 0
 
 
 @pytest.mark.parametrize("framing", ["framed", "native"])
-def test_ctrl_c_on_a_channel(framing: str) -> None:
+def test_ctrl_c_ends_a_waiting_channel_call(framing: str) -> None:
     if framing == "native" and sys.platform not in ("linux", "win32"):
         pytest.skip("this system has no native messages")
     with plain_child(_SETUP + _CHANNEL, unique_endpoint().name, framing) as child:
@@ -135,7 +135,7 @@ def test_ctrl_c_on_a_channel(framing: str) -> None:
         assert child.wait() == 0
 
 
-def test_a_signal_handler_closes_what_it_interrupted() -> None:
+def test_signal_handler_may_close_what_it_interrupted() -> None:
     with plain_child(_SETUP + _CLOSE, unique_endpoint().name) as child:
         for _ in range(6):
             assert child.hear() == "closed"
@@ -144,8 +144,8 @@ def test_a_signal_handler_closes_what_it_interrupted() -> None:
 
 @pytest.mark.skipif(WINDOWS, reason="there are no signals that come again and again")
 @pytest.mark.parametrize("timeout", ["None", "30"])
-def test_signals_in_the_middle_of_everything(timeout: str) -> None:
-    """A handler that returns changes nothing, however often it comes."""
+def test_harmless_signals_change_nothing(timeout: str) -> None:
+    """A handler that returns changes nothing, however often it runs."""
     program = """
         data = bytes(range(256)) * 40_000
         timeout = eval(sys.argv[2])

@@ -1,4 +1,4 @@
-"""Blocking byte streams: what differs from trio's, and what the kits do not look at."""
+"""Blocking byte streams: the differences from trio's, and what the kits do not test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         return listener
 
 
-def test_types_say_what_a_stream_can_do() -> None:
+def test_types_match_the_direction() -> None:
     client, server = stream_pair()
     with client, server:
         for stream in (client, server):
@@ -49,7 +49,7 @@ def test_types_say_what_a_stream_can_do() -> None:
                 assert hasattr(stream, "receive_some") is not sends
 
 
-def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
+def test_stream_has_endpoint_and_peer() -> None:
     client, server = stream_pair(buffer_size=30_000)
     with client, server:
         assert client.endpoint == server.endpoint
@@ -83,7 +83,7 @@ def test_any_amount_arrives_whole(size: int) -> None:
             sending.result()
 
 
-def test_both_ends_may_send_more_than_fits_at_once() -> None:
+def test_both_ends_may_send_more_than_fits() -> None:
     data = bytes(3_000_000)
     client, server = stream_pair()
     with client, server:
@@ -106,7 +106,7 @@ def test_any_contiguous_buffer_can_be_sent() -> None:
             assert receive_exactly(server, memoryview(data).nbytes) == bytes(data)
         grows = bytearray(b"abc")
         client.send_all(grows)
-        grows += b"d" * 1000  # the buffer is given back
+        grows += b"d" * 1000  # the buffer was released
         assert receive_exactly(server, 3) == b"abc"
         for wrong in ("text", 5, None, ["a"]):
             with pytest.raises(TypeError):
@@ -117,7 +117,7 @@ def test_any_contiguous_buffer_can_be_sent() -> None:
         assert receive_exactly(server, 12) == b"still usable"
 
 
-def test_receive_into() -> None:
+def test_receive_into_fills_the_buffer() -> None:
     client, server = stream_pair()
     with client, server:
         memory = bytearray(10)
@@ -136,7 +136,7 @@ def test_receive_into() -> None:
             assert server.receive_into(memory) == 0
 
 
-def test_iterating_gives_what_comes_until_the_end() -> None:
+def test_iterating_yields_data_until_the_end() -> None:
     client, server = stream_pair()
     with client, server:
         client.send_all(b"one")
@@ -154,7 +154,7 @@ def test_max_bytes_is_checked(max_bytes: Any) -> None:
         client.receive_some(max_bytes)
 
 
-# What a closed peer looks like
+# A closed peer
 
 
 def check_dead_peer(stream: Any, *, in_flight: bytes) -> None:
@@ -174,7 +174,9 @@ def check_dead_peer(stream: Any, *, in_flight: bytes) -> None:
 @pytest.mark.parametrize("unread", [0, 10], ids=lambda n: f"unread={n}")
 @pytest.mark.parametrize("in_flight", [b"", b"last words", bytes(60_000)], ids=len)
 @pytest.mark.parametrize("closer", ["client", "server"])
-def test_peer_closed(closer: str, in_flight: bytes, unread: int) -> None:
+def test_closed_peer_ends_receiving_and_breaks_sending(
+    closer: str, in_flight: bytes, unread: int
+) -> None:
     client, server = stream_pair()
     leaver, stayer = (client, server) if closer == "client" else (server, client)
     with leaver, stayer:
@@ -185,7 +187,7 @@ def test_peer_closed(closer: str, in_flight: bytes, unread: int) -> None:
 
 
 @pytest.mark.parametrize("direction", ["send", "receive"])
-def test_one_way_peer_closed(direction: str) -> None:
+def test_closed_peer_of_a_one_way_stream(direction: str) -> None:
     client, server = stream_pair(direction)
     with client, server:
         in_flight = b""
@@ -196,7 +198,7 @@ def test_one_way_peer_closed(direction: str) -> None:
         check_dead_peer(server, in_flight=in_flight)
 
 
-def test_blocked_threads_learn_of_the_death() -> None:
+def test_killed_peer_wakes_blocked_threads() -> None:
     client, server = stream_pair()
     with client, server:
         sender = Worker(client.send_all, bytes(10_000_000))
@@ -227,7 +229,7 @@ def test_send_eof_leaves_the_other_direction_open() -> None:
         client.send_eof()
 
 
-def test_a_closed_stream_says_so() -> None:
+def test_closed_stream_raises_closed() -> None:
     client, server = stream_pair()
     with client, server:
         client.close()
@@ -242,7 +244,7 @@ def test_a_closed_stream_says_so() -> None:
                 client.receive_into(bytearray(1), timeout=timeout)
 
 
-def test_a_forgotten_stream_warns_and_is_closed() -> None:
+def test_forgotten_stream_warns_and_is_closed() -> None:
     client, server = stream_pair()
     with server:
         with pytest.warns(ResourceWarning, match="unclosed <ipcpipes Stream"):
@@ -251,7 +253,7 @@ def test_a_forgotten_stream_warns_and_is_closed() -> None:
         assert server.receive_some() == b""
 
 
-def test_a_forgotten_stream_gives_its_place_back() -> None:
+def test_forgotten_stream_frees_its_instance() -> None:
     with blocking.listen(unique_endpoint(), max_instances=1) as listener:
         with blocking.connect(listener.endpoint) as client:
             server = listener.accept()
@@ -265,7 +267,7 @@ def test_a_forgotten_stream_gives_its_place_back() -> None:
             assert server.receive_some() == b"x"
 
 
-def test_what_connect_is_asked_for_is_checked(endpoint: ipcpipes.Endpoint) -> None:
+def test_connect_arguments_are_checked(endpoint: ipcpipes.Endpoint) -> None:
     options: Any
     for options in ({"wait": "1"}, {"wait": True}, {"buffer_size": "1"}):
         with pytest.raises(TypeError, match="must be"):

@@ -1,4 +1,4 @@
-"""timeout= on every operation: in time, with nothing lost, and broken where a part went out."""
+"""timeout= of every operation: in time, nothing lost, and broken if a part was sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .threads import (
     stream_pair,
 )
 
-ENOUGH = bytes(10_000_000)  # more than any system takes at once
+ENOUGH = bytes(10_000_000)  # more than any system accepts at once
 
 RECEIVES: dict[str, Callable[..., Any]] = {
     "some": lambda stream, timeout: stream.receive_some(timeout=timeout),
@@ -37,7 +37,7 @@ RECEIVES: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("timeout", [0, 0.02, 0.15])
 @pytest.mark.parametrize("receive", RECEIVES.values(), ids=RECEIVES)
-def test_nothing_comes(receive: Callable[..., Any], timeout: float) -> None:
+def test_receive_times_out(receive: Callable[..., Any], timeout: float) -> None:
     client, server = stream_pair()
     with client, server:
         for _ in range(3):
@@ -47,7 +47,7 @@ def test_nothing_comes(receive: Callable[..., Any], timeout: float) -> None:
         assert client.receive_some(timeout=SECONDS) == b"abc"
 
 
-def test_what_is_there_is_given_with_a_timeout_of_nothing() -> None:
+def test_zero_timeout_returns_available_data() -> None:
     client, server = stream_pair()
     with client, server:
         server.send_all(b"abcdef")
@@ -60,7 +60,7 @@ def test_what_is_there_is_given_with_a_timeout_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_a_receive_in_many_short_turns_loses_nothing(framing: Any) -> None:
+def test_many_short_timeouts_lose_nothing(framing: Any) -> None:
     client, server = channel_pair(framing)
     messages = [bytes([number]) * size for number in range(10) for size in (0, 3, 3000, 100_000)]
 
@@ -87,10 +87,10 @@ def test_a_receive_in_many_short_turns_loses_nothing(framing: Any) -> None:
         assert timeouts
 
 
-def test_a_timeout_in_the_middle_of_a_message_keeps_the_part() -> None:
+def test_timeout_inside_a_message_keeps_the_part() -> None:
     left, right = stream_pair()
     with blocking.MessageChannel(left) as channel, right:
-        message = bytes(range(256)) * 160  # fits, for a sender that nobody receives from
+        message = bytes(range(256)) * 160  # fits into the buffer of the system
         wire = struct.pack("<I", len(message)) + message
         for start, end in ((0, 2), (2, 5), (5, 6), (6, 30_000)):
             right.send_all(wire[start:end])
@@ -100,7 +100,7 @@ def test_a_timeout_in_the_middle_of_a_message_keeps_the_part() -> None:
         assert channel.receive(timeout=SECONDS) == message
 
 
-def test_a_send_that_times_out_half_way_breaks_the_stream() -> None:
+def test_send_timed_out_half_way_breaks_the_stream() -> None:
     client, server = stream_pair()
     with client, server:
         with at_most(SECONDS), pytest.raises(TimeoutError, match=r"sent within 0\.05 s"):
@@ -118,7 +118,7 @@ def test_a_send_that_times_out_half_way_breaks_the_stream() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="Windows does not tell how much of a write it took")
-def test_a_send_that_times_out_before_its_first_byte_changes_nothing() -> None:
+def test_send_timed_out_before_first_byte_changes_nothing() -> None:
     client, server = stream_pair()
     with client, server:
         sent = 0
@@ -138,7 +138,7 @@ def test_a_send_that_times_out_before_its_first_byte_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_a_channel_send_that_times_out(framing: Any) -> None:
+def test_channel_send_times_out(framing: Any) -> None:
     client, server = channel_pair(framing)
     message = bytes(100_000)
     with client, server:
@@ -161,7 +161,7 @@ def test_a_channel_send_that_times_out(framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_a_batch_that_times_out_half_way_breaks_the_channel(framing: Any) -> None:
+def test_batch_timed_out_half_way_breaks_the_channel(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         with pytest.raises(TimeoutError):
@@ -171,7 +171,7 @@ def test_a_batch_that_times_out_half_way_breaks_the_channel(framing: Any) -> Non
 
 
 @pytest.mark.parametrize("framing", framings(), ids=str)
-def test_waiting_for_other_senders_counts(framing: Any) -> None:
+def test_timeout_includes_waiting_for_other_senders(framing: Any) -> None:
     client, server = channel_pair(framing)
     with client, server:
         first = Worker(client.send_many, [bytes(100_000)] * 200)
@@ -186,7 +186,7 @@ def test_waiting_for_other_senders_counts(framing: Any) -> None:
         assert server.receive() == b"afterwards"
 
 
-def test_accept() -> None:
+def test_accept_times_out() -> None:
     with blocking.listen(unique_endpoint(), max_instances=1) as listener:
         for timeout in (0, 0.02, 0.15):
             with at_most(SECONDS), pytest.raises(TimeoutError, match="no client came within"):
@@ -200,7 +200,7 @@ def test_accept() -> None:
 
 
 @pytest.mark.parametrize("timeout", ["1", True, [], math.nan, -1, -math.inf])
-def test_what_is_no_timeout(timeout: Any) -> None:
+def test_bad_timeouts_are_refused(timeout: Any) -> None:
     client, server = stream_pair()
     with blocking.MessageChannel(client) as channel, server:
         with blocking.listen_messages(unique_endpoint(), backlog=1) as listener:
@@ -218,7 +218,7 @@ def test_what_is_no_timeout(timeout: Any) -> None:
                     operation()
 
 
-def test_the_longest_timeouts() -> None:
+def test_longest_timeouts_work() -> None:
     client, server = stream_pair()
     with client, server:
         for timeout in (10**9, sys.float_info.max, math.inf, 10**400):

@@ -10,5 +10,5 @@ from .channels import MAKERS, Maker
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-async def test_the_contract(maker: Maker) -> None:
+async def test_channel_conformance(maker: Maker) -> None:
     await check_message_channel(maker)

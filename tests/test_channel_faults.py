@@ -1,4 +1,4 @@
-"""Message channels when the peer, or the program, does what it should not."""
+"""Message channels when the peer or the program makes a mistake."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ async def channel_and_wire(framing: ipcpipes.Framing | None = None) -> tuple[Mes
     ],
     ids=str,
 )
-async def test_too_large_to_receive(framing: ipcpipes.Framing, wire: bytes, size: int) -> None:
+async def test_too_large_message_breaks_receiving(
+    framing: ipcpipes.Framing, wire: bytes, size: int
+) -> None:
     channel, stream = await channel_and_wire(framing)
     async with channel, stream:
         good = b"".join(map(bytes, framing.frame(b"good")))
@@ -57,7 +59,7 @@ async def test_too_large_to_receive(framing: ipcpipes.Framing, wire: bytes, size
         await channel.receive()
 
 
-async def test_an_announced_size_takes_no_memory_until_it_comes() -> None:
+async def test_announced_size_takes_no_memory_before_it_arrives() -> None:
     import tracemalloc
 
     framing = LengthPrefixed(8, max_size=2**34)  # 16 GiB, more than most machines have free
@@ -85,7 +87,7 @@ async def test_an_announced_size_takes_no_memory_until_it_comes() -> None:
     ],
     ids=str,
 )
-async def test_the_end_inside_a_message(framing: ipcpipes.Framing, wire: bytes) -> None:
+async def test_end_inside_a_message_is_incomplete(framing: ipcpipes.Framing, wire: bytes) -> None:
     channel, stream = await channel_and_wire(framing)
     async with channel:
         await stream.send_all(b"".join(map(bytes, framing.frame(b"good"))) + wire)
@@ -97,7 +99,7 @@ async def test_the_end_inside_a_message(framing: ipcpipes.Framing, wire: bytes) 
             assert isinstance(caught.value.__cause__, ipcpipes.IncompleteMessage)
 
 
-async def test_garbage_is_the_fault_of_the_peer() -> None:
+async def test_garbage_breaks_receiving() -> None:
     channel, stream = await channel_and_wire(ContentLength())
     async with channel, stream:
         await stream.send_all(b"GET / HTTP/1.1\r\n\r\n")
@@ -107,7 +109,7 @@ async def test_garbage_is_the_fault_of_the_peer() -> None:
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-async def test_what_cannot_be_framed_is_not_sent(maker: Maker) -> None:
+async def test_unframeable_message_is_not_sent(maker: Maker) -> None:
     left, right = await maker()
     async with left, right:
         if isinstance(left, MessageChannel) and isinstance(left.framing, Lines):
@@ -120,7 +122,7 @@ async def test_what_cannot_be_framed_is_not_sent(maker: Maker) -> None:
         assert await right.receive() == b"good"
 
 
-async def test_the_largest_message_is_sent_as_it_is_and_one_byte_more_is_not() -> None:
+async def test_largest_message_is_sent_and_one_byte_more_is_not() -> None:
     framing = LengthPrefixed(2)
     assert framing.max_size == 65_535
     left, right = memory_stream_pair()
@@ -134,7 +136,7 @@ async def test_the_largest_message_is_sent_as_it_is_and_one_byte_more_is_not() -
             await sender.send(bytes(65_536))
 
 
-async def test_a_send_that_was_cancelled_half_way_breaks_sending() -> None:
+async def test_send_cancelled_half_way_breaks_sending() -> None:
     left, right = await over_stream()
     async with left, right:
         with trio.move_on_after(0.1) as scope:
@@ -155,7 +157,7 @@ async def test_a_send_that_was_cancelled_half_way_breaks_sending() -> None:
             await right.receive()
 
 
-async def test_over_a_stream_that_does_not_tell_a_cancelled_send_breaks_sending() -> None:
+async def test_cancelled_send_over_foreign_stream_breaks_sending() -> None:
     left, right = trio.testing.lockstep_stream_pair()
     async with MessageChannel(left) as sender, MessageChannel(right) as receiver:
         with trio.CancelScope() as scope:
@@ -172,7 +174,7 @@ async def test_over_a_stream_that_does_not_tell_a_cancelled_send_breaks_sending(
             await sender.send(b"more")
 
 
-async def test_waiting_senders_take_their_turns_in_order() -> None:
+async def test_waiting_senders_send_in_order() -> None:
     left, right = trio.testing.lockstep_stream_pair()
     async with MessageChannel(left) as sender, MessageChannel(right) as receiver:
         async with trio.open_nursery() as nursery:
@@ -182,7 +184,7 @@ async def test_waiting_senders_take_their_turns_in_order() -> None:
             assert [await receiver.receive() for _ in range(10)] == [b"%d" % n for n in range(10)]
 
 
-async def test_a_waiting_sender_that_is_cancelled_leaves_its_turn_to_the_next() -> None:
+async def test_cancelled_waiting_sender_passes_its_turn_on() -> None:
     left, right = trio.testing.lockstep_stream_pair()
     async with MessageChannel(left) as sender, MessageChannel(right) as receiver:
         async with trio.open_nursery() as nursery:
@@ -223,7 +225,9 @@ async def test_closing_wakes_all_senders() -> None:
 
 @pytest.mark.parametrize("how", ["killed", "ended"])
 @pytest.mark.parametrize("framing", ["LengthPrefixed()", pytest.param("NATIVE", marks=has_native)])
-async def test_a_peer_that_dies(endpoint: ipcpipes.Endpoint, framing: str, how: str) -> None:
+async def test_dead_peer_ends_the_channel(
+    endpoint: ipcpipes.Endpoint, framing: str, how: str
+) -> None:
     program = f"""
         channel = await ipcpipes.connect_messages(sys.argv[1], framing=ipcpipes.{framing})
         await channel.send_many([b"last", b"", b"words"])
@@ -247,10 +251,10 @@ async def test_a_peer_that_dies(endpoint: ipcpipes.Endpoint, framing: str, how: 
                 for _ in range(2):
                     with pytest.raises(trio.BrokenResourceError):
                         for _ in range(10):
-                            await channel.send(b"anybody there?")
+                            await channel.send(b"are you there?")
 
 
-async def test_a_peer_that_is_killed_inside_a_large_message(endpoint: ipcpipes.Endpoint) -> None:
+async def test_peer_killed_inside_a_message_leaves_incomplete(endpoint: ipcpipes.Endpoint) -> None:
     program = """
         channel = await ipcpipes.connect_messages(sys.argv[1])
         await channel.send(b"whole")
@@ -273,7 +277,7 @@ async def test_a_peer_that_is_killed_inside_a_large_message(endpoint: ipcpipes.E
                 assert 4 <= cause.received < cause.expected
 
 
-def test_what_is_no_stream_and_no_framing() -> None:
+def test_wrong_stream_or_framing_is_refused() -> None:
     left, _ = memory_stream_pair()
     with pytest.raises(TypeError, match="stream"):
         MessageChannel("no stream")  # type: ignore[arg-type]
@@ -283,7 +287,7 @@ def test_what_is_no_stream_and_no_framing() -> None:
         MessageChannel(left, ipcpipes.NATIVE)  # type: ignore[arg-type]
 
 
-async def test_what_a_channel_knows_of_its_stream() -> None:
+async def test_channel_has_the_properties_of_its_stream() -> None:
     left, right = await stream_pair()
     async with MessageChannel(left, Lines()) as channel, right:
         assert channel.framing == Lines()
@@ -302,7 +306,7 @@ async def test_what_a_channel_knows_of_its_stream() -> None:
         assert isinstance(channel, ipcpipes.abc.HalfCloseableMessageChannel), "it is stapled"
 
 
-async def test_slow_consumers_hold_back_the_sender_and_not_the_memory() -> None:
+async def test_slow_consumer_blocks_the_sender() -> None:
     left, right = await over_stream()
     sent = 0
 
@@ -325,7 +329,7 @@ async def test_slow_consumers_hold_back_the_sender_and_not_the_memory() -> None:
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-async def test_a_channel_that_was_closed_says_so_whatever_was_under_way(maker: Maker) -> None:
+async def test_closed_channel_raises_closed_in_every_state(maker: Maker) -> None:
     left, right = await maker()
     await left.send_many([b"one", b"two", b"three"])
 
@@ -334,7 +338,7 @@ async def test_a_channel_that_was_closed_says_so_whatever_was_under_way(maker: M
             await right.receive()
 
     async with trio.open_nursery() as nursery:
-        # Closed between the last steps of a receive that has brought more than one message.
+        # Closed between the last steps of a receive that has received several messages.
         nursery.start_soon(receive)
         nursery.start_soon(right.aclose)
     for attempt in (right.receive, right.receive_many):
@@ -356,10 +360,10 @@ async def test_a_channel_that_was_closed_says_so_whatever_was_under_way(maker: M
     await right.aclose()
 
 
-async def test_a_keyboard_interrupt_does_not_come_between_the_steps(
+async def test_keyboard_interrupt_does_not_lose_the_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # It would take the turn to send with it, and the next send would wait for ever.
+    # Otherwise the turn to send would be lost, and the next send would wait for ever.
     left, right = await over_stream()
     protected = []
     send_all = left._send_all

@@ -22,7 +22,7 @@ from .children import python_child
 from .conftest import WINDOWS
 
 
-async def test_nobody_there(endpoint: Endpoint) -> None:
+async def test_absent_server_is_not_found(endpoint: Endpoint) -> None:
     with pytest.raises(ipcpipes.EndpointNotFound) as caught:
         await ipcpipes.connect(endpoint)
     error = caught.value
@@ -34,29 +34,29 @@ async def test_nobody_there(endpoint: Endpoint) -> None:
     assert "\n" not in str(error)
 
 
-async def test_nobody_has_ever_listened_here(
+async def test_missing_directory_is_not_found(
     endpoint: Endpoint, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))  # where no directory is made yet
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))  # where the directory does not exist yet
     with pytest.raises(ipcpipes.EndpointNotFound, match=r"start the server first.*waited"):
         await ipcpipes.connect(endpoint, wait=0.01)
 
 
-async def test_wait_gives_up_and_says_so(endpoint: Endpoint) -> None:
+async def test_wait_ends_with_the_last_error(endpoint: Endpoint) -> None:
     start = trio.current_time()
     with pytest.raises(FileNotFoundError, match=r"waited 0\.2 s"):
         await ipcpipes.connect(endpoint, wait=0.2)
     assert 0.2 <= trio.current_time() - start < 10
 
 
-async def test_any_number_of_seconds_can_be_waited(endpoint: Endpoint) -> None:
+async def test_wait_accepts_any_number_of_seconds(endpoint: Endpoint) -> None:
     for wait in (10**400, math.inf, 1e308):
         with trio.move_on_after(0.01) as scope:
             await ipcpipes.connect(endpoint, wait=wait)
         assert scope.cancelled_caught
 
 
-async def test_wait_for_an_absent_server(
+async def test_wait_finds_a_server_that_starts_later(
     endpoint: Endpoint, autojump_clock: trio.testing.MockClock
 ) -> None:
     listeners = []
@@ -72,7 +72,7 @@ async def test_wait_for_an_absent_server(
     await listeners[0].aclose()
 
 
-async def test_waiting_is_not_a_tight_loop(
+async def test_waiting_pauses_between_attempts(
     endpoint: Endpoint, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = 0
@@ -89,13 +89,13 @@ async def test_waiting_is_not_a_tight_loop(
     assert 10 / 0.05 <= attempts < 10 / 0.05 + 10
 
 
-async def test_waiting_for_ever_is_cancelled_at_once(endpoint: Endpoint) -> None:
+async def test_endless_wait_can_be_cancelled(endpoint: Endpoint) -> None:
     with trio.move_on_after(0.1) as scope:
         await ipcpipes.connect(endpoint, wait=math.inf)
     assert scope.cancelled_caught
 
 
-async def test_wait_for_a_server_in_another_process(endpoint: Endpoint) -> None:
+async def test_wait_finds_a_server_of_another_process(endpoint: Endpoint) -> None:
     with python_child(
         """
         say("here")
@@ -122,7 +122,7 @@ async def test_wait_for_a_server_in_another_process(endpoint: Endpoint) -> None:
         assert child.wait() == 0
 
 
-async def test_a_connect_that_is_cancelled_before_it_began_does_nothing(
+async def test_cancelled_connect_makes_no_attempt(
     endpoint: Endpoint,
 ) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
@@ -136,7 +136,7 @@ async def test_a_connect_that_is_cancelled_before_it_began_does_nothing(
 
 
 @pytest.mark.parametrize("wait", [-1, -0.001, math.nan])
-async def test_wait_out_of_range(wait: float) -> None:
+async def test_wait_out_of_range_is_refused(wait: float) -> None:
     with pytest.raises(ValueError, match="wait must be 0 or more seconds"):
         await ipcpipes.connect("svc", wait=wait)
 
@@ -145,7 +145,7 @@ async def test_wait_out_of_range(wait: float) -> None:
     "options",
     [{"wait": "1"}, {"wait": None}, {"wait": True}, {"buffer_size": 1.5}, {"buffer_size": True}],
 )
-async def test_wrong_types(options: Any) -> None:
+async def test_wrong_types_are_refused(options: Any) -> None:
     with pytest.raises(TypeError, match="must be"):
         await ipcpipes.connect("svc", **options)
 
@@ -153,12 +153,12 @@ async def test_wrong_types(options: Any) -> None:
 @pytest.mark.parametrize(
     "options", [{"direction": "both"}, {"direction": None}, {"buffer_size": 0}]
 )
-async def test_values_out_of_range(options: Any) -> None:
+async def test_values_out_of_range_are_refused(options: Any) -> None:
     with pytest.raises(ValueError, match="must be"):
         await ipcpipes.connect("svc", **options)
 
 
-async def test_bad_endpoints() -> None:
+async def test_bad_endpoints_are_refused() -> None:
     for bad in ("", "a b", "a" * 65, "../up"):
         with pytest.raises(ipcpipes.InvalidEndpoint):
             await ipcpipes.connect(bad)
@@ -173,10 +173,10 @@ async def test_bad_endpoints() -> None:
             await ipcpipes.connect(Endpoint.abstract("svc"))
 
 
-async def test_many_that_wait_share_their_attempts(
+async def test_many_waiting_calls_share_their_attempts(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Their number does not take the event loop from the server that is to come in it."""
+    """They leave time in their event loop for the server that is about to start in it."""
     attempts = 0
     connect = _os.connect
 
@@ -192,15 +192,15 @@ async def test_many_that_wait_share_their_attempts(
             for _ in range(clients):
                 nursery.start_soon(partial(ipcpipes.connect, endpoint, wait=math.inf))
     assert clients < attempts <= clients + seconds * 2000
-    # They are not counted any longer.
+    # Cancelled calls are not counted any more.
     attempts = 0
     with pytest.raises(ipcpipes.EndpointNotFound):
         await ipcpipes.connect(endpoint, wait=1)
     assert 20 <= attempts <= 30
 
 
-async def test_many_that_wait_meet_the_server_in_their_own_loop(endpoint: Endpoint) -> None:
-    """They connect, although a queue of 8 turns most of them away at first."""
+async def test_many_waiting_calls_reach_a_server_in_their_loop(endpoint: Endpoint) -> None:
+    """All of them connect, although a queue of 8 refuses most of them at first."""
     met = 0
 
     async def client() -> None:
@@ -223,10 +223,10 @@ async def test_many_that_wait_meet_the_server_in_their_own_loop(endpoint: Endpoi
             server.cancel_scope.cancel()
 
 
-async def test_what_the_system_says_late_is_an_error_of_ours_too(
+async def test_late_system_error_is_an_endpoint_error(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When it is asked who serves; nothing is left open."""
+    """The system fails when it is asked for the server's owner; nothing is left open."""
     if sys.platform == "win32":
         from ipcpipes._os.windows import calls
 

@@ -1,4 +1,4 @@
-"""Clients that leave are no errors of the server, and what else its handlers meet still is."""
+"""Clients that leave are not errors of the server; other errors of its handlers still are."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ async def receive_past_the_end(connection: Any) -> None:
 async def run(
     kind: str, endpoint: Endpoint, handler: Handler, caplog: pytest.LogCaptureFixture
 ) -> list[logging.LogRecord]:
-    """What is logged when a client has left such a handler."""
+    """The log records after a client has left such a handler."""
     caplog.set_level(logging.DEBUG, "ipcpipes")
     server = Server(kind, endpoint)
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run, handler)
             client = await server.connect()
-            await server.began.wait()  # one that leaves before is not handled at all
+            await server.began.wait()  # a client that leaves earlier has no handler
             await client.aclose()
             while not caplog.records:
                 await trio.sleep(0.001)
@@ -121,7 +121,7 @@ async def run(
     "handler", [send_until_it_breaks, in_a_nursery, in_two_nurseries, receive_past_the_end]
 )
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_client_that_leaves_is_a_line(
+async def test_client_that_leaves_is_one_log_line(
     kind: str, handler: Handler, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     (record,) = await run(kind, endpoint, handler, caplog)
@@ -162,7 +162,7 @@ async def raise_its_own(_: Any) -> None:
     "handler", [use_another, use_another_of_ours, use_another_beside, raise_its_own]
 )
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_another_connection_raises_is_an_error(
+async def test_error_of_another_connection_is_logged_as_error(
     kind: str, handler: Handler, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     (record,) = await run(kind, endpoint, handler, caplog)
@@ -171,7 +171,7 @@ async def test_what_another_connection_raises_is_an_error(
     assert record.exc_info[0] in (trio.BrokenResourceError, ExceptionGroup)
 
 
-async def test_a_client_that_breaks_the_framing_is_a_warning(
+async def test_client_that_breaks_the_framing_is_a_warning(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes")
@@ -193,7 +193,7 @@ async def test_a_client_that_breaks_the_framing_is_a_warning(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="streams do not carry handles")
-async def test_a_client_that_sends_too_many_descriptors_is_a_warning(
+async def test_client_with_too_many_descriptors_is_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = Server("bytes", unique_endpoint())
@@ -213,7 +213,7 @@ async def test_a_client_that_sends_too_many_descriptors_is_a_warning(
     assert "more descriptors at once than max_descriptors allows" in record.getMessage()
 
 
-async def test_a_client_that_leaves_in_the_middle_of_a_message_is_a_line(
+async def test_client_that_leaves_inside_a_message_is_one_line(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes")
@@ -237,7 +237,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_message_is_a_line(
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-async def test_a_manager_whose_client_leaves_is_a_line(
+async def test_managers_client_that_leaves_is_one_line(
     grouped: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes.rpc")
@@ -263,7 +263,7 @@ async def test_a_manager_whose_client_leaves_is_a_line(
     assert "Calls.into has ended" in record.getMessage()
 
 
-def test_a_manager_in_a_thread_whose_client_leaves_is_a_line(
+def test_thread_managers_client_that_leaves_is_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes.rpc")
@@ -274,10 +274,10 @@ def test_a_manager_in_a_thread_whose_client_leaves_is_a_line(
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
 
 
-async def test_what_ends_a_managers_own_call_elsewhere_is_an_error(
+async def test_failed_call_of_a_manager_is_logged_as_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The manager is itself a client, and the connection to that other server ends, too."""
+    """The manager is also a client, and its connection to another server ends."""
     caplog.set_level(logging.DEBUG, "ipcpipes.rpc")
     began = trio.Event()
 
@@ -306,7 +306,7 @@ async def test_what_ends_a_managers_own_call_elsewhere_is_an_error(
     assert record.exc_info is not None
 
 
-async def test_a_manager_that_says_itself_that_it_was_cancelled_is_a_line(
+async def test_cancelled_manager_is_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes.rpc")

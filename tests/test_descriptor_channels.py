@@ -1,4 +1,4 @@
-"""Descriptors over channels: each comes with its message, and none stays open unasked."""
+"""Descriptors over channels: each arrives with its message, and none stays open unnoticed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def channels(doors: Any, framing: Any = None, most: int = 8) -> tuple[Any,
 
 @contextmanager
 def numbered_files(count: int) -> Iterator[list[int]]:
-    """Files that tell which they are."""
+    """Files with different contents."""
     with ExitStack() as stack:
         files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(count)]
         for number, file in enumerate(files):
@@ -64,17 +64,17 @@ def numbered_files(count: int) -> Iterator[list[int]]:
 
 
 def which(numbers: list[int]) -> list[int]:
-    """Which of them these are; they are closed."""
+    """Returns which files these descriptors belong to, and closes them."""
     found = [int(os.pread(number, 10, 0)) for number in numbers]
     close_all(numbers)
     return found
 
 
 @pytest.mark.parametrize("framing", KINDS)
-async def test_each_comes_with_its_message(doors: Any, framing: Any) -> None:
+async def test_descriptors_arrive_with_their_message(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing)
     before = open_descriptors()
-    # Some wait together in the system, so that one read takes messages with and without.
+    # Several wait in the system, so that one read receives messages with and without descriptors.
     sizes = [0, 5, 1, 0, 70_000, 3, 0, 0, 40_000, 9, 60_000, 0, 2]
     enclosed = [0, 1, 0, 3, 2, 0, 1, 1, 0, 0, 8, 0, 1]
     sizes = [min(size, left.max_size) for size in sizes]
@@ -103,9 +103,7 @@ async def test_each_comes_with_its_message(doors: Any, framing: Any) -> None:
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
 @pytest.mark.parametrize("how", ["receive", "receive_many", "for"])
-async def test_who_receives_messages_only_closes_the_rest(
-    doors: Any, framing: Any, how: str
-) -> None:
+async def test_plain_receive_closes_the_descriptors(doors: Any, framing: Any, how: str) -> None:
     left, right = await channels(doors, framing)
     async with left, right:
         with watched() as pipe:
@@ -128,7 +126,7 @@ async def test_who_receives_messages_only_closes_the_rest(
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_who_did_not_ask_gets_none(doors: Any, framing: Any) -> None:
+async def test_channel_without_max_descriptors_gets_none(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing, most=0)
     before = open_descriptors()
     async with left, right:
@@ -147,7 +145,7 @@ async def test_who_did_not_ask_gets_none(doors: Any, framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_closing_closes_what_was_not_fetched(doors: Any, framing: Any) -> None:
+async def test_closing_closes_unfetched_descriptors(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing)
     async with left:
         with watched() as pipe:
@@ -164,7 +162,7 @@ async def test_closing_closes_what_was_not_fetched(doors: Any, framing: Any) -> 
                 await right.receive_descriptors()
 
 
-async def test_closing_closes_those_of_a_message_that_is_not_whole(doors: Any) -> None:
+async def test_closing_closes_descriptors_of_incomplete_message(doors: Any) -> None:
     left, right = await channels(doors)
     with watched() as pipe:
         with raw(left) as foreign:
@@ -182,7 +180,9 @@ async def test_closing_closes_those_of_a_message_that_is_not_whole(doors: Any) -
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
 @pytest.mark.parametrize("most", [1, 3, 250])
-async def test_more_than_allowed_is_the_peers_fault(doors: Any, framing: Any, most: int) -> None:
+async def test_more_than_max_descriptors_breaks_receiving(
+    doors: Any, framing: Any, most: int
+) -> None:
     left, right = await channels(doors, framing, most)
     async with left, right:
         with watched() as pipe:
@@ -207,11 +207,11 @@ async def test_more_than_allowed_is_the_peers_fault(doors: Any, framing: Any, mo
         assert await left.receive() == b"the other way is whole"
 
 
-async def test_many_sends_into_one_message_count_together(doors: Any) -> None:
+async def test_descriptors_of_several_sends_add_up(doors: Any) -> None:
     left, right = await channels(doors, most=3)
     async with right:
         with watched() as pipe, raw(left) as foreign:
-            # All three in one message are welcome.
+            # All three in one message are accepted.
             socket.send_fds(foreign, [struct.pack("<I", 3) + b"a"], [pipe.end])
             socket.send_fds(foreign, [b"b"], [pipe.end])
             socket.send_fds(foreign, [b"c"], [pipe.end])
@@ -229,12 +229,12 @@ async def test_many_sends_into_one_message_count_together(doors: Any) -> None:
         await left.aclose()
 
 
-async def test_a_foreign_sender_may_send_a_frame_as_it_likes(doors: Any) -> None:
+async def test_foreign_sender_may_split_a_frame_anywhere(doors: Any) -> None:
     left, right = await channels(doors, LengthPrefixed(1))
     async with left, right:
         with numbered_files(3) as files, raw(left) as foreign:
             foreign.sendall(b"\1x\1")
-            socket.send_fds(foreign, [b"y\1z\3ab"], [files[0]])  # with the last of what is sent
+            socket.send_fds(foreign, [b"y\1z\3ab"], [files[0]])  # with the last of these bytes
             foreign.sendall(b"c\0")
             socket.send_fds(foreign, [b"\0"], [files[1]])
             socket.send_fds(foreign, [b"\1w"], [files[2]])
@@ -253,7 +253,7 @@ async def test_a_foreign_sender_may_send_a_frame_as_it_likes(doors: Any) -> None
         ("darwin", [(b"\1a\1b", 0), (b"\3cde", 1), (b"\0", 0), (b"\0", 2), (b"\0", 3)]),
     ],
 )
-def test_every_system_says_which_message_they_came_with(
+def test_descriptors_belong_to_one_message_on_each_system(
     monkeypatch: pytest.MonkeyPatch, platform: str, reads: list[tuple[bytes, int]]
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
@@ -269,7 +269,7 @@ def test_every_system_says_which_message_they_came_with(
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_what_cannot_be_sent_is_the_callers_fault(doors: Any, framing: Any) -> None:
+async def test_unsendable_descriptors_leave_the_channel_usable(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing)
     large = b"x" * 100_000
     async with left, right:
@@ -290,7 +290,7 @@ async def test_what_cannot_be_sent_is_the_callers_fault(doors: Any, framing: Any
             close_all(numbers)
 
 
-async def test_a_process_that_may_open_no_more_is_told_so() -> None:
+async def test_descriptor_limit_of_the_process_is_reported() -> None:
     for framing in (LengthPrefixed(), NATIVE):
         left, right = await channels((ipcpipes, ipcpipes), framing)
         async with left, right:
@@ -308,7 +308,7 @@ async def test_a_process_that_may_open_no_more_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_receiving_many_holds_those_of_one_message_at_a_time(framing: Any) -> None:
+async def test_receive_many_holds_one_message_of_descriptors(framing: Any) -> None:
     left, right = await channels((ipcpipes, ipcpipes), framing, most=2)
     async with left, right:
         with watched() as pipe:
@@ -322,11 +322,11 @@ async def test_receiving_many_holds_those_of_one_message_at_a_time(framing: Any)
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_senders_keep_their_order(framing: Any) -> None:
+async def test_senders_of_descriptors_keep_their_order(framing: Any) -> None:
     left, right = await channels((ipcpipes, ipcpipes), framing)
     async with left, right:
         with numbered_files(8) as files:
-            # Together more than the system holds.
+            # Together more than the system can hold.
             filling = left.max_size // 2 if framing == NATIVE else 3_000_000
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(left.send_many, [bytes(filling)] * 3)
@@ -346,7 +346,7 @@ async def test_senders_keep_their_order(framing: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_a_cancelled_receive_loses_none(framing: Any) -> None:
+async def test_cancelled_receive_loses_no_descriptor(framing: Any) -> None:
     left, right = await channels((ipcpipes, ipcpipes), framing)
     async with left, right:
         with numbered_files(60) as files:
@@ -373,7 +373,7 @@ async def test_a_cancelled_receive_loses_none(framing: Any) -> None:
             assert sorted(got) == sorted((b"%d" % number, [number]) for number in range(60))
 
 
-async def test_a_send_cancelled_at_any_point_is_whole_or_says_so() -> None:
+async def test_cancelled_send_is_whole_or_breaks_sending() -> None:
     for size in (10, 100_000, 3_000_000):
         for passes in range(3):
             left, right = await channels((ipcpipes, ipcpipes))
@@ -402,7 +402,7 @@ async def test_a_send_cancelled_at_any_point_is_whole_or_says_so() -> None:
                     assert not pipe.is_open_anywhere
 
 
-async def test_a_send_cancelled_before_its_first_byte_has_sent_nothing() -> None:
+async def test_send_cancelled_before_first_byte_sends_nothing() -> None:
     for size in (10, 100_000, 3_000_000):
         left, right = await channels((ipcpipes, ipcpipes))
         async with left, right:
@@ -418,8 +418,8 @@ async def test_a_send_cancelled_before_its_first_byte_has_sent_nothing() -> None
                 assert left._stream._send_fault is None
 
 
-async def test_a_channel_closed_while_it_receives_keeps_none() -> None:
-    # The read is over and its task waits for its turn when another one closes.
+async def test_channel_closed_while_receiving_keeps_none() -> None:
+    # The read has ended, and its task has not run yet when another task closes.
     for framing in (LengthPrefixed(), NATIVE):
         left, right = await channels((ipcpipes, ipcpipes), framing)
         async with left:
@@ -445,7 +445,7 @@ async def test_a_channel_closed_while_it_receives_keeps_none() -> None:
                 assert not pipe.is_open_anywhere
 
 
-def test_a_thread_that_receives_keeps_none_when_another_closes() -> None:
+def test_close_from_another_thread_keeps_no_descriptor() -> None:
     before = open_descriptors()
     for _ in range(50):
         with blocking.listen_messages(unique_endpoint(), max_descriptors=3) as listener:
@@ -471,7 +471,7 @@ def test_a_thread_that_receives_keeps_none_when_another_closes() -> None:
     assert open_descriptors() == before
 
 
-async def test_an_unclosed_channel_lets_go_of_them(doors: Any) -> None:
+async def test_forgotten_channel_closes_its_descriptors(doors: Any) -> None:
     left, right = await channels(doors)
     with watched() as pipe:
         for _ in range(3):
@@ -486,7 +486,7 @@ async def test_an_unclosed_channel_lets_go_of_them(doors: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", TWO_KINDS)
-async def test_a_thousand_times_leave_nothing(doors: Any, framing: Any) -> None:
+async def test_thousand_channels_leave_no_descriptor(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing)
     async with left, right:
         before = open_descriptors()
@@ -503,7 +503,7 @@ async def test_a_thousand_times_leave_nothing(doors: Any, framing: Any) -> None:
 
 
 @pytest.mark.parametrize("blocking_ends", [False, True])
-async def test_only_sockets_of_ours_carry_them(blocking_ends: bool) -> None:
+async def test_foreign_streams_do_not_carry_descriptors(blocking_ends: bool) -> None:
     if blocking_ends:
 
         class Foreign:
@@ -530,7 +530,7 @@ async def test_only_sockets_of_ours_carry_them(blocking_ends: bool) -> None:
         await foreign[1].aclose()
 
 
-async def test_a_channel_over_a_stream_can_be_told_too() -> None:
+async def test_message_channel_accepts_max_descriptors() -> None:
     client, server = await stream_pair()
     async with MessageChannel(client) as left, MessageChannel(server, max_descriptors=1) as right:
         with watched() as pipe:
@@ -541,7 +541,7 @@ async def test_a_channel_over_a_stream_can_be_told_too() -> None:
             assert message == b"x"
 
 
-async def test_how_many_is_checked_before_anything_is_opened() -> None:
+async def test_max_descriptors_is_checked_first() -> None:
     async def nothing(channel: MessageChannel) -> None: ...
 
     wrong: Any
@@ -561,7 +561,7 @@ async def test_how_many_is_checked_before_anything_is_opened() -> None:
                 MessageChannel(client, max_descriptors=wrong)
 
 
-async def test_serve_messages_can_be_told() -> None:
+async def test_serve_messages_accepts_max_descriptors() -> None:
     async def handler(channel: MessageChannel) -> None:
         message, numbers = await channel.receive_descriptors()
         os.write(numbers[0], message)
@@ -584,7 +584,7 @@ async def test_serve_messages_can_be_told() -> None:
         assert os.read(pipe._receiving, 100) == b"written there"
 
 
-async def test_an_rpc_server_drops_them_and_goes_on() -> None:
+async def test_rpc_server_drops_descriptors_and_continues() -> None:
     class Adder(rpc.Interface, uuid="6bffd098-a112-3610-9833-46c3f87e345a", version=(1, 0)):
         @rpc.operation
         async def add(self, left: int, right: int) -> int:
@@ -601,7 +601,7 @@ async def test_an_rpc_server_drops_them_and_goes_on() -> None:
             async with rpc.connect(Adder, where) as adder:
                 assert await adder.add(1, 2) == 3
                 before = open_descriptors()
-                # Another client sends nonsense with descriptors.
+                # Another client sends garbage with descriptors.
                 async with await ipcpipes.connect(where) as stream:
                     await stream.send_descriptors(b"\xff" * 100, [pipe] * 100)
                     with trio.move_on_after(1):
@@ -615,7 +615,7 @@ async def test_an_rpc_server_drops_them_and_goes_on() -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_a_sender_that_dies_inside_a_message_leaves_nothing(short_tmp: Path) -> None:
+async def test_sender_killed_inside_a_message_leaves_nothing(short_tmp: Path) -> None:
     path = short_tmp / "s"
     program = blocking_program(
         """
@@ -673,7 +673,7 @@ _ECHO = {
 
 
 @pytest.mark.parametrize("driver", _ECHO)
-async def test_they_come_back_from_another_process(driver: str, short_tmp: Path) -> None:
+async def test_descriptors_return_from_another_process(driver: str, short_tmp: Path) -> None:
     path = short_tmp / "s"
     async with await ipcpipes.listen_messages(path, max_descriptors=5) as listener:
         with subprocess.Popen([*_ECHO[driver], str(path)]) as process:

@@ -1,4 +1,4 @@
-"""A server whose listener is closed ends within its grace, whatever its clients do."""
+"""After its listener was closed, a server ends within its grace, whatever its clients do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHORT = 0.2  # seconds of grace
 
 
 class Server:
-    """A server of calls under either driver.
+    """An RPC server with either driver.
 
     Attributes:
         endpoint: where it listens.
@@ -80,7 +80,7 @@ async def start(
 
 
 async def deaf_client(endpoint: Endpoint) -> RawClient:
-    """A client that has asked for more than it takes."""
+    """A client that has asked for more than it reads."""
     client = RawClient(await ipcpipes.connect(endpoint))
     await client.bind(Calls)
     for number in range(1, 9):
@@ -89,7 +89,7 @@ async def deaf_client(endpoint: Endpoint) -> RawClient:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-async def test_clients_that_take_no_answers_do_not_hold_a_server_up(
+async def test_clients_that_read_no_answers_do_not_delay_the_end(
     driver: str, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[int] = []
@@ -101,7 +101,7 @@ async def test_clients_that_take_no_answers_do_not_hold_a_server_up(
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
             server = await start(nursery, driver, endpoint, does, grace=SHORT)
-            # Several: what is waited for one of them does not add up.
+            # Several: the waiting times for them do not add up.
             clients = [await deaf_client(endpoint) for _ in range(3)]
             while len(asked) < 3:
                 await trio.sleep(0.001)
@@ -115,7 +115,7 @@ async def test_clients_that_take_no_answers_do_not_hold_a_server_up(
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-async def test_a_call_that_goes_on_is_ended(driver: str, endpoint: Endpoint) -> None:
+async def test_unfinished_call_is_ended(driver: str, endpoint: Endpoint) -> None:
     began = trio.Event()
     told: list[bool] = []
     token = trio.lowlevel.current_trio_token()
@@ -144,7 +144,7 @@ async def test_a_call_that_goes_on_is_ended(driver: str, endpoint: Endpoint) -> 
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-async def test_a_server_that_has_nothing_to_finish_does_not_wait(
+async def test_idle_server_ends_at_once(
     driver: str, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     with trio.fail_after(SECONDS):
@@ -218,7 +218,7 @@ SERVERS: list[Any] = [ipcpipes.serve, ipcpipes.serve_messages, rpc.serve, blocki
 
 
 @pytest.mark.parametrize("serve", SERVERS)
-def test_the_grace_is_the_same_everywhere(serve: Any) -> None:
+def test_default_grace_is_the_same_everywhere(serve: Any) -> None:
     assert inspect.signature(serve).parameters["grace"].default == DEFAULT_GRACE == 5.0
 
 
@@ -227,7 +227,7 @@ def test_the_grace_is_the_same_everywhere(serve: Any) -> None:
     ("grace", "error"),
     [("5", TypeError), (None, TypeError), (-1, ValueError), (math.nan, ValueError)],
 )
-async def test_a_grace_that_is_no_time_is_refused(
+async def test_bad_grace_is_refused(
     serve: Any, grace: Any, error: type[Exception], endpoint: Endpoint
 ) -> None:
     async def handler(_: Any) -> None: ...

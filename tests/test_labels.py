@@ -1,4 +1,4 @@
-"""Labels: which handles came with which message, on every system."""
+"""Labels: which handles belong to which message. Runs on every system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERS = strategies.lists(strategies.integers(1, 2**31 - 1), min_size=1, max_si
 
 
 class System:
-    """Handles of nobody's; it tells what became of them."""
+    """Handles of no process; it records what happened to them."""
 
     def __init__(self) -> None:
         self.taken: list[int] = []
@@ -49,7 +49,7 @@ def labelled(most: int = 253) -> tuple[HandleHeaderReader, System, Arrived]:
 
 
 @given(NUMBERS, strategies.binary())
-def test_what_is_sent_comes_back(numbers: list[int], message: bytes) -> None:
+def test_label_is_read_back(numbers: list[int], message: bytes) -> None:
     incoming, system, arrived = labelled()
     for part in (WITHOUT, message, label(US, numbers), message, WITHOUT, WITHOUT):
         incoming.append(part)
@@ -61,7 +61,7 @@ def test_what_is_sent_comes_back(numbers: list[int], message: bytes) -> None:
 
 
 @given(strategies.binary() | strategies.from_regex(rb"handles [0-9a-f ]*", fullmatch=True))
-def test_anything_else_is_refused_and_touches_nothing(part: bytes) -> None:
+def test_bad_label_is_refused_and_touches_no_handle(part: bytes) -> None:
     incoming, system, arrived = labelled()
     try:
         incoming.append(part)
@@ -74,7 +74,7 @@ def test_anything_else_is_refused_and_touches_nothing(part: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
-def test_labels_are_cut_out_of_a_stream(size: int) -> None:
+def test_labels_are_split_from_a_stream(size: int) -> None:
     incoming, _, arrived = labelled()
     framing = LengthPrefixed(2)
     splitter = HandleHeaderSplitter(framing.splitter(), incoming)
@@ -85,7 +85,7 @@ def test_labels_are_cut_out_of_a_stream(size: int) -> None:
     assert list(arrived) == [(b"first", [4, 8]), (bytes(300), []), (b"", [12])]
 
 
-def test_an_end_after_a_label_is_inside_a_message() -> None:
+def test_end_after_a_label_is_incomplete() -> None:
     incoming, system, _ = labelled()
     splitter = HandleHeaderSplitter(LengthPrefixed().splitter(), incoming)
     assert not list(splitter.split(bytes(LengthPrefixed().join([label(US, [4])]))))
@@ -95,7 +95,7 @@ def test_an_end_after_a_label_is_inside_a_message() -> None:
     assert system.closed == [4]
 
 
-def test_more_than_allowed_are_closed_and_the_messages_before_are_good() -> None:
+def test_too_many_handles_are_closed_after_good_messages() -> None:
     incoming, system, arrived = labelled(most=1)
     parts = [label(US, [4]), b"good", label(US, [8, 12]), b"bad"]
     with pytest.raises(FramingError, match="2 descriptors came with one message"):
@@ -104,7 +104,7 @@ def test_more_than_allowed_are_closed_and_the_messages_before_are_good() -> None
     assert sorted(system.closed) == [8, 12]
 
 
-def test_what_comes_after_closing_is_closed() -> None:
+def test_handles_received_after_closing_are_closed() -> None:
     incoming, system, _ = labelled()
     incoming.close()
     with pytest.raises(trio.ClosedResourceError):
@@ -112,7 +112,7 @@ def test_what_comes_after_closing_is_closed() -> None:
     assert system.closed == [4]
 
 
-def test_who_takes_messages_alone_closes_the_rest() -> None:
+def test_plain_receive_closes_the_handles() -> None:
     incoming, system, arrived = labelled()
     arrived.extend(incoming.pairs([label(US, [4]), b"a", label(US, [8]), b"b"]))
     incoming.close_first(1)

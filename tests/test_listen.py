@@ -1,4 +1,4 @@
-"""Listening: names that are held and never stolen, limits, and an accept that survives."""
+"""Listening: names that are never taken over, limits, and an accept that survives errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def make_limited_listener() -> tuple[Any, Any]:
     return listener, lambda: ipcpipes.connect(listener.endpoint)
 
 
-async def test_conformance() -> None:
+async def test_listener_conformance() -> None:
     await check_listener(make_listener)
     await check_listener(make_limited_listener)
 
@@ -44,7 +44,7 @@ async def test_conformance() -> None:
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
-async def test_listen_twice(endpoint: Endpoint) -> None:
+async def test_live_name_is_not_taken(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         with pytest.raises(ipcpipes.EndpointInUse, match="in use by") as caught:
             await ipcpipes.listen(endpoint)
@@ -60,7 +60,7 @@ async def test_listen_twice(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
-async def test_another_process_holds_the_name_until_it_is_killed(endpoint: Endpoint) -> None:
+async def test_name_is_held_until_its_process_is_killed(endpoint: Endpoint) -> None:
     with python_child(
         """
         listener = await ipcpipes.listen(sys.argv[1])
@@ -81,7 +81,7 @@ async def test_another_process_holds_the_name_until_it_is_killed(endpoint: Endpo
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
 @pytest.mark.parametrize("left_behind", [False, True])
-async def test_processes_that_race_to_listen(endpoint: Endpoint, left_behind: bool) -> None:
+async def test_one_of_racing_processes_gets_the_name(endpoint: Endpoint, left_behind: bool) -> None:
     if sys.platform != "win32" and left_behind:
         async with await ipcpipes.listen(endpoint) as listener:
             path = listener.address
@@ -115,7 +115,7 @@ async def test_processes_that_race_to_listen(endpoint: Endpoint, left_behind: bo
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
-async def test_tasks_that_race_for_a_name_see_one_winner(endpoint: Endpoint) -> None:
+async def test_one_of_racing_tasks_gets_the_name(endpoint: Endpoint) -> None:
     winners = []
 
     async def race() -> None:
@@ -146,7 +146,7 @@ async def test_tasks_that_race_for_a_name_see_one_winner(endpoint: Endpoint) -> 
         {"buffer_size": "1"},
     ],
 )
-async def test_wrong_types(options: Any, endpoint: Endpoint) -> None:
+async def test_wrong_types_are_refused(options: Any, endpoint: Endpoint) -> None:
     with pytest.raises(TypeError, match="must be"):
         await ipcpipes.listen(endpoint, **options)
 
@@ -163,15 +163,15 @@ async def test_wrong_types(options: Any, endpoint: Endpoint) -> None:
         {"direction": "in"},
     ],
 )
-async def test_values_out_of_range(options: Any, endpoint: Endpoint) -> None:
+async def test_values_out_of_range_are_refused(options: Any, endpoint: Endpoint) -> None:
     with pytest.raises(ValueError, match="must be"):
         await ipcpipes.listen(endpoint, **options)
 
 
-# How many at a time
+# max_instances and backlog
 
 
-async def test_max_instances(endpoint: Endpoint) -> None:
+async def test_max_instances_limits_open_connections(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=2) as listener:
         clients = [await ipcpipes.connect(endpoint) for _ in range(2)]
         servers = [await listener.accept() for _ in range(2)]
@@ -210,7 +210,7 @@ async def test_max_instances(endpoint: Endpoint) -> None:
                 await stack.enter_async_context(await listener.accept())
 
 
-async def test_max_instances_counts_clients_that_were_not_accepted_yet(
+async def test_max_instances_counts_unaccepted_clients(
     endpoint: Endpoint,
 ) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=2), AsyncExitStack() as stack:
@@ -253,8 +253,8 @@ async def test_max_instances_holds_under_load(endpoint: Endpoint) -> None:
     assert highest == limit
 
 
-async def test_a_crowd_at_once_before_a_slow_accepter(endpoint: Endpoint) -> None:
-    # No client is given a wait: a place is there for each at once.
+async def test_many_clients_wait_for_a_slow_accepter(endpoint: Endpoint) -> None:
+    # No client has wait=: there is room for each at once.
     crowd = 200
     async with await ipcpipes.listen(endpoint) as listener, AsyncExitStack() as stack:
         clients: list[Any] = []
@@ -278,7 +278,7 @@ async def test_a_crowd_at_once_before_a_slow_accepter(endpoint: Endpoint) -> Non
         assert listener.connection_count == crowd
 
 
-async def test_a_crowd_of_processes_before_a_slow_accepter(endpoint: Endpoint) -> None:
+async def test_many_processes_wait_for_a_slow_accepter(endpoint: Endpoint) -> None:
     program = """
         say("here")
         hear()
@@ -311,7 +311,7 @@ async def test_a_crowd_of_processes_before_a_slow_accepter(endpoint: Endpoint) -
                 assert child.wait() == 0
 
 
-async def test_more_than_the_backlog_is_busy(endpoint: Endpoint) -> None:
+async def test_clients_beyond_the_backlog_get_busy(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, backlog=3), AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(await ipcpipes.connect(endpoint))
@@ -322,7 +322,7 @@ async def test_more_than_the_backlog_is_busy(endpoint: Endpoint) -> None:
 # Accept survives
 
 
-async def test_clients_that_vanish_before_accept_are_passed_over(endpoint: Endpoint) -> None:
+async def test_clients_gone_before_accept_are_skipped(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         for _ in range(20):
             await (await ipcpipes.connect(endpoint)).aclose()
@@ -333,7 +333,7 @@ async def test_clients_that_vanish_before_accept_are_passed_over(endpoint: Endpo
                 assert listener.connection_count == 1
 
 
-async def test_killed_clients_are_passed_over(endpoint: Endpoint) -> None:
+async def test_killed_clients_are_skipped(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         with python_child(
             """
@@ -351,7 +351,7 @@ async def test_killed_clients_are_passed_over(endpoint: Endpoint) -> None:
                 assert await receive_exactly(server, 4) == b"here"
 
 
-async def test_accept_lets_others_run_while_clients_come_and_go(endpoint: Endpoint) -> None:
+async def test_accept_does_not_starve_other_tasks(endpoint: Endpoint) -> None:
     """The clients come until they are told to stop, which an accept that starves others would
     never let happen.
     """
@@ -391,7 +391,7 @@ async def test_accept_lets_others_run_while_clients_come_and_go(endpoint: Endpoi
         assert child.wait() == 0
 
 
-async def test_closing_wakes_an_accept_that_waits_for_room(endpoint: Endpoint) -> None:
+async def test_closing_wakes_accept_that_waits_for_room(endpoint: Endpoint) -> None:
     listener = await ipcpipes.listen(endpoint, max_instances=1)
     async with await ipcpipes.connect(endpoint), await listener.accept():
         async with trio.open_nursery() as nursery:
@@ -408,8 +408,8 @@ async def test_closing_wakes_an_accept_that_waits_for_room(endpoint: Endpoint) -
 # Children
 
 
-async def test_nothing_leaks_into_children(endpoint: Endpoint) -> None:
-    """A child that inherits all it can must not keep the name or a connection alive."""
+async def test_children_inherit_neither_name_nor_connection(endpoint: Endpoint) -> None:
+    """A child that inherits every inheritable handle keeps neither the name nor a connection."""
     async with await ipcpipes.listen(endpoint) as listener:
         client = await ipcpipes.connect(endpoint)
         server = await listener.accept()
@@ -435,7 +435,7 @@ async def test_nothing_leaks_into_children(endpoint: Endpoint) -> None:
             child.stdin.close()
 
 
-async def test_a_forgotten_listener_warns_and_gives_the_name_up(endpoint: Endpoint) -> None:
+async def test_forgotten_listener_warns_and_releases_name(endpoint: Endpoint) -> None:
     listener = await ipcpipes.listen(endpoint)
     assert repr(listener.address) in repr(listener)
     with pytest.warns(ResourceWarning, match="unclosed <ipcpipes Listener"):

@@ -1,4 +1,4 @@
-"""``listen(authkey=)``: ``accept`` gives the clients that have proved themselves, and no others."""
+"""``listen(authkey=)``: ``accept`` returns only clients that have proved themselves."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def hear(end: Any, kind: str) -> bytes:
 
 @each_pair
 @each_kind
-async def test_who_has_the_key_is_accepted_and_waits_for_nobody(
+async def test_client_with_key_is_accepted_without_waiting(
     endpoint: Endpoint, doors: Any, clients: Any, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "ipcpipes")
@@ -102,7 +102,7 @@ async def test_who_has_the_key_is_accepted_and_waits_for_nobody(
 
 @each_pair
 @each_kind
-async def test_a_client_without_a_key_hears_that_there_has_to_be_one(
+async def test_client_without_key_gets_a_clear_error(
     endpoint: Endpoint, doors: Any, clients: Any, kind: str
 ) -> None:
     with trio.fail_after(SECONDS):
@@ -150,7 +150,7 @@ async def test_a_server_without_a_key_says_that_the_client_has_one(
 
 @each_doors
 @each_kind
-async def test_a_silent_client_is_turned_away_in_time(
+async def test_silent_client_is_turned_away_in_time(
     endpoint: Endpoint, doors: Any, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (trio_listener, blocking_listener):
@@ -172,10 +172,8 @@ async def test_a_silent_client_is_turned_away_in_time(
 
 @each_doors
 @each_kind
-async def test_an_accept_that_is_given_up_loses_nobody(
-    endpoint: Endpoint, doors: Any, kind: str
-) -> None:
-    """The handshake goes on with the next call, wherever it was."""
+async def test_cancelled_accept_loses_no_client(endpoint: Endpoint, doors: Any, kind: str) -> None:
+    """The next call continues the handshake at any point."""
     with trio.fail_after(60):
         async with await listen(doors, endpoint, kind) as listener:
             async with trio.open_nursery() as nursery:
@@ -196,7 +194,7 @@ async def test_an_accept_that_is_given_up_loses_nobody(
 
 @each_doors
 @each_kind
-async def test_closing_ends_those_who_have_not_proved_themselves(
+async def test_closing_ends_unfinished_handshakes(
     endpoint: Endpoint, doors: Any, kind: str
 ) -> None:
     with trio.fail_after(SECONDS):
@@ -222,18 +220,18 @@ async def test_closing_ends_those_who_have_not_proved_themselves(
             assert listener.connection_count == 0
 
 
-async def test_one_that_was_just_accepted_is_closed_with_the_others(endpoint: Endpoint) -> None:
+async def test_closing_closes_a_client_accepted_just_now(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, authkey=KEY) as listener:
         below: Any = listener
-        accept = below._connections.accept
+        accept = below._below.accept
 
         async def late() -> Any:
             connection = await accept()
-            below._connections.accept = accept
+            below._below.accept = accept
             await listener.aclose()
             return connection
 
-        below._connections.accept = late
+        below._below.accept = late
         async with await ipcpipes.connect(endpoint) as client:
             with pytest.raises(trio.ClosedResourceError):
                 await listener.accept()
@@ -241,7 +239,7 @@ async def test_one_that_was_just_accepted_is_closed_with_the_others(endpoint: En
                 assert await client.receive_some() == b""
 
 
-async def test_two_who_accept_are_busy(endpoint: Endpoint) -> None:
+async def test_second_accept_is_busy(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, authkey=KEY) as listener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.accept)
@@ -252,7 +250,7 @@ async def test_two_who_accept_are_busy(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_a_timeout(endpoint: Endpoint, timeout: float) -> None:
+def test_accept_times_out(endpoint: Endpoint, timeout: float) -> None:
     with (
         blocking.listen(endpoint, authkey=KEY) as listener,
         blocking.connect(endpoint),
@@ -263,8 +261,8 @@ def test_a_timeout(endpoint: Endpoint, timeout: float) -> None:
         assert listener.connection_count == 1
 
 
-async def test_who_is_served_one_after_the_other(endpoint: Endpoint) -> None:
-    """``for``, as a server without threads has it."""
+async def test_clients_are_served_one_after_the_other(endpoint: Endpoint) -> None:
+    """With ``for``, as in a server without threads."""
 
     def serve() -> None:
         for stream in listener:
@@ -274,7 +272,7 @@ async def test_who_is_served_one_after_the_other(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint, authkey=KEY) as listener:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(in_thread, serve)
-            with blocking.connect(endpoint):  # says nothing
+            with blocking.connect(endpoint):  # sends nothing
                 for _ in range(3):
                     async with await ipcpipes.connect(endpoint, authkey=KEY) as client:
                         assert await client.receive_some() == b"in"
@@ -282,14 +280,14 @@ async def test_who_is_served_one_after_the_other(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("direction", ["send", "receive"])
-async def test_it_takes_both_directions(endpoint: Endpoint, direction: Any) -> None:
+async def test_authkey_needs_both_directions(endpoint: Endpoint, direction: Any) -> None:
     with pytest.raises(ValueError, match="authkey needs direction='duplex'"):
         await ipcpipes.listen(endpoint, direction=direction, authkey=KEY)
     with pytest.raises(ValueError, match="authkey needs direction='duplex'"):
         blocking.listen(endpoint, direction=direction, authkey=KEY)
 
 
-async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint) -> None:
+async def test_bad_key_is_refused_before_listening(endpoint: Endpoint) -> None:
     short = b"short"
     with pytest.raises(ValueError, match="authkey must"):
         await ipcpipes.listen(endpoint, authkey=short)
@@ -301,8 +299,8 @@ async def test_what_is_no_key_is_said_before_anything_is_done(endpoint: Endpoint
         blocking.listen_messages(endpoint, authkey=short)
 
 
-def test_an_alarm_while_a_handshake_is_looked_at_ends_accept(endpoint: Endpoint) -> None:
-    """A handler's TimeoutError is not taken for "nothing has come yet"."""
+def test_alarm_during_a_handshake_ends_accept(endpoint: Endpoint) -> None:
+    """A handler's TimeoutError is not mistaken for a slice without data."""
 
     def interrupted(*_: object, **__: object) -> bytes:
         raise TimeoutError("an alarm")
@@ -316,7 +314,7 @@ def test_an_alarm_while_a_handshake_is_looked_at_ends_accept(endpoint: Endpoint)
             listener.accept(timeout=5)
 
 
-def test_an_alarm_ends_accept(endpoint: Endpoint) -> None:
+def test_alarm_ends_accept(endpoint: Endpoint) -> None:
     if sys.platform == "win32":
         pytest.skip("a signal does not end a wait there")
 

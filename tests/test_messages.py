@@ -1,4 +1,4 @@
-"""The doors for messages: connect_messages, listen_messages, serve_messages."""
+"""connect_messages, listen_messages and serve_messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def shout(channel: Any) -> None:
 
 
 @pytest.mark.parametrize("framing", ALL)
-async def test_serving_messages(framing: Any, endpoint: Endpoint) -> None:
+async def test_serve_messages_with_each_framing(framing: Any, endpoint: Endpoint) -> None:
     async with trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[Any]) -> None:
@@ -47,7 +47,7 @@ async def test_serving_messages(framing: Any, endpoint: Endpoint) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_the_default_is_four_bytes_little_endian(endpoint: Endpoint) -> None:
+async def test_default_framing_is_four_bytes_little_endian(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         async with await ipcpipes.connect_messages(endpoint) as channel:
             async with await listener.accept() as stream:
@@ -57,7 +57,7 @@ async def test_the_default_is_four_bytes_little_endian(endpoint: Endpoint) -> No
                 assert await channel.receive() == b"de"
 
 
-async def test_a_handler_that_fails_is_logged_and_ends_its_client_only(
+async def test_failing_handler_is_logged_and_ends_one_client(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail_at_times(channel: Any) -> None:
@@ -91,7 +91,7 @@ async def test_closing_the_listener_lets_handlers_finish(endpoint: Endpoint) -> 
             assert await channel.receive() == b"B"
 
 
-async def test_patience_and_its_end(endpoint: Endpoint) -> None:
+async def test_wait_for_a_message_server_and_its_end(endpoint: Endpoint) -> None:
     with pytest.raises(ipcpipes.EndpointNotFound, match=r"waited 0\.05 s"):
         await ipcpipes.connect_messages(endpoint, wait=0.05)
     async with trio.open_nursery() as nursery:
@@ -108,7 +108,7 @@ async def test_patience_and_its_end(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("door", ["connect_messages", "listen_messages"])
-async def test_arguments_are_checked(door: str, endpoint: Endpoint) -> None:
+async def test_message_arguments_are_checked(door: str, endpoint: Endpoint) -> None:
     function: Any = getattr(ipcpipes, door)
     for nonsense in ("lines", 4, ipcpipes.LengthPrefixed):
         with pytest.raises(TypeError, match="framing"):
@@ -134,14 +134,14 @@ async def test_both_ends_must_be_native(endpoint: Endpoint) -> None:
         with pytest.raises(ipcpipes.EndpointDenied, match="NATIVE"):
             await ipcpipes.connect_messages(endpoint, framing=ipcpipes.NATIVE)
     if WINDOWS:
-        return  # which lets a client of bytes into a pipe of messages
+        return  # there a client of bytes can connect to a pipe of messages
     async with await ipcpipes.listen_messages(endpoint, framing=ipcpipes.NATIVE):
         with pytest.raises(ipcpipes.EndpointDenied, match="NATIVE"):
             await ipcpipes.connect_messages(endpoint)
 
 
 @has_native
-async def test_a_native_listener_keeps_max_instances(endpoint: Endpoint) -> None:
+async def test_native_listener_keeps_max_instances(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen_messages(
         endpoint, framing=ipcpipes.NATIVE, max_instances=1
     ) as listener:
@@ -155,7 +155,7 @@ async def test_a_native_listener_keeps_max_instances(endpoint: Endpoint) -> None
             assert await server.receive() == b"my turn"
 
 
-async def test_a_thousand_messages_from_each_of_fifty_clients(endpoint: Endpoint) -> None:
+async def test_fifty_clients_send_a_thousand_messages_each(endpoint: Endpoint) -> None:
     async def client(number: int) -> None:
         async with await ipcpipes.connect_messages(endpoint, wait=30) as channel:
             messages = [b"%d %d" % (number, turn) for turn in range(1000)]

@@ -1,4 +1,4 @@
-"""The C layer by itself: warnings, sizes, and codes instead of exceptions."""
+"""The C layer alone: warnings, sizes, and codes instead of exceptions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compile_alone(compiler: str, source: str, *options: str) -> None:
         pytest.skip(f"{compiler} is not installed")
     if not (NATIVE / source).exists():
         pytest.skip("the sources of the C layer are not beside the tests")
-    # Static functions that nobody calls yet are the one thing a lone C file is full of.
+    # A single C file is full of static functions without a caller.
     warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-Wno-unused-function"]
     result = subprocess.run(
         [compiler, "-std=c99", "-fsyntax-only", *warnings, *options, str(NATIVE / source)],
@@ -53,12 +53,12 @@ def test_windows_side_compiles_without_a_warning(part: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["framing.c", "collisions.c"])
-def test_what_is_common_compiles_without_a_warning_on_both(part: str) -> None:
+def test_common_part_compiles_without_a_warning_on_both(part: str) -> None:
     compile_alone(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0], part)
     compile_alone("x86_64-w64-mingw32-gcc", part)
 
 
-def test_addresses_are_measured_before_they_are_copied() -> None:
+def test_too_long_addresses_are_not_copied() -> None:
     limit = lib.ipc_address_limit()
     assert limit in (104, 108)
 
@@ -86,7 +86,7 @@ def test_offsets_beyond_the_data_are_refused() -> None:
     os.close(write)
 
 
-def test_two_pieces_are_sent_as_one_from_any_place() -> None:
+def test_two_pieces_are_sent_as_one_from_any_offset() -> None:
     left, right = socket.socketpair()
     with left, right:
         left.setblocking(False)
@@ -106,14 +106,14 @@ def test_two_pieces_are_sent_as_one_from_any_place() -> None:
 
 
 @pytest.mark.parametrize("fd", [-1, 10**6])
-def test_bad_descriptors_give_codes(fd: int) -> None:
+def test_bad_descriptors_return_codes(fd: int) -> None:
     assert lib.ipc_accept(fd) == -errno.EBADF
     assert lib.ipc_send(fd, b"x", 0, 1) == -errno.EBADF
     assert lib.ipc_send(fd, b"", 0, 0) == 0
     for offset in range(3):
         assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, offset) == -errno.EBADF
     assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, 3) == 0
-    assert lib.ipc_readable(fd) == (0 if fd == -1 else 1)  # the read will say what is wrong
+    assert lib.ipc_readable(fd) == (0 if fd == -1 else 1)  # the read reports the error
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
     assert lib.ipc_set_places(fd, 1) == -errno.EBADF
     assert lib.ipc_buffer_size(fd, True) == -errno.EBADF
@@ -121,10 +121,10 @@ def test_bad_descriptors_give_codes(fd: int) -> None:
     assert lib.ipc_peer_credentials(fd, ffi.new("ipc_credentials *")) == -errno.EBADF
     assert lib.ipc_peer_left(fd) == (
         0 if fd == -1 else -errno.EBADF
-    )  # poll(2) passes over a negative one
+    )  # poll(2) ignores a negative one
 
 
-def test_descriptors_travel_by_code() -> None:
+def test_descriptors_are_sent_and_received_by_code() -> None:
     left, right = socket.socketpair()
     found: Any = ffi.new("ipc_descriptors *")
     position = ffi.new("size_t *")
@@ -164,7 +164,7 @@ def test_descriptors_travel_by_code() -> None:
         assert lib.ipc_receive_descriptors(fd, memory, 10, 1, found) == -errno.EBADF
 
 
-def test_what_is_no_socket_gives_codes() -> None:
+def test_file_that_is_not_a_socket_returns_codes() -> None:
     read, write = os.pipe()
     assert lib.ipc_accept(read) == -errno.ENOTSOCK
     assert lib.ipc_peer_credentials(read, ffi.new("ipc_credentials *")) == -errno.ENOTSOCK

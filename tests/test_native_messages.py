@@ -1,4 +1,4 @@
-"""Messages that the system keeps apart: what only these channels have to get right."""
+"""Messages that the system keeps apart: the promises that only these channels have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def pair(native: Native = NATIVE) -> tuple[Any, Any]:
     return await connected(native)()
 
 
-async def test_a_message_of_any_size_arrives_whole() -> None:
+async def test_message_of_any_size_arrives_whole() -> None:
     left, right = await pair()
     async with left, right:
         for size in (65_535, 65_536, 65_537, 200_001, left.max_size):
@@ -35,7 +35,7 @@ async def test_a_message_of_any_size_arrives_whole() -> None:
 
 
 @pytest.mark.parametrize("size", [1001, 65_536, 100_000])
-async def test_too_large_to_receive_is_refused(size: int) -> None:
+async def test_too_large_packet_breaks_receiving(size: int) -> None:
     endpoint = ipcpipes.testing.unique_endpoint()
     async with await ipcpipes.listen_messages(endpoint, framing=Native(1000)) as listener:
         sender = await ipcpipes.connect_messages(endpoint, framing=NATIVE)
@@ -54,7 +54,7 @@ async def test_too_large_to_receive_is_refused(size: int) -> None:
                 nursery.cancel_scope.cancel()
 
 
-async def test_the_limit_of_the_system_is_named() -> None:
+async def test_error_names_the_limit_of_the_system() -> None:
     left, right = await pair(Native(2**40))
     async with left, right:
         limit = left.max_size
@@ -70,7 +70,7 @@ async def test_the_limit_of_the_system_is_named() -> None:
 
 
 @pytest.mark.skipif(not WINDOWS, reason="Linux gives a packet in one read")
-async def test_a_receive_cancelled_between_its_two_reads_loses_nothing(
+async def test_receive_cancelled_between_reads_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     left, right = await pair()
@@ -103,9 +103,7 @@ async def test_a_receive_cancelled_between_its_two_reads_loses_nothing(
 
 @pytest.mark.skipif(not WINDOWS, reason="Linux gives a packet in one read")
 @pytest.mark.parametrize("then", ["closes", "goes on"])
-async def test_a_message_that_its_sender_gave_up_is_not_taken_for_whole(
-    then: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_abandoned_message_is_incomplete(then: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = await pair()
     read = right._packets._read
     scope = trio.CancelScope()
@@ -131,7 +129,7 @@ async def test_a_message_that_its_sender_gave_up_is_not_taken_for_whole(
         if then == "closes":
             await left.aclose()
         else:
-            # As a program would that does not know better.
+            # As a program of another library could do.
             left._send_fault = None
             await left.send(b"the next message")
         for _ in range(2):
@@ -140,7 +138,7 @@ async def test_a_message_that_its_sender_gave_up_is_not_taken_for_whole(
             assert isinstance(caught.value.__cause__, ipcpipes.IncompleteMessage)
 
 
-async def test_a_packet_channel_can_be_told_its_buffer_size(endpoint: Endpoint) -> None:
+async def test_native_channel_uses_buffer_size(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen_messages(
         endpoint, framing=NATIVE, buffer_size=8192
     ) as listener:
@@ -167,10 +165,8 @@ def test_native_is_a_value() -> None:
 
 @pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
 @pytest.mark.parametrize("max_instances", [None, 1])
-async def test_what_was_sent_before_accept_arrives_whatever_its_size(
-    doors: Any, max_instances: int | None
-) -> None:
-    """An empty packet first is no sign that the client has left without a word."""
+async def test_message_sent_before_accept_arrives(doors: Any, max_instances: int | None) -> None:
+    """An empty first packet does not mean that the client has left."""
     listener = await doors.listen_messages(
         ipcpipes.testing.unique_endpoint(), framing=NATIVE, max_instances=max_instances
     )
@@ -184,7 +180,7 @@ async def test_what_was_sent_before_accept_arrives_whatever_its_size(
                 assert [message async for message in server] == messages
         if max_instances is not None:
             return
-        # One that has sent nothing at all is passed over.
+        # A client that has sent nothing at all is skipped.
         await (await doors.connect_messages(listener.endpoint, framing=NATIVE)).aclose()
         client = await doors.connect_messages(listener.endpoint, framing=NATIVE)
         async with client, await listener.accept() as server:

@@ -1,4 +1,4 @@
-"""serve: a handler for each client, and a server that goes on."""
+"""serve: one handler for each client, and a server that survives their errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def echo(stream: Any) -> None:
         await stream.send_all(data)
 
 
-async def test_a_handler_for_each_client(endpoint: Endpoint) -> None:
+async def test_each_client_has_its_handler(endpoint: Endpoint) -> None:
     async with trio.open_nursery() as nursery:
         listener = await nursery.start(ipcpipes.serve, echo, endpoint)
         assert listener.endpoint == endpoint
@@ -46,7 +46,7 @@ async def test_a_handler_for_each_client(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     "error", [RuntimeError("boom"), ExceptionGroup("two", [ValueError("a"), OSError("b")])]
 )
-async def test_a_failing_handler_is_reported_and_the_server_goes_on(
+async def test_failing_handler_is_logged_and_server_continues(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     async def handler(stream: Any) -> None:
@@ -71,7 +71,7 @@ async def test_a_failing_handler_is_reported_and_the_server_goes_on(
     assert endpoint.name in record.getMessage()
 
 
-async def test_what_is_not_an_exception_ends_the_server(endpoint: Endpoint) -> None:
+async def test_base_exception_ends_the_server(endpoint: Endpoint) -> None:
     async def handler(stream: Any) -> None:
         raise SystemExit(3)
 
@@ -89,7 +89,7 @@ async def test_what_is_not_an_exception_ends_the_server(endpoint: Endpoint) -> N
     assert error.code == 3
 
 
-async def test_cancelling_closes_everything(endpoint: Endpoint) -> None:
+async def test_cancelling_serve_closes_everything(endpoint: Endpoint) -> None:
     closed = []
 
     async def handler(stream: Any) -> None:
@@ -133,7 +133,7 @@ async def test_serve_raises_what_listen_raises(endpoint: Endpoint) -> None:
         await ipcpipes.serve(echo, endpoint, access="me")  # type: ignore[call-overload]
 
 
-async def test_serve_takes_what_listen_takes(endpoint: Endpoint) -> None:
+async def test_serve_accepts_the_options_of_listen(endpoint: Endpoint) -> None:
     got = []
 
     async def handler(stream: Any) -> None:

@@ -1,9 +1,9 @@
-"""What every driver has in common when it connects and listens."""
+"""What all drivers have in common when they connect and listen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
@@ -18,33 +18,82 @@ from .options import (
 from .security import AccessPolicy, compiled, server_check
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from .framing import Buffer
 
-# Seconds. Neither system tells when a name appears or a place becomes free in a way that can be
-# waited for from one thread (WaitNamedPipeW blocks and cannot be cancelled).
+# Seconds. Neither system reports a new name or free room in a way that one thread can wait for
+# together with other events (WaitNamedPipeW blocks and cannot be cancelled).
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 # How many attempts a second all waiting calls of this process make together. With more, the event
 # loop would have no time for the server that they wait for, if it runs in the same process.
-_LOOKS_PER_SECOND = 2000
+_ATTEMPTS_PER_SECOND = 2000
 
-_waiting: set[Attempts] = set()
+_waiting: set[object] = set()
 
 
-class Attempts:
-    """Attempts to connect, until there is a connection or the time is over.
+# The keyword arguments of the public functions, for type checkers: each overload takes them as
+# ``**options: Unpack[...]``. The implementations name them, so that help() shows the defaults.
 
-    The caller measures the time and sleeps between the attempts. It does so within ``with``, so
-    that the number of waiting calls is known.
+
+class ConnectOptions(TypedDict, total=False):
+    """What ``connect`` takes in every direction."""
+
+    wait: float
+    buffer_size: int | None
+    server: AccessPolicy | None
+    impersonation: Impersonation
+    authkey: Buffer | None
+
+
+class ConnectMessagesOptions(ConnectOptions, total=False):
+    """What ``connect_messages`` takes with every framing."""
+
+    max_descriptors: int
+
+
+class ListenOptions(TypedDict, total=False):
+    """What ``listen`` takes in every direction."""
+
+    access: AccessPolicy | None
+    max_instances: int | None
+    backlog: int
+    buffer_size: int | None
+    authkey: Buffer | None
+
+
+class ListenMessagesOptions(ListenOptions, total=False):
+    """What ``listen_messages`` takes with every framing."""
+
+    max_descriptors: int
+
+
+class ServeOptions(ListenOptions, total=False):
+    """What ``serve`` takes in every direction."""
+
+    grace: float
+
+
+class ServeMessagesOptions(ListenMessagesOptions, total=False):
+    """What ``serve_messages`` takes with every framing."""
+
+    grace: float
+
+
+class ConnectRequest:
+    """What one ``connect`` asks for; everything is checked when it is made.
 
     Attributes:
-        wait: how many seconds there are in all.
-        pause: how many seconds to sleep until the next attempt.
+        wait: how many seconds to go on trying.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+        UnknownAccount, NotSupported: this system cannot check ``server``.
     """
+
+    __slots__ = ("_endpoint", "_options", "wait")
 
     def __init__(
         self,
-        connect: Callable[..., Any],
         endpoint: EndpointLike,
         *,
         kind: Kind,
@@ -53,7 +102,6 @@ class Attempts:
         server: AccessPolicy | None,
         impersonation: Impersonation,
     ) -> None:
-        self._connect = connect
         self._endpoint = Endpoint.of(endpoint)
         self.wait = checked_seconds("wait", wait)
         check_count("buffer_size", buffer_size)
@@ -64,35 +112,68 @@ class Attempts:
             "trusts": server_check(self._endpoint, server),
             "impersonation": impersonation,
         }
-        self.pause = 0.0
-        self._next_pause = _FIRST_PAUSE
 
-    def __enter__(self) -> Self:
-        _waiting.add(self)
-        return self
+    def attempt(self, connect: Callable[..., Any], remaining: float) -> Any:
+        """One attempt. Returns the connection, or ``None`` if another attempt may succeed.
 
-    def __exit__(self, *_: object) -> None:
-        _waiting.discard(self)
-
-    def attempt(self, remaining: float) -> Any:
-        """The connection, or ``None`` when it may be tried again after :attr:`pause`.
+        Args:
+            connect: the system's, of the driver.
+            remaining: how many seconds there are for further attempts.
 
         Raises:
-            EndpointError: it failed, and not for want of time; or ``remaining`` seconds are none.
+            EndpointError: it failed, and another attempt would be useless or too late.
         """
+        waited = self.wait if remaining <= 0 else 0.0
         try:
-            waited = self.wait if remaining <= 0 else 0.0
-            return self._connect(self._endpoint, waited=waited, **self._options)
+            return connect(self._endpoint, waited=waited, **self._options)
         except (EndpointNotFound, EndpointRefused):
-            # What a process was started with does not come later.
+            # An inherited endpoint does not appear later.
             if remaining <= 0 or self._endpoint.kind == "inherited":
                 raise
-        self.pause = min(max(self._next_pause, len(_waiting) / _LOOKS_PER_SECOND), remaining)
-        self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
-        return None
+            return None
 
 
-def listening(
+def pauses() -> Generator[float, None, None]:
+    """How many seconds to sleep after each attempt to connect. A call that uses it counts as
+    waiting until it closes the generator.
+    """
+    this = object()
+    try:
+        _waiting.add(this)
+        pause = _FIRST_PAUSE
+        while True:
+            yield max(pause, len(_waiting) / _ATTEMPTS_PER_SECOND)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    finally:
+        _waiting.discard(this)
+
+
+class ListenerWrapper:
+    """What listeners over other listeners have in common in every driver.
+
+    Lifetime: it owns the listener below, and closes it.
+    """
+
+    def __init__(self, below: Any) -> None:
+        self._below = below
+
+    @property
+    def endpoint(self) -> Endpoint:
+        endpoint: Endpoint = self._below.endpoint
+        return endpoint
+
+    @property
+    def address(self) -> str:
+        address: str = self._below.address
+        return address
+
+    @property
+    def connection_count(self) -> int:
+        count: int = self._below.connection_count
+        return count
+
+
+def listen_arguments(
     endpoint: EndpointLike,
     *,
     kind: Kind,
@@ -101,12 +182,12 @@ def listening(
     backlog: int,
     buffer_size: int | None,
 ) -> dict[str, Any]:
-    """What the system's ``listen`` is called with.
+    """The arguments for the system's ``listen``, checked.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range; or the policy
             denies access to the user that listens.
-        UnknownAccount, NotSupported: what the policy says cannot be had here.
+        UnknownAccount, NotSupported: this system cannot express the policy.
     """
     where = Endpoint.of(endpoint)
     policy = AccessPolicy.current_user() if access is None else access

@@ -1,16 +1,16 @@
-"""Both ends prove to each other that they have the same secret, and neither one shows it.
+"""Both ends prove to each other that they have the same secret, without sending it.
 
-For peers of whom the system cannot say who they are, or says nothing that is worth having:
-another container, a connection that somebody carries on. On one machine, an
-:class:`ipcpipes.AccessPolicy` and ``stream.peer`` say it without a secret that has to be kept.
+Use it where the system does not identify the peer, or identifies only a program in between: in
+another container, or over a forwarded connection. On one machine, an
+:class:`ipcpipes.AccessPolicy` and ``stream.peer`` identify the peer without a secret to keep.
 """
 
 from __future__ import annotations
 
 from .handshake import (
-    Greeting as Greeting,
+    Authenticate as Authenticate,
     authenticate_as_client as authenticate_as_client,
     authenticate_as_server as authenticate_as_server,
-    greeting as greeting,
+    authenticate_with as authenticate_with,
 )
 from .listener import AuthenticatingListener as AuthenticatingListener

@@ -1,7 +1,7 @@
-r"""The handshake itself, sans-I/O: what each end sends, and what it believes.
+r"""The handshake without I/O: what each end sends, and what it accepts.
 
 The wire format, version 1. There are three messages, each of a fixed size. An end sends nothing
-else before the last one has gone out, or come in. ``+`` joins bytes::
+else before the last message was sent or received. ``+`` joins bytes::
 
     client -> server   client_hello                    40 bytes
     server -> client   server_hello + server_proof     72 bytes
@@ -15,44 +15,45 @@ else before the last one has gone out, or come in. ``+`` joins bytes::
     client_proof = HMAC-SHA-256(key, "IPAC1" CR LF NUL + client_hello + server_hello)
 
 ``HMAC-SHA-256(key, message)`` is that of RFC 2104 and FIPS 180-4, all 32 bytes of it; text is
-ASCII. The random bytes are drawn anew for each connection. Over a stream the messages stand one
-after the other with nothing between them, and the application's bytes follow at once. A channel
-over a stream is authenticated over that stream, below its framing, because a framing may not be
-able to carry arbitrary bytes. Where the system keeps messages apart (native messages), each of the
-three is one message.
+ASCII. The random bytes are drawn anew for each connection. Over a stream the messages follow each
+other with nothing between them, and the application's bytes follow at once. A channel over a stream
+is authenticated over that stream, below its framing, because a framing may not be able to carry
+arbitrary bytes. Where the system keeps messages apart (native messages), each of the three is one
+message.
 
 If a client sends something else, or nothing in time, the server tells it that it requires a key,
-and closes the connection. To a client that began with its hello, it sends nothing::
+and closes the connection. The server does not send this to a client that began with its hello::
 
     server -> client   "IPAR1" CR LF, a line of text, CR LF
 
 Why it is like that:
 
-- Three passes are what mutual authentication takes (the mechanism of ISO/IEC 9798-4 with random
-  numbers), and there is no fourth one that says "accepted". A client that has another key learns
-  that from the server's proof, before it has sent its own; one that has the same key is always
-  accepted, or somebody has changed its message on the way, who could forge the answer as well.
-  What remains, a server that dies or gives up in that moment, looks like one that does so a moment
-  later, and the client has to expect that anyway. TLS 1.3 ends in the same way.
-- The server proves itself first. Whoever poses as the server gets random bytes out of a client,
-  and nothing to try keys on. Whoever connects does get a proof of the server's, and can try keys
-  on it at home: that is why short ones are refused, and why a password will not do.
-- The two proofs differ in how they begin, so that an end's own proof, sent back to it, proves
-  nothing, whatever the random bytes are. Each covers both sides' random bytes, so that
-  none that was recorded is worth anything later; and all else that was sent before it, so that
-  nobody can talk two ends into an older version, once there are two.
+- Mutual authentication takes three messages (the mechanism of ISO/IEC 9798-4 with random numbers),
+  and there is no fourth one that says "accepted". A client with another key notices that in the
+  server's proof, before it has sent its own proof. A client with the same key is always accepted,
+  unless its message was changed on the way; the attacker that changed it could forge a fourth
+  message as well. What remains is a server that dies or closes in that moment. It looks like a
+  server that does so a moment later, and a client has to expect that anyway. TLS 1.3 ends in the
+  same way.
+- The server proves itself first. A program that poses as the server gets random bytes from a
+  client, and nothing to test keys on. A program that connects does get a proof from the server, and
+  can test keys on it offline: for that reason short keys are refused, and a password is not enough.
+- The two proofs begin differently, so that an end's own proof, sent back to it, proves nothing,
+  whatever the random bytes are. Each proof covers the random bytes of both sides, so that a
+  recorded proof is worthless later. It also covers everything that was sent before it, so that two
+  ends cannot be talked into an older version, once there are two versions.
 - The key is HKDF-Extract (RFC 5869) of the authkey. HMAC itself takes some keys for equal: those
-  that differ only in zero bytes at their end, and a long one and its hash.
-- The greetings are told apart from anything else, and from each other, by their first bytes, so
-  that a peer that speaks something else, or has taken the same side, is refused at its first wrong
-  byte. Most others refuse the greeting as early: CR LF ends a line for those that speak lines, and
-  as the length of a message it is a gigabyte.
+  that differ only in zero bytes at their end, and a long key and its hash.
+- The first bytes of a hello differ from those of anything else, and from those of the other side's
+  hello. A peer that speaks another protocol, or has taken the same side, is refused at its first
+  wrong byte. Most other protocols refuse the hello as early: CR LF ends a line in line-based
+  protocols, and as the length of a message it is a gigabyte.
 
-It says who is there when it ends, and protects nothing of what is sent afterwards. Whoever sits
-between the two ends can pass the handshake on, and then take over. On one machine that takes
-somebody who listens in the server's place, which is what private directories and access policies
-are for; over a network, run it inside of TLS. And it says of the peer only that it is one of those
-who have the key: peers that must be told apart need a key each.
+The handshake identifies the peer at the moment when it ends, and does not protect what is sent
+afterwards. A program between the two ends can forward the handshake, and then take over. On one
+machine, such a program would have to listen in the server's place, which private directories and
+access policies prevent; over a network, run the handshake inside TLS. The handshake shows only that
+the peer is one of those that have the key: peers that must be distinguished need a key each.
 """
 
 from __future__ import annotations
@@ -70,15 +71,19 @@ Side = Literal["client", "server"]
 DEFAULT_SECONDS = 10.0
 """How long the whole handshake may take."""
 
+SEND_SECONDS = 1.0
+"""How long sending one message of the handshake may wait, whatever the deadline: a connection on
+which nothing was sent yet has room for these few bytes."""
+
 REFUSED = b"IPAR1\r\n"
 """The first bytes of the answer to a client that has not begun to authenticate."""
 
 REFUSAL = REFUSED + b"This server asks for an authkey; connect with the same one.\r\n"
 
-
 _SMALLEST_KEY = 16
 _SALT = b"ipcpipes authkey"
-# Who is who, the version, and the end of a line; each begins a greeting and what a proof is of.
+# The side, the version, and the end of a line: the first bytes of a hello, and of what a proof
+# covers.
 _CLIENT = b"IPAC1\r\n\0"
 _SERVER = b"IPAS1\r\n\0"
 _NONCE_SIZE = 32
@@ -94,11 +99,11 @@ _NO_KEY_HERE = (
 )
 
 
-def keyed(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
-    """The key that proofs are made with, as something that does not show it.
+def derive_key(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
+    """The key for the proofs, as an object that does not show it as text.
 
     Raises:
-        TypeError: ``authkey`` is no bytes-like object.
+        TypeError: ``authkey`` is not a bytes-like object.
         ValueError: it is shorter than 16 bytes.
     """
     try:
@@ -117,14 +122,14 @@ def check_both_ways(authkey: object, direction: Direction) -> None:
     """Checks that an ``authkey`` is given only for a connection in both directions.
 
     Raises:
-        ValueError: the direction is another one.
+        ValueError: there is an ``authkey``, and the direction is not ``"duplex"``.
     """
     if authkey is not None and direction != "duplex":
         raise ValueError("authkey needs direction='duplex', because both ends send a proof")
 
 
-def unless_refused(data: bytes) -> AuthenticationFailed | None:
-    """If ``data``, the first bytes from the server, refuses a client without a key: the error."""
+def refusal_in(data: bytes) -> AuthenticationFailed | None:
+    """The error if ``data``, the first bytes from the server, says that it requires a key."""
     if not data.startswith(REFUSED):
         return None
     return AuthenticationFailed(
@@ -143,7 +148,7 @@ def explain(error: FramingError) -> FramingError:
 
 
 class _Step(NamedTuple):
-    """What is sent now, and what has to come then: ``size`` bytes that begin with ``begins``."""
+    """What to send now, and what to receive next: ``size`` bytes that begin with ``begins``."""
 
     send: bytes
     size: int = 0
@@ -151,22 +156,22 @@ class _Step(NamedTuple):
 
 
 class Handshake:
-    """One end of one handshake. Whoever drives it has the connection and the clock.
+    """One end of one handshake. The caller has the connection and the clock.
 
-    It sends :attr:`outgoing`; as long as something is :attr:`missing`, it hands over what has come
-    and sends :attr:`outgoing` again. The peer is authenticated when that has been sent and nothing
-    is missing any more.
+    The caller sends :attr:`outgoing`. While bytes are :attr:`missing`, it passes received bytes to
+    :meth:`receive` and sends :attr:`outgoing` again. The peer is authenticated when
+    :attr:`outgoing` was sent and no bytes are missing.
 
-    Invariant: any bytes in any parts are taken or raise :exc:`ipcpipes.AuthenticationFailed`, and
-    nothing else. After that, it is not used again.
+    Invariant: any bytes in any parts are accepted or raise :exc:`ipcpipes.AuthenticationFailed`,
+    and nothing else. After that error, it is not used again.
 
     Args:
         side: which end this is.
-        key: what :func:`keyed` gives; for any number of handshakes.
-        where: for the text of errors: the endpoint, ``None`` where there is none.
+        key: the result of :func:`derive_key`, for any number of handshakes.
+        where: the endpoint, for the text of errors; or ``None``.
 
     Attributes:
-        outgoing: one message that is to be sent now, ``b""`` for none.
+        outgoing: the message to send now, or ``b""``.
     """
 
     def __init__(self, side: Side, key: hmac.HMAC, where: object = None) -> None:
@@ -206,24 +211,24 @@ class Handshake:
 
     @property
     def missing(self) -> int:
-        """How many bytes of the peer's next message have not come yet; 0 when there is none."""
+        """How many bytes of the peer's next message have not arrived yet; 0 after the last one."""
         return self._step.size - len(self._received)
 
     def receive(self, data: bytes | bytearray) -> None:
-        """Takes what came next from a stream.
+        """Processes the next bytes from a stream.
 
         Args:
-            data: up to :attr:`missing` bytes; none at the end of the stream.
+            data: up to :attr:`missing` bytes; empty at the end of the stream.
 
         Raises:
-            AuthenticationFailed: the peer has not proved itself, and never will.
+            AuthenticationFailed: the handshake has failed.
         """
         if not data:
             raise self.ended()
         self._received += data
         begun = self._received[: len(self._step.begins)]
         if not self._step.begins.startswith(begun) or self.missing < 0:
-            raise self._no_part(self._received)
+            raise self._unexpected(self._received)
         self._may_refuse = False
         self.outgoing = b""
         if not self.missing:
@@ -233,52 +238,52 @@ class Handshake:
 
     @property
     def refusal(self) -> bytes:
-        """What to send to a peer that has failed, before its connection is closed: to a client that
-        has not begun the handshake, the line that says that a key is required; otherwise nothing.
+        """What to send to a peer that has failed, before its connection is closed: the line that
+        says that a key is required, if a client has not begun the handshake; otherwise nothing.
         """
         return REFUSAL if self._may_refuse else b""
 
     def receive_message(self, message: bytes) -> None:
-        """Takes the next message of a channel; all as :meth:`receive`."""
+        """Processes the next message of a channel, as :meth:`receive` does."""
         if len(message) != self._step.size:
-            raise self._no_part(message)
+            raise self._unexpected(message)
         self.receive(message)
 
     def ended(self, error: Exception | None = None) -> AuthenticationFailed:
-        """The error for a connection that has ended, or broken with this one."""
+        """The error for a connection that has ended, or was broken by ``error``."""
         cause = None if error is None else error.__cause__
         if isinstance(cause, FramingError) and not isinstance(cause, IncompleteMessage):
             return self._failed(
-                f"what it sent is no message here ({cause}); both ends have to authenticate over "
-                "streams, or both over channels of one framing"
+                f"what it sent is not a message here ({cause}); both ends have to authenticate "
+                "over streams, or both over channels of one framing"
             )
         return self._failed(
-            f"it ended the connection when {self._so_far()}, as one does that has another authkey, "
-            "or asks for none"
+            f"it closed the connection when {self._progress()}; it has another authkey, or does "
+            "not ask for one"
         )
 
-    def late(self, seconds: float) -> AuthenticationFailed:
-        """The error for a peer that has let so many seconds pass."""
+    def timed_out(self, seconds: float) -> AuthenticationFailed:
+        """The error for a handshake that has not ended within ``seconds``."""
         # A listener with authkey= runs handshakes only while a task or thread is in accept().
         meanwhile = "" if self._peers_side == "client" else ", and to accept clients meanwhile"
         return self._failed(
-            f"after {seconds:g} s, {self._so_far()}; it has to authenticate as the "
+            f"after {seconds:g} s, {self._progress()}; it has to authenticate as the "
             f"{self._peers_side}{meanwhile}"
         )
 
-    def _so_far(self) -> str:
+    def _progress(self) -> str:
         if not self._step.size:
-            return "its answer had come, and this end's proof had not gone out"
-        return f"{len(self._received)} of {self._step.size} bytes of its message had come"
+            return "its answer had arrived, and this end's proof had not been sent"
+        return f"{len(self._received)} of {self._step.size} bytes of its message had arrived"
 
-    def _no_part(self, data: bytes) -> AuthenticationFailed:
+    def _unexpected(self, data: bytes) -> AuthenticationFailed:
         if data.startswith(self._own_greeting):
             return self._failed(
-                "it authenticates as this end does; one has to be the client, the other the server"
+                "it has the same side as this end; one has to be the client, the other the server"
             )
         if data.startswith(REFUSED):
-            return self._failed("it waited for this end's greeting, and then closed the connection")
-        # Not the bytes themselves: servers log this, and what came may be a password.
+            return self._failed("it waited for this end's hello, and then closed the connection")
+        # Without the bytes themselves: servers log this, and the bytes may be a password.
         return self._failed(
             f"it sent {len(data)} bytes that do not belong to this handshake; it has to "
             f"authenticate as the {self._peers_side}"

@@ -1,4 +1,4 @@
-"""The handshake under trio, over a stream or a channel."""
+"""The handshake for trio, over a stream or a channel."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import trio
 from .. import abc
 from ..errors import AuthenticationFailed
 from ..framing import Buffer
-from ..options import checked_seconds
-from .challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+from ..options import Direction, checked_seconds
+from .challenge import (
+    DEFAULT_SECONDS,
+    SEND_SECONDS,
+    Handshake,
+    Side,
+    check_both_ways,
+    derive_key,
+)
 
-# A connection on which nothing was sent has room for these few bytes.
-_A_MOMENT = 1.0  # seconds
-
-Greeting = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
+Authenticate = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
 
 
 async def authenticate_as_client(
@@ -27,8 +31,8 @@ async def authenticate_as_client(
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
-    """Proves to the server at the other end that this one has ``authkey``, and has it prove the
-    same. The first thing on a new connection::
+    """Proves to the server at the other end that this client has ``authkey``, and requires the
+    same proof from the server. Call it first on a new connection::
 
         stream = await ipcpipes.connect("svc")
         await ipcpipes.authenticate_as_client(stream, authkey)
@@ -38,33 +42,33 @@ async def authenticate_as_client(
     and one end may authenticate over the stream and the other end over the channel. The
     application's data may follow at once; this function reads none of it.
 
-    When this returns, the server has proved itself. Should it still not like this end's proof,
-    which takes somebody who changes it on the way, or should the time be over there, then it closes
-    the connection, and this end gets to see that as it sees any server that closes.
+    When this returns, the server has proved itself. The server may still reject this end's proof,
+    if the proof was changed on the way or if it arrives too late. Then the server closes the
+    connection, and this end sees that as it sees any server that closes.
 
-    It does not encrypt, and does not protect what is sent afterwards from whoever can change it on
-    the way. :mod:`ipcpipes.authentication.challenge` has the wire format.
+    It does not encrypt, and does not protect what is sent afterwards from a program that can change
+    it on the way. :mod:`ipcpipes.authentication.challenge` has the wire format.
 
     Args:
-        stream: any trio stream, or a message channel; nobody else may use it meanwhile. It is not
-            closed here, whatever happens. Cancelled, or failed, it is in the middle of the
+        stream: any trio stream, or a message channel. Do not use it until this has returned. It is
+            never closed here. If this is cancelled or fails, the stream is in the middle of the
             handshake: close it.
-        authkey: the secret, 16 bytes or more, of a random source: ``secrets.token_bytes(32)``. A
+        authkey: the secret, 16 bytes or more, from a random source: ``secrets.token_bytes(32)``. A
             password can be guessed.
-        within: how many seconds the whole of it may take, 0 or more; ``math.inf`` for any time.
+        within: how many seconds the whole handshake may take, 0 or more; ``math.inf`` for no limit.
 
     Raises:
-        AuthenticationFailed: the peer has another key, does not speak this, is on the same side,
-            ended the connection, or has not answered in time (a ``PermissionError``).
+        AuthenticationFailed: the peer has another key, speaks another protocol, has the same side,
+            closed the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
-        trio.BusyResourceError: another task of yours is using it.
+        trio.BusyResourceError: another task of yours uses the stream.
         FramingError: a channel that is not over a stream cannot carry the messages of this end, up
             to 72 bytes of any value.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
-    key = keyed(authkey)
-    del authkey  # what reports an error with the variables of each frame does not find it here
-    await authenticate("client", stream, key, within)
+    key = derive_key(authkey)
+    del authkey  # an error report with the variables of each frame must not contain it
+    await run_handshake("client", stream, key, within)
 
 
 async def authenticate_as_server(
@@ -73,58 +77,76 @@ async def authenticate_as_server(
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
-    """Has the client at the other end prove that it has ``authkey``, and proves the same to it.
-
-    The first thing that a handler does::
+    """Requires the client at the other end to prove that it has ``authkey``, and proves the same to
+    it. Call it first in a handler::
 
         async def handler(stream):
             await ipcpipes.authenticate_as_server(stream, authkey)
 
     When this returns, the client has proved itself. A client that sent something else, or nothing
-    in time, is told that this server requires a key. All else is as for
-    :func:`authenticate_as_client`: the arguments, the errors, and what it does not protect from.
-    :func:`listen` and :func:`serve` with ``authkey=`` do this for each client.
-    """
-    key = keyed(authkey)
-    del authkey
-    await authenticate("server", stream, key, within)
+    in time, is told that this server requires a key. :func:`listen` and :func:`serve` with
+    ``authkey=`` do this for each client. It does not encrypt, and does not protect what is sent
+    afterwards; see :func:`authenticate_as_client`.
 
-
-def greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
-    """What is done first with a new connection where there is to be a secret.
+    Args:
+        stream: any trio stream, or a message channel. Do not use it until this has returned. It is
+            never closed here. If this is cancelled or fails, the stream is in the middle of the
+            handshake: close it.
+        authkey: the secret of the client, 16 bytes or more, from a random source.
+        within: how many seconds the whole handshake may take, 0 or more; ``math.inf`` for no limit.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none.
+        AuthenticationFailed: the peer has another key, speaks another protocol, has the same side,
+            closed the connection, or has not answered in time (a ``PermissionError``).
+        trio.ClosedResourceError: you closed the stream.
+        trio.BusyResourceError: another task of yours uses the stream.
+        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
+            to 72 bytes of any value.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
     """
+    key = derive_key(authkey)
+    del authkey
+    await run_handshake("server", stream, key, within)
+
+
+def authenticate_with(
+    side: Side, authkey: Buffer | None, direction: Direction = "duplex"
+) -> Authenticate | None:
+    """The first step on each new connection, if there is an ``authkey``.
+
+    Raises:
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or the
+            connections go only one way.
+    """
+    check_both_ways(authkey, direction)
     if authkey is None:
         return None
-    key = keyed(authkey)
-    return lambda stream: authenticate(side, stream, key, DEFAULT_SECONDS)
+    key = derive_key(authkey)
+    return lambda stream: run_handshake(side, stream, key, DEFAULT_SECONDS)
 
 
-async def authenticate(
+async def run_handshake(
     side: Side, stream: trio.abc.Stream | abc.MessageChannel, key: HMAC, within: float
 ) -> None:
-    """What both sides come down to; see :func:`authenticate_as_client`."""
     seconds = checked_seconds("within", within)
-    ends = Ends(stream)
+    transport = HandshakeTransport(stream)
     handshake = Handshake(side, key, getattr(stream, "endpoint", None))
     try:
         with trio.move_on_after(seconds):
-            await ends.shake(handshake)
+            await transport.run(handshake)
             return
-        # The deadline has passed: no other case gets here.
-        raise handshake.late(seconds)
+        # Reached only when the deadline has passed.
+        raise handshake.timed_out(seconds)
     except AuthenticationFailed:
-        await ends.refuse(handshake)
+        await transport.send_refusal(handshake)
         raise
 
 
-class Ends:
+class HandshakeTransport:
     """How one connection sends and receives a handshake: below its framing.
 
     Raises:
-        TypeError: it is neither a stream nor a message channel.
+        TypeError: the connection is neither a stream nor a message channel.
     """
 
     def __init__(self, connection: trio.abc.Stream | abc.MessageChannel) -> None:
@@ -144,7 +166,7 @@ class Ends:
                 f"stream must be a trio.abc.Stream or a message channel, not {connection!r}"
             )
 
-    async def shake(self, handshake: Handshake) -> None:
+    async def run(self, handshake: Handshake) -> None:
         """Continues the handshake until the peer is authenticated. If it is cancelled while it
         receives, it can be called again.
 
@@ -162,18 +184,18 @@ class Ends:
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
 
-    async def refuse(self, handshake: Handshake) -> None:
-        """Sends what a peer that has failed may be told, without waiting."""
+    async def send_refusal(self, handshake: Handshake) -> None:
+        """Sends the refusal that a failed peer gets, if any."""
         if handshake.refusal:
             with (
-                trio.move_on_after(_A_MOMENT, shield=True),
+                trio.move_on_after(SEND_SECONDS, shield=True),
                 suppress(trio.BrokenResourceError, trio.ClosedResourceError),
             ):
                 await self._send(handshake.refusal)
 
 
 async def _receive_bytes(stream: trio.abc.Stream, handshake: Handshake) -> None:
-    # Not a byte more than is missing: what follows is the application's.
+    # Read no byte beyond the handshake: what follows is the application's.
     handshake.receive(await stream.receive_some(handshake.missing))
 
 

@@ -1,123 +1,103 @@
-"""A listener under trio that returns clients only once they have proved that they have a key."""
+"""A listener for trio that returns only clients that have proved that they have the key."""
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from hmac import HMAC
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
 from .. import abc
-from ..endpoint import Endpoint
 from ..errors import AuthenticationFailed
-from .challenge import DEFAULT_SECONDS, Handshake
-from .handshake import Ends
+from .challenge import DEFAULT_SECONDS
+from .handshake import HandshakeTransport
+from .listener_core import AuthenticatingListenerCore, Candidate, log_refusal, logger
 
 __all__ = ["AuthenticatingListener"]
 
 ConnectionT_co = TypeVar("ConnectionT_co", bound=trio.abc.AsyncResource, covariant=True)
-logger = logging.getLogger("ipcpipes")
 
-# For a client whose time is over already: what it has sent meanwhile is read in any case.
-_A_LOOK = 0.1  # seconds
-
-
-class _Candidate:
-    """A client that was accepted below and has not proved itself yet."""
-
-    def __init__(self, connection: Any, key: HMAC, endpoint: Endpoint) -> None:
-        self.connection = connection
-        self.ends = Ends(connection)
-        self.handshake = Handshake("server", key, endpoint)
-        self.until = trio.current_time() + DEFAULT_SECONDS
+# A client still has this long if its deadline passed while no task was in accept(): what it has
+# sent by then is read.
+_LEAST_SECONDS = 0.1
 
 
-class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
-    """It owns the listener below, and the connections that it has not returned yet.
-
-    All handshakes run side by side while a task is in :meth:`accept`, and pause otherwise: no task
-    runs in the background that the user did not start.
+class AuthenticatingListener(
+    AuthenticatingListenerCore, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]
+):
+    """All handshakes run concurrently while a task is in :meth:`accept`, and pause otherwise,
+    because no task that the user did not start runs in the background.
     """
 
-    def __init__(self, connections: abc.Listener[ConnectionT_co], key: HMAC) -> None:
-        self._connections = connections
-        self._key = key
-        self._candidates: list[_Candidate] = []
-        self._proved: deque[ConnectionT_co] = deque()
+    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+        super().__init__(below, key)
         self._accepting = False
-        self._closed = False
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._connections.endpoint
-
-    @property
-    def address(self) -> str:
-        return self._connections.address
-
-    @property
-    def connection_count(self) -> int:
-        return self._connections.connection_count
 
     async def accept(self) -> ConnectionT_co:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting")
         self._accepting = True
         try:
-            if self._proved:
+            if self._authenticated:
                 await trio.lowlevel.checkpoint()
-            while not self._proved or self._closed:
-                await self._wait_for_one()
-            return self._proved.popleft()
+            while not self._authenticated or self._closed:
+                await self._wait_for_client()
+            connection: ConnectionT_co = self._authenticated.popleft()
+            return connection
         finally:
             self._accepting = False
 
-    async def _wait_for_one(self) -> None:
-        refusal: Exception | None = None
+    async def _wait_for_client(self) -> None:
+        failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             for candidate in self._candidates:
-                nursery.start_soon(self._go_on, candidate, nursery.cancel_scope)
+                nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
             try:
                 while True:
-                    connection = await self._connections.accept()
-                    if self._closed:  # meanwhile
+                    connection = await self._below.accept()
+                    if self._closed:  # while accept() returned
                         await trio.aclose_forcefully(connection)
                         continue
-                    candidate = _Candidate(connection, self._key, self.endpoint)
+                    candidate = Candidate(
+                        connection,
+                        HandshakeTransport(connection),
+                        self._handshake(),
+                        trio.current_time() + DEFAULT_SECONDS,
+                    )
                     self._candidates.append(candidate)
-                    nursery.start_soon(self._go_on, candidate, nursery.cancel_scope)
+                    nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
             except Exception as error:
-                refusal = error  # not as a group of one
+                failure = error  # raised outside the nursery, so that it is not in a group
                 nursery.cancel_scope.cancel()
-        if refusal is not None:
-            raise refusal
+        if failure is not None:
+            raise failure
 
-    async def _go_on(self, candidate: _Candidate, enough: trio.CancelScope) -> None:
-        """Runs until the client is authenticated or turned away, or ``enough`` was cancelled."""
+    async def _authenticate(self, candidate: Candidate, accepting: trio.CancelScope) -> None:
+        """Runs the handshake until the client is authenticated or turned away, or ``accepting`` is
+        cancelled, which happens once a client is authenticated.
+        """
         connection, handshake = candidate.connection, candidate.handshake
         try:
-            with trio.move_on_after(max(candidate.until - trio.current_time(), _A_LOOK)):
-                await candidate.ends.shake(handshake)
-                if self._forget(candidate):
-                    self._proved.append(connection)
-                enough.cancel()
+            with trio.move_on_after(max(candidate.until - trio.current_time(), _LEAST_SECONDS)):
+                await candidate.transport.run(handshake)
+                if self._remove(candidate):
+                    self._authenticated.append(connection)
+                accepting.cancel()
                 return
-            raise handshake.late(DEFAULT_SECONDS)
+            raise handshake.timed_out(DEFAULT_SECONDS)
         except AuthenticationFailed as error:
-            self._forget(candidate)
-            logger.warning("%s: turned away %s: %s", self.endpoint, connection.peer, error)
-            await candidate.ends.refuse(handshake)
+            self._remove(candidate)
+            log_refusal(self.endpoint, connection, error)
+            await candidate.transport.send_refusal(handshake)
         except trio.ClosedResourceError:
-            return  # with this listener
+            return  # aclose() has closed it
         except Exception:
-            self._forget(candidate)
+            self._remove(candidate)
             logger.exception("the handshake with a client of %s failed", self.endpoint)
         await trio.aclose_forcefully(connection)
 
-    def _forget(self, candidate: _Candidate) -> bool:
-        """Returns whether the client was still pending: closing this listener ends all of them."""
+    def _remove(self, candidate: Candidate) -> bool:
+        """Returns whether it was still a candidate: closing this listener removes all of them."""
         if candidate not in self._candidates:
             return False
         self._candidates.remove(candidate)
@@ -125,14 +105,14 @@ class AuthenticatingListener(abc.Listener[ConnectionT_co], Generic[ConnectionT_c
 
     async def aclose(self) -> None:
         self._closed = True
-        connections = [candidate.connection for candidate in self._candidates] + [*self._proved]
+        connections = [
+            *(candidate.connection for candidate in self._candidates),
+            *self._authenticated,
+        ]
         self._candidates.clear()
-        self._proved.clear()
+        self._authenticated.clear()
         try:
-            await self._connections.aclose()
+            await self._below.aclose()
         finally:
             for connection in connections:
                 await trio.aclose_forcefully(connection)
-
-    def __repr__(self) -> str:
-        return f"<{self._connections!r} with authkey>"

@@ -1,12 +1,12 @@
-"""The same without an event loop, for scripts, threads and child processes.
+"""ipcpipes without an event loop, for scripts, threads and child processes.
 
 >>> with blocking.connect("svc") as stream: ...              # send_all, receive_some, close
 >>> with blocking.connect_messages("svc") as channel: ...    # send, receive, for message in channel
 >>> with blocking.listen("svc") as listener: ...             # accept, for stream in listener
 >>> with blocking.open_child(command) as child: ...          # child.stream; parent_stream() there
 
-Both ends choose for themselves: a blocking client talks to a trio server, and the reverse. What
-the methods do, with their ``timeout`` and their errors, is said in :mod:`ipcpipes.blocking.abc`.
+Each end chooses independently: a blocking client can talk to a trio server, and the reverse.
+:mod:`ipcpipes.blocking.abc` describes the methods, their ``timeout`` and their errors.
 """
 
 from __future__ import annotations

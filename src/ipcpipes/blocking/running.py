@@ -20,7 +20,7 @@ def run(main: Callable[..., ResultT], *args: object) -> ResultT:
     This is :func:`ipcpipes.run` without an event loop: Ctrl-C, SIGTERM and Ctrl-Break raise
     KeyboardInterrupt in ``main``, in the main thread. The ``with`` blocks of ``main`` then close
     their resources, and closing a listener or a connection wakes other threads that wait there.
-    The interpreter waits for your threads that are not daemon threads, as always.
+    As usual, the interpreter waits for your threads that are not daemon threads.
 
     Args:
         main: a function.
@@ -31,35 +31,35 @@ def run(main: Callable[..., ResultT], *args: object) -> ResultT:
 
     Raises:
         SystemExit: a signal ended the program; ``code`` is the exit status.
-        RuntimeError: this is not the main thread; your program's mistake.
-        TypeError: ``main`` is not a function, or an async one.
-        And all that ``main`` raises, also while it is being closed.
+        RuntimeError: this is not the main thread.
+        TypeError: ``main`` is not a function, or is an async function.
+        And everything that ``main`` raises, also while it is being closed.
     """
     require_function(main)
     require_main_thread("elsewhere, call the function itself")
-    told: list[signal.Signals] = []
-    before = {number: signal.getsignal(number) for number in signals_to_end()}
+    received: list[signal.Signals] = []
+    handlers = {number: signal.getsignal(number) for number in signals_to_end()}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    def tell(number: int, frame: Any) -> None:
-        told.append(signal.Signals(number))
+    def interrupt(number: int, frame: Any) -> None:
+        received.append(signal.Signals(number))
         restore()
         raise KeyboardInterrupt
 
     try:
         try:
-            for number in before:
-                signal.signal(number, tell)
+            for number in handlers:
+                signal.signal(number, interrupt)
             result = main(*args)
         finally:
             restore()
     except KeyboardInterrupt:
-        told.append(signal.SIGINT)
-    if told:
-        raise SystemExit(exit_status(told[0]))
+        received.append(signal.SIGINT)
+    if received:
+        raise SystemExit(exit_status(received[0]))
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError(f"{main!r} is an async function; use ipcpipes.run")

@@ -1,19 +1,19 @@
-"""From an endpoint to a stream: the doors that users come in by."""
+"""From an endpoint to a stream: connect, listen, serve."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import trio
 
 from .. import _os, abc
 from .._os import Kind, Listener, ReceiveStream, SendStream, Stream
-from ..authentication import AuthenticatingListener, Greeting, greeting
-from ..authentication.challenge import Side, check_both_ways, keyed
+from ..authentication import Authenticate, AuthenticatingListener, authenticate_with
+from ..authentication.challenge import check_both_ways, derive_key
 from ..endpoint import EndpointLike
 from ..framing import Buffer
-from ..opening import Attempts, listening
+from ..opening import ConnectRequest, listen_arguments, pauses
 from ..options import (
     DEFAULT_BACKLOG,
     DEFAULT_GRACE,
@@ -25,6 +25,11 @@ from ..options import (
 from ..security import AccessPolicy
 from .serving import serve_listener
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..opening import ConnectOptions, ListenOptions, ServeOptions
+
 __all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "listen", "serve"]
 
 
@@ -32,34 +37,22 @@ __all__ = ["Listener", "ReceiveStream", "SendStream", "Stream", "connect", "list
 async def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["duplex"] = ...,
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> Stream: ...
 @overload
 async def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["send"],
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> SendStream: ...
 @overload
 async def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["receive"],
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> ReceiveStream: ...
 async def connect(
     endpoint: EndpointLike,
@@ -71,59 +64,62 @@ async def connect(
     impersonation: Impersonation = "identify",
     authkey: Buffer | None = None,
 ) -> Stream | SendStream | ReceiveStream:
-    r"""Connects to the server that listens on ``endpoint``.
+    """Connects to the server that listens on ``endpoint``.
 
     Args:
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
-            0 (the default) is one attempt, ``math.inf`` for ever. The pauses between attempts
+            0 (the default) is one attempt, ``math.inf`` waits for ever. The pauses between attempts
             grow from 1 to 50 ms, and can be cancelled at any time. If more than 100 calls wait in
             one process, the pauses grow further: all calls together make at most 2,000 attempts a
             second.
         direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
-            must have the opposite one. Windows refuses any other; elsewhere the half that is
-            not used is shut down, which the other end sees as end of stream or broken stream.
+            must have the opposite one. Windows refuses any other. Elsewhere the unused half is shut
+            down, which the other end sees as the end of the stream or as a broken stream.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end
-            sends; a hint, 524,288 when ``None``. On Windows the listener's holds for both ends.
-        server: whose server it has to be, as a policy: you and the system's administrator, whom
-            it allows, and nobody whom it denies. It is looked at before a byte is sent. ``None``
-            means ``AccessPolicy.current_user()`` for a plain name, and anybody for other endpoints,
-            which may be meant to be another user's. On Linux and macOS it is who called
-            ``listen``, as the kernel knows him (``unix(7)``, SO_PEERCRED; getpeereid(3)), with
-            his groups; on Windows the owner of the pipe, who has no groups there.
-        impersonation: how far the server may go in your name: ``"identify"`` to learn who you
-            are, ``"impersonate"`` to act as you on this machine (``run_as_client``),
-            ``"delegate"`` on others too, ``"anonymous"`` not even to learn it. On Windows
-            (CreateFileW, ``SECURITY_SQOS_PRESENT``) a server that may act as you can, and knows
-            you, once you have sent something, and so not before ``server`` is looked at. Linux and
-            macOS always tell the server who you are, and on macOS nobody can act as you; on Linux
-            a privileged server could anyway, and one of ipcpipes keeps to what you say.
-        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``), which
-            both prove to each other before anything else is sent
-            (:func:`authenticate_as_client`); ``None`` for no such thing. It needs both directions.
+            sends; a hint, 524,288 when ``None``. On Windows the listener's size is used for both
+            ends.
+        server: which users' servers to accept, as a policy: your own and the system
+            administrator's, those of users that it allows, and none of users that it denies. It is
+            checked before a byte is sent. ``None`` means ``AccessPolicy.current_user()`` for a
+            plain name, and any server for other endpoints, which may be intended to be another
+            user's. On Linux and macOS the kernel reports the user that called ``listen``, with
+            groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on Windows the policy is compared with
+            the owner of the pipe, without groups.
+        impersonation: what the server may do with your identity: ``"identify"`` to learn it,
+            ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"`` on
+            other machines too, ``"anonymous"`` not even to learn it. On Windows (CreateFileW,
+            ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you have sent
+            something, and so not before ``server`` is checked. Linux and macOS always tell the
+            server your identity. On macOS no server can act as you. On Linux a privileged server
+            could in any case, and one of ipcpipes follows what you say here.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). Both
+            ends prove it to each other before anything else is sent
+            (:func:`authenticate_as_client`). ``None`` for no authentication. It needs
+            ``direction="duplex"``.
 
     Returns:
         A stream of that direction.
 
     Raises:
-        UntrustedServer: it is served by somebody whom ``server`` does not admit; nothing was sent.
+        UntrustedServer: a user that ``server`` does not allow serves it; nothing was sent.
         AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
-        EndpointNotFound: nobody has made this endpoint (a ``FileNotFoundError``).
-        EndpointRefused: a socket is there and nobody listens (a ``ConnectionRefusedError``).
+        EndpointNotFound: the endpoint does not exist (a ``FileNotFoundError``).
+        EndpointRefused: the socket is there, and no server listens (a ``ConnectionRefusedError``).
         EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
         NotAnEndpoint: the file there is not a socket or pipe (a ``FileExistsError``).
-        EndpointDenied: permissions or policy keep you out (a ``PermissionError``).
+        EndpointDenied: permissions or the server's policy exclude you (a ``PermissionError``).
         UnsafeDirectory: the directory of plain names is not safely yours.
-        InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or it cannot tell
-            what ``server`` asks.
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or the system cannot
+            check ``server``.
         UnknownAccount: ``server`` names a user or a group that this machine does not have.
         TypeError, ValueError: an argument is of the wrong type or out of range.
 
-    Linux says "busy" when the server's queue is full; macOS says "refused" then too.
+    When the server's queue is full, Linux reports "busy", and macOS reports "refused".
     """
     check_direction(direction)
-    greet = greeting_of("client", authkey, direction)
-    del authkey  # as authenticate_as_client does
+    authenticate = authenticate_with("client", authkey, direction)
+    del authkey  # as in authenticate_as_client
     stream: Stream | SendStream | ReceiveStream = await open_connection(
         endpoint,
         kind=direction,
@@ -132,75 +128,58 @@ async def connect(
         server=server,
         impersonation=impersonation,
     )
-    if greet is not None and isinstance(stream, Stream):
-        await greet_server(stream, greet)
+    if authenticate is not None and isinstance(stream, Stream):
+        await authenticate_or_close(stream, authenticate)
     return stream
 
 
-def greeting_of(side: Side, authkey: Buffer | None, direction: Direction) -> Greeting | None:
-    """What is done first with a new connection.
-
-    Raises:
-        TypeError, ValueError: ``authkey`` is none, or there is no way for it.
-    """
-    check_both_ways(authkey, direction)
-    return greeting(side, authkey)
-
-
-async def greet_server(stream: trio.abc.Stream | abc.MessageChannel, greet: Greeting) -> None:
-    """Greets, or closes."""
+async def authenticate_or_close(
+    stream: trio.abc.Stream | abc.MessageChannel, authenticate: Authenticate
+) -> None:
     try:
-        await greet(stream)
+        await authenticate(stream)
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
 
 
 async def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
-    """What every way to connect comes down to; see :func:`connect`."""
-    attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
+    """The common part of every way to connect; see :func:`connect` for the options."""
+    request = ConnectRequest(endpoint, kind=kind, **options)
     await trio.lowlevel.checkpoint()
-    deadline = trio.current_time() + attempts.wait
-    with attempts:
+    deadline = trio.current_time() + request.wait
+    back_off = pauses()
+    try:
         while True:
-            connection = attempts.attempt(deadline - trio.current_time())
+            remaining = deadline - trio.current_time()
+            connection = request.attempt(_os.connect, remaining)
             if connection is not None:
                 return connection
-            await trio.sleep(attempts.pause)
+            await trio.sleep(min(next(back_off), remaining))
+    finally:
+        back_off.close()
 
 
 @overload
 async def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["duplex"] = ...,
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[Stream]: ...
 @overload
 async def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["send"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[SendStream]: ...
 @overload
 async def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["receive"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[ReceiveStream]: ...
 async def listen(
     endpoint: EndpointLike,
@@ -212,55 +191,56 @@ async def listen(
     buffer_size: int | None = None,
     authkey: Buffer | None = None,
 ) -> Listener[Any]:
-    r"""Takes the name and listens on it until the listener is closed.
+    """Takes the name and listens on it until the listener is closed.
 
-    Clients can connect as soon as this returns. A live name is never taken over, and a socket
-    file that a dead server left behind is replaced; any other file is left alone. A live server,
-    also one of another program, does not notice the check.
+    Clients can connect as soon as this returns. A live name is never taken over. A socket file that
+    a dead server left behind is replaced; any other file is left alone. A live server, also one of
+    another program, does not notice the check.
 
     While a task waits for clients, the listener checks its socket file every ten seconds (Linux,
     macOS). If another program has removed or replaced the file, the listener logs an error, once.
 
     Args:
         endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
-        access: who may connect; ``None`` means ``AccessPolicy.current_user()``.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
         max_instances: how many connections may be open at one time (1 or more), ``None`` for
-            no limit. The next client waits, or gets :exc:`EndpointBusy`, by its own ``wait``.
+            no limit. The next client waits, or gets :exc:`EndpointBusy`, as its own ``wait`` says.
         direction: what this end does with its connections: ``"duplex"``, ``"send"`` or
             ``"receive"``; the clients must have the opposite.
         backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
             :exc:`EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
             Windows makes that many pipe instances in advance.
-        buffer_size: asks the system to hold this many bytes (1 or more) for what each
-            connection sends; a hint, 524,288 when ``None``. On Windows it holds for both
-            directions, and is 65,536 when ``None``.
-        authkey: a secret, as for :func:`connect`: ``accept`` returns only clients that have proved
-            that they have it. While you are in ``accept``, all handshakes run side by side, so
-            that no client waits for another one. A client that has not proved it 10 s after its
-            connection was accepted is turned away, and that is logged. ``connection_count`` and
-            ``max_instances`` count the client until then.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
+            ``accept`` returns only clients that have proved that they have it. The handshakes run
+            concurrently while you are in ``accept``, so that no client waits for another one. A
+            client that has not proved it 10 s after its connection was accepted is turned away, and
+            that is logged. ``connection_count`` and ``max_instances`` count the client until then.
+            ``None`` for no authentication. It needs ``direction="duplex"``.
 
     Returns:
         A listener, for ``async with`` and ``await listener.accept()``.
 
     Raises:
-        EndpointInUse: somebody listens there (``errno`` is ``EADDRINUSE``).
-        NotAnEndpoint: a file that is not a socket is in the way (a ``FileExistsError``).
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
         EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
         UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
-        EndpointDenied: you may not make it there (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
         InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
         UnknownAccount: the policy names a user or a group that this machine does not have.
         NotSupported: the system cannot express the policy; it is never weakened.
         TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
             denies access to the user that listens.
-        EndpointError: anything else that the system says (an ``OSError``).
+        EndpointError: any other error of the system (an ``OSError``).
 
-    Nothing is left behind when it fails.
+    When it fails, nothing is left behind.
     """
     check_direction(direction)
     check_both_ways(authkey, direction)
-    key = None if authkey is None else keyed(authkey)
+    key = None if authkey is None else derive_key(authkey)
     del authkey
     listener: Any = await open_listener(
         endpoint,
@@ -272,29 +252,14 @@ async def listen(
     )
     if key is not None:
         listener = AuthenticatingListener(listener, key)
-    return cast("Listener[Any]", listener)  # which has what there is to a listener
+    return cast("Listener[Any]", listener)  # it has the same methods
 
 
-async def open_listener(
-    endpoint: EndpointLike,
-    *,
-    kind: Kind,
-    access: AccessPolicy | None,
-    max_instances: int | None,
-    backlog: int,
-    buffer_size: int | None,
-) -> Listener[Any]:
-    """What every way to listen comes down to; see :func:`listen`."""
-    options = listening(
-        endpoint,
-        kind=kind,
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-    )
+async def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:
+    """The common part of every way to listen; see :func:`listen` for the options."""
+    arguments = listen_arguments(endpoint, kind=kind, **options)
     await trio.lowlevel.checkpoint()
-    return _os.listen(**options)
+    return _os.listen(**arguments)
 
 
 @overload
@@ -302,42 +267,27 @@ async def serve(
     handler: Callable[[Stream], Awaitable[object]],
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["duplex"] = ...,
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
-    grace: float = ...,
     task_status: trio.TaskStatus[Listener[Stream]] = ...,
+    **options: Unpack[ServeOptions],
 ) -> None: ...
 @overload
 async def serve(
     handler: Callable[[SendStream], Awaitable[object]],
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["send"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
-    grace: float = ...,
     task_status: trio.TaskStatus[Listener[SendStream]] = ...,
+    **options: Unpack[ServeOptions],
 ) -> None: ...
 @overload
 async def serve(
     handler: Callable[[ReceiveStream], Awaitable[object]],
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["receive"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
-    grace: float = ...,
     task_status: trio.TaskStatus[Listener[ReceiveStream]] = ...,
+    **options: Unpack[ServeOptions],
 ) -> None: ...
 async def serve(
     handler: Callable[[Any], Awaitable[object]],
@@ -367,22 +317,44 @@ async def serve(
 
     Args:
         handler: an async function of one stream.
-        authkey: a secret, as for :func:`connect`. The handler sees only clients who have proved
-            that they have it; who has not within 10 s is turned away, and logged. Who has not when
-            the listener is closed is not waited for.
+        endpoint: a plain name, an absolute path, or an :class:`Endpoint`.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`EndpointBusy`, as its own ``wait`` says.
+        direction: what this end does with its connections: ``"duplex"``, ``"send"`` or
+            ``"receive"``; the clients must have the opposite.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). The
+            handler gets only clients that have proved that they have it. A client that has not
+            proved it within 10 s is turned away, and that is logged. When the listener is closed,
+            unfinished handshakes end at once. ``None`` for no authentication. It needs
+            ``direction="duplex"``.
         grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
             ``math.inf`` waits for all of them, whatever their clients do. If handlers are
             cancelled, that is logged (logger ``ipcpipes``, a warning).
         task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
             as soon as clients can connect.
-        endpoint, access, max_instances, direction, backlog, buffer_size: as for :func:`listen`.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes, or
-            ``direction`` is not ``"duplex"``; or ``grace`` is not a number of seconds, 0 or more.
-        And everything that :func:`listen` raises.
+        TypeError, ValueError: ``grace`` is not a number of seconds, 0 or more.
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
+        EndpointError: any other error of the system (an ``OSError``).
     """
-    greet = greeting_of("server", authkey, direction)
+    authenticate = authenticate_with("server", authkey, direction)
     del authkey
     grace = checked_seconds("grace", grace)
     listener: Listener[Any] = await listen(
@@ -393,4 +365,4 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(handler, listener, task_status, greet, grace)
+    await serve_listener(handler, listener, task_status, authenticate, grace)

@@ -1,4 +1,4 @@
-"""A listener whose clients are handled, each in a task of its own."""
+"""Runs a handler for each client of a listener, each in a task of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import trio
 
 from .. import abc
-from ..authentication import Greeting
+from ..authentication import Authenticate
+from ..authentication.listener_core import log_refusal
 from ..endpoint import Endpoint
 from ..errors import (
     AuthenticationFailed,
@@ -29,36 +30,38 @@ logger = logging.getLogger("ipcpipes")
 server_finishing: ContextVar[trio.Event | None] = ContextVar(
     "ipcpipes_server_finishing", default=None
 )
-"""In a handler of a group's worker: the event that is set when the worker is to finish."""
+"""In a handler of a worker of a group: the event that is set when the worker has to finish."""
 
 
 class _Authenticator:
-    """Greets the clients of one server until its listener is closed."""
+    """Authenticates the clients of one server until its listener is closed."""
 
-    def __init__(self, greet: Greeting) -> None:
-        self._greet = greet
-        self._greeting: set[trio.CancelScope] = set()
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
+        self._handshakes: set[trio.CancelScope] = set()
         self._closed = False
 
     async def admit(self, connection: Any, endpoint: Endpoint) -> bool:
-        """Whether the client has proved itself; it is logged if not."""
+        """Returns whether the client has proved itself. If it has not, that is logged."""
         if self._closed:
             return False
         with trio.CancelScope() as scope:
-            self._greeting.add(scope)
+            self._handshakes.add(scope)
             try:
-                await self._greet(connection)
+                await self._authenticate(connection)
             except AuthenticationFailed as error:
-                logger.warning("%s: turned away %s: %s", endpoint, connection.peer, error)
+                log_refusal(endpoint, connection, error)
                 return False
             finally:
-                self._greeting.discard(scope)
+                self._handshakes.discard(scope)
         return not scope.cancelled_caught
 
     def close(self) -> None:
-        """Lets nobody in any more: who says nothing would hold the server up."""
+        """Admits no more clients, and ends the handshakes: silent clients would delay the end of
+        the server.
+        """
         self._closed = True
-        for scope in self._greeting:
+        for scope in self._handshakes:
             scope.cancel()
 
 
@@ -66,27 +69,31 @@ async def serve_listener(
     handler: Callable[[Any], Awaitable[object]],
     listener: abc.Listener[Any],
     task_status: trio.TaskStatus[Any],
-    greet: Greeting | None,
+    authenticate: Authenticate | None,
     grace: float,
     shut_down: Callable[[], object] = lambda: None,
 ) -> None:
-    """What every way to serve comes down to; see :func:`serve`.
+    """The common part of every way to serve; see :func:`serve`.
 
     Args:
         grace: seconds that the handlers have to finish after the listener was closed.
-        shut_down: called when there are no more clients, before the handlers are waited for.
+        shut_down: called when no more clients are accepted, before the handlers finish.
     """
-    door = None if greet is None else _Authenticator(greet)
+    authenticator = None if authenticate is None else _Authenticator(authenticate)
     async with listener, trio.open_nursery() as nursery:
         task_status.started(listener)
         # The owner closed the listener: accept no more clients, and let the handlers finish.
         with suppress(trio.ClosedResourceError):
             while True:
                 nursery.start_soon(
-                    handle_client, handler, await listener.accept(), listener.endpoint, door
+                    handle_client,
+                    handler,
+                    await listener.accept(),
+                    listener.endpoint,
+                    authenticator,
                 )
-        if door is not None:
-            door.close()
+        if authenticator is not None:
+            authenticator.close()
         shut_down()
         nursery.cancel_scope.deadline = trio.current_time() + grace
     if nursery.cancel_scope.cancelled_caught:
@@ -101,21 +108,21 @@ async def handle_client(
     handler: Callable[[Any], Awaitable[object]],
     connection: Any,
     endpoint: Endpoint,
-    door: _Authenticator | None = None,
+    authenticator: _Authenticator | None = None,
 ) -> None:
-    """Runs the handler of one client of a server, whose errors are no others' affair."""
+    """Runs the handler of one client. Its errors are logged, and do not affect other clients."""
     try:
         async with connection:
-            if door is None or await door.admit(connection, endpoint):
+            if authenticator is None or await authenticator.admit(connection, endpoint):
                 await handler(connection)
     except Exception as error:
         _report(error, connection, endpoint)
 
 
 def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
-    """Logs how a handler has ended. If its client left, that is not an error of this program."""
+    """Logs the error that has ended a handler. If its client has left, that is not an error."""
     if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
-        return  # the code that disconnected the client has logged that
+        return  # already logged by the code that disconnected the client
     if (departure := _departure_of(error, connection)) is not None:
         logger.info("a client of %s has left: %s", endpoint, departure)
     elif (violation := _violation_of(error, connection)) is not None:
@@ -124,16 +131,13 @@ def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
         logger.error("the handler of a client of %s failed", endpoint, exc_info=error)
 
 
-# Whether a handler has failed, or has only ended because its client left.
-
-
 def _departure_of(error: BaseException, connection: object) -> BaseException | None:
     """The error that a handler got because its client left; ``None`` for any other error.
 
     Args:
-        error: what the handler has raised; also a group of such, as a nursery raises it.
-        connection: the handler's own stream or channel. What another one raises, which the handler
-            has used, is a failure of the handler.
+        error: the handler's error, or a group of errors, as a nursery raises it.
+        connection: the handler's own stream or channel. An error of another connection that the
+            handler has used is a failure of the handler.
 
     Returns:
         A :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of this connection.
@@ -156,10 +160,10 @@ def _violation_of(
 
 
 def _is_of(error: BaseException, connection: object) -> bool:
-    """Whether a method of this connection has raised it, as its traceback tells.
+    """Whether a method of this connection has raised it, according to its traceback.
 
-    A mark on the exception was the alternative. It would have to be made wherever such an error is
-    raised, in each driver on each system, and by each wrapper that raises one anew.
+    A mark on the exception was rejected: every place that raises such an error would have to set
+    it, in each driver on each system, and every wrapper that raises a new one.
     """
     if not isinstance(error, (trio.BrokenResourceError, trio.EndOfChannel)):
         return False
@@ -175,7 +179,7 @@ def _violation_in(error: BaseException) -> FramingError | DescriptorsLost | None
     if isinstance(error, DescriptorsLost):
         return error
     cause = error.__cause__
-    # A client that is killed while it sends leaves a part of a message.
+    # A client that is killed while it sends leaves an incomplete message.
     if isinstance(cause, FramingError) and not isinstance(cause, IncompleteMessage):
         return cause
     return None

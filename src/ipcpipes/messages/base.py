@@ -1,62 +1,39 @@
-"""Messages for trio: what channels over streams and over packets have in common."""
+"""Message channels for trio: what channels over streams and over packets have in common."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from .. import abc
 from .._os import still_receives
 from .._os.common.forking import remember
-from .._os.handles.attached import AttachedDescriptors
-from .._os.handles.labels import Handles
-from .._os.handles.pending import PendingHandles
 from ..abc import HasFileno
-from ..authentication.challenge import unless_refused
-from ..errors import (
-    AuthenticationFailed,
-    DescriptorsLost,
-    FramingError,
-    MessageTooLarge,
-    NotSupported,
-)
-from ..framing import Buffer
+from ..framing import Buffer, Framing
 from ..framing.outgoing import flat, flat_all
-from ..options import check_max_descriptors
+from .core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore, with_send_eof
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 ResultT = TypeVar("ResultT")
 
-# How many packets one receive_many takes at most.
-_MANY = 1024
+# How much wait_for_end reads ahead, and how much a message counts in addition to its bytes.
+_READ_AHEAD = 65_536
+_MESSAGE_OVERHEAD = 64
 
-# How much is read ahead to notice the end, and how much a message counts in addition to its bytes.
-_AHEAD = 65_536
-_BESIDE = 64
-
-# How long one look may take: a deadline that has already passed would cancel it before it looks.
-_A_LOOK = 0.1  # seconds
+# A receive has this long even when its deadline has passed: trio would cancel it before it looks
+# for data that has arrived.
+_LEAST_SECONDS = 0.1
 
 # Looked up once: it is called for every message.
 _checkpoint = trio.lowlevel.checkpoint
-# A KeyboardInterrupt comes where an operation waits, and not between its steps, where it would
-# take the turn to send along.
-whole = trio.lowlevel.enable_ki_protection
-
-
-@runtime_checkable
-class SendsEof(Protocol):
-    async def send_eof(self) -> None: ...
-
-
-@runtime_checkable
-class PassesHandles(Protocol):
-    """A Windows pipe: over it, channels label their messages with handles."""
-
-    def handles(self) -> Handles: ...
+# A KeyboardInterrupt is raised where an operation waits, and not between its steps, where the turn
+# to send would be lost.
+ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class _Watch:
@@ -67,32 +44,34 @@ class _Watch:
         self.over = trio.Event()
 
 
-class Channel(abc.MessageChannel):
-    """What both kinds have in common: who may send now, who receives, and what has gone wrong.
+class Channel(ChannelCore, abc.MessageChannel):
+    """What both kinds have in common: one task at a time sends, and one receives.
 
-    Lifetime: it owns what it was made over, and closes it. Messages that were received with
-    another one wait in ``_arrived``; while there are any, nothing more is received, so that a
-    slow consumer holds back the sender and not the memory.
+    Lifetime: it owns its carrier, and closes it.
     """
 
-    # True until something is received, for a client without a key: the server may require one.
-    _may_be_refused = False
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Chooses the class: over a carrier with ``send_eof``, the channel has ``send_eof`` too.
+
+        The carrier is the first argument, or ``stream``, in subclasses too.
+        """
+        carrier = args[0] if args else options.get("stream")
+        if hasattr(carrier, "send_eof"):
+            cls = with_send_eof(cls, abc.HalfCloseableMessageChannel, _send_eof)
+        return super().__new__(cls)
 
     def __init__(
-        self, carrier: trio.abc.AsyncResource, max_size: int, max_descriptors: int
+        self,
+        carrier: trio.abc.AsyncResource,
+        max_size: int,
+        framing: Framing | None,
+        max_descriptors: int,
     ) -> None:
-        check_max_descriptors(max_descriptors)
-        self._carries_descriptors: bool = getattr(carrier, "carries_descriptors", False)
-        self._carrier = carrier
-        self._max_size = max_size
-        # Messages; with max_descriptors, pairs of a message and its descriptors.
-        self._arrived: deque[Any] = deque()
-        self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
+        super().__init__(carrier, max_size, framing, max_descriptors)
         self._receiving = False
         self._watch: _Watch | None = None
-        # Whether it was closed because of its peer, while the handler was running.
+        # Whether code other than the handler has closed it because of its peer.
         self.disconnected = False
-        self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | None = None
         self._closed = False
         self._closed_text = "this channel was closed here"
         self._sending = False
@@ -101,40 +80,41 @@ class Channel(abc.MessageChannel):
         if getattr(carrier, "ends_at_fork", False):
             remember(self)
 
-    @property
-    def max_size(self) -> int:
-        return self._max_size
-
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         run = getattr(self._carrier, "run_as_client", super().run_as_client)
         result: ResultT = await run(fn, *args)
         return result
 
-    @whole
+    @ki_protected
     async def send(self, value: Buffer) -> None:
         message = flat(value)
         if len(message) > self._max_size:
             raise self._too_large(len(message))
         await self._in_turn(self._transmit, self._wire((message,)))
 
-    @whole
+    @ki_protected
     async def send_many(self, values: Sequence[Buffer]) -> None:
-        messages = flat_all(values)
-        if (largest := max(map(len, messages), default=0)) > self._max_size:
-            raise self._too_large(largest)
-        await self._in_turn(self._transmit, self._wire(messages))
+        await self._in_turn(self._transmit, self._wire(self._checked(flat_all(values))))
 
-    @whole
+    @ki_protected
     async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        self._require_carrying()
-        await self._in_turn(self._transmit, self._wire((message,)), descriptors)
+        messages = self._checked([flat(value)])
+        if self._labels is not None:
+            await self._in_turn(self._transmit_labelled, messages, descriptors)
+        else:
+            self._require_carrying()
+            await self._in_turn(self._transmit, self._wire(messages), descriptors)
+
+    async def _transmit_labelled(
+        self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
+    ) -> None:
+        assert self._labels is not None
+        with self._labels.giving(descriptors) as label:
+            await self._transmit(self._wire(messages, label))
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._sending:
-            await self._senders.park()  # and has the turn when it wakes
+            await self._senders.park()  # the task that unparks this one has passed its turn on
         self._sending = True
         try:
             self._require_open()
@@ -150,7 +130,7 @@ class Channel(abc.MessageChannel):
         else:
             self._sending = False
 
-    @whole
+    @ki_protected
     async def receive(self) -> bytes:
         if self._receiving:
             await self._take_over()
@@ -163,32 +143,30 @@ class Channel(abc.MessageChannel):
             while not self._arrived:
                 await self._fill_in_time(1)
             message: bytes
-            if self._enclosed is None:
+            if self._pending is None:
                 message = self._arrived.popleft()
             else:
-                self._enclosed.close_first(1)
+                self._pending.close_first(1)
                 message, _ = self._arrived.popleft()
             return message
         finally:
             self._receiving = False
 
-    @whole
+    @ki_protected
     async def receive_many(self) -> list[bytes]:
-        await self._wait_for_messages(_MANY)
-        if self._enclosed is None:
+        await self._wait_for_messages(MOST_MESSAGES)
+        if self._pending is None:
             messages = list(self._arrived)
         else:
-            self._enclosed.close_first(len(self._arrived))
+            self._pending.close_first(len(self._arrived))
             messages = [message for message, _ in self._arrived]
         self._arrived.clear()
         return messages
 
-    @whole
+    @ki_protected
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:
-        if self._enclosed is None:
-            raise RuntimeError(
-                "this channel was made without max_descriptors=, and lets none come through"
-            )
+        if self._pending is None:
+            raise RuntimeError(NO_DESCRIPTORS)
         await self._wait_for_messages(1)
         pair: tuple[bytes, list[int]] = self._arrived.popleft()
         return pair
@@ -208,17 +186,17 @@ class Channel(abc.MessageChannel):
             self._receiving = False
 
     async def _fill_in_time(self, limit: int) -> None:
-        """As :meth:`_fill`, with the deadline of a message whose descriptors have come."""
-        if self._enclosed is None or (seconds := self._enclosed.patience) is None:
+        """Calls :meth:`_fill`, with a deadline if the descriptors of a message have arrived."""
+        if self._pending is None or (seconds := self._pending.patience) is None:
             await self._fill(limit)
             return
-        with trio.move_on_after(max(seconds, _A_LOOK)) as scope:
+        with trio.move_on_after(max(seconds, _LEAST_SECONDS)) as scope:
             await self._fill(limit)
         if scope.cancelled_caught:
-            self._receive_fault = self._enclosed.give_part_up()
+            self._receive_fault = self._pending.give_part_up()
             self._raise_fault()
 
-    @whole
+    @ki_protected
     async def wait_for_end(self) -> None:
         """Waits until nothing more can be received, for a task that only sends. Data that arrives
         meanwhile is kept for receivers: up to 65,536 bytes and one read more. Once that much is
@@ -245,22 +223,23 @@ class Channel(abc.MessageChannel):
 
     async def _read_ahead(self) -> None:
         try:
-            while self._kept() < _AHEAD:
-                await self._fill_in_time(_MANY)
+            while self._kept_bytes() < _READ_AHEAD:
+                await self._fill_in_time(MOST_MESSAGES)
         except trio.EndOfChannel:
             if not still_receives(self._carrier):
                 raise
 
-    def _kept(self) -> int:
+    def _kept_bytes(self) -> int:
         return sum(
-            len(one if self._enclosed is None else one[0]) + _BESIDE for one in self._arrived
+            len(one if self._pending is None else one[0]) + _MESSAGE_OVERHEAD
+            for one in self._arrived
         )
 
     async def _take_over(self) -> None:
-        """Waits for the turn to receive.
+        """Ends the task that only watches for the end of the stream, if there is one.
 
         Raises:
-            trio.BusyResourceError: another task receives, and not only to notice the end.
+            trio.BusyResourceError: another task receives messages.
         """
         if self._watch is not None:
             self._watch.scope.cancel()
@@ -269,89 +248,45 @@ class Channel(abc.MessageChannel):
             raise trio.BusyResourceError("another task is receiving from this channel")
 
     async def aclose(self) -> None:
-        self._closed = True
-        if self._enclosed is not None:
-            self._enclosed.close()
-        self._arrived.clear()
+        self._drop_arrived()
         await self._carrier.aclose()
+
+    def _drop_arrived(self) -> None:
+        self._closed = True
+        if self._pending is not None:
+            self._pending.close()
+        self._arrived.clear()
 
     def _in_forked_child(self, text: str) -> None:
         """Drops the arrived messages, and clears the marks of tasks that send or receive: those
         tasks are the parent's. The carrier ends in the child by itself.
         """
-        self._closed = True
         self._closed_text = f"this channel was {text}"
         self._sending = self._receiving = False
-        if self._enclosed is not None:
-            self._enclosed.close()
-        self._arrived.clear()
+        self._drop_arrived()
 
     def _require_open(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError(self._closed_text)
 
-    def _enclosing(self, most: int) -> PendingHandles:
-        self._require_carrying()
-        return AttachedDescriptors(most, self._arrived)
-
-    def _require_carrying(self) -> None:
-        if not self._carries_descriptors:
-            if isinstance(self._carrier, PassesHandles):
-                raise RuntimeError(
-                    "handles go over a Windows pipe when the channels at both ends were made with "
-                    "max_descriptors=, and this one was not"
-                )
-            raise NotSupported(
-                "descriptors travel over connections of ipcpipes only, which go both ways, not "
-                f"over {self._carrier!r}"
-            )
-
-    def _raise_fault(self) -> None:
-        self._require_open()
-        if isinstance(self._receive_fault, DescriptorsLost):
-            raise self._receive_fault.with_traceback(None)
-        if self._receive_fault is not None:
-            raise trio.BrokenResourceError(str(self._receive_fault)) from self._receive_fault
-
-    def _check_refusal(self, first: bytes) -> None:
-        """Raises if the first received bytes say that the server requires a key."""
-        self._may_be_refused = False
-        if (refusal := unless_refused(first)) is not None:
-            self._arrived.clear()
-            self._receive_fault = refusal
-            self._raise_fault()
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        return MessageTooLarge(size, self._max_size)
-
-    @abstractmethod
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        """What is handed to the system for them.
-
-        Raises:
-            FramingError: one of them cannot be framed.
-        """
-
     @abstractmethod
     async def _transmit(
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
-        """Sends it, and the descriptors with its first byte; a checkpoint also when it is empty.
-        Sets ``_send_fault`` when it is cancelled
-        after the peer may have got a part.
+        """Sends it, with the descriptors in the same step as the first byte; a checkpoint also if
+        it is empty. Sets ``_send_fault`` when it is cancelled after the peer may have received a
+        part.
         """
 
     @abstractmethod
     async def _fill(self, limit: int) -> None:
-        """Waits for data and adds the messages in it, which may be none yet, to ``_arrived``.
+        """Waits for data and appends the messages in it, perhaps none yet, to ``_arrived``.
 
         Raises:
             What :meth:`receive` raises.
         """
 
 
-class HalfCloseable(Channel, abc.HalfCloseableMessageChannel):
-    @whole
-    async def send_eof(self) -> None:
-        assert isinstance(self._carrier, SendsEof)
-        await self._in_turn(self._carrier.send_eof)
+@ki_protected
+async def _send_eof(self: Channel) -> None:
+    await self._in_turn(self._carrier.send_eof)

@@ -1,5 +1,7 @@
-"""Messages for trio: framed over any stream. Native ones, over packets of the system, are
-:mod:`ipcpipes.native_channel`'s; one contract.
+"""Message channels for trio over any stream, with a framing.
+
+Native messages, over packets of the system, are in :mod:`ipcpipes.messages.native`. Both have the
+same contract.
 """
 
 from __future__ import annotations
@@ -10,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .. import abc
-from .._os.handles.attached import AttachedDescriptors
-from .._os.handles.labels import HandleHeaderSplitter
 from ..abc import HasFileno, PeerIdentity
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
-from ..framing import Buffer, Framing, LengthPrefixed, Native
-from ..framing.outgoing import LARGE, pieces
-from .base import Channel, HalfCloseable, PassesHandles, SendsEof, whole
-from .handles import HandlePassingChannel
+from ..framing import Buffer, Framing, Native
+from ..framing.outgoing import LARGE
+from .base import Channel, ki_protected
+from .core import ENDED, stream_framing
 from .native import NativeMessageChannel
 
 if TYPE_CHECKING:
@@ -26,67 +26,52 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
-# They come before the first byte: it was cancelled, or the descriptors cannot be sent.
-_NOTHING_WENT = (trio.Cancelled, OSError, TypeError, ValueError)
+# Raised before the first byte was sent: it was cancelled, or the descriptors cannot be sent.
+_NOTHING_SENT = (trio.Cancelled, OSError, TypeError, ValueError)
 
 
 class MessageChannel(Channel):
     """Messages over any trio stream, cut out of its bytes by a framing.
 
-    ``MessageChannel(stream, framing)`` is all it takes; :func:`ipcpipes.connect_messages` and its
-    relatives make one for you. See :class:`ipcpipes.abc.MessageChannel` for what it does. Over
-    a stream with ``send_eof`` it is a
-    :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
+    ``MessageChannel(stream, framing)`` is all you need; :func:`ipcpipes.connect_messages` and
+    :func:`ipcpipes.listen_messages` make one for you. See :class:`ipcpipes.abc.MessageChannel` for
+    what it does. Over a stream with ``send_eof`` it is a
+    :class:`ipcpipes.abc.HalfCloseableMessageChannel` too, also in a subclass of yours that takes
+    the stream as its first argument or as ``stream=``.
 
-    Over a stream of another library, a send that was cancelled while it waited leaves the
-    channel broken in any case: only streams of ipcpipes say whether a part went out.
+    Over a stream of another library, a send that was cancelled while it waited always leaves the
+    channel broken: only streams of ipcpipes report whether a part was sent.
 
     Args:
-        stream: belongs to the channel from now on, which closes it; nobody else may use it.
+        stream: belongs to the channel from now on, which closes it; do not use it otherwise.
         framing: how messages are told apart; both ends must have the same.
-        max_descriptors: how many descriptors may come with one message, 0 to 253; with 0,
-            :meth:`receive_descriptors` cannot be used, and what comes is dropped by the system.
-            Over a Windows pipe it must not be 0 at one end, and 0 at the other one.
+        max_descriptors: how many descriptors may come with one message, 0 to 253. With 0,
+            :meth:`receive_descriptors` cannot be used, and the system drops the descriptors that
+            arrive. Over a Windows pipe it must be 0 at both ends or at neither.
 
     Raises:
-        TypeError: ``stream`` is no :class:`trio.abc.Stream`, or ``framing`` no framing.
-        TypeError, ValueError: ``max_descriptors`` is no int, or out of range.
-        NotSupported: ``max_descriptors`` is not 0, and ``stream`` carries none: it is not one of
-            ipcpipes, or goes one way only.
+        TypeError: ``stream`` is not a :class:`trio.abc.Stream`, or ``framing`` not a framing.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
+        NotSupported: ``max_descriptors`` is not 0, and ``stream`` cannot carry descriptors: it is
+            not one of ipcpipes, or goes only one way.
     """
 
-    def __new__(
-        cls, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
-    ) -> MessageChannel:
-        if cls is MessageChannel and isinstance(stream, SendsEof):
-            cls = _HalfCloseableFramed
-        elif cls is MessageChannel and max_descriptors and isinstance(stream, PassesHandles):
-            cls = _HandlePassingFramed
-        return super().__new__(cls)
+    _framing: Framing
 
     def __init__(
         self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> None:
-        framing = LengthPrefixed() if framing is None else framing
         if not isinstance(stream, trio.abc.Stream):
             raise TypeError(f"a channel is made over a trio.abc.Stream, not {stream!r}")
-        if isinstance(framing, Native):
-            raise TypeError(
-                "native messages are not made over a stream; take connect_messages or "
-                "listen_messages with framing=NATIVE"
-            )
-        if not isinstance(framing, Framing):
-            raise TypeError(f"framing must be a Framing, not {framing!r}")
-        super().__init__(stream, framing.max_size, max_descriptors)
+        framing = stream_framing(framing)
+        super().__init__(stream, framing.max_size, framing, max_descriptors)
         self._stream = stream
-        self._framing = framing
-        # Of messages; or of pairs, where those are what arrives.
-        self._splitter: Any = framing.splitter()
-        self._says_what_went_out = isinstance(stream, abc.SendByteStream)
-        self._quick_size = min(self._max_size, LARGE - 1) if self._says_what_went_out else -1
-        # What is received in place would come without its descriptors.
+        self._reports_sent_bytes = isinstance(stream, abc.SendByteStream)
+        can_be_quick = self._reports_sent_bytes and self._labels is None
+        self._quick_size = min(self._max_size, LARGE - 1) if can_be_quick else -1
+        # Attached descriptors would be lost if data was received in place.
         self._receiver = (
-            stream if isinstance(stream, abc.ReceiveByteStream) and not max_descriptors else None
+            stream if isinstance(stream, abc.ReceiveByteStream) and self._attached is None else None
         )
         # Looked up once: they are called for every message.
         self._join = framing.join
@@ -94,7 +79,7 @@ class MessageChannel(Channel):
 
     @property
     def stream(self) -> trio.abc.Stream:
-        """What the channel was made over."""
+        """The stream below the channel."""
         return self._stream
 
     @property
@@ -111,9 +96,9 @@ class MessageChannel(Channel):
         peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
         return peer
 
-    @whole
+    @ki_protected
     async def send(self, value: Buffer) -> None:
-        # What the base class does, for the usual case in as few steps as there can be.
+        # The same as in the base class, with as few steps as possible for the usual case.
         if (
             type(value) is bytes
             and len(value) <= self._quick_size
@@ -128,14 +113,11 @@ class MessageChannel(Channel):
         else:
             await super().send(value)
 
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        return pieces(self._framing, messages)
-
     async def _transmit(
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
         sent = 0
-        if not self._says_what_went_out:
+        if not self._reports_sent_bytes:
             await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if descriptors is not None:
@@ -150,13 +132,15 @@ class MessageChannel(Channel):
             raise
         except BaseException as error:
             # A KeyboardInterrupt may have come right after the first of several.
-            in_doubt = len(wire) > 1 and not isinstance(error, _NOTHING_WENT)
-            if sent or in_doubt or not self._says_what_went_out:
+            in_doubt = len(wire) > 1 and not isinstance(error, _NOTHING_SENT)
+            if sent or in_doubt or not self._reports_sent_bytes:
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 
     async def _fill(self, limit: int) -> None:
-        self._raise_fault()
+        self._require_open()
+        if self._receive_fault is not None:
+            self._raise_fault()
         buffer = None if self._receiver is None else self._splitter.get_buffer()
         try:
             if self._receiver is not None and buffer is not None:
@@ -164,9 +148,8 @@ class MessageChannel(Channel):
                 if count:
                     self._arrived.extend(self._splitter.buffer_updated(count))
                     return
-            elif isinstance(self._enclosed, AttachedDescriptors):
-                assert isinstance(self._stream, abc.ByteStream)
-                if await self._fill_enclosed(self._stream, self._enclosed):
+            elif self._attached is not None:
+                if await self._fill_attached():
                     return
             else:
                 data = await self._stream.receive_some()
@@ -175,53 +158,37 @@ class MessageChannel(Channel):
                 if data:
                     self._arrived.extend(self._splitter.split(bytes(data)))
                     return
-            before = len(self._arrived)
-            last = self._splitter.end() or ()
-            if isinstance(self._enclosed, AttachedDescriptors):
-                last = self._enclosed.last(last)
-            self._arrived.extend(last)
-            if len(self._arrived) > before:
+            if self._end():
                 return
         except FramingError as error:
-            self._receive_fault = explain(error)
-            if not self._arrived:
-                self._raise_fault()
+            self._break_receiving(explain(error))
         else:
-            raise trio.EndOfChannel("the other end has closed")
+            raise trio.EndOfChannel(ENDED)
 
-    async def _fill_enclosed(self, stream: abc.ByteStream, enclosed: AttachedDescriptors) -> bool:
-        """Whether anything has come."""
+    async def _fill_attached(self) -> bool:
+        """Receives data and the descriptors attached to it. Returns false at the end."""
+        attached = self._attached
+        assert attached is not None
+        assert isinstance(self._stream, abc.ByteStream)
         try:
-            data, numbers = await stream.receive_descriptors(None, enclosed.most)
+            data, numbers = await self._stream.receive_descriptors(None, attached.most)
         except DescriptorsLost as lost:
-            self._arrived.extend(enclosed.messages_before(self._splitter, lost.data))
-            self._receive_fault = lost
+            self._keep_messages_before(lost)
             if not self._arrived:
                 raise
             return True
         if self._may_be_refused:
             self._check_refusal(data)
-        enclosed.came(numbers)
-        self._arrived.extend(enclosed.messages(self._splitter, data))
+        attached.came(numbers)
+        self._arrived.extend(attached.messages(self._splitter, data))
         return bool(data)
 
     def __repr__(self) -> str:
         return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
 
 
-class _HalfCloseableFramed(MessageChannel, HalfCloseable):
-    pass
-
-
-class _HandlePassingFramed(HandlePassingChannel, MessageChannel):
-    def __init__(
-        self, stream: trio.abc.Stream, framing: Framing | None = None, *, max_descriptors: int = 0
-    ) -> None:
-        super().__init__(stream, framing, max_descriptors=max_descriptors)
-        assert isinstance(stream, abc.ReceiveByteStream)
-        self._receiver = stream
-        self._splitter = HandleHeaderSplitter(self._splitter, self._labelled)
-        self._quick_size = -1
-
-    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
-        return MessageChannel._wire(self, parts)
+def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:
+    """A channel of the kind that the framing asks for; it owns the connection."""
+    if isinstance(framing, Native):
+        return NativeMessageChannel(connection, framing, max_descriptors)
+    return MessageChannel(connection, framing, max_descriptors=max_descriptors)

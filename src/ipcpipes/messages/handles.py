@@ -1,45 +1,49 @@
-"""Messages for trio: how channels over a Windows pipe pass handles."""
+"""How a channel over a Windows pipe passes handles: in labels, one before each message."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 
-from .._os.handles.labels import WITHOUT, HandleHeaderReader, label_too_large
-from ..abc import HasFileno
-from ..framing import Buffer
-from ..framing.outgoing import flat
-from .base import Channel, PassesHandles, whole
+from .._os.handles.labels import (
+    WITHOUT,
+    HandleHeaderReader,
+    HandleHeaderSplitter,
+    Handles,
+    label_too_large,
+)
+from ..framing import Buffer, Splitter
 
 
-class HandlePassingChannel(Channel):
-    """A channel whose messages come each after its label."""
+class HandleLabels:
+    """The labels that one channel sends and receives, for every driver.
 
-    def _enclosing(self, most: int) -> HandleHeaderReader:
-        assert isinstance(self._carrier, PassesHandles)
-        self._handles = self._carrier.handles()
-        self._labelled = HandleHeaderReader(most, self._arrived, self._handles)
-        return self._labelled
+    Attributes:
+        reader: takes labels and messages apart, and owns the handles that were received.
+        giving: gives handles to the peer's process; see :meth:`Handles.giving`.
+    """
 
-    @whole
-    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        await self._in_turn(self._transmit_with, message, descriptors)
+    def __init__(
+        self,
+        handles: Handles,
+        most: int,
+        arrived: deque[tuple[bytes, list[int]]],
+        max_size: int,
+    ) -> None:
+        self.reader = HandleHeaderReader(most, arrived, handles)
+        self.giving = handles.giving
+        self._max_size = max_size
 
-    async def _transmit_with(self, message: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
-        with self._handles.giving(descriptors) as label:
-            await self._transmit(self._labelled_wire(label, (message,)))
+    def splitter(self, splitter: Splitter) -> HandleHeaderSplitter:
+        """A splitter that returns pairs of a message and its handles."""
+        return HandleHeaderSplitter(splitter, self.reader)
 
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        return self._labelled_wire(WITHOUT, messages)
+    def before_each(self, messages: Sequence[Buffer], label: bytes = WITHOUT) -> list[Buffer]:
+        """The label before each of the messages.
 
-    def _labelled_wire(self, label: bytes, messages: Sequence[Buffer]) -> Sequence[Buffer]:
+        Raises:
+            MessageTooLarge: the label is too large for the framing.
+        """
         if len(label) > self._max_size:
             raise label_too_large(label, self._max_size)
-        return self._wire_of_parts([part for message in messages for part in (label, message)])
-
-    @abstractmethod
-    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
-        """What is handed to the system for these labels and messages."""
+        return [part for message in messages for part in (label, message)]

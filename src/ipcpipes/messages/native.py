@@ -1,4 +1,4 @@
-"""Messages for trio: native, over packets of the system."""
+"""Message channels for trio over packets of the system."""
 
 from __future__ import annotations
 
@@ -7,64 +7,42 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from .._os.handles.attached import AttachedDescriptors
 from ..abc import HasFileno, PeerIdentity
-from ..errors import FramingError, MessageTooLarge
+from ..errors import FramingError
 from ..framing import Buffer, Native
-from .base import Channel, HalfCloseable, PassesHandles, SendsEof
-from .handles import HandlePassingChannel
+from .base import Channel
+from .core import ENDED, NativeCore
 
 if TYPE_CHECKING:
     from .._os import Packets
     from ..endpoint import Endpoint
 
 
-class NativeMessageChannel(Channel):
+class NativeMessageChannel(NativeCore, Channel):
     """Messages that the system itself keeps apart, made by ``framing=NATIVE``.
 
     See :class:`ipcpipes.abc.MessageChannel` for what it does. On Linux it is a
     :class:`ipcpipes.abc.HalfCloseableMessageChannel` too.
     """
 
-    def __new__(
-        cls, packets: Packets, native: Native, max_descriptors: int = 0
-    ) -> NativeMessageChannel:
-        if cls is NativeMessageChannel and isinstance(packets, SendsEof):
-            cls = _HalfCloseableNative
-        elif cls is NativeMessageChannel and max_descriptors and isinstance(packets, PassesHandles):
-            cls = _HandlePassingNative
-        return super().__new__(cls)
-
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
-        super().__init__(packets, min(native.max_size, packets.largest), max_descriptors)
+        max_size = min(native.max_size, packets.largest)
+        super().__init__(packets, max_size, None, max_descriptors)
         self._packets = packets
         self._native = native
-        # Where packets are put.
-        self._into: Any = self._arrived
-        if isinstance(self._enclosed, AttachedDescriptors):
-            carrying: Any = packets  # they are of those that have it
-            carrying.enclosed = self._enclosed
+        # Where received packets are appended.
+        self._into: Any = self._arrived if self._labels is None else self._labels.reader
+        if self._attached is not None:
+            carrying: Any = packets  # only POSIX packets carry attached descriptors
+            carrying.enclosed = self._attached
 
     @property
     def endpoint(self) -> Endpoint:
         return self._packets.endpoint
 
     @property
-    def address(self) -> str:
-        """The real address of the endpoint; an abstract name is written with ``@`` in front."""
-        return self._packets.address
-
-    @property
     def peer(self) -> PeerIdentity:
         return self._packets.peer
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        if self._max_size < self._native.max_size:
-            return MessageTooLarge(size, self._max_size, "the system's limit for one packet is")
-        return super()._too_large(size)
-
-    def _wire(self, messages: Sequence[Buffer]) -> Sequence[Buffer]:
-        return messages
 
     async def _transmit(
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
@@ -73,7 +51,7 @@ class NativeMessageChannel(Channel):
             if descriptors is None:
                 await self._packets.send_packets(wire)
             else:
-                packets: Any = self._packets  # they are of those that carry them
+                packets: Any = self._packets  # as in __init__
                 await packets.send_packets(wire, descriptors)
         except trio.ClosedResourceError:
             raise
@@ -86,43 +64,20 @@ class NativeMessageChannel(Channel):
             raise
 
     async def _fill(self, limit: int) -> None:
-        self._raise_fault()
+        self._require_open()
+        if self._receive_fault is not None:
+            self._raise_fault()
         try:
-            some = await self._packets.receive_packets(self._into, self._native.max_size, limit)
+            if await self._packets.receive_packets(self._into, self._native.max_size, limit):
+                if self._may_be_refused and self._arrived:
+                    self._check_first_packet()
+                return
+            if self._labels is not None:
+                self._labels.reader.end()
         except FramingError as error:
-            self._receive_fault = error
-            if not self._arrived:
-                self._raise_fault()
+            self._break_receiving(error)
         else:
-            if not some:
-                raise trio.EndOfChannel("the other end has closed")
-            if self._may_be_refused and self._arrived:
-                first = self._arrived[0]
-                self._check_refusal(first if self._enclosed is None else first[0])
+            raise trio.EndOfChannel(ENDED)
 
     def __repr__(self) -> str:
         return f"<ipcpipes {NativeMessageChannel.__name__} over {self._packets!r}>"
-
-
-class _HalfCloseableNative(NativeMessageChannel, HalfCloseable):
-    pass
-
-
-class _HandlePassingNative(HandlePassingChannel, NativeMessageChannel):
-    def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
-        super().__init__(packets, native, max_descriptors)
-        self._into = self._labelled
-
-    def _wire_of_parts(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
-        return parts
-
-    async def _fill(self, limit: int) -> None:
-        try:
-            await super()._fill(limit)
-        except trio.EndOfChannel:
-            try:
-                self._labelled.end()
-            except FramingError as error:
-                self._receive_fault = error
-                self._raise_fault()
-            raise

@@ -10,18 +10,22 @@ from typing import Any
 import trio
 
 from ..._os.common.deadline import Deadline
-from ...authentication.challenge import DEFAULT_SECONDS, Handshake, Side, keyed
+from ...authentication.challenge import (
+    DEFAULT_SECONDS,
+    SEND_SECONDS,
+    Handshake,
+    Side,
+    check_both_ways,
+    derive_key,
+)
 from ...errors import AuthenticationFailed
 from ...framing import Buffer
-from ...options import checked_seconds
+from ...options import Direction, checked_seconds
 from .. import abc
 
 __all__ = ["authenticate_as_client", "authenticate_as_server"]
 
-Greeting = Callable[[Any], None]
-
-# A connection on which nothing was sent has room for these few bytes.
-_A_MOMENT = 1.0  # seconds
+Authenticate = Callable[[Any], None]
 
 
 def authenticate_as_client(
@@ -30,23 +34,39 @@ def authenticate_as_client(
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
-    """Proves to the server at the other end that this one has ``authkey``, and has it prove the
-    same. The first thing on a new connection.
+    """Proves to the server at the other end that this client has ``authkey``, and requires the
+    same proof from the server. Call it first on a new connection::
+
+        stream = blocking.connect("svc")
+        blocking.authenticate_as_client(stream, authkey)
+
+    The other end calls :func:`authenticate_as_server` with the same key, or listens or serves with
+    ``authkey=``, with or without an event loop. A channel over a stream is authenticated below its
+    framing, so any framing works. The application's data may follow at once; this function reads
+    none of it. It does not encrypt, and does not protect what is sent afterwards; see
+    :func:`ipcpipes.authenticate_as_client`.
 
     Args:
         stream: a stream of ipcpipes or any :class:`ipcpipes.blocking.abc.BareStream`, or a message
-            channel. It is not closed here, whatever happens. Failed, or interrupted by Ctrl-C, it
-            is in the middle of the handshake: close it.
-        authkey, within: as for :func:`ipcpipes.authenticate_as_client`, where it is said what this
-            does, what not, and what the other end has to do.
+            channel. Do not use it until this has returned. It is never closed here. If this fails
+            or is interrupted by Ctrl-C, the stream is in the middle of the handshake: close it.
+        authkey: the secret, 16 bytes or more, from a random source: ``secrets.token_bytes(32)``. A
+            password can be guessed.
+        within: how many seconds the whole handshake may take, 0 or more; ``math.inf`` for no limit.
 
     Raises:
-        Everything that :func:`ipcpipes.authenticate_as_client` raises; when the time is over it is
-        AuthenticationFailed too, and not TimeoutError.
+        AuthenticationFailed: the peer has another key, speaks another protocol, has the same side,
+            closed the connection, or has not answered in time (a ``PermissionError``). It is raised
+            instead of TimeoutError, too.
+        trio.ClosedResourceError: you closed the stream.
+        trio.BusyResourceError: another thread of yours uses the stream.
+        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
+            to 72 bytes of any value.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
     """
-    key = keyed(authkey)
-    del authkey  # what reports an error with the variables of each frame does not find it here
-    authenticate("client", stream, key, within)
+    key = derive_key(authkey)
+    del authkey  # an error report with the variables of each frame must not contain it
+    run_handshake("client", stream, key, within)
 
 
 def authenticate_as_server(
@@ -55,52 +75,76 @@ def authenticate_as_server(
     *,
     within: float = DEFAULT_SECONDS,
 ) -> None:
-    """Has the client at the other end prove that it has ``authkey``, and proves the same to it.
+    """Requires the client at the other end to prove that it has ``authkey``, and proves the same to
+    it. Call it first on an accepted connection.
 
-    All else is as for :func:`authenticate_as_client`.
-    """
-    key = keyed(authkey)
-    del authkey
-    authenticate("server", stream, key, within)
+    A client that sent something else, or nothing in time, is told that this server requires a key.
+    :func:`ipcpipes.blocking.listen` with ``authkey=`` does this for each client. It does not
+    encrypt, and does not protect what is sent afterwards; see
+    :func:`ipcpipes.authenticate_as_client`.
 
-
-def greeting(side: Side, authkey: Buffer | None) -> Greeting | None:
-    """What is done first with a new connection where there is to be a secret.
+    Args:
+        stream: a stream of ipcpipes or any :class:`ipcpipes.blocking.abc.BareStream`, or a message
+            channel. Do not use it until this has returned. It is never closed here. If this fails
+            or is interrupted by Ctrl-C, the stream is in the middle of the handshake: close it.
+        authkey: the secret of the client, 16 bytes or more, from a random source.
+        within: how many seconds the whole handshake may take, 0 or more; ``math.inf`` for no limit.
 
     Raises:
-        TypeError, ValueError: ``authkey`` is none.
+        AuthenticationFailed: the peer has another key, speaks another protocol, has the same side,
+            closed the connection, or has not answered in time (a ``PermissionError``). It is raised
+            instead of TimeoutError, too.
+        trio.ClosedResourceError: you closed the stream.
+        trio.BusyResourceError: another thread of yours uses the stream.
+        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
+            to 72 bytes of any value.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
     """
+    key = derive_key(authkey)
+    del authkey
+    run_handshake("server", stream, key, within)
+
+
+def authenticate_with(
+    side: Side, authkey: Buffer | None, direction: Direction = "duplex"
+) -> Authenticate | None:
+    """The first step on each new connection, if there is an ``authkey``.
+
+    Raises:
+        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or the
+            connections go only one way.
+    """
+    check_both_ways(authkey, direction)
     if authkey is None:
         return None
-    key = keyed(authkey)
-    return lambda stream: authenticate(side, stream, key, DEFAULT_SECONDS)
+    key = derive_key(authkey)
+    return lambda stream: run_handshake(side, stream, key, DEFAULT_SECONDS)
 
 
-def authenticate(
+def run_handshake(
     side: Side, stream: abc.BareStream | abc.MessageChannel, key: HMAC, within: float
 ) -> None:
-    """What both sides come down to; see :func:`authenticate_as_client`."""
     seconds = checked_seconds("within", within)
-    ends = Ends(stream)
+    transport = HandshakeTransport(stream)
     handshake = Handshake(side, key, getattr(stream, "endpoint", None))
     try:
         deadline = Deadline.after(seconds)
         try:
-            ends.shake(handshake, deadline)
+            transport.run(handshake, deadline)
         except TimeoutError as error:
             if deadline is None or deadline.remaining:
-                raise  # a signal handler's
-            raise handshake.late(seconds) from error
+                raise  # a signal handler raised it
+            raise handshake.timed_out(seconds) from error
     except AuthenticationFailed:
-        ends.refuse(handshake)
+        transport.send_refusal(handshake)
         raise
 
 
-class Ends:
+class HandshakeTransport:
     """How one connection sends and receives a handshake: below its framing.
 
     Raises:
-        TypeError: it is neither a stream nor a message channel.
+        TypeError: the connection is neither a stream nor a message channel.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -116,7 +160,7 @@ class Ends:
         else:
             raise TypeError(f"stream must be a stream or a message channel, not {connection!r}")
 
-    def shake(self, handshake: Handshake, deadline: Deadline | None) -> None:
+    def run(self, handshake: Handshake, deadline: Deadline | None) -> None:
         """Continues the handshake until the peer is authenticated.
 
         Raises:
@@ -126,7 +170,8 @@ class Ends:
         try:
             while True:
                 if handshake.outgoing:
-                    self._send(handshake.outgoing, timeout=_remaining(deadline, _A_MOMENT))
+                    # Also after the deadline: a new connection has room for these few bytes.
+                    self._send(handshake.outgoing, timeout=_remaining(deadline, SEND_SECONDS))
                     handshake.outgoing = b""
                 if not handshake.missing:
                     return
@@ -134,11 +179,11 @@ class Ends:
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
 
-    def refuse(self, handshake: Handshake) -> None:
-        """Sends what a peer that has failed may be told, without waiting."""
+    def send_refusal(self, handshake: Handshake) -> None:
+        """Sends the refusal that a failed peer gets, if any."""
         if handshake.refusal:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError):
-                self._send(handshake.refusal, timeout=_A_MOMENT)
+                self._send(handshake.refusal, timeout=SEND_SECONDS)
 
     def _receive_bytes(self, handshake: Handshake, timeout: float | None) -> None:
         # Read no byte beyond the handshake: what follows is the application's.

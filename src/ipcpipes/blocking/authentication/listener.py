@@ -1,74 +1,41 @@
-"""A listener without an event loop that returns clients only once they have proved that they have a
+"""A listener without an event loop that returns only clients that have proved that they have the
 key.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from hmac import HMAC
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
 from ..._os.common.deadline import Deadline, is_of_deadline
-from ...abc.uncopied import Uncopied
-from ...authentication.challenge import DEFAULT_SECONDS, Handshake
-from ...endpoint import Endpoint
+from ...authentication.challenge import DEFAULT_SECONDS
+from ...authentication.listener_core import AuthenticatingListenerCore, Candidate, log_refusal
 from ...errors import AuthenticationFailed
 from .. import abc
-from .handshake import Ends
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from ..wrapping import WrappingListener
+from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
 ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
-logger = logging.getLogger("ipcpipes")
 
-# While handshakes run, the wait for the next client is divided into pieces, and between two pieces
-# each handshake is continued. (A thread for each would be one that the user did not start.)
-_SHORTEST, _LONGEST = 0.0005, 0.02  # seconds
-
-
-class _Candidate:
-    """A client that was accepted below and has not proved itself yet."""
-
-    def __init__(self, connection: Any, key: HMAC, endpoint: Endpoint) -> None:
-        self.connection = connection
-        self.ends = Ends(connection)
-        self.handshake = Handshake("server", key, endpoint)
-        self.until = Deadline(DEFAULT_SECONDS)
+# While handshakes run, the wait for the next client is divided into slices, and each handshake is
+# continued between two slices. (A thread for each handshake was rejected, because the user did not
+# start it.)
+_SHORTEST_SLICE, _LONGEST_SLICE = 0.0005, 0.02  # seconds
 
 
-class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]):
-    """It owns the listener below, and the connections that it has not returned yet.
+class AuthenticatingListener(
+    AuthenticatingListenerCore, WrappingListener[ConnectionT_co], Generic[ConnectionT_co]
+):
+    """All handshakes run concurrently while a thread is in :meth:`accept`, and pause otherwise."""
 
-    All handshakes run side by side while a thread is in :meth:`accept`, and pause otherwise.
-    """
-
-    def __init__(self, connections: abc.Listener[ConnectionT_co], key: HMAC) -> None:
-        self._connections = connections
-        self._key = key
-        self._candidates: list[_Candidate] = []
-        self._proved: deque[ConnectionT_co] = deque()
+    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+        super().__init__(below, key)
         self._may_accept: dict[str, None] = {"turn": None}
-        self._closed = False
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._connections.endpoint
-
-    @property
-    def address(self) -> str:
-        return self._connections.address
-
-    @property
-    def connection_count(self) -> int:
-        return self._connections.connection_count
 
     def accept(self, *, timeout: float | None = None) -> ConnectionT_co:
         deadline = Deadline.after(timeout)
@@ -81,86 +48,76 @@ class AuthenticatingListener(Uncopied, abc.Listener[ConnectionT_co], Generic[Con
         finally:
             self._may_accept["turn"] = None
             if self._closed:
-                self._close_all()
+                self._close_clients()
 
     def _accept(self, deadline: Deadline | None) -> ConnectionT_co:
-        pause = _SHORTEST
+        length = _SHORTEST_SLICE
         while True:
-            self._go_on()
-            if self._proved and not self._closed:
-                return self._proved.popleft()
+            self._continue_handshakes()
+            if self._authenticated and not self._closed:
+                authenticated: ConnectionT_co = self._authenticated.popleft()
+                return authenticated
             seconds = None if deadline is None else deadline.remaining
             is_last = seconds == 0
             if self._candidates:
-                seconds = pause if seconds is None else min(seconds, pause)
-                pause = min(2 * pause, _LONGEST)
+                seconds = length if seconds is None else min(seconds, length)
+                length = min(2 * length, _LONGEST_SLICE)
             try:
-                connection: Any = self._connections.accept(timeout=seconds)
+                connection = self._below.accept(timeout=seconds)
             except TimeoutError as error:
                 if is_last or not is_of_deadline(error):
                     raise
                 continue
-            self._candidates.append(_Candidate(connection, self._key, self.endpoint))
-            pause = _SHORTEST
+            self._candidates.append(
+                Candidate(
+                    connection,
+                    HandshakeTransport(connection),
+                    self._handshake(),
+                    Deadline(DEFAULT_SECONDS),
+                )
+            )
+            length = _SHORTEST_SLICE
 
-    def _go_on(self) -> None:
-        """Continues each handshake as far as it can go without waiting."""
+    def _continue_handshakes(self) -> None:
+        """Continues each handshake as far as possible without waiting."""
         for candidate in list(self._candidates):
             connection, handshake = candidate.connection, candidate.handshake
             try:
-                # Checked first, so that what has arrived by then is still read.
+                # Checked first, so that data that has arrived by then is still read.
                 is_late = not candidate.until.remaining
                 try:
-                    candidate.ends.shake(handshake, Deadline(0))
+                    candidate.transport.run(handshake, Deadline(0))
                 except TimeoutError as error:
                     if not is_of_deadline(error):
                         raise
                     if not is_late:
                         continue
-                    raise handshake.late(DEFAULT_SECONDS) from None
-                self._proved.append(connection)
+                    raise handshake.timed_out(DEFAULT_SECONDS) from None
+                self._authenticated.append(connection)
                 self._candidates.remove(candidate)
                 continue
             except AuthenticationFailed as error:
-                logger.warning("%s: turned away %s: %s", self.endpoint, connection.peer, error)
-                candidate.ends.refuse(handshake)
+                log_refusal(self.endpoint, connection, error)
+                candidate.transport.send_refusal(handshake)
             except trio.ClosedResourceError:
-                pass  # with this listener
+                pass  # close() has closed it
             self._candidates.remove(candidate)
             connection.close()
 
     def close(self) -> None:
         self._closed = True
-        self._connections.close()
-        # A thread that is accepting does it itself, or finds the listener closed.
+        super().close()
+        # A thread that is accepting closes the clients itself.
         with suppress(KeyError):
             del self._may_accept["turn"]
             try:
-                self._close_all()
+                self._close_clients()
             finally:
                 self._may_accept["turn"] = None
 
-    def _close_all(self) -> None:
+    def _close_clients(self) -> None:
         while self._candidates:
             self._candidates.pop().connection.close()
-        while self._proved:
-            connection: Any = self._proved.popleft()
+        while self._authenticated:
+            connection: Any = self._authenticated.popleft()
             connection.close()
-
-    def __iter__(self) -> Iterator[ConnectionT_co]:
-        return self
-
-    def __next__(self) -> ConnectionT_co:
-        try:
-            return self.accept()
-        except trio.ClosedResourceError:
-            raise StopIteration from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<{self._connections!r} with authkey>"

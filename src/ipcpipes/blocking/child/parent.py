@@ -1,4 +1,4 @@
-"""What a child calls to talk to its parent, without an event loop."""
+"""How a child gets its connection to its parent, without an event loop."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from ...child.adopting import Adopted, adopt
 from ...errors import NoParent
 from ...framing import Framing, Native
 from .. import abc
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 
 __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
 
 
 def parent_stream() -> Stream:
-    """The byte stream to the parent, which has started this process by ``open_child``.
+    """The byte stream to the parent, which has started this process by ``open_child``, with or
+    without an event loop.
 
     >>> with blocking.parent_stream() as stream:
     ...     for data in stream: ...
 
-    The stream ends when the parent closes its end, leaves its block, or dies, however it dies.
-    It can be had once; children of this process do not inherit it. The parent may be of either
-    kind.
+    The stream ends when the parent closes its end, leaves its block, or dies in any way. This can
+    be called once. Children of this process do not inherit the stream.
 
     Returns:
         A stream, for ``with``.
 
     Raises:
-        NoParent: as for :func:`ipcpipes.parent_stream`.
+        NoParent: this process was not started by ``open_child``, has called this before, or has a
+            channel or pipes instead.
     """
     stream: Stream = _adopted("stream").ends["stream"]
     return stream
@@ -45,23 +46,29 @@ def parent_channel(
     ``open_child(framing=...)``.
 
     Args:
-        framing, max_descriptors: as for :func:`ipcpipes.parent_channel`.
+        framing: the parent's framing. It can be left out if it is one of ipcpipes; a framing of
+            your own has to be given.
+        max_descriptors: how many descriptors may come with one message: 1 to 253, or 0 if the
+            parent's ``max_descriptors`` is 0; ``None``: the parent's value.
 
     Returns:
-        A channel, for ``with``.
+        A channel (:class:`ipcpipes.blocking.abc.MessageChannel`), for ``with``.
 
     Raises:
-        NoParent, TypeError, ValueError: as for :func:`ipcpipes.parent_channel`.
+        NoParent: this process was not started by ``open_child``, has called this before, or has no
+            channel.
+        TypeError: ``framing`` is not a framing, or has to be given; or ``max_descriptors`` is 0 at
+            one end only.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
     """
     adopted = _adopted("channel", framing, max_descriptors)
     if adopted.handover.group is not None:
         adopted.ends["channel"].close()
         raise NoParent("a worker of a WorkerGroup has an event loop: ipcpipes.group_worker()")
-    carrier = adopted.ends["channel"]
-    most = adopted.max_descriptors
-    if isinstance(adopted.framing, Native):
-        return NativeMessageChannel(carrier, adopted.framing, most)
-    return MessageChannel(carrier, adopted.framing, max_descriptors=most)
+    channel: abc.MessageChannel = channel_over(
+        adopted.ends["channel"], adopted.framing, adopted.max_descriptors
+    )
+    return channel
 
 
 @contextmanager
@@ -69,11 +76,12 @@ def parent_pipes() -> Iterator[Mapping[str, Any]]:
     """The pipes to the parent, which has started this process by ``open_child(pipes=...)``.
 
     Returns:
-        For ``with``: by name, a ``Stream``, ``SendStream`` or ``ReceiveStream``; what the parent
-        called ``"send"`` is to receive from here.
+        For ``with``: by name, a ``Stream``, ``SendStream`` or ``ReceiveStream``. A pipe that the
+        parent opened for ``"send"`` is a ``ReceiveStream`` here.
 
     Raises:
-        NoParent: as for :func:`ipcpipes.parent_pipes`.
+        NoParent: this process was not started by ``open_child``, has called this before, or has no
+            pipes.
     """
     with ExitStack() as stack:
         ends = _adopted("pipe.").ends
@@ -86,6 +94,6 @@ def _adopted(
     adopted = adopt(
         os.environ, wanted, _os.connect, lambda end: end.close(), framing, max_descriptors
     )
-    # Here nobody can wait for it beside the stream.
+    # Without an event loop no code waits for the lifeline besides the stream.
     adopted.lifeline.close()
     return adopted

@@ -1,4 +1,4 @@
-"""Starting a child, and ending it, without an event loop."""
+"""Starts and ends a child process, without an event loop."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Child", "open_child"]
 
 
 class Child(ChildBase):
-    """A process that was started by :func:`open_child`, and our ends of what it has.
+    """A process that was started by :func:`open_child`, and our ends of its connections.
 
     Attributes:
-        process: the process itself, as :mod:`subprocess` has it.
+        process: the :class:`subprocess.Popen` object of the process.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Child(ChildBase):
         """The byte stream to the child.
 
         Raises:
-            AttributeError: it was given a channel, or pipes.
+            AttributeError: the child has a channel or pipes instead.
         """
         stream: Stream = self._end("stream")
         return stream
@@ -54,7 +54,7 @@ class Child(ChildBase):
         """The message channel to the child.
 
         Raises:
-            AttributeError: it was opened without ``framing``.
+            AttributeError: the child was opened without ``framing``.
         """
         channel: abc.MessageChannel = self._end("channel")
         return channel
@@ -78,14 +78,14 @@ class Child(ChildBase):
             self.process.kill()
 
     def wait(self, *, timeout: float | None = None) -> int:
-        """Waits until the process has ended; its :attr:`status`. Its pipes stay as they are.
+        """Waits until the process has ended, and returns its :attr:`status`. Its pipes stay open.
 
         Args:
             timeout: seconds, 0 or more; ``None`` waits for ever.
 
         Raises:
-            TimeoutError: it has not ended in time.
-            TypeError, ValueError: ``timeout`` is no number of seconds, or negative.
+            TimeoutError: the process has not ended in time.
+            TypeError, ValueError: ``timeout`` is not a number of seconds, or negative.
         """
         seconds = math.inf if timeout is None else checked_seconds("timeout", timeout)
         if not self._ends_within(seconds):
@@ -104,15 +104,15 @@ class Child(ChildBase):
             _os.close_input(self.process.stdin)
 
     def _finish(self, grace: float) -> None:
-        """Sees the process to its end, whatever it does."""
+        """Closes the pipes, and returns only when the process has ended."""
         last_grace = grace
         try:
             self._close_ends()
             self._ends_within(grace)
             if self._asked is not None:
-                last_grace = 0  # it was asked before, and has had its time
+                last_grace = 0  # it was already asked to end, and has had its time
         finally:
-            # Also when Ctrl-C came; then there is no more patience.
+            # After Ctrl-C the process is terminated at once.
             try:
                 if self.process.poll() is None:
                     self.terminate()
@@ -127,21 +127,21 @@ class Child(ChildBase):
 
 
 @contextmanager
-def _ctrl_c_comes_later() -> Iterator[None]:
-    """Puts off what Ctrl-C does until the process is known to whoever ends it."""
+def _deferred_ctrl_c() -> Iterator[None]:
+    """Defers Ctrl-C until the process is registered with the code that ends it."""
     before = signal.getsignal(signal.SIGINT)
-    # Python's handlers run in the main thread; and what is no function of Python's, the child
-    # has to inherit.
+    # Python's handlers run in the main thread only. A handler that is not a Python function (such
+    # as SIG_IGN) stays, because the child has to inherit it.
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if came:
+        if received:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -164,21 +164,46 @@ def open_child(
     >>> with blocking.open_child([sys.executable, "worker.py"]) as child:
     ...     child.stream.send_all(b"to do")
 
-    All is as :func:`ipcpipes.open_child` says; the child may be of either kind. Ctrl-C while the
-    block is left terminates the child at once.
+    The child calls ``parent_stream()``, with or without an event loop. A program in another
+    language reads the number of its descriptor or handle from its environment
+    (``IPCPIPES_STREAM``, ``IPCPIPES_CHANNEL``, ``IPCPIPES_PIPE_LOG`` for a pipe called ``log``), or
+    from its arguments, if ``command`` is a function that puts it there. The child inherits these
+    handles and no others, and no other process inherits them; see :func:`ipcpipes.open_child`.
+
+    When the block is left, the pipes are closed, which tells the child to end. A child that has not
+    ended after ``grace`` seconds is terminated, and after ``grace`` more seconds killed. Ctrl-C
+    while the block is left terminates the child at once. Processes that the child has started are
+    neither waited for nor ended.
 
     Args:
-        command, framing, max_descriptors, pipes, env, grace, options: as for
-            :func:`ipcpipes.open_child`.
-        stdin, stdout, stderr: as for :class:`subprocess.Popen`; what PIPE makes is in
-            ``child.process`` and closed with the block. Lines are not handed to a function
-            here, because that would take a thread behind your back.
+        command: the words of the command; or a function that returns them, called with the numbers
+            of the child's handles as text: ``lambda number: ["worker", "--fd", number["stream"]]``.
+        framing: connects by messages (:attr:`Child.channel`) instead of bytes
+            (:attr:`Child.stream`); the child's ``parent_channel()`` uses the same framing.
+        max_descriptors: how many descriptors may come with one message of that channel, 0 to 253.
+            The child's ``parent_channel()`` has the same limit by default.
+        pipes: connects by these pipes (:attr:`Child.pipes`) instead: by name, what this end does
+            (``"duplex"``, ``"send"`` or ``"receive"``), or an end of a pipe of
+            :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
+            letters, digits and ``_``, and begin with a letter.
+        stdin, stdout, stderr: as for :class:`subprocess.Popen`. Files that PIPE makes are in
+            ``child.process``, and are closed with the block. Unlike in :func:`ipcpipes.open_child`,
+            a function that gets the lines is not accepted, because that would take a thread that
+            you did not start.
+        env: the child's environment without the variables of ipcpipes; this process' when ``None``.
+        grace: seconds, 0 or more; ``math.inf`` waits for ever.
+        options: any other option of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
+            ``creationflags`` and so on; those that decide on inheritance and encoding are refused.
 
     Returns:
-        For ``with``: the :class:`Child`.
+        For ``with``: the :class:`Child`. It does not raise when the child fails; see
+        :attr:`Child.status` and :attr:`Child.reason`.
 
     Raises:
-        Everything that :func:`ipcpipes.open_child` raises.
+        OSError: the program cannot be started (``FileNotFoundError``: it does not exist); nothing
+            is left behind, and given ends are closed.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+        And everything else that :func:`ipcpipes.open_child` raises.
     """
     grace = checked_seconds("grace", grace)
     check_options("open_child", options)
@@ -187,7 +212,7 @@ def open_child(
     try:
         with (
             ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends,
-            _ctrl_c_comes_later(),
+            _deferred_ctrl_c(),
         ):
             words = ends.command(command)
             streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ..._os import Kind, blocking as _os
 from ..._os.blocking import Listener, ReceiveStream, SendStream, Stream
-from ...authentication.challenge import check_both_ways, keyed
+from ...authentication.challenge import check_both_ways, derive_key
 from ...endpoint import EndpointLike
 from ...framing import Buffer
-from ...opening import Attempts, listening
+from ...opening import ConnectRequest, listen_arguments, pauses
 from ...options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
 from ...security import AccessPolicy
-from ..authentication.handshake import Greeting, greeting
+from ..authentication.handshake import Authenticate, authenticate_with
 from ..authentication.listener import AuthenticatingListener
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ...opening import ConnectOptions, ListenOptions
 
 __all__ = ["connect", "listen"]
 
@@ -23,34 +28,22 @@ __all__ = ["connect", "listen"]
 def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["duplex"] = ...,
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> Stream: ...
 @overload
 def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["send"],
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> SendStream: ...
 @overload
 def connect(
     endpoint: EndpointLike,
     *,
-    wait: float = ...,
     direction: Literal["receive"],
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ConnectOptions],
 ) -> ReceiveStream: ...
 def connect(
     endpoint: EndpointLike,
@@ -67,20 +60,58 @@ def connect(
     Args:
         endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
         wait: how many seconds to wait for a server that is not there yet or has no room;
-            0 (the default) is one attempt, ``math.inf`` for ever. Ctrl-C ends the wait.
-        direction, buffer_size, server, impersonation, authkey: as for :func:`ipcpipes.connect`.
+            0 (the default) is one attempt, ``math.inf`` waits for ever. The pauses between attempts
+            grow from 1 to 50 ms, and Ctrl-C ends the wait. If more than 100 calls wait in
+            one process, the pauses grow further: all calls together make at most 2,000 attempts a
+            second.
+        direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
+            must have the opposite one. Windows refuses any other. Elsewhere the unused half is shut
+            down, which the other end sees as the end of the stream or as a broken stream.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what this end
+            sends; a hint, 524,288 when ``None``. On Windows the listener's size is used for both
+            ends.
+        server: which users' servers to accept, as a policy: your own and the system
+            administrator's, those of users that it allows, and none of users that it denies. It is
+            checked before a byte is sent. ``None`` means ``AccessPolicy.current_user()`` for a
+            plain name, and any server for other endpoints, which may be intended to be another
+            user's. On Linux and macOS the kernel reports the user that called ``listen``, with
+            groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on Windows the policy is compared with
+            the owner of the pipe, without groups.
+        impersonation: what the server may do with your identity: ``"identify"`` to learn it,
+            ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"`` on
+            other machines too, ``"anonymous"`` not even to learn it. On Windows (CreateFileW,
+            ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you have sent
+            something, and so not before ``server`` is checked. Linux and macOS always tell the
+            server your identity. On macOS no server can act as you. On Linux a privileged server
+            could in any case, and one of ipcpipes follows what you say here.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). Both
+            ends prove it to each other before anything else is sent
+            (:func:`ipcpipes.blocking.authenticate_as_client`). ``None`` for no authentication. It
+            needs ``direction="duplex"``.
 
     Returns:
         A stream of that direction (:mod:`ipcpipes.blocking.abc`), for ``with``.
 
     Raises:
-        Everything that :func:`ipcpipes.connect` raises; after ``wait`` seconds too it is the
-        error of the last attempt, and not TimeoutError.
+        UntrustedServer: a user that ``server`` does not allow serves it; nothing was sent.
+        AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
+        EndpointNotFound: the endpoint does not exist (a ``FileNotFoundError``).
+        EndpointRefused: the socket is there, and no server listens (a ``ConnectionRefusedError``).
+        EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
+        NotAnEndpoint: the file there is not a socket or pipe (a ``FileExistsError``).
+        EndpointDenied: permissions or the server's policy exclude you (a ``PermissionError``).
+        UnsafeDirectory: the directory of plain names is not safely yours.
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or the system cannot
+            check ``server``.
+        UnknownAccount: ``server`` names a user or a group that this machine does not have.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+
+    After ``wait`` seconds the error of the last attempt is raised, and not TimeoutError. When the
+    server's queue is full, Linux reports "busy", and macOS reports "refused".
     """
     check_direction(direction)
-    check_both_ways(authkey, direction)
-    greet = greeting("client", authkey)
-    del authkey  # as authenticate_as_client does
+    authenticate = authenticate_with("client", authkey, direction)
+    del authkey  # as in authenticate_as_client
     stream: Stream | SendStream | ReceiveStream = open_connection(
         endpoint,
         kind=direction,
@@ -89,29 +120,34 @@ def connect(
         server=server,
         impersonation=impersonation,
     )
-    if greet is not None:
-        greet_server(stream, greet)
+    if authenticate is not None:
+        authenticate_or_close(stream, authenticate)
     return stream
 
 
-def greet_server(stream: Any, greet: Greeting) -> None:
-    """Greets, or closes."""
+def authenticate_or_close(stream: Any, authenticate: Authenticate) -> None:
     try:
-        greet(stream)
+        authenticate(stream)
     except BaseException:
         stream.close()
         raise
 
 
 def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
-    """What every way to connect comes down to; see :func:`connect`."""
-    attempts = Attempts(_os.connect, endpoint, kind=kind, **options)
-    deadline = time.monotonic() + attempts.wait
+    """The common part of every way to connect; see :func:`connect` for the options."""
+    request = ConnectRequest(endpoint, kind=kind, **options)
+    deadline = time.monotonic() + request.wait
+    back_off = pauses()
     connection: Any = None
     try:
-        with attempts:
-            while (connection := attempts.attempt(deadline - time.monotonic())) is None:
-                time.sleep(attempts.pause)
+        try:
+            while connection is None:
+                remaining = deadline - time.monotonic()
+                connection = request.attempt(_os.connect, remaining)
+                if connection is None:
+                    time.sleep(min(next(back_off), remaining))
+        finally:
+            back_off.close()
     except BaseException:
         # A signal handler has raised after the last attempt.
         if connection is not None:
@@ -124,34 +160,22 @@ def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> An
 def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["duplex"] = ...,
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[Stream]: ...
 @overload
 def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["send"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[SendStream]: ...
 @overload
 def listen(
     endpoint: EndpointLike,
     *,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
     direction: Literal["receive"],
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
+    **options: Unpack[ListenOptions],
 ) -> Listener[ReceiveStream]: ...
 def listen(
     endpoint: EndpointLike,
@@ -165,22 +189,56 @@ def listen(
 ) -> Listener[Any]:
     """Takes the name and listens on it until the listener is closed.
 
-    Clients can connect as soon as this returns.
+    Clients can connect as soon as this returns. A live name is never taken over. A socket file that
+    a dead server left behind is replaced; any other file is left alone. A live server, also one of
+    another program, does not notice the check.
+
+    While a thread waits for clients, the listener checks its socket file every ten seconds (Linux,
+    macOS). If another program has removed or replaced the file, the listener logs an error, once.
 
     Args:
-        endpoint, access, max_instances, direction, backlog, buffer_size, authkey: as for
-            :func:`ipcpipes.listen`.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`ipcpipes.EndpointBusy`, as its own
+            ``wait`` says.
+        direction: what this end does with its connections: ``"duplex"``, ``"send"`` or
+            ``"receive"``; the clients must have the opposite.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`ipcpipes.EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
+            ``accept`` returns only clients that have proved that they have it. The handshakes run
+            concurrently while you are in ``accept``, so that no client waits for another one. A
+            client that has not proved it 10 s after its connection was accepted is turned away, and
+            that is logged. ``connection_count`` and ``max_instances`` count the client until then.
+            ``None`` for no authentication. It needs ``direction="duplex"``.
 
     Returns:
         A listener (:class:`ipcpipes.blocking.abc.Listener`), for ``with``, ``accept()`` and
         ``for stream in listener``.
 
     Raises:
-        Everything that :func:`ipcpipes.listen` raises. Nothing is left behind when it fails.
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
+        EndpointError: any other error of the system (an ``OSError``).
+
+    When it fails, nothing is left behind.
     """
     check_direction(direction)
     check_both_ways(authkey, direction)
-    key = None if authkey is None else keyed(authkey)
+    key = None if authkey is None else derive_key(authkey)
     del authkey
     listener = open_listener(
         endpoint,
@@ -193,7 +251,7 @@ def listen(
     if key is None:
         return listener
     try:
-        # It has what there is to a listener.
+        # It has the same methods.
         return cast("Listener[Any]", AuthenticatingListener(listener, key))
     except BaseException:
         listener.close()
@@ -201,5 +259,5 @@ def listen(
 
 
 def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:
-    """What every way to listen comes down to; see :func:`listen`."""
-    return _os.listen(**listening(endpoint, kind=kind, **options))
+    """The common part of every way to listen; see :func:`listen` for the options."""
+    return _os.listen(**listen_arguments(endpoint, kind=kind, **options))

@@ -1,32 +1,24 @@
-"""Messages without an event loop: what channels over streams and over packets have in common."""
+"""Message channels without an event loop: what channels over streams and over packets have in
+common.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from ..._os.common.deadline import Deadline
-from ..._os.handles.attached import AttachedDescriptors
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
-from ...authentication.challenge import unless_refused
-from ...errors import (
-    AuthenticationFailed,
-    DescriptorsLost,
-    FramingError,
-    MessageTooLarge,
-    NotSupported,
-)
-from ...framing import Buffer
+from ...framing import Buffer, Framing
 from ...framing.outgoing import flat, flat_all
-from ...options import check_max_descriptors
+from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore, with_send_eof
 from .. import abc
-from .transport import MessageTransport, PassesHandles
+from .transport import MessageTransport
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -36,49 +28,51 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-# How many packets one receive_many takes at most.
-_MANY = 1024
 
+class Channel(ChannelCore, Uncopied, abc.MessageChannel):
+    """What both kinds have in common: one thread at a time sends, and one receives.
 
-class Channel(Uncopied, abc.MessageChannel):
-    """What both kinds have in common.
-
-    Lifetime: it owns the carrier, and closes it. Who sends and who receives has the carrier's turn
-    meanwhile (:class:`SendReceiveLocks` says what that means), so that there is one to take for an
-    operation. Messages that came with another one wait in ``_arrived``; while there are any,
-    nothing more is received, so that a slow consumer holds back the sender and not the memory.
+    Lifetime: it owns the carrier, and closes it. A thread that sends or receives holds the
+    carrier's turn meanwhile (see :class:`SendReceiveLocks`), so that an operation takes only one
+    lock.
     """
 
-    # True until something is received, for a client without a key: the server may require one.
-    _may_be_refused = False
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Chooses the class: over a carrier that can end its sending half, the channel has
+        ``send_eof`` too.
 
-    def __init__(self, carrier: MessageTransport, max_size: int, max_descriptors: int) -> None:
-        check_max_descriptors(max_descriptors)
-        self._carrier = carrier
-        self._max_size = max_size
-        # Messages; with max_descriptors, pairs of a message and its descriptors.
-        self._arrived: deque[Any] = deque()
-        # Closed with the connection, when nobody is inside it.
-        self._enclosed = self._enclosing(max_descriptors) if max_descriptors else None
-        # The peer's fault, or that a receive was interrupted in the middle of a step.
-        self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
-            None
-        )
+        The carrier is the first argument, or ``stream``, in subclasses too.
+        """
+        carrier = args[0] if args else options.get("stream")
+        if hasattr(carrier, "send_eof") or hasattr(carrier, "_put_eof"):
+            cls = with_send_eof(cls, abc.HalfCloseableMessageChannel, _send_eof)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        carrier: MessageTransport,
+        max_size: int,
+        framing: Framing | None,
+        max_descriptors: int,
+    ) -> None:
+        super().__init__(carrier, max_size, framing, max_descriptors)
+        if self._pending is not None:
+            # It is closed with the connection, when no thread is inside it.
+            self._carrier._enclosed = self._pending
 
     @property
     def endpoint(self) -> Endpoint | None:
-        return self._carrier.endpoint
+        endpoint: Endpoint | None = self._carrier.endpoint
+        return endpoint
 
     @property
     def peer(self) -> PeerIdentity:
-        return self._carrier.peer
-
-    @property
-    def max_size(self) -> int:
-        return self._max_size
+        peer: PeerIdentity = self._carrier.peer
+        return peer
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        return self._carrier.run_as_client(fn, *args)
+        result: ResultT = self._carrier.run_as_client(fn, *args)
+        return result
 
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
         self._send([flat(value)], timeout)
@@ -88,9 +82,7 @@ class Channel(Uncopied, abc.MessageChannel):
 
     def _send(self, messages: list[Buffer], timeout: float | None) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
-        if (largest := max(map(len, messages), default=0)) > self._max_size:
-            raise self._too_large(largest)
-        self._in_turn(self._transmit, self._wire(messages), deadline)
+        self._in_send_turn(self._transmit, self._wire(self._checked(messages)), deadline)
 
     def send_descriptors(
         self,
@@ -100,13 +92,25 @@ class Channel(Uncopied, abc.MessageChannel):
         timeout: float | None = None,
     ) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        self._carrying()
-        self._in_turn(self._transmit_with, (self._wire([message]), descriptors), deadline)
+        messages = self._checked([flat(value)])
+        if self._labels is not None:
+            self._in_send_turn(self._transmit_labelled, (messages, descriptors), deadline)
+        else:
+            self._require_carrying()
+            wire = self._wire(messages)
+            self._in_send_turn(self._transmit_with, (wire, descriptors), deadline)
 
-    def _in_turn(
+    def _transmit_labelled(
+        self,
+        given: tuple[Sequence[Buffer], Sequence[int | HasFileno]],
+        deadline: Deadline | None,
+    ) -> None:
+        messages, descriptors = given
+        assert self._labels is not None
+        with self._labels.giving(descriptors) as label:
+            self._transmit(self._wire(messages, label), deadline)
+
+    def _in_send_turn(
         self, action: Callable[..., None], wire: object, deadline: Deadline | None
     ) -> None:
         carrier = self._carrier
@@ -124,6 +128,7 @@ class Channel(Uncopied, abc.MessageChannel):
                 carrier._leave()
 
     def receive(self, *, timeout: float | None = None) -> bytes:
+        # The same as _in_receive_turn, without a call, because it runs for every message.
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
         arrived = self._arrived
@@ -135,17 +140,17 @@ class Channel(Uncopied, abc.MessageChannel):
             if arrived:
                 carrier._require_open()
             while not arrived:
-                if self._enclosed is None:
+                if self._pending is None:
                     message = self._fill(1, deadline)
                     if message is not None:
                         return message
                 else:
-                    self._fill_in_time(self._enclosed, 1, deadline)
+                    self._fill_in_time(self._pending, 1, deadline)
             oldest: bytes
-            if self._enclosed is None:
+            if self._pending is None:
                 oldest = arrived[0]
             else:
-                self._enclosed.close_first(1)
+                self._pending.close_first(1)
                 oldest, _ = arrived[0]
             # No popleft(): after a call the interpreter runs signal handlers, and an exception
             # would lose the message.
@@ -158,63 +163,66 @@ class Channel(Uncopied, abc.MessageChannel):
 
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
-        carrier = self._carrier
+        return self._in_receive_turn(self._take_all, MOST_MESSAGES, deadline)
+
+    def _take_all(self, message: bytes | None) -> list[bytes]:
+        if message is not None:
+            return [message]
         arrived = self._arrived
-        try:
-            del carrier._may_receive["turn"]
-        except KeyError:
-            raise carrier._busy("receiving from") from None
-        try:
-            if arrived:
-                carrier._require_open()
-            while not arrived:
-                if self._enclosed is None:
-                    message = self._fill(_MANY, deadline)
-                    if message is not None:
-                        return [message]
-                else:
-                    self._fill_in_time(self._enclosed, _MANY, deadline)
-            if self._enclosed is None:
-                messages = list(arrived)
-            else:
-                self._enclosed.close_first(len(arrived))
-                messages = [message for message, _ in arrived]
-            arrived *= 0  # clear() is a call, as popleft() is in receive()
-            return messages
-        finally:
-            carrier._may_receive["turn"] = None
-            if carrier._number == -1:
-                carrier._leave()
+        if self._pending is None:
+            messages = list(arrived)
+        else:
+            self._pending.close_first(len(arrived))
+            messages = [message for message, _ in arrived]
+        arrived *= 0  # clear() is a call, as popleft() is in receive()
+        return messages
 
     def receive_descriptors(self, *, timeout: float | None = None) -> tuple[bytes, list[int]]:
         deadline = None if timeout is None else Deadline.after(timeout)
-        if self._enclosed is None:
-            raise RuntimeError(
-                "this channel was made without max_descriptors=, and lets none come through"
-            )
+        if self._pending is None:
+            raise RuntimeError(NO_DESCRIPTORS)
+        return self._in_receive_turn(self._take_pair, 1, deadline)
+
+    def _take_pair(self, _: bytes | None) -> tuple[bytes, list[int]]:
+        pair: tuple[bytes, list[int]] = self._arrived[0]
+        del self._arrived[0]  # as in receive()
+        return pair
+
+    def _in_receive_turn(
+        self, take: Callable[[bytes | None], ResultT], limit: int, deadline: Deadline | None
+    ) -> ResultT:
+        """Waits until messages have arrived, and returns what ``take`` returns.
+
+        From the last step of ``take`` to the caller there is no step at which a signal handler can
+        raise (Python 3.11 and later).
+
+        Args:
+            take: called with the only message that has arrived, or with None if the messages are in
+                ``_arrived``.
+        """
         carrier = self._carrier
         try:
             del carrier._may_receive["turn"]
         except KeyError:
             raise carrier._busy("receiving from") from None
         try:
+            message = None
             if self._arrived:
                 carrier._require_open()
-            while not self._arrived:
-                self._fill_in_time(self._enclosed, 1, deadline)
-            pair: tuple[bytes, list[int]] = self._arrived[0]
-            del self._arrived[0]  # as in receive()
-            return pair
+            while message is None and not self._arrived:
+                if self._pending is None:
+                    message = self._fill(limit, deadline)
+                else:
+                    self._fill_in_time(self._pending, limit, deadline)
+            return take(message)
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
 
-    def _fill_in_time(
-        self, enclosed: PendingHandles, limit: int, deadline: Deadline | None
-    ) -> None:
-        """As :meth:`_fill`, with the deadline of a message whose descriptors have come."""
-        seconds = enclosed.patience
+    def _fill_in_time(self, pending: PendingHandles, limit: int, deadline: Deadline | None) -> None:
+        """Calls :meth:`_fill`, with a deadline if the descriptors of a message have arrived."""
+        seconds = pending.patience
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
             self._fill(limit, deadline)
             return
@@ -224,7 +232,7 @@ class Channel(Uncopied, abc.MessageChannel):
         except TimeoutError:
             if not patience.has_raised:
                 raise
-            self._receive_fault = enclosed.give_part_up()
+            self._receive_fault = pending.give_part_up()
             self._raise_fault()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -245,77 +253,28 @@ class Channel(Uncopied, abc.MessageChannel):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _enclosing(self, most: int) -> PendingHandles:
-        carrying = self._carrying()
-        carrying._enclosed = enclosed = AttachedDescriptors(most, self._arrived)
-        return enclosed
-
-    def _carrying(self) -> Any:
-        """The carrier, which is one that has what descriptors need.
-
-        Raises:
-            NotSupported, RuntimeError: it is not.
-        """
-        if not getattr(self._carrier, "carries_descriptors", False):
-            if isinstance(self._carrier, PassesHandles):
-                raise RuntimeError(
-                    "handles go over a Windows pipe when the channels at both ends were made with "
-                    "max_descriptors=, and this one was not"
-                )
-            raise NotSupported(
-                "descriptors travel over connections of ipcpipes only, which go both ways, not "
-                f"over {self._carrier!r}"
-            )
-        return self._carrier
-
-    def _raise_fault(self) -> NoReturn:
-        self._carrier._require_open()
-        fault = self._receive_fault
-        if isinstance(fault, DescriptorsLost):
-            raise fault.with_traceback(None)
-        cause = None if isinstance(fault, str) else fault
-        raise trio.BrokenResourceError(str(fault)) from cause
-
-    def _check_refusal(self, first: bytes) -> None:
-        """Raises if the first received bytes say that the server requires a key."""
-        if (refusal := unless_refused(first)) is not None:
-            self._receive_fault = refusal
-            self._arrived.clear()
-            self._raise_fault()
-        self._may_be_refused = False
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        return MessageTooLarge(size, self._max_size)
+    def _require_open(self) -> object:
+        return self._carrier._require_open()
 
     @abstractmethod
-    def _wire(self, messages: list[Buffer]) -> list[Buffer]:
-        """What is handed to the system for them.
-
-        Raises:
-            FramingError: one of them cannot be framed.
-        """
-
-    @abstractmethod
-    def _transmit(self, wire: list[Buffer], deadline: Deadline | None) -> None:
-        """Sends it. The caller is inside the carrier, for sending."""
+    def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
+        """Sends it. The caller holds the carrier's turn to send."""
 
     @abstractmethod
     def _transmit_with(
-        self, wire: tuple[list[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+        self, wire: tuple[Sequence[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
     ) -> None:
-        """The same for one message, with descriptors."""
+        """Sends one message with descriptors. The caller holds the carrier's turn to send."""
 
     @abstractmethod
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
-        """Waits for data and gives the message in it; or ``None``, and the messages in it, which
-        may be none yet, are in ``_arrived``. The caller is inside the carrier, for receiving.
+        """Waits for data. Returns the message in it; or ``None``, and the messages in it, perhaps
+        none yet, are in ``_arrived``. The caller holds the carrier's turn to receive.
 
         Raises:
             What :meth:`receive` raises.
         """
 
 
-class HalfCloseable(Channel, abc.HalfCloseableMessageChannel):
-    def send_eof(self) -> None:
-        carrier: Any = self._carrier  # it is one of those that have it
-        self._in_turn(lambda *_: carrier._put_eof(), None, None)
+def _send_eof(self: Channel) -> None:
+    self._in_send_turn(lambda *_: self._carrier._put_eof(), None, None)

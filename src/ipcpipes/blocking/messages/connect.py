@@ -1,25 +1,26 @@
-"""From an endpoint to a channel, without an event loop."""
+"""From an endpoint to a message channel, without an event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from ...abc.uncopied import Uncopied
-from ...authentication.challenge import keyed
-from ...endpoint import Endpoint, EndpointLike
+from ...authentication.challenge import derive_key
+from ...endpoint import EndpointLike
 from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
 from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ...security import AccessPolicy
 from .. import abc
-from ..authentication.handshake import greeting
+from ..authentication.handshake import authenticate_with
 from ..authentication.listener import AuthenticatingListener
-from ..connections.connect import greet_server, open_connection, open_listener
-from .framed import MessageChannel, NativeMessageChannel
+from ..connections.connect import authenticate_or_close, open_connection, open_listener
+from ..wrapping import WrappingListener
+from .framed import MessageChannel, NativeMessageChannel, channel_over
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Unpack
+
+    from ...opening import ConnectMessagesOptions, ListenMessagesOptions
 
 __all__ = ["connect_messages", "listen_messages"]
 
@@ -31,24 +32,14 @@ def connect_messages(
     endpoint: EndpointLike,
     *,
     framing: Framing = ...,
-    wait: float = ...,
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
-    max_descriptors: int = ...,
+    **options: Unpack[ConnectMessagesOptions],
 ) -> MessageChannel: ...
 @overload
 def connect_messages(
     endpoint: EndpointLike,
     *,
     framing: Native,
-    wait: float = ...,
-    buffer_size: int | None = ...,
-    server: AccessPolicy | None = ...,
-    impersonation: Impersonation = ...,
-    authkey: Buffer | None = ...,
-    max_descriptors: int = ...,
+    **options: Unpack[ConnectMessagesOptions],
 ) -> NativeMessageChannel: ...
 def connect_messages(
     endpoint: EndpointLike,
@@ -64,23 +55,66 @@ def connect_messages(
     """Connects to the server that listens for messages on ``endpoint``.
 
     Args:
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
         framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
             is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
-        endpoint, wait, buffer_size, server, impersonation, authkey: as for
-            :func:`ipcpipes.blocking.connect`.
+        wait: how many seconds to wait for a server that is not there yet or has no room;
+            0 (the default) is one attempt, ``math.inf`` waits for ever. The pauses between attempts
+            grow from 1 to 50 ms, and Ctrl-C ends the wait. If more than 100 calls wait in
+            one process, the pauses grow further: all calls together make at most 2,000 attempts a
+            second.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what this end
+            sends; a hint, 524,288 when ``None``. On Windows the listener's size is used for both
+            ends.
+        server: which users' servers to accept, as a policy: your own and the system
+            administrator's, those of users that it allows, and none of users that it denies. It is
+            checked before a byte is sent. ``None`` means ``AccessPolicy.current_user()`` for a
+            plain name, and any server for other endpoints, which may be intended to be another
+            user's. On Linux and macOS the kernel reports the user that called ``listen``, with
+            groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on Windows the policy is compared with
+            the owner of the pipe, without groups.
+        impersonation: what the server may do with your identity: ``"identify"`` to learn it,
+            ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"`` on
+            other machines too, ``"anonymous"`` not even to learn it. On Windows (CreateFileW,
+            ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you have sent
+            something, and so not before ``server`` is checked. Linux and macOS always tell the
+            server your identity. On macOS no server can act as you. On Linux a privileged server
+            could in any case, and one of ipcpipes follows what you say here.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). Both
+            ends prove it to each other before anything else is sent
+            (:func:`ipcpipes.blocking.authenticate_as_client`). ``None`` for no authentication.
         max_descriptors: how many descriptors may come with one message, 0 to 253; see
-            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`.
+            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`. On Windows it must be
+            0 at both ends or at neither.
 
     Returns:
         A channel (:class:`ipcpipes.blocking.abc.MessageChannel`), for ``with``, ``send``,
         ``receive`` and ``for message in channel``.
 
     Raises:
-        Everything that :func:`ipcpipes.connect_messages` raises.
+        NotSupported: ``NATIVE`` on a system without such messages (macOS).
+        TypeError: ``framing`` is not a framing.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
+        EndpointDenied: you ask for native messages, and the server does not listen for them; or the
+            reverse, except on Windows, where such a client can connect.
+        UntrustedServer: a user that ``server`` does not allow serves it; nothing was sent.
+        AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
+        EndpointNotFound: the endpoint does not exist (a ``FileNotFoundError``).
+        EndpointRefused: the socket is there, and no server listens (a ``ConnectionRefusedError``).
+        EndpointBusy: the server has no room now (a ``ConnectionRefusedError``).
+        NotAnEndpoint: the file there is not a socket or pipe (a ``FileExistsError``).
+        EndpointDenied: permissions or the server's policy exclude you (a ``PermissionError``).
+        UnsafeDirectory: the directory of plain names is not safely yours.
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system, or the system cannot
+            check ``server``.
+        UnknownAccount: ``server`` names a user or a group that this machine does not have.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
+
+    After ``wait`` seconds the error of the last attempt is raised, and not TimeoutError.
     """
     framing = resolve_framing(framing)
-    greet = greeting("client", authkey)
-    del authkey  # as authenticate_as_client does
+    authenticate = authenticate_with("client", authkey)
+    del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
     connection = open_connection(
         endpoint,
@@ -90,62 +124,33 @@ def connect_messages(
         server=server,
         impersonation=impersonation,
     )
-    channel: MessageChannel | NativeMessageChannel = _channel(connection, framing, max_descriptors)
-    if greet is not None:
-        greet_server(channel, greet)
+    channel: MessageChannel | NativeMessageChannel = channel_over(
+        connection, framing, max_descriptors
+    )
+    if authenticate is not None:
+        authenticate_or_close(channel, authenticate)
     else:
         channel._may_be_refused = True
     return channel
 
 
-class _MessageListener(Uncopied, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
-    """A listener whose connections are handed out as channels. It owns the listener below."""
-
-    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
+class _MessageListener(WrappingListener[ChannelT_co], Generic[ChannelT_co]):
+    """Returns the connections of the listener below as channels."""
 
     def __init__(
-        self, connections: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
+        self, below: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
     ) -> None:
-        self._connections = connections
+        super().__init__(below)
         self._framing = framing
         self._max_descriptors = max_descriptors
 
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._connections.endpoint
-
-    @property
-    def address(self) -> str:
-        return self._connections.address
-
-    @property
-    def connection_count(self) -> int:
-        return self._connections.connection_count
-
     def accept(self, *, timeout: float | None = None) -> ChannelT_co:
-        return self._over(self._connections.accept(timeout=timeout))
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def __iter__(self) -> Iterator[ChannelT_co]:
-        return self
-
-    def __next__(self) -> ChannelT_co:
-        return self._over(next(self._connections))
-
-    def _over(self, connection: Any) -> ChannelT_co:
-        channel: ChannelT_co = _channel(connection, self._framing, self._max_descriptors)
+        connection = self._below.accept(timeout=timeout)
+        channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
         return channel
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
-        return f"<{self._connections!r} for messages, {self._framing!r}>"
+        return f"<{self._below!r} for messages, {self._framing!r}>"
 
 
 @overload
@@ -153,24 +158,14 @@ def listen_messages(
     endpoint: EndpointLike,
     *,
     framing: Framing = ...,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
-    max_descriptors: int = ...,
+    **options: Unpack[ListenMessagesOptions],
 ) -> abc.Listener[MessageChannel]: ...
 @overload
 def listen_messages(
     endpoint: EndpointLike,
     *,
     framing: Native,
-    access: AccessPolicy | None = ...,
-    max_instances: int | None = ...,
-    backlog: int = ...,
-    buffer_size: int | None = ...,
-    authkey: Buffer | None = ...,
-    max_descriptors: int = ...,
+    **options: Unpack[ListenMessagesOptions],
 ) -> abc.Listener[NativeMessageChannel]: ...
 def listen_messages(
     endpoint: EndpointLike,
@@ -185,19 +180,56 @@ def listen_messages(
 ) -> abc.Listener[Any]:
     """Takes the name and listens on it for clients that send and receive messages.
 
+    Clients can connect as soon as this returns. A live name is never taken over. A socket file that
+    a dead server left behind is replaced; any other file is left alone.
+
     Args:
-        framing, max_descriptors: as for :func:`connect_messages`.
-        endpoint, access, max_instances, backlog, buffer_size, authkey: as for
-            :func:`ipcpipes.listen`.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
+        framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
+            is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`ipcpipes.EndpointBusy`, as its own
+            ``wait`` says.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`ipcpipes.EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
+            ``accept`` returns only clients that have proved that they have it. The handshakes run
+            concurrently while you are in ``accept``, so that no client waits for another one. A
+            client that has not proved it 10 s after its connection was accepted is turned away, and
+            that is logged. ``connection_count`` and ``max_instances`` count the client until then.
+            ``None`` for no authentication.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; see
+            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`. On Windows it must be
+            0 at both ends or at neither.
 
     Returns:
-        A listener (:class:`ipcpipes.blocking.abc.Listener`) whose ``accept`` returns channels.
+        A listener (:class:`ipcpipes.blocking.abc.Listener`); its ``accept`` returns channels.
 
     Raises:
-        Everything that :func:`ipcpipes.listen_messages` raises.
+        NotSupported: ``NATIVE`` on a system without such messages (macOS).
+        TypeError: ``framing`` is not a framing.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
+        EndpointError: any other error of the system (an ``OSError``).
+
+    When it fails, nothing is left behind.
     """
     framing = resolve_framing(framing)
-    key = None if authkey is None else keyed(authkey)
+    key = None if authkey is None else derive_key(authkey)
     del authkey
     check_max_descriptors(max_descriptors)
     connections = open_listener(
@@ -210,9 +242,3 @@ def listen_messages(
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)
-
-
-def _channel(connection: Any, framing: Framing | Native, max_descriptors: int) -> Any:
-    if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing, max_descriptors)
-    return MessageChannel(connection, framing, max_descriptors=max_descriptors)

@@ -1,4 +1,4 @@
-"""What a channel stands on: a stream of ours from within, or any other one from outside."""
+"""The interface between a blocking channel and the stream or packets below it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from ..._os.common.deadline import Deadline
 from ..._os.common.locks import SendReceiveLocks
 from ..._os.common.receive_size import RECEIVE_INTERRUPTED
-from ..._os.handles.labels import Handles
-from ..._os.handles.pending import PendingHandles
 from ...abc import PeerIdentity
 from ...errors import NotSupported
 from ...framing import Buffer
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
-# After these errors a stream is unchanged, by its contract, or raises the same error again.
+# After these errors a stream is unchanged, according to its contract, or raises the same error
+# again.
 _NOTHING_LOST = (
     TimeoutError,
     trio.BrokenResourceError,
@@ -35,8 +34,9 @@ _NOTHING_LOST = (
 
 
 class MessageTransport(Protocol):
-    """What every connection of ours has for the channel over it, which so needs no second lock
-    and no second call for an operation. The rules are those of ``_os/turns.py``.
+    """The inner methods that every connection of ipcpipes has for the channel over it. With them
+    the channel needs no second lock and no second call for an operation. The rules for the turns
+    are in ``_os/common/locks.py``.
     """
 
     _number: int
@@ -56,23 +56,14 @@ class MessageTransport(Protocol):
     def _require_open(self) -> object: ...
 
 
-@runtime_checkable
-class PassesHandles(Protocol):
-    """A Windows pipe: over it, channels label their messages with handles."""
-
-    _enclosed: PendingHandles | None
-
-    def handles(self) -> Handles: ...
-
-
 class StreamTransport(MessageTransport, Protocol):
-    """A stream; what is sent and received goes through it in the order of the calls.
+    """A stream: sends and receives bytes in the order of the calls.
 
     Attributes:
-        _came: what was received and not yet processed by the channel: bytes (empty at the end of
-            the stream), or the number of bytes that were put into the channel's memory. The channel
-            sets it to None once it has made messages of it, so that a signal handler's exception
-            loses nothing.
+        _came: data that was received and that the channel has not processed yet: bytes (empty at
+            the end of the stream), or the number of bytes that were put into the channel's memory.
+            The channel sets it to None once it has made messages of it, so that a signal handler's
+            exception loses nothing.
     """
 
     _came: bytes | int | None
@@ -84,8 +75,10 @@ class StreamTransport(MessageTransport, Protocol):
 
 
 class ForeignStream(SendReceiveLocks):
-    """Somebody else's stream in that shape. Closing it must wake who is inside, as its own
-    contract says; there is no number to take care of, and ``_number`` only says "closed".
+    """An adapter that gives a stream of another library this interface.
+
+    The stream's own ``close`` has to wake the threads that use it. There is no descriptor here:
+    ``_number`` says only whether the stream is closed (-1).
     """
 
     def __init__(self, stream: BareStream) -> None:
@@ -112,7 +105,7 @@ class ForeignStream(SendReceiveLocks):
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         run = getattr(self._stream, "run_as_client", None)
         if run is None:
-            raise NotSupported("this channel is not over a connection of the system's")
+            raise NotSupported("this channel is not over a connection of ipcpipes")
         result: ResultT = run(fn, *args)
         return result
 
@@ -148,7 +141,7 @@ class ForeignStream(SendReceiveLocks):
         self._require_open()
         if self._send_fault is not None:
             raise trio.BrokenResourceError(self._send_fault)
-        self._stream.send_eof()  # type: ignore[attr-defined]  # asked for when it is there only
+        self._stream.send_eof()  # type: ignore[attr-defined]  # called only if the stream has it
 
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         with self._receiving():
@@ -165,7 +158,9 @@ class ForeignStream(SendReceiveLocks):
 
     @contextmanager
     def _receiving(self) -> Iterator[None]:
-        """Only the stream knows whether a signal handler's exception has lost bytes."""
+        """Marks the channel broken for receiving if a signal handler raises inside: only the stream
+        knows whether bytes were lost.
+        """
         self._require_open()
         if self._receive_fault is not None:
             raise trio.BrokenResourceError(self._receive_fault)

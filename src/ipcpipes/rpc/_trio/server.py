@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from ...abc import Listener, PeerIdentity
-from ...authentication import greeting
+from ...authentication import authenticate_with
 from ...connections.connect import Stream, listen
 from ...connections.nursery import unseen_nursery
 from ...connections.serving import serve_listener, server_finishing
@@ -98,7 +98,7 @@ async def serve(
         And everything that :func:`ipcpipes.listen` raises.
     """
     try:
-        greet = greeting("server", authkey)
+        greet = authenticate_with("server", authkey)
         grace = checked_seconds("grace", grace)
         server = _Server(
             managers,

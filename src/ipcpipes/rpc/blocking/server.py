@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from ...blocking import Listener, Stream, listen
-from ...blocking.authentication.handshake import Greeting, greeting
+from ...blocking.authentication.handshake import Authenticate, authenticate_with
 from ...endpoint import EndpointLike
 from ...errors import AuthenticationFailed
 from ...framing import Buffer
@@ -91,7 +91,7 @@ def serve(
         Limits(max_frame, credit, max_calls),
         tracebacks=tracebacks,
         introspection=introspection,
-        greet=greeting("server", authkey),
+        greet=authenticate_with("server", authkey),
     )
     del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
@@ -152,7 +152,7 @@ class _Server:
         *,
         tracebacks: bool,
         introspection: bool,
-        greet: Greeting | None,
+        greet: Authenticate | None,
     ) -> None:
         self._greet = greet
         self._limits = limits
@@ -286,7 +286,7 @@ class _Server:
 class _Greeted:
     """A connection whose client has to prove first that it has the secret."""
 
-    def __init__(self, server: _Server, stream: Stream, greet: Greeting) -> None:
+    def __init__(self, server: _Server, stream: Stream, greet: Authenticate) -> None:
         self._server = server
         self._stream = stream
         self._greet = greet

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from ...authentication.challenge import unless_refused
+from ...authentication.challenge import refusal_in
 from ..errors import ProtocolError
 from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
 
@@ -197,8 +197,8 @@ class FrameReader:
         length, kind, flags, number, amount, call = _unpack_first(data, position)
         known = KINDS.get(kind)
         if known is None:
-            # A server with an authkey answers a client without one with a line of text.
-            refusal = unless_refused(bytes(data[position : position + _FIRST.size]))
+            # A server with a secret answers a client that has begun without one in a line of text.
+            refusal = refusal_in(bytes(data[position : position + _FIRST.size]))
             raise ProtocolError(
                 f"there is no frame of kind {kind}" if refusal is None else str(refusal)
             )

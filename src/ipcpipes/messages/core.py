@@ -1,0 +1,251 @@
+"""What the message channels of every driver decide alike: sizes, error texts, what breaks a
+channel. It does no I/O.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+
+import trio
+
+from .._os.common.receive_size import RECEIVE_INTERRUPTED
+from .._os.handles.attached import AttachedDescriptors
+from .._os.handles.labels import WITHOUT, Handles
+from .._os.handles.pending import PendingHandles
+from ..authentication.challenge import refusal_in
+from ..errors import (
+    AuthenticationFailed,
+    DescriptorsLost,
+    FramingError,
+    MessageTooLarge,
+    NotSupported,
+)
+from ..framing import Buffer, Framing, LengthPrefixed, Native
+from ..framing.outgoing import pieces
+from ..options import check_max_descriptors
+from .handles import HandleLabels
+
+ChannelT = TypeVar("ChannelT")
+
+# How many packets one receive_many returns at most.
+MOST_MESSAGES = 1024
+
+ENDED = "the other end has closed"
+NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not receive descriptors"
+
+
+@runtime_checkable
+class PassesHandles(Protocol):
+    """A Windows pipe: channels over it send a label before each message to pass handles."""
+
+    def handles(self) -> Handles: ...
+
+
+class ChannelCore:
+    """The state that the channels of both drivers have in common.
+
+    Messages that were received together with an earlier one wait in ``_arrived``. While it is not
+    empty, nothing more is received, so that a slow consumer blocks the sender and does not fill the
+    memory.
+
+    Args:
+        carrier: what sends and receives the messages.
+        max_size: the largest message in bytes.
+        framing: how messages are told apart; ``None`` if the carrier keeps them apart itself.
+
+    Attributes:
+        _may_be_refused: true until the first bytes arrive at a client without a key, because they
+            can say that the server requires one.
+        _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
+        _pending: the descriptors that were received with messages; ``None`` without
+            ``max_descriptors``.
+        _attached: the same, if the system passes descriptors with data (POSIX).
+        _labels: the same, if the channel sends a label before each message (a Windows pipe).
+        _receive_fault: why nothing can be received any more: the peer's fault, or (a text) a
+            receive was interrupted in the middle of a step.
+    """
+
+    _may_be_refused = False
+
+    def __init__(
+        self, carrier: Any, max_size: int, framing: Framing | None, max_descriptors: int
+    ) -> None:
+        check_max_descriptors(max_descriptors)
+        self._carrier = carrier
+        self._max_size = max_size
+        self._framing = framing
+        self._arrived: deque[Any] = deque()
+        self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
+            None
+        )
+        self._labels: HandleLabels | None = None
+        self._attached: AttachedDescriptors | None = None
+        if max_descriptors and isinstance(carrier, PassesHandles):
+            self._labels = HandleLabels(carrier.handles(), max_descriptors, self._arrived, max_size)
+        elif max_descriptors:
+            self._require_carrying()
+            self._attached = AttachedDescriptors(max_descriptors, self._arrived)
+        self._pending: PendingHandles | None = self._attached
+        if self._labels is not None:
+            self._pending = self._labels.reader
+        if framing is not None:
+            # Its messages are pairs where those are what arrives.
+            self._splitter: Any = framing.splitter()
+            if self._labels is not None:
+                self._splitter = self._labels.splitter(self._splitter)
+
+    @property
+    def max_size(self) -> int:
+        return self._max_size
+
+    def _require_carrying(self) -> None:
+        """Raises:
+        NotSupported, RuntimeError: the carrier cannot carry descriptors.
+        """
+        if getattr(self._carrier, "carries_descriptors", False):
+            return
+        if isinstance(self._carrier, PassesHandles):
+            raise RuntimeError(
+                "handles go over a Windows pipe when the channels at both ends were made with "
+                "max_descriptors=, and this one was not"
+            )
+        raise NotSupported(
+            "descriptors travel only over connections of ipcpipes that go both ways, not over "
+            f"{self._carrier!r}"
+        )
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        return MessageTooLarge(size, self._max_size)
+
+    def _checked(self, messages: list[Buffer]) -> list[Buffer]:
+        """Raises:
+        MessageTooLarge: one of them is.
+        """
+        if (largest := max(map(len, messages), default=0)) > self._max_size:
+            raise self._too_large(largest)
+        return messages
+
+    def _wire(self, messages: Sequence[Buffer], label: bytes = WITHOUT) -> Sequence[Buffer]:
+        """What the carrier sends for these messages.
+
+        Raises:
+            FramingError: one of them cannot be framed.
+        """
+        if self._labels is not None:
+            messages = self._labels.before_each(messages, label)
+        return messages if self._framing is None else pieces(self._framing, messages)
+
+    def _end(self) -> bool:
+        """Processes the end of the stream. Returns whether that has completed messages.
+
+        Raises:
+            FramingError: the stream has ended inside a message.
+        """
+        count = len(self._arrived)
+        # While this is set, the splitter is in the middle of a step: a signal handler can raise
+        # between any two steps of a blocking channel.
+        self._receive_fault = RECEIVE_INTERRUPTED
+        last = self._splitter.end() or ()
+        if self._attached is not None:
+            last = self._attached.last(last)
+        self._arrived.extend(last)
+        self._receive_fault = None
+        return len(self._arrived) > count
+
+    def _keep_messages_before(self, lost: DescriptorsLost) -> None:
+        """Breaks receiving: this process could not take descriptors. The messages that were
+        complete before are still delivered.
+        """
+        assert self._attached is not None
+        self._receive_fault = RECEIVE_INTERRUPTED
+        self._arrived.extend(self._attached.messages_before(self._splitter, lost.data))
+        self._receive_fault = lost
+
+    def _break_receiving(self, fault: FramingError) -> None:
+        """The peer has sent bytes that are not a message. The messages before them are still
+        delivered.
+        """
+        self._receive_fault = fault
+        if not self._arrived:
+            self._raise_fault()
+
+    def _raise_fault(self) -> NoReturn:
+        self._require_open()
+        fault = self._receive_fault
+        if isinstance(fault, DescriptorsLost):
+            raise fault.with_traceback(None)
+        cause = None if isinstance(fault, str) else fault
+        raise trio.BrokenResourceError(str(fault)) from cause
+
+    def _check_refusal(self, first: bytes) -> None:
+        """Raises if the first received bytes say that the server requires a key."""
+        if (refusal := refusal_in(first)) is not None:
+            self._receive_fault = refusal
+            self._arrived.clear()
+            self._raise_fault()
+        self._may_be_refused = False
+
+    def _check_first_packet(self) -> None:
+        first = self._arrived[0]
+        self._check_refusal(first if self._pending is None else first[0])
+
+    @abstractmethod
+    def _require_open(self) -> object:
+        """Raises:
+        trio.ClosedResourceError: this end has closed the channel.
+        """
+
+
+class NativeCore:
+    """What is different for packets, which the system keeps apart."""
+
+    _carrier: Any
+    _max_size: int
+    _native: Native
+
+    @property
+    def address(self) -> str:
+        """The real address of the endpoint; an abstract name is written with ``@`` in front."""
+        address: str = self._carrier.address
+        return address
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        if self._max_size < self._native.max_size:
+            return MessageTooLarge(size, self._max_size, "the system's limit for one packet is")
+        return MessageTooLarge(size, self._max_size)
+
+
+@functools.cache
+def with_send_eof(cls: type[ChannelT], contract: type, send_eof: Any) -> type[ChannelT]:
+    """The class for a channel over a carrier with ``send_eof``: ``cls`` and the method. It is made
+    once for each class, also for a user's subclass.
+    """
+    if hasattr(cls, "send_eof"):
+        return cls
+    members = {"send_eof": send_eof, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    metaclass: Any = type(cls)
+    made: type[ChannelT] = metaclass(cls.__name__, (cls, contract), members)
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+def stream_framing(framing: object) -> Framing:
+    """The framing of a channel over a stream: the default one for ``None``.
+
+    Raises:
+        TypeError: ``framing`` is not a Framing.
+    """
+    if framing is None:
+        return LengthPrefixed()
+    if isinstance(framing, Native):
+        raise TypeError(
+            "native messages do not go over a stream; use connect_messages or listen_messages "
+            "with framing=NATIVE at both ends"
+        )
+    if not isinstance(framing, Framing):
+        raise TypeError(f"framing must be a Framing, not {framing!r}")
+    return framing
