@@ -18,15 +18,15 @@ import trio
 import trio.testing
 
 import ipcpipes
-from ipcpipes._echo import generated
-from ipcpipes._echo.client import fail_when_stalled, round_trip, stream_through
-from ipcpipes._echo.failure import ConnectionEnded, Failure, WrongBytes, explain
-from ipcpipes._echo.figures import RoundTrips, Streamed, percentile, readable_size, summarise
-from ipcpipes._echo.ledger import Ledger
-from ipcpipes._echo.measure import with_generated_data
-from ipcpipes._echo.progress import show_progress
-from ipcpipes._echo.report import Report, as_json, as_text
-from ipcpipes._echo.server_process import server_process
+from ipcpipes._cli.echo import generated
+from ipcpipes._cli.echo.figures import RoundTrips, Streamed, percentile, readable_size, summarise
+from ipcpipes._cli.echo.ledger import Ledger
+from ipcpipes._cli.echo.measure import with_generated_data
+from ipcpipes._cli.echo.report import Report, as_json, as_text
+from ipcpipes._cli.echo.server_process import server_process
+from ipcpipes._cli.echo.transfer import fail_when_stalled, round_trip, stream_through
+from ipcpipes._cli.failure import ConnectionEnded, Failure, WrongBytes, explain
+from ipcpipes._cli.progress import show_progress
 from ipcpipes.errors import single_errors
 
 from .echo_runs import (

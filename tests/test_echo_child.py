@@ -17,14 +17,14 @@ import pytest
 import trio
 
 import ipcpipes
-from ipcpipes._echo import child_process as start, generated
-from ipcpipes._echo.child_process import child_process
-from ipcpipes._echo.client import round_trip
-from ipcpipes._echo.ended import is_about_the_end, process_ended
-from ipcpipes._echo.failure import ConnectionEnded, Failure, WrongBytes
-from ipcpipes._echo.figures import Streamed
-from ipcpipes._echo.ledger import Ledger
-from ipcpipes._echo.report import ChildEnd, Report, as_json, as_text
+from ipcpipes._cli.echo import generated, process as start
+from ipcpipes._cli.echo.ended import is_about_the_end, process_ended
+from ipcpipes._cli.echo.figures import Streamed
+from ipcpipes._cli.echo.ledger import Ledger
+from ipcpipes._cli.echo.process import child_process
+from ipcpipes._cli.echo.report import ChildEnd, Report, as_json, as_text
+from ipcpipes._cli.echo.transfer import round_trip
+from ipcpipes._cli.failure import ConnectionEnded, Failure, WrongBytes
 
 from .echo_runs import (
     LIMIT,
@@ -248,9 +248,9 @@ def test_the_child_does_not_outlive_a_killed_diagnostic() -> None:
 
 _PARENT = """
 import sys, trio
-from ipcpipes._echo.child_process import child_process
-from ipcpipes._echo.client import stream_through
-from ipcpipes._echo.ledger import Ledger
+from ipcpipes._cli.echo.process import child_process
+from ipcpipes._cli.echo.transfer import stream_through
+from ipcpipes._cli.echo.ledger import Ledger
 
 async def main():
     ledger = Ledger()

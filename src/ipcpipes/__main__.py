@@ -14,9 +14,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Here, so that Ctrl-C while it loads shows no traceback. While the package itself
         # loads, which is before this module, nothing can be done about one.
-        from ._call import arguments as call
-        from ._echo import arguments as echo
-        from ._echo.command_line import run
+        from ._cli import commands as echo
+        from ._cli.call import arguments as call
+        from ._cli.command_line import run
 
         return run(sys.argv[1:] if argv is None else argv, (echo.add_commands, call.add_commands))
     except KeyboardInterrupt:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .address import address
-from .as_child import as_child
-from .diagnose import diagnose
-from .send import send
-from .serve import serve
+from .echo.as_child import as_child
+from .echo.diagnose import diagnose
+from .echo.send import send
+from .echo.serve import serve
 
 if TYPE_CHECKING:
     # Generic for the type checker only.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .failure import WrongBytes
+from ..failure import WrongBytes
 
 __all__ = ["Ledger"]
 

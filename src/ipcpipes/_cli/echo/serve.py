@@ -9,11 +9,11 @@ import trio
 
 import ipcpipes
 
-from .. import abc
-from . import output
+from ... import abc
+from .. import output
+from ..source import CHUNK
+from ..system import read_some
 from .echoing import echo
-from .source import CHUNK
-from .system import read_some
 
 __all__ = ["serve"]
 

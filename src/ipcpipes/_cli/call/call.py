@@ -13,14 +13,14 @@ import trio
 
 import ipcpipes
 
-from .. import rpc
-from .._echo import output
-from .._echo.failure import Failure
-from .._echo.progress import show_progress
-from ..rpc._trio.client import Client, client_of
-from ..rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
-from ..rpc.definition.operations import Operation
-from ..rpc.wire.format import Limits
+from ... import rpc
+from ...rpc._trio.client import Client, client_of
+from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
+from ...rpc.definition.operations import Operation
+from ...rpc.wire.format import Limits
+from .. import output
+from ..failure import Failure
+from ..progress import show_progress
 from .given import Given, Traffic
 
 __all__ = ["call"]

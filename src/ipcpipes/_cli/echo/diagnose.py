@@ -12,17 +12,18 @@ import trio
 
 import ipcpipes
 
-from .._os import transport
-from ..abc import ByteStream
-from . import generated, output
-from .child_process import child_process
-from .client import fail_when_stalled
+from ..._os import transport
+from ...abc import ByteStream
+from .. import output
+from ..source import Source, open_source, rewindable, unasked_input
+from ..system import child_transport
+from . import generated
 from .ledger import Ledger
 from .measure import Measured, warm_up, with_generated_data, with_input
+from .process import child_process
 from .report import ChildEnd, Report, as_json, as_text
 from .server_process import server_process
-from .source import Source, open_source, rewindable, unasked_input
-from .system import child_transport
+from .transfer import fail_when_stalled
 
 __all__ = ["diagnose"]
 

@@ -8,11 +8,11 @@ import trio
 
 import ipcpipes
 
-from . import output
-from .client import fail_when_stalled, stream_through
+from .. import output
+from ..progress import show_progress
+from ..source import open_source
 from .ledger import Ledger
-from .progress import show_progress
-from .source import open_source
+from .transfer import fail_when_stalled, stream_through
 
 __all__ = ["send"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from .._echo.arguments import add_command, positive, seconds
+from ..commands import add_command, positive, seconds
 
 if TYPE_CHECKING:
-    from .._echo.arguments import Commands
+    from ..commands import Commands
 
 __all__ = ["add_commands"]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import ipcpipes
 
 from . import interrupt, output
-from .arguments import CommandParser, join_command
+from .commands import CommandParser, join_command
 from .failure import explain
 
 if TYPE_CHECKING:
-    from .arguments import Commands
+    from .commands import Commands
 
 __all__ = ["run"]
 

@@ -6,8 +6,8 @@ import contextlib
 
 import trio
 
-from ..abc import ByteStream
-from .source import CHUNK
+from ...abc import ByteStream
+from ..source import CHUNK
 
 __all__ = ["echo"]
 

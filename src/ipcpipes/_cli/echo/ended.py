@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from ..errors import single_errors
-from .failure import ConnectionEnded, Failure, WrongBytes
+from ...errors import single_errors
+from ..failure import ConnectionEnded, Failure, WrongBytes
 
 __all__ = ["LONGEST_MESSAGE", "is_about_the_end", "process_ended"]
 

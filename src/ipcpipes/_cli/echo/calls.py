@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from .. import abc, rpc
+from ... import abc, rpc
 
 __all__ = ["Echo", "client", "serve"]
 

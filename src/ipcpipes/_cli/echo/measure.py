@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import trio
 
-from ..abc import ByteStream
+from ...abc import ByteStream
+from ..source import CHUNK, Source
 from . import generated
-from .client import round_trip, stream_through
 from .figures import RoundTrips, Streamed, summarise
 from .ledger import Ledger
-from .source import CHUNK, Source
+from .transfer import round_trip, stream_through
 
 __all__ = ["Measured", "warm_up", "with_generated_data", "with_input"]
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from ..abc import PeerIdentity
+from ...abc import PeerIdentity
 from .figures import RoundTrips, Streamed, readable_size
 
 __all__ = ["ChildEnd", "Report", "as_json", "as_text"]

@@ -13,12 +13,12 @@ from typing import IO, Any
 import msgspec
 import trio
 
-from .._echo.failure import Failure
-from .._echo.output import printable
-from ..rpc.definition.describing import JsonKind
-from ..rpc.definition.elements import Element
-from ..rpc.definition.introspection import OperationDescription, ParameterDescription
-from ..rpc.definition.operations import Operation, Pipe
+from ...rpc.definition.describing import JsonKind
+from ...rpc.definition.elements import Element
+from ...rpc.definition.introspection import OperationDescription, ParameterDescription
+from ...rpc.definition.operations import Operation, Pipe
+from ..failure import Failure
+from ..output import printable
 
 __all__ = ["Given", "Traffic"]
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .failure import ConnectionEnded, Failure
+from ..failure import ConnectionEnded, Failure
 from .figures import Streamed
 from .ledger import Ledger
 

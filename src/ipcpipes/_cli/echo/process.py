@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 
 import ipcpipes
 
+from ..failure import Failure
+from ..system import APART
 from .ended import LONGEST_MESSAGE, is_about_the_end, process_ended
-from .failure import Failure
-from .system import APART
 
 __all__ = ["child_process"]
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import trio
 
-from .. import rpc
+from ... import rpc
+from ..failure import ConnectionEnded
+from ..source import CHUNK, Source
 from . import generated
 from .calls import Echo
-from .failure import ConnectionEnded
 from .figures import RoundTrips, Streamed, summarise
 from .ledger import Ledger
 from .measure import Measured
-from .source import CHUNK, Source
 
 __all__ = ["measure"]
 

@@ -12,10 +12,10 @@ import trio
 
 import ipcpipes
 
-from .. import abc
+from ... import abc
+from ..failure import Failure
+from ..system import APART
 from .ended import LONGEST_MESSAGE, is_about_the_end, process_ended
-from .failure import Failure
-from .system import APART
 
 __all__ = ["ServerProcess", "server_process"]
 
