@@ -4,67 +4,59 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import io
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import trio
 
 import ipcpipes
 
-from . import interrupt, output
-from .commands import CommandParser, join_command
+from . import output
+from .commands import parse
 from .failure import explain
-
-if TYPE_CHECKING:
-    from .commands import Commands
 
 __all__ = ["run"]
 
 
-def run(argv: Sequence[str], commands: Sequence[Callable[[Commands], None]]) -> int:
-    """Runs the command that ``argv`` asks for.
-
-    Args:
-        argv: without the program's name.
-        commands: what adds the commands that there are.
+def run(argv: Sequence[str]) -> int:
+    """Runs the command that ``argv`` (without the program's name) asks for.
 
     Returns:
-        The exit status. What went wrong has been said, in one line on standard error.
+        The exit status. One line on standard error has described a failure.
     """
     output.prepare()
     try:
-        return _run(argv, commands)
+        ipcpipes.run(_run_command, _parse(argv))
+    except SystemExit as end:  # after --help, wrong usage, Ctrl-C or SIGTERM
+        return cast("int", end.code)
     except Exception as error:
         line = explain(error)
         if line is None:
             raise
         output.complain(line)
         return 1
+    return 0
 
 
-def _run(argv: Sequence[str], commands: Sequence[Callable[[Commands], None]]) -> int:
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    # argparse itself does not notice that its help cannot be written.
+    printed = io.StringIO()
     try:
-        # argparse would not notice that nobody reads its help.
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            arguments = _parser(commands).parse_args(join_command(argv))
-    except SystemExit as end:
-        # After --help and --version, and after wrong usage.
+        with contextlib.redirect_stdout(printed):
+            return parse(argv)
+    finally:
         if printed.getvalue():
             output.write(printed.getvalue().rstrip("\n"))
-        return end.code if isinstance(end.code, int) else 1
-    return interrupt.run(functools.partial(arguments.run, arguments))
 
 
-def _parser(commands: Sequence[Callable[[Commands], None]]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ipcpipes",
-        description="Named pipes and Unix domain sockets: try them out on this machine.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"ipcpipes {ipcpipes.__version__}")
-    added = parser.add_subparsers(
-        metavar="COMMAND", required=True, title="commands", parser_class=CommandParser
-    )
-    for add in commands:
-        add(added)
-    return parser
+async def _run_command(arguments: argparse.Namespace) -> None:
+    try:
+        await arguments.run(arguments)
+    except Exception:
+        # Ctrl-C reaches every process of a pipeline. An error because another one of them has
+        # ended is not a failure then.
+        is_cancelled = trio.current_effective_deadline() == -math.inf
+        if not is_cancelled:
+            raise

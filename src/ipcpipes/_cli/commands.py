@@ -1,43 +1,24 @@
-"""The commands as the user types them."""
+"""The commands as the user types them.
+
+The docstring of the function that runs a command is the text of its ``--help``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
 
-from .address import address
-from .echo.as_child import as_child
+import ipcpipes
+
+from . import output
 from .echo.diagnose import diagnose
 from .echo.send import send
-from .echo.serve import serve
+from .echo.serve import echo_to_parent, serve
 
-if TYPE_CHECKING:
-    # Generic for the type checker only.
-    Commands = argparse._SubParsersAction["CommandParser"]
+__all__ = ["parse"]
 
-__all__ = ["CommandParser", "add_command", "add_commands", "join_command", "positive", "seconds"]
-
-_ECHO = """\
-Starts an echo server in a second process, sends real data through it, checks
-every byte that comes back, and prints round-trip times, throughput, the real
-address and who is at the other end.
-
-FILE, or standard input when a file or a pipe is redirected there, is sent as
-messages of at most 64 KiB and then as one stream. Without any, generated data
-of growing sizes is sent. A pipe that stays silent for a second is left alone.
-(Windows: a pipe on standard input is read only when FILE is "-".)
-
-With --child the other process is a child that has inherited its end, without a
-name (ipcpipes.open_child and parent_stream), and has to end with status 0.
-
-With --rpc the bytes go as arguments and results of remote calls, and then
-through a pipe of a call to the server and a pipe of another one back.
-
-To try two programs or two users: "echo serve" here, "echo send NAME" there.
-A FILE that is called serve or send is written ./serve or ./send.
-"""
 _ECHO_STATUS = """\
 exit status: 0 all came back right, 1 something failed (one line on standard
 error says what), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
@@ -50,31 +31,82 @@ _ADDRESS_STATUS = """\
 exit status: 0 the address was printed, 1 NAME has no address on this system
 (one line on standard error says why), 2 wrong usage, 130 Ctrl-C.
 """
+_CALL_STATUS = """\
+exit status: 0 the list was printed, or the operation has returned; 1 there is
+no such server, operation or parameter, or the call failed or took too long, or
+the operation raised an exception (one line on standard error says which error);
+2 wrong usage; 130 Ctrl-C; 143 SIGTERM.
+"""
 
 
-def add_commands(commands: Commands) -> None:
-    """Adds ``address``, ``echo``, ``echo serve`` and ``echo send``, each with what it ``run``s."""
-    where = add_command(
-        commands,
-        "address",
-        "print the real address of a name",
-        "Prints the path of the socket or pipe of NAME, for programs in other languages: the\n"
-        "path where a server has it now, or where a server would make it. The output is the\n"
-        "bytes of the path and a line break, with nothing escaped (Windows: UTF-8).\n",
-        _ADDRESS_STATUS,
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command's arguments. ``run`` among them is the async function that runs the command.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version``, and after wrong usage.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m ipcpipes",
+        description="Named pipes and Unix domain sockets: try them out on this machine.",
+        allow_abbrev=False,
     )
-    where.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
-    where.set_defaults(run=address)
+    parser.add_argument("--version", action="version", version=f"ipcpipes {ipcpipes.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
 
-    echo = add_command(
-        commands, "echo", "try it out on this machine, and measure it", _ECHO, _ECHO_STATUS
+    def add(
+        name: str, run: Callable[[argparse.Namespace], Awaitable[None]], short: str, status: str
+    ) -> argparse.ArgumentParser:
+        command: argparse.ArgumentParser = commands.add_parser(
+            name,
+            help=short,
+            description=inspect.getdoc(run),
+            epilog=status,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.set_defaults(run=run)
+        return command
+
+    address = add("address", _address, "print the real address of a name", _ADDRESS_STATUS)
+    address.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
+    _add_echo_arguments(
+        add("echo", diagnose, "try it out on this machine, and measure it", _ECHO_STATUS)
     )
+    _add_serve_arguments(add("echo serve", serve, "serve echoes until Ctrl-C", _SERVE_STATUS))
+    _add_send_arguments(add("echo send", send, "send a file through an echo server", _ECHO_STATUS))
+    _add_call_arguments(add("call", _call, "list and call what an RPC server offers", _CALL_STATUS))
+
+    words = _join_command(argv)
+    command = commands.choices.get(words[0]) if words else None
+    if command is None:
+        return parser.parse_args(words)
+    if "--" in words:
+        return command.parse_args(words[1:])  # parse_intermixed_args ignores a first "--"
+    # Before Python 3.12, parse_args takes an optional positional argument as missing if an option
+    # stands before it.
+    return command.parse_intermixed_args(words[1:])
+
+
+def _join_command(argv: Sequence[str]) -> list[str]:
+    """Makes ``echo serve`` and ``echo send`` one word, also with options between the two: argparse
+    cannot have sub-commands and an optional FILE in the same place.
+    """
+    words = list(argv)
+    if words[:1] == ["echo"]:
+        first = next((word for word in words[1:] if word[:1] != "-" or word == "--"), None)
+        if first in ("serve", "send"):
+            words.remove(first)
+            words[0] = f"echo {first}"
+    return words
+
+
+def _add_echo_arguments(echo: argparse.ArgumentParser) -> None:
     echo.add_argument("file", metavar="FILE", nargs="?", help='what to send; "-": standard input')
     echo.add_argument("--json", action="store_true", help="print one JSON document")
     echo.add_argument(
         "--seconds",
         metavar="S",
-        type=positive,
+        type=_positive_seconds,
         default=2.0,
         help="how long to send generated data, about (default: %(default)g)",
     )
@@ -85,128 +117,76 @@ def add_commands(commands: Commands) -> None:
     through.add_argument(
         "--rpc", action="store_true", help="through calls and pipes of ipcpipes.rpc"
     )
-    # What the child of --child is started with.
+    # For the second process of --child.
     echo.add_argument(
-        "--as-child", dest="run", action="store_const", const=as_child, help=argparse.SUPPRESS
+        "--as-child",
+        dest="run",
+        action="store_const",
+        const=echo_to_parent,
+        help=argparse.SUPPRESS,
     )
-    echo.set_defaults(run=diagnose)
 
-    server = add_command(
-        commands,
-        "echo serve",
-        "serve echoes until Ctrl-C",
-        "Listens, prints one line that says where, and sends back what each client sends,\n"
-        "until Ctrl-C. Only you can connect.\n",
-        _SERVE_STATUS,
-    )
+
+def _add_serve_arguments(server: argparse.ArgumentParser) -> None:
     server.add_argument(
         "name",
         metavar="NAME",
         nargs="?",
         default="echo",
-        help="a plain name or an absolute path (default: %(default)s)",
+        # Not %(default)s, which parse_intermixed_args has replaced by then.
+        help="a plain name or an absolute path (default: echo)",
     )
     server.add_argument("--rpc", action="store_true", help="serve the calls that echo --rpc makes")
-    # How the diagnostic's server notices that the diagnostic has ended, however it did.
-    server.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
-    server.set_defaults(run=serve)
+    # For the diagnostic's server, which ends with the diagnostic.
+    server.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
 
-    client = add_command(
-        commands,
-        "echo send",
-        "send a file through an echo server",
-        "Connects to an echo server, sends FILE through it while checking what comes back,\n"
-        "and prints one line. On a terminal, long input shows a progress bar (needs rich:\n"
-        'pip install "ipcpipes[cli]").\n',
-        _ECHO_STATUS,
-    )
+
+def _add_send_arguments(client: argparse.ArgumentParser) -> None:
     client.add_argument("name", metavar="NAME", help="where the server listens")
     client.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        help='what to send; "-", or none: standard input',
+        "file", metavar="FILE", nargs="?", help='what to send; "-", or none: standard input'
     )
-    client.add_argument(
+    _add_wait(client)
+
+
+def _add_call_arguments(call: argparse.ArgumentParser) -> None:
+    call.add_argument("name", metavar="NAME", help="where the server listens")
+    call.add_argument(
+        "operation", metavar="INTERFACE.OPERATION", nargs="?", help="which one to call"
+    )
+    call.add_argument("arguments", metavar="ARGUMENT", nargs="*", help="name=value")
+    _add_wait(call)
+    call.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_positive_seconds,
+        help="how long the call may take (default: as long as it takes)",
+    )
+    call.add_argument(
+        "--raw",
+        action="store_true",
+        help="write the elements of a pipe as they lie in memory, also numbers, and to a terminal",
+    )
+
+
+def _add_wait(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--wait",
         metavar="SECONDS",
-        type=seconds,
+        type=_seconds,
         default=0.0,
         help="how long to wait for a server that is not there yet (default: %(default)g)",
     )
-    client.set_defaults(run=send)
 
 
-def join_command(argv: Sequence[str]) -> list[str]:
-    """``echo serve`` as one word, also with options between the two: argparse cannot have
-    sub-commands and an optional FILE at the same place.
-    """
-    words = list(argv)
-    if words[:1] == ["echo"]:
-        place = next(
-            (at for at, word in enumerate(words[1:], 1) if word[:1] != "-" or word == "--"), None
-        )
-        if place is not None and words[place] in ("serve", "send"):
-            words[0] = f"echo {words.pop(place)}"
-    return words
-
-
-class CommandParser(argparse.ArgumentParser):
-    """Takes options anywhere among the positional arguments.
-
-    argparse takes an optional positional argument as missing once an option stands before it (in
-    older versions), and its ``parse_intermixed_args`` cannot format the help of a default.
-    """
-
-    def parse_known_args(  # type: ignore[override]  # argparse has two overloads for one behaviour
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        return super().parse_known_args(self._options_first(args or ()), namespace)
-
-    def _options_first(self, words: Sequence[str]) -> list[str]:
-        options: list[str] = []
-        others: list[str] = []
-        left = iter(words)
-        for word in left:
-            name, equals, _ = word.partition("=")
-            action = self._option_string_actions.get(name)
-            if word == "--":
-                others += [word, *left]
-            elif action is None:
-                others.append(word)
-            elif equals or action.nargs == 0:
-                options.append(word)
-            elif (value := next(left, None)) is not None:
-                options.append(f"{word}={value}")
-            else:
-                others.append(word)  # last, so that argparse says what is missing
-        return options + others
-
-
-def add_command(
-    commands: Commands, name: str, short: str, long: str, status: str
-) -> argparse.ArgumentParser:
-    """Adds one command, in the form that all have; ``status`` says what its exit statuses mean."""
-    return commands.add_parser(
-        name,
-        help=short,
-        description=long,
-        epilog=status,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
-def seconds(text: str) -> float:
-    """The type of an argument: 0 or more."""
+def _seconds(text: str) -> float:
     value = _number(text)
     if math.isnan(value) or value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not 0 or more seconds")
     return value
 
 
-def positive(text: str) -> float:
-    """The type of an argument: more than 0."""
+def _positive_seconds(text: str) -> float:
     value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not more than 0 seconds")
@@ -218,3 +198,41 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+
+
+async def _address(arguments: argparse.Namespace) -> None:
+    """Prints the path of the socket or pipe of NAME, for programs in other languages: the
+    path where a server has it now, or where a server would make it. The output is the
+    bytes of the path and a line break, with nothing escaped (Windows: UTF-8).
+    """
+    output.write_path(ipcpipes.Endpoint.of(arguments.name).address)
+
+
+async def _call(arguments: argparse.Namespace) -> None:
+    """Lists what the RPC server at NAME offers, with the fields and the choices of its
+    types, or calls one of its operations. The server has to allow it:
+    rpc.serve(..., introspection=True).
+
+    An argument is name=value, and the value is JSON. Where the parameter takes
+    text, quotes are not needed: name=5 and name=true are text there. Where it takes
+    bytes, give name=@FILE for the bytes of a file, or name=- for standard input;
+    bytes inside another value cannot be given.
+
+    For a pipe towards the server, give name=@FILE (its bytes are the elements, as
+    they lie in memory), name=- for standard input, or a JSON list of elements. A
+    pipe towards the client goes to name=@FILE, or name=- for standard output, which
+    is also where it goes when it is not mentioned. A file gets the elements as they
+    lie in memory; standard output gets numbers one a line, and bytes as they are.
+    With --raw it gets what a file gets. A pipe in both directions is
+    name=SOURCE,SINK, each of these.
+
+    What the operation returns is printed as JSON, with bytes as base64; on standard
+    error, where a pipe goes to standard output. Control characters that the server
+    has sent are escaped, unless they are bytes of a pipe that does not go to a
+    terminal. On a terminal, a long pipe shows a progress bar (needs rich:
+    pip install "ipcpipes[cli]").
+    """
+    # Imported here, so that the other commands do not load ipcpipes.rpc.
+    from .call.call import call
+
+    await call(arguments)

@@ -1,4 +1,4 @@
-"""What goes wrong, as the one line that the user reads."""
+"""The errors of the command line, and the one line that the user reads about an error."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ __all__ = ["ConnectionEnded", "Failure", "WrongBytes", "explain"]
 
 
 class Failure(Exception):
-    """The command cannot go on; the message says why, to the user."""
+    """The command cannot go on. The message is for the user."""
 
 
 class WrongBytes(Failure):
-    """What came back is not what was sent."""
+    """The bytes that came back are not those that were sent."""
 
 
 class ConnectionEnded(Failure):
-    """The other end has closed or died too early."""
+    """The peer closed the connection or died too early."""
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for the user, or ``None`` for a mistake in this program."""
+    """One line for the user; ``None`` if the error is a mistake in this program."""
     found = list(single_errors(error))
-    # That wrong bytes came back is why the connection was given up, not the reverse.
+    # Wrong bytes first: because of them the connection was given up.
     found.sort(key=lambda each: not isinstance(each, WrongBytes))
     lines = [_line(each) for each in found]
     if None in lines:
         return None
-    # What a path or a server's message brings along must not make two lines of it.
+    # A path or a server's message may contain line breaks.
     return " ".join(str(lines[0]).split())
 
 
 def _line(error: BaseException) -> str | None:
     if isinstance(error, EndpointError):
-        # Advice names the argument; here it is a flag.
+        # The library's advice names an argument; the command line has an option.
         return str(error).replace("wait=SECONDS", "--wait SECONDS")
     if isinstance(error, (Failure, IpcError)):
         return str(error)

@@ -1,4 +1,4 @@
-"""What the commands write. Nothing else here writes to a standard stream."""
+"""The only module of the command line that writes to the standard streams."""
 
 from __future__ import annotations
 
@@ -16,50 +16,38 @@ __all__ = ["complain", "prepare", "printable", "write", "write_path"]
 
 
 def prepare() -> None:
-    """Lets every path be written, also one that the terminal's encoding does not have."""
+    """Escapes characters that the encoding of a stream does not have, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def write(text: str) -> None:
-    """Writes ``text`` and a newline to standard output, at once. Each line is made
+    """Writes ``text`` and a newline to standard output and flushes it. Each line is made
     :func:`printable`.
 
     Raises:
-        Failure: nobody reads it (any more), or the disk is full.
+        Failure: standard output is closed, has no reader, or its disk is full.
     """
     lines = "\n".join(map(printable, text.split("\n"))) + "\n"
-    with _to_stdout() as stdout:
+    with _stdout() as stdout:
         stdout.write(lines)
 
 
 def write_path(path: str) -> None:
-    """Writes ``path`` and a newline to standard output, at once and as the bytes that the system
-    has for it, because another program is to use them.
+    """Writes ``path`` and a newline to standard output and flushes it, as the bytes that the
+    system has for the path: another program reads them.
 
     Raises:
-        Failure: as for :func:`write`.
+        Failure: standard output is closed, has no reader, or its disk is full.
     """
-    with _to_stdout() as stdout:
+    with _stdout() as stdout:
         stdout.buffer.write(os.fsencode(path + os.linesep))
 
 
-@contextlib.contextmanager
-def _to_stdout() -> Iterator[TextIO]:
-    # ``None`` when the descriptor was closed at the start.
-    if sys.stdout is None:
-        raise Failure("cannot write to standard output: it is closed")
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except OSError as error:
-        raise _gave_up(error) from None
-
-
 def complain(line: str) -> None:
-    """The one line about a failure, to standard error; where there is none, the exit status
-    has to do.
+    """Writes the one line about a failure to standard error. Without a standard error, the exit
+    status alone tells of the failure.
     """
     if sys.stderr is None:
         return
@@ -70,15 +58,23 @@ def complain(line: str) -> None:
         _discard_rest(sys.stderr)
 
 
-def _gave_up(error: OSError) -> Failure:
-    _discard_rest(sys.stdout)
-    return Failure(f"cannot write to standard output: {error.strerror}")
+@contextlib.contextmanager
+def _stdout() -> Iterator[TextIO]:
+    # ``None`` if the descriptor was closed when the process started.
+    if sys.stdout is None:
+        raise Failure("cannot write to standard output: it is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_rest(sys.stdout)
+        raise Failure(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _discard_rest(stream: TextIO) -> None:
-    # The interpreter flushes at its exit; what cannot be written would then make a message
-    # and another exit status. From the notes on SIGPIPE in the documentation of `signal`.
+    # The interpreter flushes at its exit. What cannot be written would cause a message and another
+    # exit status. From the notes on SIGPIPE in the documentation of `signal`.
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)

@@ -1,4 +1,4 @@
-"""The progress bar of long transfers: on a terminal only, and only if rich is installed."""
+"""The progress bar of long transfers: only on a terminal, and only if rich is installed."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import trio
 
 __all__ = ["show_progress"]
 
-_LONG = 0.5  # seconds; what is done sooner needs no bar
-_FRAME = 0.1
+_SHOWN_AFTER = 0.5  # seconds; a shorter transfer needs no bar
+_REFRESHED_EVERY = 0.1
 
 
 class Counter(Protocol):
-    """What says how far it is."""
+    """Counts the bytes that are done."""
 
     returned: int
 
 
 async def show_progress(counter: Counter, total: int | None) -> None:
-    """Shows on standard error how much has come back, until it is cancelled.
+    """Shows on standard error how many bytes are done, until it is cancelled.
 
     Args:
-        total: how much it will be, ``None`` where that is not known.
+        total: how many bytes there will be, ``None`` if that is not known.
     """
     if sys.stderr is None or not sys.stderr.isatty():
         return
-    await trio.sleep(_LONG)
+    await trio.sleep(_SHOWN_AFTER)
     try:
-        # Here, so that rich is neither needed nor loaded for anything short.
+        # Imported here, so that a short transfer neither needs nor loads rich.
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
     except ImportError:
@@ -46,4 +46,4 @@ async def show_progress(counter: Counter, total: int | None) -> None:
         task = progress.add_task("", total=total)
         while True:
             progress.update(task, completed=counter.returned, refresh=True)
-            await trio.sleep(_FRAME)
+            await trio.sleep(_REFRESHED_EVERY)

@@ -1,67 +1,76 @@
-"""Where the bytes to send come from: a file, standard input, a pipe."""
+"""The bytes to send: a file, standard input, or a pipe."""
 
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 import tempfile
+from contextlib import closing
 from io import FileIO
-from pathlib import Path
 from typing import IO
 
 import trio
 
 from .failure import Failure
-from .system import read_some, ready_within
 
 __all__ = ["CHUNK", "Source", "open_source", "rewindable", "unasked_input"]
 
 CHUNK = 2**16
-"""How much is read, sent and received at a time."""
+"""How many bytes are read, sent and received at a time."""
 
 _FIRST_BYTE_WITHIN = 1.0  # seconds
 _COPY_LIMIT = 2**30
 
 
 class Source:
-    """Bytes to read once, or again where the file is a regular one.
+    """Bytes that can be read once, or again if they are in a regular file.
 
-    Lifetime: closing it closes ``file``; without one (standard input) the descriptor is the
-    process's own and stays open.
+    Lifetime: :meth:`close` closes ``file``. Standard input stays open, because ``file`` does not
+    own that descriptor.
+
+    Attributes:
+        is_regular: whether ``file`` is a regular file.
+        size: how many bytes there are, ``None`` if that is not known.
     """
 
-    def __init__(self, name: str, fd: int, file: IO[bytes] | FileIO | None = None) -> None:
+    def __init__(self, name: str, file: IO[bytes] | FileIO) -> None:
         self.name = name
-        self._fd = fd
         self._file = file
-        found = os.fstat(fd)
+        found = os.fstat(file.fileno())
         self.is_regular = stat.S_ISREG(found.st_mode)
-        # Standard input may have been read in part by another program.
-        self._start = os.lseek(fd, 0, os.SEEK_CUR) if self.is_regular else 0
+        # Another program may have read the beginning of standard input.
+        self._start = file.tell() if self.is_regular else 0
         self.size = max(found.st_size - self._start, 0) if self.is_regular else None
 
-    def __enter__(self) -> Source:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()
 
     async def read(self) -> bytes:
         """The next bytes, at most :data:`CHUNK`; ``b""`` at the end.
 
         Raises:
-            Failure: the system cannot read it.
+            Failure: the system cannot read them.
         """
         try:
-            return await read_some(self._fd, CHUNK)
+            if self.is_regular:
+                # Reading a regular file does not wait for another process.
+                await trio.lowlevel.checkpoint()
+                return os.read(self._file.fileno(), CHUNK)
+            # Windows has no overlapped reads of anonymous pipes and consoles. On POSIX,
+            # trio.lowlevel.FdStream would set O_NONBLOCK for all processes that share the
+            # descriptor, such as the shell on the same terminal. After a cancellation the thread
+            # stays in its read until the process ends: only commands that end are cancelled.
+            return await trio.to_thread.run_sync(
+                os.read, self._file.fileno(), CHUNK, abandon_on_cancel=True
+            )
         except OSError as error:
             raise Failure(f"cannot read {self.name}: {error.strerror}") from None
 
     def rewind(self) -> None:
-        """Back to where reading began; for a regular file only."""
-        os.lseek(self._fd, self._start, os.SEEK_SET)
+        """Returns to where reading began; only for a regular file."""
+        os.lseek(self._file.fileno(), self._start, os.SEEK_SET)
 
 
 async def open_source(name: str | None) -> Source:
@@ -73,76 +82,78 @@ async def open_source(name: str | None) -> Source:
     if name is None or name == "-":
         return _standard_input()
     try:
-        # In a thread: to open a FIFO waits for somebody who writes to it.
-        file = await trio.to_thread.run_sync(_open, name, abandon_on_cancel=True)
+        # In a thread: opening a FIFO waits for a process that writes to it.
+        file = await trio.to_thread.run_sync(FileIO, name, abandon_on_cancel=True)
     except OSError as error:
         raise Failure(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
         raise Failure(f"cannot read {name!r}: {error}") from None
-    return Source(name, file.fileno(), file)
+    return Source(name, file)
 
 
 async def unasked_input() -> Source | None:
-    """Standard input where the user has plainly put something there, else ``None``.
+    """Standard input, if the user has redirected data to it; else ``None``.
 
-    That is a regular file that is not empty, or a pipe that says something within a second.
-    What programs inherit from their parents is often a pipe that nobody ever writes to.
+    That is a regular file that is not empty, or a pipe that has a byte within a second. A program
+    often inherits a pipe to which no process ever writes.
     """
     if sys.stdin is None:
         return None
     source = _standard_input()
-    if source.is_regular:
-        return source if source.size else None
-    fd = sys.stdin.fileno()
+    if not source.is_regular:
+        if not await _pipe_speaks(sys.stdin.fileno()):
+            return None
+        source = await rewindable(source)
+    if source.size:
+        return source
+    source.close()
+    return None
+
+
+async def _pipe_speaks(fd: int) -> bool:
+    """Whether ``fd`` is a pipe or socket that has a byte, or ends, within a second."""
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-        return None
-    if not await ready_within(fd, _FIRST_BYTE_WITHIN):
-        return None
-    first = await source.read()
-    return await _copy(source, first) if first else None
+        return False
+    try:
+        readable, _, _ = await trio.to_thread.run_sync(
+            select.select, [fd], [], [], _FIRST_BYTE_WITHIN, abandon_on_cancel=True
+        )
+    except OSError:
+        # Windows waits for sockets only. A thread that read a byte instead could not be stopped,
+        # and would take the byte from the next reader.
+        return False
+    return bool(readable)
 
 
 async def rewindable(source: Source) -> Source:
-    """``source``, or where it can be read only once a copy of it in a temporary file, for which
-    it is closed.
+    """``source`` itself; or if it can be read only once, a copy of it in a temporary file. Then
+    ``source`` is closed.
 
     Raises:
-        Failure: it is longer than 1 GiB.
+        Failure: it has more than 1 GiB.
     """
     if source.is_regular:
         return source
-    with source:
-        return await _copy(source, b"")
-
-
-async def _copy(source: Source, chunk: bytes) -> Source:
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the new Source closes it
-    try:
-        while True:
-            file.write(chunk)
-            if file.tell() > _COPY_LIMIT:
-                raise Failure(
-                    f"{source.name} is longer than 1 GiB and can be read only once; "
-                    'give a file, or use "echo serve" and "echo send"'
-                )
-            chunk = await source.read()
-            if not chunk:
-                break
-        file.flush()
-        file.seek(0)
-        return Source(source.name, file.fileno(), file)
-    except BaseException:
-        file.close()
-        raise
+    with closing(source):
+        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - the new Source closes it
+        try:
+            while chunk := await source.read():
+                if file.tell() + len(chunk) > _COPY_LIMIT:
+                    raise Failure(
+                        f"{source.name} is longer than 1 GiB and can be read only once; "
+                        'give a file, or use "echo serve" and "echo send"'
+                    )
+                file.write(chunk)
+            file.seek(0)  # flushes, too
+            return Source(source.name, file)
+        except BaseException:
+            file.close()
+            raise
 
 
 def _standard_input() -> Source:
-    # ``None`` when the descriptor was closed at the start; 0 may be another file by now.
+    # ``None`` if the descriptor was closed when the process started; another file may have 0 now.
     if sys.stdin is None:
         raise Failure("cannot read standard input: it is closed")
-    return Source("standard input", sys.stdin.fileno())
-
-
-def _open(name: str) -> FileIO:
-    return Path(name).open("rb", buffering=0)
+    return Source("standard input", FileIO(sys.stdin.fileno(), closefd=False))

@@ -1,6 +1,6 @@
-"""``python -m ipcpipes echo``: does it work on this machine, for this user, and how fast?
+"""``python -m ipcpipes echo``: whether local IPC works on this machine, for this user, how fast.
 
-``ledger``, ``figures``, ``generated``, ``ended`` and ``report`` are pure; ``arguments`` is where to
-begin reading, ``diagnose``, ``serve`` and ``send`` are the three commands. ``server_process`` and
-``child_process`` are what ``diagnose`` may have at the other end.
+``diagnose``, ``serve`` and ``send`` are the three commands. ``process`` starts the second process
+of the diagnostic; ``transfer`` (a stream) and ``calls`` (RPC) move the data; ``measure`` decides
+what they move. ``ledger``, ``figures`` and ``report`` do no I/O.
 """

@@ -1,23 +1,24 @@
-"""An echo by remote calls: the interface, its manager, and who serves and calls it."""
+"""An echo by remote calls: the interface, its manager, and the transfer through them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
 
-from ... import abc, rpc
+from ... import rpc
+from .figures import stream_figures
+from .ledger import Ledger
 
-__all__ = ["Echo", "client", "serve"]
-
-# So that a stream of chunks is held back by the pipes' own credits, and not here.
-_UNDER_WAY = 1
+__all__ = ["Echo", "EchoManager", "round_trip", "stream_through"]
 
 
 class Echo(rpc.Interface, uuid="b6a0b8f4-7a3b-4a0e-8d2a-3f0f5f6d2a51", version=(1, 0)):
-    """Sends back what it gets."""
+    """Returns what it receives."""
 
     @rpc.operation
     async def echo(self, message: bytes) -> bytes:
@@ -25,13 +26,15 @@ class Echo(rpc.Interface, uuid="b6a0b8f4-7a3b-4a0e-8d2a-3f0f5f6d2a51", version=(
         raise NotImplementedError
 
     @rpc.operation
-    async def there(self, number: int, data: rpc.InPipe[rpc.byte]) -> int:
-        """Takes what the call of :meth:`back` with the same number gives; how many bytes."""
+    async def there(self, number: int, data: rpc.InPipe[rpc.byte]) -> None:
+        """Passes the data to the call of :meth:`back` with the same number."""
         raise NotImplementedError
 
     @rpc.operation
-    async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> int:
-        """Gives it back; how many bytes."""
+    async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> None:
+        """Returns the data of :meth:`there`. One call with a pipe in both directions would not
+        do: it sends the first byte back only after the last one has come.
+        """
         raise NotImplementedError
 
 
@@ -39,47 +42,71 @@ class EchoManager(Echo):
     """The echo itself."""
 
     def __init__(self) -> None:
-        self._through: dict[int, tuple[Any, Any]] = {}
+        self._channels: dict[int, tuple[Any, Any]] = {}
 
     async def echo(self, message: bytes) -> bytes:
         return message
 
-    async def there(self, number: int, data: rpc.InPipe[rpc.byte]) -> int:
-        count = 0
-        async with self._ends(number)[0] as into:
+    async def there(self, number: int, data: rpc.InPipe[rpc.byte]) -> None:
+        async with self._channel(number)[0] as into:
             async for chunk in data:
                 await into.send(chunk)
-                count += len(chunk)
-        return count
 
-    async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> int:
-        count = 0
-        async with self._ends(number)[1] as out:
+    async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> None:
+        async with self._channel(number)[1] as out:
             async for chunk in out:
                 await data.push(chunk)
-                count += len(chunk)
-        del self._through[number]
+        del self._channels[number]
         await data.close()
-        return count
 
-    def _ends(self, number: int) -> tuple[Any, Any]:
-        """Whoever of the two calls comes first makes it."""
-        return self._through.setdefault(number, trio.open_memory_channel(_UNDER_WAY))
+    def _channel(self, number: int) -> tuple[Any, Any]:
+        """The channel between two calls; the first of them creates it."""
+        # It holds one chunk: the credit of the pipes limits the client, not this buffer.
+        return self._channels.setdefault(number, trio.open_memory_channel(1))
 
 
-async def serve(
-    name: str, *, task_status: trio.TaskStatus[abc.Listener[Any]] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Serves it under this name.
+async def round_trip(client: rpc.Client[Echo], data: bytes, ledger: Ledger) -> float:
+    """Sends one message by a call, and checks what that returns.
+
+    Returns:
+        The seconds of the call.
 
     Raises:
-        What :func:`ipcpipes.rpc.serve` raises.
+        WrongBytes: the echo differs.
+        rpc.CommFailure: the peer closed the connection or died.
     """
-    await rpc.serve(EchoManager(), name, introspection=True, task_status=task_status)
+    ledger.send(data)
+    begin = time.perf_counter()
+    answer = await client.echo(data)
+    seconds = time.perf_counter() - begin
+    ledger.receive(answer)
+    return seconds
 
 
-@contextlib.asynccontextmanager
-async def client(stream: abc.ByteStream) -> AsyncIterator[rpc.Client[Echo]]:
-    """A client of it over this connection."""
-    async with rpc.bind(Echo, stream) as bound:
-        yield bound
+async def stream_through(
+    client: rpc.Client[Echo], read: Callable[[], Awaitable[bytes]], ledger: Ledger
+) -> dict[str, Any]:
+    """Sends what ``read`` returns, until ``b""``, through a pipe of one call, and checks what comes
+    back through a pipe of another call.
+
+    Raises:
+        WrongBytes: the echo differs.
+        rpc.CommFailure: the peer closed the connection or died.
+        Failure: from ``read``.
+    """
+    before = ledger.sent
+    begin = time.perf_counter()
+    number = secrets.randbits(32)  # the server's other clients use other ones
+
+    async def chunks() -> AsyncIterator[bytes]:
+        while chunk := await read():
+            ledger.send(chunk)
+            yield chunk
+
+    def check(chunk: Any) -> None:
+        ledger.receive(bytes(chunk))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(client.there, number, data=chunks()))
+        await client.back(number, data=check)
+    return stream_figures(ledger.sent - before, time.perf_counter() - begin)

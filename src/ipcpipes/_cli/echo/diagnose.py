@@ -1,11 +1,12 @@
-"""``echo``: a second process, real input through it, and what it took."""
+"""``echo``: sends real data to a second process and back, and reports the figures."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import platform
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from functools import partial
+from typing import Any
 
 import _cffi_backend
 import trio
@@ -16,116 +17,114 @@ from ..._os import transport
 from ...abc import ByteStream
 from .. import output
 from ..source import Source, open_source, rewindable, unasked_input
-from ..system import child_transport
-from . import generated
-from .ledger import Ledger
-from .measure import Measured, warm_up, with_generated_data, with_input
-from .process import child_process
-from .report import ChildEnd, Report, as_json, as_text
-from .server_process import server_process
-from .transfer import fail_when_stalled
+from .measure import SEED, Measured, measure
+from .process import AS_CHILD, second_process, server_stream
+from .report import as_json, as_text
+from .transfer import round_trip, stream_through
 
 __all__ = ["diagnose"]
 
+# What open_child connects with, on a system where names connect with this.
+_CHILD_TRANSPORT = {
+    "Unix domain socket": "socketpair(2)",
+    "Windows named pipe": "Windows named pipe, inherited",
+}
+
 
 async def diagnose(arguments: argparse.Namespace) -> None:
-    """Runs the diagnostic and writes the report; returns only if every byte came back right.
+    """Starts an echo server in a second process, sends real data through it, checks
+    every byte that comes back, and prints round-trip times, throughput, the real
+    address and who is at the other end.
 
-    Raises:
-        Failure: anything at all did not work.
-        EndpointError: the server could not be reached.
-        OSError: the child could not be started.
+    FILE, or standard input when a file or a pipe is redirected there, is sent as
+    messages of at most 64 KiB and then as one stream. Without any, generated data
+    of growing sizes is sent. A pipe that stays silent for a second is left alone.
+    (Windows: a pipe on standard input is read only when FILE is "-".)
+
+    With --child the other process is a child that has inherited its end, without a
+    name (ipcpipes.open_child and parent_stream), and has to end with status 0.
+
+    With --rpc the bytes go as arguments and results of remote calls, and then
+    through a pipe of a call to the server and a pipe of another one back.
+
+    To try two programs or two users: "echo serve" here, "echo send NAME" there.
+    A FILE that is called serve or send is written ./serve or ./send.
     """
-    source = await _source(arguments.file)
-    with source or nullcontext():
-        through = _through_server
-        if arguments.rpc:
-            through = _through_calls
-        elif arguments.child:
-            through = _through_child
-        report = await through(source, arguments.seconds)
-        output.write(as_json(report) if arguments.json else as_text(report))
+    if arguments.file is None:
+        source = await unasked_input()
+    else:
+        source = await rewindable(await open_source(arguments.file))
+    if arguments.child:
+        run = _with_child
+    elif arguments.rpc:
+        run = _with_calls
+    else:
+        run = _with_server
+    with closing(source) if source else nullcontext():
+        facts = await run(source, arguments.seconds)
+    output.write(as_json(facts) if arguments.json else as_text(facts))
 
 
-async def _source(name: str | None) -> Source | None:
-    if name is None:
-        return await unasked_input()
-    return await rewindable(await open_source(name))
+async def _with_server(source: Source | None, seconds: float) -> dict[str, Any]:
+    async with server_stream() as stream:
+        measured = await _measure_stream(stream, source, seconds)
+        return _facts(stream, transport, source, measured)
 
 
-async def _through_server(source: Source | None, seconds: float) -> Report:
-    async with server_process() as server, await server.connect() as stream:
-        return _report(stream, transport, source, await _measure(stream, source, seconds))
+async def _with_child(source: Source | None, seconds: float) -> dict[str, Any]:
+    async with second_process("child", AS_CHILD) as child:
+        measured = await _measure_stream(child.stream, source, seconds)
+        facts = _facts(child.stream, _CHILD_TRANSPORT[transport], source, measured)
+    return {**facts, "child": {"reason": child.reason, "status": child.status}}
 
 
-async def _through_calls(source: Source | None, seconds: float) -> Report:
-    # Here, so that who does not need it does not load it.
-    from . import call_measure, calls
+async def _with_calls(source: Source | None, seconds: float) -> dict[str, Any]:
+    # Imported here, so that the other commands do not load it.
+    from ... import rpc
+    from . import calls
 
-    async with server_process("--rpc") as server:
-        stream = await server.connect()
-        async with calls.client(stream) as client:
-            ledger = Ledger()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(fail_when_stalled, ledger)
-                measured = await call_measure.measure(client, ledger, source, seconds)
-                nursery.cancel_scope.cancel()
-            return _report(stream, f"{transport}, calls and pipes", source, measured)
-
-
-async def _through_child(source: Source | None, seconds: float) -> Report:
-    async with child_process() as child:
-        measured = await _measure(child.stream, source, seconds)
-        report = _report(child.stream, child_transport, source, measured)
-    # Known only now.
-    assert child.reason is not None
-    assert child.status is not None
-    return dataclasses.replace(report, child=ChildEnd(child.reason, child.status))
+    async with server_stream("--rpc") as stream, rpc.bind(calls.Echo, stream) as client:
+        measured = await measure(
+            partial(calls.round_trip, client),
+            partial(calls.stream_through, client),
+            source,
+            seconds,
+        )
+        return _facts(stream, f"{transport}, calls and pipes", source, measured)
 
 
-def _report(
-    stream: ByteStream, carried_by: str, source: Source | None, measured: Measured
-) -> Report:
-    return Report(
-        endpoint=stream.endpoint.name,
-        address=stream.address,
-        transport=carried_by,
-        peer=stream.peer,
-        platform=_platform(),
-        versions=_versions(),
-        input_name=None if source is None else source.name,
-        seed=generated.SEED if source is None else None,
-        round_trips=measured.round_trips,
-        streamed=measured.streamed,
+async def _measure_stream(stream: ByteStream, source: Source | None, seconds: float) -> Measured:
+    return await measure(
+        partial(round_trip, stream), partial(stream_through, stream), source, seconds
     )
 
 
-async def _measure(stream: ByteStream, source: Source | None, seconds: float) -> Measured:
-    ledger = Ledger()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fail_when_stalled, ledger)
-        await warm_up(stream, ledger)
-        if source is None:
-            measured = await with_generated_data(stream, ledger, seconds)
-        else:
-            measured = await with_input(stream, ledger, source)
-        nursery.cancel_scope.cancel()
-    return measured
-
-
-def _platform() -> dict[str, str]:
+def _facts(
+    stream: ByteStream, carried_by: str, source: Source | None, measured: Measured
+) -> dict[str, Any]:
+    """The report, with the keys of the JSON document."""
+    round_trips, streamed = measured
     return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "machine": platform.machine(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "ipcpipes": ipcpipes.__version__,
-        "trio": trio.__version__,
-        # The half of cffi that runs; the other half was there when the wheel was built.
-        "cffi": _cffi_backend.__version__,
+        "ok": True,
+        "endpoint": stream.endpoint.name,
+        "address": stream.address,
+        "transport": carried_by,
+        "peer": stream.peer,
+        "platform": {
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "ipcpipes": ipcpipes.__version__,
+            "trio": trio.__version__,
+            # The part of cffi that runs; the other part is needed only to build.
+            "cffi": _cffi_backend.__version__,
+        },
+        "input": {"name": source and source.name, "seed": None if source else SEED},
+        "round_trips": round_trips,
+        "stream": streamed,
+        "child": None,
+        "verified_bytes": sum(each["total_bytes"] for each in [*round_trips, streamed]),
     }

@@ -1,85 +1,60 @@
-"""From measured times to the figures that are shown. Pure."""
+"""From measured times to the figures of the report. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["RoundTrips", "Streamed", "percentile", "readable_size", "summarise"]
+__all__ = ["percentile", "round_trip_figures", "stream_figures"]
 
 
-@dataclass(frozen=True)
-class RoundTrips:
-    """Messages of one size that were sent one at a time, each when the last was back.
+def round_trip_figures(
+    message_bytes: int, total_bytes: int, times: Sequence[float]
+) -> dict[str, Any]:
+    """The figures of messages that were sent one at a time, each after the echo of the one before
+    it; with the keys of the JSON document.
 
-    Times are in seconds; ``message_bytes`` is the size of the largest, ``total_bytes`` of all.
+    Args:
+        message_bytes: the size of the largest message.
+        total_bytes: the size of all messages.
+        times: seconds, at least one, in any order.
     """
-
-    message_bytes: int
-    count: int
-    total_bytes: int
-    seconds: float
-    p50: float
-    p90: float
-    p99: float
-    longest: float
-
-    @property
-    def messages_per_second(self) -> float:
-        return _rate(self.count, self.seconds)
-
-    @property
-    def bytes_per_second(self) -> float:
-        """In one direction; as many went in the other."""
-        return _rate(self.total_bytes, self.seconds)
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """Bytes that were sent without a pause while they came back."""
-
-    total_bytes: int
-    seconds: float
-
-    @property
-    def bytes_per_second(self) -> float:
-        """In one direction; as many went in the other."""
-        return _rate(self.total_bytes, self.seconds)
-
-
-def summarise(message_bytes: int, total_bytes: int, times: Sequence[float]) -> RoundTrips:
-    """The figures of at least one round trip; ``times`` are in seconds, in any order."""
     ordered = sorted(times)
-    return RoundTrips(
-        message_bytes=message_bytes,
-        count=len(ordered),
-        total_bytes=total_bytes,
-        seconds=sum(ordered),
-        p50=percentile(ordered, 50),
-        p90=percentile(ordered, 90),
-        p99=percentile(ordered, 99),
-        longest=ordered[-1],
-    )
+    seconds = sum(ordered)
+    return {
+        "message_bytes": message_bytes,
+        "count": len(ordered),
+        "total_bytes": total_bytes,
+        "seconds": round(seconds, 6),
+        **{f"p{each}_us": round(percentile(ordered, each) * 1e6, 1) for each in (50, 90, 99)},
+        "max_us": round(ordered[-1] * 1e6, 1),
+        "messages_per_second": round(_rate(len(ordered), seconds), 1),
+        "megabytes_per_second": round(_rate(total_bytes, seconds) / 1e6, 3),
+    }
+
+
+def stream_figures(total_bytes: int, seconds: float) -> dict[str, Any]:
+    """The figures of bytes that were sent without a pause while their echo was received, with the
+    keys of the JSON document. The rate is that of one direction.
+    """
+    return {
+        "total_bytes": total_bytes,
+        "seconds": round(seconds, 6),
+        "megabytes_per_second": round(_rate(total_bytes, seconds) / 1e6, 3),
+    }
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
     """The smallest value that ``percent`` (1 to 100) of all values do not exceed.
 
-    This is the nearest-rank definition: the answer is always a value that was measured.
+    This is the nearest-rank definition: the result is always a measured value. The standard
+    library's ``statistics.quantiles`` interpolates instead.
 
     Args:
         ordered: at least one value, in ascending order.
     """
-    rank = -(-percent * len(ordered) // 100)  # the ceiling, in whole numbers
+    rank = -(-percent * len(ordered) // 100)  # rounded up
     return ordered[rank - 1]
-
-
-def readable_size(size: int) -> str:
-    """``64 KiB``; a size that is no round number is given in bytes."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= unit and size % unit == 0:
-            return f"{size // unit} {name}"
-    return f"{size} B"
 
 
 def _rate(amount: int, seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""What was sent and has not come back yet. Pure: the caller moves the bytes."""
+"""The bytes that were sent and have not come back yet. No I/O."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Compares what comes back with what was sent, and keeps no more than what is under way.
+    """Compares what comes back with what was sent. It keeps only the bytes under way.
+
+    One bytearray would be less code; removing its beginning moves the rest at every append.
 
     Attributes:
-        sent: how many bytes were sent so far.
-        returned: how many of them came back, and were right.
+        sent: the number of bytes sent so far.
+        returned: the number of bytes that came back, and were right.
     """
 
     def __init__(self) -> None:
         self.sent = 0
         self.returned = 0
         self._chunks: deque[bytes] = deque()
-        self._offset = 0  # of what has not come back within the first chunk
+        self._offset = 0  # how much of the first chunk has come back
 
     @property
     def under_way(self) -> int:
-        """How many bytes have not come back yet."""
+        """The number of bytes that have not come back yet."""
         return self.sent - self.returned
 
     def send(self, data: bytes) -> None:
-        """Notes ``data`` down; to be called before it is sent, since it may come back while
-        the call that sends it is still busy.
+        """Records ``data``. Call this before sending it: the echo may arrive before the call that
+        sends returns.
         """
         if data:
             self._chunks.append(data)
             self.sent += len(data)
 
     def receive(self, data: bytes) -> None:
-        """Strikes ``data`` off.
+        """Removes ``data``, which came back.
 
         Raises:
-            WrongBytes: it is not what should come next.
+            WrongBytes: ``data`` is not what was sent, or more than that.
         """
         if len(data) > self.under_way:
             raise WrongBytes(
@@ -51,7 +53,7 @@ class Ledger:
         while position < len(data):
             chunk = self._chunks[0]
             piece = data[position : position + len(chunk) - self._offset]
-            # startswith compares inside `chunk`, without a copy of that part of it.
+            # startswith compares in place; a slice of `chunk` would be a copy.
             if not chunk.startswith(piece, self._offset):
                 raise self._wrong(chunk[self._offset :], piece)
             position += len(piece)

@@ -1,83 +1,100 @@
-"""What the diagnostic sends through the connection, and what it learns from that."""
+"""Which data is sent through a connection, and what its transfer takes."""
 
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from array import array
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import trio
 
-from ...abc import ByteStream
 from ..source import CHUNK, Source
-from . import generated
-from .figures import RoundTrips, Streamed, summarise
+from .figures import round_trip_figures
 from .ledger import Ledger
-from .transfer import round_trip, stream_through
+from .transfer import fail_when_stalled
 
-__all__ = ["Measured", "warm_up", "with_generated_data", "with_input"]
+__all__ = ["SEED", "SIZES", "Measured", "generated", "measure"]
+
+SEED = 1
+SIZES = (1, 64, 2**10, 2**14, 2**16, 2**20)
+"""The sizes of generated messages, in bytes."""
 
 _WARM_UP = 20  # round trips
+_VARIANTS = 16
+
+Measured = tuple[list[dict[str, Any]], dict[str, Any]]
+"""The figures of each size of message (none if the input is empty), and of the stream."""
+
+Read = Callable[[], Awaitable[bytes]]
+RoundTrip = Callable[[bytes, Ledger], Awaitable[float]]
+StreamThrough = Callable[[Read, Ledger], Awaitable[dict[str, Any]]]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """``round_trips`` has one entry for each size of message; none for empty input."""
+async def measure(
+    round_trip: RoundTrip, stream_through: StreamThrough, source: Source | None, seconds: float
+) -> Measured:
+    """Sends the user's input, first as messages of at most :data:`CHUNK` bytes and then as a
+    stream; or without input generated data, which takes about ``seconds``.
 
-    round_trips: list[RoundTrips]
-    streamed: Streamed
-
-
-async def warm_up(stream: ByteStream, ledger: Ledger) -> None:
-    """A few round trips that do not count: the first ones pay for much that comes only once."""
-    for turn in range(_WARM_UP):
-        await round_trip(stream, bytes([turn]), ledger, fits_buffer=True)
-
-
-async def with_generated_data(stream: ByteStream, ledger: Ledger, seconds: float) -> Measured:
-    """Messages of growing sizes, then a stream; ``seconds`` is for all of them together."""
-    data = generated.pool()
-    share = seconds / (len(generated.SIZES) + 1)
-    results = []
-    for size in generated.SIZES:
-        fits = _fits_buffer(stream, size)
-        times = array("d")
-        end = time.perf_counter() + share
-        while not times or time.perf_counter() < end:
-            message = generated.message(data, size, len(times))
-            times.append(await round_trip(stream, message, ledger, fits_buffer=fits))
-        results.append(summarise(size, size * len(times), times))
-    end = time.perf_counter() + share
-    pieces = itertools.cycle(generated.chunks(data, CHUNK))
-    first = next(pieces)
-
-    async def read() -> bytes:
-        nonlocal first
-        piece, first = first, b""
-        return piece or (next(pieces) if time.perf_counter() < end else b"")
-
-    return Measured(results, await stream_through(stream, read, ledger))
-
-
-async def with_input(stream: ByteStream, ledger: Ledger, source: Source) -> Measured:
-    """The user's input, first as messages of at most :data:`CHUNK` bytes, then as a stream.
+    Args:
+        round_trip: sends one message and checks its echo; the seconds that takes.
+        stream_through: sends what a function returns, until ``b""``, and checks the echo meanwhile.
 
     Raises:
-        Failure: it cannot be read.
+        Failure: the input cannot be read, or the echo differs or does not come.
+        And all that ``round_trip`` and ``stream_through`` raise.
     """
+    if source is None:
+        share = seconds / (len(SIZES) + 1)
+        message_reads = [_reader(generated(size, share)) for size in SIZES]
+        stream_read = _reader(generated(CHUNK, share))
+    else:
+        message_reads, stream_read = [source.read], source.read
+    ledger = Ledger()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail_when_stalled, ledger)
+        # The first round trips pay for much that happens only once.
+        for turn in range(_WARM_UP):
+            await round_trip(bytes([turn]), ledger)
+        round_trips = []
+        for read in message_reads:
+            round_trips += await _send_messages(read, round_trip, ledger)
+        if source is not None:
+            source.rewind()
+        streamed = await stream_through(stream_read, ledger)
+        nursery.cancel_scope.cancel()
+    return round_trips, streamed
+
+
+def generated(size: int, seconds: float) -> Iterator[bytes]:
+    """Messages of this size until the time is up, at least one; the same ones in every run. Each
+    differs from the one before it, so that an echo that comes twice or too late is noticed.
+    """
+    data = random.Random(SEED).randbytes(size + _VARIANTS)
+    messages = [data[start : start + size] for start in range(_VARIANTS)]
+    end = time.perf_counter() + seconds
+    for message in itertools.cycle(messages):
+        yield message
+        if time.perf_counter() >= end:
+            return
+
+
+def _reader(messages: Iterator[bytes]) -> Read:
+    async def read() -> bytes:
+        return next(messages, b"")
+
+    return read
+
+
+async def _send_messages(read: Read, round_trip: RoundTrip, ledger: Ledger) -> list[dict[str, Any]]:
+    """One entry, or none if there is no message."""
     times = array("d")
-    before, largest = ledger.sent, 0
-    while message := await source.read():
-        fits = _fits_buffer(stream, len(message))
-        times.append(await round_trip(stream, message, ledger, fits_buffer=fits))
-        largest = max(largest, len(message))
-    results = [summarise(largest, ledger.sent - before, times)] if times else []
-    source.rewind()
-    await trio.lowlevel.checkpoint()
-    return Measured(results, await stream_through(stream, source.read, ledger))
-
-
-def _fits_buffer(stream: ByteStream, size: int) -> bool:
-    # Twice, because Linux counts its own overhead against the size that it tells.
-    return 2 * size <= stream.send_buffer_size
+    total = largest = 0
+    while data := await read():
+        times.append(await round_trip(data, ledger))
+        total += len(data)
+        largest = max(largest, len(data))
+    return [round_trip_figures(largest, total, times)] if times else []

@@ -1,8 +1,9 @@
-"""``echo send``: a file, or standard input, through an echo server that runs elsewhere."""
+"""``echo send``: sends a file, or standard input, through an echo server that already runs."""
 
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 import trio
 
@@ -18,13 +19,11 @@ __all__ = ["send"]
 
 
 async def send(arguments: argparse.Namespace) -> None:
-    """Sends everything, checks all that comes back, and writes one line about it.
-
-    Raises:
-        Failure: the input cannot be read, or something else or nothing comes back.
-        EndpointError, InvalidEndpoint: no connection comes about.
+    """Connects to an echo server, sends FILE through it while checking what comes back,
+    and prints one line. On a terminal, long input shows a progress bar (needs rich:
+    pip install "ipcpipes[cli]").
     """
-    with await open_source(arguments.file) as source:
+    with closing(await open_source(arguments.file)) as source:
         async with await ipcpipes.connect(arguments.name, wait=arguments.wait) as stream:
             ledger = Ledger()
             async with trio.open_nursery() as nursery:
@@ -33,6 +32,6 @@ async def send(arguments: argparse.Namespace) -> None:
                 streamed = await stream_through(stream, source.read, ledger)
                 nursery.cancel_scope.cancel()
     output.write(
-        f"{streamed.total_bytes} bytes sent and back, every one right, "
-        f"in {streamed.seconds:.3f} s, {streamed.bytes_per_second / 1e6:.1f} MB/s"
+        "{total_bytes} bytes sent and back, every one right, in {seconds:.3f} s, "
+        "{megabytes_per_second:.1f} MB/s".format(**streamed)
     )

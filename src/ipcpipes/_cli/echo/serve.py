@@ -1,9 +1,10 @@
-"""``echo serve``: sends back what each client sends."""
+"""``echo serve``, and the child of ``echo --child``: sends back what the client sends."""
 
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
+import functools
 
 import trio
 
@@ -12,38 +13,43 @@ import ipcpipes
 from ... import abc
 from .. import output
 from ..source import CHUNK
-from ..system import read_some
-from .echoing import echo
 
-__all__ = ["serve"]
+__all__ = ["echo_to_parent", "serve"]
 
 
 async def serve(arguments: argparse.Namespace) -> None:
-    """Serves until it is cancelled, or with ``--until-stdin-closes`` until that happens.
+    """Listens, prints one line that says where, and sends back what each client sends,
+    until Ctrl-C. Only you can connect.
+    """
+    # The kernel closes the parent's end of this stream however the parent ends, also by SIGKILL.
+    async with contextlib.AsyncExitStack() as stack:
+        if arguments.as_child:
+            await stack.enter_async_context(ipcpipes.parent_stream(cancel_on_end=True))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        if arguments.rpc:
+            # Imported here, so that the other commands do not load it.
+            from ... import rpc
+            from .calls import EchoManager
+
+            serving = functools.partial(rpc.serve, EchoManager(), introspection=True)
+        else:
+            serving = functools.partial(ipcpipes.serve, _echo)
+        listener: abc.Listener[abc.ByteStream] = await nursery.start(serving, arguments.name)
+        output.write(f"listening on {listener.endpoint} at {listener.address}")
+
+
+async def echo_to_parent(_: argparse.Namespace) -> None:
+    """Sends back what the parent sends, until it closes the stream or dies.
 
     Raises:
-        EndpointError, InvalidEndpoint: it cannot listen there.
-        Failure: standard output cannot be written to.
+        NoParent: no parent started this process by ``open_child``.
     """
-    async with trio.open_nursery() as nursery:
-        if arguments.rpc:
-            # Here, so that who does not need it does not load it.
-            from . import calls
-
-            listener: abc.Listener[abc.ByteStream] = await nursery.start(
-                calls.serve, arguments.name
-            )
-        else:
-            listener = await nursery.start(ipcpipes.serve, echo, arguments.name)
-        output.write(f"listening on {listener.endpoint} at {listener.address}")
-        if arguments.until_stdin_closes:
-            await _stdin_closes()
-            nursery.cancel_scope.cancel()
+    async with ipcpipes.parent_stream() as stream:
+        await _echo(stream)
 
 
-async def _stdin_closes() -> None:
-    # The parent holds the other end and never writes. The kernel closes it however the parent
-    # ends, also by SIGKILL, which no signal handler or `finally` of the parent survives.
-    if sys.stdin is not None:
-        while await read_some(sys.stdin.fileno(), CHUNK):
-            pass
+async def _echo(stream: abc.ByteStream) -> None:
+    # A client that leaves before its answer is not an error.
+    with contextlib.suppress(trio.BrokenResourceError):
+        while data := await stream.receive_some(CHUNK):
+            await stream.send_all(data)

@@ -1,57 +1,55 @@
-"""The client's side of an echo: sends, receives at the same time, and checks every byte.
+"""Sends data through a stream, receives its echo at the same time, and checks every byte.
 
-It never says that it has sent everything, because a Windows pipe cannot (there is no
-half-close): it counts, and is done when as much has come back as went out.
+The client never announces the end of its data, because a Windows pipe has no half-close. It counts,
+and is done when as much has come back as it sent.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import trio
 
+from ...abc import ByteStream
 from ..failure import ConnectionEnded, Failure
-from .figures import Streamed
+from .figures import stream_figures
 from .ledger import Ledger
 
 __all__ = ["fail_when_stalled", "round_trip", "stream_through"]
 
-# So that memory stays bounded with a server that takes and takes and never answers. Far above
-# what the buffers of any system hold, so that it slows no real echo down.
+# Bounds the memory if a server receives and never answers. Far above the buffers of any system, so
+# that it does not slow a real echo down.
 _MOST_UNDER_WAY = 2**22
-_PATIENCE = 30.0  # seconds
+_STALLED_AFTER = 30.0  # seconds
 
 
-async def round_trip(
-    stream: trio.abc.Stream, data: bytes, ledger: Ledger, *, fits_buffer: bool
-) -> float:
-    """Sends one message, waits until it is back, and checks it.
+async def round_trip(stream: ByteStream, data: bytes, ledger: Ledger) -> float:
+    """Sends one message, receives its echo, and checks it.
 
     Args:
         data: the message, not empty.
-        ledger: nothing is under way in it.
-        fits_buffer: the system takes ``data`` at one go, so that it can be sent first and
-            received then. Anything larger has to be received while it is sent: an echo does
-            not go on reading when nobody takes its answers.
+        ledger: no bytes are under way in it.
 
     Returns:
-        How long it took, in seconds. The time for the check is not in it.
+        The seconds between the send and the end of the echo, without the time of the check.
 
     Raises:
-        ConnectionEnded: the other end closed or died.
-        WrongBytes: something else came back.
+        ConnectionEnded: the peer closed the connection or died.
+        WrongBytes: the echo differs.
     """
     ledger.send(data)
-    pieces: list[bytes] = []
     begin = time.perf_counter()
-    if fits_buffer:
+    # Twice the size, because Linux counts its own overhead against the buffer size it reports.
+    if 2 * len(data) <= stream.send_buffer_size:
         await _send(stream, data, ledger)
-        await _receive(stream, len(data), pieces, ledger)
+        pieces = await _receive(stream, len(data), ledger)
     else:
+        # An echo server stops reading while its answers are not received.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_send, stream, data, ledger)
-            await _receive(stream, len(data), pieces, ledger)
+            pieces = await _receive(stream, len(data), ledger)
     seconds = time.perf_counter() - begin
     for piece in pieces:
         ledger.receive(piece)
@@ -59,80 +57,79 @@ async def round_trip(
 
 
 async def stream_through(
-    stream: trio.abc.Stream, read: Callable[[], Awaitable[bytes]], ledger: Ledger
-) -> Streamed:
-    """Sends all that ``read`` gives, until ``b""``, and checks what comes back meanwhile.
+    stream: ByteStream, read: Callable[[], Awaitable[bytes]], ledger: Ledger
+) -> dict[str, Any]:
+    """Sends what ``read`` returns, until ``b""``, and checks the echo meanwhile.
 
-    Memory is bounded whatever the length, also with a server that does not answer.
+    Memory is bounded for any length, also with a server that never answers.
 
     Raises:
-        ConnectionEnded: the other end closed or died.
-        WrongBytes: something else came back.
+        ConnectionEnded: the peer closed the connection or died.
+        WrongBytes: the echo differs.
         Failure: from ``read``.
     """
     before = ledger.sent
-    room = trio.lowlevel.ParkingLot()
+    returned = trio.lowlevel.ParkingLot()
+
+    async def receive_until_cancelled() -> None:
+        # Also while no bytes are under way: it sees at once that the server ends, or sends
+        # more than an echo.
+        while True:
+            ledger.receive(await _receive_some(stream, ledger))
+            returned.unpark_all()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_receive_on, stream, ledger, room)
+        nursery.start_soon(receive_until_cancelled)
         chunk = await read()
-        # What the first bytes are waited for is not the connection's time.
+        # The wait for the first bytes of the input is not the connection's time.
         begin = time.perf_counter()
         while chunk:
             while ledger.under_way >= _MOST_UNDER_WAY:
-                await room.park()
+                await returned.park()
             ledger.send(chunk)
             await _send(stream, chunk, ledger)
             chunk = await read()
         while ledger.under_way:
-            await room.park()
+            await returned.park()
         nursery.cancel_scope.cancel()
-    return Streamed(ledger.sent - before, time.perf_counter() - begin)
+    return stream_figures(ledger.sent - before, time.perf_counter() - begin)
 
 
 async def fail_when_stalled(ledger: Ledger) -> None:
-    """Watches, until it is cancelled, that what was sent comes back.
+    """Runs until it is cancelled.
 
     Raises:
-        Failure: bytes are under way, and none has come back for half a minute.
+        Failure: bytes are under way, and none came back for 30 seconds.
     """
     returned, since = -1, 0.0
     while True:
         now = trio.current_time()
         if ledger.returned != returned or not ledger.under_way:
             returned, since = ledger.returned, now
-        elif now - since >= _PATIENCE:
+        elif now - since >= _STALLED_AFTER:
             raise Failure(
-                f"nothing came back for {_PATIENCE:g} s, with {ledger.under_way} of "
+                f"nothing came back for {_STALLED_AFTER:g} s, with {ledger.under_way} of "
                 f"{ledger.sent} bytes still to come; is it an echo server?"
             )
         await trio.sleep(1)
 
 
-async def _receive_on(
-    stream: trio.abc.Stream, ledger: Ledger, room: trio.lowlevel.ParkingLot
-) -> None:
-    # Until it is cancelled: also while nothing is under way, to notice at once when the server
-    # ends, or says what it was not asked.
-    while True:
-        ledger.receive(await _receive_some(stream, ledger))
-        room.unpark_all()
-
-
-async def _receive(stream: trio.abc.Stream, size: int, pieces: list[bytes], ledger: Ledger) -> None:
+async def _receive(stream: ByteStream, size: int, ledger: Ledger) -> list[bytes]:
+    pieces: list[bytes] = []
     while size > 0:
-        piece = await _receive_some(stream, ledger)
-        pieces.append(piece)
-        size -= len(piece)
+        pieces.append(await _receive_some(stream, ledger))
+        size -= len(pieces[-1])
+    return pieces
 
 
-async def _send(stream: trio.abc.Stream, data: bytes, ledger: Ledger) -> None:
+async def _send(stream: ByteStream, data: bytes, ledger: Ledger) -> None:
     try:
         await stream.send_all(data)
     except trio.BrokenResourceError:
         raise _ended(ledger) from None
 
 
-async def _receive_some(stream: trio.abc.Stream, ledger: Ledger) -> bytes:
+async def _receive_some(stream: ByteStream, ledger: Ledger) -> bytes:
     try:
         data = await stream.receive_some()
     except trio.BrokenResourceError:
