@@ -407,8 +407,8 @@ async def test_nothing_is_printed_where_nobody_answers() -> None:
     [
         (("Tools.nothing",), "Tools has no operation nothing"),
         (("Nothing.join",), "no interface Nothing; it has Tools"),
-        (("join",), "no INTERFACE.OPERATION"),
-        (("Tools.join", "words"), "words is no name=value"),
+        (("join",), "not INTERFACE.OPERATION"),
+        (("Tools.join", "words"), "words is not name=value"),
         (("Tools.join", "letters=[]"), "it takes words, separator"),
         (("Tools.join", "words=[]", "words=[]"), "words is given twice"),
         (("Tools.join",), "is missing the argument 'words'"),

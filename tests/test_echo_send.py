@@ -151,12 +151,11 @@ def test_memory_does_not_grow_with_the_input(name: str) -> None:
 async def test_the_diagnostics_server_ends_with_its_parent(name: str) -> None:
     words = command("echo", "serve", name, "--as-child")
     said: list[str] = []
-    async with ipcpipes.open_child(words, stdout=said.append, stderr=said.append) as server:
-        with trio.fail_after(LIMIT):
-            async with await ipcpipes.connect(name, wait=LIMIT) as stream:
-                await stream.send_all(b"hello")
-                await server.stream.aclose()
-                await server.wait()
+    with trio.fail_after(LIMIT):
+        async with ipcpipes.open_child(words, stdout=said.append, stderr=said.append) as server:
+            stream = await ipcpipes.connect(name, wait=LIMIT)
+    async with stream:
+        assert await stream.receive_some() == b""
     assert (server.reason, server.status) == ("exited", 0)
     assert len(said) == 1
 

@@ -1,6 +1,7 @@
 """The commands as the user types them.
 
-The docstring of the function that runs a command is the text of its ``--help``.
+The docstring of the function that runs a command is the text of its ``--help``; the last paragraph
+stands below the options.
 """
 
 from __future__ import annotations
@@ -19,25 +20,6 @@ from .echo.serve import echo_to_parent, serve
 
 __all__ = ["parse"]
 
-_ECHO_STATUS = """\
-exit status: 0 all came back right, 1 something failed (one line on standard
-error says what), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
-"""
-_SERVE_STATUS = """\
-exit status: 1 it could not listen (one line on standard error says why), 2
-wrong usage, 130 Ctrl-C, 143 SIGTERM.
-"""
-_ADDRESS_STATUS = """\
-exit status: 0 the address was printed, 1 NAME has no address on this system
-(one line on standard error says why), 2 wrong usage, 130 Ctrl-C.
-"""
-_CALL_STATUS = """\
-exit status: 0 the list was printed, or the operation has returned; 1 there is
-no such server, operation or parameter, or the call failed or took too long, or
-the operation raised an exception (one line on standard error says which error);
-2 wrong usage; 130 Ctrl-C; 143 SIGTERM.
-"""
-
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command's arguments. ``run`` among them is the async function that runs the command.
@@ -54,12 +36,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
 
     def add(
-        name: str, run: Callable[[argparse.Namespace], Awaitable[None]], short: str, status: str
+        name: str, run: Callable[[argparse.Namespace], Awaitable[None]], short: str
     ) -> argparse.ArgumentParser:
+        description, _, status = (inspect.getdoc(run) or "").rpartition("\n\n")
         command: argparse.ArgumentParser = commands.add_parser(
             name,
             help=short,
-            description=inspect.getdoc(run),
+            description=description,
             epilog=status,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -67,14 +50,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         command.set_defaults(run=run)
         return command
 
-    address = add("address", _address, "print the real address of a name", _ADDRESS_STATUS)
+    address = add("address", _address, "print the real address of a name")
     address.add_argument("name", metavar="NAME", help="a plain name or an absolute path")
-    _add_echo_arguments(
-        add("echo", diagnose, "try it out on this machine, and measure it", _ECHO_STATUS)
-    )
-    _add_serve_arguments(add("echo serve", serve, "serve echoes until Ctrl-C", _SERVE_STATUS))
-    _add_send_arguments(add("echo send", send, "send a file through an echo server", _ECHO_STATUS))
-    _add_call_arguments(add("call", _call, "list and call what an RPC server offers", _CALL_STATUS))
+    _add_echo_arguments(add("echo", diagnose, "try it out on this machine, and measure it"))
+    _add_serve_arguments(add("echo serve", serve, "serve echoes until Ctrl-C"))
+    _add_send_arguments(add("echo send", send, "send a file through an echo server"))
+    _add_call_arguments(add("call", _call, "list and call what an RPC server offers"))
 
     words = _join_command(argv)
     command = commands.choices.get(words[0]) if words else None
@@ -204,6 +185,9 @@ async def _address(arguments: argparse.Namespace) -> None:
     """Prints the path of the socket or pipe of NAME, for programs in other languages: the
     path where a server has it now, or where a server would make it. The output is the
     bytes of the path and a line break, with nothing escaped (Windows: UTF-8).
+
+    exit status: 0 the address was printed, 1 NAME has no address on this system
+    (one line on standard error says why), 2 wrong usage, 130 Ctrl-C.
     """
     output.write_path(ipcpipes.Endpoint.of(arguments.name).address)
 
@@ -231,6 +215,11 @@ async def _call(arguments: argparse.Namespace) -> None:
     has sent are escaped, unless they are bytes of a pipe that does not go to a
     terminal. On a terminal, a long pipe shows a progress bar (needs rich:
     pip install "ipcpipes[cli]").
+
+    exit status: 0 the list was printed, or the operation has returned; 1 there is
+    no such server, operation or parameter, or the call failed or took too long, or
+    the operation raised an exception (one line on standard error says which error);
+    2 wrong usage; 130 Ctrl-C; 143 SIGTERM.
     """
     # Imported here, so that the other commands do not load ipcpipes.rpc.
     from .call.call import call

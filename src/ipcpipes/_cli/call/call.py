@@ -16,71 +16,70 @@ import ipcpipes
 from ... import rpc
 from ...rpc._trio.client import Client, client_of
 from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
-from ...rpc.definition.operations import Operation
 from ...rpc.wire.format import Limits
 from .. import output
 from ..failure import Failure
 from ..progress import show_progress
-from .given import Given, Traffic
+from .arguments import Arguments
 
 __all__ = ["call"]
 
 
-async def call(arguments: argparse.Namespace) -> None:
-    """Does what the command line asks for, and prints what came of it.
+async def call(command: argparse.Namespace) -> None:
+    """Does what the command line asks for, and prints the result.
 
     Raises:
-        Failure: the command line asks for something that is not there.
-        EndpointError, rpc.RpcError, OSError: it did not work.
+        Failure: the server has no such interface, operation or parameter.
+        EndpointError, rpc.RpcError, OSError: the call failed.
     """
-    interfaces = await _interfaces(arguments)
-    if arguments.operation is None:
+    interfaces = await _interfaces(command.name, command.wait)
+    if command.operation is None:
         output.write(_listing(interfaces) or "nothing but the list itself")
         return
-    description = _interface(interfaces, arguments.operation)
+    description = _interface(interfaces, command.operation)
     definition = definition_of(description)
-    name = arguments.operation.rpartition(".")[2]
+    name = command.operation.rpartition(".")[2]
     operation = definition.operations.get(name)
     if operation is None:
         raise Failure(
             f"{description.name} has no operation {name}; it has "
             f"{', '.join(definition.operations) or 'none'}"
         )
+    described = next(one for one in description.operations if one.name == name)
     with ExitStack() as files:
-        described = next(one for one in description.operations if one.name == name)
-        given = Given(operation, described, arguments.arguments, files, raw=arguments.raw)
-        await given.read()
-        stream = await ipcpipes.connect(arguments.name, wait=arguments.wait)
+        arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
+        await arguments.read()
+        stream = await ipcpipes.connect(command.name, wait=command.wait)
         async with client_of(definition, stream, Limits(), None) as client:
-            result = await _made(client, operation, given, arguments.timeout)
+            result = await _make_call(client, name, arguments, command.timeout)
     if not operation.options.maybe:
         text = _printable_json(result)
-        if not given.uses_stdout:
+        if not arguments.uses_stdout:
             output.write(text)
         elif result is not None:
             output.complain(f"result: {text}")
 
 
 def _printable_json(value: Any) -> str:
-    """What a terminal would obey is escaped in JSON's own way."""
+    """JSON in which control characters are escaped as JSON does it."""
     text = msgspec.json.encode(value, enc_hook=repr).decode()
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
-async def _interfaces(arguments: argparse.Namespace) -> list[InterfaceDescription]:
+async def _interfaces(name: str, wait: float) -> list[InterfaceDescription]:
     try:
-        async with rpc.connect(Introspection, arguments.name, wait=arguments.wait) as client:
+        async with rpc.connect(Introspection, name, wait=wait) as client:
             found: list[InterfaceDescription] = await client.interfaces()
             return found
     except rpc.UnknownInterface:
         raise Failure(
-            f"the server at {arguments.name} does not say what it offers; it would with "
+            f"the server at {name} does not list its interfaces; it does with "
             "rpc.serve(..., introspection=True)"
         ) from None
 
 
 def _listing(interfaces: list[InterfaceDescription]) -> str:
-    # Each of these is printed as one line, whatever text the server has sent.
+    # Each entry becomes one line, whatever text the server has sent.
     lines: list[str] = []
     for one in interfaces:
         major, minor = one.version
@@ -103,28 +102,27 @@ def _interface(interfaces: list[InterfaceDescription], wanted: str) -> Interface
     name, dot, _ = wanted.rpartition(".")
     names = ", ".join(one.name for one in interfaces) or "none"
     if not dot:
-        raise Failure(f"{wanted} is no INTERFACE.OPERATION; the interfaces are {names}")
+        raise Failure(f"{wanted} is not INTERFACE.OPERATION; the interfaces are {names}")
     for one in interfaces:
         if one.name == name:
             return one
     raise Failure(f"the server has no interface {name}; it has {names}")
 
 
-async def _made(
-    client: Client[Any], operation: Operation, given: Given, limit: float | None
+async def _make_call(
+    client: Client[Any], name: str, arguments: Arguments, limit: float | None
 ) -> Any:
-    traffic = Traffic()
-    made = getattr(client, operation.name)
+    operation = getattr(client, name)
     if limit is not None:
-        made = made.with_options(timeout=limit)
+        operation = operation.with_options(timeout=limit)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(show_progress, traffic, given.total)
+        nursery.start_soon(show_progress, arguments, arguments.total)
         try:
-            return await made(**given.values, **given.pipes(traffic))
+            return await operation(**arguments.values)
         except TypeError as error:
-            # A value of the user's, whose text names the parameter.
+            # A value of the user's. The text names the parameter.
             raise Failure(str(error)) from None
         finally:
             nursery.cancel_scope.cancel()
-            if sys.stdout is not None and given.uses_stdout:
+            if sys.stdout is not None and arguments.uses_stdout:
                 sys.stdout.flush()

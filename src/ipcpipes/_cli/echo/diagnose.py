@@ -49,6 +49,9 @@ async def diagnose(arguments: argparse.Namespace) -> None:
 
     To try two programs or two users: "echo serve" here, "echo send NAME" there.
     A FILE that is called serve or send is written ./serve or ./send.
+
+    exit status: 0 all came back right, 1 something failed (one line on standard
+    error says what), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
     """
     if arguments.file is None:
         source = await unasked_input()

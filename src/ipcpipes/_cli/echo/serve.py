@@ -20,6 +20,9 @@ __all__ = ["echo_to_parent", "serve"]
 async def serve(arguments: argparse.Namespace) -> None:
     """Listens, prints one line that says where, and sends back what each client sends,
     until Ctrl-C. Only you can connect.
+
+    exit status: 1 it could not listen (one line on standard error says why), 2
+    wrong usage, 130 Ctrl-C, 143 SIGTERM.
     """
     # The kernel closes the parent's end of this stream however the parent ends, also by SIGKILL.
     async with contextlib.AsyncExitStack() as stack:
