@@ -131,7 +131,7 @@ class Arguments:
     def _open_input(self, text: str) -> IO[bytes]:
         """The file that ``@FILE`` or ``-`` names."""
         if text != "-":
-            return self._files.enter_context(Path(text[1:]).open("rb"))
+            return self._open(text, "rb")
         if sys.stdin is None:
             raise Failure("standard input is closed")
         if self._uses_stdin:
@@ -139,12 +139,15 @@ class Arguments:
         self._uses_stdin = True
         return sys.stdin.buffer
 
+    def _open(self, text: str, mode: str) -> IO[bytes]:
+        """The file that ``@FILE`` names."""
+        return self._files.enter_context(Path(text[1:]).open(mode))
+
     def _sink(self, pipe: Pipe, text: str | None) -> Callable[..., Any]:
         """The function that writes the elements to a file."""
-        file: IO[bytes]
         as_text = None
         if text is not None and text.startswith("@"):
-            file = self._files.enter_context(Path(text[1:]).open("wb"))
+            file = self._open(text, "wb")
         elif text not in (None, "-"):
             raise Failure(f"the pipe {pipe.name} goes to @FILE or -, not to {text}")
         elif sys.stdout is None:
