@@ -374,6 +374,7 @@ async def test_a_missing_program_is_an_os_error() -> None:
 async def test_other_errors_of_the_block_come_out() -> None:
     with pytest.raises(ZeroDivisionError):
         async with second_process("child", AS_CHILD) as child:
+            await round_trip(child.stream, b"x", Ledger())  # it has started
             raise ZeroDivisionError
     assert (child.reason, child.status) == ("exited", 0)
 

@@ -227,7 +227,7 @@ def test_only_os_and_framing_import_the_c_layer() -> None:
 def test_platform_differences_live_in_their_rooms() -> None:
     for path in modules():
         if "sys.platform" in path.read_text("utf-8"):
-            assert name_of(path).split(".")[0] in ("_os", "security", "_cli"), path
+            assert name_of(path).split(".")[0] in ("_os", "security"), path
 
 
 def test_modules_are_about_one_idea() -> None:
