@@ -1,4 +1,4 @@
-"""``python -m ipcpipes echo`` run as users do, in processes of its own, and what it says."""
+"""Runs ``python -m ipcpipes`` as users do, in processes of their own."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ from typing import Any
 
 import pytest
 
-LIMIT = 60.0  # seconds; for what takes one on an idle machine
+LIMIT = 60.0  # seconds, for an operation that takes 1 on an idle machine
 
 posix_signals = pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no signals that one process can send another"
+)
+posix_shell = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no POSIX shell to close or ignore things with"
+)
+posix_files = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no FIFOs in the file system and no file modes"
 )
 posix_stdin = pytest.mark.skipif(
     sys.platform == "win32", reason='on Windows a pipe is read only when FILE is "-"'
@@ -29,15 +35,15 @@ posix_stdin = pytest.mark.skipif(
 
 @contextlib.contextmanager
 def as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The environment of what is run, and a place of its own for plain names; not in tmp_path,
-    which is too long for a socket.
+    """Sets the environment of the processes, with an empty directory for the sockets of plain
+    names. It is not tmp_path, whose path is too long for a socket.
     """
     base = None if sys.platform == "win32" else "/tmp"
     directory = Path(tempfile.mkdtemp(prefix="ipc", dir=base))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
-    # Unclosed resources are reported on standard error, where the tests would see them.
+    # Unclosed resources are reported on standard error, which the tests compare.
     monkeypatch.setenv("PYTHONDEVMODE", "1")
-    # Written as users have it, with a buffer that is emptied at the interpreter's exit.
+    # As users have it: standard output has a buffer, which the interpreter flushes at its exit.
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     yield directory
     shutil.rmtree(directory)
@@ -59,11 +65,11 @@ def finish(
 
 @contextlib.contextmanager
 def running(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts it; whatever happens, it has ended when the block is left."""
+    """Starts it. It has ended at the end of the block, also if the block raises."""
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options}
     options.setdefault("stderr", subprocess.PIPE)
-    # Under `nohup` or in the background of a script SIGINT would be ignored, and the children
-    # would inherit that.
+    # If these tests run under `nohup` or in the background of a script, SIGINT is ignored, and
+    # the children would inherit that.
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(command(*arguments), start_new_session=True, **options)
@@ -79,13 +85,19 @@ def running(*arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen
         assert process.returncode is not None
 
 
-# What only POSIX has; "if" and not "assert", because mypy understands only that.
+# What only POSIX has. "if" and not "assert", because mypy understands only that.
+
+
+def make_fifo(path: Path) -> Path:
+    if sys.platform != "win32":
+        os.mkfifo(path)
+    return path
 
 
 def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
-    """What a terminal does, to the process and those it has started."""
+    """Sends SIGINT to the process group, as a terminal does."""
     if sys.platform != "win32":
-        # macOS says EPERM when only a zombie is left of the group.
+        # macOS raises EPERM if only a zombie is left of the group.
         with contextlib.suppress(PermissionError):
             os.killpg(process.pid, signal.SIGINT)
 
@@ -95,7 +107,7 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-# How it goes on
+# How it ends
 
 
 def ctrl_c(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
@@ -105,7 +117,7 @@ def ctrl_c(process: subprocess.Popen[bytes]) -> tuple[int, bytes, bytes]:
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """Waits for something that gives no sign when it happens."""
+    """Polls, for events that cannot be waited for."""
     deadline = time.monotonic() + LIMIT
     while not (result := condition()):
         assert time.monotonic() < deadline
@@ -114,16 +126,36 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 
 def has_ended(pid: int) -> bool:
-    """A zombie has: its new parent, not of our making, may never ask for its status."""
+    """A zombie has ended: its new parent, init or the like, may never ask for its status."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False)
     return state.stdout.strip()[:1] in (b"", b"Z")
+
+
+def ended_within(pid: int, seconds: float) -> bool:
+    """Whether the process has ended by then."""
+    if sys.platform == "win32":
+        import _winapi
+
+        try:
+            handle = _winapi.OpenProcess(_winapi.SYNCHRONIZE, False, pid)
+        except OSError:
+            ended = True
+        else:
+            waited = _winapi.WaitForSingleObject(handle, int(seconds * 1000))
+            _winapi.CloseHandle(handle)
+            ended = waited == _winapi.WAIT_OBJECT_0
+    else:
+        deadline = time.monotonic() + seconds
+        while not (ended := has_ended(pid)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return ended
 
 
 # What it says
 
 
 def one_line(stderr: bytes) -> str:
-    """The complaint, which has to be the only thing on standard error."""
+    """The only line on standard error, which describes the failure."""
     text = stderr.decode().replace("\r\n", "\n")
     assert text.startswith("ipcpipes: ")
     assert text.count("\n") == 1
@@ -141,13 +173,3 @@ def document(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     assert (result.returncode, result.stderr) == (0, b"")
     loaded: dict[str, Any] = json.loads(result.stdout)
     return loaded
-
-
-def assert_sent_twice(facts: dict[str, Any], size: int) -> None:
-    """As messages, and as a stream."""
-    (messages,) = facts["round_trips"]
-    assert messages["message_bytes"] == min(size, 65536)
-    assert messages["total_bytes"] == size
-    assert messages["count"] >= -(-size // 65536)
-    assert facts["stream"]["total_bytes"] == size
-    assert facts["verified_bytes"] == 2 * size

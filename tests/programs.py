@@ -1,4 +1,4 @@
-"""Programs that the tests start as children, as text."""
+"""The text of programs that the tests start as children."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def trio_program(body: str, *arguments: str) -> Sequence[str]:
 
 
 def blocking_program(body: str, *arguments: str) -> Sequence[str]:
-    """The same without an event loop."""
+    """The command that runs ``body`` as a blocking program, without an event loop."""
     return [sys.executable, "-c", BLOCKING + textwrap.dedent(body), *arguments]
 
 
 def plain_program(body: str, *arguments: str) -> Sequence[str]:
-    """The same without ipcpipes, which starts quickly."""
+    """The command that runs ``body`` without ipcpipes, which starts quickly."""
     return [sys.executable, "-c", PLAIN + textwrap.dedent(body), *arguments]
 
 
@@ -72,7 +72,7 @@ with blocking.parent_pipes() as pipes:
         pipes["log"].send_all(data.upper())
         pipes["talk"].send_all(pipes["talk"].receive_some())
 """)
-# Says so, and then does nothing for a minute, whatever happens to its pipes.
+# Prints a line, and then sleeps for a minute, whatever happens to its pipes.
 HANG = plain_program("""
 say("here")
 time.sleep(60)

@@ -1,4 +1,4 @@
-"""Pseudo-terminals, for what a program shows only on a terminal."""
+"""Pseudo-terminals, for programs that write differently to a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ posix_terminal = pytest.mark.skipif(
 
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, int]]:
-    """A pseudo-terminal: the end that sees what is shown, and the end for the process."""
+    """A pseudo-terminal: the end that reads what the process writes, and the end of the process."""
     if sys.platform == "win32":
         raise NotImplementedError
     else:
@@ -32,7 +32,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 def shown(master: int, until: bytes = b"") -> bytes:
-    """What is on the terminal: up to ``until``, or what is there already."""
+    """Reads the terminal: up to ``until``, or what the process has already written."""
     seen = b""
     while True:
         readable, _, _ = select.select([master], [], [], LIMIT if until else 0)

@@ -23,7 +23,7 @@ from .terminals import posix_terminal, shown, terminal
 NAME = "call-test"
 
 
-# Clears the screen; the same in one character, as C1 has it; turns the text around.
+# Clears the screen, also by a C1 control character; reverses the text; rings the bell.
 EVIL = "\x1b[2J\x9b2J\u202e\x07"
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -59,7 +59,7 @@ class Person:
 
 
 class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=(1, 2)):
-    """What the tests call."""
+    """The interface that the tests call."""
 
     @rpc.operation
     def join(self, words: list[str], separator: str = " ") -> str:
@@ -204,7 +204,7 @@ async def called(
     return result
 
 
-async def test_without_an_operation_it_lists_what_there_is() -> None:
+async def test_without_an_operation_the_server_is_listed() -> None:
     async with served():
         listing = (await called()).stdout.decode()
     assert f"Tools 1.2 ({Tools._rpc_definition.uuid})" in listing
@@ -215,13 +215,13 @@ async def test_without_an_operation_it_lists_what_there_is() -> None:
     assert "upper(text: inout pipe of byte) -> int" in listing
 
 
-async def test_values_are_json_or_else_text() -> None:
+async def test_values_are_json_or_text() -> None:
     async with served():
         result = await called("Tools.join", 'words=["a", "b"]', "separator=-x-")
     assert json.loads(result.stdout) == "a-x-b"
 
 
-async def test_where_text_is_taken_everything_is_text() -> None:
+async def test_a_text_parameter_takes_any_text() -> None:
     async with served():
         for separator in ("5", "true", "null", "[1]", '"', "{", "1.0", ""):
             result = await called("Tools.join", 'words=["a", "b"]', f"separator={separator}")
@@ -241,7 +241,7 @@ async def test_where_text_is_taken_everything_is_text() -> None:
             assert shown.endswith(f", {expected}, 0)")
 
 
-async def test_classes_and_enumerations() -> None:
+async def test_classes_and_enumerations_are_listed_and_sent() -> None:
     async with served():
         result = await called("Tools.paint", 'who={"name": "Ada"}', "colour=5", "level=2")
         assert json.loads(result.stdout) == repr(
@@ -264,14 +264,14 @@ async def test_classes_and_enumerations() -> None:
         ("words=", "it ends too early, at character 1"),
     ],
 )
-async def test_malformed_json_says_where(argument: str, where: str) -> None:
+async def test_malformed_json_is_reported_with_its_position(argument: str, where: str) -> None:
     async with served():
         said = (await called("Tools.join", argument, status=1)).stderr.decode()
     assert "words is list[str]" in said
     assert where in said
 
 
-async def test_what_a_server_says_does_nothing_to_a_terminal() -> None:
+async def test_control_characters_of_a_server_are_escaped() -> None:
     async with served():
         listing = await called()
         returned = await called("Tools.evil", "text=return")
@@ -283,7 +283,7 @@ async def test_what_a_server_says_does_nothing_to_a_terminal() -> None:
         assert all(each.isprintable() for line in text.split("\n") for each in line)
 
 
-async def test_numbers_are_numbers_and_bytes_are_bytes(tmp_path: Path) -> None:
+async def test_pipes_print_numbers_and_raw_bytes(tmp_path: Path) -> None:
     file = tmp_path / "octets"
     async with served():
         result = await called("Tools.octets", f"text=@{file}")
@@ -299,7 +299,7 @@ async def test_numbers_are_numbers_and_bytes_are_bytes(tmp_path: Path) -> None:
 
 
 @posix_terminal
-async def test_bytes_do_nothing_to_a_terminal(tmp_path: Path) -> None:
+async def test_bytes_of_a_pipe_are_escaped_on_a_terminal(tmp_path: Path) -> None:
     file = tmp_path / "octets"
     with terminal() as (master, slave):
         async with served():
@@ -307,13 +307,6 @@ async def test_bytes_do_nothing_to_a_terminal(tmp_path: Path) -> None:
                 said = await trio.to_thread.run_sync(partial(shown, master, until=b"[2J"))
                 assert await trio.to_thread.run_sync(partial(process.wait, LIMIT)) == 0
     assert b"text\r\n\\x1b[2J" in said
-
-
-def test_the_help_says_what_the_exit_statuses_mean() -> None:
-    text = finish("call", "--help").stdout.decode()
-    assert "exit status:" in text
-    assert "0 the list was printed" in text
-    assert "came back" not in text, "that is about echo"
 
 
 async def test_options_can_stand_anywhere() -> None:
@@ -347,12 +340,12 @@ async def test_bytes_are_given_as_a_file(tmp_path: Path) -> None:
     assert listing.count("=@FILE") == 2, "of bytes only"
 
 
-async def test_what_has_a_default_can_be_left_out() -> None:
+async def test_parameters_with_defaults_are_optional() -> None:
     async with served():
         assert json.loads((await called("Tools.join", 'words=["a", "b"]')).stdout) == "a b"
 
 
-async def test_a_pipe_is_filled_from_json_from_a_file_and_from_standard_input(
+async def test_a_pipe_is_filled_from_json_a_file_or_stdin(
     tmp_path: Path,
 ) -> None:
     octets = b"".join(number.to_bytes(4, "little") for number in (1, 2, 3))
@@ -364,14 +357,14 @@ async def test_a_pipe_is_filled_from_json_from_a_file_and_from_standard_input(
             assert json.loads(result.stdout) == 12
 
 
-async def test_numbers_come_one_a_line_and_the_result_beside_them() -> None:
+async def test_numbers_go_to_stdout_and_the_result_to_stderr() -> None:
     async with served():
         result = await called("Tools.count", "up_to=3")
     assert result.stdout.split() == [b"1", b"2", b"3"]
     assert b'result: "counted"' in result.stderr
 
 
-async def test_into_a_file_they_go_as_they_are(tmp_path: Path) -> None:
+async def test_a_file_receives_elements_as_in_memory(tmp_path: Path) -> None:
     file = tmp_path / "numbers"
     async with served():
         result = await called("Tools.count", "up_to=2", f"numbers=@{file}")
@@ -389,7 +382,7 @@ async def test_a_pipe_in_both_directions_takes_a_source_and_a_sink(tmp_path: Pat
         assert (await called("Tools.upper", f"text=@{source}")).stdout == b"ABC" * 100_000
 
 
-async def test_structures_are_octets(tmp_path: Path) -> None:
+async def test_structures_are_read_as_bytes(tmp_path: Path) -> None:
     file = tmp_path / "points"
     file.write_bytes(bytes([1, 0, 0, 0, 2, 0, 0, 0]) * 3)
     async with served():
@@ -397,7 +390,7 @@ async def test_structures_are_octets(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == [[1, 2]] * 3
 
 
-async def test_nothing_is_printed_where_nobody_answers() -> None:
+async def test_a_maybe_operation_prints_nothing() -> None:
     async with served():
         assert (await called("Tools.note", "text=hello")).stdout == b""
 
@@ -407,8 +400,8 @@ async def test_nothing_is_printed_where_nobody_answers() -> None:
     [
         (("Tools.nothing",), "Tools has no operation nothing"),
         (("Nothing.join",), "no interface Nothing; it has Tools"),
-        (("join",), "no INTERFACE.OPERATION"),
-        (("Tools.join", "words"), "words is no name=value"),
+        (("join",), "not INTERFACE.OPERATION"),
+        (("Tools.join", "words"), "words is not name=value"),
         (("Tools.join", "letters=[]"), "it takes words, separator"),
         (("Tools.join", "words=[]", "words=[]"), "words is given twice"),
         (("Tools.join",), "is missing the argument 'words'"),
@@ -427,7 +420,7 @@ async def test_nothing_is_printed_where_nobody_answers() -> None:
         (("Tools.hang", "--timeout", "0.2"), "took longer than its 0.2 s"),
     ],
 )
-async def test_what_goes_wrong_is_one_line(arguments: tuple[str, ...], line: str) -> None:
+async def test_a_failure_is_one_line(arguments: tuple[str, ...], line: str) -> None:
     async with served():
         result = await called(*arguments, status=1)
     said = result.stderr.decode().splitlines()
@@ -436,13 +429,13 @@ async def test_what_goes_wrong_is_one_line(arguments: tuple[str, ...], line: str
     assert result.stdout == b""
 
 
-async def test_a_server_that_does_not_say_what_it_offers() -> None:
+async def test_a_server_without_introspection_is_a_failure() -> None:
     async with served(introspection=False):
         result = await called(status=1)
     assert b"introspection=True" in result.stderr
 
 
-async def test_a_server_that_is_not_there() -> None:
+async def test_a_missing_server_is_named() -> None:
     assert b"call-test" in (await called(status=1)).stderr
 
 

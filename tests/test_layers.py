@@ -60,13 +60,12 @@ ROOMS = [
     "rpc",
     "rpc.blocking",
     "testing",
-    "_echo",
-    "_call",
+    "_cli",
     "__init__",
     "__main__",
 ]
 # Rooms that only users enter: these may import the public names of the whole package.
-OUTERMOST = {"testing", "_echo", "_call", "__init__", "__main__"}
+OUTERMOST = {"testing", "_cli", "__init__", "__main__"}
 # One driver and one system never import the other one.
 TWINS = [
     ("_os.posix", "_os.windows"),
@@ -228,7 +227,7 @@ def test_only_os_and_framing_import_the_c_layer() -> None:
 def test_platform_differences_live_in_their_rooms() -> None:
     for path in modules():
         if "sys.platform" in path.read_text("utf-8"):
-            assert name_of(path).split(".")[0] in ("_os", "security", "_echo"), path
+            assert name_of(path).split(".")[0] in ("_os", "security"), path
 
 
 def test_modules_are_about_one_idea() -> None:

@@ -1,0 +1,128 @@
+"""Lists what a server offers, or makes one call."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+import msgspec
+import trio
+
+import ipcpipes
+
+from ... import rpc
+from ...rpc._trio.client import Client, client_of
+from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
+from ...rpc.wire.format import Limits
+from .. import output
+from ..failure import Failure
+from ..progress import show_progress
+from .arguments import Arguments
+
+__all__ = ["call"]
+
+
+async def call(command: argparse.Namespace) -> None:
+    """Does what the command line asks for, and prints the result.
+
+    Raises:
+        Failure: the server has no such interface, operation or parameter.
+        EndpointError, rpc.RpcError, OSError: the call failed.
+    """
+    interfaces = await _interfaces(command.name, command.wait)
+    if command.operation is None:
+        output.write(_listing(interfaces) or "nothing but the list itself")
+        return
+    description = _interface(interfaces, command.operation)
+    definition = definition_of(description)
+    name = command.operation.rpartition(".")[2]
+    operation = definition.operations.get(name)
+    if operation is None:
+        raise Failure(
+            f"{description.name} has no operation {name}; it has "
+            f"{', '.join(definition.operations) or 'none'}"
+        )
+    described = next(one for one in description.operations if one.name == name)
+    with ExitStack() as files:
+        arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
+        await arguments.read()
+        stream = await ipcpipes.connect(command.name, wait=command.wait)
+        async with client_of(definition, stream, Limits(), None) as client:
+            result = await _make_call(client, name, arguments, command.timeout)
+    if not operation.options.maybe:
+        text = _printable_json(result)
+        if not arguments.uses_stdout:
+            output.write(text)
+        elif result is not None:
+            output.complain(f"result: {text}")
+
+
+def _printable_json(value: Any) -> str:
+    """JSON in which control characters are escaped as JSON does it."""
+    text = msgspec.json.encode(value, enc_hook=repr).decode()
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+async def _interfaces(name: str, wait: float) -> list[InterfaceDescription]:
+    try:
+        async with rpc.connect(Introspection, name, wait=wait) as client:
+            found: list[InterfaceDescription] = await client.interfaces()
+            return found
+    except rpc.UnknownInterface:
+        raise Failure(
+            f"the server at {name} does not list its interfaces; it does with "
+            "rpc.serve(..., introspection=True)"
+        ) from None
+
+
+def _listing(interfaces: list[InterfaceDescription]) -> str:
+    # Each entry becomes one line, whatever text the server has sent.
+    lines: list[str] = []
+    for one in interfaces:
+        major, minor = one.version
+        lines.append(f"{one.name} {major}.{minor} ({one.uuid})")
+        for operation in one.operations:
+            lines.append(f"  {operation}")
+            summary = operation.documentation.partition("\n")[0]
+            if summary:
+                lines.append(f"      {summary}")
+            lines += [
+                f"      give {each.name}=@FILE for the bytes of a file, {each.name}=- for stdin"
+                for each in operation.parameters
+                if each.takes_bytes
+            ]
+        lines += [f"  type {each}" for each in one.types]
+    return "\n".join(map(output.printable, lines))
+
+
+def _interface(interfaces: list[InterfaceDescription], wanted: str) -> InterfaceDescription:
+    name, dot, _ = wanted.rpartition(".")
+    names = ", ".join(one.name for one in interfaces) or "none"
+    if not dot:
+        raise Failure(f"{wanted} is not INTERFACE.OPERATION; the interfaces are {names}")
+    for one in interfaces:
+        if one.name == name:
+            return one
+    raise Failure(f"the server has no interface {name}; it has {names}")
+
+
+async def _make_call(
+    client: Client[Any], name: str, arguments: Arguments, limit: float | None
+) -> Any:
+    operation = getattr(client, name)
+    if limit is not None:
+        operation = operation.with_options(timeout=limit)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(show_progress, arguments, arguments.total)
+        try:
+            return await operation(**arguments.values)
+        except TypeError as error:
+            # A value of the user's. The text names the parameter.
+            raise Failure(str(error)) from None
+        finally:
+            nursery.cancel_scope.cancel()
+            if sys.stdout is not None and arguments.uses_stdout:
+                sys.stdout.flush()

@@ -1,0 +1,80 @@
+"""The only module of the command line that writes to the standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from ..errors import printable
+from .failure import Failure
+
+__all__ = ["complain", "prepare", "printable", "write", "write_path"]
+
+
+def prepare() -> None:
+    """Escapes characters that the encoding of a stream does not have, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def write(text: str) -> None:
+    """Writes ``text`` and a newline to standard output and flushes it. Each line is made
+    :func:`printable`.
+
+    Raises:
+        Failure: standard output is closed, has no reader, or its disk is full.
+    """
+    lines = "\n".join(map(printable, text.split("\n"))) + "\n"
+    with _stdout() as stdout:
+        stdout.write(lines)
+
+
+def write_path(path: str) -> None:
+    """Writes ``path`` and a newline to standard output and flushes it, as the bytes that the
+    system has for the path: another program reads them.
+
+    Raises:
+        Failure: standard output is closed, has no reader, or its disk is full.
+    """
+    with _stdout() as stdout:
+        stdout.buffer.write(os.fsencode(path + os.linesep))
+
+
+def complain(line: str) -> None:
+    """Writes the one line about a failure to standard error. Without a standard error, the exit
+    status alone tells of the failure.
+    """
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(f"ipcpipes: {printable(line)}\n")
+        sys.stderr.flush()
+    except OSError:
+        _discard_rest(sys.stderr)
+
+
+@contextlib.contextmanager
+def _stdout() -> Iterator[TextIO]:
+    # ``None`` if the descriptor was closed when the process started.
+    if sys.stdout is None:
+        raise Failure("cannot write to standard output: it is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_rest(sys.stdout)
+        raise Failure(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _discard_rest(stream: TextIO) -> None:
+    # The interpreter flushes at its exit. What cannot be written would cause a message and another
+    # exit status. From the notes on SIGPIPE in the documentation of `signal`.
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
