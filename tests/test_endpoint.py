@@ -167,7 +167,7 @@ def test_windows_paths_are_refused_elsewhere(path: str) -> None:
 
 
 def test_only_the_four_kinds_exist() -> None:
-    with pytest.raises(InvalidEndpoint, match="no kind of endpoint"):
+    with pytest.raises(InvalidEndpoint, match="not a kind of endpoint"):
         Endpoint("bogus", "x")  # type: ignore[arg-type]
 
 

@@ -259,7 +259,7 @@ async def test_a_dead_socket_file(short_tmp: Path) -> None:
         assert child.hear() == "ready"
         child.kill()
     assert path.is_socket()
-    with pytest.raises(ConnectionRefusedError, match="nobody listens on this socket") as caught:
+    with pytest.raises(ConnectionRefusedError, match="no server listens on this socket") as caught:
         await ipcpipes.connect(path)
     assert type(caught.value) is ipcpipes.EndpointRefused
 
@@ -273,7 +273,7 @@ async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
         await ipcpipes.connect(plain / "s")
     loop = short_tmp / "loop"
     loop.symlink_to(loop)
-    with pytest.raises(PermissionError, match="circle of links"):
+    with pytest.raises(PermissionError, match="too many symbolic links"):
         await ipcpipes.connect(loop)
 
 
