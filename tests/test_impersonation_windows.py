@@ -25,7 +25,7 @@ if sys.platform != "win32":
 from ipcpipes._ffi import lib as real
 from ipcpipes._os import join_shared
 from ipcpipes._os.windows import calls
-from ipcpipes.security import compiled
+from ipcpipes.security import compile_policy
 
 SYSTEM, EVERYONE = "S-1-5-18", "S-1-1-0"
 both = pytest.mark.parametrize("driver", ["trio", "blocking"])
@@ -293,7 +293,7 @@ async def test_a_worker_does_not_serve_under_somebody_elses_name(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its parent has ended, and somebody else was faster. Expected: it serves nobody there."""
-    permissions = compiled(AccessPolicy.current_user(), "duplex")
+    permissions = compile_policy(AccessPolicy.current_user(), "duplex")
     stranger = ipcpipes.PeerIdentity(sid="S-1-5-21-1-2-3-1001", user="mallory")
     with listening(endpoint):
         async with join_shared(endpoint, None, permissions, 2):

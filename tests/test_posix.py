@@ -26,7 +26,7 @@ if sys.platform == "win32":
 
 
 from ipcpipes._os.posix import calls as posix_calls
-from ipcpipes.security import compiled
+from ipcpipes.security import compile_policy
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 
@@ -58,12 +58,12 @@ async def test_an_abstract_name_is_taken_once() -> None:
 @linux_only
 async def test_abstract_names_are_held_to_the_policy(caplog: pytest.LogCaptureFixture) -> None:
     # They have no mode, so that only the look at accept keeps others out.
-    admits = compiled(ipcpipes.AccessPolicy.current_user(), "duplex").admits
+    admits = compile_policy(ipcpipes.AccessPolicy.current_user(), "duplex").admits
     me = os.geteuid()
     assert admits(posix_calls.Credentials(1, me, 0))
     assert admits(posix_calls.Credentials(1, 0, 0))
     assert not admits(posix_calls.Credentials(1, me + 1, 0))
-    everyone = compiled(ipcpipes.AccessPolicy.everyone(), "duplex")
+    everyone = compile_policy(ipcpipes.AccessPolicy.everyone(), "duplex")
     assert everyone.admits(posix_calls.Credentials(1, me + 1, 0))
 
 

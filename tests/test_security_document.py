@@ -17,7 +17,7 @@ import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, blocking, opening, rpc
 from ipcpipes.authentication.challenge import DEFAULT_SECONDS
 from ipcpipes.rpc import blocking as rpc_blocking
-from ipcpipes.security import compiled, server
+from ipcpipes.security import compile_policy, server
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "security.md"
 
@@ -137,9 +137,9 @@ async def test_who_may_connect(endpoint: Endpoint, monkeypatch: pytest.MonkeyPat
 
     def note(policy: AccessPolicy, kind: Any) -> Any:
         asked.append(policy)
-        return compiled(policy, kind)
+        return compile_policy(policy, kind)
 
-    monkeypatch.setattr(opening, "compiled", note)
+    monkeypatch.setattr(opening, "compile_policy", note)
     async with await ipcpipes.listen(endpoint):
         pass
     assert asked == [AccessPolicy.current_user()]
@@ -148,7 +148,7 @@ async def test_who_may_connect(endpoint: Endpoint, monkeypatch: pytest.MonkeyPat
 def test_who_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_of("server", *CONNECT) is None
     asked: list[AccessPolicy] = []
-    monkeypatch.setattr(server, "trusted", lambda policy, _: asked.append(policy))
+    monkeypatch.setattr(server, "compile_server_policy", lambda policy, _: asked.append(policy))
     server.server_check(Endpoint.named("x"), None)
     assert asked == [AccessPolicy.current_user()]
     assert DEFAULTS["who may serve a plain name: `connect(name, server=)`"] == (
@@ -180,7 +180,7 @@ async def test_access_list(endpoint: Endpoint) -> None:
     if sys.platform == "win32":
         from ipcpipes._os.windows import calls as windows_calls
 
-        permissions = compiled(AccessPolicy.current_user(), "duplex")
+        permissions = compile_policy(AccessPolicy.current_user(), "duplex")
         text = permissions.sddl.replace(windows_calls.current_user_sid(), "YOU")
         assert DEFAULTS["access list of a pipe"] == f"`{text}`"
 

@@ -13,6 +13,6 @@ from .policy import AccessPolicy as AccessPolicy, Group as Group, Rights as Righ
 from .server import server_check as server_check
 
 if sys.platform == "win32":
-    from .windows import compiled as compiled
+    from .windows import compile_policy as compile_policy
 else:
-    from .posix import compiled as compiled
+    from .posix import compile_policy as compile_policy

@@ -47,7 +47,7 @@ class _Accounts:
         return not self.groups.isdisjoint(peer.groups)
 
 
-def compiled(
+def compile_policy(
     policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
 ) -> posix_calls.Permissions:
     """Raises:
@@ -76,7 +76,7 @@ def compiled(
     return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
 
 
-def trusted(
+def compile_server_policy(
     policy: AccessPolicy,
     endpoint: Endpoint,
 ) -> Callable[[posix_calls.Credentials], bool]:

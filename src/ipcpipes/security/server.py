@@ -10,9 +10,9 @@ from ..errors import NotSupported
 from .policy import AccessPolicy
 
 if sys.platform == "win32":
-    from .windows import trusted
+    from .windows import compile_server_policy
 else:
-    from .posix import trusted
+    from .posix import compile_server_policy
 
 
 def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck | None:
@@ -39,4 +39,4 @@ def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck
         raise ValueError("a server has no rights to restrict; name users and groups alone")
     if policy.remote:
         raise ValueError("a server is on this machine; leave remote out")
-    return trusted(policy, endpoint)
+    return compile_server_policy(policy, endpoint)

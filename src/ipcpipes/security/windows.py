@@ -25,7 +25,7 @@ _USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
 _GROUPS = frozenset({2, 4, 5})  # SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup
 
 
-def compiled(
+def compile_policy(
     policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
 ) -> windows_calls.Permissions:
     """Raises:
@@ -58,7 +58,7 @@ def compiled(
     return windows_calls.Permissions("".join(entries), policy.remote, is_owner_ours=True)
 
 
-def trusted(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
+def compile_server_policy(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
     """Which server a client accepts at ``endpoint``, by the SID that owns the pipe.
 
     Raises:
