@@ -40,7 +40,7 @@ def test_policies_are_values() -> None:
 @pytest.mark.parametrize("kind", [User, Group])
 @pytest.mark.parametrize("account", [-1, 2**32 - 1, 2**40, "", "a\0b"])
 def test_what_is_no_account_is_refused(kind: type[User], account: Any) -> None:
-    with pytest.raises(ValueError, match=r"is the name of no|the id of a"):
+    with pytest.raises(ValueError, match=r"cannot be the name of a|the id of a"):
         kind(account)
 
 
@@ -51,17 +51,17 @@ def test_what_is_neither_a_name_nor_a_number_is_refused(account: Any) -> None:
 
 
 def test_other_mistakes() -> None:
-    with pytest.raises(ValueError, match="rights are"):
+    with pytest.raises(ValueError, match="rights must be"):
         User("a", "execute")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="rights are"):
+    with pytest.raises(ValueError, match="rights must be"):
         AccessPolicy.everyone(rights="all")  # type: ignore[arg-type]
     for wrong in ("root", User("root"), ["root"], [1], [AccessPolicy()]):
-        with pytest.raises(TypeError, match="takes"):
+        with pytest.raises(TypeError, match=r"must be a list|must contain only"):
             AccessPolicy(wrong)  # type: ignore[arg-type]
     for make in (AccessPolicy, AccessPolicy.everyone):
-        with pytest.raises(TypeError, match="remote is True or False"):
+        with pytest.raises(TypeError, match="remote must be True or False"):
             make(remote="other-machine")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a security descriptor is a str"):
+    with pytest.raises(TypeError, match="a security descriptor must be a str"):
         AccessPolicy.sddl(5)  # type: ignore[arg-type]
 
 

@@ -64,27 +64,27 @@ async def test_names_are_looked_up(endpoint: Endpoint) -> None:
     assert await descriptor(endpoint, policy) == "D:P(A;;FA;;;ME)(A;;0x12019b;;;WD)"
 
 
-async def test_a_user_is_no_group_and_windows_has_no_numbers(endpoint: Endpoint) -> None:
+async def test_users_and_groups_differ_and_have_no_numbers(endpoint: Endpoint) -> None:
     for account, text in (
-        (User("Everyone"), "is no user; is it a group?"),
-        (User(1000), "Windows has no such numbers"),
-        (Group("S-1-nothing"), "there is no group 'S-1-nothing'"),
-        (User("S-1-5-018"), "there is no user 'S-1-5-018'"),
+        (User("Everyone"), "is not a user; is it a group?"),
+        (User(1000), "Windows has no numeric ids"),
+        (Group("S-1-nothing"), "this machine has no group 'S-1-nothing'"),
+        (User("S-1-5-018"), "this machine has no user 'S-1-5-018'"),
     ):
         with pytest.raises(ipcpipes.UnknownAccount, match=text):
             await ipcpipes.listen(endpoint, access=AccessPolicy([account]))
 
 
-async def test_who_listens_cannot_be_denied(endpoint: Endpoint) -> None:
+async def test_listening_user_cannot_be_denied(endpoint: Endpoint) -> None:
     for account in (User(calls.current_user_sid()), Group("Everyone"), Group(USERS)):
         with pytest.raises(ValueError, match="denies access to the user that listens"):
             await ipcpipes.listen(endpoint, access=AccessPolicy.everyone(deny=[account]))
 
 
-async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) -> None:
+async def test_sddl_text_is_used_unchanged(endpoint: Endpoint) -> None:
     text = f"D:P(A;;FA;;;{calls.current_user_sid()})(A;;FR;;;BU)"
     assert await descriptor(endpoint, AccessPolicy.sddl(text)) == "D:P(A;;FA;;;ME)(A;;FR;;;BU)"
-    with pytest.raises(ValueError, match="is no security descriptor"):
+    with pytest.raises(ValueError, match="is not a security descriptor"):
         await ipcpipes.listen(endpoint, access=AccessPolicy.sddl("D:P(nonsense)"))
     for without_a_list in ("", "O:SY"):
         with pytest.raises(ValueError, match="with an access list"):

@@ -286,5 +286,5 @@ def test_a_framing_of_ones_own() -> None:
             assert type(received.fault) is fault
     splitter = framing.splitter()
     assert splitter.get_buffer() is None
-    with pytest.raises(NotImplementedError, match="this splitter gives no buffer"):
+    with pytest.raises(NotImplementedError, match="this splitter has no buffer"):
         splitter.buffer_updated(1)

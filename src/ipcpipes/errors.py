@@ -293,8 +293,8 @@ class EndpointDenied(EndpointError, PermissionError):
 
 
 class UntrustedServer(EndpointDenied):
-    """Raised when the server at the endpoint runs as a user that ``server=`` does not allow. Nothing
-    was sent to it. If you trust that user, allow it with ``server=AccessPolicy(...)``.
+    """Raised when the server at the endpoint runs as a user that ``server=`` does not allow. If you
+    trust that user, allow it with ``server=AccessPolicy(...)``. Nothing was sent to the server.
     """
 
 
@@ -405,9 +405,7 @@ def in_use_error(
     """
     holder = f"process {holder_pid}" if holder_pid is not None else "another listener"
     if instead_of:
-        holder += (
-            f" with another XDG_RUNTIME_DIR (this process would listen at {instead_of})"
-        )
+        holder += f" with another XDG_RUNTIME_DIR (this process would listen at {instead_of})"
     error = EndpointInUse(
         endpoint, address, f"in use by {holder}; connect to it, stop it, or take another name"
     )
