@@ -393,7 +393,7 @@ def test_log_shipping_counts_and_finds(log_server: LogServer, tmp_path: Path) ->
 def test_log_shipping_refuses_bad_names(log_server: LogServer, tmp_path: Path) -> None:
     hidden = tmp_path / ".hidden"
     hidden.write_bytes(b"line\n")
-    assert log_server.ask("ship", hidden, status=1) == "'.hidden' is no name of a log\n"
+    assert log_server.ask("ship", hidden, status=1) == "'.hidden' is not a name of a log\n"
     assert "no-such.log" in log_server.ask("ship", tmp_path / "no-such.log", status=1)
     assert log_server.ask("search", "line") == "searched 0 logs\n"
 
