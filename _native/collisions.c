@@ -1,5 +1,5 @@
-/* Computes how much work the keys of a MessagePack value can cause: keys whose hashes all collide
- * cost the square of their number, in sets and in dicts.
+/* Computes how much work the keys of a MessagePack value can cause: keys with the same hash cost the
+ * square of their number, in sets and in dicts.
  *
  * Pure computation on memory that the caller owns, in one pass over it: no system call, no
  * allocation, and the same on every system.

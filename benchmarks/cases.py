@@ -73,9 +73,9 @@ class Case:
         subject: the contender that the goals are about.
         limit: the goal for the figure of the subject itself.
         count: operations in every round after the first; ``None`` for as many as fill the time.
-        meter: the end whose figure counts.
-        capacity: bytes that fit into the pipe(2) whose ends the two processes inherit; ``None`` if
-            they connect by themselves.
+        meter: the end that measures.
+        capacity: bytes that fit into the pipe(2) between the two processes, which inherit its ends;
+            ``None`` if they connect by themselves.
         child: a C program of ``contenders/`` that the client starts; there is no server then.
         heap: the state of the C library's allocator: that of a new process (``"young"``), or of
             one that has freed something large before (``"old"``). With glibc this decides whether

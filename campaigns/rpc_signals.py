@@ -1,4 +1,4 @@
-"""Signals whose handlers raise at random steps of blocking calls, while other threads call too."""
+"""Signal handlers that raise at random steps of blocking calls, while other threads call too."""
 
 from __future__ import annotations
 

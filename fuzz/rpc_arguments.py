@@ -178,7 +178,7 @@ def arguments(data: bytes) -> None:
         return
     try:
         again = encode_arguments(operation, decoded)
-    except OverflowError:  # a time whose zone moves it out of the range of years
+    except OverflowError:  # a time that its zone moves out of the range of years
         return
     # The values are the same after a second round trip.
     values = _decoded(operation, again)

@@ -35,7 +35,7 @@ def clog(stream: Any) -> None:
 
 
 async def clogged_pair(direction: Literal["duplex", "send"] = "duplex") -> tuple[Any, Any]:
-    """Returns a stream_pair whose client cannot send until the server has received.
+    """Returns a stream_pair in which the client cannot send until the server has received.
 
     There is no such pair on Windows, which does not tell when a pipe has room, and accepts a write
     larger than the buffer as a pending operation.

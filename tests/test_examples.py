@@ -56,7 +56,7 @@ def run(*words: object, status: int = 0) -> str:
 
 
 class Running:
-    """A running program, whose lines of output are collected."""
+    """A running program; its lines of output are collected."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process

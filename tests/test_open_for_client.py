@@ -28,7 +28,7 @@ RunHere = Callable[..., Any]
 
 @pytest.fixture
 def as_client(endpoint: Endpoint) -> Iterator[RunHere]:
-    """``run_as_client`` of a connection whose client is this user."""
+    """``run_as_client`` of a connection with this user as the client."""
     if sys.platform not in ("linux", "win32"):
         pytest.skip("no thread can act as a client here")
     with blocking.listen(endpoint) as listener:

@@ -1,6 +1,6 @@
-/* The child whose start is measured: it sends each byte back until its input
- * ends. ipcpipes gives it the number of its descriptor; the other contenders
- * give it two pipes as input and output. */
+/* The child in the cases that measure the start of a child: it sends each byte
+ * back until its input ends. ipcpipes gives it the number of its descriptor; the
+ * other contenders give it two pipes as input and output. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-"""Receives the body of a message whose size is known before the body arrives."""
+"""Receives the body of a message of known size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Body:
 
 
 class BodySplitter(Splitter):
-    """The base of splitters whose messages follow their size: receives large messages in place."""
+    """The base of splitters for messages that follow their size: receives large ones in place."""
 
     def __init__(self) -> None:
         self._body: Body | None = None

@@ -12,7 +12,7 @@ frame costs less than a second system call."""
 
 
 def flat(value: Buffer) -> Buffer:
-    """Returns ``value`` as bytes, or as a memoryview whose elements are bytes.
+    """Returns ``value`` as bytes, or as a memoryview of bytes.
 
     Raises:
         TypeError: ``value`` is not a bytes-like object, or is not contiguous.
