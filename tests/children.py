@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 SECONDS = 60  # longer than any step takes, so that only a hang reaches it
 
@@ -60,13 +61,21 @@ def python_child(program: str, *arguments: str) -> Iterator[Child]:
 
 
 @contextmanager
-def running(source: str, *arguments: str) -> Iterator[Child]:
-    """Runs ``source`` in another interpreter, and kills it at the end."""
+def running(
+    source: str, *arguments: str, flags: Sequence[str] = (), **options: Any
+) -> Iterator[Child]:
+    """Runs ``source`` in another interpreter, and kills it at the end.
+
+    Args:
+        flags: for the interpreter.
+        options: for :class:`subprocess.Popen`.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", source, *arguments],
+        [sys.executable, *flags, "-c", source, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        **options,
     )
     try:
         yield Child(process)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .children import SECONDS, Child
+from .children import Child, running
 
 # For children without ipcpipes: descriptor() returns the file descriptor of an inherited number.
 _PRELUDE = """
@@ -84,18 +84,6 @@ def inheriting_child(program: str, number: str, *arguments: str) -> Iterator[Chi
 
     The program can use ``say(...)``, ``hear()`` and ``descriptor(text, flags)``.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PRELUDE + textwrap.dedent(program), number, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options_for(int(number)),
-    )
-    try:
-        yield Child(process)
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+    source = _PRELUDE + textwrap.dedent(program)
+    with running(source, number, *arguments, **options_for(int(number))) as child:
+        yield child

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 import threading
@@ -15,7 +14,7 @@ import ipcpipes
 from ipcpipes import blocking
 from ipcpipes.testing import unique_endpoint
 
-from .children import SECONDS, Child
+from .children import SECONDS, Child, running
 from .pairs import OPPOSITE
 
 
@@ -116,17 +115,6 @@ def plain_child(program: str, *arguments: str) -> Iterator[Child]:
 
     The program can use ``say(...)``, ``hear()`` and ``sys.argv[1:]``.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _PRELUDE + textwrap.dedent(program), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Child(process)
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+    source = _PRELUDE + textwrap.dedent(program)
+    with running(source, *arguments, flags=("-W", "error")) as child:
+        yield child

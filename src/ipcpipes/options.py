@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from .abc import MOST_DESCRIPTORS
@@ -62,23 +63,27 @@ def check_max_descriptors(value: object) -> None:
         check_count("max_descriptors", value, limit=MOST_DESCRIPTORS, optional=False)
 
 
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Raises:
+    ValueError: ``value`` is not one of the choices.
+    """
+    if value not in choices:
+        *others, last = [f'"{choice}"' for choice in choices]
+        raise ValueError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")
+
+
 def check_direction(value: object) -> None:
     """Raises:
     ValueError: ``value`` is not a direction.
     """
-    if value not in ("duplex", "send", "receive"):
-        raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')
+    check_choice("direction", value, get_args(Direction))
 
 
 def check_impersonation(value: object) -> None:
     """Raises:
     ValueError: ``value`` is not a level of impersonation.
     """
-    if value not in get_args(Impersonation):
-        raise ValueError(
-            'impersonation must be "anonymous", "identify", "impersonate" or "delegate", '
-            f"not {value!r}"
-        )
+    check_choice("impersonation", value, get_args(Impersonation))
 
 
 def check_listen(*, max_instances: object, backlog: object, buffer_size: object) -> None:

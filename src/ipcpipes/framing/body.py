@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 
 from .._ffi import ffi
-from ..errors import MessageTooLarge
+from ..errors import IncompleteMessage, MessageTooLarge
 from .contract import Splitter
 
 # CPython shares the objects of empty and one-byte bytes, so these must not be filled in place.
@@ -53,23 +54,40 @@ class Body:
 
 
 class BodySplitter(Splitter):
-    """The base of splitters for messages that follow their size: receives large ones in place."""
+    """The base of splitters for messages that follow a head with their size: receives large
+    messages in place.
 
-    def __init__(self) -> None:
+    Its state is either an unfinished body and the size of its head, or ``_rest``: a part of a head,
+    or the whole head of a message that is too short to be received in place.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self._body: Body | None = None
+        self._head = 0
+        self._rest = b""
 
-    def _begin_body(self, size: int, max_size: int) -> Body:
+    @abstractmethod
+    def _is_head(self, data: bytes) -> bool:
+        """Returns whether this beginning of a message is a whole head."""
+
+    def _begin_body(self, head: int, size: int) -> Body:
         """Makes the body that the next bytes belong to.
 
+        Args:
+            head: the size of the head before it.
+            size: its own size, at most ``max_size``.
+
         Raises:
-            MessageTooLarge: the size is within ``max_size``, but there is not enough memory.
+            MessageTooLarge: there is not enough memory.
         """
         try:
             self._body = Body(size)
         except (MemoryError, OverflowError):
             raise MessageTooLarge(
-                size, max_size, "there is not that much memory; the limit is max_size"
+                size, self._max_size, "there is not that much memory; the limit is max_size"
             ) from None
+        self._head = head
         return self._body
 
     def _continue_body(self, data: bytes, messages: list[bytes]) -> int:
@@ -94,3 +112,11 @@ class BodySplitter(Splitter):
         assert self._body is not None
         self._body.updated(nbytes)
         return self._completed_body()
+
+    def end(self) -> None:
+        if self._body is not None:
+            raise IncompleteMessage(self._head + self._body.received, self._head + self._body.size)
+        if self._rest:
+            # After a whole head the body is one byte, which has not arrived.
+            expected = len(self._rest) + 1 if self._is_head(self._rest) else None
+            raise IncompleteMessage(len(self._rest), expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import FramingError, IncompleteMessage, MessageTooLarge
+from ..errors import FramingError, MessageTooLarge
 from .body import MIN_BODY, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
@@ -43,16 +43,8 @@ class ContentLength(Framing):
 
 
 class _Splitter(BodySplitter):
-    """Its state is either an unfinished body and the size of its header section, or ``_rest``: an
-    unfinished header section, or the whole header section of a body that is too short to be
-    received in place.
-    """
-
-    def __init__(self, max_size: int) -> None:
-        super().__init__()
-        self._max_size = max_size
-        self._header = 0
-        self._rest = b""
+    def _is_head(self, data: bytes) -> bool:
+        return data.endswith(_HEADER_END)
 
     def split(self, data: bytes) -> Iterable[bytes]:
         messages: list[bytes] = []
@@ -82,8 +74,7 @@ class _Splitter(BodySplitter):
             elif size < MIN_BODY:
                 return data[position:]
             else:
-                self._header = start - position
-                self._begin_body(size, self._max_size).put(data, start)
+                self._begin_body(start - position, size).put(data, start)
                 break
         return b""
 
@@ -107,13 +98,3 @@ class _Splitter(BodySplitter):
         if size > self._max_size:
             raise MessageTooLarge(size, self._max_size)
         return size
-
-    def end(self) -> None:
-        if self._body is not None:
-            raise IncompleteMessage(
-                self._header + self._body.received, self._header + self._body.size
-            )
-        if self._rest:
-            # After a whole header section the body is one byte, which has not arrived.
-            expected = len(self._rest) + 1 if self._rest.endswith(_HEADER_END) else None
-            raise IncompleteMessage(len(self._rest), expected)

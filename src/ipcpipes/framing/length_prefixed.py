@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .._ffi import ffi, lib
-from ..errors import FramingError, IncompleteMessage, MessageTooLarge
+from ..errors import FramingError, MessageTooLarge
 from .body import MIN_BODY, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
@@ -97,17 +97,14 @@ class LengthPrefixed(Framing):
 
 
 class _Splitter(BodySplitter):
-    """Its state is either an unfinished body, or ``_rest``: a part of a length, or the whole length
-    of a message that is too short to be received in place.
-    """
-
     def __init__(self, framing: LengthPrefixed) -> None:
-        super().__init__()
+        super().__init__(framing.max_size)
         self._width = framing.width
         self._big_endian = framing.byteorder == "big"
-        self._max_size = framing.max_size
         self._unpack_from = framing.prefix.unpack_from
-        self._rest = b""
+
+    def _is_head(self, data: bytes) -> bool:
+        return len(data) == self._width
 
     def only(self, data: bytes) -> bytes | None:
         if self._body is None and not self._rest:
@@ -149,20 +146,10 @@ class _Splitter(BodySplitter):
             return then_raise(messages, MessageTooLarge(size, self._max_size))
         if MIN_BODY <= size <= self._max_size:
             try:
-                body = self._begin_body(size, self._max_size)
+                body = self._begin_body(self._width, size)
             except FramingError as error:
                 return then_raise(messages, error)
             body.put(data, position + self._width)
         else:
             self._rest = data[position:]
         return messages
-
-    def end(self) -> None:
-        if self._body is not None:
-            raise IncompleteMessage(
-                self._width + self._body.received, self._width + self._body.size
-            )
-        if self._rest:
-            # After a whole length the message is one byte, which has not arrived.
-            expected = self._width + 1 if len(self._rest) == self._width else None
-            raise IncompleteMessage(len(self._rest), expected)

@@ -23,7 +23,7 @@ def policy_document(policy: AccessPolicy) -> dict[str, Any]:
 
 
 def _account_document(account: Account) -> list[Any]:
-    return [type(account).__name__.lower(), account.account, account.rights]
+    return [account.kind, account.account, account.rights]
 
 
 def policy_from_document(document: dict[str, Any]) -> AccessPolicy:

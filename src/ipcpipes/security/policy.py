@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from ..options import check_choice
+
 __all__ = ["AccessPolicy", "Account", "Group", "Rights", "User"]
 
 Rights: TypeAlias = Literal["read", "write", "both"]
@@ -20,25 +22,26 @@ class Account:
     rights: Rights = "both"
 
     def __post_init__(self) -> None:
-        kind = type(self).__name__
         if isinstance(self.account, bool) or not isinstance(self.account, (str, int)):
-            raise TypeError(f"{kind} takes a name, an id or a SID, not {self.account!r}")
+            raise TypeError(
+                f"{type(self).__name__} takes a name, an id or a SID, not {self.account!r}"
+            )
         if isinstance(self.account, int):
             if not 0 <= self.account < 2**32 - 1:  # the system takes the highest one as "none"
                 raise ValueError(
-                    f"the id of a {kind.lower()} must be 0 to 2**32 - 2, not {self.account}"
+                    f"the id of a {self.kind} must be 0 to 2**32 - 2, not {self.account}"
                 )
         elif not self.account or "\0" in self.account:
-            raise ValueError(f"{self.account!r} cannot be the name of a {kind.lower()}")
-        _check_rights(self.rights)
+            raise ValueError(f"{self.account!r} cannot be the name of a {self.kind}")
+        check_choice("rights", self.rights, get_args(Rights))
+
+    @property
+    def kind(self) -> str:
+        """``"user"`` or ``"group"``."""
+        return type(self).__name__.lower()
 
     def __str__(self) -> str:
-        return f"{type(self).__name__.lower()} {self.account}"
-
-
-def _check_rights(rights: object) -> None:
-    if rights not in get_args(Rights):
-        raise ValueError(f"rights must be 'read', 'write' or 'both', not {rights!r}")
+        return f"{self.kind} {self.account}"
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class AccessPolicy:
             TypeError, ValueError: an argument is of the wrong type, or ``rights`` is not one of
                 the three.
         """
-        _check_rights(rights)
+        check_choice("rights", rights, get_args(Rights))
         policy = cls()
         policy._set((), deny, rights, None, remote)
         return policy

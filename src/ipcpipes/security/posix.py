@@ -37,10 +37,7 @@ class _Accounts:
         self.users: set[int] = set()
         self.groups: set[int] = set()
         for account in accounts:
-            if isinstance(account, User):
-                self.users.add(_uid(account.account))
-            else:
-                self.groups.add(_gid(account.account))
+            (self.users if isinstance(account, User) else self.groups).add(_id(account))
 
     def have(self, peer: posix_calls.Credentials) -> bool:
         if peer.uid in self.users or peer.gid in self.groups:
@@ -128,19 +125,13 @@ def _grants(rights: Rights, needed: Rights, account: str) -> bool:
     return rights in (needed, "both")
 
 
-def _uid(account: str | int) -> int:
-    if isinstance(account, int):
-        return account
+def _id(account: Account) -> int:
+    name = account.account
+    if isinstance(name, int):
+        return name
     try:
-        return pwd.getpwnam(account).pw_uid
+        if isinstance(account, User):
+            return pwd.getpwnam(name).pw_uid
+        return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise UnknownAccount(f"this machine has no user {account!r}") from None
-
-
-def _gid(account: str | int) -> int:
-    if isinstance(account, int):
-        return account
-    try:
-        return grp.getgrnam(account).gr_gid
-    except KeyError:
-        raise UnknownAccount(f"this machine has no group {account!r}") from None
+        raise UnknownAccount(f"this machine has no {account.kind} {name!r}") from None

@@ -90,18 +90,16 @@ def compile_server_policy(policy: AccessPolicy, endpoint: Endpoint) -> Callable[
 
 
 def _sid(account: Account) -> str:
-    what = "user" if isinstance(account, User) else "group"
-    if isinstance(account.account, int):
-        raise UnknownAccount(
-            f"{what} {account.account}: Windows has no numeric ids; give a name or a SID"
-        )
-    if _SID.fullmatch(account.account):
-        return account.account
-    found = windows_calls.account_sid(account.account)
+    kind, name = account.kind, account.account
+    if isinstance(name, int):
+        raise UnknownAccount(f"{account}: Windows has no numeric ids; give a name or a SID")
+    if _SID.fullmatch(name):
+        return name
+    found = windows_calls.account_sid(name)
     if found is None:
-        raise UnknownAccount(f"this machine has no {what} {account.account!r}")
+        raise UnknownAccount(f"this machine has no {kind} {name!r}")
     sid, use = found
-    if use not in (_USERS if what == "user" else _GROUPS):
-        other = "group" if what == "user" else "user"
-        raise UnknownAccount(f"{account.account!r} is not a {what}; is it a {other}?")
+    if use not in (_USERS if kind == "user" else _GROUPS):
+        other = "group" if kind == "user" else "user"
+        raise UnknownAccount(f"{name!r} is not a {kind}; is it a {other}?")
     return sid
