@@ -6,8 +6,12 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from ipcpipes import blocking
+from ipcpipes.testing import unique_endpoint
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -74,3 +78,30 @@ def error_of(what: str, error: str = "ClosedResourceError") -> str:
         f"{error}: this {what} was made by process {os.getpid()}, and this is a forked child "
         "of it; connect again here"
     )
+
+
+async def in_child_of_trio(function: Callable[..., Any], *arguments: Any) -> str:
+    """Awaits ``function(*arguments)`` in a forked child, without its loop: it must not get to a
+    checkpoint.
+    """
+
+    def run() -> Any:
+        awaited = function(*arguments)
+        try:
+            awaited.send(None)
+        except StopIteration as stop:
+            return stop.value
+        return "it waited"
+
+    return in_forked_child(run)
+
+
+@contextmanager
+def blocking_pair() -> Iterator[tuple[blocking.Stream, blocking.Stream]]:
+    """Yields (client, server)."""
+    with (
+        blocking.listen(unique_endpoint()) as listener,
+        blocking.connect(listener.endpoint) as client,
+        listener.accept() as server,
+    ):
+        yield client, server

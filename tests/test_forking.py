@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,38 +13,25 @@ import trio
 import trio.testing
 
 import ipcpipes
-from ipcpipes import NATIVE, Endpoint, LengthPrefixed, blocking, rpc
+from ipcpipes import NATIVE, LengthPrefixed, blocking
 from ipcpipes.rpc import blocking as rpc_blocking
 from ipcpipes.testing import unique_endpoint
 
 from . import programs
 from .conftest import WINDOWS
-from .descriptors import is_closed
 from .pairs import receive_exactly, stream_pair
 
 if WINDOWS:
     pytest.skip("Windows has no fork", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-from ipcpipes._os.posix import calls as posix_calls
 
-from .forking import ForkedChild, error_of, fork, in_forked_child
+from .forking import ForkedChild, blocking_pair, error_of, in_child_of_trio, in_forked_child
+from .test_forking_calls import Adder
 
 FRAMINGS = [LengthPrefixed(), *([NATIVE] if sys.platform == "linux" else [])]
 STREAM = error_of("stream")
 CHANNEL = error_of("channel")
-CALL = error_of("connection", "ServerUnavailable") + "; this call was not begun"
-
-
-@contextmanager
-def blocking_pair() -> Iterator[tuple[blocking.Stream, blocking.Stream]]:
-    """Yields (client, server)."""
-    with (
-        blocking.listen(unique_endpoint()) as listener,
-        blocking.connect(listener.endpoint) as client,
-        listener.accept() as server,
-    ):
-        yield client, server
 
 
 @contextmanager
@@ -213,137 +199,7 @@ def test_close_in_a_forked_child_wakes_no_parent_thread() -> None:
         thread.join()
 
 
-# Calls
-
-
-class Adder(rpc.Interface, uuid="2b8ee9c5-8f0f-4d1c-9bf1-9d2f5e8a8f0e", version=(1, 0)):
-    @rpc.operation
-    def add(self, one: int, other: int) -> Any: ...
-    @rpc.operation
-    def wait(self) -> Any: ...
-    @rpc.operation
-    def total(self, numbers: rpc.InPipe[rpc.int32]) -> Any: ...
-
-
-class Manager(Adder):
-    def __init__(self) -> None:
-        self.go_on = threading.Event()
-
-    def add(self, one: int, other: int) -> int:
-        return one + other
-
-    def wait(self) -> int:
-        self.go_on.wait()
-        return 0
-
-    def total(self, numbers: Any) -> int:
-        return sum(sum(chunk) for chunk in numbers)
-
-
-@contextmanager
-def served(manager: Manager) -> Iterator[Endpoint]:
-    listener = blocking.listen(unique_endpoint())
-    thread = threading.Thread(target=rpc_blocking.serve, args=(manager, listener))
-    thread.start()
-    try:
-        yield listener.endpoint
-    finally:
-        listener.close()
-        thread.join()
-
-
-def test_blocking_client_is_unavailable_in_a_forked_child() -> None:
-    with served(Manager()) as endpoint, rpc_blocking.connect(Adder, endpoint) as client:
-        assert client.add(1, 2) == 3
-        assert in_forked_child(lambda: client.add(3, 4)) == CALL
-        assert in_forked_child(lambda: client.total(numbers=[1])) == CALL
-        assert in_forked_child(lambda: client.add.begin(3, 4).__enter__()) == CALL
-        assert client.add(5, 6) == 11
-
-
-def test_forked_child_can_connect_again() -> None:
-    def again(endpoint: Endpoint) -> int:
-        with rpc_blocking.connect(Adder, endpoint) as client:
-            result: int = client.add(3, 4)
-            return result
-
-    with served(Manager()) as endpoint, rpc_blocking.connect(Adder, endpoint) as client:
-        assert client.add(1, 2) == 3
-        assert in_forked_child(lambda: again(endpoint)) == "7"
-        assert client.add(5, 6) == 11
-
-
-def test_blocking_client_in_use_fails_at_once_after_fork() -> None:
-    manager = Manager()
-    with served(manager) as endpoint, rpc_blocking.connect(Adder, endpoint) as client:
-        threads = [threading.Thread(target=client.wait) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        client._caller.link.lock.acquire()  # as a thread does in the middle of a step
-        try:
-            assert in_forked_child(lambda: client.add(3, 4)) == CALL
-        finally:
-            client._caller.link.lock.release()
-        manager.go_on.set()
-        for thread in threads:
-            thread.join()
-        assert client.add(5, 6) == 11
-
-
-def test_forked_child_does_not_close_the_parents_client() -> None:
-    with served(Manager()) as endpoint:
-        pid = -1
-        try:
-            with rpc_blocking.connect(Adder, endpoint) as client:
-                with client.total.begin() as call:
-                    call.pipes["numbers"].push([1, 2])
-                    pid = fork()
-                    if pid == 0:
-                        raise SystemExit
-                    os.waitpid(pid, 0)
-                    call.pipes["numbers"].push([3])
-                    call.pipes["numbers"].close()
-                    assert call.complete() == 6
-                assert client.add(5, 6) == 11
-        finally:
-            if pid == 0:
-                os._exit(0)
-
-
-def test_accepted_connection_is_served_in_a_forked_child() -> None:
-    with blocking_pair() as (connected, stream):
-        results: list[int] = []
-
-        def calls() -> None:
-            with rpc_blocking.bind(Adder, connected) as client:
-                results.append(client.add(1, 2))
-                results.append(client.total(numbers=range(10)))
-
-        thread = threading.Thread(target=calls)
-        thread.start()
-        said = in_forked_child(lambda: rpc_blocking.serve_connection(Manager(), stream))
-        stream.close()
-        thread.join()
-        assert (said, results) == ("None", [3, 45])
-
-
 # trio
-
-
-async def in_child_of_trio(function: Callable[..., Any], *arguments: Any) -> str:
-    """Awaits ``function(*arguments)`` in a forked child, without its loop: it must not get to a
-    checkpoint.
-    """
-
-    def run() -> Any:
-        awaited = function(*arguments)
-        try:
-            awaited.send(None)
-        except StopIteration as stop:
-            return stop.value
-        return "it waited"
-
-    return in_forked_child(run)
 
 
 @pytest.mark.parametrize(
@@ -386,21 +242,6 @@ async def test_trio_channel_is_closed_in_a_forked_child(framing: Any) -> None:
         assert await server.receive() == b"parent"
 
 
-class AsyncManager(Manager):
-    async def add(self, one: int, other: int) -> int:  # type: ignore[override]
-        return one + other
-
-
-async def test_trio_client_is_unavailable_in_a_forked_child(endpoint: Endpoint) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(rpc.serve, AsyncManager(), endpoint)
-        async with rpc.connect(Adder, endpoint) as client:
-            assert await client.add(1, 2) == 3
-            assert await in_child_of_trio(client.add, 3, 4) == CALL
-            assert await client.add(5, 6) == 11
-        nursery.cancel_scope.cancel()
-
-
 def test_accepted_trio_stream_works_in_a_loop_of_the_child() -> None:
     async def accept() -> tuple[Any, Any]:
         return await stream_pair()
@@ -423,96 +264,3 @@ def test_accepted_trio_stream_works_in_a_loop_of_the_child() -> None:
     assert in_forked_child(lambda: trio.run(serve)) == "None"
     trio.run(server.aclose)
     assert trio.run(ask) == b"HELLO"
-
-
-# Listeners
-
-
-def test_close_in_a_forked_child_does_not_free_a_place() -> None:
-    with (
-        blocking.listen(unique_endpoint(), max_instances=1) as listener,
-        blocking.connect(listener.endpoint),
-        listener.accept() as server,
-    ):
-        assert in_forked_child(server.close) == "None"
-        with pytest.raises(ipcpipes.EndpointBusy):  # the listener is still full
-            blocking.connect(listener.endpoint)
-        assert listener.connection_count == 1
-        server.close()
-        with blocking.connect(listener.endpoint) as other:
-            with listener.accept(timeout=10) as second:
-                other.send_all(b"x")
-                assert second.receive_some() == b"x"
-
-
-@pytest.mark.parametrize("max_instances", [None, 1])
-def test_listener_survives_close_in_a_forked_child(
-    max_instances: int | None,
-) -> None:
-    with (
-        blocking.listen(unique_endpoint(), max_instances=max_instances) as listener,
-        blocking.connect(listener.endpoint),
-        listener.accept() as server,
-    ):
-        accepted: list[blocking.Stream] = []
-        thread = threading.Thread(target=lambda: accepted.append(listener.accept()))
-        thread.start()
-        with pytest.raises(trio.BusyResourceError):
-            while True:
-                listener.accept(timeout=0)
-        assert in_forked_child(listener.close) == "None"
-        if max_instances is not None:
-            with pytest.raises(ipcpipes.EndpointBusy):
-                blocking.connect(listener.endpoint)
-        assert thread.is_alive()
-        server.close()
-        with blocking.connect(listener.endpoint):
-            thread.join()
-            accepted[0].close()
-
-
-def test_arrived_clients_stay_with_the_parent() -> None:
-    """Clients that were taken out of a full queue but not accepted yet."""
-    with (
-        blocking.listen(unique_endpoint()) as listener,
-        blocking.connect(listener.endpoint) as client,
-    ):
-        fd = posix_calls.accept(listener._fd)
-        listener._arrived.numbers.append(fd)
-        child = ForkedChild(lambda: (len(listener._arrived.numbers), is_closed(fd)), stays=True)
-        assert child.said == "(0, True)"
-        with listener.accept() as server:
-            client.send_all(b"x")
-            assert server.receive_some() == b"x"
-        assert client.receive_some(timeout=10) == b""
-        child.end()
-
-
-@pytest.mark.parametrize("max_instances", [None, 2])
-def test_forked_child_and_parent_can_both_accept(max_instances: int | None) -> None:
-    """As in a pre-forking server."""
-
-    def serve() -> str:
-        with listener.accept(timeout=10) as stream:
-            stream.send_all(b"from %d" % os.getpid())
-        return "served"
-
-    with blocking.listen(unique_endpoint(), max_instances=max_instances) as listener:
-        with blocking.connect(listener.endpoint) as client:
-            assert in_forked_child(serve) == "'served'"
-            assert client.receive_some() != b"from %d" % os.getpid()
-        with blocking.connect(listener.endpoint) as client:
-            assert serve() == "served"
-            assert client.receive_some() == b"from %d" % os.getpid()
-
-
-async def test_trio_close_in_a_forked_child_does_not_free_a_place() -> None:
-    async with await ipcpipes.listen(unique_endpoint(), max_instances=1) as listener:
-        client = await ipcpipes.connect(listener.endpoint)
-        server = await listener.accept()
-        async with client, server:
-            assert in_forked_child(server._close) == "None"
-            assert in_forked_child(listener._close) == "None"
-            with pytest.raises(ipcpipes.EndpointBusy):
-                await ipcpipes.connect(listener.endpoint)
-            assert listener.connection_count == 1
