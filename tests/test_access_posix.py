@@ -239,7 +239,7 @@ async def test_policies_that_posix_cannot_express_are_errors(where: Path) -> Non
     assert not where.exists()
 
 
-async def test_who_listens_cannot_be_denied(where: Path) -> None:
+async def test_listening_user_cannot_be_denied(where: Path) -> None:
     for account in (User(os.geteuid()), Group(os.getegid())):
         with pytest.raises(ValueError, match="denies access to the user that listens"):
             await ipcpipes.listen(where, access=AccessPolicy.everyone(deny=[account]))

@@ -118,7 +118,7 @@ def test_other_types_are_type_errors(value: object) -> None:
         Endpoint.path(value)  # type: ignore[arg-type]
 
 
-def test_a_bytes_path_is_a_type_error() -> None:
+def test_bytes_path_is_a_type_error() -> None:
     class BytesPath:
         def __fspath__(self) -> bytes:
             return b"/run/svc"
@@ -128,7 +128,7 @@ def test_a_bytes_path_is_a_type_error() -> None:
 
 
 @pytest.mark.parametrize(("limit", "longest"), [(108, 107), (104, 103)])
-def test_a_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
+def test_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
     assert len(posix("/" + "a" * (longest - 1), limit)) == longest
     with pytest.raises(InvalidEndpoint, match=f"takes {limit + 1} bytes .* holds {limit}"):
         posix("/" + "a" * longest, limit)
@@ -137,13 +137,13 @@ def test_a_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
         posix("/" + "\u00e9" * (longest // 2 + 1), limit)
 
 
-def test_an_abstract_name_must_fit() -> None:
+def test_abstract_name_must_fit() -> None:
     assert len(posix(Endpoint.abstract("a" * 107))) == 108
     with pytest.raises(InvalidEndpoint, match="108 bytes long; this system allows 107"):
         posix(Endpoint.abstract("a" * 108))
 
 
-def test_a_pipe_path_must_fit() -> None:
+def test_pipe_path_must_fit() -> None:
     prefix = "\\\\.\\pipe\\"
     assert len(windows(prefix + "a" * 247)) == 256
     with pytest.raises(InvalidEndpoint, match="takes 257 characters; Windows allows 256"):

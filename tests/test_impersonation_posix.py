@@ -330,7 +330,7 @@ with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
 
 
 @as_root
-def test_the_same_user_needs_no_privilege(where: Path) -> None:
+def test_same_user_needs_no_privilege(where: Path) -> None:
     both_ends = """
 become(65534, 65534, [7])
 with blocking.listen(sys.argv[1]) as listener:

@@ -81,7 +81,7 @@ def test_files_can_be_created(as_client: RunHere, how: str, tmp_path: Path) -> N
         as_client(open_for_client, path, flags)
 
 
-def test_it_can_be_the_opener_of_open(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_open_for_client_can_be_an_opener(as_client: RunHere, how: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     with as_client(lambda: open(path, opener=open_for_client)) as file:
