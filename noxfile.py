@@ -1,4 +1,4 @@
-"""Everything that is run on this project, by name: ``nox -l`` lists it."""
+"""The sessions of this project; ``nox -l`` lists them."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def windows(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the framings and remote calls, 10 minutes in all ("-- --seconds 60", "-- lines")."""
-    # The fuzzer comes ready-made for each of PYTHONS, on Linux (x86-64) only. Not for one that is
-    # named here: where that one is missing, the session would be skipped, and look passed.
+    # The fuzzer has wheels for each of PYTHONS, but only on Linux (x86-64). No version is named
+    # here, because nox would skip the session where that version is missing, and report success.
     session.install("--only-binary=atheris", ".", "atheris>=2.3")
     session.run("python", "-m", "fuzz", *session.posargs)
 
 
 @nox.session
 def campaign(session: nox.Session) -> None:
-    """Run the campaigns at random, 10 minutes each ("-- --seconds 60", "-- rpc-timeouts")."""
+    """Run the random campaigns, 10 minutes each ("-- --seconds 60", "-- rpc-timeouts")."""
     session.install(".")
     session.run("python", "-m", "campaigns", *session.posargs)
 
@@ -72,8 +72,8 @@ def campaign(session: nox.Session) -> None:
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the tests over the C layer with ASan and UBSan, 10 minutes ("-- --seconds 60"; gcc)."""
-    # Away from the sources: setuptools leaves what it has built beside them, and takes it from
-    # there when it builds the next time.
+    # In a copy of the sources, because setuptools leaves its results beside the sources, and would
+    # use them for the next build.
     copy = Path(session.create_tmp()) / "source"
     shutil.rmtree(copy, ignore_errors=True)
     built = shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__")
@@ -107,7 +107,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure against C, trio and what else people use: table, JSON, chart (needs gcc)."""
+    """Compare with C, trio and other libraries: table, JSON, chart (needs gcc)."""
     session.install(".[bench]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

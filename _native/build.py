@@ -1,8 +1,8 @@
 """The cffi build of ``ipcpipes._ffi``.
 
-Each part is a C file and a file of its declarations (``.cdef``): framing and collisions,
-which are common, and those of each side, POSIX and Windows. The C files are taken into the
-generated source by ``#include``, so that compilers and sanitizers name their own lines.
+Each part is a C file and a file with its declarations (``.cdef``). framing and collisions are for
+both systems, the others for POSIX or Windows. The generated source includes the C files, so that
+compilers and sanitizers report their real lines.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
 
-# /W4 and -Wextra find real faults; cffi's own generated code leaves parameters
-# unused, which is the one warning it is let off.
+# -Wextra finds real faults. The code that cffi generates has unused parameters, so that warning
+# is off.
 COMPILE_ARGS = {
     "posix": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
     "win32": ["/W3"],
 }
-# A part may use the ones before it.
+# A part may use the parts before it.
 PARTS = {
     "posix": ("posix", "posix_identity", "posix_descriptors", "framing", "collisions"),
     "win32": ("windows", "windows_identity", "windows_descriptors", "framing", "collisions"),
@@ -30,16 +30,16 @@ LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}
 
 
 def ffibuilder_for(platform: str) -> FFI:
-    """The builder for one side: ``"posix"`` or ``"win32"``, on whatever system
-    this runs (the Windows side is also cross-built on Linux).
+    """Returns the builder for ``"posix"`` or ``"win32"``, on any system: the Windows code is also
+    cross-compiled on Linux.
     """
     parts = PARTS[platform]
     sources = [HERE / f"{part}.{end}" for part in parts for end in ("c", "cdef")]
     builder = FFI()
     for part in parts:
         builder.cdef((HERE / f"{part}.cdef").read_text(encoding="utf-8"))
-    # The path is relative to the project, where the build runs, so that it
-    # stands the same in every wheel's build.
+    # The paths are relative to the project, where the build runs, so that every build of a wheel
+    # has the same ones.
     builder.set_source(
         "ipcpipes._ffi",
         "".join(f'#include "{part}.c"\n' for part in parts),

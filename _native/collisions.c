@@ -1,5 +1,5 @@
-/* How much work the keys of a MessagePack value can make: keys whose hashes all fall together cost
- * the square of their number, in sets and in dicts.
+/* Computes how much work the keys of a MessagePack value can cause: keys with the same hash cost the
+ * square of their number, in sets and in dicts.
  *
  * Pure computation on memory that the caller owns, in one pass over it: no system call, no
  * allocation, and the same on every system.
@@ -14,8 +14,8 @@
 #define IPC_NO_LIMIT UINT64_MAX
 /* Containers of so few keys cost nothing that is worth counting. */
 #define IPC_FEW 8
-/* Keys that are no numbers can have the same hash as a whole, and cost more to compare; dataclasses,
- * which travel as maps, most of all. */
+/* Keys other than numbers can have the same hash, and cost more to compare; most of all dataclasses,
+ * which are encoded as maps. */
 #define IPC_OTHER 16
 #define IPC_RECORD 32
 
@@ -29,10 +29,10 @@ typedef struct {
     int is_map;
 } ipc_level;
 
-/* One item of the value, without what is in it. */
+/* One item of the value, without its contents. */
 typedef struct {
-    uint64_t payload; /* bytes behind the head */
-    uint64_t inner;   /* items in it */
+    uint64_t payload; /* bytes after the head */
+    uint64_t inner;   /* items in the container */
     int weight;
     int is_map;
 } ipc_item;
@@ -47,14 +47,14 @@ static uint64_t ipc_big_endian(const unsigned char *from, size_t size)
     return value;
 }
 
-/* Reads the head of an item at `data`, which has `left` bytes. Returns its size, or 0 where the
- * value ends inside of it or it is none. */
+/* Reads the head of an item at `data`, which has `left` bytes. Returns the size of the head, or 0 if
+ * the value ends inside it or it is invalid. */
 static size_t ipc_read_head(const unsigned char *data, size_t left, int flags, ipc_item *item)
 {
     static const unsigned char fixed[] = {4, 8, 1, 2, 4, 8, 1, 2, 4, 8}; /* from 0xca on */
     int text = flags & IPC_TEXTS ? IPC_OTHER : 0;
     unsigned char kind;
-    size_t size; /* of a length that comes behind the first byte */
+    size_t size; /* of the length after the first byte */
     uint64_t length;
 
     item->payload = item->inner = 0;
@@ -109,7 +109,7 @@ static size_t ipc_read_head(const unsigned char *data, size_t left, int flags, i
     return 1 + size;
 }
 
-/* Whether a container makes the work too much. */
+/* Returns whether the total cost is above the limit with this container. */
 static int ipc_adds_too_much(const ipc_level *level, uint64_t *left)
 {
     uint64_t cost;
@@ -125,12 +125,12 @@ static int ipc_adds_too_much(const ipc_level *level, uint64_t *left)
     return 0;
 }
 
-/* Looks at the first value in data[0:length]. For each map in it, and with IPC_ITEMS_OF_ARRAYS for
- * each array, what its keys weigh is squared: 1 for a number, IPC_RECORD for a map,
- * IPC_OTHER for what is neither, and nothing for texts and bytes, whose hashes nobody can foresee,
- * unless IPC_TEXTS is given, where something else may be made of them. Returns 1 if the sum is above
- * `most`, 0 if it is not, and -1 for a value with more than IPC_DEEPEST levels. Of a value that ends
- * too early, or is none, what comes before that is counted. */
+/* Checks the first value in data[0:length]. The cost of a map, and with IPC_ITEMS_OF_ARRAYS of an
+ * array, is the square of the weight of its keys: 1 for a number, IPC_RECORD for a map, IPC_OTHER for
+ * other keys. Texts and bytes weigh nothing, because their hashes cannot be predicted, unless
+ * IPC_TEXTS says that the decoder may make other keys of them. Returns 1 if the total cost is above
+ * `most`, 0 if it is not, and -1 if the value is nested too deeply. If the value ends too early or is
+ * invalid, the part before that is counted. */
 static int ipc_may_collide(const char *data, size_t length, int flags, uint64_t most)
 {
     const unsigned char *at = (const unsigned char *)data;

@@ -1,4 +1,4 @@
-/* The default framing: each message after its length, an unsigned number of 1, 2, 4 or 8
+/* The default framing: each message follows its length, an unsigned number of 1, 2, 4 or 8
  * bytes in either byte order.
  *
  * Pure computation on memory that the caller owns: no system call, no allocation, no
@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* "The length is not known yet." No announced length of 8 bytes can be told from it,
- * and none has to be: it is above every limit. */
+/* Means "the length is not known yet". An announced length of 8 bytes can have the same
+ * value, which does not matter: it is above every limit. */
 #define IPC_UNKNOWN UINT64_MAX
 
 static uint64_t ipc_get_length(const unsigned char *from, int width, int big_endian)
@@ -38,10 +38,10 @@ static int ipc_is_width(int width)
 }
 
 /* Finds the whole messages in data[start:length], at most `capacity` of them. Message i is
- * data[found[2 + 2 * i] : found[3 + 2 * i]]; found[0] is where the first byte lies that
- * belongs to none, and found[1] the length that is announced there, or IPC_UNKNOWN. `found`
- * has room for 2 + 2 * capacity numbers. An announced length above max_size ends the search.
- * Returns how many messages there are, or -1 for arguments that make no sense. */
+ * data[found[2 + 2 * i] : found[3 + 2 * i]]; found[0] is the position after the last whole
+ * message, and found[1] the length that is announced there, or IPC_UNKNOWN. `found` has room
+ * for 2 + 2 * capacity numbers. An announced length above max_size ends the search. Returns
+ * the number of messages, or -1 for invalid arguments. */
 static int64_t ipc_split(const char *data, size_t start, size_t length, int width,
                          int big_endian, uint64_t max_size, uint64_t *found, size_t capacity)
 {
@@ -68,9 +68,9 @@ static int64_t ipc_split(const char *data, size_t start, size_t length, int widt
     return (int64_t)count;
 }
 
-/* The reverse: `payload` is `count` messages one after the other, `sizes` their lengths;
- * `to` gets each behind its length. Returns 0, or -1 when the sizes do not add up to
- * `payload_length` and `to_length`, or one of them does not fit its prefix. */
+/* The reverse: `payload` has `count` messages one after the other, with the lengths `sizes`.
+ * Writes each message after its length to `to`. Returns 0, or -1 if the sizes do not add up
+ * to `payload_length` and `to_length`, or one of them does not fit its prefix. */
 static int ipc_join(const char *payload, size_t payload_length, const uint64_t *sizes,
                     size_t count, int width, int big_endian, char *to, size_t to_length)
 {

@@ -30,14 +30,14 @@
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
 #endif
 
-/* The size of sun_path. A path needs a terminator within it, an abstract name
- * its leading NUL. */
+/* The size of sun_path. It includes the terminator of a path, or the leading NUL of an
+ * abstract name. */
 static size_t ipc_address_limit(void)
 {
     return sizeof(((struct sockaddr_un *)0)->sun_path);
 }
 
-/* An abstract name is told by its leading NUL and has no terminator. */
+/* An abstract name begins with a NUL and has no terminator. */
 static int ipc_fill_address(struct sockaddr_un *to, socklen_t *to_length,
                             const char *address, size_t length)
 {
@@ -79,9 +79,9 @@ static int ipc_fail(int fd, int code)
     return code;
 }
 
-/* The same descriptor by a number that is not one of the standard streams'. Where those are closed,
- * the system gives their numbers to whatever is opened next, and what a program prints would go into
- * that. Takes what socket(2) and its like return; on failure the descriptor is closed. */
+/* Moves a descriptor to a number that is not one of the standard streams. If those are closed, the
+ * system uses their numbers for the next descriptors, and the output of the program would go there.
+ * Takes the result of socket(2) and similar calls; on failure the descriptor is closed. */
 static int ipc_lift(int fd)
 {
     int lifted;
@@ -94,7 +94,7 @@ static int ipc_lift(int fd)
     return ipc_fail(fd, lifted == -1 ? -errno : lifted);
 }
 
-/* packets: SOCK_SEQPACKET, which keeps messages apart; macOS has none for AF_UNIX. */
+/* packets: SOCK_SEQPACKET, which keeps messages apart; macOS does not have it for AF_UNIX. */
 static int ipc_socket(int packets)
 {
     int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
@@ -110,8 +110,8 @@ static int ipc_socket(int packets)
 #endif
 }
 
-/* listen(2)'s backlog for a queue with this many places, 1 or more: Linux holds
- * one more than it is told (unix(7)), and XNU takes 0 for its largest. */
+/* The backlog of listen(2) for a queue with so many places, 1 or more: Linux queues one more
+ * than the backlog (unix(7)), and XNU takes 0 as its maximum. */
 static int ipc_backlog(int places)
 {
 #if defined(__linux__)
@@ -121,7 +121,7 @@ static int ipc_backlog(int places)
 #endif
 }
 
-/* Which file bind(2) made: its device and inode. */
+/* The device and inode of the file that bind(2) made. */
 typedef struct {
     int64_t device;
     uint64_t inode;
@@ -134,9 +134,9 @@ static void ipc_remember(ipc_file *file, const struct stat *found)
 }
 
 #if defined(__linux__)
-/* 0 when the socket file at `own` is bound and does not listen, as ours at this moment; ESTALE for
- * one with a listener, or of another type than `probe`, which is not ours. EACCES: the umask has
- * taken our own rights away; they are about to be given back. */
+/* Returns 0 if the socket file at `own` is bound and does not listen, like ours at this moment;
+ * ESTALE if it has a listener or is of another type than `probe`, so that it is not ours. EACCES
+ * counts as 0: the umask has removed the rights of the owner, which are restored later. */
 static int ipc_check_silent(const char *own, int probe)
 {
     struct sockaddr_un where;
@@ -150,10 +150,10 @@ static int ipc_check_silent(const char *own, int probe)
     return code;
 }
 
-/* Gives the socket file that was just bound at `path` its mode and group. The path is used once:
- * whoever may write in the directory can exchange what it names at any moment, so what is looked
- * at, and what is changed, is what one descriptor stands for. (fchmod(2) takes no such descriptor,
- * hence /proc, as glibc's fchmodat.) ESTALE: it is not the file that bind(2) made. */
+/* Sets the mode and group of the socket file that was just bound at `path`. The path is opened only
+ * once: a user that may write in the directory can exchange the file at any moment, so the checks
+ * and the changes use one descriptor. (fchmod(2) does not take such a descriptor, so the mode is set
+ * through /proc, as glibc's fchmodat does.) ESTALE: it is not the file that bind(2) made. */
 static int ipc_set_access(const char *path, mode_t mode, int64_t group, int probe, ipc_file *file)
 {
     struct stat found;
@@ -180,7 +180,7 @@ static int ipc_set_access(const char *path, mode_t mode, int64_t group, int prob
         close(fd);
         return 0;
     }
-    /* bind(2) makes it ours, with one name, and with no rights for others. */
+    /* The file that bind(2) made has our owner, one name, and no rights for other users. */
     if (found.st_uid != geteuid() || found.st_nlink != 1 || (found.st_mode & 07077) != 0)
         return ipc_fail(fd, -ESTALE);
     /* The group first: to give it away can take rights from the mode. */
@@ -191,10 +191,10 @@ static int ipc_set_access(const char *path, mode_t mode, int64_t group, int prob
     return 0;
 }
 
-/* On Linux bind(2) gives the file the mode of the socket itself, less the umask, so that nobody
- * ever sees it with more than it will have: at first its owner's rights alone, because the group
- * is not the right one yet. What it takes afterwards is there before, also where descriptors are
- * few, so that a socket file that was made can be removed. */
+/* On Linux bind(2) gives the file the mode of the socket itself, less the umask, so it never has
+ * more rights than in the end: at first only those of its owner, because the group is not the right
+ * one yet. The descriptor that is needed later is opened first, so that a lack of descriptors is
+ * found before the socket file exists. */
 static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
                     int64_t group, int packets, ipc_file *file)
 {
@@ -212,9 +212,9 @@ static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_len
     return code;
 }
 #else
-/* By its path: macOS has no descriptor of a socket file (no O_PATH, no fchmod(2)). Whoever may
- * write in the directory could have another file changed in its place, so that the caller has to
- * see to it that root does not listen there; no link is followed. */
+/* Uses the path: macOS has no descriptors of socket files (no O_PATH, no fchmod(2)). A user that may
+ * write in the directory could have another file changed in its place, so the caller must not let
+ * root listen there. Links are not followed. */
 static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
                     int64_t group, int packets, ipc_file *file)
 {
@@ -237,12 +237,12 @@ static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_len
 }
 #endif
 
-/* Binds and listens; the socket file has its final mode before the first client
- * can connect, because connecting is refused until listen(2). Setting the mode
- * by umask(2) would change it for the whole process. bind(2) is also what never
- * takes the place of another file. `file` tells afterwards which one it made,
- * also with an error: the caller removes it. Its inode is 0 where there is none
- * (an abstract name), or none that is known to be ours. */
+/* Binds and listens. The socket file has its final mode before the first client
+ * can connect, because connecting is refused until listen(2). The mode is not set
+ * with umask(2), which would change the whole process. bind(2) never replaces
+ * another file. `file` has the file that was made, also after an error; the
+ * caller removes it. Its inode is 0 if there is no file (an abstract name), or
+ * no file that is known to be ours. */
 static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
                       int packets, ipc_file *file)
 {
@@ -267,13 +267,13 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
     return code < 0 ? ipc_fail(fd, code) : fd;
 }
 
-/* What is at a path: 1 for a socket that some process has bound, 0 for one whose process has
- * ended, or -errno. A connection would be taken for a client by a server that waits for one, and is
- * refused as by a dead one where the queue is full (macOS, the BSDs) or the server is about to
- * listen. So a datagram socket asks: one of another type says EPROTOTYPE as long as it is bound,
- * and ECONNREFUSED tells that none is (Linux' unix_find_bsd, FreeBSD's and XNU's unp_connect look
- * in that order); another datagram socket is connected to for an instant, which it does not see
- * (EPERM: it listens to one other socket only). */
+/* Returns 1 if a process has bound the socket at the path, 0 if that process has ended, or -errno.
+ * A stream socket cannot be used to find out: a server would take it for a client, and a full queue
+ * (macOS, the BSDs) or a server that is about to listen refuses it like a dead socket. A datagram
+ * socket gets EPROTOTYPE from a bound socket of another type, and ECONNREFUSED if no process has
+ * bound it (unix_find_bsd of Linux and unp_connect of FreeBSD and XNU check in that order). Another
+ * datagram socket is connected to for a moment, which it does not notice (EPERM: it accepts
+ * datagrams only from its own peer). */
 static int ipc_is_bound(const char *address, size_t length)
 {
     struct sockaddr_un where;
@@ -322,8 +322,8 @@ static int ipc_accept(int fd)
 #endif
 }
 
-/* A local connect(2) succeeds or fails at once, it is never in progress. The other end can see
- * `source` as our address; of length 0 we have none. */
+/* A local connect(2) succeeds or fails at once; it is never in progress. `source` is our address,
+ * which the peer can read; with length 0 there is none. */
 static int ipc_connect(const char *address, size_t length, const char *source,
                        size_t source_length, int packets)
 {
@@ -346,9 +346,9 @@ static int ipc_connect(const char *address, size_t length, const char *source,
     return fd;
 }
 
-/* Sends data[offset:length] as far as the system takes it without waiting.
- * Returns how much that was; an error only when it was nothing, so that a
- * count is never lost (the error comes again with the next call). */
+/* Sends as much of data[offset:length] as the system accepts without waiting.
+ * Returns the number of bytes; an error only if nothing was sent, so that a
+ * count is never lost (the next call gets the same error). */
 static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
 {
     size_t position = offset;
@@ -370,9 +370,9 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
     return (int64_t)(position - offset);
 }
 
-/* As ipc_send, for head[0:head_length] and data[0:length] as if they lay one behind the other;
- * `offset` counts through both. In one call, so that the head does not wake the other end before
- * the rest is there. */
+/* Does what ipc_send does, for head[0:head_length] followed by data[0:length]; `offset` counts
+ * through both. One system call sends both, so that the head does not wake the peer before the rest
+ * has arrived. */
 static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const char *data,
                             size_t length, size_t offset)
 {
@@ -405,11 +405,11 @@ static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const 
     return (int64_t)(position - offset) + rest;
 }
 
-/* Sends data[*position:length], and moves *position along. The count is kept there, and not
- * returned, because an exception of a signal handler takes a result away; after the end it is
- * `length`, so that nothing can be sent twice. `wait` says whether it may wait for room; with a
- * signal it ends with -EINTR all the same, so that Python's handlers run. Nothing to send still
- * tells a descriptor that is none. Returns 0, or -errno. */
+/* Sends data[*position:length], and advances *position. The count is stored there, not returned,
+ * because an exception of a signal handler would lose a result. At the end it is `length`, so that
+ * nothing can be sent twice. `wait` says whether it may wait for room; a signal ends the wait with
+ * -EINTR, so that Python's handlers run. An empty send still fails for an invalid descriptor.
+ * Returns 0, or -errno. */
 static int ipc_send_from(int fd, const char *data, size_t length, size_t *position, int wait)
 {
     int flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
@@ -421,14 +421,14 @@ static int ipc_send_from(int fd, const char *data, size_t length, size_t *positi
         if (sent == -1)
             return -errno;
         *position += (size_t)sent;
-        /* A signal ends a send that has taken some without an error. */
+        /* A signal ends a partial send without an error. */
         if (wait && *position < length)
             return -EINTR;
     } while (*position < length);
     return 0;
 }
 
-/* As ipc_send_from, but *position is 0 again when all is out, ready for what is sent next. */
+/* Does what ipc_send_from does, but resets *position to 0 when all is sent. */
 static int ipc_send_rest(int fd, const char *data, size_t length, size_t *position, int wait)
 {
     int code = ipc_send_from(fd, data, length, position, wait);
@@ -438,9 +438,9 @@ static int ipc_send_rest(int fd, const char *data, size_t length, size_t *positi
     return code;
 }
 
-/* What the next receive would find: its size, or -errno (-EAGAIN: nothing yet), or
- * IPC_PACKETS_END. A packet may be empty, and recv(2) gives 0 for that as for the end; but with
- * SO_PASSCRED every packet brings its sender's credentials (unix(7)), and the end does not. */
+/* Returns the size of the next packet, -errno (-EAGAIN: nothing yet), or IPC_PACKETS_END. For an
+ * empty packet recv(2) returns 0, as at the end; but with SO_PASSCRED every packet has the
+ * credentials of its sender (unix(7)), and the end does not. */
 #define IPC_PACKETS_END INT64_MIN
 
 static int ipc_ask_credentials(int fd)
@@ -460,7 +460,7 @@ static int64_t ipc_peek_packet(int fd, int wait)
     struct msghdr message;
     union {
         struct cmsghdr aligned;
-        /* No room for more: descriptors that the peer sends along would become ours. */
+        /* There must be no more room, or this process would get descriptors that the peer sends. */
         char credentials[CMSG_SPACE(sizeof(struct ucred))];
     } control;
     ssize_t size;
@@ -480,8 +480,9 @@ static int64_t ipc_next_packet_size(int fd, int wait)
 #if defined(SO_PASSCRED)
     int64_t size = ipc_peek_packet(fd, wait);
 
-    /* Linux looks for a packet first and whether the peer has closed then: one that was sent
-     * in between is there, and the end is told all the same. After the end none can come. */
+    /* Linux first checks for a packet and then whether the peer has closed, so it can report the
+     * end although a packet was sent in between. A second look finds it; after the end no packet
+     * can arrive. */
     return size == IPC_PACKETS_END ? ipc_peek_packet(fd, 0) : size;
 #else
     (void)fd;
@@ -500,7 +501,7 @@ static int ipc_send_packet(int fd, const char *data, size_t length, int wait)
     return (size_t)sent == length ? 0 : -EIO;
 }
 
-/* 0 when a read would have to wait, else not 0: there is data, an end or an error. */
+/* Returns 0 if a read would have to wait; otherwise there is data, the end or an error. */
 static int ipc_readable(int fd)
 {
     struct pollfd look;
@@ -516,7 +517,7 @@ static int ipc_close_half(int fd, int sending)
     return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;
 }
 
-/* Whether a socket whose peer has closed has something to read: a byte, or a packet, which may be
+/* Returns whether a socket with a closed peer has something to read: a byte, or a packet, possibly
  * empty. */
 static int ipc_has_rest(int fd)
 {
@@ -539,8 +540,8 @@ static int ipc_has_rest(int fd)
     return recv(fd, &byte, 1, MSG_PEEK) > 0;
 }
 
-/* 1 when the peer has closed its end and left nothing to read: it gave up
- * before it was accepted. A peer that only shut one half down is still there. */
+/* Returns 1 if the peer has closed its end and left nothing to read, so that accepting it
+ * is useless. A peer that only shut down one half counts as open. */
 static int ipc_peer_left(int fd)
 {
     struct pollfd look;
@@ -557,7 +558,7 @@ static int ipc_peer_left(int fd)
     if (ipc_has_rest(fd))
         return 0;
 #if !defined(__linux__)
-    /* There POLLHUP also stands for a peer that only sends no more. */
+    /* On this system POLLHUP is also set if the peer has only shut down its sending half. */
     if (send(fd, "", 0, MSG_NOSIGNAL) == 0)
         return 0;
 #endif
@@ -574,8 +575,8 @@ static int ipc_buffer_size(int fd, int sending)
     return value;
 }
 
-/* Linux counts what is in flight against the sender's buffer alone (unix(7)),
- * macOS against the receiver's too. */
+/* Bytes in flight count against the sender's buffer on Linux (unix(7)), and on macOS against the
+ * receiver's too. */
 static int ipc_set_buffer_size(int fd, int size)
 {
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == -1)
@@ -587,18 +588,18 @@ static int ipc_set_buffer_size(int fd, int size)
     return 0;
 }
 
-/* Urgent octets (send(2) with MSG_OOB, which Linux has here since 5.15) stay among the others. Out
- * of line they would make poll(2) tell of something to read, and the read would wait for what comes
- * after them, beyond any deadline. */
+/* Keeps urgent bytes (send(2) with MSG_OOB; Linux 5.15) among the others. Out of line they would make
+ * poll(2) report something to read, and the read would wait for the next bytes, beyond any
+ * deadline. */
 static int ipc_keep_urgent_inline(int fd)
 {
     int on = 1;
     return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) == -1 ? -errno : 0;
 }
 
-/* A socket for this process and one for a child, connected with each other. The child's is in
- * blocking mode, as any program expects of what it inherits; it too is close-on-exec until it is
- * handed over, so that no other child gets it. */
+/* Makes a socket for this process and one for a child, connected with each other. The child's is in
+ * blocking mode, which programs expect of inherited descriptors. It is also close-on-exec until it
+ * is handed over, so that other children do not get it. */
 static int ipc_pair(int packets, int *fds)
 {
     int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
@@ -631,15 +632,15 @@ static int ipc_pair(int packets, int *fds)
     return code;
 }
 
-/* write(2) to a pipe whose reader has gone sends SIGPIPE, and a pipe knows no MSG_NOSIGNAL. Python
- * ignores that signal unless the program wants otherwise, and a library must not let it be killed.
- * So it is held back in this thread meanwhile, and taken back when it has come by this write. */
+/* write(2) to a pipe without readers raises SIGPIPE, and pipes do not have MSG_NOSIGNAL. Python
+ * ignores the signal unless the program changes that, and a library must not let it kill the program.
+ * So the signal is blocked in this thread during the write, and consumed if this write raised it. */
 #if defined(F_SETNOSIGPIPE)
 static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
 {
     ssize_t written;
 
-    /* macOS sends it to the process, where any thread takes it; but the pipe can be told. */
+    /* macOS sends it to the process, and any thread may get it; but it can be turned off for a pipe. */
     if (fcntl(fd, F_SETNOSIGPIPE, 1) == -1)
         return -errno;
     written = write(fd, data, length);
@@ -657,7 +658,7 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
     code = pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     if (code != 0)
         return -code;
-    /* One that the program holds back itself is its own. */
+    /* A SIGPIPE that was pending before belongs to the program. */
     is_older = sigismember(&before, SIGPIPE) == 1 && sigpending(&pending) == 0
                && sigismember(&pending, SIGPIPE) == 1;
     written = write(fd, data, length);
@@ -665,7 +666,7 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
         written = -errno;
     if (written == -EPIPE && !is_older) {
         int signal_number;
-        /* Pending for the thread: nobody else waits for it, so that this does not wait either. */
+        /* It is pending for this thread, so no other thread can take it, and this does not wait. */
         if (sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE))
             sigwait(&pipe_signal, &signal_number);
     }
@@ -674,7 +675,7 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
 }
 #endif
 
-/* As ipc_send, for a pipe. */
+/* Does what ipc_send does, for a pipe. */
 static int64_t ipc_write(int fd, const char *data, size_t offset, size_t length)
 {
     size_t position = offset;
@@ -691,7 +692,7 @@ static int64_t ipc_write(int fd, const char *data, size_t offset, size_t length)
     return (int64_t)(position - offset);
 }
 
-/* As ipc_send_rest without waiting, for a pipe in non-blocking mode. */
+/* Does what ipc_send_rest does without waiting, for a pipe in non-blocking mode. */
 static int ipc_write_rest(int fd, const char *data, size_t length, size_t *position)
 {
     if (*position > length)

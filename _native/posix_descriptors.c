@@ -1,4 +1,4 @@
-/* Descriptors that travel with bytes over a Unix domain socket: SCM_RIGHTS (unix(7), cmsg(3)).
+/* Sends and receives descriptors over a Unix domain socket: SCM_RIGHTS (unix(7), cmsg(3)).
  *
  * The rules of posix.c hold here too. Every descriptor that the system puts into this process is in
  * `found` when a function returns, or closed.
@@ -20,23 +20,23 @@
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE on the socket does the same */
 #endif
 #ifndef MSG_CMSG_CLOEXEC
-#define MSG_CMSG_CLOEXEC 0 /* macOS; there fcntl(2) has to do, a moment later */
+#define MSG_CMSG_CLOEXEC 0 /* macOS does not have it; fcntl(2) follows a moment later */
 #endif
 
-/* SCM_MAX_FD (unix(7)). macOS would let more travel; the limit is the same everywhere. */
+/* SCM_MAX_FD (unix(7)). macOS allows more, but the limit is the same on every system. */
 #define IPC_MOST_DESCRIPTORS 253
-/* In place of a count: descriptors came, and are closed. */
+/* Used instead of a count: descriptors arrived, and were closed. */
 #define IPC_TOO_MANY_DESCRIPTORS (-1)
 #define IPC_NO_DESCRIPTORS_LEFT (-2)
 
 typedef struct {
-    int count; /* or one of the two */
+    int count; /* or one of the two above */
     int numbers[IPC_MOST_DESCRIPTORS];
 } ipc_descriptors;
 
 #if defined(__linux__)
-/* Linux takes no more descriptors out than fit. What whoever made the socket may have asked for
- * has room too: credentials (SO_PASSCRED), and a descriptor of the sender's process (6.5). */
+/* Linux delivers only as many descriptors as fit. There is also room for what the program that made
+ * the socket may have asked for: credentials (SO_PASSCRED), and a pidfd of the sender (6.5). */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 0x04
 #endif
@@ -45,15 +45,15 @@ typedef struct {
 #define IPC_LARGEST_ANCILLARY                                                                      \
     (IPC_OTHER_ANCILLARY + CMSG_SPACE(sizeof(int) * IPC_MOST_DESCRIPTORS))
 #else
-/* XNU takes them all out and copies what fits, so that the others would stay open, unknown to
- * anybody: there is room for the most that it lets travel (512). */
+/* XNU delivers all of them but copies only those that fit, so the others would stay open with unknown
+ * numbers. So there is room for as many as it allows (512). */
 #define IPC_LARGEST_ANCILLARY (CMSG_SPACE(sizeof(int) * 512) + 256)
 #define IPC_ANCILLARY_FOR(count) IPC_LARGEST_ANCILLARY
 #endif
 
-/* Sends data[0:length], and the descriptors with its first byte: they have gone when any byte has.
- * On a stream there has to be one. `wait` and the result are those of ipc_send_rest, which sends
- * what is missing when *position says that a part has gone. */
+/* Sends data[0:length], and the descriptors with its first byte: they are sent if any byte is. A
+ * stream needs at least one byte. `wait` and the result are those of ipc_send_rest, which sends the
+ * rest if *position says that a part was sent. */
 static int ipc_send_descriptors(int fd, const char *data, size_t length, const int *descriptors,
                                 int count, size_t *position, int wait)
 {
@@ -98,8 +98,9 @@ static void ipc_close_descriptors(ipc_descriptors *found)
     found->count = 0;
 }
 
-/* Takes those of one header, as far as there is room for `most`. 0, or why that was not all:
- * IPC_TOO_MANY_DESCRIPTORS; IPC_NO_DESCRIPTORS_LEFT, to avoid the numbers of the standard streams. */
+/* Takes the descriptors of one header, up to `most` in all. Returns 0, or why some were closed:
+ * IPC_TOO_MANY_DESCRIPTORS; IPC_NO_DESCRIPTORS_LEFT if none was free to move one away from the
+ * numbers of the standard streams. */
 static int ipc_take_descriptors(struct cmsghdr *header, int most, ipc_descriptors *found)
 {
     const unsigned char *from = CMSG_DATA(header);
@@ -123,9 +124,9 @@ static int ipc_take_descriptors(struct cmsghdr *header, int most, ipc_descriptor
     return fault;
 }
 
-/* As recv(2) into data[0:size], and up to `most` descriptors that come with it into `found`.
- * Returns how many bytes have come, or -errno, and nothing has. A stream gives the descriptors of
- * one send at a time. */
+/* Receives into data[0:size] as recv(2) does, and up to `most` descriptors into `found`. Returns the
+ * number of bytes, or -errno if nothing was received. A stream delivers the descriptors of only one
+ * send at a time. */
 static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most,
                                        ipc_descriptors *found)
 {
@@ -139,7 +140,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
     int fault = 0;
     ssize_t count;
 
-    ipc_close_descriptors(found); /* those of the last time that nobody took */
+    ipc_close_descriptors(found); /* those of the last call that were not taken */
     if (most < 1 || most > IPC_MOST_DESCRIPTORS)
         return -EINVAL;
     memset(&message, 0, sizeof(message));
@@ -166,7 +167,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
         }
 #endif
     }
-    /* Linux has cut them because there was no room for more, or none in the process's table. */
+    /* Linux dropped some because there was no more room here, or in the table of the process. */
     if (fault == 0 && (message.msg_flags & MSG_CTRUNC))
         fault = found->count == most ? IPC_TOO_MANY_DESCRIPTORS : IPC_NO_DESCRIPTORS_LEFT;
     if (fault != 0) {
@@ -174,7 +175,7 @@ static int64_t ipc_receive_descriptors(int fd, char *data, size_t size, int most
         found->count = fault;
     }
 #if !defined(__linux__)
-    /* It fails for numbers that are not open, and these are. */
+    /* It fails only for numbers that are not open, and these are open. */
     for (int i = 0; i < found->count; i++)
         (void)fcntl(found->numbers[i], F_SETFD, FD_CLOEXEC);
 #endif

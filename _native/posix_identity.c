@@ -1,4 +1,4 @@
-/* Who is at the other end of a Unix domain socket.
+/* The identity of the peer of a Unix domain socket.
  *
  * The rules of posix.c hold here too.
  */
@@ -35,7 +35,7 @@
 #if !defined(SO_PEERPIDFD)
 #define SO_PEERPIDFD 77
 #endif
-/* The number is the same everywhere but on Alpha, which gets ENOSYS. */
+/* The number is the same on every architecture except Alpha, where the call returns -ENOSYS. */
 #if !defined(SYS_openat2) && !defined(__alpha__)
 #define SYS_openat2 437
 #endif
@@ -47,7 +47,7 @@ typedef struct {
     uint32_t gid;
 } ipc_credentials;
 
-/* Who called connect(2) or listen(2) at the other end, as it was at that time:
+/* The credentials of the peer when it called connect(2) or listen(2):
  * Linux SO_PEERCRED (unix(7)), macOS LOCAL_PEERCRED and LOCAL_PEERPID. */
 static int ipc_peer_credentials(int fd, ipc_credentials *credentials)
 {
@@ -81,9 +81,9 @@ static int ipc_peer_credentials(int fd, ipc_credentials *credentials)
     return 0;
 }
 
-/* The supplementary groups of who called connect(2) or listen(2) at the other end, as they were at
- * that time: Linux SO_PEERGROUPS (socket(7), 4.13), macOS and FreeBSD in the xucred of LOCAL_PEERCRED.
- * Returns how many; where they are more than `size`, `groups` says nothing. */
+/* The supplementary groups of the peer when it called connect(2) or listen(2): Linux SO_PEERGROUPS
+ * (socket(7), 4.13), macOS and FreeBSD in the xucred of LOCAL_PEERCRED. Returns their number; if it is
+ * more than `size`, `groups` is not filled. */
 static int ipc_peer_groups(int fd, uint32_t *groups, int size)
 {
     if (size < 0)
@@ -118,7 +118,7 @@ static int ipc_peer_groups(int fd, uint32_t *groups, int size)
 #endif
 }
 
-/* A descriptor of the process at the other end (Linux 6.5), or -errno. */
+/* A pidfd of the peer (Linux 6.5), or -errno. */
 static int ipc_peer_pidfd(int fd)
 {
 #if defined(__linux__)
@@ -132,7 +132,7 @@ static int ipc_peer_pidfd(int fd)
 #endif
 }
 
-/* The address that the peer connected from, as far as it fits: its length, 0 where it has none. */
+/* The address that the peer connected from, as far as it fits. Returns its length, 0 for none. */
 static int ipc_peer_address(int fd, char *address, size_t size)
 {
     struct sockaddr_un peer;
@@ -152,7 +152,7 @@ static int ipc_peer_address(int fd, char *address, size_t size)
     return (int)named;
 }
 
-/* Drops the calling thread's capabilities, for good. */
+/* Drops the capabilities of the calling thread permanently. */
 static int ipc_drop_capabilities(void)
 {
 #if defined(__linux__)
@@ -166,12 +166,12 @@ static int ipc_drop_capabilities(void)
 #endif
 }
 
-/* Makes the calling thread, and no other, act as another user, for good: by the system calls
- * themselves, because the C library's functions see to it that all threads do (nptl(7)). The real
- * and the saved id go too, so that there is no way back, and access(2) and programs that are
- * started tell the truth. Capabilities that do not go with the user id (capabilities(7), "Effect of
- * user ID changes on capabilities": they go when it was 0) are dropped. After an error the thread
- * may be anybody: it has to end. */
+/* Makes only the calling thread act as another user, permanently. It uses the raw system calls,
+ * because the functions of the C library change all threads (nptl(7)). The real and saved ids change
+ * too, so that the thread cannot change back, and access(2) and started programs see the new user.
+ * The kernel drops capabilities only if the user id was 0 (capabilities(7), "Effect of user ID changes
+ * on capabilities"), so they are dropped here. After an error the identity of the thread is undefined:
+ * it must end. */
 static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, size_t count)
 {
 #if defined(__linux__)
@@ -180,7 +180,7 @@ static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, s
 #else
     const long set_groups = SYS_setgroups, set_gid = SYS_setresgid, set_uid = SYS_setresuid;
 #endif
-    /* -1 would leave an id as it is (setresuid(2)). */
+    /* -1 would leave an id unchanged (setresuid(2)). */
     if (uid == UINT32_MAX || gid == UINT32_MAX)
         return -EINVAL;
     if (syscall(set_groups, count, groups) == -1 || syscall(set_gid, gid, gid, gid) == -1
@@ -197,8 +197,8 @@ static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, s
 }
 
 /* Opens a file as open(2) does, close-on-exec, without following a magic link (a link of procfs that
- * leads to an object and not to a path, symlink(7)): openat2(2), Linux 5.6. -ENOSYS where there is
- * none; a sandbox that does not know the call may say -EPERM instead. */
+ * leads to an object instead of a path, symlink(7)): openat2(2), Linux 5.6. Returns -ENOSYS if the
+ * kernel does not have it; a sandbox that does not know the call may return -EPERM instead. */
 static int ipc_open_without_magic_links(const char *path, int flags, uint32_t mode)
 {
 #if defined(SYS_openat2)
@@ -211,7 +211,7 @@ static int ipc_open_without_magic_links(const char *path, int flags, uint32_t mo
 
     memset(&how, 0, sizeof(how));
     how.flags = (uint32_t)(flags | O_CLOEXEC | O_LARGEFILE);
-    /* It refuses a mode where there is nothing to create. */
+    /* openat2(2) refuses a mode if no file is created. */
     if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
         how.mode = mode;
     how.resolve = resolve_no_magiclinks;

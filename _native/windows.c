@@ -74,7 +74,7 @@ static intptr_t ipc_create_instance(const uint16_t *name, int first, int directi
     return ipc_opened(instance, error);
 }
 
-/* Begins to wait for a client. The event is set when one has come; its lowest
+/* Begins to wait for a client. The event is set when one has connected; its lowest
  * bit keeps the result away from any completion port (GetQueuedCompletionStatus,
  * Remarks). Where the system refuses, for one because a client is there already or
  * has come and gone, it touches neither the operation nor the event, so that it is
@@ -96,7 +96,7 @@ static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, int
     return SetEvent((HANDLE)event) ? 0 : GetLastError();
 }
 
-/* ERROR_IO_INCOMPLETE while no client has come. */
+/* Returns ERROR_IO_INCOMPLETE until a client has connected. */
 static uint32_t ipc_connect_result(intptr_t handle, ipc_operation *operation)
 {
     DWORD ignored;
@@ -117,7 +117,7 @@ static void ipc_close_instance(ipc_operation *operation, intptr_t handle)
         SwitchToThread();
 }
 
-/* `level` (SECURITY_IMPERSONATION_LEVEL) says how far the server may go in our name: without
+/* `level` (SECURITY_IMPERSONATION_LEVEL) limits what the server may do in our name: without
  * SECURITY_SQOS_PRESENT it could act as us (CreateFileW, "Security and Access Rights"). */
 static intptr_t ipc_open(const uint16_t *name, int direction, int messages, int level)
 {
@@ -131,8 +131,8 @@ static intptr_t ipc_open(const uint16_t *name, int direction, int messages, int 
         access |= GENERIC_WRITE;
     if (direction & IPC_RECEIVES)
         access |= GENERIC_READ;
-    /* A server that may act as us has our token with what we send, and not as soon as it has us:
-     * we look first at who it is. */
+    /* With dynamic tracking, a server that may act as us gets our token with the first bytes that we
+     * send, not with the connection: so we can check the server first. */
     if (level >= SecurityImpersonation)
         tracking = SECURITY_CONTEXT_TRACKING;
     opened = CreateFileW((LPCWSTR)name, access, 0, NULL, OPEN_EXISTING,
@@ -154,8 +154,8 @@ static intptr_t ipc_open(const uint16_t *name, int direction, int messages, int 
     return ipc_opened(opened, 0);
 }
 
-/* 0 whenever a completion packet will come: also for a result that is there at
- * once, because FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is never set. */
+/* Returns 0 if a completion packet will arrive. One also arrives for an immediate
+ * result, because FILE_SKIP_COMPLETION_PORT_ON_SUCCESS is never set. */
 static uint32_t ipc_begun(BOOL done)
 {
     DWORD error;
@@ -180,7 +180,7 @@ static uint32_t ipc_begin_write(intptr_t handle, ipc_operation *operation, const
     return ipc_begun(WriteFile((HANDLE)handle, data, size, NULL, &operation->overlapped));
 }
 
-/* What came of an operation that is done. */
+/* Returns the result of a finished operation. */
 static uint32_t ipc_outcome(HANDLE handle, ipc_operation *operation)
 {
     DWORD ignored;
@@ -189,9 +189,9 @@ static uint32_t ipc_outcome(HANDLE handle, ipc_operation *operation)
                                                                                : GetLastError();
 }
 
-/* Gives up an operation of ipc_transfer that may be under way, and waits until the system is done
- * with it. Returns what came of it: it may have been faster. One that was not begun, or was refused
- * at once, has come to nothing (ERROR_OPERATION_ABORTED). */
+/* Cancels an operation of ipc_transfer that may be pending, and waits until the system is done with
+ * it. Returns its result, because it may have finished before. For an operation that was not begun or
+ * failed at once, returns ERROR_OPERATION_ABORTED. */
 static uint32_t ipc_abandon(intptr_t handle, ipc_operation *operation)
 {
     if (operation->overlapped.hEvent == NULL)
@@ -201,9 +201,9 @@ static uint32_t ipc_abandon(intptr_t handle, ipc_operation *operation)
     return ipc_outcome((HANDLE)handle, operation);
 }
 
-/* Waits for an operation of ipc_transfer. Returns what came of it, or WAIT_TIMEOUT when it is
- * still under way after so many milliseconds. When the event `closing` is set, the operation is
- * given up (ERROR_OPERATION_ABORTED, unless it was faster). */
+/* Waits for an operation of ipc_transfer. Returns its result, or WAIT_TIMEOUT if it is still pending
+ * after so many milliseconds. If the event `closing` is set, the operation is cancelled
+ * (ERROR_OPERATION_ABORTED, unless it has finished before). */
 static uint32_t ipc_await(intptr_t handle, ipc_operation *operation, intptr_t closing,
                           uint32_t milliseconds)
 {
@@ -220,10 +220,10 @@ static uint32_t ipc_await(intptr_t handle, ipc_operation *operation, intptr_t cl
     return ipc_abandon(handle, operation);
 }
 
-/* Reads or writes, and waits as ipc_await does. `event` is this operation's alone; its lowest bit
- * keeps the result away from a completion port that somebody else may have bound the pipe to
- * (GetQueuedCompletionStatus, Remarks). The memory may be freed when the result is not
- * WAIT_TIMEOUT; until then ipc_await or ipc_abandon must follow. */
+/* Reads or writes, and waits as ipc_await does. No other operation uses `event`; its lowest bit keeps
+ * the result away from a completion port that other code may have bound the pipe to
+ * (GetQueuedCompletionStatus, Remarks). After WAIT_TIMEOUT, ipc_await or ipc_abandon must follow;
+ * after any other result the memory may be freed. */
 static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *data, uint32_t size,
                              int writing, intptr_t event, intptr_t closing, uint32_t milliseconds)
 {
@@ -242,11 +242,11 @@ static uint32_t ipc_transfer(intptr_t handle, ipc_operation *operation, char *da
     if (error == ERROR_IO_PENDING)
         return ipc_await(handle, operation, closing, milliseconds);
     if (error != ERROR_MORE_DATA)
-        operation->overlapped.hEvent = NULL; /* there is nothing to wait for, nor to give up */
+        operation->overlapped.hEvent = NULL; /* there is nothing to wait for or to cancel */
     return error;
 }
 
-/* 0 when the event is set, WAIT_TIMEOUT when it is not after so many milliseconds. */
+/* Returns 0 when the event is set, or WAIT_TIMEOUT after so many milliseconds. */
 static uint32_t ipc_wait_event(intptr_t event, uint32_t milliseconds)
 {
     DWORD found = WaitForSingleObject((HANDLE)event, milliseconds);
@@ -254,7 +254,7 @@ static uint32_t ipc_wait_event(intptr_t event, uint32_t milliseconds)
     return found == WAIT_FAILED ? GetLastError() : found;
 }
 
-/* Gives up everything that is under way on the handle. */
+/* Cancels all pending operations of the handle. */
 static void ipc_cancel(intptr_t handle)
 {
     CancelIoEx((HANDLE)handle, NULL);
@@ -270,8 +270,8 @@ static intptr_t ipc_operation_address(ipc_operation *operation)
     return (intptr_t)&operation->overlapped;
 }
 
-/* 0 while the client is there or has left something to read; ERROR_BROKEN_PIPE
- * when it is gone. */
+/* Returns 0 while the client is connected or has left something to read, and
+ * ERROR_BROKEN_PIPE afterwards. */
 static uint32_t ipc_peek(intptr_t handle)
 {
     DWORD available;
@@ -279,7 +279,7 @@ static uint32_t ipc_peek(intptr_t handle)
     return PeekNamedPipe((HANDLE)handle, NULL, 0, NULL, &available, NULL) ? 0 : GetLastError();
 }
 
-/* The size of the next message, or of what is left of one that was read in part; 0 when
+/* Reads the size of the next message, or of the rest of a message that was read in part; 0 if
  * there is none. */
 static uint32_t ipc_message_rest(intptr_t handle, uint32_t *rest)
 {
@@ -331,13 +331,13 @@ static uint32_t ipc_pipe_flags(intptr_t handle, uint32_t *flags, uint32_t *max_i
     return 0;
 }
 
-/* Whether the handle is open and belongs to a pipe (or a socket). */
+/* Returns whether the handle is open and belongs to a pipe (or a socket). */
 static int ipc_is_pipe(intptr_t handle)
 {
     return GetFileType((HANDLE)handle) == FILE_TYPE_PIPE;
 }
 
-/* Some things only the native calls tell; they are in every process. */
+/* Some facts are available only from native calls; their library is loaded in every process. */
 typedef void (*ipc_function)(void);
 
 static ipc_function ipc_native_call(const char *name)
@@ -347,7 +347,7 @@ static ipc_function ipc_native_call(const char *name)
     return library == NULL ? NULL : (ipc_function)GetProcAddress(library, name);
 }
 
-/* What the handle may be used for: IPC_SENDS, IPC_RECEIVES, both or nothing. */
+/* Returns what the handle may be used for: IPC_SENDS, IPC_RECEIVES, both or nothing. */
 static int ipc_directions(intptr_t handle)
 {
     typedef NTSTATUS(NTAPI * query)(HANDLE, int, void *, ULONG, ULONG *);
@@ -362,9 +362,9 @@ static int ipc_directions(intptr_t handle)
            | (found.GrantedAccess & FILE_READ_DATA ? IPC_RECEIVES : 0);
 }
 
-/* Whether the handle was opened without FILE_FLAG_OVERLAPPED (CreatePipe's are): no completion
- * port takes it, and an operation on it waits by itself and makes all others wait (ntifs.h,
- * FileModeInformation). */
+/* Returns whether the handle was opened without FILE_FLAG_OVERLAPPED, as by CreatePipe. Such a handle
+ * cannot be bound to a completion port, and each operation on it blocks, and blocks all others
+ * (ntifs.h, FileModeInformation). */
 static int ipc_is_synchronous(intptr_t handle)
 {
     typedef NTSTATUS(NTAPI * query)(HANDLE, IO_STATUS_BLOCK *, void *, ULONG, int);
@@ -379,7 +379,7 @@ static int ipc_is_synchronous(intptr_t handle)
     return (mode & (synchronous_alert | synchronous_nonalert)) != 0;
 }
 
-/* From here on a write to this end of a pipe does not wait (ipc_write_now). */
+/* After this call a write to this end of a pipe does not wait (ipc_write_now). */
 static uint32_t ipc_write_without_waiting(intptr_t handle)
 {
     DWORD mode = PIPE_READMODE_BYTE | PIPE_NOWAIT;
@@ -387,7 +387,7 @@ static uint32_t ipc_write_without_waiting(intptr_t handle)
     return SetNamedPipeHandleState((HANDLE)handle, &mode, NULL, NULL) ? 0 : GetLastError();
 }
 
-/* Reads what is there from a synchronous handle; WAIT_TIMEOUT when there is nothing. */
+/* Reads the available bytes from a synchronous handle; WAIT_TIMEOUT if there are none. */
 static uint32_t ipc_read_now(intptr_t handle, char *buffer, uint32_t size, uint32_t *count)
 {
     DWORD available, done = 0;
@@ -403,9 +403,8 @@ static uint32_t ipc_read_now(intptr_t handle, char *buffer, uint32_t size, uint3
     return 0;
 }
 
-/* Writes a part to a synchronous handle after ipc_write_without_waiting; WAIT_TIMEOUT when there
- * is no room for one byte. A write that does not fit whole writes nothing, so that smaller ones
- * are tried. */
+/* Writes a part to a synchronous handle after ipc_write_without_waiting; WAIT_TIMEOUT if there is no
+ * room for one byte. A write that does not fit writes nothing, so smaller ones are tried. */
 static uint32_t ipc_write_now(intptr_t handle, const char *data, uint32_t size, uint32_t *count)
 {
     DWORD done;

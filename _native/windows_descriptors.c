@@ -13,8 +13,8 @@
 
 #define IPC_MOST_HANDLES 253
 
-/* Handles that were put into another process: their numbers there, and that process. A number
- * has 32 bits at the most, also in a process of 64 bits ("Interprocess Communication Between
+/* Handles that were duplicated into another process: their numbers there, and that process. A number
+ * has at most 32 bits, also in a process of 64 bits ("Interprocess Communication Between
  * 32-bit and 64-bit Applications"). */
 typedef struct {
     intptr_t process;
@@ -22,7 +22,7 @@ typedef struct {
     uint32_t numbers[IPC_MOST_HANDLES];
 } ipc_given;
 
-/* The handles stay open in the other process. */
+/* Leaves the handles open in the other process. */
 static void ipc_keep_given(ipc_given *given)
 {
     HANDLE process = (HANDLE)given->process;
@@ -33,7 +33,7 @@ static void ipc_keep_given(ipc_given *given)
         CloseHandle(process);
 }
 
-/* Closes them there again. */
+/* Closes the handles in the other process. */
 static void ipc_take_back(ipc_given *given)
 {
     while (given->count > 0) {
@@ -44,9 +44,9 @@ static void ipc_take_back(ipc_given *given)
     ipc_keep_given(given);
 }
 
-/* Puts copies of all handles into process pid, or none. ERROR_INVALID_HANDLE: one of them is not
- * open; ERROR_INVALID_PARAMETER: there is no such process, or it has ended. With 0, one of the two
- * above has to follow. */
+/* Duplicates all handles into process pid, or none. ERROR_INVALID_HANDLE: one of them is not open;
+ * ERROR_INVALID_PARAMETER: the process does not exist or has ended. After 0, one of the two functions
+ * above must follow. */
 static uint32_t ipc_give_handles(uint32_t pid, const intptr_t *handles, uint32_t count,
                                  ipc_given *given)
 {
@@ -58,7 +58,7 @@ static uint32_t ipc_give_handles(uint32_t pid, const intptr_t *handles, uint32_t
     given->count = 0;
     if (count > IPC_MOST_HANDLES)
         return ERROR_INVALID_PARAMETER;
-    /* Before there is one more, which would get the number of one that was closed. */
+    /* Before OpenProcess makes a handle, which could get the number of a closed one. */
     for (i = 0; i < count; i++)
         if (!GetHandleInformation((HANDLE)handles[i], &ignored))
             return GetLastError();
@@ -83,8 +83,8 @@ static uint32_t ipc_give_handles(uint32_t pid, const intptr_t *handles, uint32_t
     return 0;
 }
 
-/* Whether all of them are open here, and not inheritable as who puts a handle into a process may
- * make it. */
+/* Checks that all of them are open in this process, and makes them not inheritable, because the
+ * sender may have duplicated them as inheritable. */
 static uint32_t ipc_check_received(const uint32_t *numbers, uint32_t count)
 {
     DWORD ignored;
@@ -99,7 +99,7 @@ static uint32_t ipc_check_received(const uint32_t *numbers, uint32_t count)
     return 0;
 }
 
-/* The integrity level of a token: SECURITY_MANDATORY_MEDIUM_RID and its like. */
+/* Reads the integrity level of a token, such as SECURITY_MANDATORY_MEDIUM_RID. */
 static uint32_t ipc_token_integrity(intptr_t token, uint32_t *level)
 {
     union {
@@ -118,7 +118,7 @@ static uint32_t ipc_token_integrity(intptr_t token, uint32_t *level)
     return 0;
 }
 
-/* The same of a process; pid 0 stands for this one. */
+/* Reads the integrity level of a process; pid 0 means this process. */
 static uint32_t ipc_process_integrity(uint32_t pid, uint32_t *level)
 {
     HANDLE process, token;

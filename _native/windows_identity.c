@@ -1,4 +1,4 @@
-/* Accounts, and who is at the other end of a Windows named pipe.
+/* Accounts, and the identity of the peer of a Windows named pipe.
  *
  * The rules of windows.c hold here too.
  */
@@ -39,7 +39,7 @@ static uint32_t ipc_copy_text(uint16_t *to, uint32_t to_size, const WCHAR *text)
     return 0;
 }
 
-/* "DOMAIN\user" of a SID, or an empty text where the system knows no name. */
+/* "DOMAIN\user" of a SID, or an empty text if the system does not know the name. */
 static uint32_t ipc_account_name(PSID sid, uint16_t *account, uint32_t account_size)
 {
     WCHAR user[257], domain[257], full[514];
@@ -86,7 +86,7 @@ static uint32_t ipc_token_owner(intptr_t token, uint16_t *sid, uint32_t sid_size
 }
 
 /* The SID (as text) and, unless account is null, the account name that the
- * process runs under. pid 0 stands for this process. */
+ * process runs under. pid 0 means this process. */
 static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size,
                                   uint16_t *account, uint32_t account_size)
 {
@@ -108,8 +108,8 @@ static uint32_t ipc_process_owner(uint32_t pid, uint16_t *sid, uint32_t sid_size
     return error;
 }
 
-/* Who owns what this process makes, where it says nothing else: its user, or for an elevated process
- * the administrators' group. */
+/* The default owner of objects that this process makes: its user, or for an elevated process the
+ * administrators' group. */
 static uint32_t ipc_default_owner(uint16_t *sid, uint32_t sid_size)
 {
     union {
@@ -149,7 +149,7 @@ static uint32_t ipc_process_image(uint32_t pid, uint16_t *path, uint32_t path_si
     return error;
 }
 
-/* The SID of an account, as text, and what kind it is (SID_NAME_USE). */
+/* The SID of an account, as text, and its kind (SID_NAME_USE). */
 static uint32_t ipc_account_sid(const uint16_t *account, uint16_t *sid, uint32_t sid_size,
                                 uint32_t *use)
 {
@@ -172,8 +172,8 @@ static uint32_t ipc_account_sid(const uint16_t *account, uint16_t *sid, uint32_t
     return error;
 }
 
-/* Whether this process' user belongs to a group, also where that counts only to deny
- * (SE_GROUP_USE_FOR_DENY_ONLY), which CheckTokenMembership passes over. */
+/* Whether the user of this process belongs to a group, also if the group counts only to deny
+ * (SE_GROUP_USE_FOR_DENY_ONLY), which CheckTokenMembership ignores. */
 static uint32_t ipc_belongs_to(const uint16_t *group, int *belongs)
 {
     TOKEN_GROUPS *groups = NULL;
@@ -202,7 +202,8 @@ static uint32_t ipc_belongs_to(const uint16_t *group, int *belongs)
     return error;
 }
 
-/* Whether this is a security descriptor with an access list: without one, the token's would do. */
+/* Checks that the text is a security descriptor with an access list; without one, the system would
+ * use the default list of the token. */
 static uint32_t ipc_check_sddl(const uint16_t *sddl)
 {
     PSECURITY_DESCRIPTOR descriptor;
@@ -221,7 +222,7 @@ static uint32_t ipc_check_sddl(const uint16_t *sddl)
     return error;
 }
 
-/* The access list that the pipe has, as SDDL. */
+/* The access list of the pipe, as SDDL. */
 static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size)
 {
     PSECURITY_DESCRIPTOR descriptor = NULL;
@@ -242,7 +243,7 @@ static uint32_t ipc_security(intptr_t handle, uint16_t *sddl, uint32_t sddl_size
     return error;
 }
 
-/* Who owns the pipe, as text. */
+/* The owner of the pipe, as text. */
 static uint32_t ipc_pipe_owner(intptr_t handle, uint16_t *sid, uint32_t sid_size,
                                uint16_t *account, uint32_t account_size)
 {
@@ -268,15 +269,15 @@ static uint32_t ipc_pipe_owner(intptr_t handle, uint16_t *sid, uint32_t sid_size
     return error;
 }
 
-/* To go on under the wrong identity would be worse than not to go on. */
+/* Ends the process if it cannot revert, because running under the wrong identity would be worse. */
 static void ipc_revert(void)
 {
     if (!RevertToSelf())
         TerminateProcess(GetCurrentProcess(), ERROR_BAD_IMPERSONATION_LEVEL);
 }
 
-/* The token of the client at the other end of the pipe, and how far it lets us go with it
- * (SECURITY_IMPERSONATION_LEVEL). The thread acts as the client in here, and only here. */
+/* The token of the client of the pipe, and its level (SECURITY_IMPERSONATION_LEVEL). The thread acts
+ * as the client only inside this function. */
 static uint32_t ipc_client_token(intptr_t handle, intptr_t *token, uint32_t *level)
 {
     SECURITY_IMPERSONATION_LEVEL found;

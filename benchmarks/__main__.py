@@ -29,7 +29,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if sys.platform == "win32":
-        parser.error("the rivals are Unix domain sockets; there is no case for Windows yet")
+        parser.error("there are no cases for Windows; the rivals use Unix domain sockets")
     chosen = [case for case in CASES if options.only is None or options.only in case.name]
     if not chosen:
         names = ", ".join(case.name for case in CASES)

@@ -1,7 +1,7 @@
-"""What is measured, against whom, and which ratio is the goal.
+"""The cases: what is measured, the rivals, and the goal for each ratio.
 
-A new case is an entry of :data:`CASES`; a new rival is an entry of its ``rivals``, with a
-program for it in ``contenders/``.
+A new case is an entry of :data:`CASES`. A new rival is an entry of the ``rivals`` of a case, with a
+program in ``contenders/``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Heap = Literal["young", "old"]
 
 @dataclass(frozen=True)
 class Unit:
-    """How what grew in a round (seconds, or bytes) becomes the figure that is compared."""
+    """Converts the growth in a round (seconds or bytes) to the figure that is compared."""
 
     name: str
     higher_is_better: bool
@@ -40,7 +40,7 @@ KIBIBYTES = Unit("KiB", False, lambda grown, count, size: grown / count / KIB)
 
 @dataclass(frozen=True)
 class Contender:
-    """A program of ``contenders/``, and between how many connections its work goes round."""
+    """A program of ``contenders/``, and the number of connections that it uses in turn."""
 
     program: str
     connections: int = 1
@@ -56,32 +56,31 @@ Goals = Mapping[Contender, float | None]
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure.
+    """One measurement.
 
     Attributes:
         name: for ``--only``, the table and the JSON.
         title: for the chart.
-        scenario: what the two ends do; the contenders' programs know it by this name.
+        scenario: what the two ends do; the name that the programs of the contenders use.
         size: bytes in a chunk or message.
         placement: where the ends run. ``"together"`` is one CPU for both; otherwise a round
             trip measures how fast the machine wakes an idle core and not what the program
-            costs. ``"free"`` is the system's choice, which for throughput is one of two
-            very different ones; ``"apart"`` (``--apart``) is two CPUs, and steadier.
-        first_count: operations in the round that warms up and tells how long one takes.
-        rivals: whom the subject is compared with, and the goal for the ratio of the figures
-            (subject to rival), ``None`` for no goal.
+            costs. ``"free"`` lets the system choose, which for throughput gives one of two very
+            different results; ``"apart"`` (``--apart``) is two CPUs, and steadier.
+        first_count: operations in the first round, which warms up and measures how long one takes.
+        rivals: the contenders that the subject is compared with, and the goal for each ratio of
+            the figures (subject to rival); ``None`` for no goal.
         subject: the contender that the goals are about.
-        limit: the goal for the subject's own figure.
-        count: operations in every round after the first, ``None`` for as many as fill the
-            time.
-        meter: the end whose figure counts.
-        capacity: bytes that fit into the pipe(2) between the ends, which is made for them and of
-            which each inherits its end; ``None`` where they connect by themselves.
+        limit: the goal for the figure of the subject itself.
+        count: operations in every round after the first; ``None`` for as many as fill the time.
+        meter: the end that measures.
+        capacity: bytes that fit into the pipe(2) between the two processes, which inherit its ends;
+            ``None`` if they connect by themselves.
         child: a C program of ``contenders/`` that the client starts; there is no server then.
-        heap: what the C library's allocator is like: that of a process which has only begun
-            (``"young"``), or of one that has freed something large before. With glibc this
-            decides whether large buffers cost page faults each time, which is half the time of
-            an asyncio round trip and four fifths of a large message in most of the rivals.
+        heap: the state of the C library's allocator: that of a new process (``"young"``), or of
+            one that has freed something large before (``"old"``). With glibc this decides whether
+            large buffers cost page faults each time, which is half the time of an asyncio round
+            trip and four fifths of a large message in most of the rivals.
     """
 
     name: str
@@ -144,7 +143,7 @@ def _pipe(name: str, title: str, size: int, capacity: int) -> Case:
                 "ipcpipes.blocking": None,
             }
         ),
-        # It has all when it has the last byte, and nothing need be sent back.
+        # The receiver keeps the time: the round ends with the last byte, without an answer.
         meter="server",
         capacity=capacity,
     )
@@ -355,8 +354,8 @@ CALLS = (
     ),
 )
 
-# Such a chunk fills the pipe, so that the ends take turns: how fast the machine wakes an idle core
-# is a large part of it, for everybody.
+# Such a chunk fills the pipe, so the ends take turns. For every contender a large part of the time
+# is how fast the machine wakes an idle core.
 PIPES = (
     _pipe(
         "pipe-64k",
@@ -372,7 +371,7 @@ PIPES = (
     ),
 )
 
-# Where the system lets one choose what a pipe holds.
+# For systems where the capacity of a pipe can be chosen.
 WIDE_PIPES = (
     _pipe("pipe-64k-wide", "Through a pipe that holds 1 MiB, 64 KiB a call", 64 * KIB, MIB),
     _pipe("pipe-1m-wide", "Through a pipe that holds 1 MiB, 1 MiB a call", MIB, MIB),
@@ -398,7 +397,7 @@ CHILDREN = (
     ),
 )
 
-# Where the system says what memory a process has to itself.
+# For systems that report the private memory of a process.
 MEMORY = (
     Case(
         "idle",
@@ -407,7 +406,7 @@ MEMORY = (
         size=64,
         unit=KIBIBYTES,
         placement="free",
-        # What the first connection brings into memory is not theirs.
+        # The first connections load code and data, which is not counted.
         first_count=10,
         rivals=_rivals({"asyncio streams": None, "multiprocessing.connection": None}),
         limit=32.0,

@@ -1,9 +1,9 @@
 """The figures as a picture: a panel for each case, a bar for each contender.
 
-``python -m benchmarks.chart FIGURES.json CHART.png`` draws those of an earlier run.
+``python -m benchmarks.chart FIGURES.json CHART.png`` draws the figures of an earlier run.
 """
 
-# Not everybody who checks these types has installed it, and then there is nothing to check.
+# Type checking must also work where matplotlib is not installed.
 # mypy: disable-error-code="import-not-found, import-untyped"
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ NAMES = 3.1  # to the left of the bars
 FIGURES = 0.8  # to the right of the longest
 # Parts of a row.
 THICK = 0.66
-# A bar so many times as long as the next one is cut, or there would be nothing else to see.
+# A bar that is so many times as long as the next one is cut, so that the others stay visible.
 LONG = 2.5
-CUT = 1.2  # of the longest one that is not
+CUT = 1.2  # times the longest bar that is not cut
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,18 @@ class Panel:
 
     @property
     def whole(self) -> float:
-        """The longest bar that is drawn whole; never less than the subject's."""
+        """The longest bar that is not cut; never less than the bar of the subject."""
         first, *shorter = sorted(self.bars, key=lambda bar: bar[1], reverse=True)
         while shorter and first[0] != self.subject and first[1] > LONG * shorter[0][1]:
             first, *shorter = shorter
         return first[1]
 
     def goals(self) -> Iterator[tuple[float, str, bool]]:
-        """For each goal what the subject's figure had to be, the goal in words, and if it is met.
+        """Yields for each goal the figure that the subject needs, the goal in words, and whether it
+        is met.
 
-        The goal is about the median of the ratios and the bars are medians of figures, so where
-        it lies is told from the subject's own bar.
+        The goal is about the median of the ratios, but the bars are medians of figures, so its
+        place is computed from the bar of the subject.
         """
         case, sign = self.case, "≥" if self.case["higher_is_better"] else "≤"
         own = case["medians"].get(self.subject)
@@ -121,7 +122,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
 
 
 def _columns(panels: Sequence[Panel]) -> Sequence[Sequence[Panel]]:
-    """The panels in their order, cut where the columns are most nearly of one length."""
+    """Splits the panels, in their order, so that the columns have about the same length."""
 
     def longest(cut: int) -> float:
         parts = (panels[:cut], panels[cut:])
@@ -136,7 +137,7 @@ def _columns(panels: Sequence[Panel]) -> Sequence[Sequence[Panel]]:
 def _header(figure: Figure, document: Mapping[str, Any]) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
     lines = [
-        ("What it costs to talk to the process next door", 0.36, 17, INK, "bold"),
+        ("The cost of talking to another process on the same machine", 0.36, 17, INK, "bold"),
         (f"{document['system']}, Python {document['python']}", 0.64, 9, FAINT, "normal"),
         (versions, 0.82, 9, FAINT, "normal"),
     ]
@@ -189,7 +190,7 @@ def _bars(axes: Axes, panel: Panel) -> None:
         label = length
         for at, mark in marks if subject else ():
             axes.plot([at, at], [row - 0.5, row + 0.5], color=mark, linewidth=2, clip_on=False)
-            if length <= at <= length + 0.16 * end:  # it would go through the number
+            if length <= at <= length + 0.16 * end:  # the mark would cross the number
                 label = max(label, at)
         style: Mapping[str, Any] = {
             "va": "center_baseline",
@@ -202,14 +203,14 @@ def _bars(axes: Axes, panel: Panel) -> None:
 
 
 def _cut(axes: Axes, row: int, end: float) -> None:
-    """Two strokes through a bar that is longer than it is drawn."""
+    """Draws two strokes through a bar that is cut."""
     for at in (0.92 * end, 0.945 * end):
         slant = 0.01 * end
         axes.plot([at - slant, at + slant], [row + 0.4, row - 0.4], color=PAPER, linewidth=2.2)
 
 
 def _place(figure: Figure, x: float, y: float) -> tuple[float, float]:
-    """Inches as what matplotlib counts in, parts of the whole."""
+    """Converts inches to fractions of the figure, the unit of matplotlib."""
     return x / figure.get_figwidth(), y / figure.get_figheight()
 
 

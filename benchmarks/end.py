@@ -1,4 +1,4 @@
-"""What the Python contenders share: their side of the talk with :mod:`benchmarks.pair`."""
+"""The Python contenders' side of the protocol with :mod:`benchmarks.pair`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .output import say
 
 @dataclass(frozen=True)
 class Job:
-    """What one end was started for.
+    """The task of one end.
 
     Attributes:
-        name: differs for every pair of a run, and is a good name for an endpoint; the number of
-            a descriptor, or the name of a program, where there is no endpoint.
+        name: a name for an endpoint, which differs for every pair of a run. Without an endpoint,
+            the number of a descriptor or the name of a program.
         size: bytes in a chunk or message.
-        connections: how many there are between the two ends.
+        connections: the number of connections between the two ends.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Job:
 
     @property
     def path(self) -> str:
-        """Where a contender that wants a path can put its socket."""
+        """A path for the socket of a contender that needs one."""
         return self._in_scratch(self.name)
 
     @property
     def number(self) -> int:
-        """The descriptor of this end, where there is a pipe between the two."""
+        """The descriptor of this end, if there is a pipe between the two."""
         return int(self.name)
 
     @property
     def child(self) -> str:
-        """The program to start, where there is one."""
+        """The program to start, if there is one."""
         return self._in_scratch(self.name)
 
     def _in_scratch(self, name: str) -> str:
@@ -62,8 +62,8 @@ Listening = Callable[[Job], AbstractAsyncContextManager[Accept[T]]]
 Connect = Callable[[Job], Awaitable[T]]
 
 
-def chosen(ends: Mapping[tuple[str, str], T]) -> tuple[T, Job]:
-    """The end that the command line asks for, by scenario and role, and its job."""
+def select_end(ends: Mapping[tuple[str, str], T]) -> tuple[T, Job]:
+    """Returns the end that the command line names, by scenario and role, and its job."""
     scenario, role, name, size, connections = sys.argv[1:]
     return ends[scenario, role], Job(name, int(size), int(connections))
 
@@ -71,7 +71,7 @@ def chosen(ends: Mapping[tuple[str, str], T]) -> tuple[T, Job]:
 def ends(
     listening: Listening[ClosableT], connect: Connect[ClosableT], parts: Parts[ClosableT]
 ) -> dict[tuple[str, str], End]:
-    """The ends of a library: how it gets a connection, and what is then done with it."""
+    """Combines the connections of a library with what the ends do with them."""
     doors = {"server": serving(listening), "client": connecting(connect)}
     return {(scenario, role): doors[role](part) for (scenario, role), part in parts.items()}
 
@@ -117,12 +117,13 @@ Meter = Callable[[], float]
 async def play(
     one_round: Callable[[int], Awaitable[int]], meter: Meter = time.perf_counter
 ) -> None:
-    """Plays rounds until there are no more; ``one_round`` returns what it completed.
+    """Plays rounds until the input ends.
 
-    Between rounds it blocks the whole event loop, which has nothing else to do then.
+    Between rounds it blocks the event loop, which has nothing else to do then.
 
     Args:
-        meter: what is read before and after each round, and whose growth is reported.
+        one_round: plays a number of operations, and returns the number completed.
+        meter: is read before and after each round; its growth is reported.
     """
     for count in orders():
         start = meter()
@@ -131,7 +132,7 @@ async def play(
 
 
 def play_blocking(one_round: Callable[[int], int], meter: Meter = time.perf_counter) -> None:
-    """As :func:`play`, for those without an event loop."""
+    """Does what :func:`play` does, without an event loop."""
     for count in orders():
         start = meter()
         completed = one_round(count)

@@ -1,11 +1,11 @@
 """Rounds: every contender of a case once, then all of them again.
 
-A noisy machine is slow for seconds at a time, so only figures taken one right after the
-other can be compared: the ratio is taken in each round, and then the median of the ratios.
+A noisy machine is slow for seconds at a time, so only figures that are taken directly after each
+other can be compared: the ratio is computed in each round, and then the median of the ratios.
 
-A pair of processes has its own luck too (where its memory lies, who preempts whom) and keeps
-it while it lives: 20 percent between two runs of one program, each of which looks steady. So
-each pair plays a few rounds and is started anew.
+Each pair of processes is also faster or slower for as long as it lives (by the layout of its memory
+and its scheduling): two runs of one program can differ by 20 percent although each looks steady. So
+each pair plays a few rounds and is then started anew.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUICK = Effort(starts=3, rounds=2, seconds=0.1)
 
 @dataclass(frozen=True)
 class Comparison:
-    """The subject's figures to a rival's: the median of the ratios and their middle half."""
+    """The ratios of the subject's figures to a rival's: the median, and the middle half."""
 
     low: float
     ratio: float
@@ -45,10 +45,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Result:
-    """The figures of one case, one list per contender; the n-th ones are of one round.
+    """The figures of one case, a list for each contender; the n-th figures are of the same round.
 
     Attributes:
-        missing: those who cannot run here, who have no figures, and what they lack.
+        missing: the contenders that cannot run here, and so have no figures, and the reason.
     """
 
     case: Case
@@ -59,7 +59,7 @@ class Result:
         return statistics.median(self.figures[contender])
 
     def comparison(self, rival: Contender) -> Comparison | None:
-        """``None`` where one of the two is missing."""
+        """Compares the subject with a rival; ``None`` if one of the two is missing."""
         subject = self.case.subject
         if subject in self.missing or rival in self.missing:
             return None
@@ -71,7 +71,7 @@ class Result:
 
     @property
     def within_limit(self) -> bool | None:
-        """``None`` where there is no limit, or nobody to keep it."""
+        """Whether the subject keeps its limit; ``None`` if there is no limit or no subject."""
         case = self.case
         if case.limit is None or case.subject in self.missing:
             return None
@@ -104,10 +104,10 @@ def measure(case: Case, effort: Effort, scratch: Path) -> Result:
 
 
 def _warm_up(pair: Pair, case: Case, effort: Effort) -> int:
-    """Plays the first round; returns how many operations the others shall have."""
+    """Plays the first round; returns the number of operations for the others."""
     growth = pair.play(case.first_count)
     if case.count is not None:
         return case.count
-    # The same time for all, not the same count: a slow contender must not get longer rounds,
-    # and so a larger share of what else the machine does.
+    # All get the same time, not the same count: a slow contender must not get longer rounds, and
+    # with them a larger share of the other work of the machine.
     return max(1, round(case.first_count * effort.seconds / growth))

@@ -1,8 +1,8 @@
 """The two processes of one contender.
 
-They live as long as their case does, so that a round costs no start of Python. Each prints
-``ready``, and then for each number it reads (how many operations) the seconds it took (or
-what else its scenario measures) and how many operations it saw completed.
+They live as long as their case, so that a round does not include the start of Python. Each prints
+``ready``. Then, for each number of operations that it reads, it prints the seconds that they took
+(or what else its scenario measures) and the number of completed operations.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if sys.platform == "linux":
     import fcntl
 
 ROOT = Path(__file__).resolve().parent.parent
-# glibc otherwise gives every freed block of 128 KiB and more back, and takes it anew with a call
-# and a page fault for each 4 KiB, until the process has freed a larger one; these are the most
-# it would come to by itself (mallopt(3), M_MMAP_THRESHOLD).
+# Otherwise glibc returns every freed block of 128 KiB or more to the system, and gets it again with
+# a system call and a page fault for each 4 KiB, until the process has freed a larger one. These are
+# the largest values that glibc itself would reach (mallopt(3), M_MMAP_THRESHOLD).
 OLD_HEAP = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
     "MALLOC_TRIM_THRESHOLD_": str(64 * MIB),
 }
-BATCH_DELAY = 10  # seconds
+EXIT_TIMEOUT = 10  # seconds
 
 
 class Pair:
-    """A server and a client, or a client alone; the client keeps the time, unless its case says
+    """A server and a client, or only a client. The client keeps the time, unless its case says
     otherwise.
 
-    Lifetime: entered, it owns both processes; left, they are gone.
+    Lifetime: the processes live from the beginning to the end of the ``with`` block.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Pair:
 
     @contextmanager
     def _pipe(self) -> Iterator[Mapping[Role, int]]:
-        """The end of each, to be inherited; none where they need no pipe."""
+        """Yields the end of the pipe that each role inherits; none if the case has no pipe."""
         if self._case.capacity is None:
             yield {}
             return
         receiving, sending = os.pipe()
         try:
-            if sys.platform == "linux":  # elsewhere it is the same for all without
+            if sys.platform == "linux":  # other systems have one capacity for all pipes
                 fcntl.fcntl(sending, fcntl.F_SETPIPE_SZ, self._case.capacity)
             yield {"server": receiving, "client": sending}
         finally:
@@ -87,8 +87,8 @@ class Pair:
             bufsize=1,
             cwd=ROOT,
             pass_fds=[numbers[role]] if numbers else [],
-            # Where each contender puts its socket, ipcpipes by a plain name of its own;
-            # nothing is left behind when the directory goes.
+            # Each contender puts its socket there, ipcpipes by a plain name, so that nothing is
+            # left when the directory is removed.
             env={
                 **os.environ,
                 "XDG_RUNTIME_DIR": str(self._scratch),
@@ -102,7 +102,7 @@ class Pair:
         return end
 
     def play(self, count: int) -> float:
-        """One round of ``count`` operations: its seconds, or what else the case measures."""
+        """Plays a round of ``count`` operations; returns its seconds, or what else is measured."""
         for end in self._ends.values():
             assert end.stdin is not None
             end.stdin.write(f"{count}\n")
@@ -133,7 +133,7 @@ class Pair:
                 end.stdin.close()
             if error is None:
                 for end in self._ends.values():
-                    if end.wait(BATCH_DELAY) != 0:
+                    if end.wait(EXIT_TIMEOUT) != 0:
                         raise RuntimeError(f"{end.args!r} ended with {end.returncode}")
         finally:
             self._kill()

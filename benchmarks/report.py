@@ -1,4 +1,4 @@
-"""Results as one table for people and one JSON document for programs."""
+"""The results as a table for people and a JSON document for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERDICTS = {None: "", True: "met", False: "MISSED"}
 
 
 def table(results: Sequence[Result]) -> str:
-    """Ratios are the subject's figure to that of the row's contender."""
+    """Returns the table. A ratio is the figure of the subject to that of the row's contender."""
     rows: list[Sequence[str]] = [HEADINGS]
     for result in results:
         for number, contender in enumerate(result.case.contenders):
@@ -55,7 +55,7 @@ def _cells(result: Result, contender: Contender) -> Sequence[str]:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
     filled = [[*row, *[""] * (len(HEADINGS) - len(row))] for row in rows]
-    # What a missing one lacks may run on to the right.
+    # The reason why a contender is missing may extend over the columns to the right.
     widths = [
         max(len(cell) for cell in column if not cell.startswith("missing"))
         for column in zip(*filled, strict=True)
@@ -99,8 +99,8 @@ def _case(result: Result) -> dict[str, Any]:
         "subject": str(case.subject),
         "limit": case.limit,
         "within_limit": result.within_limit,
-        "medians": {str(who): result.median(who) for who in result.figures},
-        "ratios": {str(who): asdict(how) for who, how in comparisons.items() if how is not None},
-        "figures": {str(who): figures for who, figures in result.figures.items()},
-        "missing": {str(who): why for who, why in result.missing.items()},
+        "medians": {str(contender): result.median(contender) for contender in result.figures},
+        "ratios": {str(rival): asdict(found) for rival, found in comparisons.items() if found},
+        "figures": {str(contender): figures for contender, figures in result.figures.items()},
+        "missing": {str(contender): reason for contender, reason in result.missing.items()},
     }

@@ -80,8 +80,8 @@ class Interrupter:
         signal.signal(signal.SIGINT, self._previous)
 
     def after(self, seconds: float) -> _Armed:
-        """For ``with``: the block is interrupted after so many seconds, if it takes that long.
-        :class:`Interrupted` may also come at its very beginning or end.
+        """Returns a context manager that interrupts its block after so many seconds, if it takes
+        that long. :class:`Interrupted` may also be raised at its very beginning or end.
         """
         return _Armed(self, seconds)
 

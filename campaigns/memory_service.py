@@ -25,15 +25,15 @@ from ipcpipes.rpc.wire import frames
 __all__ = ["CALLS", "CREDIT", "DRIVERS", "LARGEST", "Held"]
 
 DRIVERS = ("trio", "blocking")
-# What the server allows a connection: each is small beside what the campaign would find.
+# The limits of a connection. Each is small compared with the leaks that the campaign looks for.
 CALLS = 4
 CREDIT = 2 * 2**20
-LARGEST = 2**18  # octets of a frame
+LARGEST = 2**18  # bytes of a frame
 LIMITS = {"credit": CREDIT, "max_calls": CALLS, "max_frame": LARGEST}
 
 
 class Held(rpc.Interface, uuid="d2f8f7f0-42a5-4e1e-8b9f-3e0a4be0d0a7", version=(1, 0)):
-    """Operations that keep a client's data for as long as the client likes."""
+    """Operations that keep the data of a client for as long as the client chooses."""
 
     @rpc.operation
     async def hold(

@@ -23,7 +23,7 @@ __all__ = ["ATTACKS", "NAME", "run"]
 NAME = "message-interrupts"
 _FRAMINGS = [LengthPrefixed(), LengthPrefixed(2, "big"), Lines(), Lines(b"--"), ContentLength()]
 _HAS_DESCRIPTORS = sys.platform != "win32"
-# Python 3.10 looks for signals when a function has returned: what it returned gets lost.
+# Python 3.10 handles signals when a function has returned, and loses the result.
 _IS_EXACT = sys.version_info >= (3, 11)
 _PATTERN = bytes(range(251)) * 2100
 _ROUND = 1.0  # seconds
@@ -60,7 +60,7 @@ def _pair(
 
 
 class _Peer:
-    """The other end, in a thread that works until it is stopped."""
+    """The peer, in a thread that works until it is stopped."""
 
     def __init__(self, end: Any, work: Callable[[], object]) -> None:
         self._end = end
@@ -197,7 +197,7 @@ def _send_bytes(interrupter: Interrupter, drawn: Random, figures: dict[str, int]
             if received.startswith(piece, position):
                 position += len(piece)
             else:
-                assert was, f"piece {number} is not there, and was not interrupted"
+                assert was, f"piece {number} was lost, but its send was not interrupted"
         rest = len(received) - position
         assert not rest or (is_broken and rest < 4 + size), f"{rest:,} bytes are a part of a piece"
 
@@ -271,9 +271,9 @@ def _receive_messages(interrupter: Interrupter, drawn: Random, figures: dict[str
                     if largest == 1 or b"." not in message:
                         number = int(message[: len(message) // 2])
                     assert message == _message(number, largest), f"a torn message: {message[:80]!r}"
-                    assert number >= expected, f"message {number} came twice"
+                    assert number >= expected, f"message {number} arrived twice"
                     assert number == expected or not _IS_EXACT, (
-                        f"message {number} came where {expected} was due, of {options}"
+                        f"message {number} arrived where {expected} was expected: {options}"
                     )
                     expected = number + 1
         except trio.BrokenResourceError as error:
@@ -338,8 +338,8 @@ def _send_messages(interrupter: Interrupter, drawn: Random, figures: dict[str, i
             if message == _message(number, largest):
                 message = next(arrived, None)
             else:
-                assert was, f"message {number} is not there, and was not interrupted: {options}"
-        assert message is None, f"a torn message or a strange one: {message[:80]!r}, {options}"
+                assert was, f"message {number} was lost, but not interrupted: {options}"
+        assert message is None, f"a torn or unknown message: {message[:80]!r}, {options}"
 
 
 ATTACKS: dict[str, Callable[[Interrupter, Random, dict[str, int]], None]] = {

@@ -48,7 +48,7 @@ class NumbersManager(Numbers):
             found = array.array("i", bytes(chunk))
             if found != numbers(expected, len(found)):
                 self.faults.append(
-                    f"an upload has {found[0]:,} where {expected:,} was due"
+                    f"an upload has {found[0]:,} where {expected:,} was expected"
                     if found[0] != expected
                     else f"an upload has a gap or a repetition after {expected:,}"
                 )

@@ -1,6 +1,6 @@
 """The campaigns by name.
 
-A campaign is a module with a docstring, whose first line says what it attacks, and with
+A campaign is a module with a docstring (its first line says what it attacks), and with
 
 - ``NAME``: its name on the command line;
 - ``run(seconds)``: runs for about that long and returns its figures as one line. It raises

@@ -30,7 +30,7 @@ NAME = "rpc-memory"
 MIB = 2**20
 
 # The limit in docs/security.md, "The defaults, and why". The arguments are bytes here, and are in
-# memory twice: as octets and as objects. No operation has more than two pipes.
+# memory twice: encoded and as objects. No operation has more than two pipes.
 BOUND = CALLS * (2 * LARGEST + 2 * CREDIT * 5 // 4) + 24 * MIB
 # How much may be left after the connection has ended.
 LEFT = 8 * MIB
@@ -110,7 +110,9 @@ def _round(server: _Server, driver: str, draw: Random) -> int:
         assert add(2, 3) == 5
         deadline = time.monotonic() + 30
         while (left := server.ask("now")) > LEFT:
-            assert time.monotonic() < deadline, f"{driver}: {left:,} are left, {hostile.tried}"
+            assert time.monotonic() < deadline, (
+                f"{driver}: {left:,} bytes are left, {hostile.tried}"
+            )
             time.sleep(0.05)
     return peak
 
@@ -126,7 +128,7 @@ class _Live:
         self._credit = CREDIT
 
     def piece(self, call: int, size: int) -> bytes | None:
-        """The next frame of its pipe; the end where there is no credit for so much."""
+        """Returns the next frame of its pipe; the end if there is not enough credit."""
         if not self._left:
             return None
         index, writer = self._left[0]
@@ -170,10 +172,10 @@ class _Hostile:
         )
 
     def attack(self, until: float, beside: Callable[[], object]) -> None:
-        """Goes on until then, or until it can send nothing more.
+        """Attacks until that time, or until it cannot send any more.
 
         Raises:
-            Exception: the server has ended the connection, or reads nothing more.
+            Exception: the server has ended the connection, or does not read any more.
         """
         body = Bind(1, str(_DEFINITION.uuid), _DEFINITION.version, 2**24, 2**24)
         self._send(encode(Kind.BIND, 0, msgspec.msgpack.encode(body)))
@@ -211,7 +213,7 @@ class _Hostile:
         self._live[self._last] = _Live(operation)
 
     def _end(self) -> None:
-        """Gives a call up."""
+        """Orphans a call."""
         call = self._draw.choice([*self._live])
         del self._live[call]
         self._over.append(call)
@@ -235,6 +237,6 @@ class _Hostile:
         elif what < 0.97 and live.has_out:
             frames.append(encode(Kind.CREDIT, call, amount=2**32 - 1))
         if self._junk:
-            # For a call that is over: the server ignores it, but it is beside data that is kept.
+            # For a call that is over: the server ignores it, but reads it together with kept data.
             frames.append(encode(Kind.PIPE, draw.choice(self._over), bytes(self._junk)))
         self._send(*(frames or [encode(Kind.PING)]))

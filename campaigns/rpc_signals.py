@@ -1,4 +1,4 @@
-"""Signals whose handlers raise at random steps of blocking calls, while other threads call too."""
+"""Signal handlers that raise at random steps of blocking calls, while other threads call too."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class _Connection:
         assert found == list(range(30_000)), "a download is not what was sent"
 
     def _push_by_hand(self, client: Any) -> None:
-        """In pieces, of which an interrupted one may have gone or not: nothing follows it."""
+        """Pushes in pieces. An interrupted piece may have been sent or not; nothing follows it."""
         with client.upload.begin() as call:
             pipe = call.pipes["elements"]
             for first in range(0, 20_000, 4_000):
@@ -163,7 +163,7 @@ class _Connection:
                 if not len(chunk):
                     break
                 first, expected = expected, expected + len(chunk)
-                # What was pulled may have got as far as to this frame before the interruption.
+                # The interrupted pull may already have taken some elements.
                 if interrupted is None or chunk[0] == first:
                     assert list(chunk) == list(range(first, expected)), "elements are missing"
                 else:

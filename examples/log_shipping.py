@@ -5,8 +5,8 @@
     python log_shipping.py ship --follow app.log     # with what is appended, until Ctrl-C
     python log_shipping.py search ERROR
 
-A file goes through a pipe of the call, and never is in memory as a whole; the matches come back
-through one while the search goes on.
+A file goes through a pipe of the call, and is never in memory as a whole. The matches come back
+through another pipe while the search goes on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PIECE = 64 * 1024
 
 @dataclass
 class Shipped:
-    """What has come of a file."""
+    """How much of a file has arrived."""
 
     lines: int
-    octets: int
+    size: int
 
 
 class LogStore(rpc.Interface, uuid="3b0e8c1d-7a55-4d0f-9f0b-5f4d1f6f2a10", version=(1, 0)):
@@ -47,27 +47,29 @@ class LogStore(rpc.Interface, uuid="3b0e8c1d-7a55-4d0f-9f0b-5f4d1f6f2a10", versi
 
     @rpc.operation
     async def search(self, word: str, matches: rpc.OutPipe[rpc.byte]) -> int:
-        """The lines with this word, each after the name of its log; how many logs there are."""
+        """Sends the lines with this word, each after the name of its log; returns the number of
+        logs.
+        """
         raise NotImplementedError
 
 
 class Directory(LogStore):
-    """Keeps them as files."""
+    """Keeps the logs as files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     async def ship(self, name: str, data: rpc.InPipe[rpc.byte]) -> Shipped:
-        # The name is what somebody else says: it must not lead out of the directory.
+        # The name comes from a client: it must not lead out of the directory.
         if not name or name.startswith(".") or any(mark in name for mark in '/\\:\0"'):
-            raise rpc.Fault(f"{name!r} is no name of a log", code=22)
+            raise rpc.Fault(f"{name!r} is not a name of a log", code=22)
         shipped = Shipped(0, 0)
         async with await trio.open_file(self.directory / name, "ab") as file:
             async for lines in whole_lines(data):
                 await file.write(lines)
                 await file.flush()
                 shipped.lines += lines.count(b"\n")
-                shipped.octets += len(lines)
+                shipped.size += len(lines)
         return shipped
 
     async def search(self, word: str, matches: rpc.OutPipe[rpc.byte]) -> int:
@@ -77,7 +79,7 @@ class Directory(LogStore):
             mark = path.name.encode() + b": "
             async with await trio.open_file(path, "rb") as file:
                 while lines := await file.readlines(PIECE):
-                    # It waits here while the client is slower, and is cancelled when that has gone.
+                    # This waits while the client is slower, and is cancelled if the client leaves.
                     if found := [mark + line for line in lines if wanted in line]:
                         await matches.push(b"".join(found))
         await matches.close()
@@ -85,7 +87,7 @@ class Directory(LogStore):
 
 
 async def whole_lines(data: rpc.InPipe[rpc.byte]) -> AsyncIterator[bytes]:
-    """What has come, cut behind lines: a client that dies in the middle of one leaves no half."""
+    """Yields the data in whole lines, so that a client that dies inside a line leaves no part."""
     rest = b""
     async for chunk in data:
         lines, newline, rest = (rest + bytes(chunk)).rpartition(b"\n")
@@ -103,7 +105,7 @@ async def serve(name: str, directory: Path) -> None:
         print("ready", flush=True)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for _ in signals:
-                # The calls that are open come to their ends; a second Ctrl-C does not wait.
+                # Open calls are finished; a second Ctrl-C ends the program at once.
                 await listener.aclose()
                 break
 
@@ -117,11 +119,11 @@ async def ship(name: str, paths: list[Path], *, follow: bool) -> None:
             else:
                 with path.open("rb") as file:
                     shipped = await store.ship(path.name, file)
-            print(f"{path.name}: {shipped.lines} lines, {shipped.octets} bytes")
+            print(f"{path.name}: {shipped.lines} lines, {shipped.size} bytes")
 
 
 async def tail(path: Path, signals: AsyncIterator[int]) -> AsyncIterator[bytes]:
-    """What is in the file, and what is appended, until a signal comes."""
+    """Yields the contents of the file, and what is appended to it, until a signal arrives."""
     async with await trio.open_file(path, "rb") as file:
         while True:
             if data := await file.read(PIECE):
@@ -135,7 +137,7 @@ async def tail(path: Path, signals: AsyncIterator[int]) -> AsyncIterator[bytes]:
 
 async def search(name: str, word: str) -> None:
     async with rpc.connect(LogStore, name, wait=10) as store:
-        # A binary file is enough to receive a pipe; each piece is printed when it has come.
+        # A binary file can receive a pipe; each piece is printed when it arrives.
         logs = await store.search(word, sys.stdout.buffer)
     sys.stdout.flush()
     print(f"searched {logs} logs")
@@ -149,7 +151,7 @@ def main() -> None:
     command.add_argument("directory", type=Path)
     command = commands.add_parser("ship")
     command.add_argument("paths", nargs="+", type=Path)
-    command.add_argument("--follow", action="store_true", help="one file; Ctrl-C ends it in order")
+    command.add_argument("--follow", action="store_true", help="one file; Ctrl-C ends it cleanly")
     command = commands.add_parser("search")
     command.add_argument("word")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A campaign: each target for its share of the time, from where the last campaign ended."""
+"""A fuzzing campaign: runs one target in a process of its own, from the corpus of the last one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from .output import say
 from .targets import TARGETS
 
-# Ignored by git. The corpus of one campaign is the beginning of the next.
+# Ignored by git. Each campaign begins with the corpus of the previous one.
 FOLDER = Path(".fuzz")
-# Longer than a header section may be, in ContentLength.
+# Longer than the largest header section of ContentLength.
 LARGEST_INPUT = 5000
 _DONE = re.compile(r"^#(\d+)\s+DONE\s+cov: (\d+) ft: (\d+) corp: (\d+)/", re.MULTILINE)
 
 
 def run(target: str, seconds: int) -> bool:
-    """Fuzzes one target, and says what came of it; False when it failed."""
+    """Fuzzes one target and prints the result; returns whether it passed."""
     corpus, crashes = FOLDER / "corpus" / target, FOLDER / "crashes" / target
     for folder in (corpus, crashes):
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def run(target: str, seconds: int) -> bool:
             f"{inputs} inputs kept"
         )
         return True
-    # Not the progress that came before it.
+    # Without the lines of progress before the failure.
     lines = [line for line in process.stdout.splitlines() if not line.startswith("#")]
     say(*lines[-60:], f"{target}: FAILED (exit status {process.returncode})")
     found = re.search(r"Test unit written to (\S+)", process.stdout)

@@ -1,4 +1,4 @@
-"""Decisions, taken from the fuzzer's bytes one after the other."""
+"""Decisions that are read one after the other from the bytes of the fuzzer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Drawing:
-    """Takes decisions from bytes; when they are used up, each is the first there is."""
+    """Reads decisions from bytes; after the last byte, each decision is the first choice."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -20,32 +20,32 @@ class Drawing:
     def more(self) -> bool:
         return self._position < len(self._data)
 
-    def octets(self, size: int) -> bytes:
-        """So many, or those that are left."""
+    def take(self, size: int) -> bytes:
+        """Returns the next ``size`` bytes, or those that are left."""
         start = self._position
         self._position = min(start + size, len(self._data))
         return self._data[start : self._position]
 
     def number(self, size: int = 1) -> int:
-        """What so many octets say."""
-        return int.from_bytes(self.octets(size), "little")
+        """Returns the next ``size`` bytes as a number."""
+        return int.from_bytes(self.take(size), "little")
 
     def one_of(self, choices: Sequence[T]) -> T:
         return choices[self.number() % len(choices)]
 
 
-def cut(octets: bytes, sizes: Sequence[int], most: int) -> Iterator[bytes]:
-    """The octets in parts of these sizes, and the rest in parts of the most there may be."""
+def cut(data: bytes, sizes: Sequence[int], most: int) -> Iterator[bytes]:
+    """Yields the data in parts of these sizes, and the rest in parts of ``most``."""
     position = 0
     for size in chain(sizes, repeat(most)):
-        if position >= len(octets):
+        if position >= len(data):
             return
-        yield octets[position : position + size]
+        yield data[position : position + size]
         position += size
 
 
 def filling(size: int) -> bytes:
-    """Octets that show when some of them are missing, or in another place."""
+    """Returns bytes that differ when some are missing or in another place."""
     return (_RAMP * (size // len(_RAMP) + 1))[:size]
 
 

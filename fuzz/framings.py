@@ -12,7 +12,7 @@ from tests.receiving import check_every_cut_is_the_same, in_parts, receive
 
 T = TypeVar("T")
 
-# Within this limit what is announced is refused where there is no memory for it.
+# With this limit, a message is refused when there is no memory for its announced size.
 _NO_MEMORY = 2**63 - 1
 _LIMITS = (1, 2, 3, 10, 100, 255, 1000, 2**20, _NO_MEMORY)
 _PREFIXES = [LengthPrefixed(width, order) for width in (1, 2, 4, 8) for order in ("little", "big")]
@@ -53,7 +53,7 @@ def content_length(data: bytes) -> None:
     messages, fault = content_length_model.split(stream, limit)
     assert received.messages == messages
     assert type(received.fault) is (fault or type(None)) or limit == _NO_MEMORY
-    # There is more than one way to write a header; what is sent has the one.
+    # A header can be written in several ways; the sender uses only one.
     again = receive(framing, [bytes(framing.join(received.messages))])
     assert (again.messages, again.fault) == (received.messages, None)
 
@@ -71,7 +71,7 @@ def c_against_reference(data: bytes) -> None:
 
 
 def seeds() -> Iterable[bytes]:
-    """Good streams of each framing."""
+    """Yields valid streams of each framing."""
     messages = [b"hello", b"", b"x" * 300, b"!"]
     for number, kind in enumerate(_PREFIXES):
         if kind.max_size >= 300:

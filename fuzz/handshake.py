@@ -1,7 +1,7 @@
-"""The handshake of a shared secret: what a peer that does not have it can send.
+"""The handshake of a shared secret, with a peer that does not have the secret.
 
-Invariant: any octets, in parts of any size, raise AuthenticationFailed or are not enough yet, and
-authenticate nobody.
+Invariant: any bytes, in parts of any size, raise AuthenticationFailed or are incomplete; they never
+authenticate the peer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SIDES: tuple[Side, Side] = ("client", "server")
 
 
 def handshake(data: bytes) -> None:
-    """The first octet says which end it is, the second one how large the parts are."""
+    """The first byte chooses the side, the second one the size of the parts."""
     side, size, octets = _SIDES[data[:1] > b"\x7f"], data[1:2], data[2:]
     end = Handshake(side, _KEY)
     part = max(1, size[0] if size else 1)
@@ -31,7 +31,7 @@ def handshake(data: bytes) -> None:
 
 
 def seeds() -> Iterable[bytes]:
-    """What an end says to another one that has another key, up to where it is refused."""
+    """Yields what an end with another key sends, up to where it is refused."""
     client, server = Handshake("client", _OTHER), Handshake("server", _OTHER)
     hello = client.outgoing
     server.receive(hello)

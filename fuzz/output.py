@@ -1,4 +1,4 @@
-"""What is said to whoever runs this."""
+"""Output to the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of a call at a server: any octets, or good ones with something else in places."""
+"""The arguments of a call at a server: any bytes, or valid arguments with changed values."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Point(rpc.Structure, array_like=True):
 
 @dataclasses.dataclass
 class Share:
-    """A class of the user's, which refuses some values in its own ways."""
+    """A class of a user, which refuses some values with errors of its own."""
 
     part: int
     whole: int
@@ -82,7 +82,7 @@ class Typed(TypedDict, total=False):
 
 
 class Everything(rpc.Interface, uuid="5b1c9c0e-4b0a-4d0e-9d3e-0e6f6b1f2a33", version=(1, 0)):
-    """What the types of parameters may be."""
+    """Has operations with parameters of every type."""
 
     @rpc.operation
     def scalars(self, a: int, b: float, c: str, d: bytes, e: bool, f: str | None = None) -> None:
@@ -116,7 +116,7 @@ class Everything(rpc.Interface, uuid="5b1c9c0e-4b0a-4d0e-9d3e-0e6f6b1f2a33", ver
 
 
 class Manager(Everything):
-    """Keeps what it was called with."""
+    """Stores the arguments of its calls."""
 
     given: Sequence[Any] | None = None
 
@@ -172,22 +172,22 @@ def arguments(data: bytes) -> None:
             good = _changed(good, drawing)
         body = msgspec.msgpack.encode(good)
     else:
-        body = drawing.octets(len(data))
+        body = drawing.take(len(data))
     decoded = _decoded(operation, body)
     if decoded is None:
         return
     try:
         again = encode_arguments(operation, decoded)
-    except OverflowError:  # a time that its own zone puts beyond all years
+    except OverflowError:  # a time that its zone moves out of the range of years
         return
-    # What was sent on is what it was.
+    # The values are the same after a second round trip.
     values = _decoded(operation, again)
     assert values is not None
     assert encode_arguments(operation, values) == again
 
 
 def _changed(value: Any, drawing: Drawing) -> Any:
-    """The same with another value in one place; or with one more."""
+    """Returns the value with one part changed or added."""
     choice = drawing.number()
     if isinstance(value, list) and value and choice < 230:
         place = choice % len(value)
@@ -209,20 +209,20 @@ def _value(drawing: Drawing) -> Any:
     if kind == 1:
         return drawing.number(8) - 2**63
     if kind == 2:
-        return drawing.octets(drawing.number() % 16).decode("latin-1")
+        return drawing.take(drawing.number() % 16).decode("latin-1")
     if kind == 3:
-        return drawing.octets(drawing.number() % 16)
+        return drawing.take(drawing.number() % 16)
     if kind == 4:
-        return msgspec.msgpack.Ext(drawing.number() - 128, drawing.octets(12))
+        return msgspec.msgpack.Ext(drawing.number() - 128, drawing.take(12))
     if kind == 5:
-        return msgspec.Raw(drawing.octets(drawing.number() % 16))
+        return msgspec.Raw(drawing.take(drawing.number() % 16))
     if kind == 6:
         return [_value(drawing) for _ in range(drawing.number() % 4)]
     return {drawing.one_of(_KEYS): _value(drawing) for _ in range(drawing.number() % 4)}
 
 
 def _decoded(operation: Operation, body: bytes) -> Sequence[Any] | None:
-    """What the manager is given; ``None`` when the call has failed because of it, and only then."""
+    """Returns the arguments of the manager; ``None`` only if the call failed because of them."""
     manager = Manager()
     answer = trio.run(_answer, manager, operation, body)
     code = 0
@@ -232,7 +232,7 @@ def _decoded(operation: Operation, body: bytes) -> Sequence[Any] | None:
     if manager.given is None:
         assert code == rpc.BadStubData.default_code
     else:
-        # It does nothing with its pipes.
+        # The manager does not use its pipes.
         assert code == (rpc.PipeDisciplineError.default_code if operation.pipes else 0)
     return manager.given
 
@@ -255,7 +255,7 @@ _BIND = msgspec.msgpack.encode(
 
 
 def seeds() -> Iterable[bytes]:
-    """Good arguments for each operation, and others."""
+    """Yields valid arguments for each operation, and changed ones."""
     for number, values in enumerate(_DECODED):
         yield bytes((number, 0)) + encode_arguments(_OPERATIONS[number], values)
         for changes in (1, 2, 3):

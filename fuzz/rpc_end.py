@@ -1,4 +1,4 @@
-"""A session, driven as a connection drives it, with users who do anything; and what has to hold."""
+"""A session, driven as a connection drives it, with users that do anything; and its invariants."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class End:
     """One end of a connection.
 
     Attributes:
-        session: what is tested.
-        calls: every one that somebody here has waited for, or served.
+        session: the session under test.
+        calls: every call that a user here has waited for or served.
     """
 
     def __init__(self, session: Session) -> None:
@@ -40,7 +40,7 @@ class End:
         return self.session.failure is not None
 
     def receive(self, message: bytes, drawing: Drawing) -> None:
-        """As a link does, whose stream hands on the octets of a pipe in parts."""
+        """Does what a link does; its stream delivers the bytes of a pipe in parts."""
         is_pipe = len(message) >= HEAD.size and message[0] == Kind.PIPE
         if is_pipe and drawing.number() % 4 == 1:
             frame = decode(message)
@@ -73,7 +73,7 @@ class End:
         self.check()
 
     def close(self, failure: RpcError) -> None:
-        """As a link does; from here on each call has ended, and nobody waits for anything."""
+        """Does what a link does; afterwards each call has ended, and no user waits."""
         self.session.close(failure)
         assert self.session.state is ConnectionState.CLOSED
         for call in self.calls:
@@ -84,9 +84,9 @@ class End:
         self.check()
 
     def check(self) -> None:
-        """What holds at any time: both ends keep to their limits."""
+        """Checks that both ends keep to their limits, which holds at any time."""
         session = self.session
-        # A server has as many again that nobody waits for.
+        # A server can have the same number again of orphaned calls.
         most = 2 * session.limits.calls if self._pulls_into else session.peer_calls
         assert len(session.calls) <= most
         for call in session.calls.values():
@@ -105,18 +105,18 @@ class End:
             self._sent[pipe] += len(frame.body)
             assert self._sent[pipe] <= self.session.peer_credit + self._allowed[pipe]
 
-    # What users do.
+    # Actions of users.
 
     def use(self, drawing: Drawing) -> None:
-        """Something with one of the calls, or with the connection."""
+        """Does something with one of the calls, or with the connection."""
         action = drawing.number()
         if action >= 250:
             self._use_connection(drawing)
         elif self.calls:
-            # Those that are over say so, and that is soon known.
+            # Calls that are over always raise, so open ones are preferred.
             calls = [call for call in self.calls if not call.over] or self.calls
             call = calls[-1 - drawing.number() % len(calls)]
-            with suppress(RpcError):  # each of them may be told that it cannot
+            with suppress(RpcError):  # the action may not be allowed now
                 self._use_call(call, action, drawing)
         self.check()
 
@@ -145,9 +145,9 @@ class End:
             self._push(call, index, action % 4 == 1, drawing)
 
     def _push(self, call: Call, index: int, in_place: bool, drawing: Drawing) -> None:
-        """Goes on with what has waited for credit, or begins anew."""
+        """Continues a push that waited for credit, or begins a new one."""
         push = self._pending.pop((call, index), None)
-        if push is None or drawing.number() % 8 == 7:  # what had waited was cancelled
+        if push is None or drawing.number() % 8 == 7:  # the push that waited was cancelled
             stride = call.outgoing[index].stride
             count = drawing.one_of(_COUNTS)
             octets = memoryview(filling(count * stride))

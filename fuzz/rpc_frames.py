@@ -1,4 +1,4 @@
-"""``FrameReader``, with any octets in any parts, beside a split of the whole stream."""
+"""``FrameReader`` with any bytes in any parts, compared with a split of the whole stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _LENGTH = struct.Struct("<I")
 _UNKNOWN = b"\xff"
 _KINDS = tuple(Kind)
 _MAX_FRAMES = (MAX_FRAME, LEAST_FRAME, 100, HEAD.size)
-# Around what the reader does in another way: a head, a large read, a part of a large buffer.
+# Around the sizes where the reader changes its method: a head, a large read, a part of a large
+# buffer.
 _SIZES = (0, 1, 5, 100, READ_SIZE - 20, READ_SIZE, 200_000, 700_000)
 _CUTS = (1, 3, 4, 16, 19, 20, 21, 200, READ_SIZE - 1, READ_SIZE, 150_000, 512 * 1024)
 
@@ -27,13 +28,13 @@ Shown: TypeAlias = tuple[Kind, int, int, int, int, bytes]
 
 @dataclass
 class Found:
-    """What came out: the frames, and what may be said of what comes after them."""
+    """The frames, and the errors that are allowed after them."""
 
     frames: list[Shown] = field(default_factory=list)
     refusals: set[str] = field(default_factory=set)
 
     def add(self, frame: Frame) -> None:
-        """The parts of a pipe's octets are one: where they were cut means nothing."""
+        """Adds a frame. Consecutive parts of a pipe are joined, because the cuts do not matter."""
         head = (frame.kind, frame.flags, frame.number, frame.amount, frame.call)
         body = bytes(frame.body)
         if frame.kind is Kind.PIPE and self.frames and self.frames[-1][:-1] == head:
@@ -55,22 +56,22 @@ def frames(data: bytes) -> None:
 
 
 def _pieces(drawing: Drawing) -> Iterator[bytes]:
-    """What a stream is put together from: good frames, small and large, and anything."""
+    """Yields the pieces of a stream: valid frames, small and large, and random bytes."""
     for _ in range(8):
         choice = drawing.number()
         if not drawing.more:
             return
         if choice % 4 == 0:
-            yield drawing.octets(choice)
+            yield drawing.take(choice)
             continue
-        body = drawing.octets(choice) if choice % 4 == 1 else filling(drawing.one_of(_SIZES))
+        body = drawing.take(choice) if choice % 4 == 1 else filling(drawing.one_of(_SIZES))
         head = {"flags": drawing.number(), "number": drawing.number(2), "amount": choice}
         frame = encode(drawing.one_of(_KINDS), drawing.number(), body, **head)
         yield _LENGTH.pack(len(frame)) + frame
 
 
 def _read(reader: FrameReader, stream: bytes, cuts: list[int], *, keeps: bool) -> Found:
-    """As a connection reads. What is kept must not change, and what is not is used again."""
+    """Reads as a connection does. Frames that are kept must not change; others are reused."""
     found = Found()
     kept: list[Frame] = []
     sizes = iter(cuts)
@@ -102,13 +103,13 @@ def _read(reader: FrameReader, stream: bytes, cuts: list[int], *, keeps: bool) -
 
 
 def _split(stream: bytes, max_frame: int) -> Found:
-    """The same of a stream that is there as a whole."""
+    """Returns the expected frames and errors of a whole stream."""
     found = Found()
     while stream:
         (length,) = _LENGTH.unpack(stream[: _LENGTH.size].ljust(_LENGTH.size, _UNKNOWN))
         frame = stream[_LENGTH.size :]
         body = frame[HEAD.size : length]
-        # Where both are wrong, the cuts say which one is seen first.
+        # If both are wrong, the cuts decide which one is found first.
         if len(stream) >= _LENGTH.size and not HEAD.size <= length <= max_frame:
             found.refusals.add(f"a frame has {length:,} bytes; allowed are 16 to {max_frame:,}")
         if len(frame) >= HEAD.size:
@@ -129,7 +130,7 @@ def _split(stream: bytes, max_frame: int) -> Found:
 
 
 def seeds() -> Iterable[bytes]:
-    """A frame of each kind in one part; and pipes with large fragments in a few."""
+    """Yields a frame of each kind in one part, and pipes with large fragments in a few parts."""
     raw = b"".join(_LENGTH.pack(HEAD.size + 5) + encode(kind, 1, b"hello") for kind in _KINDS)
     for start in range(0, len(raw), 252):
         piece = raw[start : start + 252]

@@ -1,4 +1,4 @@
-"""The other end of a connection, which keeps to the protocol as often as the fuzzer wants it to."""
+"""The peer of a session, which keeps to the protocol as often as the fuzzer chooses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .drawing import Drawing, filling
 
 DEFINITION = Calls._rpc_definition
 _OPERATIONS = tuple(DEFINITION.operations.values())
-# Those that mean something, more often than those that end it all.
+# Frames that do something are more frequent than frames that end the connection.
 _KINDS: dict[Party, Sequence[Kind]] = {
     Party.CLIENT: (
         *(Kind.REQUEST, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.PIPE, Kind.CREDIT, Kind.CREDIT),
@@ -51,10 +51,10 @@ _REASONS = (0, 0, 0, 1717, 1728, -1)
 
 
 class Peer:
-    """Makes frames for a session, as its other end would.
+    """Makes frames for a session, as its peer would.
 
     Args:
-        session: who receives them; what it has open is looked up there.
+        session: the session that receives them; its open calls are looked up there.
     """
 
     def __init__(self, session: Session) -> None:
@@ -62,11 +62,11 @@ class Peer:
         self._party = session.peer
         self._last_call = 0
         self._writers: dict[tuple[Call, int], ChunkWriter] = {}
-        self._ended: dict[Call, int] = {}  # how many of the pipes it sends
+        self._ended: dict[Call, int] = {}  # how many of its pipes the peer has ended
         self._given_up: set[Call] = set()
 
     def hello(self, drawing: Drawing) -> bytes:
-        """What comes first."""
+        """Returns the first frame."""
         kind = Kind.BIND if self._party is Party.CLIENT else Kind.BIND_ACK
         if drawing.number() < 240:
             return encode(kind, body=_GOOD[kind])
@@ -74,12 +74,12 @@ class Peer:
         return self._twisted(kind, 0, self._body(kind, drawing), {}, drawing)
 
     def frame(self, drawing: Drawing) -> bytes:
-        """Any frame that may come now; or one with something wrong in it, or none at all."""
+        """Returns a frame that is allowed now, a frame with a fault, or random bytes."""
         twist = drawing.number()
         if twist == 253:
-            return drawing.octets(drawing.number() % 64)
+            return drawing.take(drawing.number() % 64)
         if twist >= 254:
-            return encode(drawing.one_of(tuple(Kind)), drawing.number(), drawing.octets(40))
+            return encode(drawing.one_of(tuple(Kind)), drawing.number(), drawing.take(40))
         kind = drawing.one_of(_KINDS[self._party])
         calls = [one for one in self._session.calls.values() if one not in self._given_up]
         call = calls[-1 - drawing.number() % len(calls)] if calls else None
@@ -118,7 +118,7 @@ class Peer:
         return has_all and self._ended.get(call, 0) == len(self._sends(call))
 
     def _of_pipe(self, kind: Kind, call: Call, drawing: Drawing, twist: int) -> bytes:
-        """Elements where there is a pipe for them, else room for more."""
+        """Returns elements if a pipe can send some, otherwise credit."""
         place = self._ended.get(call, 0)
         turn = call.cursor.turn
         waits = self._party is Party.SERVER and turn is not None and turn[0]
@@ -137,14 +137,14 @@ class Peer:
         choice = drawing.number()
         if choice % 4 == 0:
             self._ended[call] = self._ended.get(call, 0) + 1
-            del self._writers[call, index]  # it may have its turn in each direction
+            del self._writers[call, index]  # a pipe in both directions begins anew
             return writer.end()
         count = drawing.one_of(_COUNTS)
         size = (count - 1) * element.stride + element.size
         return writer.prefix(count) + filling(size)
 
     def _body(self, kind: Kind, drawing: Drawing) -> bytes:
-        """One of the right type, if the kind has any."""
+        """Returns a body of the type that belongs to this kind of frame."""
         encoded = msgspec.msgpack.encode
         number, code = drawing.one_of(_NUMBERS), drawing.one_of(_CODES)
         text = drawing.one_of(_TEXTS)
@@ -175,7 +175,7 @@ class Peer:
         drawing: Drawing,
         twist: int = 255,
     ) -> bytes:
-        """The frame, with one thing wrong for some of the twists."""
+        """Returns the frame, with one fault for some values of ``twist``."""
         if twist == 240:
             head = {**head, "flags": drawing.number()}
         elif twist == 241:
@@ -185,12 +185,12 @@ class Peer:
         elif twist == 243:
             call = drawing.number(drawing.one_of((1, 8)))
         elif twist == 244:
-            body = drawing.octets(drawing.number())
+            body = drawing.take(drawing.number())
         elif twist == 245:
             body = body[: drawing.number()]
         elif twist == 246:
             place = drawing.number()
-            body = body[:place] + drawing.octets(4) + body[place + 4 :]
+            body = body[:place] + drawing.take(4) + body[place + 4 :]
         return encode(kind, call, body, **head)
 
 

@@ -1,4 +1,4 @@
-"""``ChunkReader``, with any octets in any parts, beside a split of the whole pipe."""
+"""``ChunkReader`` with any bytes in any parts, compared with a split of the whole pipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COUNT = struct.Struct("<I")
 
 
 class Padded(rpc.Structure):
-    """9 octets, 12 apart."""
+    """Has a size of 9 bytes and a stride of 12."""
 
     first: rpc.byte
     value: rpc.int32
@@ -26,7 +26,7 @@ class Padded(rpc.Structure):
 
 
 class Wide(rpc.Structure):
-    """9 octets, 16 apart."""
+    """Has a size of 9 bytes and a stride of 16."""
 
     value: rpc.float64
     flag: rpc.boolean
@@ -45,7 +45,7 @@ _TIMES = 4  # after each part
 
 @dataclass
 class Found:
-    """What came out: the elements, and how the pipe ended."""
+    """The elements, and how the pipe ended."""
 
     elements: bytes
     ended: bool = False
@@ -66,14 +66,14 @@ def pipes(data: bytes) -> None:
 
 
 def _pieces(drawing: Drawing, element: Element) -> Iterator[bytes]:
-    """What the octets of a pipe are put together from: good chunks, and anything."""
+    """Yields the pieces of a pipe: valid chunks, and random bytes."""
     writer = ChunkWriter(element)
     for _ in range(12):
         choice = drawing.number()
         if not drawing.more:
             return
         if choice % 4 == 0:
-            yield drawing.octets(choice)
+            yield drawing.take(choice)
         elif choice % 4 == 1:
             yield writer.end()
         else:
@@ -83,16 +83,16 @@ def _pieces(drawing: Drawing, element: Element) -> Iterator[bytes]:
 
 
 def _read(reader: ChunkReader, element: Element, parts: Iterable[bytes], most: int) -> Found:
-    """As a pipe is pulled from: so many elements at a time, and the rest at the end."""
+    """Reads as a pipe is pulled: at most ``most`` elements at a time, and the rest at the end."""
     elements = bytearray()
     fault: type[rpc.RpcError] | None = None
-    come = 0
+    arrived = 0
     try:
         for part in parts:
-            come += len(part)
+            arrived += len(part)
             reader.feed(memoryview(part))
-            # Also where the last element of a chunk is padded: its count has come, too.
-            assert len(elements) + reader.waiting <= come
+            # Also with the padding of the last element, because the count of the chunk arrived too.
+            assert len(elements) + reader.waiting <= arrived
             for _ in range(_TIMES):
                 elements += _taken(reader, element, most)
     except (InvalidBound, ProtocolError) as error:
@@ -115,7 +115,7 @@ def _taken(reader: ChunkReader, element: Element, most: int) -> memoryview:
 
 
 def _split(octets: bytes, element: Element, limits: Range | None) -> Found:
-    """The same of the octets of a pipe that are there as a whole."""
+    """Returns the expected elements and end of a whole pipe."""
     elements = bytearray()
     position = 0
     while True:
@@ -139,7 +139,7 @@ def _split(octets: bytes, element: Element, limits: Range | None) -> Found:
 
 
 def seeds() -> Iterable[bytes]:
-    """Pipes of each element in a few parts; and one whose counts are plain to see."""
+    """Yields pipes of each element in a few parts, and one with its counts in plain bytes."""
     for number, _ in enumerate(ELEMENTS):
         chunks = bytes((2, 2, 2, 5, 2, 8, 1, 0))
         yield bytes((number, 0, 1, 4, 0, 3, 9, 10)) + chunks

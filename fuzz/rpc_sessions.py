@@ -1,4 +1,4 @@
-"""A ``Session`` at either end: the bytes are what its users do, and what its other end sends."""
+"""A ``Session`` at either end: the bytes choose what its users do and what its peer sends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .drawing import Drawing
 from .rpc_end import End
 from .rpc_peer import DEFINITION, Peer
 
-# The least there may be: its borders are met often.
+# The smallest limits allowed, so that they are reached often.
 _LIMITS = Limits(LEAST_FRAME, LEAST_CREDIT, calls=5)
 
 
@@ -42,16 +42,16 @@ def _run(end: End, drawing: Drawing) -> None:
         else:
             end.use(drawing)
     end.close(CommFailure())
-    # Its users go on until they hear of it.
+    # Users may go on until they notice the end.
     for _ in range(8):
         end.use(drawing)
 
 
 def _begin(end: End, drawing: Drawing) -> None:
-    """A client's call; as long as it is told that it may."""
+    """Begins a call of a client, if the session allows it."""
     session = end.session
     operation = drawing.one_of(tuple(DEFINITION.operations.values()))
-    with suppress(RpcError):  # the server has no such operation, or is going away
+    with suppress(RpcError):  # the server does not have this operation, or shuts down
         session.require_open()
         if session.has_room:
             call = session.request(operation, b"\x90", drawing.one_of((None, 1000)))
@@ -61,6 +61,6 @@ def _begin(end: End, drawing: Drawing) -> None:
 
 
 def seeds() -> Iterable[bytes]:
-    """Most of what bytes can say is in order, and so any will do."""
+    """Yields random bytes, which mostly choose valid actions."""
     for number in range(20):
         yield Random(number).randbytes(40 * (number + 1))

@@ -1,7 +1,7 @@
-"""The tests that reach the C layer, where gcc's sanitizers watch it: ``nox -s sanitize``.
+"""Runs the tests that reach the C layer under the sanitizers of gcc: ``nox -s sanitize``.
 
-The session has built the C layer with them. Python itself has not got them, so that their
-libraries are loaded before it.
+The nox session has built the C layer with the sanitizers. Python itself is built without them, so
+their libraries are loaded before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-# And nothing that imports ipcpipes: this process has not got the libraries.
+# Do not import ipcpipes here: this process does not have the libraries of the sanitizers.
 from .output import say
 
 TESTS = Path("tests")
@@ -35,10 +35,10 @@ def environment() -> dict[str, str]:
     return {
         **os.environ,
         "LD_PRELOAD": " ".join(libraries),
-        # Python itself leaks; and there are tests that ask for more memory than there is.
+        # Python itself leaks, and some tests ask for more memory than there is.
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-        # Each object between its own red zones, and not many in one arena.
+        # Each object gets red zones of its own, instead of a place in a shared arena.
         "PYTHONMALLOC": "malloc",
     }
 
@@ -51,8 +51,8 @@ def run(names: list[str], *options: str, examples: int | None = None) -> bool:
     env = environment()
     if examples is not None:
         env["IPCPIPES_EXAMPLES"] = str(examples)
-    # A worker that a sanitizer ends fails the run. What it says goes out, and not into a
-    # capture file that ends with it.
+    # A worker that a sanitizer ends fails the run. With --capture=sys its report is printed,
+    # instead of lost with the worker's capture file.
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--capture=sys"]
     return subprocess.run([*command, *options, *files(names)], env=env, check=False).returncode == 0
 
@@ -66,7 +66,7 @@ def main() -> int:
         return 1
     rounds = 0
     while time.monotonic() < end:
-        # Another seed each time: what one round found, the next need not look for again.
+        # Each round has another seed, so that it tries other examples.
         rounds += 1
         if not run(OVER_AND_OVER, f"--hypothesis-seed={time.time_ns()}", examples=EXAMPLES):
             return 1

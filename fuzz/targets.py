@@ -1,4 +1,4 @@
-"""What is fuzzed: each takes any bytes, and raises when an invariant does not hold."""
+"""The fuzz targets: each takes any bytes, and raises if an invariant does not hold."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import framings, handshake, rpc_arguments, rpc_frames, rpc_pipes, rpc_ses
 
 
 class Target(NamedTuple):
-    """One target, and where it begins."""
+    """A target, and the inputs that fuzzing begins with."""
 
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]

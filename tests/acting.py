@@ -43,7 +43,7 @@ def client(where: Path, door: str, uid: int, level: str) -> Iterator[None]:
             process.kill()
 
 
-# A connection at the server's end, as what run_as_client is awaited on.
+# The run_as_client of a server's connection, as an async function.
 RunAs = Callable[..., Awaitable[Any]]
 
 
@@ -78,7 +78,7 @@ async def acting(
     uid: int = OTHER,
     level: str = "impersonate",
 ) -> None:
-    """Does ``act`` with a connection of a client."""
+    """Calls ``act`` with ``run_as_client`` of a connection that ``uid`` has made."""
     with trio.fail_after(60):
         if driver == "blocking":
             with _served_blocking(where, door) as accept, client(where, door, uid, level):

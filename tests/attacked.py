@@ -1,4 +1,4 @@
-"""Servers in processes of their own, which tell how they are while they are attacked."""
+"""Servers in processes of their own, which report their state while they are attacked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ipcpipes import Endpoint
 
 from .children import Child, python_child
 
-# What it logs is counted.
 _HEAD = """
 import contextlib, functools, logging, os
 name = sys.argv[1]
@@ -22,12 +21,12 @@ class Counter(logging.Handler):
         logged[record.levelname] = logged.get(record.levelname, 0) + 1
 logging.getLogger().addHandler(Counter())
 
-# Wine shows a /proc too, which is not this process's.
+# Wine shows a /proc too, but not the one of this process.
 def descriptors():
     try:
         return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     except OSError:
-        return 0  # there is none left to look
+        return 0  # no descriptor is left for the listing itself
 
 def memory():
     if sys.platform != "linux":
@@ -51,16 +50,17 @@ async with trio.open_nursery() as nursery:
 
 
 class State:
-    """How a server is.
+    """The state of a server.
 
     Attributes:
-        connections, tasks: how many are open.
-        descriptors, memory: how many, and bytes in memory; 0 where the system does not say it.
-        warnings, logged: how many of these, and of all, it has logged.
+        connections, tasks: the number of open connections and living tasks.
+        descriptors, memory: the number of open descriptors, and the bytes of resident memory; 0
+            where the system does not report them.
+        warnings, logged: the number of log records of level WARNING, and of all levels.
     """
 
-    def __init__(self, said: str) -> None:
-        numbers = map(int, said.split())
+    def __init__(self, line: str) -> None:
+        numbers = map(int, line.split())
         self.connections, self.tasks, self.descriptors, self.memory, self.warnings, self.logged = (
             numbers
         )
@@ -68,10 +68,11 @@ class State:
 
 @asynccontextmanager
 async def attacked(program: str, endpoint: Endpoint, *arguments: str) -> AsyncIterator[Child]:
-    """Runs a server; in the end it is cancelled, whatever its clients are at.
+    """Runs a server. At the end it is cancelled, whatever its clients do.
 
     Args:
-        program: what makes ``serve`` of the ``name``, an async function for ``nursery.start``.
+        program: defines ``serve``, an async function for ``nursery.start``, which listens at
+            ``name``.
     """
     source = _HEAD + textwrap.dedent(program) + _TAIL
     with python_child(source, endpoint.name, *arguments) as server:
@@ -93,7 +94,9 @@ async def until(server: Child, connections: int) -> State:
 
 
 async def until_again(server: Child, before: State) -> State:
-    """As few tasks and descriptors as before: a handler's task ends a step after its connection."""
+    """Waits until the server has as many tasks and descriptors as before. The task of a handler
+    ends one step after its connection.
+    """
     while True:
         found = await state(server)
         if (found.tasks, found.descriptors) == (before.tasks, before.descriptors):

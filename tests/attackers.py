@@ -1,7 +1,6 @@
-"""Programs that the tests run as other users, who mean no good.
+"""Attacking programs, which the tests run as another user.
 
-A second user is another uid. It needs no account, so that none is made for it: the kernel looks at
-the number alone.
+Another user is another uid. It needs no account, because the kernel looks only at the number.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ as_root = pytest.mark.skipif(
     reason="only root can start a program as another user",
 )
 
-# It becomes another user only when it has loaded everything: Python itself may lie where others may
-# not look. The array is what send_fds loads when it is called.
+# The program changes its user after it has loaded everything, because other users may not be able
+# to read the files of Python itself. send_fds would load the array module when it is called.
 _PRELUDE = """
 import array, ctypes, fcntl, os, random, select, signal, socket, stat, sys, time
 def say(*words):
@@ -42,11 +41,11 @@ def become(uid, gid, groups=()):
     os.setgid(gid)
     os.setuid(uid)
 """
-_OURS = """
-import errno, gc, resource, trio, trio._core._run, ipcpipes, ipcpipes.connect
+_IPCPIPES = """
+import errno, gc, resource, trio, trio._core._run, ipcpipes
 from ipcpipes import AccessPolicy, Endpoint
 def doors(where):
-    '''What listen and connect say of it.'''
+    '''Prints what listen and connect do there.'''
     async def main():
         for door in (ipcpipes.listen, ipcpipes.connect):
             try:
@@ -66,9 +65,9 @@ def attacker(
     gid: int = NO_GROUP,
     groups: Sequence[int] = (),
 ) -> Iterator[Child]:
-    """Runs ``program`` as this user, without ipcpipes.
+    """Runs ``program`` as another user, without ipcpipes.
 
-    It finds ``say(...)``, ``hear()``, ``told_to_stop()`` and ``sys.argv[1:]``.
+    The program can use ``say(...)``, ``hear()``, ``told_to_stop()`` and ``sys.argv[1:]``.
     """
     become = f"become({uid}, {gid}, {list(groups)})\n"
     with running(_PRELUDE + become + textwrap.dedent(program), *map(str, arguments)) as child:
@@ -77,15 +76,15 @@ def attacker(
 
 @contextmanager
 def ordinary_user(program: str, *arguments: str | Path, uid: int = VICTIM) -> Iterator[Child]:
-    """The same with ipcpipes and ``doors(where)``, for who uses it without root's power."""
+    """Runs ``program`` as an unprivileged user, with ipcpipes and ``doors(where)``."""
     become = f"become({uid}, {NO_GROUP})\n"
-    source = _PRELUDE + _OURS + become + textwrap.dedent(program)
+    source = _PRELUDE + _IPCPIPES + become + textwrap.dedent(program)
     with running(source, *map(str, arguments)) as child:
         yield child
 
 
 def what_is_said(child: Child) -> list[str]:
-    """All lines of a program that ends by itself."""
+    """Returns all lines of a program that ends by itself."""
     assert child.process.stdout is not None
     lines = child.process.stdout.read().splitlines()
     assert child.wait() == 0

@@ -1,14 +1,15 @@
-"""Real processes for the tests: a Python program given as text, spoken to in lines."""
+"""Child processes for the tests: Python programs as text that read and write lines."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
-SECONDS = 60  # longer than anything takes, so that only a hang runs into it
+SECONDS = 60  # longer than any step takes, so that only a hang reaches it
 
 _PRELUDE = """
 import sys, trio, ipcpipes
@@ -22,7 +23,7 @@ async def hear_async():
 
 
 class Child:
-    """A child process that says and hears lines."""
+    """A child process that writes and reads lines."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -40,7 +41,7 @@ class Child:
         self.process.stdin.flush()
 
     def kill(self) -> None:
-        """SIGKILL or TerminateProcess: the child can do nothing about it."""
+        """Sends SIGKILL or calls TerminateProcess, which the child cannot catch."""
         self.process.kill()
         self.process.wait(SECONDS)
 
@@ -52,7 +53,7 @@ class Child:
 def python_child(program: str, *arguments: str) -> Iterator[Child]:
     """Runs ``program`` (the body of ``async def main()``) in another interpreter.
 
-    It finds ``say(...)``, ``hear()``, ``await hear_async()`` and ``sys.argv[1:]``.
+    The program can use ``say(...)``, ``hear()``, ``await hear_async()`` and ``sys.argv[1:]``.
     """
     source = _PRELUDE + "async def main():\n" + textwrap.indent(textwrap.dedent(program), "    ")
     with running(source + "\ntrio.run(main)\n", *arguments) as child:
@@ -60,13 +61,21 @@ def python_child(program: str, *arguments: str) -> Iterator[Child]:
 
 
 @contextmanager
-def running(source: str, *arguments: str) -> Iterator[Child]:
-    """Runs ``source`` in another interpreter, and kills that in the end."""
+def running(
+    source: str, *arguments: str, flags: Sequence[str] = (), **options: Any
+) -> Iterator[Child]:
+    """Runs ``source`` in another interpreter, and kills it at the end.
+
+    Args:
+        flags: for the interpreter.
+        options: for :class:`subprocess.Popen`.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", source, *arguments],
+        [sys.executable, *flags, "-c", source, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        **options,
     )
     try:
         yield Child(process)

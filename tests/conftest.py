@@ -1,4 +1,4 @@
-"""What every test gets: a private runtime directory, and a look at what it left behind."""
+"""Fixtures for every test: a private runtime directory, and a check that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ipcpipes.testing import unique_endpoint
 WINDOWS = sys.platform == "win32"
 
 
-# Set by the Wine test bed, which is Windows but for a few points; each is named where a test
-# meets it, and what was set is read back instead (test_windows.py).
+# Set by the Wine test bed. Wine differs from Windows in a few points; each test that meets one
+# names it, and test_windows.py reads back the settings instead.
 WINE = "IPCPIPES_WINE" in os.environ
 
 if sys.platform == "win32" and WINE:
@@ -31,8 +31,8 @@ if sys.platform == "win32" and WINE:
     _ERROR_INTERNAL_ERROR = 1359
 
     def _create_process_again(*arguments: Any) -> Any:
-        """Once in some thousand times the new process dies before its program begins, and Wine
-        says so by a code that Windows does not use there. That is none of ours; it is begun anew.
+        """Once in some thousand times a new process dies before its program begins, and Wine
+        reports a code that Windows does not use there. It is a fault of Wine, so try again.
         """
         for _ in range(3):
             try:
@@ -52,15 +52,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What is there by now stays; to look through all of it before and after each test would take
-    # longer than most tests do.
+    # The objects that exist now live until the end. Collecting them before and after each test
+    # would take longer than most tests.
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def runtime_directory() -> Iterator[Path]:
-    """Plain names live in a directory of this run. Not tmp_path: a socket's path must be short."""
+    """The directory of plain names in this run. Not tmp_path: the path of a socket is limited."""
     directory = Path(tempfile.mkdtemp(prefix="ipcp"))
     os.environ["XDG_RUNTIME_DIR"] = str(directory)
     yield directory
@@ -81,7 +81,7 @@ def short_tmp() -> Iterator[Path]:
 
 @pytest.fixture
 def sticky(short_tmp: Path) -> Path:
-    """A directory like /tmp: everyone can write in it, and remove only what is his."""
+    """A directory like /tmp: every user can write in it, and remove only files of its own."""
     short_tmp.chmod(0o711)
     directory = short_tmp / "t"
     directory.mkdir()
@@ -90,10 +90,10 @@ def sticky(short_tmp: Path) -> Path:
 
 
 def open_descriptors() -> set[str]:
-    """Descriptors and what they are; empty where the system does not list them."""
+    """The open descriptors and what each refers to; empty where the system does not list them."""
     found: set[str] = set()
     if WINDOWS:
-        # Wine shows a /proc/self/fd of its own server; looking at it disturbs the server.
+        # Wine shows the /proc/self/fd of its own server; reading it disturbs the server.
         return found
     for entry in Path("/proc/self/fd").iterdir() if Path("/proc/self/fd").is_dir() else ():
         try:

@@ -1,4 +1,6 @@
-"""ContentLength once more, by regular expressions on a whole stream: what it is compared with."""
+"""A second implementation of ContentLength, by regular expressions on a whole stream, for
+comparison.
+"""
 
 from __future__ import annotations
 

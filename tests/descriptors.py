@@ -1,4 +1,4 @@
-"""Open files for the tests that pass descriptors, and looks at where they are open (POSIX)."""
+"""Tools for the tests that pass descriptors: open files that tell where they are open (POSIX)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAIRS = [
 
 
 async def connected(doors: Any, kind: str = "", **options: Any) -> tuple[Any, Any]:
-    """(client, server): streams, or channels for the kind ``"_messages"``."""
+    """Returns (client, server): streams, or channels for the kind ``"_messages"``."""
     client_door, server_door = doors
     async with await getattr(server_door, f"listen{kind}")(
         unique_endpoint(), backlog=1, **options
@@ -36,7 +36,7 @@ async def connected(doors: Any, kind: str = "", **options: Any) -> tuple[Any, An
 
 
 def raw(connection: Any) -> Any:
-    """A socket object over the connection's own descriptor, for what only that can do."""
+    """Returns a socket object for the connection, for what only a socket object can do."""
     stream = getattr(connection, "blocking", connection)
     stream = getattr(stream, "_carrier", stream)
     number = getattr(stream, "_fd", None)
@@ -44,10 +44,10 @@ def raw(connection: Any) -> Any:
 
 
 class Watched:
-    """A pipe that tells whether its send end is open anywhere, in this process or on its way.
+    """A pipe that tells whether its send end is open anywhere, in a process or in flight.
 
     Attributes:
-        end: the send end, to be passed.
+        end: the send end, for the test to pass.
     """
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ class Watched:
 
     @property
     def is_open_anywhere(self) -> bool:
-        # Nothing is in it, so that it is readable at its end only.
+        # The pipe is empty, so it is readable only at its end.
         return select.select([self._receiving], [], [], 0)[0] == []
 
     def comes_through(self, descriptor: int) -> bool:
-        """Whether this is another number for the send end."""
+        """Whether ``descriptor`` is another number of the send end."""
         os.write(descriptor, b"?")
         return os.read(self._receiving, 10) == b"?"
 
@@ -100,7 +100,7 @@ def close_all(descriptors: list[int]) -> None:
 
 @contextmanager
 def at_most_open(count: int) -> Iterator[None]:
-    """While it lasts, this process may have so many descriptors more than it has."""
+    """In the block, this process can open only ``count`` more descriptors."""
     if sys.platform == "win32":
         raise NotImplementedError("there is no such limit")
     import resource

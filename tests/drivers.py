@@ -1,7 +1,7 @@
-"""trio's shape around blocking objects, so that one suite runs over both drivers.
+"""Adapters with trio's interface around blocking objects, so that one suite runs over both drivers.
 
-Each call runs in a worker thread. One that receives or accepts is made in short turns with a
-timeout, between which it can be cancelled; a send cannot be given up.
+Each call runs in a worker thread. A call that receives or accepts runs in short turns with a
+timeout, and can be cancelled between them; a send cannot be cancelled.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ async def in_turns(function: Callable[..., ResultT], *arguments: Any) -> ResultT
 
 
 class _OneAtATime:
-    """Between two turns nobody is inside, so that the adapter has to say "busy" itself. What the
-    blocking objects say is tested with threads.
+    """Raises "busy" for the blocking object, which is idle between two turns. That blocking objects
+    raise it themselves is tested with threads.
     """
 
     def __init__(self) -> None:

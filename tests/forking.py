@@ -1,4 +1,4 @@
-"""A forked child of the tests' own process, which does one thing and is gone."""
+"""Forks the process of the tests, for children that call one function."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from ipcpipes import blocking
+from ipcpipes.testing import unique_endpoint
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -15,17 +19,19 @@ SECONDS = 20
 
 
 def fork() -> int:
-    """os.fork, which warns in a process with threads (Python 3.12): that is what is tested."""
+    """Calls os.fork without its warning in a process with threads (Python 3.12), which is what the
+    tests are about.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 class ForkedChild:
-    """Calls a function of no arguments in a forked child.
+    """Calls a function without arguments in a forked child.
 
     Args:
-        stays: after that, until :meth:`end`; with all that it has inherited.
+        stays: whether the child lives on until :meth:`end`, with everything that it inherited.
     """
 
     def __init__(self, function: Callable[[], Any], *, stays: bool = False) -> None:
@@ -62,13 +68,40 @@ def _run(function: Callable[[], Any], sending: int) -> None:
 
 
 def in_forked_child(function: Callable[[], Any]) -> str:
-    """What the function returns there, as Python writes it, or the error that it raises."""
+    """Returns the ``repr`` of the function's result in the child, or the error that it raises."""
     return ForkedChild(function).said
 
 
 def error_of(what: str, error: str = "ClosedResourceError") -> str:
-    """What is said in a child of this process of what belongs to this process."""
+    """Returns the error that a forked child gets from an object that belongs to this process."""
     return (
         f"{error}: this {what} was made by process {os.getpid()}, and this is a forked child "
         "of it; connect again here"
     )
+
+
+async def in_child_of_trio(function: Callable[..., Any], *arguments: Any) -> str:
+    """Awaits ``function(*arguments)`` in a forked child, without its loop: it must not get to a
+    checkpoint.
+    """
+
+    def run() -> Any:
+        awaited = function(*arguments)
+        try:
+            awaited.send(None)
+        except StopIteration as stop:
+            return stop.value
+        return "it waited"
+
+    return in_forked_child(run)
+
+
+@contextmanager
+def blocking_pair() -> Iterator[tuple[blocking.Stream, blocking.Stream]]:
+    """Yields (client, server)."""
+    with (
+        blocking.listen(unique_endpoint()) as listener,
+        blocking.connect(listener.endpoint) as client,
+        listener.accept() as server,
+    ):
+        yield client, server

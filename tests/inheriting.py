@@ -1,4 +1,4 @@
-"""Children that inherit an end, started as any program would: with subprocess."""
+"""Children that inherit an end of a pipe or socket, started with subprocess as by any program."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .children import SECONDS, Child
+from .children import Child, running
 
-# The file descriptor of an inherited number, for a child that knows nothing of ipcpipes.
+# For children without ipcpipes: descriptor() returns the file descriptor of an inherited number.
 _PRELUDE = """
 import os, sys
 def say(*words):
@@ -25,7 +25,8 @@ def descriptor(text, flags):
     return int(text)
 """
 
-# How a child takes its end over and uses it: it says what it receives, and sends what it hears.
+# Children that take their end over and use it: they print what they receive, and send what they
+# read.
 USERS = {
     "trio": """
         import trio, ipcpipes
@@ -69,7 +70,7 @@ USERS = {
 
 
 def options_for(*numbers: int) -> dict[str, Any]:
-    """What subprocess.Popen needs for a child to inherit these, and no others."""
+    """Returns the options of subprocess.Popen for a child to inherit only these numbers."""
     if sys.platform == "win32":
         startup = subprocess.STARTUPINFO()
         startup.lpAttributeList = {"handle_list": list(numbers)}
@@ -81,20 +82,8 @@ def options_for(*numbers: int) -> dict[str, Any]:
 def inheriting_child(program: str, number: str, *arguments: str) -> Iterator[Child]:
     """Runs ``program`` in another interpreter, which inherits ``number``: its ``sys.argv[1]``.
 
-    It finds ``say(...)``, ``hear()`` and ``descriptor(text, flags)``.
+    The program can use ``say(...)``, ``hear()`` and ``descriptor(text, flags)``.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PRELUDE + textwrap.dedent(program), number, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options_for(int(number)),
-    )
-    try:
-        yield Child(process)
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+    source = _PRELUDE + textwrap.dedent(program)
+    with running(source, number, *arguments, **options_for(int(number))) as child:
+        yield child

@@ -1,8 +1,9 @@
-"""Exceptions that come where those of signal handlers can come: after any call, at any depth.
+"""Raises exceptions where signal handlers can raise them: after any call, at any depth.
 
-The interpreter runs signal handlers when a function of Python begins, when one of C has returned,
-and at the end of a round of a loop. The profiler is called at the first two of them, in any thread
-and on any system; so what it raises is a signal whose moment can be chosen.
+The interpreter runs signal handlers when a function of Python begins, when a function of C has
+returned, and at the end of each round of a loop. It calls the profiler at the first two of these,
+in any thread and on any system. So an exception of the profiler is like one of a signal handler,
+at a moment that the test chooses.
 
 One moment is left out: a ``with`` statement whose ``__enter__`` is C and has just returned. No
 handler may run there, since ``__exit__`` would not follow. CPython 3.14 calls the profiler there,
@@ -20,16 +21,19 @@ from typing import Any
 
 
 class Interruption(BaseException):
-    """As ``KeyboardInterrupt``, no ``Exception``."""
+    """Like ``KeyboardInterrupt``, not a subclass of ``Exception``."""
 
 
 def interrupted(
     at: int, operation: Callable[[], object], error: type[BaseException] = Interruption
 ) -> str | None:
-    """Runs the operation, and interrupts it at this step in ipcpipes, counted from 1.
+    """Runs the operation and interrupts it at a step in the code of ipcpipes.
+
+    Args:
+        at: the step, counted from 1.
 
     Returns:
-        Where that was; ``None`` when the operation has fewer steps.
+        The place of the interruption; ``None`` if the operation has fewer steps.
     """
     left = at
     where: str | None = None

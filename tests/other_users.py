@@ -1,7 +1,7 @@
 """Programs that run as other users; only root can start them (POSIX).
 
-They become somebody else when they have loaded everything: Python itself may lie where others may
-not look.
+They change their user after they have loaded everything, because other users may not be able to
+read the files of Python itself.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def say(*words):
 
 
 def program(body: str, *arguments: object) -> Sequence[str]:
-    """The command that runs ``body``, which says ``become(uid, gid, groups)`` when it is ready."""
+    """Returns the command that runs ``body``, which calls ``become(uid, gid, groups)`` itself."""
     return [sys.executable, "-c", _BECOME + textwrap.dedent(body), *map(str, arguments)]
 
 
 @contextmanager
 def running(body: str, *arguments: object) -> Iterator[subprocess.Popen[bytes]]:
-    """It runs, from its first line of output on, and is killed at the end."""
+    """Runs ``body``, waits for its first line ("ready"), and kills it at the end."""
     with subprocess.Popen(
         program(body, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -51,7 +51,7 @@ def line(output: IO[bytes] | None) -> str:
 
 
 def result(body: str, *arguments: object) -> str:
-    """What it has said when it has ended."""
+    """Runs ``body`` until it ends, and returns its output."""
     found = subprocess.run(
         program(body, *arguments), capture_output=True, text=True, timeout=60, check=False
     )

@@ -15,7 +15,7 @@ OPPOSITE: dict[str, Any] = {"duplex": "duplex", "send": "receive", "receive": "s
 async def stream_pair(
     direction: Literal["duplex", "send", "receive"] = "duplex", **options: Any
 ) -> tuple[Any, Any]:
-    """(client, server), where the client has ``direction``."""
+    """Returns (client, server); the client has ``direction``."""
     async with await ipcpipes.listen(
         unique_endpoint(), direction=OPPOSITE[direction], backlog=1, **options
     ) as listener:
@@ -24,9 +24,9 @@ async def stream_pair(
 
 
 def clog(stream: Any) -> None:
-    """Fills what the system holds for ``stream`` (POSIX).
+    """Fills the send buffer of ``stream`` (POSIX).
 
-    Not through send_all, which would mark the stream broken when it is cancelled half-way.
+    It does not use send_all, which marks the stream broken when it is cancelled half-way.
     """
     for size in (65536, 1):
         with contextlib.suppress(BlockingIOError):
@@ -35,10 +35,10 @@ def clog(stream: Any) -> None:
 
 
 async def clogged_pair(direction: Literal["duplex", "send"] = "duplex") -> tuple[Any, Any]:
-    """As stream_pair, and the client cannot send until the server has received.
+    """Returns a stream_pair in which the client cannot send until the server has received.
 
-    Windows has none: it does not tell when a pipe has room, and takes a write larger than the
-    buffer as a pending operation.
+    There is no such pair on Windows, which does not tell when a pipe has room, and accepts a write
+    larger than the buffer as a pending operation.
     """
     client, server = await stream_pair(direction)
     clog(client)

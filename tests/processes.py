@@ -1,4 +1,4 @@
-"""Whether processes are there, and how many."""
+"""Tells whether processes are alive, and lists children."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-SECONDS = 30  # longer than anything takes, so that only a hang runs into it
+SECONDS = 30  # longer than any step takes, so that only a hang reaches it
 
 if sys.platform == "win32":
     import _winapi
@@ -38,7 +38,7 @@ else:
 
 
 def children_of_this_process() -> set[int]:
-    """All of them, zombies too (Linux)."""
+    """Returns the pids of all children, zombies too (Linux)."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

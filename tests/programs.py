@@ -25,18 +25,18 @@ def say(*words):
 
 
 def trio_program(body: str, *arguments: str) -> Sequence[str]:
-    """The command that runs ``body`` as the body of ``async def main()``."""
+    """Returns the command that runs ``body`` as the body of ``async def main()``."""
     main = "async def main():\n" + textwrap.indent(textwrap.dedent(body), "    ")
     return [sys.executable, "-c", f"{TRIO}{main}\ntrio.run(main)\n", *arguments]
 
 
 def blocking_program(body: str, *arguments: str) -> Sequence[str]:
-    """The command that runs ``body`` as a blocking program, without an event loop."""
+    """Returns the command that runs ``body`` without an event loop."""
     return [sys.executable, "-c", BLOCKING + textwrap.dedent(body), *arguments]
 
 
 def plain_program(body: str, *arguments: str) -> Sequence[str]:
-    """The command that runs ``body`` without ipcpipes, which starts quickly."""
+    """Returns the command that runs ``body`` without ipcpipes, so that it starts quickly."""
     return [sys.executable, "-c", PLAIN + textwrap.dedent(body), *arguments]
 
 
@@ -72,7 +72,7 @@ with blocking.parent_pipes() as pipes:
         pipes["log"].send_all(data.upper())
         pipes["talk"].send_all(pipes["talk"].receive_some())
 """)
-# Prints a line, and then sleeps for a minute, whatever happens to its pipes.
+# Prints "here", and then sleeps for a minute, whatever happens to its pipes.
 HANG = plain_program("""
 say("here")
 time.sleep(60)

@@ -1,4 +1,4 @@
-"""Bytes into a splitter as a channel feeds them; and the one invariant that every framing has.
+"""Feeds bytes to a splitter as a channel does, and checks the invariant of every framing.
 
 The suite and the fuzzers (``fuzz/``) share it.
 """
@@ -14,7 +14,7 @@ from ipcpipes.framing import Framing, Lines
 
 @dataclass(frozen=True)
 class Received:
-    """What came out: the messages, and the fault at the end of them if there was one."""
+    """The messages, and the fault after them if there was one."""
 
     messages: list[bytes]
     fault: errors.FramingError | None = None
@@ -25,9 +25,8 @@ class Received:
 
 
 def receive(framing: Framing, parts: Iterable[bytes], *, in_place: bool = False) -> Received:
-    """The whole stream, in these parts; ``in_place`` is through ``get_buffer`` where there is one.
-
-    Anything but a FramingError comes through, and fails whoever asked.
+    """Feeds a whole stream in these parts, with ``in_place`` through ``get_buffer`` if it offers a
+    buffer. Only a FramingError is caught, so that any other exception fails the caller.
     """
     splitter = framing.splitter()
     messages: list[bytes] = []
@@ -51,7 +50,7 @@ def receive(framing: Framing, parts: Iterable[bytes], *, in_place: bool = False)
 
 
 def in_parts(data: bytes, sizes: Sequence[int]) -> Iterable[bytes]:
-    """``data`` in parts of these sizes, over and over."""
+    """Yields ``data`` in parts of these sizes, which are repeated."""
     position = number = 0
     while position < len(data):
         end = position + sizes[number % len(sizes)]
@@ -61,7 +60,7 @@ def in_parts(data: bytes, sizes: Sequence[int]) -> Iterable[bytes]:
 
 
 def check_every_cut_is_the_same(framing: Framing, data: bytes, sizes: Sequence[int]) -> Received:
-    """Any bytes give messages or a FramingError, and however they are cut, the same."""
+    """Checks that the data gives messages or a FramingError, and the same for every cut."""
     whole = receive(framing, [data])
     for message in whole.messages:
         assert type(message) is bytes
@@ -70,8 +69,8 @@ def check_every_cut_is_the_same(framing: Framing, data: bytes, sizes: Sequence[i
         cut = receive(framing, in_parts(data, sizes), in_place=in_place)
         assert cut.messages == whole.messages
         if isinstance(framing, Lines) and isinstance(whole.fault, errors.MessageTooLarge):
-            # What has no announced size is refused when too much has come, and how much that
-            # is depends on the cuts.
+            # A message without an announced size is refused when too much of it has arrived, and
+            # how much that is depends on the cuts.
             assert isinstance(cut.fault, errors.MessageTooLarge)
         else:
             assert cut.end == whole.end

@@ -1,4 +1,4 @@
-"""Pseudo-terminals, for programs that write differently to a terminal."""
+"""Pseudo-terminals, for output that a program writes only to a terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ posix_terminal = pytest.mark.skipif(
 
 @contextlib.contextmanager
 def terminal() -> Iterator[tuple[int, int]]:
-    """A pseudo-terminal: the end that reads what the process writes, and the end of the process."""
+    """Opens a pseudo-terminal: (the end that reads the output, the end for the process)."""
     if sys.platform == "win32":
         raise NotImplementedError
     else:
@@ -32,7 +32,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 
 
 def shown(master: int, until: bytes = b"") -> bytes:
-    """Reads the terminal: up to ``until``, or what the process has already written."""
+    """Returns the output: up to ``until``, or what is there already."""
     seen = b""
     while True:
         readable, _, _ = select.select([master], [], [], LIMIT if until else 0)

@@ -1,4 +1,4 @@
-"""Who gets in, with clients that really are other users; only root can start those."""
+"""Access control with clients that really are other users, which only root can start."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from .attackers import GROUP, OTHER, as_root
 NOBODY = pwd.getpwnam("nobody")
 DAEMON = pwd.getpwnam("daemon")
 
-# It becomes another user only when it has loaded everything: Python itself may lie where others may
-# not look.
+# The client changes its user after it has loaded everything, because other users may not be able to
+# read the files of Python itself.
 CLIENT = """
 import os, socket, sys
 where, uid, gid, *groups = sys.argv[1:]
@@ -50,7 +50,7 @@ else:
 
 
 def ask_as(where: Path, uid: int, gid: int = 65534, groups: Sequence[int] = ()) -> str:
-    """What a client of this user is answered: "in", "ended", or "denied" by the file's mode."""
+    """Returns what a client of this user gets: "in", "ended", or "denied" by the file's mode."""
     found = subprocess.run(
         [sys.executable, "-c", CLIENT, where, *map(str, (uid, gid, *groups))],
         capture_output=True,
@@ -63,7 +63,7 @@ def ask_as(where: Path, uid: int, gid: int = 65534, groups: Sequence[int] = ()) 
 
 
 async def answers(where: Path, policy: AccessPolicy, *clients: Callable[[], str]) -> list[str]:
-    """What each client is answered by a server with this policy."""
+    """Returns what each client gets from a server with this policy."""
 
     async def greet(stream: ipcpipes.abc.ByteStream) -> None:
         await stream.send_all(b"in")
@@ -94,7 +94,7 @@ def where(short_tmp: Path) -> Path:
 
 
 @as_root
-async def test_nobody_else_gets_in_by_default(where: Path) -> None:
+async def test_default_policy_denies_other_users(where: Path) -> None:
     found = await answers(
         where,
         AccessPolicy.current_user(),
@@ -107,7 +107,7 @@ async def test_nobody_else_gets_in_by_default(where: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("by_name", [True, False])
-async def test_users_that_are_allowed(where: Path, by_name: bool) -> None:
+async def test_allowed_users_can_connect(where: Path, by_name: bool) -> None:
     user = User("nobody" if by_name else NOBODY.pw_uid)
     found = await answers(
         where,
@@ -120,7 +120,7 @@ async def test_users_that_are_allowed(where: Path, by_name: bool) -> None:
 
 
 @as_root
-async def test_a_group_counts_whether_it_is_the_first_one_or_another(where: Path) -> None:
+async def test_primary_and_supplementary_groups_both_count(where: Path) -> None:
     found = await answers(
         where,
         AccessPolicy([Group(GROUP)]),
@@ -133,7 +133,7 @@ async def test_a_group_counts_whether_it_is_the_first_one_or_another(where: Path
 
 
 @as_root
-async def test_what_is_denied_wins(where: Path) -> None:
+async def test_deny_overrides_allow(where: Path) -> None:
     policy = AccessPolicy(
         [User("nobody"), User(OTHER), Group(GROUP)], [User("daemon"), Group("games")]
     )
@@ -151,7 +151,7 @@ async def test_what_is_denied_wins(where: Path) -> None:
 
 
 @as_root
-async def test_everyone_but_some(where: Path) -> None:
+async def test_everyone_except_denied_users(where: Path) -> None:
     found = await answers(
         where,
         AccessPolicy.everyone(deny=[User("nobody")]),
@@ -163,13 +163,13 @@ async def test_everyone_but_some(where: Path) -> None:
 
 
 @as_root
-async def test_the_administrator_can_be_denied_by_name_where_he_does_not_listen(
+async def test_root_can_be_denied_by_name(
     where: Path,
 ) -> None:
-    """As another user, who asks root not to come in."""
+    """The server runs as another user and denies root."""
     program = f"""
 import os, sys, trio, ipcpipes
-import trio._core._run, ipcpipes.connect
+import trio._core._run
 os.setgroups([]); os.setgid(65534); os.setuid({NOBODY.pw_uid})
 async def greet(stream): await stream.send_all(b"in")
 async def main():
@@ -194,9 +194,7 @@ trio.run(main)
 
 
 @as_root
-async def test_who_is_turned_away_is_logged_and_nothing_else(
-    where: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_denied_client_is_logged_once(where: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes")
     await answers(where, AccessPolicy([User("daemon")]), lambda: ask_as(where, NOBODY.pw_uid))
     (record,) = [one for one in caplog.records if one.name.startswith("ipcpipes")]
@@ -218,7 +216,7 @@ async def test_who_is_turned_away_is_logged_and_nothing_else(
     ],
     ids=repr,
 )
-async def test_the_file_is_as_narrow_as_a_mode_can_be(
+async def test_socket_file_has_the_narrowest_mode(
     where: Path, policy: AccessPolicy, mode: int, group: int
 ) -> None:
     async with await ipcpipes.listen(where, access=policy):
@@ -226,29 +224,29 @@ async def test_the_file_is_as_narrow_as_a_mode_can_be(
         assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, group)
 
 
-async def test_what_a_socket_cannot_express_is_an_error(where: Path) -> None:
+async def test_policies_that_posix_cannot_express_are_errors(where: Path) -> None:
     for policy in (
         AccessPolicy([User(0, "read")]),
         AccessPolicy.everyone(rights="write"),
         AccessPolicy.everyone(deny=[Group(7, "write")]),
     ):
-        with pytest.raises(ipcpipes.NotSupported, match="granted or denied as one"):
+        with pytest.raises(ipcpipes.NotSupported, match="allowed or denied in both"):
             await ipcpipes.listen(where, access=policy)
-    with pytest.raises(ipcpipes.NotSupported, match="for Windows"):
+    with pytest.raises(ipcpipes.NotSupported, match="only on Windows"):
         await ipcpipes.listen(where, access=AccessPolicy.sddl("D:P(A;;FA;;;WD)"))
-    with pytest.raises(ipcpipes.NotSupported, match="from other machines"):
+    with pytest.raises(ipcpipes.NotSupported, match="other machines"):
         await ipcpipes.listen(where, access=AccessPolicy(remote=True))
     assert not where.exists()
 
 
-async def test_who_listens_cannot_be_denied(where: Path) -> None:
+async def test_listening_user_cannot_be_denied(where: Path) -> None:
     for account in (User(os.geteuid()), Group(os.getegid())):
         with pytest.raises(ValueError, match="denies access to the user that listens"):
             await ipcpipes.listen(where, access=AccessPolicy.everyone(deny=[account]))
     assert not where.exists()
 
 
-def test_the_groups_of_a_peer_are_its_own(where: Path) -> None:
+def test_groups_of_a_peer_are_those_of_its_process(where: Path) -> None:
     from ipcpipes._os.posix import calls as posix_calls
 
     left, right = socket.socketpair()
@@ -258,7 +256,7 @@ def test_the_groups_of_a_peer_are_its_own(where: Path) -> None:
 
 
 @as_root
-async def test_a_peer_is_known_with_its_groups_and_its_program(where: Path) -> None:
+async def test_peer_has_groups_and_executable(where: Path) -> None:
     found: list[ipcpipes.PeerIdentity] = []
 
     async def note(stream: ipcpipes.abc.ByteStream) -> None:
@@ -278,8 +276,8 @@ async def test_a_peer_is_known_with_its_groups_and_its_program(where: Path) -> N
         assert Path(peer.executable).samefile(sys.executable)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the program")
-def test_a_program_that_has_ended_is_nobodys(where: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the program")
+def test_executable_of_an_ended_process_is_none(where: Path) -> None:
     from ipcpipes._os.posix import calls as posix_calls
 
     with socket.socket(socket.AF_UNIX) as listener:

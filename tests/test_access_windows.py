@@ -1,4 +1,4 @@
-"""The security descriptors of pipes, read back: Wine stores them, and does not enforce them."""
+"""The security descriptors of pipes, read back, because Wine stores but does not enforce them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS, GUESTS, SYSTEM = "S-1-5-32-545", "S-1-5-32-546", "S-1-5-18"
 
 
 async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -> str:
-    """What the system says of a listener with this policy, at both doors."""
+    """Returns the descriptor of a listener with this policy; both drivers have the same."""
     async with await ipcpipes.listen(endpoint, access=policy, **options) as listener:
         found = calls.security(listener._waiting[0].number)
     with blocking.listen(endpoint, access=policy, **options) as other:
@@ -32,14 +32,14 @@ async def descriptor(endpoint: Endpoint, policy: AccessPolicy, **options: Any) -
     return found.replace(me, "ME")
 
 
-async def test_what_is_allowed_comes_after_what_is_denied(endpoint: Endpoint) -> None:
+async def test_allow_entries_follow_deny_entries(endpoint: Endpoint) -> None:
     policy = AccessPolicy([Group(USERS), User(SYSTEM)], [Group(GUESTS)])
     assert await descriptor(endpoint, policy) == (
         "D:P(D;;FA;;;BG)(A;;FA;;;ME)(A;;0x12019b;;;BU)(A;;0x12019b;;;SY)"
     )
 
 
-async def test_rights_are_those_of_clients_that_send_or_receive(endpoint: Endpoint) -> None:
+async def test_rights_map_to_access_masks(endpoint: Endpoint) -> None:
     policy = AccessPolicy([Group(USERS, "read"), User(SYSTEM, "write")])
     assert await descriptor(endpoint, policy, direction="send") == (
         "D:P(A;;FA;;;ME)(A;;FR;;;BU)(A;;0x120192;;;SY)"
@@ -49,14 +49,14 @@ async def test_rights_are_those_of_clients_that_send_or_receive(endpoint: Endpoi
     assert await descriptor(endpoint, policy) == "D:P(D;;DCLCRPCR;;;SY)(A;;FA;;;ME)(A;;FR;;;WD)"
 
 
-async def test_no_client_may_create_instances(endpoint: Endpoint) -> None:
+async def test_clients_cannot_create_instances(endpoint: Endpoint) -> None:
     for rights in ("read", "write", "both"):
         found = await descriptor(endpoint, AccessPolicy([User(SYSTEM, rights)]))
         mask = found.partition("(A;;FA;;;ME)(A;;")[2].partition(";")[0]
         assert (0x120089 if mask == "FR" else int(mask, 16)) & 0x4 == 0
 
 
-async def test_names_are_looked_up(endpoint: Endpoint) -> None:
+async def test_account_names_are_looked_up(endpoint: Endpoint) -> None:
     found = calls.account_sid("Everyone")
     assert found is not None
     assert found[0] == "S-1-1-0"
@@ -64,27 +64,27 @@ async def test_names_are_looked_up(endpoint: Endpoint) -> None:
     assert await descriptor(endpoint, policy) == "D:P(A;;FA;;;ME)(A;;0x12019b;;;WD)"
 
 
-async def test_a_user_is_no_group_and_windows_has_no_numbers(endpoint: Endpoint) -> None:
+async def test_users_and_groups_differ_and_have_no_numbers(endpoint: Endpoint) -> None:
     for account, text in (
-        (User("Everyone"), "is no user; is it a group?"),
-        (User(1000), "Windows has no such numbers"),
-        (Group("S-1-nothing"), "there is no group 'S-1-nothing'"),
-        (User("S-1-5-018"), "there is no user 'S-1-5-018'"),
+        (User("Everyone"), "is not a user; is it a group?"),
+        (User(1000), "Windows has no numeric ids"),
+        (Group("S-1-nothing"), "this machine has no group 'S-1-nothing'"),
+        (User("S-1-5-018"), "this machine has no user 'S-1-5-018'"),
     ):
         with pytest.raises(ipcpipes.UnknownAccount, match=text):
             await ipcpipes.listen(endpoint, access=AccessPolicy([account]))
 
 
-async def test_who_listens_cannot_be_denied(endpoint: Endpoint) -> None:
+async def test_listening_user_cannot_be_denied(endpoint: Endpoint) -> None:
     for account in (User(calls.current_user_sid()), Group("Everyone"), Group(USERS)):
         with pytest.raises(ValueError, match="denies access to the user that listens"):
             await ipcpipes.listen(endpoint, access=AccessPolicy.everyone(deny=[account]))
 
 
-async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) -> None:
+async def test_sddl_text_is_used_unchanged(endpoint: Endpoint) -> None:
     text = f"D:P(A;;FA;;;{calls.current_user_sid()})(A;;FR;;;BU)"
     assert await descriptor(endpoint, AccessPolicy.sddl(text)) == "D:P(A;;FA;;;ME)(A;;FR;;;BU)"
-    with pytest.raises(ValueError, match="is no security descriptor"):
+    with pytest.raises(ValueError, match="is not a security descriptor"):
         await ipcpipes.listen(endpoint, access=AccessPolicy.sddl("D:P(nonsense)"))
     for without_a_list in ("", "O:SY"):
         with pytest.raises(ValueError, match="with an access list"):
@@ -92,10 +92,10 @@ async def test_a_descriptor_of_ones_own_is_taken_as_it_is(endpoint: Endpoint) ->
 
 
 @pytest.mark.parametrize("remote", [False, True])
-async def test_clients_of_other_machines_are_refused_unless_asked(
+async def test_remote_clients_are_refused_unless_allowed(
     endpoint: Endpoint, remote: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GetNamedPipeInfo does not tell it: so what the system was asked for is looked at."""
+    """GetNamedPipeInfo does not report it, so the test reads the arguments of the system call."""
     asked: list[bool] = []
 
     class Lib:
@@ -117,9 +117,10 @@ async def test_clients_of_other_machines_are_refused_unless_asked(
     assert asked == [remote] * 6
 
 
-async def test_who_owns_a_pipe(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This user; but where .NET's own server would be, what the token says, as there: its clients
-    with CurrentUserOnly compare the two. For an elevated process that is the administrators' group.
+async def test_owner_of_pipes(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user owns a pipe; but a .NET endpoint has the default owner of the token, as .NET's own
+    server does, because clients with CurrentUserOnly compare the two. For an elevated process that
+    is the administrators' group.
     """
     me, administrators = calls.current_user_sid(), calls.ADMINISTRATORS[1]
     dotnet = Endpoint.dotnet(endpoint.name)
@@ -140,10 +141,10 @@ async def test_who_owns_a_pipe(endpoint: Endpoint, monkeypatch: pytest.MonkeyPat
             assert calls.owner(listener._waiting[0].number).sid == me
 
 
-async def test_a_client_accepts_the_owner_that_its_own_pipes_would_have(
+async def test_client_of_dotnet_pipe_accepts_its_default_owner(
     monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
 ) -> None:
-    """Where the token names another group, and only where .NET's rule holds."""
+    """The default owner of the token is accepted too, but only at .NET endpoints."""
     monkeypatch.setattr(calls, "default_owner_sid", lambda: GUESTS)
     check = server_check(Endpoint.dotnet("x"), AccessPolicy.current_user())
     assert check is not None

@@ -1,4 +1,4 @@
-"""Anonymous pipes as trio streams. What both drivers share is in test_handing_over.py."""
+"""Anonymous pipes as trio streams. test_handing_over.py has the tests for both drivers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .test_cancel import STEPS, cancelled_at
 
 
 async def pipe() -> tuple[Any, Any]:
-    """(send end, receive end), as trio's kit wants them."""
+    """Returns (send end, receive end), the order of trio's kit."""
     receiver, sender = open_anonymous_pipe()
     return sender, receiver
 
@@ -37,7 +37,7 @@ async def test_conformance() -> None:
     await trio.testing.check_one_way_stream(pipe, None if WINDOWS else clogged_pipe)
 
 
-async def test_types_say_what_an_end_can_do() -> None:
+async def test_types_of_ends_match_their_abilities() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         assert isinstance(sender, ipcpipes.AnonymousSendStream)
@@ -56,7 +56,7 @@ async def test_types_say_what_an_end_can_do() -> None:
     assert "closed" in repr(sender)
 
 
-def test_a_pipe_is_made_outside_of_trio_too() -> None:
+def test_pipe_can_be_opened_outside_trio() -> None:
     for end in open_anonymous_pipe():
         end.hand_over()
         end.dispose_local_copy()
@@ -87,7 +87,7 @@ async def test_any_contiguous_buffer_can_be_sent_and_filled() -> None:
             await receiver.receive_some(0)
 
 
-async def test_the_end_comes_after_all_that_was_sent() -> None:
+async def test_end_comes_after_all_sent_bytes() -> None:
     sender, receiver = await pipe()
     async with receiver:
         async with sender:
@@ -98,7 +98,7 @@ async def test_the_end_comes_after_all_that_was_sent() -> None:
             assert await receiver.receive_into(bytearray(1)) == 0
 
 
-async def test_nobody_there_to_receive_breaks_sending() -> None:
+async def test_closed_receive_end_breaks_sending() -> None:
     sender, receiver = await pipe()
     async with sender:
         await sender.send_all(b"unread")
@@ -111,7 +111,7 @@ async def test_nobody_there_to_receive_breaks_sending() -> None:
                 await sender.wait_send_all_might_not_block()
 
 
-async def test_a_receiver_that_leaves_breaks_a_send_that_waits() -> None:
+async def test_closing_receiver_breaks_a_waiting_send() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         async with trio.open_nursery() as nursery:
@@ -127,7 +127,7 @@ async def raises(
         await operation(*arguments)
 
 
-async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
+async def test_cancelled_pipe_receive_loses_nothing() -> None:
     finished = 0
     for step in STEPS[:8]:
         sender, receiver = await pipe()
@@ -147,7 +147,7 @@ async def test_a_receive_that_is_cancelled_loses_nothing() -> None:
         assert await receive_exactly(receiver, 5) == b"later"
 
 
-async def test_a_send_is_cancelled_before_its_first_byte_or_not_at_all() -> None:
+async def test_cancelled_small_send_sends_all_or_nothing() -> None:
     finished = 0
     for step in STEPS[:8]:
         sender, receiver = await pipe()
@@ -155,7 +155,7 @@ async def test_a_send_is_cancelled_before_its_first_byte_or_not_at_all() -> None
             cancelled, error = await cancelled_at(step, partial(sender.send_all, b"abc"))
             finished += not cancelled
             assert error is None
-            # What the system had begun to write may have gone out or not on Windows.
+            # On Windows a write that has begun may be sent or not.
             if not (WINDOWS and cancelled and step):
                 await sender.send_all(b"still usable")
                 await sender.aclose()
@@ -164,12 +164,12 @@ async def test_a_send_is_cancelled_before_its_first_byte_or_not_at_all() -> None
     assert 0 < finished < 8
 
 
-@pytest.mark.skipif(WINDOWS, reason="Windows takes a write that does not fit as a pending one")
-async def test_a_send_that_is_cancelled_while_it_waits_for_room() -> None:
+@pytest.mark.skipif(WINDOWS, reason="Windows accepts a write that does not fit as a pending one")
+async def test_send_cancelled_while_it_waits_for_room_sends_nothing() -> None:
     sender, receiver = await clogged_pipe()
     async with sender, receiver:
         with trio.move_on_after(0.01) as scope:
-            await sender.send_all(b"nothing of it went out")
+            await sender.send_all(b"not sent")
         assert scope.cancelled_caught
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sender.send_all, b"usable")
@@ -178,7 +178,7 @@ async def test_a_send_that_is_cancelled_while_it_waits_for_room() -> None:
                 pass
 
 
-async def test_a_send_that_is_cancelled_half_way_breaks_sending() -> None:
+async def test_send_cancelled_half_way_breaks_sending() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         with trio.move_on_after(0.05) as scope:
@@ -191,7 +191,7 @@ async def test_a_send_that_is_cancelled_half_way_breaks_sending() -> None:
         assert len(await receive_all(receiver)) < 1_000_000
 
 
-async def test_closing_wakes_who_is_inside() -> None:
+async def test_closing_an_end_wakes_its_task() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         async with trio.open_nursery() as nursery:
@@ -208,7 +208,7 @@ async def test_closing_wakes_who_is_inside() -> None:
             await sender.send_all(b"x")
 
 
-async def test_one_task_at_a_time() -> None:
+async def test_second_task_is_busy() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         async with trio.open_nursery() as nursery:
@@ -227,7 +227,7 @@ async def test_one_task_at_a_time() -> None:
             await sender.aclose()
 
 
-async def test_what_is_not_closed_warns_and_leaks_nothing() -> None:
+async def test_unclosed_end_warns_and_is_closed() -> None:
     sender, receiver = await pipe()
     with pytest.warns(ResourceWarning, match="unclosed.*SendStream"):
         del sender

@@ -1,4 +1,4 @@
-"""Descriptors and urgent octets that a peer sends along: none stays, and the service goes on."""
+"""Peers that send unwanted descriptors and urgent bytes: none stays open, and others are served."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ TIMES = 50
 
 
 def smuggle(peer: socket.socket, data: bytes) -> None:
-    """Sends this with as many descriptors as go along."""
-    gifts = array.array("i", [0] * MOST)
-    assert peer.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, gifts)]) == len(data)
+    """Sends the data with as many descriptors as possible."""
+    numbers = array.array("i", [0] * MOST)
+    assert peer.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, numbers)]) == len(data)
 
 
 def intruder(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
@@ -51,7 +51,7 @@ def intruder(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> socket
 
 
 @pytest.mark.parametrize("driver", ["trio", "blocking"])
-async def test_a_stream_takes_the_octets_and_no_descriptor(short_tmp: Path, driver: str) -> None:
+async def test_stream_drops_descriptors_and_keeps_bytes(short_tmp: Path, driver: str) -> None:
     door: Any = ipcpipes if driver == "trio" else drivers
     path = short_tmp / "s"
     with trio.fail_after(SECONDS):
@@ -82,10 +82,10 @@ async def test_a_stream_takes_the_octets_and_no_descriptor(short_tmp: Path, driv
     ],
     ids=["length", "lines", "native"],
 )
-async def test_a_channel_takes_the_message_and_no_descriptor(
+async def test_channel_drops_descriptors_and_keeps_messages(
     short_tmp: Path, driver: str, framing: Any, kind: socket.SocketKind
 ) -> None:
-    """Nor does the look at how large a native message is."""
+    """Reading the size of a native message takes no descriptor either."""
     door: Any = ipcpipes if driver == "trio" else drivers
     path = short_tmp / "s"
 
@@ -106,7 +106,7 @@ async def test_a_channel_takes_the_message_and_no_descriptor(
                         assert open_descriptors() == before
 
 
-async def test_a_server_of_calls_takes_none(short_tmp: Path) -> None:
+async def test_rpc_server_drops_descriptors(short_tmp: Path) -> None:
     path = short_tmp / "s"
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
@@ -121,7 +121,7 @@ async def test_a_server_of_calls_takes_none(short_tmp: Path) -> None:
                 assert (await raw.bind()).kind is Kind.BIND_ACK
                 before = open_descriptors()
                 for number in range(1, TIMES):
-                    # As the raw client's own octets, between two of its frames' halves.
+                    # The descriptors come with the second half of a length.
                     await stream.send_all(struct.pack("<I", 16)[:2])
                     with socket.socket(fileno=os.dup(stream._fd)) as peer:
                         smuggle(peer, struct.pack("<I", 16)[2:])
@@ -134,10 +134,10 @@ async def test_a_server_of_calls_takes_none(short_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET], ids=lambda k: k.name)
-async def test_who_leaves_descriptors_in_the_queue_and_goes_leaves_none(
+async def test_queued_descriptors_of_a_closed_peer_are_dropped(
     short_tmp: Path, kind: socket.SocketKind
 ) -> None:
-    """Neither accepting nor closing without a look takes what he has sent."""
+    """Neither accepting nor closing without a read takes the descriptors."""
     if kind == socket.SOCK_SEQPACKET and sys.platform != "linux":
         pytest.skip("this system has no native messages")
     path = short_tmp / "s"
@@ -158,8 +158,8 @@ async def test_who_leaves_descriptors_in_the_queue_and_goes_leaves_none(
 
 
 @pytest.mark.parametrize("driver", ["trio", "blocking"])
-async def test_urgent_octets_come_in_their_turn(short_tmp: Path, driver: str) -> None:
-    """What is urgent (MSG_OOB) holds up nobody who waits with a deadline, and nothing is lost."""
+async def test_urgent_bytes_arrive_in_order(short_tmp: Path, driver: str) -> None:
+    """Urgent bytes (MSG_OOB) do not delay a receiver with a deadline, and nothing is lost."""
     door: Any = ipcpipes if driver == "trio" else drivers
     path = short_tmp / "s"
     got = b""
@@ -170,7 +170,7 @@ async def test_urgent_octets_come_in_their_turn(short_tmp: Path, driver: str) ->
                     try:
                         peer.send(b"!", socket.MSG_OOB)
                     except OSError:
-                        pytest.skip("this system has no urgent octets for such sockets")
+                        pytest.skip("this system has no urgent bytes for such sockets")
                     assert await server.receive_some() == b"!"
                     peer.send(b"ab!", socket.MSG_OOB)
                     peer.send(b"?", socket.MSG_OOB)
@@ -180,9 +180,9 @@ async def test_urgent_octets_come_in_their_turn(short_tmp: Path, driver: str) ->
     assert got == b"ab!?cd"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others do not tell the program")
-async def test_out_of_descriptors_no_program_is_named_unseen(short_tmp: Path) -> None:
-    """Who takes all descriptors, and ends, cannot have another's program taken for his."""
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the program")
+async def test_executable_is_none_without_free_descriptors(short_tmp: Path) -> None:
+    """A client that takes all descriptors of the server cannot pass for another program."""
     async with await ipcpipes.listen(short_tmp / "s") as listener:
         async with await ipcpipes.connect(short_tmp / "s"), await listener.accept() as server:
             with socket.socket(fileno=os.dup(server._fd)) as look:

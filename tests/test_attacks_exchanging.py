@@ -1,8 +1,8 @@
-"""Other users with write access to the directory can move the files that root makes there.
+"""Other users with write access to the directory exchange the files that root makes there.
 
-A directory that a group can write in is refused nowhere: who may write in it may put a socket of
-their own there. What they must not get is root's rights over root's other files: a file that they
-exchange with the socket, at the moment when it gets its mode or is removed, is left alone.
+A directory that a group can write in is allowed: its members may put sockets of their own there.
+But they must not get root's rights over other files of root. A file that they exchange with the
+socket, at the moment when the socket gets its mode or is removed, stays unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ say(done)
 
 @pytest.fixture
 def shared(short_tmp: Path) -> Path:
-    """A directory of root's in which a group may write."""
+    """A directory of root in which a group may write."""
     short_tmp.chmod(0o711)
     directory = short_tmp / "d"
     directory.mkdir()
@@ -54,7 +54,7 @@ def shared(short_tmp: Path) -> Path:
 
 @contextmanager
 def unchanged(victim: Path) -> Iterator[None]:
-    """Wherever below its directory it is afterwards."""
+    """Checks that the file is unchanged, wherever below its directory it is afterwards."""
     before = victim.lstat()
     yield
     after = [each.lstat() for each in victim.parent.rglob("*")]
@@ -69,7 +69,7 @@ def unchanged(victim: Path) -> Iterator[None]:
     [AccessPolicy.everyone(), AccessPolicy([Group(GROUP)]), AccessPolicy.current_user()],
     ids=["everyone", "a group", "one user"],
 )
-def test_a_file_that_is_exchanged_with_the_socket_is_left_alone(
+def test_file_exchanged_with_the_socket_is_unchanged(
     shared: Path, target: str, policy: AccessPolicy
 ) -> None:
     path, victim = shared / "s", shared / "victim"
@@ -91,7 +91,7 @@ def test_a_file_that_is_exchanged_with_the_socket_is_left_alone(
                     except ipcpipes.errors.EndpointError as error:
                         errors.add(type(error))
                 exchanger.say("stop")
-                assert int(exchanger.hear()) > 0, "it was there"
+                assert int(exchanger.hear()) > 0, "files were exchanged"
         finally:
             os.umask(old)
     assert errors <= {

@@ -1,4 +1,4 @@
-"""Floods of connections that say nothing: what they cost is bounded, and others are served."""
+"""Floods of silent connections: their cost is limited, and other clients are served."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .attacked import attacked, state, until, until_again
 from .children import Child
 
 WINDOWS = sys.platform == "win32"
-SECONDS = 100  # longer than anything takes, so that only a hang runs into it
+SECONDS = 100  # longer than any step takes, so that only a hang reaches it
 if sys.platform == "win32":
-    FLOOD = 100  # each is an instance of a pipe, which takes longer
+    FLOOD = 100  # each is an instance of a pipe, which takes longer to make
 else:
     import resource
 
-    # As many as there may be, with room for what else is open.
+    # As many as the limit allows, with room for other descriptors.
     FLOOD = min(2000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
 
-# An echo, of ``max_instances`` and descriptors; 0 is no limit.
+# An echo server with ``max_instances`` and a limit of descriptors; 0 is no limit.
 SERVER = """
 max_instances, files = (int(text) or None for text in sys.argv[2:])
 if files:
@@ -32,7 +32,7 @@ if files:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
 async def echo(stream):
-    # Who has left gets no answer: an error of the handler that serve would log.
+    # A client that has left gets no answer; serve would log the error.
     with contextlib.suppress(trio.BrokenResourceError):
         async for data in stream:
             await stream.send_all(data)
@@ -55,8 +55,10 @@ async def check_served(endpoint: Endpoint) -> None:
             assert await client.receive_some() == b"x"
 
 
-async def test_silent_connections_cost_little_and_others_are_served(endpoint: Endpoint) -> None:
-    """A descriptor, a task and some KiB each; all of it is given back, and nothing is logged."""
+async def test_silent_connections_cost_little(endpoint: Endpoint) -> None:
+    """Each costs a descriptor, a task and some KiB, which are freed; nothing is logged, and other
+    clients are served.
+    """
     with trio.fail_after(SECONDS):
         async with flooded(endpoint) as server:
             before = await state(server)
@@ -73,8 +75,8 @@ async def test_silent_connections_cost_little_and_others_are_served(endpoint: En
     assert after.logged == 0
 
 
-async def test_max_instances_bounds_a_flood(endpoint: Endpoint) -> None:
-    """The others are told that it is busy; who waits gets in as soon as one leaves."""
+async def test_max_instances_limits_a_flood(endpoint: Endpoint) -> None:
+    """Further clients get EndpointBusy; a client that waits is served as soon as one leaves."""
     most = 8
     with trio.fail_after(SECONDS):
         async with flooded(endpoint, max_instances=most) as server:
@@ -101,8 +103,8 @@ async def test_max_instances_bounds_a_flood(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="a process has no such limit there")
-async def test_a_flood_that_takes_all_descriptors_is_waited_out(endpoint: Endpoint) -> None:
-    """One warning and no error; who was served still is, and the next one is when it is over."""
+async def test_server_survives_a_flood_that_takes_all_descriptors(endpoint: Endpoint) -> None:
+    """It logs one warning and no error, and serves its connected clients, and new ones later."""
     with trio.fail_after(SECONDS):
         async with flooded(endpoint, files=40) as server:
             before = await state(server)
@@ -123,8 +125,8 @@ async def test_a_flood_that_takes_all_descriptors_is_waited_out(endpoint: Endpoi
     assert after.logged == after.warnings == 1
 
 
-async def test_clients_that_come_and_go_leave_nothing(endpoint: Endpoint) -> None:
-    """Whether they have gone before they are accepted, in the middle of a message, or after."""
+async def test_closed_clients_leave_nothing_behind(endpoint: Endpoint) -> None:
+    """They close before they are accepted, in the middle of a message, or after one."""
     with trio.fail_after(SECONDS):
         async with flooded(endpoint) as server:
             before = await state(server)

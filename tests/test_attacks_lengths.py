@@ -1,7 +1,7 @@
-"""Lengths at the limits, announced over real connections to either driver.
+"""Lengths at the limits, announced over real connections to both drivers.
 
-Exactly at the limit is within it; anything above is refused when the length has come, and nothing
-of it is waited for.
+A length equal to the limit is accepted. A larger one is refused when it has arrived, before any of
+its bytes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ ABOVE += [2**32, 2**63 - 1, 2**63, 2**64 - 1]
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 @pytest.mark.parametrize("driver", ["trio", "blocking"])
-async def test_announced_lengths_at_the_limits(
+async def test_announced_message_lengths_at_the_limits(
     endpoint: Endpoint,
     driver: str,
     width: Literal[1, 2, 4, 8],
     byteorder: Literal["little", "big"],
 ) -> None:
-    """The message of max_size comes; after a larger length there is one line that says both."""
+    """A message of max_size arrives; for a larger length the error has both sizes in one line."""
     framing = LengthPrefixed(width, byteorder, MAX_SIZE)
     door: Any = ipcpipes if driver == "trio" else drivers
     announced = [size for size in ABOVE if size < 2 ** (8 * width)]
@@ -63,7 +63,7 @@ async def test_announced_lengths_at_the_limits(
 
 
 def a_request(interface: Any, length: int) -> bytes:
-    """A frame of this length: the call "plain" with octets."""
+    """Returns a frame of this length: the call "plain" with bytes."""
     number = list(interface._rpc_definition.operations).index("plain")
     octets = length - HEAD.size - 6  # the list of arguments, and how many octets (bin 32)
     body = b"\x91\xc6" + struct.pack(">I", octets) + bytes(octets)
@@ -98,10 +98,10 @@ async def served_by_threads(endpoint: Endpoint) -> AsyncIterator[None]:
     [(served_with_trio, Calls), (served_by_threads, BlockingCalls)],
     ids=["trio", "blocking"],
 )
-async def test_announced_frames_at_the_limits(
+async def test_announced_frame_lengths_at_the_limits(
     endpoint: Endpoint, served: Any, interface: Any, announced: int
 ) -> None:
-    """The largest call is answered; at a larger one the connection ends, and others are served."""
+    """The largest call is answered. A larger one ends its connection, and others are served."""
     with trio.fail_after(SECONDS):
         async with served(endpoint):
             async with await ipcpipes.connect(endpoint, wait=SECONDS) as stream:

@@ -1,4 +1,4 @@
-"""Other users who try to come in: they get nothing, it is logged, and the others are served."""
+"""Other users that try to connect: they get nothing, it is logged, and other clients are served."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ pytestmark = as_root
 SECONDS = 60
 SECRET = b"for us alone"
 
-# Connects, sends, and says what it was given, until it is told to stop. "@" is an abstract name's
-# NUL, which no argument can hold.
+# Connects, sends, and notes the answer, until it is told to stop. "@" stands for the NUL of an
+# abstract name, because arguments cannot contain NULs.
 INTRUDER = """
 where = sys.argv[1].replace("@", chr(0))
 say("here")
@@ -42,12 +42,12 @@ while not (tries and told_to_stop()):
             s.sendall(b"let me in")
             answers.add(s.recv(100).decode() or "ended")
         except OSError as error:
-            # To be closed with what it has sent unread is a reset.
+            # If the server closes without reading, the client gets a reset.
             answers.add(type(error).__name__)
 say(tries, *answers)
 """
 NOTHING = {"ended", "ConnectionResetError", "BrokenPipeError", "BlockingIOError"}
-# What a client is told.
+# Prints what a client receives.
 ASK = """
 with socket.socket(socket.AF_UNIX) as s:
     s.settimeout(30)
@@ -61,7 +61,7 @@ with socket.socket(socket.AF_UNIX) as s:
 
 @asynccontextmanager
 async def serving(where: Endpoint, access: AccessPolicy | None) -> AsyncIterator[str]:
-    """A server that tells its secret to whom it lets in; its address."""
+    """Runs a server that sends its secret to each client that it admits; yields its address."""
 
     async def tell(stream: ipcpipes.abc.ByteStream) -> None:
         await stream.send_all(SECRET)
@@ -74,7 +74,7 @@ async def serving(where: Endpoint, access: AccessPolicy | None) -> AsyncIterator
 
 
 async def is_told(where: Endpoint) -> bytes:
-    # A crowd of intruders may fill the queue for a moment.
+    # The attackers may fill the queue for a moment.
     async with await ipcpipes.connect(where, wait=SECONDS) as client:
         return await client.receive_some()
 
@@ -89,14 +89,14 @@ async def is_told(where: Endpoint) -> bytes:
     ]
 )
 def open_place(request: pytest.FixtureRequest, short_tmp: Path) -> Endpoint:
-    """One that no mode protects from a policy with a user in it."""
+    """An endpoint that other users can connect to when the policy names a user."""
     short_tmp.chmod(0o711)
     if request.param == "path":
         return Endpoint.path(short_tmp / "s")
     return Endpoint.abstract(unique_endpoint().name)
 
 
-async def test_a_user_who_keeps_trying_is_told_nothing_and_others_are_served(
+async def test_denied_user_gets_nothing_and_others_are_served(
     open_place: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes")
@@ -105,7 +105,7 @@ async def test_a_user_who_keeps_trying_is_told_nothing_and_others_are_served(
             assert await trio.to_thread.run_sync(intruder.hear) == "here"
             for _ in range(50):
                 assert await is_told(open_place) == SECRET
-            while not caplog.records:  # it may not have come to its first try yet
+            while not caplog.records:  # its first try may be still to come
                 await trio.sleep(0.01)
             intruder.say("stop")
             tries, *answers = (await trio.to_thread.run_sync(intruder.hear)).split()
@@ -117,7 +117,7 @@ async def test_a_user_who_keeps_trying_is_told_nothing_and_others_are_served(
         assert f"turned away user {OTHER}, process {intruder.pid}" in record.getMessage()
 
 
-async def test_a_user_who_finds_a_plain_name_cannot_even_look_at_it(endpoint: Endpoint) -> None:
+async def test_other_user_cannot_stat_a_plain_name(endpoint: Endpoint) -> None:
     program = (
         INTRUDER
         + """
@@ -137,14 +137,16 @@ except OSError as error:
     assert answers[1] == "PermissionError"
 
 
-async def test_root_of_a_user_namespace_of_his_own_is_still_himself(
+async def test_root_of_own_user_namespace_is_denied(
     short_tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Turned away as the user he is, though root always may come in and he is uid 0 to himself."""
+    """In its namespace the client has uid 0, and root is always admitted; but it is denied as the
+    user that it is outside.
+    """
     short_tmp.chmod(0o711)
     program = f"""
 libc = ctypes.CDLL(None, use_errno=True)
-libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, for /proc/self to be his
+libc.prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE, so that this user owns /proc/self
 if libc.unshare(0x10000000):  # CLONE_NEWUSER
     say("no namespace")
     sys.exit()
@@ -154,7 +156,7 @@ try:
         with open("/proc/self/" + name, "w") as file:
             file.write(text)
 except PermissionError:
-    say("no namespace")  # by AppArmor's leave alone (Ubuntu 24.04)
+    say("no namespace")  # AppArmor forbids it (Ubuntu 24.04)
     sys.exit()
 assert os.geteuid() == 0
 """
@@ -163,13 +165,13 @@ assert os.geteuid() == 0
         with attacker(program + ASK, address) as intruder:
             (said,) = await trio.to_thread.run_sync(what_is_said, intruder)
     if said == "no namespace":
-        pytest.skip("this system gives no user namespaces to ordinary users")
+        pytest.skip("ordinary users of this system cannot make user namespaces")
     assert said == "ended"
     assert f"user {OTHER}, " in caplog.text
 
 
 def become(uid: int, groups: str = "[]") -> str:
-    """A program that does; a container may not have all numbers."""
+    """Returns a program that becomes this user; a container may not have all user ids."""
     return f"""
 try:
     become({uid}, {NO_GROUP}, {groups})
@@ -188,8 +190,8 @@ async def check_told(address: str, becoming: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("uid", [1, 2**31 - 1, 2**31, 2**32 - 2])
-async def test_every_number_that_a_user_can_have_is_told_apart(short_tmp: Path, uid: int) -> None:
-    """None is taken for root, for us, or for the one beside it."""
+async def test_user_ids_at_the_limits_are_distinguished(short_tmp: Path, uid: int) -> None:
+    """None of them is taken for root, for this user, or for the next number."""
     short_tmp.chmod(0o711)
     where = Endpoint.path(short_tmp / "s")
     for allowed, answer in ((uid, SECRET.decode()), (uid - 1, "ended")):
@@ -207,10 +209,10 @@ async def test_every_number_that_a_user_can_have_is_told_apart(short_tmp: Path, 
     ],
     ids=["allowed", "denied"],
 )
-async def test_a_group_counts_among_as_many_as_a_process_can_have(
+async def test_last_of_65536_groups_counts(
     short_tmp: Path, policy: AccessPolicy, answer: str
 ) -> None:
-    """The last of 65,536 (NGROUPS_MAX) decides as an only one does."""
+    """The last of 65,536 groups (NGROUPS_MAX) counts as a single one does."""
     short_tmp.chmod(0o711)
     groups = f"[*range(2_000_000, 2_065_535), {GROUP}]"
     where = Endpoint.path(short_tmp / "s")
@@ -218,8 +220,8 @@ async def test_a_group_counts_among_as_many_as_a_process_can_have(
         await check_told(address, become(OTHER, groups), answer)
 
 
-async def test_what_turned_away_clients_have_sent_reaches_nobody(short_tmp: Path) -> None:
-    """A client that is let in next finds nothing of theirs, nor do they take its place."""
+async def test_data_of_denied_clients_is_dropped(short_tmp: Path) -> None:
+    """The next admitted client does not get their data, and they do not take its place."""
     short_tmp.chmod(0o711)
     where = short_tmp / "s"
     async with await ipcpipes.listen(
@@ -250,9 +252,9 @@ hear()
 
 
 @as_root
-def test_a_server_that_looks_like_strangers_takes_no_abstract_name(short_tmp: Path) -> None:
-    """In a user namespace without itself it would take every stranger for itself. Expected: an
-    error that says so; where permissions keep strangers out, it listens.
+def test_unmapped_user_cannot_listen_on_abstract_name(short_tmp: Path) -> None:
+    """In a user namespace that does not map this user, every unmapped user looks like this one.
+    Listening on an abstract name is an error then; a path, which has permissions, works.
     """
     short_tmp.chmod(0o1777)
     found = subprocess.run(
@@ -263,7 +265,7 @@ def test_a_server_that_looks_like_strangers_takes_no_abstract_name(short_tmp: Pa
         check=False,
     )
     if found.stdout == "no user namespaces\n":
-        pytest.skip("this machine lets ordinary users have no user namespace")
+        pytest.skip("ordinary users of this machine cannot make user namespaces")
     assert found.returncode == 0, found.stderr
     assert "the kernel shows users of others as ours (65534)" in found.stdout
     assert found.stdout.endswith("listens\n")

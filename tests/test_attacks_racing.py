@@ -1,11 +1,11 @@
-"""Other users who race: in a directory like /tmp they gain nothing at any moment.
+"""Other users that race with a listener in a directory like /tmp gain nothing at any moment.
 
-What is guaranteed there: the kernel lets nobody but its owner and root remove or rename a file, so
-that from bind to close the name is ours, and who connects meets us. Before and after that, they can
-keep us from listening, with an error each time; nothing of theirs is removed, written into, nor
-given other rights, but for what looks as if a dead server of ours had left it: a socket on which
-nobody listens, and an empty file where the lock file belongs. And the socket file never has more
-rights than the policy gives, so that nobody who watches gets in early.
+The kernel lets only the owner of a file and root remove or rename it there. So from bind to close
+the name belongs to the listener, and clients connect to it. Before and after that, other users can
+prevent it from listening, with an error each time. It does not remove, write or change any of their
+files, except those that look like the remains of a dead server: a socket without a listener, and an
+empty file in the place of the lock file. The socket file never has more rights than the policy
+gives, so a user that watches for it cannot connect early.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ pytestmark = as_root
 SECONDS = 90
 ROUNDS = 200
 
-# Each of its files is at the path for a moment. A live socket of his answers "wrong"; a regular
-# file has a second name, by which he looks whether it was removed from the path, or changed.
+# Puts each kind of file at the path for a moment. Its live socket answers "wrong". Its regular file
+# has a second name, by which the racer sees whether it was removed from the path, or changed.
 RACER = """
 path, victim = sys.argv[1:]
 os.umask(0)
 own = path + ".own"
 mine = os.open(own, os.O_CREAT | os.O_RDWR, 0o600)
-os.write(mine, b"his")
+os.write(mine, b"racer")
 before = os.fstat(mine)
 server = socket.socket(socket.AF_UNIX)
-server.bind(path + ".his")
+server.bind(path + ".racer")
 server.listen(100)
 server.setblocking(False)
 stolen = gone = placed = 0
@@ -52,7 +52,7 @@ def attempt(action, *arguments):
     except OSError:
         return False
 
-def is_ours(name):
+def is_roots(name):
     try:
         return os.lstat(name).st_uid == 0
     except OSError:
@@ -63,17 +63,17 @@ while not told_to_stop():
     name = random.choice([path, path + ".lock"])
     kind = random.choice(["steal", "rename over", "link", "link", "symlink", "socket", "fifo"])
     if kind == "steal":
-        if is_ours(name):
-            # Nothing of his comes there meanwhile, so that whatever this removes is ours.
+        if is_roots(name):
+            # The racer puts no file there meanwhile, so whatever this removes belongs to root.
             stolen += attempt(os.unlink, name) or attempt(os.rename, name, name + ".taken")
     elif kind == "rename over":
         fresh = path + ".fresh"
         os.symlink(victim, fresh)
-        if is_ours(name) and attempt(os.rename, fresh, name):
-            os.unlink(name)  # it has become free meanwhile; else a client of ours would miss it
+        if is_roots(name) and attempt(os.rename, fresh, name):
+            os.unlink(name)  # the name had become free; otherwise a client would have missed it
         attempt(os.unlink, fresh)
     else:
-        source = {"link": own, "socket": path + ".his"}.get(kind)
+        source = {"link": own, "socket": path + ".racer"}.get(kind)
         made = (
             attempt(os.symlink, victim, name) if kind == "symlink"
             else attempt(os.mkfifo, name, 0o666) if kind == "fifo"
@@ -102,11 +102,11 @@ say(placed, stolen, gone, *changed)
 """
 
 
-async def test_who_races_listen_steals_nothing_and_nothing_of_his_is_touched(
+async def test_racing_user_steals_and_loses_nothing(
     sticky: Path,
     short_tmp: Path,
 ) -> None:
-    """Some listens fail, each with an error that has a name; who succeeds meets his clients."""
+    """Some listens fail, each with a specific error; a listener that succeeds gets its clients."""
     path, victim = sticky / "s", short_tmp / "victim"
     victim.write_text("precious")
     victim.chmod(0o600)
@@ -129,7 +129,7 @@ async def test_who_races_listen_steals_nothing_and_nothing_of_his_is_touched(
                         assert await client.receive_some() == b"right"
             racer.say("stop")
             placed, stolen, gone, *changed = (await trio.to_thread.run_sync(racer.hear)).split()
-    assert int(placed) > 0, "he was there"
+    assert int(placed) > 0, "the racer placed files"
     assert (stolen, gone, changed) == ("0", "0", [])
     assert errors <= {
         ipcpipes.EndpointDenied,
@@ -159,7 +159,7 @@ while not told_to_stop():
             continue
         looks += 1
         rights = stat.S_IMODE(found.st_mode)
-        # More than the policy's, or the group's rights before it is the right group.
+        # More rights than the policy's, or rights for a group before it is the right group.
         if rights & ~mode or (rights & 0o070 and found.st_gid != group):
             wider += 1
     with socket.socket(socket.AF_UNIX) as s:
@@ -174,13 +174,13 @@ say(looks, wider, connected)
     [(AccessPolicy.current_user(), 0o600, 0), (AccessPolicy([Group(GROUP)]), 0o660, GROUP)],
     ids=["one user", "one group"],
 )
-async def test_who_watches_never_sees_more_rights_than_the_policy_gives(
+async def test_socket_file_never_has_more_rights_than_the_policy(
     sticky: Path,
     policy: AccessPolicy,
     mode: int,
     group: int,
 ) -> None:
-    """Nor gets in, whatever the umask is."""
+    """A user that watches the file cannot connect, whatever the umask is."""
     path = sticky / "s"
     old = os.umask(0)
     try:
@@ -195,5 +195,5 @@ async def test_who_watches_never_sees_more_rights_than_the_policy_gives(
     finally:
         os.umask(old)
     looks, wider, connected = map(int, said)
-    assert looks > 0, "he has seen it"
+    assert looks > 0, "the watcher has seen the file"
     assert (wider, connected) == (0, 0)

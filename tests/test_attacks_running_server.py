@@ -1,4 +1,4 @@
-"""What happens to a server that runs while its policy, its accounts or its files are changed."""
+"""A server that runs while its policy, its accounts or its files are changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .children import Child
 
 SECONDS = 60
 
-# What a client is told, in a turn for each line that it hears.
+# For each line "again", connects and prints the answer.
 CLIENT = """
 while hear() == "again":
     with socket.socket(socket.AF_UNIX) as s:
@@ -58,8 +58,8 @@ async def told(client: Child) -> str:
 
 
 @as_root
-async def test_a_list_that_a_policy_was_made_of_changes_nothing(short_tmp: Path) -> None:
-    """Neither before listen nor after it: the policy has what was in it when it was made."""
+async def test_policy_copies_its_lists(short_tmp: Path) -> None:
+    """Changes of the lists after the policy was made have no effect, before or after listen."""
     allowed, denied = [User("daemon")], [Group(GROUP)]
     policy = AccessPolicy(allowed, denied)
     allowed.append(User(OTHER))
@@ -71,10 +71,10 @@ async def test_a_list_that_a_policy_was_made_of_changes_nothing(short_tmp: Path)
 
 
 @as_root
-async def test_an_account_is_looked_up_when_listening_begins(
+async def test_accounts_are_looked_up_by_listen(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who gets the name afterwards does not get in by it, and who had it stays allowed."""
+    """A user that gets the name later is not allowed, and the user that had it stays allowed."""
     uids = {"guest": OTHER}
     monkeypatch.setattr(
         pwd, "getpwnam", lambda name: pwd.struct_passwd((name, "", uids[name], 0, "", "/", ""))
@@ -88,8 +88,8 @@ async def test_an_account_is_looked_up_when_listening_begins(
 
 
 @as_root
-async def test_a_group_counts_as_a_client_has_it_when_it_connects(short_tmp: Path) -> None:
-    """Who was put out of it since stays in as he is; a new process of his gets in no more."""
+async def test_groups_count_as_they_are_at_connect(short_tmp: Path) -> None:
+    """A connected client that loses the group stays connected; its next connection is denied."""
     program = f"""
 become(0, 0, [{GROUP}])
 def as_other():
@@ -133,10 +133,10 @@ say(member.recv(100).decode())
 
 
 @as_root
-async def test_a_file_that_is_opened_up_opens_nothing(
+async def test_wider_file_mode_does_not_admit_other_users(
     short_tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The look at accept turns away whom the policy does not name."""
+    """The check at accept denies users that the policy does not name."""
     path = short_tmp / "s"
     with attacker(CLIENT, path) as client:
         async with serving(path):
@@ -147,12 +147,12 @@ async def test_a_file_that_is_opened_up_opens_nothing(
             async with await ipcpipes.connect(path) as friend:
                 assert await friend.receive_some() == b"in"
     assert f"user {OTHER}, " in caplog.text
-    assert not list(short_tmp.iterdir()), "it is still ours to remove"
+    assert not list(short_tmp.iterdir()), "the listener still removes its file"
 
 
 @as_root
-async def test_a_file_that_is_shut_shuts_out_the_others_alone(short_tmp: Path) -> None:
-    """A mode that is taken away counts; the server, and who is connected, notice nothing."""
+async def test_narrower_file_mode_denies_other_users(short_tmp: Path) -> None:
+    """The server and its connected clients are not affected."""
     path = short_tmp / "s"
     with attacker(CLIENT, path) as client:
         async with serving(path, AccessPolicy.everyone()):
@@ -163,8 +163,8 @@ async def test_a_file_that_is_shut_shuts_out_the_others_alone(short_tmp: Path) -
             assert await told(client) == "in"
 
 
-async def test_a_server_in_our_sockets_place_gets_no_connection_of_ours(short_tmp: Path) -> None:
-    """Not even the one that a full listener makes to itself; and it keeps its file."""
+async def test_usurping_server_gets_no_connection_of_the_listener(short_tmp: Path) -> None:
+    """Nor does it get the connection that a full listener makes to itself. It keeps its file."""
     path = short_tmp / "s"
     async with await ipcpipes.listen(path, max_instances=1) as listener:
         client = await ipcpipes.connect(path)
@@ -183,10 +183,8 @@ async def test_a_server_in_our_sockets_place_gets_no_connection_of_ours(short_tm
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_a_lock_file_that_is_removed_gives_the_name_to_nobody(
-    short_tmp: Path, full: bool
-) -> None:
-    """Who then takes a new lock finds the socket alive, also where its queue is full."""
+async def test_removed_lock_file_does_not_free_the_name(short_tmp: Path, full: bool) -> None:
+    """A new listener finds the socket alive, also if its queue is full."""
     path, lock = short_tmp / "s", short_tmp / "s.lock"
     async with await ipcpipes.listen(path, backlog=1 if full else 10) as listener:
         lock.unlink()
@@ -199,19 +197,19 @@ async def test_a_lock_file_that_is_removed_gives_the_name_to_nobody(
     assert not list(short_tmp.iterdir())
 
 
-async def test_a_place_that_is_moved_away_ends_nothing(short_tmp: Path) -> None:
-    """Neither the server nor its close minds; what is in the old place now is left alone."""
+async def test_moved_directory_does_not_end_the_server(short_tmp: Path) -> None:
+    """The server goes on and closes without errors; files in the old place now stay unchanged."""
     old, new = short_tmp / "old", short_tmp / "new"
     old.mkdir()
     async with await ipcpipes.listen(old / "s") as listener:
         old.rename(new)
         old.mkdir()
-        (old / "s").write_text("somebody else's")
-        (old / "s.lock").write_text("somebody else's")
+        (old / "s").write_text("another program's")
+        (old / "s.lock").write_text("another program's")
         async with await ipcpipes.connect(new / "s") as client, await listener.accept() as server:
             await client.send_all(b"x")
             assert await server.receive_some() == b"x"
-    assert {path.read_text() for path in old.iterdir()} == {"somebody else's"}
-    # And in the new place lies a dead socket now, which blocks nobody.
+    assert {path.read_text() for path in old.iterdir()} == {"another program's"}
+    # The new place has a dead socket now, which does not block the name.
     async with await ipcpipes.listen(new / "s"):
         pass

@@ -1,6 +1,6 @@
-"""Peers that announce much and send little: no memory is taken for what has not come.
+"""Peers that announce much and send little: bytes that have not arrived take no memory.
 
-All that they could fill would be 3 GiB; what is allowed them is a hundredth of that.
+The announced messages have 3 GiB together; the server may use a hundredth of that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ serve = functools.partial(
 
 
 async def trickle(streams: list[ipcpipes.Stream]) -> None:
-    """Each sends three octets, one by one."""
+    """Each stream sends three bytes, one by one."""
     for _ in range(3):
         for stream in streams:
             await stream.send_all(b"x")
@@ -58,10 +58,12 @@ async def trickle(streams: list[ipcpipes.Stream]) -> None:
     ],
     ids=["length", "header", "half a header"],
 )
-async def test_announced_messages_take_no_memory_and_others_are_served(
+async def test_announced_messages_allocate_no_memory(
     endpoint: Endpoint, framing: ipcpipes.Framing, announcement: bytes
 ) -> None:
-    """Also once a large message has come, which can change where the next one lies."""
+    """Also after a large message has arrived, which can change how the next one is allocated. Other
+    clients are served meanwhile.
+    """
     with trio.fail_after(SECONDS):
         async with attacked(MESSAGES, endpoint, type(framing).__name__) as server:
             idle = await state(server)
@@ -89,7 +91,7 @@ async def test_announced_messages_take_no_memory_and_others_are_served(
 
 @pytest.mark.parametrize("bound", [False, True], ids=["unbound", "bound"])
 @pytest.mark.parametrize("kind", [Kind.BIND, Kind.REQUEST, Kind.PIPE], ids=lambda kind: kind.name)
-async def test_announced_frames_take_no_memory_and_others_are_served(
+async def test_announced_frames_allocate_no_memory(
     endpoint: Endpoint, kind: Kind, bound: bool
 ) -> None:
     length = 16 + FRAGMENT if kind is Kind.PIPE else MAX_FRAME
@@ -113,20 +115,20 @@ async def test_announced_frames_take_no_memory_and_others_are_served(
                     assert await client.plain("others") == "others"
                 during = await state(server)
             after = await until_again(server, before)
-    # What a connection and a call take by themselves is a few KiB.
+    # A connection and a call take a few KiB.
     assert during.memory - before.memory <= ALLOWED
     assert after.logged == 0
 
 
 async def trickle_until_left(streams: list[ipcpipes.Stream]) -> None:
-    """As trickle; a server may have seen by then that it makes no sense, and have left."""
+    """Like trickle, but the server may have found the fault and closed the connection."""
     for stream in streams:
         with suppress(trio.BrokenResourceError):
             await trickle([stream])
 
 
-async def test_a_server_is_cancelled_in_the_middle_of_a_message(endpoint: Endpoint) -> None:
-    """The rest of it is not waited for, and the peer is told by the end of its stream."""
+async def test_server_is_cancelled_inside_a_message(endpoint: Endpoint) -> None:
+    """It does not wait for the rest of the message, and the peer gets the end of the stream."""
 
     async def receive(channel: ipcpipes.abc.MessageChannel) -> None:
         await channel.receive()

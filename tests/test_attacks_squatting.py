@@ -1,4 +1,4 @@
-"""Other users who are there first: listen says so in one line, and touches nothing of anybody's."""
+"""Other users that take a place first: listen reports it in one line and changes no files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .attackers import (
 
 @contextmanager
 def left_alone(*paths: Path) -> Iterator[None]:
-    """Checks that these files are afterwards what they were."""
+    """Checks that these files are unchanged afterwards."""
 
     def look() -> list[object]:
         found: list[object] = []
@@ -50,7 +50,7 @@ def left_alone(*paths: Path) -> Iterator[None]:
 
 
 async def refused(where: Path, kind: type[ipcpipes.errors.EndpointError], match: str) -> None:
-    """In one line, of exactly this kind."""
+    """Checks that listen raises exactly this error, with one line of text."""
     with pytest.raises(kind, match=match) as caught:
         await ipcpipes.listen(where)
     assert type(caught.value) is kind
@@ -61,22 +61,23 @@ async def refused(where: Path, kind: type[ipcpipes.errors.EndpointError], match:
 async def refused_for_lock(
     where: Path, kind: type[ipcpipes.errors.EndpointError], match: str
 ) -> None:
-    """The same of a lock file of the other user; or, where the system denies root what others have
-    made in a sticky directory (always a link, fs.protected_regular, fs.protected_fifos): denied.
+    """Does the same for a lock file of the other user. If the system denies root the files of other
+    users in a sticky directory (links always; fs.protected_regular, fs.protected_fifos), listen
+    raises EndpointDenied.
     """
     try:
         os.close(os.open(f"{where}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK))
     except PermissionError:
         kind, match = ipcpipes.EndpointDenied, f"open its lock file {where}.lock, of user {OTHER}"
     except OSError:
-        pass  # it is a link, and the system says so
+        pass  # it is a link, and the system reports that
     await refused(where, kind, match)
 
 
 @as_root
 @pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_SEQPACKET", "SOCK_DGRAM"])
-async def test_a_socket_of_somebody_else_is_in_use(sticky: Path, kind: str) -> None:
-    """He learns that somebody looked, and gets no data."""
+async def test_socket_of_another_user_is_in_use(sticky: Path, kind: str) -> None:
+    """The other user sees a connection, and gets no data."""
     program = f"""
 s = socket.socket(socket.AF_UNIX, socket.{kind})
 s.bind(sys.argv[1])
@@ -101,10 +102,10 @@ while True:
 
 
 @as_root
-async def test_a_dead_socket_of_somebody_else_blocks_who_cannot_remove_it(
+async def test_dead_socket_of_another_user_blocks_ordinary_users(
     sticky: Path,
 ) -> None:
-    """Denied, with the reason, to an ordinary user; root removes it, as any dead socket."""
+    """An ordinary user gets an error with the reason; root removes it, as any dead socket."""
     program = "os.umask(0); socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
     with attacker(program, sticky / "s") as squatter:
         assert squatter.wait() == 0
@@ -120,8 +121,8 @@ async def test_a_dead_socket_of_somebody_else_blocks_who_cannot_remove_it(
 
 
 @as_root
-async def test_a_lock_that_somebody_else_holds_is_in_use(sticky: Path) -> None:
-    """He can keep the name from us, whatever pid he claims; the file is his and stays."""
+async def test_lock_held_by_another_user_is_in_use(sticky: Path) -> None:
+    """The other user can block the name, whatever pid the file names; the file stays."""
     program = """
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o666)
 os.write(lock, b"ipcpipes listener, process 1\\n")
@@ -138,10 +139,10 @@ hear()
 
 
 @as_root
-async def test_a_lease_on_the_lock_file_does_not_hold_us_up(sticky: Path) -> None:
-    """To open a file with a write lease waits for its holder, up to 45 s; we do not wait."""
+async def test_lease_on_the_lock_file_does_not_block(sticky: Path) -> None:
+    """Opening a file with a write lease waits for its holder, up to 45 s; listen must not wait."""
     if sys.platform != "linux":
-        pytest.skip("leases are Linux's")
+        pytest.skip("only Linux has leases")
     program = """
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o666)
@@ -158,13 +159,13 @@ hear()
 @as_root
 @pytest.mark.parametrize("name", ["s", "s.lock"])
 @pytest.mark.parametrize("target", ["precious", "empty", "missing", "live", "dead", "directory"])
-async def test_a_link_of_somebody_else_is_not_followed(
+async def test_link_of_another_user_is_not_followed(
     sticky: Path,
     short_tmp: Path,
     name: str,
     target: str,
 ) -> None:
-    """Neither to write, nor to make, nor to remove what it leads to."""
+    """The target is not written, made or removed."""
     home = short_tmp / "h"
     home.mkdir(mode=0o700)
     (home / "precious").write_text("precious")
@@ -185,23 +186,23 @@ async def test_a_link_of_somebody_else_is_not_followed(
 
 
 @pytest.mark.parametrize("text", ["", "precious", "ipcpipes listener, process 1\n"])
-async def test_a_hard_link_as_lock_file_is_not_written_into(
+async def test_hard_link_as_lock_file_is_not_written(
     sticky: Path,
     short_tmp: Path,
     text: str,
 ) -> None:
-    """Where the system lets him make one (fs.protected_hardlinks; we make it here for him)."""
+    """Other users can make one if fs.protected_hardlinks is off; the test makes it itself."""
     (short_tmp / "precious").write_text(text)
     os.link(short_tmp / "precious", sticky / "s.lock")
     with left_alone(short_tmp / "precious", sticky / "s.lock"):
         await refused(sticky / "s", ipcpipes.NotAnEndpoint, "not a lock file; it was left alone")
 
 
-async def test_a_hard_link_to_a_live_socket_is_in_use(
+async def test_hard_link_to_live_socket_is_in_use(
     sticky: Path,
     short_tmp: Path,
 ) -> None:
-    """And the server behind it goes on."""
+    """The server of the socket goes on."""
     async with await ipcpipes.listen(short_tmp / "live") as listener:
         os.link(short_tmp / "live", sticky / "s")
         with left_alone(sticky / "s", short_tmp / "live"):
@@ -213,7 +214,7 @@ async def test_a_hard_link_to_a_live_socket_is_in_use(
 
 
 @as_root
-async def test_a_fifo_as_lock_file_does_not_hold_us_up(sticky: Path) -> None:
+async def test_fifo_as_lock_file_does_not_block(sticky: Path) -> None:
     with attacker("os.mkfifo(sys.argv[1], 0o666)", sticky / "s.lock") as squatter:
         assert squatter.wait() == 0
     with left_alone(sticky / "s.lock"):
@@ -225,8 +226,10 @@ async def test_a_fifo_as_lock_file_does_not_hold_us_up(sticky: Path) -> None:
 
 @as_root
 @pytest.mark.parametrize("what", ["directory", "link", "file"])
-def test_the_place_of_plain_names_is_not_taken_from_somebody_else(what: str) -> None:
-    """Unsafe to listen and to connect, where there is no runtime directory but one in /tmp."""
+def test_fallback_directory_of_another_user_is_unsafe(what: str) -> None:
+    """Without a runtime directory, plain names are in a directory in /tmp. If it belongs to another
+    user, listen and connect raise UnsafeDirectory.
+    """
     uid = OTHER + 1000 + ["directory", "link", "file"].index(what)
     place = Path(f"/tmp/ipcpipes-{uid}")
     program = {
@@ -250,8 +253,8 @@ def test_the_place_of_plain_names_is_not_taken_from_somebody_else(what: str) -> 
 
 
 @as_root
-def test_the_place_of_plain_names_is_refused_where_others_could_move_it() -> None:
-    """Unsafe, where /tmp is not sticky: he could put his own in its place at any time."""
+def test_fallback_directory_in_unsticky_tmp_is_unsafe() -> None:
+    """If /tmp is not sticky, another user could replace the directory at any time."""
     program = """
 libc = ctypes.CDLL(None, use_errno=True)
 del os.environ["XDG_RUNTIME_DIR"]
@@ -264,7 +267,7 @@ become(54323, 65534)
 doors("svc")
 """
     if sys.platform != "linux":
-        pytest.skip("mount namespaces are Linux's")
+        pytest.skip("only Linux has mount namespaces")
     for mode, kinds in (
         ("mode=1777", ["Listener", "EndpointNotFound"]),
         ("mode=777", ["UnsafeDirectory", "UnsafeDirectory"]),
@@ -272,32 +275,32 @@ doors("svc")
         with ordinary_user(program, mode, uid=0) as user:
             lines = what_is_said(user)
         if lines == ["no namespace"]:
-            pytest.skip("this system gives us no mount namespace")
+            pytest.skip("this system does not allow mount namespaces")
         assert [line.split()[0] for line in lines] == kinds, lines
 
 
 @as_root
-@pytest.mark.parametrize("what", ["his directory", "his link to ours", "his link in ours"])
-def test_a_runtime_directory_of_another_user_is_not_used(short_tmp: Path, what: str) -> None:
-    """Whatever $XDG_RUNTIME_DIR says: a directory of his is passed over, as one that su(1) has
-    left there; a link is an error, to listen and to connect.
+@pytest.mark.parametrize("what", ["their directory", "their link to ours", "their link in ours"])
+def test_runtime_directory_of_another_user_is_not_used(short_tmp: Path, what: str) -> None:
+    """Whatever $XDG_RUNTIME_DIR is: a directory of another user is ignored, because su(1) leaves
+    such a value; a link of another user is an error for listen and connect.
     """
     short_tmp.chmod(0o711)
-    ours, his = short_tmp / "ours", short_tmp / "his"
-    for directory, uid in ((ours, VICTIM), (his, OTHER)):
+    ours, theirs = short_tmp / "ours", short_tmp / "theirs"
+    for directory, uid in ((ours, VICTIM), (theirs, OTHER)):
         directory.mkdir(mode=0o700)
         os.chown(directory, uid, -1)
     (ours / "ipcpipes").mkdir(mode=0o700)
     os.chown(ours / "ipcpipes", VICTIM, -1)
-    runtime = his
-    if what == "his link to ours":
+    runtime = theirs
+    if what == "their link to ours":
         runtime = short_tmp / "link"
         runtime.symlink_to(ours)
         os.chown(runtime, OTHER, -1, follow_symlinks=False)
-    elif what == "his link in ours":
+    elif what == "their link in ours":
         runtime = ours
         (ours / "ipcpipes").rmdir()
-        (ours / "ipcpipes").symlink_to(his)
+        (ours / "ipcpipes").symlink_to(theirs)
         os.chown(ours / "ipcpipes", OTHER, -1, follow_symlinks=False)
     name = unique_endpoint().name
     with ordinary_user(
@@ -305,14 +308,14 @@ def test_a_runtime_directory_of_another_user_is_not_used(short_tmp: Path, what: 
     ) as user:
         lines = what_is_said(user)
     assert len(lines) == 2
-    if what == "his directory":
+    if what == "their directory":
         assert lines[0] == f"Listener /tmp/ipcpipes-{VICTIM}/{name}.sock"
         assert lines[1].startswith("EndpointNotFound")
-        assert str(his) not in lines[1]
+        assert str(theirs) not in lines[1]
     else:
         for line in lines:
             assert line.startswith("UnsafeDirectory"), line
-    assert not list(his.iterdir())
+    assert not list(theirs.iterdir())
 
 
 # Abstract names
@@ -320,8 +323,8 @@ def test_a_runtime_directory_of_another_user_is_not_used(short_tmp: Path, what: 
 
 @as_root
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
-async def test_an_abstract_name_of_somebody_else_is_in_use_and_those_beside_it_are_not() -> None:
-    """A name is its octets and their number: a shorter or longer one of his is another."""
+async def test_abstract_name_of_another_user_is_in_use() -> None:
+    """All bytes of a name count, so a shorter or longer name is a different one."""
     name = unique_endpoint().name
     program = """
 taken = []

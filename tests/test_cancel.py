@@ -1,5 +1,5 @@
-"""Cancellation, swept: each operation is cancelled at every one of its checkpoints, and at
-random times under load; what it leaves is either usable with nothing lost, or broken and says so.
+"""Cancellation: each operation is cancelled at every one of its checkpoints, and at random times
+under load. Afterwards the stream is either usable with nothing lost, or broken with an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Operation = Callable[[], Awaitable[Any]]
 
 
 class CancelAtStep(trio.abc.Instrument):
-    """Cancels one task's scope when the task has been left by the scheduler ``step`` times."""
+    """Cancels the scope of one task after the scheduler has run the task ``step`` times."""
 
     def __init__(self, step: int) -> None:
         self._left = step
@@ -45,7 +45,7 @@ class CancelAtStep(trio.abc.Instrument):
 
 
 async def cancelled_at(step: int, operation: Operation) -> tuple[bool, Any]:
-    """(whether it was cancelled, its result or the exception it raised instead)."""
+    """Returns whether the operation was cancelled, and its result or the exception it raised."""
     instrument = CancelAtStep(step)
     trio.lowlevel.add_instrument(instrument)
     result: Any = None
@@ -61,7 +61,7 @@ async def cancelled_at(step: int, operation: Operation) -> tuple[bool, Any]:
     return scope.cancelled_caught, result
 
 
-# Enough steps to go past the end of each operation; the sweep shows that it did.
+# Enough steps to pass the end of each operation; each test checks that some were not cancelled.
 STEPS = range(40)
 
 
@@ -114,7 +114,7 @@ async def test_sweep_accept(client: str) -> None:
         async with await ipcpipes.listen(unique_endpoint(), backlog=2, max_instances=1) as listener:
             streams: list[Any] = []
 
-            async def come(listener: Any = listener, streams: list[Any] = streams) -> None:
+            async def connect(listener: Any = listener, streams: list[Any] = streams) -> None:
                 if client == "later":
                     await trio.testing.wait_all_tasks_blocked()
                 if client != "never":
@@ -123,13 +123,13 @@ async def test_sweep_accept(client: str) -> None:
                     streams.append(await listener.accept())
 
             if client in ("waiting", "above the limit"):
-                await come()
+                await connect()
             with trio.move_on_after(
                 0.05 if client in ("never", "above the limit") else 10
             ) as limit:
                 async with trio.open_nursery() as nursery:
                     if client == "later":
-                        nursery.start_soon(come)
+                        nursery.start_soon(connect)
                     cancelled, server = await cancelled_at(step, listener.accept)
             if limit.cancelled_caught:
                 finished += 1
@@ -170,11 +170,11 @@ async def test_sweep_send_all(data: bytes, reader: bool) -> None:
                     cancelled = True
                     cancelled, error = await cancelled_at(step, partial(client.send_all, data))
                     assert error is None
-                outcome = await what_became_of(client, cancelled)
+                outcome = await outcome_of(client, cancelled)
                 await client.aclose()
             if not reader:
                 got = await receive_all(server)
-        # Nothing lost, nothing twice, and a part only where the stream says so.
+        # Nothing is lost or sent twice, and a part arrives only if the stream is broken.
         if outcome == "sent":
             assert got == data + b"probe"
         elif outcome == "untouched":
@@ -186,14 +186,14 @@ async def test_sweep_send_all(data: bytes, reader: bool) -> None:
         outcomes.add(outcome)
     assert "untouched" in outcomes
     if len(data) < 1000:
-        # A Windows pipe takes its time even for what it takes whole.
+        # On Windows a write can be cancelled even if the pipe has room for all of it.
         assert outcomes - ({"broken"} if WINDOWS else set()) == {"untouched", "sent"}
     else:
         assert "broken" in outcomes
         assert ("sent" in outcomes) is reader
 
 
-async def what_became_of(client: Any, cancelled: bool) -> str:
+async def outcome_of(client: Any, cancelled: bool) -> str:
     try:
         await client.send_all(b"probe")
     except trio.BrokenResourceError as error:
@@ -285,8 +285,8 @@ async def test_sweep_aclose(which: str) -> None:
 
 
 async def test_random_cancellation_under_load(endpoint: Endpoint) -> None:
-    """Clients are cancelled at random; each one's bytes are a prefix of what it meant to send,
-    the server never fails, and in the end nobody is left.
+    """Clients are cancelled at random. The bytes of each are a prefix of its payload, the server
+    never fails, and at the end no connection is left.
     """
     choose = random.Random(1)
     payload = bytes(range(256)) * 400

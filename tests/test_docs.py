@@ -1,4 +1,4 @@
-"""The README and the guides are true: their code runs, their commands are the ones CI runs."""
+"""The README and the guides are correct: their code runs, and CI runs their commands."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def programs() -> list[object]:
 
 
 @pytest.mark.parametrize("code", programs())
-def test_the_programs_of_the_guides_run(code: str, tmp_path: Path) -> None:
+def test_programs_in_the_guides_run(code: str, tmp_path: Path) -> None:
     assert run(code, tmp_path)
 
 
-async def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
+async def test_readme_server_and_client_run(tmp_path: Path) -> None:
     server, client, *others = blocks(README, "python")
     for name, code in (("server.py", server), ("client.py", client)):
         assert code.startswith(f"# {name}\n")
@@ -66,7 +66,7 @@ async def test_the_server_and_the_client_of_the_readme(tmp_path: Path) -> None:
         running.kill()
         running.wait(SECONDS)
     async with await ipcpipes.listen("hello"):
-        pass  # removes what the killed server left
+        pass  # removes the socket file that the killed server left
     for code in others:
         assert run(code, tmp_path)
 
@@ -86,7 +86,7 @@ def run(code: str, folder: Path) -> str:
     return result.stdout
 
 
-def test_the_guide_of_rpc_prints_what_it_says(tmp_path: Path) -> None:
+def test_rpc_guide_shows_the_real_output(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
     (found,) = re.findall(
         r"^```python\n((?:(?!```)[^\0])*)```\n\n```text\n((?:(?!```)[^\0])*)```$",
@@ -97,7 +97,7 @@ def test_the_guide_of_rpc_prints_what_it_says(tmp_path: Path) -> None:
     assert run(code, tmp_path) == printed
 
 
-def test_the_guide_of_rpc_has_every_error_with_its_code() -> None:
+def test_rpc_guide_lists_every_error_code() -> None:
     text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
     errors = {
         name: str(error.default_code)
@@ -110,7 +110,7 @@ def test_the_guide_of_rpc_has_every_error_with_its_code() -> None:
     assert table == errors
 
 
-def test_the_guide_of_rpc_has_every_element() -> None:
+def test_rpc_guide_lists_every_element_type() -> None:
     text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
     rows = re.findall(r"^\| (`rpc\.\w+`.*?) \| ([\d, ]+) \| \S+ \| (.*) \|$", text, re.MULTILINE)
     written = {}
@@ -128,7 +128,7 @@ def test_the_guide_of_rpc_has_every_element() -> None:
     assert len(expected) == 12
 
 
-def test_the_two_commands_are_the_ones_that_ci_runs() -> None:
+def test_readme_commands_are_those_of_ci() -> None:
     first, second = (block.strip() for block in blocks(README, "console"))
     assert first == "python -m pip install . && python -m ipcpipes echo"
     script = ROOT / ".ci" / "run"
@@ -138,13 +138,13 @@ def test_the_two_commands_are_the_ones_that_ci_runs() -> None:
         assert f"\n{command}\n" in script.read_text("utf-8")
 
 
-def test_links_lead_somewhere() -> None:
+def test_relative_links_exist() -> None:
     for path in (README, *GUIDES):
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
-def test_versions_agree() -> None:
+def test_version_and_docstrings() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert f'\nversion = "{ipcpipes.__version__}"\n' in project
     for name in ipcpipes.__all__:

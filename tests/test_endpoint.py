@@ -1,4 +1,4 @@
-"""Names become addresses, the same way everywhere and for ever."""
+"""Endpoints: their checks, and their addresses on each system."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def windows(endpoint: EndpointLike) -> str:
     return windows_address(Endpoint.of(endpoint), sid=SID)
 
 
-# These are promises to other versions and other languages: they never change.
+# Programs of other versions and languages rely on these mappings: they never change.
 @pytest.mark.parametrize(
     ("endpoint", "address"),
     [
@@ -62,7 +62,7 @@ def test_windows_mapping(endpoint: EndpointLike, address: str) -> None:
     assert windows(endpoint) == address
 
 
-def test_dotnet_takes_the_temporary_directory_with_or_without_a_slash() -> None:
+def test_dotnet_temporary_directory_may_end_with_slash() -> None:
     for directory in ("/var/t", "/var/t/"):
         address = posix_address(
             Endpoint.dotnet("x"),
@@ -76,7 +76,7 @@ def test_dotnet_takes_the_temporary_directory_with_or_without_a_slash() -> None:
 @pytest.mark.parametrize(
     "name", ["", "a" * 65, "a/b", "a\\b", "a b", "a\0b", "\u00e9", "a\n", "a:"]
 )
-def test_plain_names_are_the_same_few_characters_everywhere(name: str) -> None:
+def test_plain_names_allow_the_same_characters_everywhere(name: str) -> None:
     with pytest.raises(InvalidEndpoint, match="not a plain name"):
         Endpoint.named(name)
     with pytest.raises(ValueError, match="A-Z a-z 0-9"):
@@ -89,7 +89,7 @@ def test_relative_paths_are_refused(path: str) -> None:
         Endpoint.path(path)
 
 
-def test_paths_that_name_no_file() -> None:
+def test_paths_with_nul_or_final_slash_are_refused() -> None:
     with pytest.raises(InvalidEndpoint, match="NUL"):
         Endpoint.path("/a\0b")
     with pytest.raises(InvalidEndpoint, match="names a directory"):
@@ -97,13 +97,13 @@ def test_paths_that_name_no_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a\\b", "a\0", "Anonymous"])
-def test_dotnet_names_follow_dotnets_rules(name: str) -> None:
+def test_invalid_dotnet_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidEndpoint):
         Endpoint.dotnet(name)
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\0", "\0a", "a\0b\0"])
-def test_abstract_names(name: str) -> None:
+def test_invalid_abstract_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidEndpoint, match="abstract"):
         Endpoint.abstract(name)
 
@@ -118,7 +118,7 @@ def test_other_types_are_type_errors(value: object) -> None:
         Endpoint.path(value)  # type: ignore[arg-type]
 
 
-def test_a_bytes_path_is_a_type_error() -> None:
+def test_bytes_path_is_a_type_error() -> None:
     class BytesPath:
         def __fspath__(self) -> bytes:
             return b"/run/svc"
@@ -128,7 +128,7 @@ def test_a_bytes_path_is_a_type_error() -> None:
 
 
 @pytest.mark.parametrize(("limit", "longest"), [(108, 107), (104, 103)])
-def test_a_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
+def test_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
     assert len(posix("/" + "a" * (longest - 1), limit)) == longest
     with pytest.raises(InvalidEndpoint, match=f"takes {limit + 1} bytes .* holds {limit}"):
         posix("/" + "a" * longest, limit)
@@ -137,13 +137,13 @@ def test_a_path_must_fit_with_its_terminator(limit: int, longest: int) -> None:
         posix("/" + "\u00e9" * (longest // 2 + 1), limit)
 
 
-def test_an_abstract_name_must_fit() -> None:
+def test_abstract_name_must_fit() -> None:
     assert len(posix(Endpoint.abstract("a" * 107))) == 108
     with pytest.raises(InvalidEndpoint, match="108 bytes long; this system allows 107"):
         posix(Endpoint.abstract("a" * 108))
 
 
-def test_a_pipe_path_must_fit() -> None:
+def test_pipe_path_must_fit() -> None:
     prefix = "\\\\.\\pipe\\"
     assert len(windows(prefix + "a" * 247)) == 256
     with pytest.raises(InvalidEndpoint, match="takes 257 characters; Windows allows 256"):
@@ -155,7 +155,7 @@ def test_a_pipe_path_must_fit() -> None:
 @pytest.mark.parametrize(
     "path", ["/run/svc.sock", r"C:\svc", r"\\server\pipe\svc", r"\\.\pipe" + "\\", r"\\.\pipe\a\b"]
 )
-def test_what_is_no_local_pipe_is_refused_on_windows(path: str) -> None:
+def test_paths_other_than_local_pipes_are_refused_on_windows(path: str) -> None:
     with pytest.raises(InvalidEndpoint, match="not a local pipe"):
         windows(path)
 
@@ -166,14 +166,14 @@ def test_windows_paths_are_refused_elsewhere(path: str) -> None:
         posix(path)
 
 
-def test_only_the_four_kinds_exist() -> None:
-    with pytest.raises(InvalidEndpoint, match="no kind of endpoint"):
+def test_unknown_kind_is_refused() -> None:
+    with pytest.raises(InvalidEndpoint, match="not a kind of endpoint"):
         Endpoint("bogus", "x")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("endpoint", ["/tmp/\ud800", Endpoint.abstract("\ud800")])
-def test_what_cannot_be_encoded_is_refused(endpoint: EndpointLike) -> None:
-    with pytest.raises(InvalidEndpoint, match="no path can have"):
+def test_names_that_cannot_be_encoded_are_refused(endpoint: EndpointLike) -> None:
+    with pytest.raises(InvalidEndpoint, match="a path cannot contain"):
         posix(endpoint)
 
 
@@ -183,7 +183,7 @@ def test_abstract_is_not_supported_on_windows() -> None:
     assert isinstance(caught.value, OSError)
 
 
-def test_an_endpoint_is_a_value() -> None:
+def test_endpoints_are_hashable_values() -> None:
     assert Endpoint.named("a") == Endpoint.of("a") == Endpoint.of(Endpoint.of("a"))
     assert len({Endpoint.named("a"), Endpoint.dotnet("a"), Endpoint.named("a")}) == 2
     assert str(Endpoint.named("a")) == "named endpoint 'a'"
@@ -191,7 +191,7 @@ def test_an_endpoint_is_a_value() -> None:
 
 
 @pytest.mark.parametrize("module", [ipcpipes, ipcpipes.blocking, ipcpipes.rpc])
-def test_the_types_of_the_doors_can_be_had_at_run_time(module: Any) -> None:
+def test_public_functions_have_run_time_type_hints(module: Any) -> None:
     for door in ("connect", "listen", "serve", "connect_messages", "listen_messages"):
         function = getattr(module, door, None)
         if function is not None:
@@ -199,7 +199,7 @@ def test_the_types_of_the_doors_can_be_had_at_run_time(module: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["named", "dotnet", "path"])
-async def test_the_address_is_where_the_server_is(kind: str, endpoint: Endpoint) -> None:
+async def test_address_is_where_the_server_listens(kind: str, endpoint: Endpoint) -> None:
     where = Endpoint.dotnet(endpoint.name) if kind == "dotnet" else endpoint
     if kind == "path":
         where = Endpoint.path(endpoint.address + ".path")

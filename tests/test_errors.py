@@ -29,7 +29,9 @@ WHERE = Endpoint.named("svc")
         ("winerror", 1234, ipcpipes.EndpointError, OSError),
     ],
 )
-def test_the_table(system: str, code: int, kind: type[Exception], builtin: type[Exception]) -> None:
+def test_system_codes_map_to_errors(
+    system: str, code: int, kind: type[Exception], builtin: type[Exception]
+) -> None:
     error = connect_error(system, code, WHERE, "/run/svc.sock")
     assert type(error) is kind
     assert isinstance(error, builtin)
@@ -43,12 +45,12 @@ def test_the_table(system: str, code: int, kind: type[Exception], builtin: type[
     assert len(line) > 50 or kind is ipcpipes.EndpointError
 
 
-def test_a_holder_is_named_where_it_is_known() -> None:
+def test_in_use_error_names_known_holder() -> None:
     assert "in use by process 77;" in str(in_use_error(WHERE, "/a", 77))
     assert "in use by another listener;" in str(in_use_error(WHERE, "/a", None))
 
 
-def test_errors_travel_between_processes() -> None:
+def test_errors_can_be_pickled() -> None:
     error = in_use_error(WHERE, "/a", 77)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error)

@@ -1,4 +1,4 @@
-"""The examples do what they say, run as their users run them."""
+"""The examples do what they promise, started as their users start them."""
 
 from __future__ import annotations
 
@@ -56,40 +56,40 @@ def run(*words: object, status: int = 0) -> str:
 
 
 class Running:
-    """A program of which the lines are kept as they come."""
+    """A running program; its lines of output are collected."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.lines: list[str] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with self._news:
+            with self._changed:
                 self.lines.append(line.rstrip("\n"))
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def wait_for(self, pattern: str) -> str:
-        """The first line in which ``pattern`` is found."""
+        """Waits for a line that contains ``pattern``, and returns it."""
         found: list[str] = []
 
-        def has_come() -> bool:
+        def has_arrived() -> bool:
             found[:] = [line for line in self.lines if re.search(pattern, line)]
             return bool(found) or not self._thread.is_alive()
 
-        with self._news:
-            self._news.wait_for(has_come, SECONDS)
+        with self._changed:
+            self._changed.wait_for(has_arrived, SECONDS)
         assert found, "\n".join(self.lines)
         return found[0]
 
     def end(self) -> int:
-        """Waits for it; the exit status."""
+        """Waits for the end of the program and returns its exit status."""
         status = self.process.wait(SECONDS)
         self._thread.join(SECONDS)
-        assert not self._thread.is_alive(), "somebody holds its output"
+        assert not self._thread.is_alive(), "another process keeps its output open"
         return status
 
 
@@ -123,7 +123,7 @@ class Prefork:
         return run(PREFORK / "client.py", "--name", self.name, *words)
 
     def tell(self, command: str) -> list[int]:
-        """Gives a command; the workers' process ids."""
+        """Sends a command and returns the process ids of the workers."""
         said = run(PREFORK / "server.py", command, "--name", self.name)
         assert said.startswith("workers:")
         return [int(word) for word in said.split()[1:]]
@@ -132,11 +132,11 @@ class Prefork:
         self.phrases.write_text(text, "utf-8")
 
     def wait_for_answer(self, word: str, answer: str) -> None:
-        """Until the workers have heard the news."""
+        """Waits until the workers use the new phrases."""
         ask = runpy.run_path(str(PREFORK / "client.py"))["ask"]
-        patience = time.monotonic() + SECONDS
+        deadline = time.monotonic() + SECONDS
         while ask(self.name, word) != answer:
-            assert time.monotonic() < patience
+            assert time.monotonic() < deadline
             time.sleep(0.05)
 
 
@@ -177,9 +177,9 @@ def test_prefork_answers_reloads_and_stops(prefork: Prefork) -> None:
     assert len(ended) == 2, prefork.master.lines
 
 
-def test_prefork_renews_its_workers_and_no_client_notices(prefork: Prefork) -> None:
+def test_prefork_renews_its_workers_without_lost_clients(prefork: Prefork) -> None:
     client = runpy.run_path(str(PREFORK / "client.py"))
-    # On Windows a client may be lost in the moment of the change, and asks again.
+    # On Windows a client can lose its connection at the moment of the change, and asks again.
     ask: Callable[[str, str], str] = client["ask" if WINDOWS else "ask_once"]
     answers: list[str | BaseException] = []
     enough = threading.Event()
@@ -211,9 +211,9 @@ def test_prefork_replaces_a_worker_that_was_killed(prefork: Prefork) -> None:
     victim, survivor = prefork.tell("reload")
     os.kill(victim, getattr(signal, "SIGKILL", signal.SIGTERM))
     prefork.master.wait_for("starting it again")
-    patience = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     while len(pids := prefork.tell("reload")) < 2:
-        assert time.monotonic() < patience
+        assert time.monotonic() < deadline
     assert survivor in pids
     assert victim not in pids
     assert prefork.ask("hello") == "hello: hola\n"
@@ -221,7 +221,7 @@ def test_prefork_replaces_a_worker_that_was_killed(prefork: Prefork) -> None:
 
 @pytest.mark.skipif(WINDOWS, reason="Windows has no SIGHUP, and SIGTERM ends a process at once")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_prefork_heeds_signals(prefork: Prefork, number: signal.Signals) -> None:
+def test_prefork_reloads_and_stops_on_signals(prefork: Prefork, number: signal.Signals) -> None:
     workers = prefork.tell("reload")
     prefork.write('{"hello": "moin"}')
     prefork.master.process.send_signal(getattr(signal, "SIGHUP"))  # noqa: B009  # not in Windows
@@ -233,13 +233,13 @@ def test_prefork_heeds_signals(prefork: Prefork, number: signal.Signals) -> None
             os.kill(pid, 0)
 
 
-def test_prefork_ends_with_its_master_and_can_be_started_again(prefork: Prefork) -> None:
+def test_prefork_ends_with_its_master_and_can_restart(prefork: Prefork) -> None:
     assert prefork.ask("hello") == "hello: hola\n"
     prefork.master.process.kill()
     prefork.master.end()
     ask_once = runpy.run_path(str(PREFORK / "client.py"))["ask_once"]
     ask_once.__globals__["WAIT"] = 0.0
-    patience = time.monotonic() + SECONDS
+    deadline = time.monotonic() + SECONDS
     while True:
         try:
             ask_once(prefork.name, "hello")
@@ -247,18 +247,18 @@ def test_prefork_ends_with_its_master_and_can_be_started_again(prefork: Prefork)
             break  # the last worker has ended
         except (ipcpipes.EndpointBusy, trio.EndOfChannel, trio.BrokenResourceError):
             pass
-        assert time.monotonic() < patience
+        assert time.monotonic() < deadline
     with prefork_master(prefork.name, prefork.phrases) as again:
         assert again.ask("hello") == "hello: hola\n"
 
 
-def test_prefork_says_that_nobody_is_there() -> None:
+def test_prefork_reports_a_missing_server() -> None:
     name = unique_endpoint().name
     said = run(PREFORK / "server.py", "reload", "--name", name, status=1)
     assert "start the server first" in said
 
 
-def test_progress_prints_lines_when_nobody_looks() -> None:
+def test_progress_prints_lines_without_a_terminal() -> None:
     said = run(PROGRESS, "--stand-in", "--speed", "60")
     lines = said.splitlines()
     assert lines[0] == "0 %"
@@ -291,13 +291,13 @@ def test_progress_draws_a_bar_on_a_terminal(rich: bool) -> None:
                 while data := terminal.read(4096):
                     drawn += data
             except OSError:
-                pass  # Linux: nobody has the other end any more
+                pass  # Linux: the other end is closed
             assert process.wait(SECONDS) == 0, drawn
         assert b"100%" in drawn
         assert ("━" if rich else "###").encode() in drawn
 
 
-def test_progress_says_why_the_encoder_failed() -> None:
+def test_progress_reports_why_the_encoder_failed() -> None:
     said = run(PROGRESS, "--stand-in", "--fail-at", "6", status=1)
     status = 228
     assert said.splitlines()[-1] == (
@@ -305,8 +305,8 @@ def test_progress_says_why_the_encoder_failed() -> None:
     )
 
 
-# As it reaches the program; a console's own Ctrl-C reaches all that is attached to it, and cannot
-# be sent to one program from outside.
+# Raises the signal inside the program, because a Ctrl-C of the console reaches all programs in it,
+# and cannot be sent to only one.
 INTERRUPTED = """
 import runpy, signal, sys, threading
 threading.Timer(float(sys.argv[2]), signal.raise_signal, [signal.SIGINT]).start()
@@ -315,14 +315,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.skipif(not WINDOWS, reason="elsewhere the signal itself is sent")
-def test_progress_ends_in_order_when_it_hears_ctrl_c() -> None:
+@pytest.mark.skipif(not WINDOWS, reason="on other systems the signal itself is sent")
+def test_progress_ends_cleanly_on_raised_ctrl_c() -> None:
     said = run("-c", INTERRUPTED, PROGRESS, "3", "--stand-in", "--speed", "2", status=1)
     assert said.splitlines()[-1] == "stopped (the encoder: exited, status 0)"
 
 
 @pytest.mark.skipif(WINDOWS, reason="Ctrl-C cannot be sent to one process")
-def test_progress_ends_in_order_on_ctrl_c() -> None:
+def test_progress_ends_cleanly_on_sent_ctrl_c() -> None:
     with running(PROGRESS, "--stand-in", "--speed", "2") as program:
         program.wait_for("^0 %")
         program.process.send_signal(signal.SIGINT)
@@ -340,8 +340,8 @@ def test_foreign_programs_answer() -> None:
         assert said[2:] == [r"b'C, ENVIRONMENT\n'", r"b'C, ARGUMENT\n'"]
 
 
-@pytest.mark.skipif(not WINDOWS, reason="elsewhere the programs run")
-def test_foreign_programs_say_where_they_run() -> None:
+@pytest.mark.skipif(not WINDOWS, reason="the programs run on other systems")
+def test_foreign_programs_report_unsupported_system() -> None:
     said = run(EXAMPLES / "foreign" / "foreign.py", status=1)
     assert "POSIX" in said
 
@@ -390,25 +390,25 @@ def test_log_shipping_counts_and_finds(log_server: LogServer, tmp_path: Path) ->
     assert log_server.ask("search", "nowhere") == "searched 2 logs\n"
 
 
-def test_log_shipping_refuses_what_leads_elsewhere(log_server: LogServer, tmp_path: Path) -> None:
+def test_log_shipping_refuses_bad_names(log_server: LogServer, tmp_path: Path) -> None:
     hidden = tmp_path / ".hidden"
     hidden.write_bytes(b"line\n")
-    assert log_server.ask("ship", hidden, status=1) == "'.hidden' is no name of a log\n"
+    assert log_server.ask("ship", hidden, status=1) == "'.hidden' is not a name of a log\n"
     assert "no-such.log" in log_server.ask("ship", tmp_path / "no-such.log", status=1)
     assert log_server.ask("search", "line") == "searched 0 logs\n"
 
 
-def test_log_shipping_goes_on_with_what_is_appended(log_server: LogServer, tmp_path: Path) -> None:
+def test_log_shipping_follows_appended_lines(log_server: LogServer, tmp_path: Path) -> None:
     log = tmp_path / "app.log"
     log.write_bytes(b"first\n")
     with running(LOGS, "--name", log_server.name, "ship", "--follow", log) as program:
         for line in ("second", "third"):
             with log.open("ab") as file:
                 file.write(f"{line}\n".encode())
-            patience = time.monotonic() + SECONDS
-            # It is found while the call that ships it goes on.
+            deadline = time.monotonic() + SECONDS
+            # The line is found while the call that ships it is still open.
             while f"app.log: {line}" not in log_server.ask("search", line):
-                assert time.monotonic() < patience, program.lines
+                assert time.monotonic() < deadline, program.lines
         if not WINDOWS:
             program.process.send_signal(signal.SIGINT)
             assert program.end() == 0, program.lines

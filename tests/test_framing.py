@@ -1,4 +1,4 @@
-"""What all framings have in common: limits, sizes, values; and a user's own one."""
+"""What all framings have in common: limits, sizes and values; and a user-defined framing."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ any_framing = pytest.mark.parametrize("framing", FRAMINGS, ids=repr)
 
 @pytest.mark.parametrize("kind", WITH_LIMIT)
 @pytest.mark.parametrize("size", [0, -1, 2**63, 2**64])
-def test_a_limit_is_a_size(kind: Callable[..., Any], size: int) -> None:
+def test_max_size_out_of_range_is_refused(kind: Callable[..., Any], size: int) -> None:
     with pytest.raises(ValueError, match=r"^max_size must be 1 to 2\*\*63 - 1 bytes, not -?\d+$"):
         kind(max_size=size)
 
 
 @pytest.mark.parametrize("kind", WITH_LIMIT)
 @pytest.mark.parametrize("size", ["4096", 4096.0, None, True])
-def test_a_limit_is_a_number(kind: Callable[..., Any], size: object) -> None:
+def test_max_size_must_be_an_int(kind: Callable[..., Any], size: object) -> None:
     with pytest.raises(TypeError, match=r"^max_size must be an int, not [^\n]+$"):
         kind(max_size=size)
 
 
 @pytest.mark.parametrize("kind", WITH_LIMIT)
-def test_the_limit_is_16_mib_unless_said(kind: Callable[..., Any]) -> None:
+def test_default_max_size_is_16_mib(kind: Callable[..., Any]) -> None:
     assert kind().max_size == 16 * 2**20
     assert kind(max_size=1).max_size == 1
 
 
 @pytest.mark.parametrize("kind", [LengthPrefixed, Lines, ContentLength])
-def test_exactly_the_limit_arrives_and_one_more_does_not(kind: Callable[..., Framing]) -> None:
+def test_message_of_max_size_arrives_and_larger_is_refused(kind: Callable[..., Framing]) -> None:
     framing, larger = kind(max_size=1000), kind(max_size=1001)
     most, above = b"x" * 1000, b"x" * 1001
     assert receive(framing, [bytes(framing.join([most, most]))]).messages == [most, most]
@@ -65,8 +65,8 @@ def test_exactly_the_limit_arrives_and_one_more_does_not(kind: Callable[..., Fra
 
 
 @pytest.mark.parametrize("kind", [LengthPrefixed, Lines, ContentLength])
-def test_the_limit_is_the_senders_to_ask_about(kind: Callable[..., Framing]) -> None:
-    # A channel has refused what is above it before it comes here, once for each message.
+def test_frame_and_join_do_not_check_max_size(kind: Callable[..., Framing]) -> None:
+    # A channel checks max_size once for each message, before it calls these.
     framing, message = kind(max_size=3), b"four"
     assert b"".join(framing.frame(message)) == framing.join([message])
 
@@ -81,7 +81,7 @@ def test_the_limit_is_the_senders_to_ask_about(kind: Callable[..., Framing]) -> 
     ],
     ids=repr,
 )
-def test_a_limit_above_the_memory_there_is(framing: Framing, stream: bytes) -> None:
+def test_message_larger_than_memory_is_refused(framing: Framing, stream: bytes) -> None:
     received = receive(framing, [bytes(framing.join([b"before"])) + stream])
     assert received.messages == [b"before"]
     assert isinstance(received.fault, MessageTooLarge)
@@ -100,13 +100,13 @@ def test_empty_messages_are_messages(framing: Framing) -> None:
 
 
 @any_framing
-def test_nothing_at_all_is_a_good_stream(framing: Framing) -> None:
+def test_empty_stream_has_no_messages(framing: Framing) -> None:
     assert receive(framing, []).messages == []
     assert framing.join([]) == b""
 
 
 @any_framing
-def test_borrowed_memory_is_framed_as_bytes_are(framing: Framing) -> None:
+def test_borrowed_memory_is_framed_like_bytes(framing: Framing) -> None:
     plain = b"some memory"
     kinds: list[Buffer] = [plain, bytearray(plain), memoryview(plain), memoryview(plain * 2)[:11]]
     for kind in kinds:
@@ -116,13 +116,13 @@ def test_borrowed_memory_is_framed_as_bytes_are(framing: Framing) -> None:
 
 
 @pytest.mark.parametrize("framing", [LengthPrefixed(), ContentLength()], ids=repr)
-def test_large_messages_are_passed_on_and_not_copied(framing: Framing) -> None:
+def test_large_messages_are_framed_without_a_copy(framing: Framing) -> None:
     message = memoryview(bytearray(100_000))
     assert framing.frame(message)[-1] is message
 
 
 @any_framing
-def test_a_channel_has_its_own_splitter(framing: Framing) -> None:
+def test_splitters_are_independent(framing: Framing) -> None:
     data = bytes(framing.join([b"one"]))
     begun, other = framing.splitter(), framing.splitter()
     assert list(begun.split(data[:2])) == []
@@ -133,7 +133,7 @@ def test_a_channel_has_its_own_splitter(framing: Framing) -> None:
 @pytest.mark.parametrize(
     "framing", [LengthPrefixed(), LengthPrefixed(width=1), ContentLength()], ids=repr
 )
-def test_the_rest_of_a_message_is_received_in_place(framing: Framing) -> None:
+def test_rest_of_message_is_received_in_place(framing: Framing) -> None:
     message = bytes(range(200))
     data = bytes(framing.join([message]))
     splitter = framing.splitter()
@@ -146,7 +146,7 @@ def test_the_rest_of_a_message_is_received_in_place(framing: Framing) -> None:
         if left == 100:
             buffer[:40] = message[100:140]
             assert list(splitter.buffer_updated(40)) == []
-    # What came another way meanwhile goes to the same place, and what follows is not lost.
+    # Bytes given to split belong to the same message, and the bytes after it are not lost.
     assert list(splitter.split(data[-60:-10])) == []
     with pytest.raises(IncompleteMessage):
         splitter.end()
@@ -158,7 +158,7 @@ def test_the_rest_of_a_message_is_received_in_place(framing: Framing) -> None:
 
 
 @any_framing
-def test_messages_before_a_fault_come_first(framing: Framing) -> None:
+def test_messages_before_a_fault_are_delivered(framing: Framing) -> None:
     good = [b"one", b"", b"two"]
     data = bytes(framing.join(good))
     cut_off = bytes(framing.join([b"never whole"]))[:-1]
@@ -168,7 +168,7 @@ def test_messages_before_a_fault_come_first(framing: Framing) -> None:
         assert type(received.fault) is IncompleteMessage
 
 
-def test_a_fault_in_the_same_bytes_lets_the_messages_out_before_it() -> None:
+def test_messages_in_the_same_bytes_as_a_fault_are_delivered() -> None:
     stream = b"\x03one\x03two\xffx"
     result = iter(LengthPrefixed(width=1, max_size=200).splitter().split(stream))
     assert next(result) == b"one"
@@ -192,12 +192,12 @@ def test_a_fault_in_the_same_bytes_lets_the_messages_out_before_it() -> None:
         (NATIVE, "Native(max_size=16777216)"),
     ],
 )
-def test_framings_say_what_they_are(framing: object, text: str) -> None:
+def test_repr_of_framings(framing: object, text: str) -> None:
     assert repr(framing) == text
 
 
 @pytest.mark.parametrize("framing", [*FRAMINGS, NATIVE], ids=repr)
-def test_framings_are_values(framing: Any) -> None:
+def test_framings_can_be_copied_compared_and_pickled(framing: Any) -> None:
     for same in (pickle.loads(pickle.dumps(framing)), copy.deepcopy(framing), copy.copy(framing)):
         assert same == framing
         assert hash(same) == hash(framing)
@@ -222,14 +222,14 @@ def test_framings_are_values(framing: Any) -> None:
         (IncompleteMessage(3, 12), "the stream ended inside a message, after 3 of 12 bytes of it"),
     ],
 )
-def test_faults_say_it_in_one_line(error: FramingError, text: str) -> None:
+def test_text_of_faults_is_one_line(error: FramingError, text: str) -> None:
     assert str(error) == text
     assert isinstance(error, (errors.IpcError, ValueError))
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), text, vars(error))
 
 
-# A framing of one's own: netstrings (D. J. Bernstein, 1997), "5:hello,"
+# A user-defined framing: netstrings (D. J. Bernstein, 1997), "5:hello,"
 
 
 class Netstrings(Framing):
@@ -268,7 +268,7 @@ class NetstringSplitter(Splitter):
             raise IncompleteMessage(len(self._rest))
 
 
-def test_a_framing_of_ones_own() -> None:
+def test_user_defined_framing() -> None:
     framing = Netstrings()
     messages = [b"hello", b"", b"x" * 50]
     data = bytes(framing.join(messages))
@@ -286,5 +286,5 @@ def test_a_framing_of_ones_own() -> None:
             assert type(received.fault) is fault
     splitter = framing.splitter()
     assert splitter.get_buffer() is None
-    with pytest.raises(NotImplementedError, match="this splitter gives no buffer"):
+    with pytest.raises(NotImplementedError, match="this splitter has no buffer"):
         splitter.buffer_updated(1)

@@ -1,4 +1,4 @@
-"""ContentLength: the headers that editors send, and those that nobody should."""
+"""ContentLength: the headers that editors send, and invalid ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HELLO = b"Content-Length: 5\r\n\r\nhello"
 
 
 def fault_of(stream: bytes, max_size: int = 200) -> FramingError:
-    """Why it is refused; a good message before it arrives."""
+    """Returns why the stream is refused, and checks that a good message before it arrives."""
     received = check_every_cut_is_the_same(ContentLength(max_size), HELLO + stream, [1, 5])
     assert received.messages == [b"hello"]
     assert received.fault is not None
@@ -42,15 +42,15 @@ def test_the_bytes_on_the_wire() -> None:
         b"CONTENT-LENGTH:5",
         b"Content-Length:\t 5 \t",
         b"Content-Length: 0005",
-        # As vscode-jsonrpc sends it, before or after.
+        # Content-Type as vscode-jsonrpc sends it, before or after the length.
         b"Content-Length: 5\r\nContent-Type: application/vscode-jsonrpc; charset=utf-8",
         b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\nContent-Length: 5",
         b"X-Empty:\r\nContent-Length: 5\r\nX-Colons: a:b:c",
-        # Said twice, but the same (as HTTP has it in RFC 9110, section 8.6).
+        # Twice the same length is valid (as in HTTP: RFC 9110, section 8.6).
         b"Content-Length: 5\r\ncontent-length: 05",
     ],
 )
-def test_headers_that_are_good(header: bytes) -> None:
+def test_valid_headers_are_accepted(header: bytes) -> None:
     received = check_every_cut_is_the_same(ContentLength(), (header + b"\r\n\r\nhello") * 2, [1, 7])
     assert (received.messages, received.end) == ([b"hello", b"hello"], "")
 
@@ -77,7 +77,7 @@ def test_headers_that_are_good(header: bytes) -> None:
         b"%d" % (2**64 - 1),
     ],
 )
-def test_sizes_that_are_none(value: bytes) -> None:
+def test_invalid_content_lengths_are_refused(value: bytes) -> None:
     fault = fault_of(b"Content-Length: " + value + b"\r\n\r\nhello")
     assert type(fault) is FramingError
     assert str(fault).startswith("not a Content-Length: b")
@@ -101,13 +101,13 @@ def test_sizes_that_are_none(value: bytes) -> None:
         (b"x" * 4000, f"not a header field: b'{'x' * 80}'"),
     ],
 )
-def test_headers_that_are_none(header: bytes, text: str) -> None:
+def test_invalid_headers_are_refused(header: bytes, text: str) -> None:
     fault = fault_of(header + b"\r\n\r\nhello")
     assert type(fault) is FramingError
     assert str(fault) == text
 
 
-def test_a_header_section_has_an_end() -> None:
+def test_header_section_above_limit_is_refused() -> None:
     most = b"Content-Length: 5\r\nX: "
     most += b"x" * (4096 - len(most))
     received = check_every_cut_is_the_same(ContentLength(), (most + b"\r\n\r\nhello") * 2, [1000])
@@ -118,7 +118,7 @@ def test_a_header_section_has_an_end() -> None:
         assert str(fault) == "a header section above 4,096 bytes"
 
 
-def test_a_header_section_is_not_waited_for_forever() -> None:
+def test_unfinished_header_section_is_refused_at_the_limit() -> None:
     splitter = ContentLength().splitter()
     assert list(splitter.split(b"x" * 4099)) == []
     with pytest.raises(FramingError, match="above 4,096 bytes"):
@@ -126,7 +126,7 @@ def test_a_header_section_is_not_waited_for_forever() -> None:
 
 
 @pytest.mark.parametrize("size", [201, 2**32 - 1, 2**63 - 1, 2**63, 10**19 - 1])
-def test_announced_sizes_above_the_limit(size: int) -> None:
+def test_announced_size_above_max_size_is_refused(size: int) -> None:
     fault = fault_of(b"Content-Length: %d\r\n\r\n" % size)
     assert isinstance(fault, MessageTooLarge)
     assert (fault.size, fault.max_size) == (size, 200)
@@ -139,7 +139,7 @@ def test_where_the_stream_ended(size: int) -> None:
     for length in range(1, len(wire)):
         fault = receive(ContentLength(200), [wire[:length]]).fault
         assert isinstance(fault, IncompleteMessage)
-        # What the framing adds is counted too.
+        # The header section is counted too.
         assert fault.received == length
         assert fault.expected == (None if length < len(header) else len(wire))
     for length in (len(header) - 1, len(header), len(wire) - 1):

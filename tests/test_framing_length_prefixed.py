@@ -1,4 +1,4 @@
-"""The default framing: the bytes it sends, its options, and lengths at every limit."""
+"""The default framing: the bytes that it sends, its options, and lengths at every limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .receiving import check_every_cut_is_the_same, receive
 Width = Literal[1, 2, 4, 8]
 Order = Literal["little", "big"]
 
-# Bytes that went out once stay as they are: programs in other languages read them.
+# These bytes never change: programs in other languages read them.
 GOLDEN: list[tuple[Width, Order, bytes]] = [
     (1, "little", b"\x05hello\x00\x01!"),
     (1, "big", b"\x05hello\x00\x01!"),
@@ -39,18 +39,18 @@ def test_the_bytes_on_the_wire(width: Width, byteorder: Order, wire: bytes) -> N
 
 
 @pytest.mark.parametrize("width", [0, 3, 5, 16, -1, True, 4.0, "4", None, [4]])
-def test_widths_that_there_are_not(width: Any) -> None:
+def test_invalid_widths_are_refused(width: Any) -> None:
     with pytest.raises(ValueError, match=r"^width must be 1, 2, 4 or 8 bytes, not [^\n]+$"):
         LengthPrefixed(width)
 
 
 @pytest.mark.parametrize("byteorder", ["native", "LITTLE", "<", b"big", None, 1, ["big"]])
-def test_byte_orders_that_there_are_not(byteorder: Any) -> None:
+def test_invalid_byteorder_is_refused(byteorder: Any) -> None:
     with pytest.raises(ValueError, match=r'^byteorder must be "little" or "big", not [^\n]+$'):
         LengthPrefixed(byteorder=byteorder)
 
 
-def test_a_narrow_length_lowers_the_limit() -> None:
+def test_narrow_length_lowers_max_size() -> None:
     assert LengthPrefixed(1).max_size == 255
     assert LengthPrefixed(2).max_size == 65_535
     assert LengthPrefixed(4, max_size=2**40).max_size == 2**32 - 1
@@ -60,7 +60,7 @@ def test_a_narrow_length_lowers_the_limit() -> None:
 
 
 @pytest.mark.parametrize("messages", [[bytes(256)], [b"", bytes(256)], [bytes(1000), bytes(256)]])
-def test_what_its_length_cannot_say_is_not_framed(messages: list[bytes]) -> None:
+def test_message_above_the_width_is_not_framed(messages: list[bytes]) -> None:
     framing = LengthPrefixed(1)
     largest = max(map(len, messages))
     with pytest.raises(MessageTooLarge, match=rf"^a message of {largest:,} bytes .* 255 bytes$"):
@@ -77,7 +77,7 @@ LENGTHS = [0, 1, 2, 199, 200, 201, 255, 2**16 - 1, 2**31, 2**32 - 1, 2**63, 2**6
     ("width", "size"),
     [(width, size) for width in (1, 2, 4, 8) for size in LENGTHS if size < 2 ** (8 * width)],
 )
-def test_announced_lengths(size: int, width: Width) -> None:
+def test_announced_lengths_at_every_limit(size: int, width: Width) -> None:
     framing = LengthPrefixed(width, "big", max_size=200)
     good = bytes(framing.join([b"good"]))
     received = check_every_cut_is_the_same(framing, good + size.to_bytes(width, "big"), [3])
@@ -106,13 +106,13 @@ def test_where_the_stream_ended(width: Width) -> None:
         assert received.fault.expected == (None if length < width else width + 10)
 
 
-def test_more_messages_than_one_call_into_c_finds() -> None:
+def test_more_messages_than_one_c_call_finds_all_arrive() -> None:
     framing = LengthPrefixed(2)
     for count in (1023, 1024, 1025, 2048, 5000):
         messages = [b"%d" % number for number in range(count)]
         wire = bytes(framing.join(messages))
         assert receive(framing, [wire]).messages == messages
-        # And behind them a part of a length, a length, a fault.
+        # After them a part of a length, a whole length, or nothing.
         for more, end in ((b"\x05", "Incomplete"), (b"\x05\0", "Incomplete"), (b"", "")):
             received = receive(framing, [wire + more])
             assert received.messages == messages

@@ -1,4 +1,4 @@
-"""Lines: delimiters of one byte and more, also such that overlap with themselves."""
+"""Lines: delimiters of one byte and more, and delimiters that overlap with themselves."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_the_bytes_on_the_wire(framing: Lines, wire: bytes) -> None:
 
 
 @pytest.mark.parametrize("delimiter", ["\n", 10, None, bytearray(b"\n")])
-def test_a_delimiter_is_bytes(delimiter: Any) -> None:
+def test_delimiter_must_be_bytes(delimiter: Any) -> None:
     with pytest.raises(TypeError, match=r"^delimiter must be bytes, not [^\n]+$"):
         Lines(delimiter)
 
 
-def test_a_delimiter_is_something() -> None:
+def test_empty_delimiter_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^delimiter must be one byte or more$"):
         Lines(b"")
 
@@ -52,14 +52,14 @@ def test_a_delimiter_is_something() -> None:
         (b"\n", b"\n"),
         (b"\n", b"two\nlines"),
         (b"\r\n", b"two\r\nlines"),
-        # Together with the delimiter that follows, these end one byte too early.
+        # These form a delimiter with the beginning of the one that follows, and end too early.
         (b"aa", b"a"),
         (b"aa", b"banana"),
         (b"abab", b"xab"),
         (b"aaa", b"xaa"),
     ],
 )
-def test_a_message_cannot_have_its_delimiter_in_it(delimiter: bytes, message: bytes) -> None:
+def test_message_with_its_delimiter_is_refused(delimiter: bytes, message: bytes) -> None:
     framing = Lines(delimiter)
     for kind in (message, bytearray(message), memoryview(message)):
         with pytest.raises(FramingError, match="would arrive as two; take another delimiter"):
@@ -73,7 +73,7 @@ def test_a_message_cannot_have_its_delimiter_in_it(delimiter: bytes, message: by
     ("delimiter", "message"),
     [(b"\r\n", b"\n"), (b"\r\n", b"\r"), (b"\r\n", b"\n\r"), (b"aa", b"ab"), (b"abab", b"aba")],
 )
-def test_a_message_can_have_parts_of_it(delimiter: bytes, message: bytes) -> None:
+def test_message_with_a_part_of_its_delimiter_arrives(delimiter: bytes, message: bytes) -> None:
     framing = Lines(delimiter)
     wire = bytes(framing.join([message, message]))
     assert check_every_cut_is_the_same(framing, wire, [1]).messages == [message, message]
@@ -90,7 +90,7 @@ def test_a_message_can_have_parts_of_it(delimiter: bytes, message: bytes) -> Non
         (b"babaab", [b"bab"], 1),
     ],
 )
-def test_an_overlapping_delimiter_is_the_leftmost_one(
+def test_leftmost_of_overlapping_delimiters_counts(
     stream: bytes, messages: list[bytes], left: int
 ) -> None:
     for size in (1, 2, 3, 10):
@@ -103,21 +103,21 @@ def test_an_overlapping_delimiter_is_the_leftmost_one(
             assert received.fault is None
 
 
-def test_the_limit_leaves_the_delimiter_out() -> None:
+def test_max_size_excludes_the_delimiter() -> None:
     framing = Lines(b"\r\n", max_size=3)
     splitter = framing.splitter()
-    # Its first byte may have come already.
+    # The first byte of the delimiter may arrive before the second.
     assert list(splitter.split(b"abc\r")) == []
     assert list(splitter.split(b"\nabc\r\n")) == [b"abc", b"abc"]
     splitter.end()
     splitter = framing.splitter()
-    # Four bytes that may be three and a delimiter's first, and then are not.
+    # The fourth byte could be the first of a delimiter; the fifth shows that it is not.
     assert list(splitter.split(b"abcd")) == []
     with pytest.raises(MessageTooLarge, match=r"of 5 bytes is too large: .* 3 bytes"):
         list(splitter.split(b"e"))
 
 
-def test_what_never_ends_is_refused_when_too_much_has_come() -> None:
+def test_endless_line_is_refused_above_max_size() -> None:
     splitter = Lines(max_size=10).splitter()
     assert list(splitter.split(b"12345")) == []
     assert list(splitter.split(b"67890")) == []
@@ -134,14 +134,14 @@ def test_what_never_ends_is_refused_when_too_much_has_come() -> None:
         (b"\ra\rb\n", [b"\ra\rb"]),
     ],
 )
-def test_both_ends_of_lines(wire: bytes, messages: list[bytes]) -> None:
+def test_crlf_and_lf_both_end_lines(wire: bytes, messages: list[bytes]) -> None:
     for size in range(1, 8):
         received = check_every_cut_is_the_same(Lines(accept_crlf=True), wire, [size])
         assert (received.messages, received.fault) == (messages, None)
     assert receive(Lines(), [wire]).messages != messages or b"\r\n" not in wire
 
 
-def test_both_ends_of_lines_are_left_out_of_the_limit() -> None:
+def test_max_size_excludes_crlf() -> None:
     framing = Lines(max_size=3, accept_crlf=True)
     for wire in (b"abc\n", b"abc\r\n"):
         for parts in ([wire], [wire[:1], wire[1:]], [wire[:4], wire[4:]]):
@@ -152,7 +152,7 @@ def test_both_ends_of_lines_are_left_out_of_the_limit() -> None:
         assert framing.splitter().only(wire) is None
 
 
-def test_what_would_lose_its_end_is_refused() -> None:
+def test_message_that_ends_with_cr_is_refused() -> None:
     framing = Lines(accept_crlf=True)
     with pytest.raises(FramingError, match=r"ends with \\r, which the receiver would remove"):
         framing.frame(b"carriage\r")
@@ -160,7 +160,7 @@ def test_what_would_lose_its_end_is_refused() -> None:
     assert Lines().join([b"carriage\r"]) == b"carriage\r\n"
 
 
-def test_a_last_line_without_its_end() -> None:
+def test_unterminated_last_line_is_a_message_if_accepted() -> None:
     for framing in (Lines(accept_unterminated=True), Lines(b"--", accept_unterminated=True)):
         end = framing.delimiter
         for wire, messages in (
@@ -180,13 +180,13 @@ def test_a_last_line_without_its_end() -> None:
 
 
 @pytest.mark.parametrize("name", ["accept_crlf", "accept_unterminated"])
-def test_choices_are_bools(name: str) -> None:
+def test_options_of_lines_must_be_bools(name: str) -> None:
     options: dict[str, Any] = {name: 1}
     with pytest.raises(TypeError, match=f"^{name} must be a bool, not 1$"):
         Lines(**options)
 
 
-def test_both_ends_are_for_lines_of_text() -> None:
+def test_accept_crlf_needs_the_newline_delimiter() -> None:
     with pytest.raises(ValueError, match=r"^accept_crlf needs the delimiter b'?\"?\\n"):
         Lines(b"\0", accept_crlf=True)
 
@@ -194,12 +194,12 @@ def test_both_ends_are_for_lines_of_text() -> None:
 @pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
 @pytest.mark.parametrize("max_descriptors", [0, 1])
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_channel_delivers_the_last_line(
+async def test_channel_delivers_unterminated_last_line(
     doors: Any, max_descriptors: int, many: bool
 ) -> None:
-    """As a program writes that knows nothing of framings."""
+    """The peer writes plain text, without a framing."""
     if max_descriptors and WINDOWS:
-        pytest.skip("there, messages come with labels")
+        pytest.skip("on Windows, max_descriptors puts a header before each message")
     framing = Lines(accept_crlf=True, accept_unterminated=True)
     listener = await doors.listen_messages(
         ipcpipes.testing.unique_endpoint(), framing=framing, max_descriptors=max_descriptors

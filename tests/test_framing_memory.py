@@ -1,7 +1,7 @@
-"""Memory stays within max_size and a constant, whatever is announced and however much comes.
+"""Memory stays within max_size and a constant, whatever size is announced and however much arrives.
 
-"Within max_size": a body of an announced size up to max_size is taken whole, as zero pages that
-cost nothing until they are filled, and tracemalloc counts it whole.
+Memory for a body of an announced size up to max_size is allocated at once, as zero pages that cost
+nothing until they are filled. tracemalloc counts all of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ipcpipes.errors import FramingError
 from ipcpipes.framing import ContentLength, Framing, LengthPrefixed, Lines
 
 MAX_SIZE = 2**18
-# What comes at once; the channel's own matter, and no part of the bound.
+# The size of one read. The channel holds it, so it is not part of the bound.
 PART = 16 * 1024
-# An unfinished header section, the objects, and tracemalloc's own luck.
+# An unfinished header section, the objects, and the inaccuracy of tracemalloc.
 CONSTANT = 16 * 1024
 
 ANNOUNCED = [1, 2, 1000, MAX_SIZE - 1, MAX_SIZE, MAX_SIZE + 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1]
@@ -32,10 +32,10 @@ def traced() -> Iterator[None]:
 
 
 def most_held(framing: Framing, *beginning: bytes, filler: bytes) -> tuple[int, int]:
-    """What the splitter holds at most between two parts, and how many bytes it was given.
+    """Returns the most memory that the splitter holds between two parts, and how much it was given.
 
-    It is given the beginning in these parts, and then ``filler`` until it refuses or has had
-    three times what fits; every second part goes through its own buffer where it has one.
+    It gets the parts of the beginning, and then ``filler`` until it raises or has had three times
+    ``max_size``. Every second part goes through its own buffer, if it has one.
     """
     before = tracemalloc.get_traced_memory()[0]
     splitter = framing.splitter()
@@ -48,7 +48,7 @@ def most_held(framing: Framing, *beginning: bytes, filler: bytes) -> tuple[int, 
             size = len(part) if buffer is None else min(len(buffer), PART)
             messages = splitter.split(part) if buffer is None else splitter.buffer_updated(size)
             given += size
-            # Nothing but the splitter holds anything now.
+            # From here on only the splitter holds memory.
             buffer = None
             for message in messages:
                 assert len(message) <= framing.max_size
@@ -61,7 +61,7 @@ def most_held(framing: Framing, *beginning: bytes, filler: bytes) -> tuple[int, 
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("announced", ANNOUNCED)
-def test_announced_sizes(announced: int) -> None:
+def test_announced_size_allocates_at_most_max_size(announced: int) -> None:
     framings: list[tuple[Framing, bytes]] = [
         (LengthPrefixed(8, "big", MAX_SIZE), announced.to_bytes(8, "big")),
         (ContentLength(MAX_SIZE), b"Content-Length: %d\r\n\r\n" % announced),
@@ -78,7 +78,7 @@ def test_announced_sizes(announced: int) -> None:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("delimiter", [b"\n", b"\r\n", b"x" * 64 + b"y"])
-def test_lines_that_never_end(delimiter: bytes) -> None:
+def test_endless_lines_hold_bounded_memory(delimiter: bytes) -> None:
     for filler, max_size in ((b"x" * PART, MAX_SIZE), (b"x", 5_000), (delimiter[0:1], 5_000)):
         if filler == delimiter:
             continue
@@ -90,7 +90,7 @@ def test_lines_that_never_end(delimiter: bytes) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_headers_that_never_end() -> None:
+def test_endless_headers_hold_bounded_memory() -> None:
     for filler in (b"x" * PART, b"x", b"X: y\r\n"):
         held, given = most_held(ContentLength(MAX_SIZE), filler=filler)
         assert held <= CONSTANT
@@ -99,7 +99,7 @@ def test_headers_that_never_end() -> None:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("kind", [LengthPrefixed, Lines, ContentLength])
-def test_nothing_is_kept_of_messages_that_have_come(kind: Callable[..., Framing]) -> None:
+def test_delivered_messages_are_not_kept(kind: Callable[..., Framing]) -> None:
     framing = kind(max_size=MAX_SIZE)
     messages = bytes(framing.join([b"x" * 1000] * 16))
     held, given = most_held(framing, filler=messages)
@@ -109,7 +109,7 @@ def test_nothing_is_kept_of_messages_that_have_come(kind: Callable[..., Framing]
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("framing", [LengthPrefixed(), ContentLength()], ids=repr)
-def test_a_large_message_is_there_once(framing: Framing) -> None:
+def test_large_message_is_in_memory_once(framing: Framing) -> None:
     wire = bytes(framing.join([bytes(MAX_SIZE)]))
     splitter = framing.splitter()
     before = tracemalloc.get_traced_memory()[0]

@@ -1,6 +1,6 @@
-"""What holds for any bytes at all, in any parts: Hypothesis looks for those for which it does not.
+"""Properties that hold for any bytes, in any parts. Hypothesis searches for counterexamples.
 
-``nox -s fuzz`` looks longer, and ``nox -s sanitize`` runs this with more examples.
+``nox -s fuzz`` searches longer, and ``nox -s sanitize`` runs this with more examples.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .receiving import check_every_cut_is_the_same, in_parts, receive
 
 EXAMPLES = os.environ.get("IPCPIPES_EXAMPLES")
 PROFILE = settings(
-    # On a busy machine a single example can take any time.
+    # On a busy machine a single example can take arbitrarily long.
     deadline=None,
     max_examples=int(EXAMPLES or 100),
-    # The gate fails for what a change did, and not by the luck of the draw; every other run
-    # draws anew.
+    # The gate always uses the same examples, so that only a change can make it fail. Other runs
+    # draw new ones.
     derandomize="CI" in os.environ and not EXAMPLES,
 )
 
 WIDTHS = (1, 2, 4, 8)
 ORDERS = ("little", "big")
 DELIMITERS = (b"\n", b"\0", b"\r\n", b"aa", b"aba", b"--end--")
-# Small, so that their borders are met often.
+# Small limits, so that examples reach them often.
 LIMITS = st.sampled_from([1, 2, 3, 10, 255, 1000])
 
 PREFIXED = st.builds(
@@ -39,12 +39,12 @@ PREFIXED = st.builds(
 LINES = st.builds(Lines, st.sampled_from(DELIMITERS), max_size=LIMITS)
 CONTENT = st.builds(ContentLength, max_size=LIMITS)
 
-# Parts of these sizes, over and over.
+# Sizes of parts, which are repeated.
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
 
 def pieces(*kinds: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
-    """A stream of such pieces, with anything in between."""
+    """A stream of such pieces, with random bytes between them."""
     return st.lists(st.one_of(*kinds, st.binary(max_size=30)), max_size=20).map(b"".join)
 
 
@@ -99,7 +99,7 @@ every_framing = pytest.mark.parametrize("kind", STREAMS)
 @every_framing
 @PROFILE
 @given(st.data())
-def test_any_bytes_in_any_parts(kind: str, data: st.DataObject) -> None:
+def test_any_bytes_in_any_parts_give_the_same_messages(kind: str, data: st.DataObject) -> None:
     framings, streams = STREAMS[kind]
     framing: Framing = data.draw(framings)
     check_every_cut_is_the_same(framing, data.draw(streams(framing)), data.draw(CUTS))
@@ -108,14 +108,14 @@ def test_any_bytes_in_any_parts(kind: str, data: st.DataObject) -> None:
 @every_framing
 @PROFILE
 @given(st.data())
-def test_what_was_sent_arrives(kind: str, data: st.DataObject) -> None:
+def test_sent_messages_arrive(kind: str, data: st.DataObject) -> None:
     framing: Framing = data.draw(STREAMS[kind][0])
     messages = data.draw(st.lists(messages_for(framing), max_size=20))
     wire = bytes(framing.join(messages))
     assert wire == b"".join(b"".join(framing.frame(message)) for message in messages)
     received = check_every_cut_is_the_same(framing, wire, data.draw(CUTS))
     assert (received.messages, received.end) == (messages, "")
-    # And whatever is missing at the end, nothing wrong arrives.
+    # However much is missing at the end, no wrong message arrives.
     cut_off = receive(framing, [wire[: data.draw(st.integers(0, len(wire)))]])
     assert cut_off.messages == messages[: len(cut_off.messages)]
     assert cut_off.fault is None or type(cut_off.fault) is IncompleteMessage
@@ -125,7 +125,7 @@ def test_what_was_sent_arrives(kind: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @PROFILE
 @given(st.data())
-def test_c_does_what_the_reference_does(width: Any, byteorder: Any, data: st.DataObject) -> None:
+def test_c_code_agrees_with_the_reference(width: Any, byteorder: Any, data: st.DataObject) -> None:
     framing = LengthPrefixed(width, byteorder, data.draw(LIMITS))
     stream = data.draw(prefixed_streams(framing))
     messages, fault = reference.split(framing, stream)
@@ -141,7 +141,7 @@ def test_c_does_what_the_reference_does(width: Any, byteorder: Any, data: st.Dat
 
 @PROFILE
 @given(st.data())
-def test_lines_are_what_bytes_split_says(data: st.DataObject) -> None:
+def test_lines_agree_with_bytes_split(data: st.DataObject) -> None:
     framing = data.draw(LINES)
     stream = data.draw(lines_streams(framing))
     *messages, rest = stream.split(framing.delimiter)
@@ -150,7 +150,7 @@ def test_lines_are_what_bytes_split_says(data: st.DataObject) -> None:
     )
     received = receive(framing, in_parts(stream, data.draw(CUTS)))
     assert received.messages == messages[:good]
-    # The last bytes of the rest may be the first of a delimiter.
+    # The last bytes of the rest may be the beginning of a delimiter.
     if good < len(messages) or len(rest) >= framing.max_size + len(framing.delimiter):
         assert isinstance(received.fault, MessageTooLarge)
     elif rest:
@@ -161,7 +161,7 @@ def test_lines_are_what_bytes_split_says(data: st.DataObject) -> None:
 
 @PROFILE
 @given(st.data())
-def test_headers_are_what_the_model_says(data: st.DataObject) -> None:
+def test_headers_agree_with_the_model(data: st.DataObject) -> None:
     framing = data.draw(CONTENT)
     stream = data.draw(content_streams(framing))
     received = receive(framing, in_parts(stream, data.draw(CUTS)))
@@ -172,7 +172,7 @@ def test_headers_are_what_the_model_says(data: st.DataObject) -> None:
 
 @PROFILE
 @given(LINES, st.binary(max_size=30) | st.text("ab-end\r\n", max_size=12).map(str.encode))
-def test_lines_refuse_exactly_what_would_arrive_as_something_else(
+def test_lines_refuse_only_messages_that_would_arrive_changed(
     framing: Lines, message: bytes
 ) -> None:
     arrives = receive(Lines(framing.delimiter), [message + framing.delimiter])

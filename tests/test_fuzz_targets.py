@@ -1,4 +1,4 @@
-"""What the fuzzers check (``fuzz/``), for their seeds and some octets more: without atheris."""
+"""Runs the fuzz targets (``fuzz/``) on their seeds and on random bytes, without atheris."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ every_target = pytest.mark.parametrize("name", TARGETS)
 
 
 @every_target
-def test_where_a_target_begins(name: str) -> None:
+def test_seeds_pass_every_target(name: str) -> None:
     target = TARGETS[name]
     for seed in target.seeds():
         target.run(seed)
 
 
 @every_target
-def test_any_octets(name: str) -> None:
-    """The same in every run; the fuzzers draw anew."""
+def test_random_bytes_pass_every_target(name: str) -> None:
+    """The bytes are the same in every run; the fuzzers draw new ones."""
     for number in range(EXAMPLES):
         drawn = Random(number)
         TARGETS[name].run(drawn.randbytes(drawn.choice((0, 3, 20, 100, 500))))

@@ -1,4 +1,4 @@
-"""A server acts as its client, and nobody else does: with clients that really are other users."""
+"""Servers that act as their clients, with clients that really are other users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ assert sys.platform == "linux" or not TYPE_CHECKING
 
 
 def identity() -> tuple[Any, ...]:
-    """Who this thread is."""
+    """Returns the users, groups and capabilities of this thread."""
     status = Path("/proc/thread-self/status").read_text()
     capabilities = {
         words[0]: int(words[1], 16)
@@ -54,7 +54,7 @@ def where(short_tmp: Path) -> Path:
 
 @as_root
 @everywhere
-async def test_it_is_the_client_wholly_and_in_one_thread_only(
+async def test_one_thread_gets_the_whole_identity_of_the_client(
     where: Path, driver: str, door: str
 ) -> None:
     before = identity()
@@ -69,7 +69,7 @@ async def test_it_is_the_client_wholly_and_in_one_thread_only(
         assert await run_as_client(look) == THE_CLIENT
         assert identity() == before
         assert await trio.to_thread.run_sync(identity) == before
-        while Path(f"/proc/self/task/{seen[0]}").exists():  # the thread goes, and is not kept
+        while Path(f"/proc/self/task/{seen[0]}").exists():  # the thread ends and is not reused
             await trio.sleep(0.001)
 
     await acting(where, act, driver=driver, door=door)
@@ -77,7 +77,7 @@ async def test_it_is_the_client_wholly_and_in_one_thread_only(
 
 @as_root
 @both
-async def test_the_system_decides_as_it_would_for_the_client(where: Path, driver: str) -> None:
+async def test_system_checks_access_as_for_the_client(where: Path, driver: str) -> None:
     ours, theirs = where.parent / "ours", where.parent / "theirs"
     for path, uid in ((ours, 0), (theirs, OTHER)):
         path.write_text(f"of {uid}")
@@ -106,7 +106,7 @@ async def test_the_system_decides_as_it_would_for_the_client(where: Path, driver
 
 @as_root
 @both
-async def test_there_is_no_way_back_for_what_runs_there(where: Path, driver: str) -> None:
+async def test_function_cannot_return_to_the_server_identity(where: Path, driver: str) -> None:
     from ipcpipes._os.posix import calls as posix_calls
 
     def go_back() -> None:
@@ -116,7 +116,7 @@ async def test_there_is_no_way_back_for_what_runs_there(where: Path, driver: str
         with pytest.raises(OSError, match="no way") as caught:
             await run_as_client(go_back)
         assert caught.value.errno == 1, "EPERM"
-        # What it starts is the client's too.
+        # A process that it starts has the identity of the client too.
         command = ["/usr/bin/id", "-ru"]
         found = await run_as_client(
             lambda: subprocess.run(command, capture_output=True, check=True, cwd="/").stdout
@@ -129,9 +129,7 @@ async def test_there_is_no_way_back_for_what_runs_there(where: Path, driver: str
 @as_root
 @both
 @pytest.mark.parametrize("level", ["anonymous", "identify", ""])
-async def test_a_client_that_did_not_say_so_is_not_acted_for(
-    where: Path, driver: str, level: str
-) -> None:
+async def test_client_must_allow_impersonation(where: Path, driver: str, level: str) -> None:
     ran: list[int] = []
 
     async def act(run_as_client: RunAs) -> None:
@@ -143,7 +141,7 @@ async def test_a_client_that_did_not_say_so_is_not_acted_for(
 
 
 @as_root
-async def test_delegating_includes_it(where: Path) -> None:
+async def test_delegate_level_allows_impersonation(where: Path) -> None:
     async def act(run_as_client: RunAs) -> None:
         assert await run_as_client(identity) == THE_CLIENT
 
@@ -152,7 +150,7 @@ async def test_delegating_includes_it(where: Path) -> None:
 
 @as_root
 @both
-async def test_an_error_of_the_function_is_the_callers(where: Path, driver: str) -> None:
+async def test_exception_of_the_function_is_raised(where: Path, driver: str) -> None:
     class Wrong(BaseException):
         pass
 
@@ -168,7 +166,7 @@ async def test_an_error_of_the_function_is_the_callers(where: Path, driver: str)
 
 
 @as_root
-async def test_it_does_not_begin_when_cancelled_and_is_waited_for_when_it_has(where: Path) -> None:
+async def test_started_function_is_waited_for_when_cancelled(where: Path) -> None:
     ran: list[str] = []
     go_on = threading.Event()
 
@@ -199,7 +197,7 @@ async def test_it_does_not_begin_when_cancelled_and_is_waited_for_when_it_has(wh
 
 
 @as_root
-async def test_it_is_a_checkpoint(where: Path) -> None:
+async def test_run_as_client_is_a_checkpoint(where: Path) -> None:
     async def act(run_as_client: RunAs) -> None:
         with trio.testing.assert_checkpoints():
             await run_as_client(int)
@@ -209,8 +207,8 @@ async def test_it_is_a_checkpoint(where: Path) -> None:
 
 @as_root
 @both
-async def test_each_acts_as_his_own_client(where: Path, driver: str) -> None:
-    """Fifty at once, and the threads of trio's pool in between."""
+async def test_fifty_concurrent_identities_do_not_mix(where: Path, driver: str) -> None:
+    """Fifty clients at once, and threads of trio's pool between them."""
     everyone = [OTHER + number for number in range(50)]
     program_of_all = """
 where, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -250,8 +248,8 @@ sys.stdin.read()
 
 
 @as_root
-def test_capabilities_that_do_not_go_with_the_user_id_go_too(where: Path) -> None:
-    """A server that is not root, and has CAP_SETUID, CAP_SETGID and one more."""
+def test_thread_loses_all_capabilities(where: Path) -> None:
+    """The server is not root, and has CAP_SETUID, CAP_SETGID and CAP_DAC_OVERRIDE."""
     server = """
 import ctypes, subprocess
 libc = ctypes.CDLL(None, use_errno=True)
@@ -287,8 +285,8 @@ with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
 
 
 @as_root
-def test_they_go_too_where_server_and_client_are_one_user(where: Path) -> None:
-    """A server whose user is the client's, and which has one that the user has not."""
+def test_capabilities_are_lost_also_for_the_same_user(where: Path) -> None:
+    """Server and client are the same user, and the server has CAP_DAC_OVERRIDE."""
     both_ends = """
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -310,7 +308,7 @@ with blocking.listen(sys.argv[1]) as listener:
 
 
 @as_root
-def test_a_server_that_may_not_says_what_it_needs(where: Path) -> None:
+def test_missing_privilege_is_named(where: Path) -> None:
     server = """
 become(65534)
 with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
@@ -332,7 +330,7 @@ with blocking.listen(sys.argv[1], access=AccessPolicy.everyone()) as listener:
 
 
 @as_root
-def test_the_same_user_needs_no_privilege(where: Path) -> None:
+def test_same_user_needs_no_privilege(where: Path) -> None:
     both_ends = """
 become(65534, 65534, [7])
 with blocking.listen(sys.argv[1]) as listener:
@@ -344,9 +342,10 @@ with blocking.listen(sys.argv[1]) as listener:
 
 
 @as_root
-def test_what_is_closed_there_is_taken_back_by_the_server(where: Path) -> None:
-    """Expected: the one who serves is the server, also after a place became free in a thread that
-    acted as a client: listen(2) says anew who serves.
+def test_close_as_client_keeps_server_credentials(where: Path) -> None:
+    """Closing a connection frees a place, and listen(2) is called again for it. listen(2) records
+    the credentials of the server. In a thread that acts as a client, it must not record those of
+    the client.
     """
     options: Any = {"access": AccessPolicy.everyone(), "max_instances": 2}
     with (
@@ -363,7 +362,7 @@ def test_what_is_closed_there_is_taken_back_by_the_server(where: Path) -> None:
 
 
 @both
-async def test_only_a_server_has_a_client(endpoint: ipcpipes.Endpoint, driver: str) -> None:
+async def test_client_end_cannot_run_as_client(endpoint: ipcpipes.Endpoint, driver: str) -> None:
     with pytest.raises(RuntimeError, match="for the server's end"):
         if driver == "trio":
             async with await ipcpipes.listen(endpoint):
@@ -374,7 +373,7 @@ async def test_only_a_server_has_a_client(endpoint: ipcpipes.Endpoint, driver: s
                 other.run_as_client(print)
 
 
-async def test_a_stream_that_is_closed_has_none(endpoint: ipcpipes.Endpoint) -> None:
+async def test_closed_stream_cannot_run_as_client(endpoint: ipcpipes.Endpoint) -> None:
     async with await ipcpipes.listen(endpoint) as listener:
         async with await ipcpipes.connect(endpoint, impersonation="impersonate"):
             stream = await listener.accept()
@@ -383,14 +382,14 @@ async def test_a_stream_that_is_closed_has_none(endpoint: ipcpipes.Endpoint) -> 
                 await stream.run_as_client(print)
 
 
-async def test_a_channel_over_something_else_has_none() -> None:
+async def test_channel_over_foreign_stream_cannot_run_as_client() -> None:
     one, _ = trio.testing.memory_stream_pair()
     with pytest.raises(ipcpipes.NotSupported):
         await ipcpipes.MessageChannel(one).run_as_client(print)
 
 
 @pytest.mark.parametrize("level", ["admin", 2, None])
-async def test_what_is_no_level(endpoint: ipcpipes.Endpoint, level: Any) -> None:
+async def test_invalid_levels_are_refused(endpoint: ipcpipes.Endpoint, level: Any) -> None:
     for connect in (ipcpipes.connect, ipcpipes.connect_messages):
         with pytest.raises(ValueError, match='must be "anonymous"'):
             await connect(endpoint, impersonation=level)
@@ -398,8 +397,8 @@ async def test_what_is_no_level(endpoint: ipcpipes.Endpoint, level: Any) -> None
         blocking.connect(endpoint, impersonation=level)
 
 
-def test_an_interrupt_does_not_leave_the_thread_alone(endpoint: ipcpipes.Endpoint) -> None:
-    """Expected: what has begun has ended when the interrupt is seen, whenever that comes."""
+def test_interrupted_call_waits_for_its_thread(endpoint: ipcpipes.Endpoint) -> None:
+    """The function has ended before the interrupt is raised."""
     ended = []
     began, go_on = threading.Event(), threading.Event()
 
@@ -424,8 +423,8 @@ def test_an_interrupt_does_not_leave_the_thread_alone(endpoint: ipcpipes.Endpoin
             thread.join()
 
 
-def test_a_client_says_so_by_its_address_and_others_do_not(endpoint: ipcpipes.Endpoint) -> None:
-    """Addresses that only look like it are no permission."""
+def test_similar_addresses_do_not_allow_impersonation(endpoint: ipcpipes.Endpoint) -> None:
+    """A client allows it by its source address; similar addresses do not."""
     import socket
 
     with blocking.listen(endpoint) as listener:
@@ -445,10 +444,10 @@ def test_a_client_says_so_by_its_address_and_others_do_not(endpoint: ipcpipes.En
 
 
 @pytest.mark.parametrize("level", ["impersonate", "delegate"])
-def test_the_address_that_says_so_is_as_short_as_any_servers(
+def test_address_of_impersonation_client_is_short(
     short_tmp: Path, level: Literal["impersonate", "delegate"]
 ) -> None:
-    """.NET copies it into memory as long as its own address, which has 18 bytes or more."""
+    """.NET copies it into a buffer of the size of its own address, which has 18 bytes or more."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as server:

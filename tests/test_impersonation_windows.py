@@ -1,5 +1,5 @@
-"""Who owns a pipe, and a server that acts as its client. Wine has one user, so that who is who is
-told by the tokens of threads.
+"""The owners of pipes, and servers that act as their clients. Wine has only one user, so the tests
+look at the tokens of threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if sys.platform != "win32":
 from ipcpipes._ffi import lib as real
 from ipcpipes._os import join_shared
 from ipcpipes._os.windows import calls
-from ipcpipes.security import compiled
+from ipcpipes.security import compile_policy
 
 SYSTEM, EVERYONE = "S-1-5-18", "S-1-1-0"
 both = pytest.mark.parametrize("driver", ["trio", "blocking"])
@@ -33,7 +33,7 @@ RunAs = Callable[..., Awaitable[Any]]
 
 
 def has_token() -> bool:
-    """Whether this thread acts as somebody."""
+    """Returns whether this thread has a token of its own."""
     advapi32, kernel32 = ctypes.WinDLL("advapi32"), ctypes.WinDLL("kernel32")
     kernel32.GetCurrentThread.restype = ctypes.c_void_p
     token = ctypes.c_void_p()
@@ -62,9 +62,7 @@ async def acting(
 
 
 @both
-async def test_the_thread_acts_as_the_client_and_no_other_does(
-    endpoint: Endpoint, driver: str
-) -> None:
+async def test_only_one_thread_acts_as_the_client(endpoint: Endpoint, driver: str) -> None:
     async def act(run_as_client: RunAs) -> None:
         assert await run_as_client(has_token)
         assert not has_token()
@@ -74,7 +72,7 @@ async def test_the_thread_acts_as_the_client_and_no_other_does(
 
 
 @both
-async def test_it_comes_back_from_an_error(
+async def test_identity_is_reverted_after_an_error(
     endpoint: Endpoint, driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reverted: list[int] = []
@@ -102,9 +100,7 @@ async def test_it_comes_back_from_an_error(
 @pytest.mark.wine_differs("every client lets its server act in its name")
 @both
 @pytest.mark.parametrize("level", ["anonymous", "identify"])
-async def test_a_client_that_did_not_say_so_is_not_acted_for(
-    endpoint: Endpoint, driver: str, level: str
-) -> None:
+async def test_client_must_allow_impersonation(endpoint: Endpoint, driver: str, level: str) -> None:
     async def act(run_as_client: RunAs) -> None:
         with pytest.raises(ipcpipes.ImpersonationRefused):
             await run_as_client(print)
@@ -114,7 +110,7 @@ async def test_a_client_that_did_not_say_so_is_not_acted_for(
 
 @both
 @pytest.mark.parametrize("code", [0, 1346, 1347, 1368, 5])
-async def test_a_token_that_does_not_go_far_enough_is_refused_and_closed(
+async def test_weak_token_is_refused_and_closed(
     endpoint: Endpoint, driver: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[int] = []
@@ -142,8 +138,8 @@ async def test_a_token_that_does_not_go_far_enough_is_refused_and_closed(
     await acting(endpoint, act, driver)
 
 
-async def test_levels_are_what_the_system_calls_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As FILE_FLAGs of CreateFileW they are shifted: SECURITY_IDENTIFICATION is 0x10000."""
+async def test_levels_map_to_the_system_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CreateFileW takes them shifted among its FILE_FLAGs: SECURITY_IDENTIFICATION is 0x10000."""
     asked: list[int] = []
     opening = real.ipc_open
 
@@ -166,7 +162,7 @@ async def test_levels_are_what_the_system_calls_them(monkeypatch: pytest.MonkeyP
 
 
 @both
-async def test_only_a_server_has_a_client(endpoint: Endpoint, driver: str) -> None:
+async def test_client_end_cannot_run_as_client(endpoint: Endpoint, driver: str) -> None:
     with pytest.raises(RuntimeError, match="for the server's end"):
         if driver == "trio":
             async with await ipcpipes.listen(endpoint):
@@ -183,7 +179,7 @@ def listening(endpoint: Endpoint) -> Iterator[blocking.Listener[blocking.Stream]
         yield listener
 
 
-async def test_the_pipe_is_owned_by_its_user(endpoint: Endpoint) -> None:
+async def test_pipe_is_owned_by_its_user(endpoint: Endpoint) -> None:
     me = calls.current_user_sid()
     with listening(endpoint) as listener, blocking.connect(endpoint) as stream:
         assert calls.owner(listener._waiting[0].number).sid == me
@@ -191,7 +187,7 @@ async def test_the_pipe_is_owned_by_its_user(endpoint: Endpoint) -> None:
 
 
 @both
-async def test_a_client_looks_at_the_owner(endpoint: Endpoint, driver: str) -> None:
+async def test_client_checks_the_owner_of_the_pipe(endpoint: Endpoint, driver: str) -> None:
     me = User(calls.current_user_sid())
     with listening(endpoint):
         for policy in (
@@ -213,10 +209,10 @@ async def test_a_client_looks_at_the_owner(endpoint: Endpoint, driver: str) -> N
                     blocking.connect(endpoint, server=policy)
 
 
-async def test_another_users_pipe_is_refused_by_default(
+async def test_pipe_of_another_user_is_refused_by_default(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wine has one user, and so another one looks."""
+    """Wine has only one user, so the client pretends to be another one."""
     with listening(endpoint):
         address = calls.resolve(endpoint)
         monkeypatch.setattr(calls, "current_user_sid", lambda: "S-1-5-21-1-2-3-1001")
@@ -225,7 +221,7 @@ async def test_another_users_pipe_is_refused_by_default(
             await ipcpipes.connect(endpoint)
 
 
-async def test_what_windows_cannot_tell_is_an_error(endpoint: Endpoint) -> None:
+async def test_server_policies_that_windows_cannot_check_raise(endpoint: Endpoint) -> None:
     for policy in (
         AccessPolicy([Group(EVERYONE)]),
         AccessPolicy.everyone(deny=[Group(EVERYONE)]),
@@ -236,7 +232,7 @@ async def test_what_windows_cannot_tell_is_an_error(endpoint: Endpoint) -> None:
 
 
 @both
-async def test_a_server_knows_its_client_by_the_token(endpoint: Endpoint, driver: str) -> None:
+async def test_server_identifies_client_by_its_token(endpoint: Endpoint, driver: str) -> None:
     me = calls.current_user_sid()
     if driver == "trio":
         async with await ipcpipes.listen(endpoint) as listener:
@@ -250,11 +246,12 @@ async def test_a_server_knows_its_client_by_the_token(endpoint: Endpoint, driver
 
 
 @both
-async def test_a_client_that_the_pipe_does_not_know_yet_is_nobody(
+async def test_client_without_token_has_no_sid_yet(
     endpoint: Endpoint, driver: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Expected: not whoever has its process number, who may be another one by now; and it is asked
-    again. (ERROR_CANNOT_IMPERSONATE: a client that has sent nothing, with dynamic tracking.)
+    """The user of the process with that pid is not used instead, because it may be another process
+    by now; the next read of ``peer`` asks again. (ERROR_CANNOT_IMPERSONATE: a client with dynamic
+    tracking that has sent nothing.)
     """
 
     def check(stream: Any) -> None:
@@ -274,7 +271,7 @@ async def test_a_client_that_the_pipe_does_not_know_yet_is_nobody(
                 check(accepted)
 
 
-async def test_a_client_of_a_connection_that_two_threads_use_is_nobody_meanwhile(
+async def test_sid_is_none_while_two_threads_use_the_connection(
     endpoint: Endpoint,
 ) -> None:
     me = calls.current_user_sid()
@@ -289,11 +286,11 @@ async def test_a_client_of_a_connection_that_two_threads_use_is_nobody_meanwhile
             assert stream.peer.sid == me
 
 
-async def test_a_worker_does_not_serve_under_somebody_elses_name(
+async def test_worker_refuses_a_name_that_another_user_took(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its parent has ended, and somebody else was faster. Expected: it serves nobody there."""
-    permissions = compiled(AccessPolicy.current_user(), "duplex")
+    """The parent has ended, and another user has taken the name."""
+    permissions = compile_policy(AccessPolicy.current_user(), "duplex")
     stranger = ipcpipes.PeerIdentity(sid="S-1-5-21-1-2-3-1001", user="mallory")
     with listening(endpoint):
         async with join_shared(endpoint, None, permissions, 2):

@@ -1,6 +1,6 @@
-"""Endpoint.inherited: taking over what this process was started with, on every system.
+"""Endpoint.inherited: a process takes over descriptors and handles of its parent, on every system.
 
-Here this process stands for the child: it has an inheritable copy, as if it had come by exec.
+This process plays the child: it has an inheritable copy, as after exec.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ drivers = pytest.mark.parametrize("driver", DOORS)
 
 
 def copy(number: int) -> int:
-    """One more of the same, which children inherit."""
+    """Returns an inheritable copy of the descriptor or handle."""
     if sys.platform == "win32":
         import _winapi
 
@@ -61,7 +61,7 @@ def close_number(number: int) -> None:
 
 
 def is_inheritable(number: int) -> bool:
-    """Fails when it is not open."""
+    """Returns whether children inherit it; raises OSError if it is not open."""
     if sys.platform == "win32":
         return os.get_handle_inheritable(number)
     return os.get_inheritable(number)
@@ -81,7 +81,7 @@ def left_alone(number: int) -> Iterator[None]:
 
 @contextmanager
 def inherited_ends() -> Iterator[tuple[int, int]]:
-    """Numbers of (receive end, send end). What is taken over closes itself."""
+    """Yields numbers of (receive end, send end). Streams close the ends that they take over."""
     ends = blocking.open_anonymous_pipe()
     numbers = tuple(copy(int(end.endpoint.name)) for end in ends)
     close(*ends)
@@ -104,7 +104,7 @@ def test_both_ends_of_a_pipe_can_be_taken_over(driver: str) -> None:
             assert end.endpoint == Endpoint.inherited(number)
             assert str(number) in end.address
             assert end.peer == ipcpipes.PeerIdentity()
-            assert not is_inheritable(number), "no child gets it by accident"
+            assert not is_inheritable(number), "children must not inherit it by accident"
         send_all(sender, b"hello")
         assert receive_some(receiver) == b"hello"
         close(receiver, sender)
@@ -114,7 +114,7 @@ def test_both_ends_of_a_pipe_can_be_taken_over(driver: str) -> None:
 
 
 @drivers
-def test_what_was_taken_over_can_be_handed_on(driver: str) -> None:
+def test_inherited_end_can_be_handed_over(driver: str) -> None:
     with inherited_ends() as (receiving, _):
         end = DOORS[driver](Endpoint.inherited(receiving), direction="receive")
         assert end.hand_over() == str(receiving)
@@ -122,7 +122,7 @@ def test_what_was_taken_over_can_be_handed_on(driver: str) -> None:
 
 
 @drivers
-def test_it_is_taken_over_once(driver: str) -> None:
+def test_inherited_end_is_taken_over_once(driver: str) -> None:
     with inherited_ends() as (receiving, _):
         where = Endpoint.inherited(receiving)
         with DOORS["blocking"](where, direction="receive") as stream:
@@ -130,11 +130,11 @@ def test_it_is_taken_over_once(driver: str) -> None:
                 with pytest.raises(ipcpipes.EndpointNotFound, match="taken over before"):
                     DOORS[driver](where, direction=direction)
             with pytest.raises(TimeoutError):
-                stream.receive_some(timeout=0)  # it is as it was
+                stream.receive_some(timeout=0)  # the stream still works
 
 
 @drivers
-def test_what_was_opened_here_was_not_inherited(driver: str) -> None:
+def test_end_opened_in_this_process_is_not_inherited(driver: str) -> None:
     receiver, sender = blocking.open_anonymous_pipe()
     with receiver, sender:
         with pytest.raises(ipcpipes.EndpointNotFound, match="not inherited"):
@@ -145,14 +145,14 @@ def test_what_was_opened_here_was_not_inherited(driver: str) -> None:
 
 @drivers
 @pytest.mark.parametrize("number", [2**16 + 12_345 * 4, 2**31 - 4, 2**31, 2**40, 10**19 - 1])
-def test_a_number_of_nothing(driver: str, number: int) -> None:
+def test_number_of_no_descriptor_is_not_found(driver: str, number: int) -> None:
     for door in (DOORS[driver], MESSAGE_DOORS[driver]):
-        # It does not come later: nothing is waited for.
+        # It cannot appear later, so connect does not wait.
         with pytest.raises(ipcpipes.EndpointNotFound, match="its parent has to pass it on"):
             door(Endpoint.inherited(number), wait=3600)
 
 
-def test_what_is_no_number_is_no_endpoint() -> None:
+def test_invalid_numbers_are_refused() -> None:
     for text in ("", "-1", "+1", " 1", "1 ", "0x10", "1.0", "one", "1" * 20, "\u0663"):
         with pytest.raises(ipcpipes.InvalidEndpoint, match="decimal digits"):
             Endpoint.inherited(text)
@@ -164,7 +164,7 @@ def test_what_is_no_number_is_no_endpoint() -> None:
 
 
 @drivers
-def test_a_pipe_goes_in_one_direction(driver: str) -> None:
+def test_pipe_in_the_other_direction_is_denied(driver: str) -> None:
     with inherited_ends() as (receiving, sending):
         for number, wrong in ((receiving, "send"), (sending, "receive")):
             with left_alone(number), pytest.raises(ipcpipes.EndpointDenied, match=f'to "{wrong}"'):
@@ -172,7 +172,7 @@ def test_a_pipe_goes_in_one_direction(driver: str) -> None:
 
 
 @drivers
-def test_a_pipe_is_no_connection_in_both_directions(driver: str) -> None:
+def test_one_way_pipe_is_not_a_duplex_connection(driver: str) -> None:
     with inherited_ends() as (receiving, sending):
         for number in (receiving, sending):
             way = "receive" if number == receiving else "send"
@@ -188,7 +188,7 @@ def test_a_pipe_is_no_connection_in_both_directions(driver: str) -> None:
 
 @drivers
 @pytest.mark.parametrize("direction", ["send", "receive", "duplex"])
-def test_a_file_is_no_pipe(driver: str, direction: str) -> None:
+def test_inherited_file_is_refused(driver: str, direction: str) -> None:
     with tempfile.TemporaryFile() as file:
         number = copy(number_of(file.fileno()))
         with left_alone(number), pytest.raises(ipcpipes.NotAnEndpoint, match=r"neither|not a pipe"):
@@ -198,7 +198,7 @@ def test_a_file_is_no_pipe(driver: str, direction: str) -> None:
 
 @drivers
 @pytest.mark.parametrize("direction", ["send", "receive", "duplex"])
-def test_a_network_socket_is_no_pipe(driver: str, direction: str) -> None:
+def test_inherited_network_socket_is_refused(driver: str, direction: str) -> None:
     import socket
 
     with socket.socket() as server:
@@ -225,7 +225,7 @@ def number_of(fd: int) -> int:
 
 @pytest.mark.skipif(not WINDOWS, reason="POSIX takes a listening socket over")
 @drivers
-def test_windows_has_no_handle_that_listens(driver: str) -> None:
+def test_listening_handle_is_not_supported(driver: str) -> None:
     with inherited_ends() as (receiving, _):
         with left_alone(receiving), pytest.raises(ipcpipes.NotSupported, match="listens"):
             LISTENERS[driver](Endpoint.inherited(receiving))

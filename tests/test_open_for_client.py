@@ -1,4 +1,4 @@
-"""What a client names is opened as the client would, and nothing that is the server's own."""
+"""open_for_client opens the paths that the client could open, but none of the server's own."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ RunHere = Callable[..., Any]
 
 @pytest.fixture
 def as_client(endpoint: Endpoint) -> Iterator[RunHere]:
-    """``run_as_client`` of a connection whose client is this user."""
+    """``run_as_client`` of a connection with this user as the client."""
     if sys.platform not in ("linux", "win32"):
         pytest.skip("no thread can act as a client here")
     with blocking.listen(endpoint) as listener:
         with blocking.connect(endpoint, impersonation="impersonate") as stream:
             with listener.accept() as server:
-                stream.send_all(b"Windows wants to hear something first")
+                stream.send_all(b"Windows needs a message first")
                 server.receive_some()
                 yield server.run_as_client
 
 
 @pytest.fixture(params=["openat2", "step by step"])
 def how(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """With openat2(2), and where a system or its sandbox has none."""
+    """Opens with openat2(2), and as on a system or in a sandbox without it."""
     way: str = request.param
     if sys.platform == "win32" and way == "openat2":
-        pytest.skip("Windows has one way only")
+        pytest.skip("Windows has no openat2")
     if sys.platform == "linux" and way == "step by step":
         from ipcpipes._os.posix import calls as posix_calls
 
@@ -57,7 +57,7 @@ def read(fd: int) -> bytes:
         return file.read()
 
 
-def test_a_regular_file(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_regular_files_can_be_opened(as_client: RunHere, how: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"what\r\nis there")
     for name in (path, str(path)):
@@ -69,7 +69,7 @@ def test_a_regular_file(as_client: RunHere, how: str, tmp_path: Path) -> None:
     os.close(fd)
 
 
-def test_a_file_that_is_made(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_files_can_be_created(as_client: RunHere, how: str, tmp_path: Path) -> None:
     path = tmp_path / "new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with open(as_client(open_for_client, path, flags), "wb") as file:
@@ -81,34 +81,32 @@ def test_a_file_that_is_made(as_client: RunHere, how: str, tmp_path: Path) -> No
         as_client(open_for_client, path, flags)
 
 
-def test_it_is_an_opener(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_open_for_client_can_be_an_opener(as_client: RunHere, how: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("text")
     with as_client(lambda: open(path, opener=open_for_client)) as file:
         assert file.read() == "text"
 
 
-def test_what_is_not_there_is_an_error_with_its_path(
-    as_client: RunHere, how: str, tmp_path: Path
-) -> None:
+def test_missing_file_error_has_the_path(as_client: RunHere, how: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         as_client(open_for_client, tmp_path / "folder" / "file")
     assert caught.value.filename == str(tmp_path / "folder" / "file")
 
 
-def test_only_absolute_paths(as_client: RunHere, how: str) -> None:
+def test_relative_paths_raise(as_client: RunHere, how: str) -> None:
     for path in ("file", ".", ""):
         with pytest.raises(ValueError, match="from a client must"):
             as_client(open_for_client, path)
 
 
-def test_only_for_a_client(tmp_path: Path) -> None:
+def test_only_works_in_run_as_client(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="run_as_client"):
         open_for_client(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.open opens none there")
-def test_a_directory(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_directories_can_be_opened(as_client: RunHere, how: str, tmp_path: Path) -> None:
     (tmp_path / "inside").touch()
     fd = as_client(open_for_client, tmp_path, os.O_RDONLY)
     assert os.listdir(fd) == ["inside"]
@@ -147,13 +145,13 @@ def test_links_are_followed(as_client: RunHere, how: str, tmp_path: Path) -> Non
         "/proc/self/../self/status",
     ],
 )
-def test_nothing_of_procfs(as_client: RunHere, how: str, path: str) -> None:
+def test_procfs_is_refused(as_client: RunHere, how: str, path: str) -> None:
     with pytest.raises(PermissionError, match="procfs"):
         as_client(open_for_client, path)
 
 
 @linux
-def test_nothing_of_procfs_through_a_link(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_links_to_procfs_are_refused(as_client: RunHere, how: str, tmp_path: Path) -> None:
     link = tmp_path / "harmless"
     link.symlink_to("/proc/self/environ")
     with pytest.raises(PermissionError, match="procfs"):
@@ -161,10 +159,8 @@ def test_nothing_of_procfs_through_a_link(as_client: RunHere, how: str, tmp_path
 
 
 @linux
-def test_neither_fifos_nor_devices_nor_sockets(
-    as_client: RunHere, how: str, tmp_path: Path
-) -> None:
-    """Expected: no wait for a writer, who never comes."""
+def test_fifos_and_devices_are_refused(as_client: RunHere, how: str, tmp_path: Path) -> None:
+    """The thread does not wait for a writer of the fifo."""
     if sys.platform == "win32":
         return
     fifo = tmp_path / "fifo"
@@ -175,7 +171,7 @@ def test_neither_fifos_nor_devices_nor_sockets(
 
 
 @linux
-def test_nothing_stays_open(as_client: RunHere, how: str, tmp_path: Path) -> None:
+def test_refused_paths_leave_nothing_open(as_client: RunHere, how: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     before = len(os.listdir("/proc/self/fd"))
     for path in ("/proc/self/maps", "/proc/self/fd/0", "/dev/null", f"{tmp_path}/no/file"):
@@ -188,11 +184,11 @@ def test_nothing_stays_open(as_client: RunHere, how: str, tmp_path: Path) -> Non
 @linux
 @as_root
 @both
-async def test_a_client_of_another_user_gets_nothing_of_the_servers(
+async def test_client_of_another_user_cannot_open_server_files(
     short_tmp: Path, driver: str, how: str
 ) -> None:
-    """Expected of open(): each of these paths gives the server's file away, which every user may
-    read, in a directory that only the server can enter. The server has it open.
+    """With open(), each of these paths gives access to a file of the server. Every user may read
+    the file, but it is in a directory that only the server can enter, and the server has it open.
     """
     short_tmp.chmod(0o711)
     private = short_tmp / "private"
@@ -214,12 +210,12 @@ async def test_a_client_of_another_user_gets_nothing_of_the_servers(
             link.symlink_to(names[0])
             for name in names:
                 with await run_as_client(open, name) as leaked:
-                    assert leaked.read() == "secret", "so the danger is real"
+                    assert leaked.read() == "secret", "open() must leak it, or the test is empty"
                 with pytest.raises(OSError, match=r".") as caught:
                     await run_as_client(open_for_client, name)
                 assert caught.value.errno in (errno.ELOOP, errno.EACCES)
         with await run_as_client(open, "/proc/self/maps") as maps:
-            assert "[stack]" in maps.read(), "so the danger is real"
+            assert "[stack]" in maps.read(), "open() must leak it, or the test is empty"
         with pytest.raises(PermissionError, match="procfs"):
             await run_as_client(open_for_client, "/proc/self/maps")
         with pytest.raises(PermissionError):
@@ -259,7 +255,7 @@ _LIBC_ENDS_THE_PROCESS = (-signal.SIGABRT, -9)  # glibc, musl
         ("subprocess.run(['/bin/true'], user=1, group=1, extra_groups=[1], check=True)", True),
     ],
 )
-def test_what_the_guide_says_of_a_server_that_changes_its_user_meanwhile(
+def test_changing_the_process_user_meanwhile_ends_it(
     short_tmp: Path, meanwhile: str, survives: bool
 ) -> None:
     short_tmp.chmod(0o711)
@@ -277,7 +273,7 @@ def test_what_the_guide_says_of_a_server_that_changes_its_user_meanwhile(
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="about drives")
-def test_only_paths_with_a_drive(as_client: RunHere) -> None:
+def test_paths_without_a_drive_are_refused(as_client: RunHere) -> None:
     for path in (
         "\\file",
         "C:file",
@@ -291,13 +287,13 @@ def test_only_paths_with_a_drive(as_client: RunHere) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="about names of devices")
-def test_no_device(as_client: RunHere, tmp_path: Path) -> None:
+def test_device_names_are_refused(as_client: RunHere, tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"."):
         as_client(open_for_client, tmp_path / "NUL")
 
 
 @pytest.mark.skipif(sys.platform in ("linux", "win32"), reason="about systems without")
-def test_where_no_thread_acts_as_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_without_impersonation_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     from ipcpipes.security import client_files
 
     monkeypatch.setattr(client_files, "is_acting", lambda: True)

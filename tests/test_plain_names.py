@@ -1,4 +1,4 @@
-"""Where plain names live on POSIX: one place for one user, whatever the environment."""
+"""The directories of plain names on POSIX: one place for each user, whatever the environment."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ FALLBACK = Path(
 
 
 @pytest.fixture(autouse=True)
-def said_afresh() -> Iterator[None]:
-    """Each reason is logged once by a process."""
+def fresh_log() -> Iterator[None]:
+    """A process logs each reason only once, so each test begins anew."""
     posix_address._log_once.cache_clear()
     yield
     posix_address._log_once.cache_clear()
@@ -43,20 +43,20 @@ def said_afresh() -> Iterator[None]:
 
 @pytest.fixture
 def runtime(short_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What $XDG_RUNTIME_DIR says, at first."""
+    """The value of $XDG_RUNTIME_DIR at the beginning of the test."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
     return short_tmp
 
 
 async def exchange(listener: ipcpipes.Listener[ipcpipes.Stream], endpoint: Endpoint) -> str:
-    """The address that a client of the listener has found."""
+    """Connects, and returns the address that the client has found."""
     async with await ipcpipes.connect(endpoint) as client, await listener.accept() as server:
         await client.send_all(b"x")
         assert await server.receive_some() == b"x"
         return client.address
 
 
-async def test_a_client_with_a_runtime_directory_finds_a_server_without(
+async def test_client_finds_server_without_runtime_directory(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -71,10 +71,10 @@ async def test_a_client_with_a_runtime_directory_finds_a_server_without(
             await (await listener.accept()).aclose()
 
 
-async def test_a_second_server_is_refused_in_the_other_place(
+async def test_second_server_in_another_directory_is_refused(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In both directions; the error says both addresses."""
+    """Neither driver listens, and the error names both addresses."""
     with monkeypatch.context() as patch:
         patch.delenv("XDG_RUNTIME_DIR")
         listener = await ipcpipes.listen(endpoint)
@@ -96,10 +96,10 @@ async def listen_blocking(endpoint: Endpoint) -> None:
     blocking.listen(endpoint).close()
 
 
-async def test_a_lock_without_a_socket_is_respected_in_the_other_place(
+async def test_lock_without_socket_in_another_directory_counts(
     endpoint: Endpoint, runtime: Path
 ) -> None:
-    """Of a server that is just starting."""
+    """The lock may be that of a server which is just starting."""
     FALLBACK.mkdir(mode=0o700, exist_ok=True)
     path = FALLBACK / f"{endpoint.name}.sock.lock"
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -115,7 +115,7 @@ async def test_a_lock_without_a_socket_is_respected_in_the_other_place(
         path.unlink()
 
 
-async def test_another_programs_socket_in_the_other_place_is_respected(
+async def test_foreign_socket_in_another_directory_counts(
     endpoint: Endpoint, runtime: Path
 ) -> None:
     FALLBACK.mkdir(mode=0o700, exist_ok=True)
@@ -129,14 +129,14 @@ async def test_another_programs_socket_in_the_other_place_is_respected(
             path.unlink()
 
 
-async def test_a_dead_server_in_one_place_does_not_hide_a_live_one_in_the_other(
+async def test_dead_server_does_not_hide_a_live_one_elsewhere(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (runtime / "ipcpipes").mkdir(mode=0o700)
     dead = runtime / "ipcpipes" / f"{endpoint.name}.sock"
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(dead))
-    with pytest.raises(ipcpipes.EndpointRefused, match="its server has ended") as caught:
+    with pytest.raises(ipcpipes.EndpointRefused, match="it has ended") as caught:
         await ipcpipes.connect(endpoint)
     assert str(FALLBACK) in str(caught.value)
     with monkeypatch.context() as patch:
@@ -146,7 +146,7 @@ async def test_a_dead_server_in_one_place_does_not_hide_a_live_one_in_the_other(
         assert await exchange(listener, endpoint) == listener.address
 
 
-async def test_nothing_is_there_says_both_addresses(endpoint: Endpoint, runtime: Path) -> None:
+async def test_not_found_error_names_both_addresses(endpoint: Endpoint, runtime: Path) -> None:
     with pytest.raises(ipcpipes.EndpointNotFound, match="nothing is there") as caught:
         await ipcpipes.connect(endpoint)
     assert caught.value.address == str(runtime / "ipcpipes" / f"{endpoint.name}.sock")
@@ -154,7 +154,7 @@ async def test_nothing_is_there_says_both_addresses(endpoint: Endpoint, runtime:
     assert not (runtime / "ipcpipes").exists(), "a client makes nothing"
 
 
-async def test_a_client_waits_for_a_server_in_the_other_place(
+async def test_client_waits_for_server_in_another_directory(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def listen_there() -> None:
@@ -172,10 +172,10 @@ async def test_a_client_waits_for_a_server_in_the_other_place(
             assert await client.receive_some() == b"x"
 
 
-async def test_an_unsafe_other_place_is_not_looked_into(
+async def test_unsafe_other_directory_is_ignored(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever made it would otherwise keep us from listening, or be connected to."""
+    """Otherwise another user could prevent this one from listening, or could get its clients."""
     other = runtime / "other"
     other.mkdir(mode=0o700)
     monkeypatch.setattr(posix_address, "_last_resort", lambda: str(other))
@@ -192,10 +192,10 @@ async def test_an_unsafe_other_place_is_not_looked_into(
             await ipcpipes.connect(endpoint)
 
 
-async def test_one_directory_under_two_names_is_one_place(
+async def test_directory_with_two_names_is_used_once(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As /run and /var/run: a server does not find its own lock there."""
+    """As with /run and /var/run. A server must not find its own lock there."""
     alias = runtime / "alias"
     alias.symlink_to(runtime)
     monkeypatch.setattr(posix_address, "_last_resort", lambda: str(alias / "ipcpipes"))
@@ -204,7 +204,7 @@ async def test_one_directory_under_two_names_is_one_place(
 
 
 @pytest.mark.parametrize("what", ["missing", "below a file", "relative"])
-async def test_a_runtime_directory_that_is_none_is_passed_over(
+async def test_invalid_runtime_directory_is_ignored(
     endpoint: Endpoint,
     runtime: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -227,10 +227,10 @@ async def test_a_runtime_directory_that_is_none_is_passed_over(
 
 
 @as_root
-async def test_the_runtime_directory_of_another_user_is_passed_over(
+async def test_runtime_directory_of_another_user_is_ignored(
     endpoint: Endpoint, runtime: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As su(1) leaves it in the environment."""
+    """su(1) leaves such a value in the environment."""
     os.chown(runtime, 54321, -1)
     try:
         async with await ipcpipes.listen(endpoint) as listener:
@@ -243,7 +243,7 @@ async def test_the_runtime_directory_of_another_user_is_passed_over(
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-async def test_a_directory_that_cannot_be_made_is_an_error_of_ours(
+async def test_directory_that_cannot_be_made_is_an_endpoint_error(
     endpoint: Endpoint, runtime: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def mkdir(path: str, mode: int = 0o777) -> None:
@@ -260,10 +260,10 @@ async def test_a_directory_that_cannot_be_made_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("call", ["open", "flock", "fstat"])
-async def test_a_lock_file_that_cannot_be_had_is_an_error_of_ours(
+async def test_failing_lock_file_is_an_endpoint_error(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """As ENOLCK is on a network's file system without locks."""
+    """A network file system without locks fails with ENOLCK."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -279,10 +279,10 @@ async def test_a_lock_file_that_cannot_be_had_is_an_error_of_ours(
 
 
 @pytest.mark.parametrize("user", [pytest.param("root", marks=as_root), "ordinary"])
-async def test_a_umask_that_takes_our_own_rights_does_not_block_the_name(
+async def test_umask_0777_does_not_block_the_name(
     endpoint: Endpoint, runtime: Path, user: str
 ) -> None:
-    """Neither for a successor while the lock file lies there, nor for a client."""
+    """A successor can listen while the lock file is still there, and a client can connect."""
     code = """
 import os, sys
 from ipcpipes import blocking
@@ -312,16 +312,14 @@ os._exit(0)
         os.chown(runtime, USER, -1)
 
 
-def test_of_two_that_start_in_two_places_never_both_get_the_name(
-    endpoint: Endpoint, runtime: Path
-) -> None:
-    """Each checks, while it has the name, that the other one has not. Both know both places, as
-    where XDG_RUNTIME_DIR is /run/user/<uid>.
+def test_only_one_of_two_racing_servers_gets_the_name(endpoint: Endpoint, runtime: Path) -> None:
+    """While a server has the name, it checks that the other one does not have it. Both know both
+    directories, as when XDG_RUNTIME_DIR is /run/user/<uid>.
     """
     program = """
 import os, sys
 from ipcpipes import EndpointInUse, blocking
-from ipcpipes._os import posix_address
+from ipcpipes._os.posix import address as posix_address
 name, flag, *directories = sys.argv[1:]
 posix_address._directories = lambda: iter(directories)
 sys.stdin.readline()

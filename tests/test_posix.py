@@ -1,4 +1,4 @@
-"""Unix domain sockets only: socket files, their places, modes and locks, and descriptors."""
+"""Unix domain sockets: socket files, their directories, modes and locks, and descriptors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if sys.platform == "win32":
 
 
 from ipcpipes._os.posix import calls as posix_calls
-from ipcpipes.security import compiled
+from ipcpipes.security import compile_policy
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 
@@ -46,7 +46,7 @@ async def test_conformance_of_abstract_names() -> None:
 
 
 @linux_only
-async def test_an_abstract_name_is_taken_once() -> None:
+async def test_abstract_name_in_use_is_refused() -> None:
     where = Endpoint.abstract(unique_endpoint().name)
     async with await ipcpipes.listen(where):
         with pytest.raises(ipcpipes.EndpointInUse, match="another listener"):
@@ -56,21 +56,21 @@ async def test_an_abstract_name_is_taken_once() -> None:
 
 
 @linux_only
-async def test_abstract_names_are_held_to_the_policy(caplog: pytest.LogCaptureFixture) -> None:
-    # They have no mode, so that only the look at accept keeps others out.
-    admits = compiled(ipcpipes.AccessPolicy.current_user(), "duplex").admits
+async def test_abstract_names_follow_the_access_policy(caplog: pytest.LogCaptureFixture) -> None:
+    # They have no mode, so only the check at accept denies other users.
+    admits = compile_policy(ipcpipes.AccessPolicy.current_user(), "duplex").admits
     me = os.geteuid()
     assert admits(posix_calls.Credentials(1, me, 0))
     assert admits(posix_calls.Credentials(1, 0, 0))
     assert not admits(posix_calls.Credentials(1, me + 1, 0))
-    everyone = compiled(ipcpipes.AccessPolicy.everyone(), "duplex")
+    everyone = compile_policy(ipcpipes.AccessPolicy.everyone(), "duplex")
     assert everyone.admits(posix_calls.Credentials(1, me + 1, 0))
 
 
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="needs root to become another user"
 )
-async def test_another_user_is_turned_away(caplog: pytest.LogCaptureFixture) -> None:
+async def test_client_of_another_user_is_denied(caplog: pytest.LogCaptureFixture) -> None:
     where = Endpoint.abstract(unique_endpoint().name)
     program = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
@@ -90,7 +90,7 @@ async def test_another_user_is_turned_away(caplog: pytest.LogCaptureFixture) -> 
     assert "65534" in record.getMessage()
 
 
-async def test_a_killed_server_leaves_nothing_in_the_way(short_tmp: Path) -> None:
+async def test_name_of_a_killed_server_is_free(short_tmp: Path) -> None:
     path = short_tmp / "s"
     for _ in range(3):
         with python_child(
@@ -112,7 +112,9 @@ async def test_a_killed_server_leaves_nothing_in_the_way(short_tmp: Path) -> Non
 
 @pytest.mark.parametrize("name", ["s", "s.lock"])
 @pytest.mark.parametrize("kind", ["file", "empty file", "directory", "link", "fifo"])
-async def test_what_is_not_a_socket_is_left_alone(short_tmp: Path, kind: str, name: str) -> None:
+async def test_files_other_than_sockets_are_unchanged(
+    short_tmp: Path, kind: str, name: str
+) -> None:
     obstacle = short_tmp / name
     target = short_tmp / "target"
     target.write_text("precious")
@@ -128,7 +130,7 @@ async def test_what_is_not_a_socket_is_left_alone(short_tmp: Path, kind: str, na
         os.mkfifo(obstacle)
     before = obstacle.lstat()
     if (name, kind) == ("s.lock", "empty file"):
-        # What a lock file looks like whose maker was killed before it wrote its pid.
+        # A listener that was killed before it wrote its pid leaves such a lock file.
         async with await ipcpipes.listen(short_tmp / "s"):
             return
     with pytest.raises(FileExistsError, match="left alone") as caught:
@@ -147,10 +149,10 @@ async def test_what_is_not_a_socket_is_left_alone(short_tmp: Path, kind: str, na
 
 @pytest.mark.parametrize("kind", ["STREAM", "SEQPACKET", "DGRAM"])
 @pytest.mark.parametrize("state", ["bound", "listening", "full"])
-async def test_another_programs_live_socket_does_not_notice_listen(
+async def test_listen_does_not_disturb_a_foreign_live_socket(
     short_tmp: Path, kind: str, state: str
 ) -> None:
-    """Nor does it lose the one client that it may be waiting for."""
+    """The other program also does not lose the one client that it may be waiting for."""
     if sys.platform != "linux" and kind == "SEQPACKET":
         pytest.skip("this system has no such sockets")
     path = short_tmp / "s"
@@ -181,8 +183,8 @@ async def test_another_programs_live_socket_does_not_notice_listen(
     assert files_of(short_tmp) == set()
 
 
-async def test_a_datagram_socket_with_a_peer_is_alive(short_tmp: Path) -> None:
-    """It takes datagrams from one other socket only (EPERM)."""
+async def test_connected_datagram_socket_is_in_use(short_tmp: Path) -> None:
+    """It accepts datagrams only from its peer, so a probe fails with EPERM."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.bind(str(short_tmp / "one"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
@@ -204,7 +206,7 @@ async def test_close_removes_only_its_own_socket_file(short_tmp: Path) -> None:
     assert files_of(short_tmp) == set()
 
 
-async def test_only_the_current_user_by_default(short_tmp: Path) -> None:
+async def test_default_mode_allows_only_the_current_user(short_tmp: Path) -> None:
     old = os.umask(0)
     try:
         async with await ipcpipes.listen(short_tmp / "mine"):
@@ -219,7 +221,7 @@ async def test_only_the_current_user_by_default(short_tmp: Path) -> None:
         os.umask(old)
 
 
-async def test_bad_places(short_tmp: Path) -> None:
+async def test_bad_directories_are_refused(short_tmp: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"does not exist; make it first"):
         await ipcpipes.listen(short_tmp / "missing" / "s")
     with pytest.raises(ValueError, match=r"108|104"):
@@ -232,13 +234,13 @@ async def test_bad_places(short_tmp: Path) -> None:
     with pytest.raises(PermissionError, match="every user can write"):
         await ipcpipes.listen(short_tmp / "open" / "s")
     assert files_of(short_tmp / "open") == set()
-    (short_tmp / "open").chmod(0o1777)  # as /tmp: others cannot touch what is ours
+    (short_tmp / "open").chmod(0o1777)  # as /tmp: other users cannot replace the socket
     async with await ipcpipes.listen(short_tmp / "open" / "s"):
         pass
     assert files_of(short_tmp) == {"file", "open"}
 
 
-async def test_the_longest_path_works(short_tmp: Path) -> None:
+async def test_longest_path_works(short_tmp: Path) -> None:
     limit = 108 if sys.platform == "linux" else 104
     name = "s" * (limit - 2 - len(str(short_tmp)))
     async with await ipcpipes.listen(short_tmp / name) as listener:
@@ -246,7 +248,7 @@ async def test_the_longest_path_works(short_tmp: Path) -> None:
             assert len(listener.address) == limit - 1
 
 
-async def test_a_dead_socket_file(short_tmp: Path) -> None:
+async def test_dead_socket_file_is_refused(short_tmp: Path) -> None:
     path = short_tmp / "s"
     with python_child(
         """
@@ -259,12 +261,12 @@ async def test_a_dead_socket_file(short_tmp: Path) -> None:
         assert child.hear() == "ready"
         child.kill()
     assert path.is_socket()
-    with pytest.raises(ConnectionRefusedError, match="nobody listens on this socket") as caught:
+    with pytest.raises(ConnectionRefusedError, match="no server listens on this socket") as caught:
         await ipcpipes.connect(path)
     assert type(caught.value) is ipcpipes.EndpointRefused
 
 
-async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
+async def test_connect_to_broken_paths_raises(short_tmp: Path) -> None:
     with pytest.raises(FileNotFoundError, match="start the server"):
         await ipcpipes.connect(short_tmp / "missing" / "s")
     plain = short_tmp / "file"
@@ -273,18 +275,18 @@ async def test_paths_that_lead_nowhere(short_tmp: Path) -> None:
         await ipcpipes.connect(plain / "s")
     loop = short_tmp / "loop"
     loop.symlink_to(loop)
-    with pytest.raises(PermissionError, match="circle of links"):
+    with pytest.raises(PermissionError, match="too many symbolic links"):
         await ipcpipes.connect(loop)
 
 
-async def test_a_socket_of_another_type(short_tmp: Path) -> None:
+async def test_socket_of_another_type_is_denied(short_tmp: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
         datagrams.bind(str(short_tmp / "d"))
         with pytest.raises(PermissionError, match="another type"):
             await ipcpipes.connect(short_tmp / "d")
 
 
-async def test_an_unsafe_runtime_directory_is_refused(
+async def test_unsafe_runtime_directory_is_refused(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
@@ -312,7 +314,7 @@ async def test_an_unsafe_runtime_directory_is_refused(
     short_tmp.chmod(0o700)
 
 
-async def test_without_a_runtime_directory(
+async def test_fallback_directory_is_used(
     monkeypatch: pytest.MonkeyPatch, endpoint: Endpoint
 ) -> None:
     for value in ("", "relative"):
@@ -334,10 +336,10 @@ async def test_close_removes_only_its_own_lock_file(short_tmp: Path) -> None:
     assert (short_tmp / "s.lock").read_text() == "someone else's"
 
 
-async def test_the_lock_file_may_vanish_between_open_and_lock(
+async def test_lock_file_removed_before_lock_is_made_again(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The holder removes the file after we opened it: what we then lock has no name."""
+    """If the holder removes the file after listen opened it, the locked file has no name."""
     import fcntl
 
     lock = fcntl.flock
@@ -356,7 +358,7 @@ async def test_the_lock_file_may_vanish_between_open_and_lock(
             await ipcpipes.listen(short_tmp / "s")
 
 
-async def test_the_runtime_directory_is_ours_whatever_the_umask(
+async def test_directory_of_plain_names_has_mode_0700(
     short_tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_tmp))
@@ -368,7 +370,7 @@ async def test_the_runtime_directory_is_ours_whatever_the_umask(
         os.umask(old)
 
 
-async def test_a_keyboard_interrupt_right_after_a_part_went_out_breaks_sending(
+async def test_interrupt_after_a_partial_send_breaks_sending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, server = await stream_pair()
@@ -390,7 +392,7 @@ async def test_a_keyboard_interrupt_right_after_a_part_went_out_breaks_sending(
         assert await client.receive_some() == b"the other direction goes on"
 
 
-def test_it_loads_where_the_system_has_no_such_error() -> None:
+def test_import_works_without_enodata() -> None:
     """FreeBSD has no ENODATA."""
     program = "import errno; vars(errno).pop('ENODATA', None); import ipcpipes"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Endpoint.inherited on POSIX: sockets that are connected, and sockets that listen."""
+"""Endpoint.inherited on POSIX: connected and listening sockets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="SOCK_SEQPACKET"
 
 
 def pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, int]:
-    """A socket, and the number of the other end, which children inherit."""
+    """Returns a socket, and the inheritable number of the other end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
     with theirs:
         return ours, copy(theirs.fileno())
@@ -57,7 +57,7 @@ SOCKET_USERS = {
 
 
 @pytest.mark.parametrize("user", SOCKET_USERS)
-def test_a_child_takes_a_connected_socket_over(user: str) -> None:
+def test_child_takes_over_a_connected_socket(user: str) -> None:
     ours, number = pair()
     with ours, inheriting_child(SOCKET_USERS[user], str(number)) as child:
         os.close(number)
@@ -69,7 +69,7 @@ def test_a_child_takes_a_connected_socket_over(user: str) -> None:
 
 
 @drivers
-def test_a_socket_is_a_stream_of_any_direction(driver: str) -> None:
+def test_inherited_socket_can_have_any_direction(driver: str) -> None:
     for direction in ("duplex", "send", "receive"):
         ours, number = pair()
         with ours:
@@ -82,16 +82,16 @@ def test_a_socket_is_a_stream_of_any_direction(driver: str) -> None:
 
 
 @drivers
-def test_who_made_the_pair_is_known(driver: str) -> None:
+def test_peer_of_an_inherited_socket(driver: str) -> None:
     ours, number = pair()
     with ours:
         stream = DOORS[driver](Endpoint.inherited(number))
-        assert stream.peer.pid in (os.getpid(), None), "macOS does not tell it of a pair"
+        assert stream.peer.pid in (os.getpid(), None), "macOS does not tell the pid for a pair"
         close(stream)
 
 
 @drivers
-def test_a_peer_that_has_gone_is_no_error_yet(driver: str) -> None:
+def test_closed_peer_is_not_an_error_at_connect(driver: str) -> None:
     ours, number = pair()
     ours.sendall(b"last words")
     ours.close()
@@ -100,7 +100,7 @@ def test_a_peer_that_has_gone_is_no_error_yet(driver: str) -> None:
 
 
 @drivers
-def test_messages_over_a_socket(driver: str) -> None:
+def test_messages_over_an_inherited_socket(driver: str) -> None:
     ours, number = pair()
     with ours:
         channel = MESSAGE_DOORS[driver](Endpoint.inherited(number))
@@ -110,7 +110,7 @@ def test_messages_over_a_socket(driver: str) -> None:
 
 @linux_only
 @drivers
-def test_sockets_that_keep_messages_apart_and_sockets_that_do_not(driver: str) -> None:
+def test_framing_must_match_the_type_of_the_socket(driver: str) -> None:
     ours, number = pair(socket.SOCK_SEQPACKET)
     with ours:
         where = Endpoint.inherited(number)
@@ -134,7 +134,7 @@ def close_channel(channel: Any) -> None:
 
 
 @drivers
-def test_a_socket_of_another_kind_is_refused(driver: str, short_tmp: Path) -> None:
+def test_datagram_and_listening_sockets_are_refused(driver: str, short_tmp: Path) -> None:
     datagrams, number = pair(socket.SOCK_DGRAM)
     with datagrams, left_alone(number), pytest.raises(ipcpipes.NotAnEndpoint):
         DOORS[driver](Endpoint.inherited(number))
@@ -150,7 +150,7 @@ def test_a_socket_of_another_kind_is_refused(driver: str, short_tmp: Path) -> No
 
 @linux_only
 @drivers
-def test_a_socket_that_is_not_connected_is_refused(driver: str) -> None:
+def test_unconnected_socket_is_refused(driver: str) -> None:
     with socket.socket(socket.AF_UNIX) as lonely:
         number = copy(lonely.fileno())
         with left_alone(number), pytest.raises(ipcpipes.NotAnEndpoint, match="not connected"):
@@ -159,7 +159,7 @@ def test_a_socket_that_is_not_connected_is_refused(driver: str) -> None:
 
 
 @drivers
-def test_the_default_timeout_of_sockets_changes_nothing(driver: str) -> None:
+def test_default_timeout_of_sockets_has_no_effect(driver: str) -> None:
     ours, number = pair()
     socket.setdefaulttimeout(10)
     try:
@@ -172,7 +172,7 @@ def test_the_default_timeout_of_sockets_changes_nothing(driver: str) -> None:
 
 
 @drivers
-def test_listening_takes_what_listens(driver: str) -> None:
+def test_listen_takes_only_listening_sockets(driver: str) -> None:
     ours, number = pair()
     where = Endpoint.inherited(number)
     with ours, left_alone(number), pytest.raises(ipcpipes.NotAnEndpoint, match="connect takes it"):
@@ -209,7 +209,7 @@ LISTENER_USERS = {
 
 
 @pytest.mark.parametrize("user", LISTENER_USERS)
-def test_a_child_takes_a_listening_socket_over(user: str, short_tmp: Path) -> None:
+def test_child_takes_over_a_listening_socket(user: str, short_tmp: Path) -> None:
     path = short_tmp / "s"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
@@ -219,6 +219,6 @@ def test_a_child_takes_a_listening_socket_over(user: str, short_tmp: Path) -> No
                 client.connect(str(path))
                 assert client.recv(1000) == str(path).encode()
             assert child.wait() == 0
-        assert path.is_socket(), "it is its maker's to remove"
+        assert path.is_socket(), "only the program that made the file removes it"
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))  # it listens still
+            client.connect(str(path))  # the socket still listens

@@ -1,4 +1,4 @@
-"""Sockets of sequenced packets: what is Linux' own about native messages."""
+"""Sockets of sequenced packets: native messages on Linux."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from .channels import connected, has_native
 
 
 @has_native
-async def test_descriptors_that_a_client_sends_along_are_not_taken(short_tmp: Path) -> None:
+async def test_unwanted_descriptors_are_dropped(short_tmp: Path) -> None:
     path = short_tmp / "s"
     async with await ipcpipes.listen_messages(path, framing=NATIVE) as listener:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             client.connect(str(path))
             async with await listener.accept() as server:
                 before = set(Path("/proc/self/fd").iterdir())
-                socket.send_fds(client, [b"with a gift"], [client.fileno()] * 5)
+                socket.send_fds(client, [b"with descriptors"], [client.fileno()] * 5)
                 socket.send_fds(client, [b""], [client.fileno()])
-                assert await server.receive() == b"with a gift"
+                assert await server.receive() == b"with descriptors"
                 assert await server.receive() == b""
                 assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 @has_native
-async def test_any_program_with_such_a_socket_can_talk_to_it(short_tmp: Path) -> None:
+async def test_plain_seqpacket_socket_can_be_the_client(short_tmp: Path) -> None:
     path = short_tmp / "s"
     async with await ipcpipes.listen_messages(path, framing=NATIVE) as listener:
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -50,18 +50,18 @@ async def test_any_program_with_such_a_socket_can_talk_to_it(short_tmp: Path) ->
 
 
 @has_native
-async def test_a_peer_that_closes_without_reading_is_at_its_end() -> None:
+async def test_messages_arrive_if_peer_closes_without_reading() -> None:
     left, right = await connected(NATIVE)()
     async with left:
         await right.send_many([b"one", b"two"])
-        await left.send(b"nobody reads this")
+        await left.send(b"never read")
         await right.aclose()
         assert [message async for message in left] == [b"one", b"two"]
 
 
 @has_native
-async def test_what_was_sent_just_before_the_end_comes_before_it() -> None:
-    # Linux looks for a packet, then for the end, and not for both at once.
+async def test_message_sent_just_before_close_arrives() -> None:
+    # Linux checks for a packet and then for the end, not for both at once.
     go = threading.Event()
     sockets: list[socket.socket] = []
 
@@ -90,7 +90,7 @@ async def test_what_was_sent_just_before_the_end_comes_before_it() -> None:
     thread.join()
 
 
-async def test_a_system_without_them_names_the_alternative(
+async def test_error_without_seqpacket_names_the_alternative(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")

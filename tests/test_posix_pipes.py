@@ -23,7 +23,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="pipe(7) of Linu
 
 @linux_only
 @openers
-def test_linux_rounds_the_capacity_up(opener: Opener) -> None:
+def test_linux_rounds_capacity_up(opener: Opener) -> None:
     page = os.sysconf("SC_PAGESIZE")
     receiver, sender = opener()
     assert receiver.capacity == sender.capacity == 16 * page
@@ -46,7 +46,7 @@ def test_linux_rounds_the_capacity_up(opener: Opener) -> None:
 
 @linux_only
 @openers
-def test_a_pipe_cannot_shrink_below_what_is_in_it(opener: Opener) -> None:
+def test_pipe_cannot_shrink_below_its_contents(opener: Opener) -> None:
     receiver, sender = opener()
     send_all(sender, bytes(40_000))
     with pytest.raises(
@@ -62,7 +62,7 @@ def test_a_pipe_cannot_shrink_below_what_is_in_it(opener: Opener) -> None:
 
 
 @linux_only
-def test_only_root_goes_above_the_limit_of_capacities() -> None:
+def test_capacity_above_the_limit_needs_root() -> None:
     program = """
         import os
         if os.geteuid() == 0:
@@ -91,7 +91,7 @@ def test_only_root_goes_above_the_limit_of_capacities() -> None:
 
 @pytest.mark.skipif(sys.platform == "linux", reason="Linux has it")
 @openers
-def test_elsewhere_the_capacity_is_unknown(opener: Opener) -> None:
+def test_capacity_is_not_supported_on_other_systems(opener: Opener) -> None:
     with pytest.raises(ipcpipes.NotSupported, match="Linux does"):
         opener(capacity=4096)
     receiver, sender = opener()
@@ -104,7 +104,7 @@ def test_elsewhere_the_capacity_is_unknown(opener: Opener) -> None:
 
 
 @pytest.mark.parametrize("opener", OPENERS)
-def test_a_broken_pipe_does_not_kill_the_process(opener: str) -> None:
+def test_broken_pipe_does_not_kill_the_process(opener: str) -> None:
     program = """
         import os, signal
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -124,7 +124,7 @@ def test_a_broken_pipe_does_not_kill_the_process(opener: str) -> None:
         assert signal.getsignal(signal.SIGPIPE) == signal.SIG_DFL
         assert not signal.sigpending()
         assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        # And it still does what the program wants of it elsewhere.
+        # SIGPIPE still has its effect for other pipes.
         receiver, sender = os.pipe()
         os.close(receiver)
         os.write(sender, b"x")
@@ -136,11 +136,11 @@ def test_a_broken_pipe_does_not_kill_the_process(opener: str) -> None:
         assert child.wait() == -signal.SIGPIPE
 
 
-def test_a_program_that_holds_sigpipe_back_gets_none_of_ours() -> None:
+def test_blocked_sigpipe_is_not_left_pending() -> None:
     program = """
         import os, signal
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        held_back = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPIPE])
         def break_one():
             receiver, sender = blocking.open_anonymous_pipe()
             receiver.close()
@@ -150,13 +150,13 @@ def test_a_program_that_holds_sigpipe_back_gets_none_of_ours() -> None:
                 sender.close()
         break_one()
         assert not signal.sigpending()
-        # One of its own stays.
+        # A SIGPIPE of the program itself stays pending.
         os.kill(os.getpid(), signal.SIGPIPE)
         break_one()
         assert signal.sigpending() == {signal.SIGPIPE}
         while signal.sigpending():
             signal.sigwait([signal.SIGPIPE])
-        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         say("survived")
         """
     with plain_child(program) as child:

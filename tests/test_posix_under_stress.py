@@ -1,4 +1,4 @@
-"""Unix domain sockets when things go wrong: no descriptors left, forks, and a full house."""
+"""Unix domain sockets under stress: no free descriptors, forks, and full queues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def files_of(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir()}
 
 
-async def test_a_forked_child_does_not_take_the_name_away(endpoint: Endpoint) -> None:
+async def test_forked_child_does_not_release_the_name(endpoint: Endpoint) -> None:
     program = (
         "import os, sys, trio, ipcpipes, gc, warnings\n"
         "warnings.simplefilter('ignore')\n"
@@ -53,7 +53,7 @@ async def test_a_forked_child_does_not_take_the_name_away(endpoint: Endpoint) ->
     assert result.stdout.strip() == b"alive"
 
 
-async def test_accept_waits_out_descriptor_exhaustion(
+async def test_accept_survives_descriptor_exhaustion(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -112,7 +112,7 @@ async def test_listen_without_descriptors_leaves_nothing(short_tmp: Path) -> Non
                 listener = await ipcpipes.listen(short_tmp / "s")
             except OSError as error:
                 assert error.errno == errno.EMFILE
-                assert room < 4  # the lock, the socket, and two for a look at its file
+                assert room < 4  # the lock, the socket, and two to check its file
             finally:
                 for fd in (*full, *spare[room:]):
                     os.close(fd)
@@ -123,7 +123,7 @@ async def test_listen_without_descriptors_leaves_nothing(short_tmp: Path) -> Non
         assert files_of(short_tmp) == set()
 
 
-async def test_a_forked_child_does_not_keep_a_dead_name(endpoint: Endpoint) -> None:
+async def test_forked_child_does_not_keep_a_dead_name_in_use(endpoint: Endpoint) -> None:
     program = """
         import os, gc, warnings
         warnings.simplefilter("ignore")
@@ -146,7 +146,7 @@ async def test_a_forked_child_does_not_keep_a_dead_name(endpoint: Endpoint) -> N
             os.kill(grandchild, 9)
 
 
-async def test_a_client_that_slips_in_before_the_plug_is_served_later(
+async def test_client_ahead_of_the_plug_is_served_later(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
@@ -172,11 +172,11 @@ async def test_a_client_that_slips_in_before_the_plug_is_served_later(
         slipped[0].close()
 
 
-async def test_a_client_behind_the_plug_is_kept_when_it_is_pulled(endpoint: Endpoint) -> None:
+async def test_client_in_place_of_the_plug_is_kept(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
         first = await ipcpipes.connect(endpoint)
         server = await listener.accept()
-        # As if the plug had come too late: its place in the queue is a client's.
+        # As if the plug had come too late: a client has its place in the queue.
         listener._pull_plug()
         os.close(posix_calls.accept(listener._fd))
         with socket.socket(socket.AF_UNIX) as client:
@@ -189,7 +189,7 @@ async def test_a_client_behind_the_plug_is_kept_when_it_is_pulled(endpoint: Endp
                 assert await later.receive_some() == b"waited"
 
 
-async def test_a_dead_socket_and_no_descriptors_is_not_in_use(short_tmp: Path) -> None:
+async def test_dead_socket_without_descriptors_is_not_in_use(short_tmp: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(short_tmp / "s"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -211,7 +211,7 @@ async def test_a_dead_socket_and_no_descriptors_is_not_in_use(short_tmp: Path) -
 
 
 async def test_send_eof_and_send_all_exclude_each_other(endpoint: Endpoint) -> None:
-    """Started at once, in whatever order: one of them is told that the other is at it."""
+    """Started at once in any order, one of them raises BusyResourceError."""
     async with await ipcpipes.listen(endpoint) as listener:
         async with await ipcpipes.connect(endpoint) as client, await listener.accept():
             busy = []

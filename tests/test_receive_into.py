@@ -1,4 +1,4 @@
-"""receive_into: what receive_some does, into memory of the caller's."""
+"""receive_into does what receive_some does, into a buffer of the caller."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def pair(request: pytest.FixtureRequest) -> Any:
         yield left, right
 
 
-async def test_it_fills_what_has_come(pair: Any) -> None:
+async def test_received_bytes_fill_the_buffer(pair: Any) -> None:
     left, right = pair
     await left.send_all(b"hello")
     memory = bytearray(b"." * 10)
@@ -38,7 +38,7 @@ async def test_it_fills_what_has_come(pair: Any) -> None:
     assert memory[:3] == b"def"
 
 
-async def test_the_end_is_nothing_received(pair: Any) -> None:
+async def test_end_of_stream_returns_zero(pair: Any) -> None:
     left, right = pair
     await left.send_all(b"x")
     await left.aclose()
@@ -48,7 +48,7 @@ async def test_the_end_is_nothing_received(pair: Any) -> None:
         assert await right.receive_into(memory) == 0
 
 
-async def test_more_than_receive_some_gives_at_once() -> None:
+async def test_large_buffers_are_filled_in_order() -> None:
     left, right = await stream_pair()
     async with left, right:
         data = bytes(range(256)) * 8192
@@ -61,7 +61,7 @@ async def test_more_than_receive_some_gives_at_once() -> None:
         assert memory == data
 
 
-async def test_cancelled_it_loses_nothing(pair: Any) -> None:
+async def test_cancelled_receive_into_loses_nothing(pair: Any) -> None:
     left, right = pair
     memory = bytearray(10)
     await left.send_all(b"there")
@@ -79,7 +79,7 @@ async def test_cancelled_it_loses_nothing(pair: Any) -> None:
     assert memory[:5] == b"later"
 
 
-async def test_one_task_receives(pair: Any) -> None:
+async def test_second_receiver_is_busy(pair: Any) -> None:
     _, right = pair
     async with trio.open_nursery() as nursery:
         nursery.start_soon(right.receive_into, bytearray(10))
@@ -89,7 +89,7 @@ async def test_one_task_receives(pair: Any) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_memory_that_does_not_serve(pair: Any) -> None:
+async def test_invalid_buffers_are_refused(pair: Any) -> None:
     left, right = pair
     await left.send_all(b"x")
     for nonsense, error in (
@@ -104,7 +104,7 @@ async def test_memory_that_does_not_serve(pair: Any) -> None:
     assert await right.receive_into(bytearray(5)) == 1
 
 
-async def test_closed() -> None:
+async def test_closed_stream_raises() -> None:
     left, right = await stream_pair()
     async with left:
         await right.aclose()

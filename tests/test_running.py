@@ -1,4 +1,4 @@
-"""Programs that are told to end: no traceback, the right exit status, and nothing left behind."""
+"""Programs that a signal ends: no traceback, the right exit status, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from .echo_runs import as_users_have_it
 WINDOWS = sys.platform == "win32"
 README = Path(__file__).resolve().parent.parent / "README.md"
 
-# On Windows a process cannot send Ctrl-C to one other process alone ("GenerateConsoleCtrlEvent").
-# So the program does to itself what the console does: it runs the handler of the C library in
-# another thread.
+# On Windows a process cannot send Ctrl-C to only one other process ("GenerateConsoleCtrlEvent").
+# So the program does what the console does: it runs the handler of the C library in another thread.
 if sys.platform == "win32":
     SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGBREAK, 149)]
     APART: Any = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -56,11 +55,11 @@ from ipcpipes.rpc import blocking as rpc_blocking
 def say(*words):
     print(*words, flush=True)
 
-def press_what_is_said():
+def raise_signal_from_input():
     signal.raise_signal(int(os.read(0, 10)))
 
 if sys.platform == "win32":
-    threading.Thread(target=press_what_is_said, daemon=True).start()
+    threading.Thread(target=raise_signal_from_input, daemon=True).start()
 """
 
 each_signal = pytest.mark.parametrize(("number", "status"), SIGNALS)
@@ -122,8 +121,8 @@ class Doubler(rpc.Interface, uuid="60718293-a4b5-46c7-98e9-faabbccddeec", versio
         raise NotImplementedError
 
 
-# Each waits for an answer: a connection that has just been accepted is in no block of the server
-# yet, and Python warns of one that is left so.
+# Each waits for an answer, so that the server has entered the block of the connection. Python warns
+# about a connection that is dropped before.
 
 
 @contextmanager
@@ -168,9 +167,9 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @contextmanager
 def running(body: str) -> Iterator[subprocess.Popen[str]]:
-    """Runs it until the block is left."""
+    """Runs the program until the end of the block."""
     code = HEAD + textwrap.dedent(body)
-    # Started from a script's background, SIGINT is ignored, and children inherit that.
+    # A background job of a shell script ignores SIGINT, and children inherit that.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         process = subprocess.Popen(
@@ -191,7 +190,7 @@ def running(body: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def heard(process: subprocess.Popen[str], line: str) -> None:
-    """Waits for its next line of output."""
+    """Waits for the next line of output."""
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline() == f"{line}\n", process.stderr.read()
@@ -204,7 +203,7 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 @each_signal
 @each_server
-def test_a_server_ends_in_order(
+def test_signal_ends_server_cleanly(
     server: str, number: signal.Signals, status: int, place: Path
 ) -> None:
     program, connected = SERVERS[server]
@@ -249,7 +248,7 @@ sys.exit(128 + told[0])
 @pytest.mark.skipif(not WINDOWS, reason="about consoles")
 @pytest.mark.wine_differs("a process without a console has no Ctrl-Break")
 @each_server
-def test_ctrl_break_of_a_console(server: str) -> None:
+def test_ctrl_break_ends_server_cleanly(server: str) -> None:
     program, connected = SERVERS[server]
     if sys.platform == "win32":
         with running(program) as process, connected():
@@ -259,7 +258,9 @@ def test_ctrl_break_of_a_console(server: str) -> None:
 
 @pytest.mark.skipif(not README.exists(), reason="the documents are not beside the tests")
 @each_signal
-def test_the_server_of_the_readme(number: signal.Signals, status: int, place: Path) -> None:
+def test_signal_ends_readme_server_cleanly(
+    number: signal.Signals, status: int, place: Path
+) -> None:
     server = re.findall(
         r"^```python\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )[0]
@@ -275,7 +276,7 @@ def test_the_server_of_the_readme(number: signal.Signals, status: int, place: Pa
 
 @posix_signals
 @pytest.mark.parametrize("last", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_insists(last: signal.Signals) -> None:
+def test_second_signal_ends_at_once(last: signal.Signals) -> None:
     body = """
     async def main():
         try:
@@ -297,7 +298,7 @@ def test_a_second_signal_insists(last: signal.Signals) -> None:
 
 
 @posix_signals
-def test_a_second_signal_insists_without_an_event_loop() -> None:
+def test_second_signal_ends_at_once_without_an_event_loop() -> None:
     body = """
     def main():
         try:
@@ -318,7 +319,7 @@ def test_a_second_signal_insists_without_an_event_loop() -> None:
 
 @posix_signals
 @pytest.mark.parametrize("door", ["trio", "blocking"])
-def test_signals_that_are_ignored_or_the_programs_own_are_left_alone(door: str) -> None:
+def test_ignored_and_handled_signals_are_unchanged(door: str) -> None:
     body = """
     heard = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -341,7 +342,7 @@ def test_signals_that_are_ignored_or_the_programs_own_are_left_alone(door: str) 
         assert end(process) == (0, "heard\n", "")
 
 
-def test_the_result_and_the_errors_are_those_of_main() -> None:
+def test_run_returns_and_raises_what_main_does() -> None:
     async def double(number: int) -> int:
         await trio.lowlevel.checkpoint()
         return 2 * number
@@ -362,7 +363,7 @@ def test_the_result_and_the_errors_are_those_of_main() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_an_error_while_it_is_closed_is_not_hidden() -> None:
+def test_error_while_closing_is_raised() -> None:
     async def main() -> None:
         try:
             signal.raise_signal(signal.SIGTERM)
@@ -382,7 +383,7 @@ def test_an_error_while_it_is_closed_is_not_hidden() -> None:
         blocking.run(blocking_main)
 
 
-def test_it_is_system_exit_with_the_status() -> None:
+def test_signal_raises_system_exit_with_status() -> None:
     async def main() -> None:
         with suppress(trio.Cancelled):
             signal.raise_signal(signal.SIGTERM)
@@ -402,7 +403,7 @@ def test_it_is_system_exit_with_the_status() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_is_not_a_function_is_refused() -> None:
+def test_main_must_be_a_function() -> None:
     async def main() -> None:
         pytest.fail("it ran")
 
@@ -420,7 +421,7 @@ def test_what_is_not_a_function_is_refused() -> None:
         blocking.run(main)  # type: ignore[unused-coroutine]
 
 
-def test_only_in_the_main_thread() -> None:
+def test_run_works_only_in_the_main_thread() -> None:
     said: list[str] = []
 
     def run() -> None:
@@ -436,7 +437,7 @@ def test_only_in_the_main_thread() -> None:
 
 
 @each_signal
-def test_the_commands_end_in_order_too(number: signal.Signals, status: int, place: Path) -> None:
+def test_signal_ends_commands_cleanly(number: signal.Signals, status: int, place: Path) -> None:
     body = """
     from ipcpipes.__main__ import main
     sys.exit(main(["echo", "serve", "ended"]))

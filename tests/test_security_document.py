@@ -1,4 +1,4 @@
-"""docs/security.md says of the defaults what the code does."""
+"""The defaults in docs/security.md are those of the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, blocking, opening, rpc
 from ipcpipes.authentication.challenge import DEFAULT_SECONDS
 from ipcpipes.rpc import blocking as rpc_blocking
-from ipcpipes.security import compiled, server
+from ipcpipes.security import compile_policy, server
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "security.md"
 
@@ -28,7 +28,7 @@ TEXT = DOCUMENT.read_text("utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Those of the table below a heading, without its head."""
+    """Returns the rows of the table below a heading, without its head."""
     section = TEXT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -38,7 +38,7 @@ DEFAULTS = {row[0]: row[1] for row in rows("The defaults, and why")}
 
 
 def default_of(name: str, *functions: Callable[..., Any]) -> Any:
-    """That of a parameter, which all of these have alike."""
+    """Returns the default of a parameter, which must be the same in all these functions."""
     found = [inspect.signature(one).parameters[name].default for one in functions]
     assert found.count(found[0]) == len(found), functions
     return found[0]
@@ -103,8 +103,8 @@ PARAMETERS = {
     "shared secret: `authkey=`": NONE[default_of("authkey", *CONNECT, *SERVE)],
     "time to prove that one has it": f"{DEFAULT_SECONDS:g} s",
 }
-# What the other tests here look at.
-LOOKED_AT = {
+# Rows that tests of their own check.
+TESTED_BELOW = {
     "who may connect: `listen(access=)`",
     "who may serve a plain name: `connect(name, server=)`",
     "who may serve any other endpoint: `connect(path, server=)`",
@@ -117,38 +117,38 @@ LOOKED_AT = {
 }
 
 
-def test_each_default_is_looked_at() -> None:
-    assert set(DEFAULTS) == set(PARAMETERS) | LOOKED_AT
+def test_every_default_is_tested() -> None:
+    assert set(DEFAULTS) == set(PARAMETERS) | TESTED_BELOW
 
 
 @pytest.mark.parametrize("what", PARAMETERS)
-def test_what_a_parameter_is_when_nobody_says_it(what: str) -> None:
+def test_defaults_of_parameters(what: str) -> None:
     assert DEFAULTS[what] == PARAMETERS[what]
 
 
-def test_a_native_message_has_the_same_limit() -> None:
+def test_native_messages_have_the_same_limit() -> None:
     assert ipcpipes.NATIVE.max_size == ipcpipes.LengthPrefixed().max_size
 
 
-async def test_who_may_connect(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_default_access_policy(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     assert DEFAULTS["who may connect: `listen(access=)`"] == "`AccessPolicy.current_user()`"
     assert default_of("access", *LISTEN, *SERVE) is None
     asked: list[AccessPolicy] = []
 
     def note(policy: AccessPolicy, kind: Any) -> Any:
         asked.append(policy)
-        return compiled(policy, kind)
+        return compile_policy(policy, kind)
 
-    monkeypatch.setattr(opening, "compiled", note)
+    monkeypatch.setattr(opening, "compile_policy", note)
     async with await ipcpipes.listen(endpoint):
         pass
     assert asked == [AccessPolicy.current_user()]
 
 
-def test_who_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_of("server", *CONNECT) is None
     asked: list[AccessPolicy] = []
-    monkeypatch.setattr(server, "trusted", lambda policy, _: asked.append(policy))
+    monkeypatch.setattr(server, "compile_server_policy", lambda policy, _: asked.append(policy))
     server.server_check(Endpoint.named("x"), None)
     assert asked == [AccessPolicy.current_user()]
     assert DEFAULTS["who may serve a plain name: `connect(name, server=)`"] == (
@@ -160,7 +160,7 @@ def test_who_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="about files")
-async def test_modes(endpoint: Endpoint) -> None:
+async def test_modes_of_socket_files_and_directories(endpoint: Endpoint) -> None:
     before = os.umask(0)
     try:
         async with await ipcpipes.listen(endpoint) as listener:
@@ -176,22 +176,22 @@ async def test_modes(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "win32", reason="about pipes")
-async def test_access_list(endpoint: Endpoint) -> None:
+async def test_access_list_of_pipes(endpoint: Endpoint) -> None:
     if sys.platform == "win32":
         from ipcpipes._os.windows import calls as windows_calls
 
-        permissions = compiled(AccessPolicy.current_user(), "duplex")
+        permissions = compile_policy(AccessPolicy.current_user(), "duplex")
         text = permissions.sddl.replace(windows_calls.current_user_sid(), "YOU")
         assert DEFAULTS["access list of a pipe"] == f"`{text}`"
 
 
-def test_clients_on_other_machines() -> None:
+def test_remote_clients_are_refused_by_default() -> None:
     assert DEFAULTS["clients on other machines (Windows)"] == "refused"
     assert not AccessPolicy.current_user().remote
 
 
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
-async def test_a_name_that_is_taken(endpoint: Endpoint) -> None:
+async def test_name_in_use_is_an_error(endpoint: Endpoint) -> None:
     assert DEFAULTS["a name that is taken"] == "an error"
     async with await ipcpipes.listen(endpoint):
         with pytest.raises(ipcpipes.EndpointInUse):
@@ -211,7 +211,7 @@ async def test_children_inherit_nothing(endpoint: Endpoint) -> None:
                 assert not os.get_inheritable(listener._fd)
 
 
-def test_what_peer_is_worth_is_said_of_each_field() -> None:
+def test_every_field_of_peer_is_documented() -> None:
     fields = {field.name for field in dataclasses.fields(ipcpipes.PeerIdentity)}
     said = rows("Who is there: what `peer` is worth")
     assert {name.strip("`") for row in said for name in row[0].split(", ")} == fields

@@ -1,4 +1,4 @@
-"""The client checks who serves it, before it sends anything."""
+"""The client checks the user of the server before it sends anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if sys.platform == "win32":
     pytest.skip("about credentials of Unix sockets", allow_module_level=True)
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# Listens as another user, even where only we may put a socket, and tells what each client sent.
+# Listens as another user, also in directories that only this user can write in, and prints what
+# each client sent.
 SQUATTER = """
 where, uid, gid, packets, *groups = sys.argv[1:]
 listener = socket.socket(
@@ -48,7 +49,7 @@ while True:
 
 
 class Asked(rpc.Interface, uuid="0a6bd8ea-1a4e-4d0e-9dd0-0c5a1f6bbd0f", version=(1, 0)):
-    """Something to ask for."""
+    """An interface to call."""
 
     @rpc.operation
     async def anything(self) -> None: ...
@@ -96,8 +97,8 @@ def where(short_tmp: Path) -> Path:
 
 @as_root
 @pytest.mark.parametrize("door", DOORS)
-async def test_a_squatter_of_a_plain_name_gets_nothing(door: Door, endpoint: Endpoint) -> None:
-    # So that the directory of plain names is there.
+async def test_squatter_of_plain_name_receives_nothing(door: Door, endpoint: Endpoint) -> None:
+    # Listening makes the directory of plain names.
     async with await ipcpipes.listen(endpoint) as listener:
         where = listener.address
     with running(SQUATTER, where, OTHER, 65534, door is native) as squatter:
@@ -111,18 +112,18 @@ async def test_a_squatter_of_a_plain_name_gets_nothing(door: Door, endpoint: End
 
 @as_root
 @pytest.mark.parametrize("door", [stream, blocking_stream])
-async def test_a_squatter_of_a_path_gets_nothing_where_it_matters(door: Door, where: Path) -> None:
+async def test_squatter_of_path_receives_nothing_if_checked(door: Door, where: Path) -> None:
     with running(SQUATTER, where, OTHER, 65534, False) as squatter:
         with pytest.raises(ipcpipes.UntrustedServer):
             await door(where, server=AccessPolicy.current_user())
         assert line(squatter.stdout) == "got b''"
-        # A path may be meant to be another user's.
+        # Without server=, a path may belong to another user.
         await door(where)
         assert line(squatter.stdout) == "got b''"
 
 
 @as_root
-async def test_waiting_does_not_wait_for_a_squatter_to_go(where: Path) -> None:
+async def test_connect_does_not_wait_for_a_squatter_to_end(where: Path) -> None:
     with running(SQUATTER, where, OTHER, 65534, False), trio.fail_after(30):
         with pytest.raises(ipcpipes.UntrustedServer):
             await ipcpipes.connect(where, wait=3600, server=AccessPolicy.current_user())
@@ -143,7 +144,7 @@ async def test_waiting_does_not_wait_for_a_squatter_to_go(where: Path) -> None:
     ],
     ids=repr,
 )
-async def test_the_policy_says_who_may_serve(
+async def test_policy_decides_which_server_is_accepted(
     where: Path, policy: AccessPolicy, trusted: bool
 ) -> None:
     with running(SQUATTER, where, OTHER, 65534, False, 8, GROUP):
@@ -156,7 +157,7 @@ async def test_the_policy_says_who_may_serve(
 
 
 @as_root
-async def test_the_administrator_may_serve_everybody_unless_he_is_denied(where: Path) -> None:
+async def test_root_may_be_the_server_unless_denied(where: Path) -> None:
     client = f"""
 become({OTHER})
 for policy in (AccessPolicy.current_user(), AccessPolicy.everyone(deny=[User("root")])):
@@ -175,8 +176,8 @@ for policy in (AccessPolicy.current_user(), AccessPolicy.everyone(deny=[User("ro
 
 
 @as_root
-async def test_the_server_is_whoever_listened_and_not_who_holds_the_file(where: Path) -> None:
-    """Expected: it is refused though the socket file is ours."""
+async def test_listening_process_counts_and_not_the_file_owner(where: Path) -> None:
+    """The server is refused although the socket file belongs to this user."""
     with running(SQUATTER, where, OTHER, 65534, False):
         assert where.stat().st_uid == os.geteuid()
         with pytest.raises(ipcpipes.UntrustedServer):
@@ -184,7 +185,7 @@ async def test_the_server_is_whoever_listened_and_not_who_holds_the_file(where: 
 
 
 @pytest.mark.parametrize("door", DOORS)
-async def test_what_no_server_can_be_asked(door: Door, endpoint: Endpoint) -> None:
+async def test_invalid_server_policies_are_refused(door: Door, endpoint: Endpoint) -> None:
     for wrong, error in (
         ("me", TypeError),
         (AccessPolicy([User(0, "read")]), ValueError),
@@ -197,7 +198,7 @@ async def test_what_no_server_can_be_asked(door: Door, endpoint: Endpoint) -> No
             await door(endpoint, server=wrong)
 
 
-async def test_who_is_inherited_from_is_the_parents_affair() -> None:
+async def test_server_check_of_inherited_endpoint_is_refused() -> None:
     program = """
 import ipcpipes, socket
 from ipcpipes import blocking, AccessPolicy
@@ -206,14 +207,14 @@ endpoint = ipcpipes.Endpoint.inherited(str(left.fileno()))
 try:
     blocking.connect(endpoint, server=AccessPolicy.current_user())
 except ipcpipes.NotSupported as error:
-    print("known by its parent alone" in str(error))
+    print("only the parent of this process" in str(error))
 """
     found = await trio.run_process([sys.executable, "-c", program], capture_stdout=True)
     assert found.stdout == b"True\n"
 
 
 @as_root
-def test_nothing_is_left_open_by_a_refusal(where: Path) -> None:
+def test_refused_server_leaves_nothing_open(where: Path) -> None:
     with running(SQUATTER, where, OTHER, 65534, False):
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(100):
@@ -223,7 +224,7 @@ def test_nothing_is_left_open_by_a_refusal(where: Path) -> None:
 
 
 @as_root
-def test_the_command_says_it_in_one_line(endpoint: Endpoint) -> None:
+def test_command_reports_untrusted_server_in_one_line(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint) as listener:
         where = listener.address
     with running(SQUATTER, where, OTHER, 65534, False):

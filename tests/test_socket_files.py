@@ -1,4 +1,4 @@
-"""What is at a socket's path: what the errors say of it, and what is noticed of it (POSIX)."""
+"""Files at the path of a socket: what the errors say about them, and how a loss is noticed."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ both_doors = pytest.mark.parametrize(
 )
 
 
-async def test_a_lock_that_outlives_its_holder_is_told_apart(short_tmp: Path) -> None:
-    """A process that the holder forked still has it; the holder's number helps no longer."""
+async def test_lock_that_outlives_its_holder_is_reported(short_tmp: Path) -> None:
+    """A child that the holder forked still has the lock, so the pid of the holder is not given."""
     program = """
         import os
         listener = await ipcpipes.listen(sys.argv[1])
@@ -74,7 +74,7 @@ async def test_a_lock_that_outlives_its_holder_is_told_apart(short_tmp: Path) ->
         assert error.holder_pid == holder
         assert f"in use by process {holder};" in str(error)
         os.kill(holder, signal.SIGKILL)
-        # As a zombie first, and then when its parent has heard of it.
+        # First as a zombie, and then after its parent has waited for it.
         with trio.fail_after(30):
             while (error := await refused()).holder_pid is not None:
                 await trio.sleep(0.01)
@@ -86,8 +86,8 @@ async def test_a_lock_that_outlives_its_holder_is_told_apart(short_tmp: Path) ->
             assert "stop it" not in str(each)
 
 
-async def test_an_empty_file_in_the_place_of_the_lock_is_not_written_into(short_tmp: Path) -> None:
-    """It may be another program's; one of ours that was killed has left nothing in it to miss."""
+async def test_empty_lock_file_is_not_written(short_tmp: Path) -> None:
+    """It may belong to another program. If ipcpipes was killed before it wrote, nothing is lost."""
     lock = short_tmp / "s.lock"
     lock.touch()
     before = lock.stat()
@@ -114,10 +114,10 @@ def make_file(path: Path, kind: str) -> None:
 @connecting
 @pytest.mark.parametrize("kind", ["a regular file", "a directory", "a FIFO"])
 @pytest.mark.parametrize("wait", [0, 1000])
-async def test_what_is_no_socket_is_called_what_it_is(
+async def test_error_says_what_the_file_is(
     short_tmp: Path, connect: Door, kind: str, wait: float
 ) -> None:
-    """At once: no server can come there."""
+    """It is raised at once, also with wait=, because a server cannot listen there."""
     path = short_tmp / "x"
     make_file(path, kind)
     with trio.fail_after(30), pytest.raises(ipcpipes.NotAnEndpoint) as caught:
@@ -128,7 +128,7 @@ async def test_what_is_no_socket_is_called_what_it_is(
 
 
 @connecting
-async def test_a_link_to_what_is_no_socket(short_tmp: Path, connect: Door) -> None:
+async def test_error_says_what_the_target_of_a_link_is(short_tmp: Path, connect: Door) -> None:
     (short_tmp / "x").symlink_to(short_tmp)
     with pytest.raises(ipcpipes.NotAnEndpoint, match="this is a directory, not a socket"):
         await connect(short_tmp / "x")
@@ -142,10 +142,10 @@ async def test_a_link_to_what_is_no_socket(short_tmp: Path, connect: Door) -> No
     "fault", ["nothing", "dead", "file", "lock", "live", "no directory", "open", "long"]
 )
 @both_doors
-async def test_a_path_that_cannot_be_printed_is_escaped_in_the_text(
+async def test_unprintable_paths_are_escaped_in_error_texts(
     short_tmp: Path, door: Door, fault: str, bad: bytes
 ) -> None:
-    """In one line of ASCII, and kept as it is in the attributes."""
+    """The text is one line of ASCII; the attributes have the path unchanged."""
     directory = os.fsencode(short_tmp) + b"/d" + bad
     os.mkdir(directory)
     path = directory + b"/s" + bad
@@ -177,7 +177,7 @@ async def test_a_path_that_cannot_be_printed_is_escaped_in_the_text(
                 escaped = {b"\xff": r"\xff", b"\n": r"\n", b"\x1b[31m": r"\x1b[31m"}[bad]
                 assert f"/s{escaped}" in str(error)
         else:
-            # Root may connect to anything; and a dead socket is replaced.
+            # Root may connect to any socket, and listen replaces a dead one.
             assert fault in ("nothing", "dead")
             text = repr(found)
             assert text.isprintable()
@@ -187,10 +187,10 @@ async def test_a_path_that_cannot_be_printed_is_escaped_in_the_text(
                 found.close()
 
 
-# Addresses for others
+# Addresses for other programs
 
 
-async def test_the_address_is_the_other_place_while_a_server_is_there(
+async def test_address_follows_a_live_server(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = endpoint.address
@@ -203,7 +203,7 @@ async def test_the_address_is_the_other_place_while_a_server_is_there(
     assert endpoint.address == here
 
 
-def test_what_has_no_address() -> None:
+def test_endpoints_without_address_raise() -> None:
     with pytest.raises(ipcpipes.NotSupported, match="no address"):
         _ = Endpoint.inherited(0).address
     with pytest.raises(ipcpipes.InvalidEndpoint, match="Windows path"):
@@ -211,10 +211,10 @@ def test_what_has_no_address() -> None:
 
 
 @both_doors
-async def test_a_relative_temporary_directory_is_refused(
+async def test_relative_temporary_directory_is_refused(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """.NET takes it as it is, so that it means another place in each working directory."""
+    """.NET uses it unchanged, so it means another place in each working directory."""
     monkeypatch.setenv("TMPDIR", "tmp")
     with pytest.raises(ipcpipes.InvalidEndpoint, match="TMPDIR is 'tmp', a relative path"):
         await door(Endpoint.dotnet("x"))
@@ -227,8 +227,8 @@ async def test_a_relative_temporary_directory_is_refused(
 
 @linux_only
 @pytest.mark.parametrize("packets", [False, True])
-async def test_an_abstract_name_that_is_padded_with_nuls(packets: bool) -> None:
-    """As Node.js 20 binds it: all bytes of an address count."""
+async def test_abstract_name_padded_with_nuls(packets: bool) -> None:
+    """Node.js 20 binds such names; all bytes of an address count."""
     name = unique_endpoint().name
     padded = Endpoint.abstract(name.ljust(107, "\0"))
     assert padded.address == "\0" + name.ljust(107, "\0")
@@ -256,8 +256,8 @@ async def test_an_abstract_name_that_is_padded_with_nuls(packets: bool) -> None:
 @pytest.mark.skipif(
     shutil.which("node") is None and "CI" not in os.environ, reason="there is no Node.js here"
 )
-async def test_a_server_of_node_under_an_abstract_name() -> None:
-    """Version 20 pads it; others need not."""
+async def test_node_server_with_abstract_name() -> None:
+    """Version 20 pads the name; other versions may not."""
     name = unique_endpoint().name
     program = r"""
         const server = require("net").createServer(client => client.end("from node"));
@@ -283,16 +283,16 @@ async def test_a_server_of_node_under_an_abstract_name() -> None:
 # Losing the file
 
 
-@pytest.mark.parametrize("fate", ["removed", "replaced"])
+@pytest.mark.parametrize("change", ["removed", "replaced"])
 @pytest.mark.parametrize("driver", ["trio", "blocking"])
-async def test_a_listener_says_once_that_its_socket_file_is_gone(
+async def test_lost_socket_file_is_logged_once(
     short_tmp: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-    fate: str,
+    change: str,
     driver: str,
 ) -> None:
-    """A server of .NET that starts at the same address removes it, and makes its own."""
+    """A .NET server that starts at the same address removes the file and makes its own."""
     monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.02)
     path = short_tmp / "s"
     with ExitStack() as stack:
@@ -304,11 +304,11 @@ async def test_a_listener_says_once_that_its_socket_file_is_gone(
             listener = stack.enter_context(blocking.listen(path))
             accept = partial(in_thread, partial(listener.accept, timeout=1))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(until_given_up, accept)
+            nursery.start_soon(accept_forever, accept)
             await trio.sleep(0.1)
-            assert not caplog.records, "as long as it is there"
+            assert not caplog.records, "nothing is logged while the file is there"
             path.unlink()
-            if fate == "replaced":
+            if change == "replaced":
                 other = stack.enter_context(socket.socket(socket.AF_UNIX))
                 other.bind(str(path))
             with trio.fail_after(30):
@@ -322,10 +322,10 @@ async def test_a_listener_says_once_that_its_socket_file_is_gone(
     assert (record.name, record.levelno) == ("ipcpipes", logging.ERROR)
     assert "removed or replaced its socket file" in record.getMessage()
     assert repr(str(path)) in record.getMessage()
-    assert path.exists() == (fate == "replaced"), "the other program's is left alone"
+    assert path.exists() == (change == "replaced"), "the file of the other program stays"
 
 
-async def until_given_up(accept: Callable[[], Awaitable[object]]) -> None:
+async def accept_forever(accept: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
             await accept()
@@ -333,7 +333,7 @@ async def until_given_up(accept: Callable[[], Awaitable[object]]) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def test_closing_a_listener_is_not_taken_for_the_loss_of_its_file(
+async def test_closing_a_listener_logs_no_lost_file(
     short_tmp: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.001)

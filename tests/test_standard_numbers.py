@@ -1,4 +1,4 @@
-"""Where the standard streams are closed, nothing of ours takes their numbers (POSIX)."""
+"""If the standard streams are closed, ipcpipes does not use their descriptor numbers (POSIX)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import ipcpipes
 from ipcpipes import blocking
 from ipcpipes.testing import unique_endpoint
 
-# Open for the whole program, as by one that tells later what it has found.
+# A copy of stderr for the results, because the standard streams are closed.
 found = os.dup(2)
 for number in range(3):
     os.close(number)
@@ -41,7 +41,7 @@ def check(where):
         tell(f"{where}: {[(n, os.readlink(f'/proc/self/fd/{n}')) for n in lowest()]}\\n")
 
 """
-# Each of them opens something of ours; check() looks at what has the low numbers.
+# Each program opens some objects; check() reports descriptors with the numbers 0 to 2.
 OPENING = {
     "blocking streams": """
 with blocking.listen(unique_endpoint(), max_instances=1) as listener:
@@ -59,16 +59,16 @@ with blocking.listen_messages(unique_endpoint(), framing=ipcpipes.NATIVE) as lis
         with listener.accept() as server:
             check("native")
     """,
-    "descriptors that came": """
+    "received descriptors": """
 with blocking.listen(unique_endpoint()) as listener:
     with blocking.connect(listener.endpoint) as client, listener.accept() as server:
         client.send_descriptors(b"x", [found, found, found, found])
         _, numbers = server.receive_descriptors()
         check("received")
-        tell("" if len(numbers) == 4 else "too few came")
+        tell("" if len(numbers) == 4 else "too few arrived")
         [os.close(number) for number in numbers]
     """,
-    "a pipe of ours": """
+    "an anonymous pipe": """
 receiving, sending = blocking.open_anonymous_pipe()
 check("pipe")
 with receiving, sending:
@@ -82,7 +82,7 @@ command = [sys.executable, "-c", '''
 from ipcpipes import blocking
 with blocking.parent_channel() as channel:
     try:
-        print("this is no message", flush=True)
+        print("this is not a message", flush=True)
     except Exception:
         pass
     channel.send(channel.receive())
@@ -114,7 +114,7 @@ async def main():
         await child.wait()
     tell("" if lines == ["one", "two"] else f"{lines} came")
 
-# What trio opens for itself is not ours.
+# Descriptors that trio itself opens do not count, so the numbers are free only inside its loop.
 loop = [os.open("/dev/null", os.O_RDWR) for _ in range(3)]
 async def outer():
     [os.close(number) for number in loop]
@@ -159,7 +159,7 @@ trio.run(main)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc/self/fd")
 @pytest.mark.parametrize("what", OPENING)
-def test_nothing_of_ours_has_a_number_of_the_standard_streams(what: str) -> None:
+def test_standard_numbers_are_not_used(what: str) -> None:
     program = BEGINNING + OPENING[what]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
@@ -171,14 +171,14 @@ def test_nothing_of_ours_has_a_number_of_the_standard_streams(what: str) -> None
     assert done.returncode == 0
 
 
-def test_a_descriptor_with_another_number_stays_as_it_is() -> None:
+def test_descriptor_with_another_number_is_unchanged() -> None:
     receiving, sending = os.pipe()
     assert posix_standard.lifted(receiving) == receiving
     os.close(receiving)
     os.close(sending)
 
 
-def test_a_number_that_cannot_be_avoided_is_closed() -> None:
+def test_descriptor_that_cannot_be_moved_is_closed() -> None:
     def lift() -> list[str]:
         import resource
 
@@ -213,8 +213,8 @@ with blocking.open_child(command) as child:
 """
 
 
-def test_a_child_has_its_standard_streams_closed_as_its_parent_has() -> None:
-    """What occupies the numbers during the start is not inherited."""
+def test_child_inherits_closed_standard_streams() -> None:
+    """The placeholders that occupy the numbers during the start are not inherited."""
     program = BEGINNING + CHILD_WITHOUT
     done = subprocess.run(
         [sys.executable, "-c", program], stderr=subprocess.PIPE, timeout=60, check=True

@@ -1,4 +1,4 @@
-"""Byte streams: trio's contract, one-way pipes, and what a closed or dead peer looks like."""
+"""Byte streams: trio's contract, one-way pipes, and closed or dead peers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_conformance_of_the_duplex_stream() -> None:
     if sys.platform == "win32":
         await trio.testing.check_two_way_stream(stream_pair, None)
     else:
-        # A superset of the two-way kit. The kit flips the pair, so both ends are clogged.
+        # A superset of the two-way kit. The kit swaps the ends, so both are clogged.
         await trio.testing.check_half_closeable_stream(stream_pair, clogged_both_ways)
 
 
@@ -61,7 +61,7 @@ async def test_conformance_of_one_way_streams() -> None:
     await trio.testing.check_one_way_stream(one_way_from_server, None)
 
 
-async def test_types_say_what_a_stream_can_do() -> None:
+async def test_types_of_streams_match_their_abilities() -> None:
     client, server = await stream_pair()
     async with client, server:
         for stream in (client, server):
@@ -77,7 +77,7 @@ async def test_types_say_what_a_stream_can_do() -> None:
         assert not hasattr(receiver, "send_all")
 
 
-async def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
+async def test_stream_has_endpoint_address_and_peer() -> None:
     client, server = await stream_pair()
     async with client, server:
         assert client.endpoint == server.endpoint
@@ -93,7 +93,7 @@ async def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
                 assert (stream.peer.uid, stream.peer.gid) == (os.geteuid(), os.getegid())
                 assert stream.peer.sid is None
             assert str(os.getpid()) in str(stream.peer)
-    assert client.peer.pid == os.getpid(), "what was looked up stays known"
+    assert client.peer.pid == os.getpid(), "a peer that was looked up stays known"
     client, server = await stream_pair()
     await client.aclose()
     await server.aclose()
@@ -101,7 +101,7 @@ async def test_a_stream_knows_where_it_is_and_who_is_there() -> None:
         _ = client.peer
 
 
-async def test_the_peer_is_the_other_process(endpoint: ipcpipes.Endpoint) -> None:
+async def test_peer_is_the_other_process(endpoint: ipcpipes.Endpoint) -> None:
     with python_child(
         """
         async with await ipcpipes.listen(sys.argv[1]) as listener:
@@ -115,13 +115,13 @@ async def test_the_peer_is_the_other_process(endpoint: ipcpipes.Endpoint) -> Non
         assert child.hear() == "ready"
         async with await ipcpipes.connect(endpoint) as stream:
             assert int(child.hear()) == os.getpid()
-            if not WINDOWS:  # Under Windows a launcher may stand between Popen and the server.
+            if not WINDOWS:  # On Windows, Popen may start a launcher that starts the server.
                 assert stream.peer.pid == child.pid
             child.say("done")
         assert child.wait() == 0
 
 
-async def test_buffer_sizes_are_asked_for_and_read_back(endpoint: ipcpipes.Endpoint) -> None:
+async def test_buffer_sizes_are_set_and_read_back(endpoint: ipcpipes.Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, buffer_size=30_000, backlog=1) as listener:
         client = await ipcpipes.connect(endpoint, buffer_size=40_000)
         async with client, await listener.accept() as server:
@@ -148,7 +148,7 @@ async def test_any_amount_arrives_whole(size: int) -> None:
                 assert await receive_exactly(receiver, size) == data
 
 
-async def test_both_ends_may_send_more_than_fits_at_once() -> None:
+async def test_both_ends_can_send_more_than_the_buffers_hold() -> None:
     data = bytes(3_000_000)
     client, server = await stream_pair()
     async with client, server, trio.open_nursery() as nursery:
@@ -168,7 +168,7 @@ async def test_any_contiguous_buffer_can_be_sent() -> None:
             assert await receive_exactly(server, memoryview(data).nbytes) == bytes(data)
         grows = bytearray(b"abc")
         await client.send_all(grows)
-        grows += b"d" * 1000  # the buffer is given back
+        grows += b"d" * 1000  # possible only if the buffer was released
         assert await receive_exactly(server, 3) == b"abc"
         for wrong in ("text", 5, None, ["a"]):
             with pytest.raises(TypeError):
@@ -179,7 +179,7 @@ async def test_any_contiguous_buffer_can_be_sent() -> None:
         assert await receive_exactly(server, 12) == b"still usable"
 
 
-# What a closed peer looks like, the same everywhere: by close or by kill, with data in flight.
+# Closed peers look the same on every system: after close or kill, with data in flight.
 
 
 async def check_dead_peer(stream: Any, *, in_flight: bytes) -> None:
@@ -205,7 +205,7 @@ async def test_peer_closed(closer: str, in_flight: bytes, unread: int) -> None:
     leaver, stayer = (client, server) if closer == "client" else (server, client)
     async with leaver, stayer:
         async with trio.open_nursery() as nursery:
-            # More than fits stays half sent, and breaks when the leaver closes.
+            # More than the buffers hold stays half sent, and breaks when the peer closes.
             async def send_unread() -> None:
                 try:
                     await stayer.send_all(bytes(unread))
@@ -258,10 +258,10 @@ async def test_server_killed(endpoint: ipcpipes.Endpoint) -> None:
             child.kill()
             await check_dead_peer(stream, in_flight=b"last words")
     async with await ipcpipes.listen(endpoint):
-        pass  # the name is free, and what the dead server left is gone
+        pass  # the name is free, and the socket file of the dead server is gone
 
 
-async def test_a_blocked_sender_learns_of_the_death() -> None:
+async def test_blocked_sender_sees_closed_peer() -> None:
     client, server = await stream_pair()
     async with client, server:
         async with trio.open_nursery() as nursery:
@@ -276,7 +276,7 @@ async def test_a_blocked_sender_learns_of_the_death() -> None:
         await check_dead_peer(client, in_flight=b"")
 
 
-async def test_a_blocked_receiver_learns_of_the_death() -> None:
+async def test_blocked_receiver_sees_closed_peer() -> None:
     client, server = await stream_pair()
     async with client, server, trio.open_nursery() as nursery:
 
@@ -301,7 +301,7 @@ async def test_one_way_peer_closed(direction: Direction) -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="Windows refuses the connection: see test_windows.py")
-async def test_a_client_of_the_wrong_direction_finds_a_shut_down_half(
+async def test_client_of_wrong_direction_sees_closed_half(
     endpoint: ipcpipes.Endpoint,
 ) -> None:
     async with await ipcpipes.listen(endpoint, direction="receive") as listener:
@@ -361,7 +361,7 @@ async def test_max_bytes_is_checked(max_bytes: Any) -> None:
 
 
 async def test_closed_and_cancelled_in_the_same_instant() -> None:
-    """trio may have to cancel what is under way after the stream was closed."""
+    """trio may have to cancel an operation after its stream was closed."""
     for operation in ("receive_some", "send_all"):
         client, server = await stream_pair()
         async with client, server:
@@ -430,7 +430,7 @@ async def test_ctrl_c_leaves_a_half_sent_stream_broken() -> None:
         assert child.wait() == 0
 
 
-async def test_a_forgotten_stream_warns_and_is_closed() -> None:
+async def test_unclosed_stream_warns_and_is_closed() -> None:
     client, server = await stream_pair()
     async with server:
         assert repr(client.address) in repr(client)
@@ -441,7 +441,7 @@ async def test_a_forgotten_stream_warns_and_is_closed() -> None:
     assert "closed" in repr(server)
 
 
-async def test_a_forgotten_stream_gives_its_place_back(endpoint: ipcpipes.Endpoint) -> None:
+async def test_unclosed_stream_frees_its_place(endpoint: ipcpipes.Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
         async with await ipcpipes.connect(endpoint) as client:
             server = await listener.accept()
@@ -457,7 +457,7 @@ async def test_a_forgotten_stream_gives_its_place_back(endpoint: ipcpipes.Endpoi
             assert await server.receive_some() == b"x"
 
 
-async def test_a_forgotten_stream_is_closed_where_warnings_are_errors() -> None:
+async def test_unclosed_stream_is_closed_if_the_warning_raises() -> None:
     client, server = await stream_pair()
     async with server:
         with pytest.raises(ResourceWarning):
@@ -466,7 +466,7 @@ async def test_a_forgotten_stream_is_closed_where_warnings_are_errors() -> None:
         client._fd = client._handle = -1
 
 
-async def test_a_failed_send_gives_the_buffer_back() -> None:
+async def test_failed_send_releases_the_buffer() -> None:
     client, server = await stream_pair()
     async with client:
         await server.aclose()

@@ -1,4 +1,4 @@
-"""What ipcpipes gives to its users' tests."""
+"""ipcpipes.testing: memory streams, unique endpoints, and kits that find faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_memory_streams_keep_the_contract() -> None:
     await trio.testing.check_two_way_stream(make, None)
 
 
-async def test_memory_streams_say_what_they_were_told() -> None:
+async def test_memory_streams_have_the_given_endpoint_and_peer() -> None:
     peer = PeerIdentity(pid=7, user="ann")
     left, right = memory_stream_pair(Endpoint.named("svc"), peer=peer)
     async with left, right:
@@ -78,7 +78,7 @@ class BadListener(ipcpipes.abc.Listener[Any]):
 
 
 @pytest.mark.parametrize("fault", ["counts wrong", "no checkpoint", "none but the count"])
-async def test_the_listener_kit_finds_faults(fault: str) -> None:
+async def test_listener_kit_finds_faults(fault: str) -> None:
     async def make() -> Any:
         listener = BadListener(fault)
         return listener, listener.connect

@@ -1,4 +1,4 @@
-"""What belongs to this process cannot be copied or pickled, and says what to do."""
+"""Open objects cannot be copied or pickled, and the error says what to do instead."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refuses(thing: Any, name: str, instead: str) -> None:
         assert str(caught.value) == expected
 
 
-async def test_streams_and_listeners_of_trio() -> None:
+async def test_trio_streams_and_listeners_are_not_copied() -> None:
     client, server = await stream_pair()
     async with client, server:
         refuses(client, "Stream", CONNECT)
@@ -49,10 +49,10 @@ async def test_streams_and_listeners_of_trio() -> None:
         refuses(server, "ReceiveStream", CONNECT)
     async with await ipcpipes.listen(unique_endpoint()) as listener:
         refuses(listener, "Listener", GROUP)
-    refuses(client, "SendStream", CONNECT)  # closed, it is no better
+    refuses(client, "SendStream", CONNECT)  # a closed one neither
 
 
-async def test_channels_of_trio() -> None:
+async def test_trio_channels_are_not_copied() -> None:
     async with await ipcpipes.listen_messages(unique_endpoint()) as listener:
         refuses(listener, "MessageListener", GROUP)
         async with (
@@ -62,14 +62,14 @@ async def test_channels_of_trio() -> None:
             refuses(client, type(client).__name__.lstrip("_"), CONNECT)
 
 
-async def test_pipes_of_trio() -> None:
+async def test_trio_pipes_are_not_copied() -> None:
     receiving, sending = ipcpipes.open_anonymous_pipe()
     async with receiving, sending:
         refuses(receiving, "ReceiveStream", HAND_OVER)
         refuses(sending, "SendStream", HAND_OVER)
 
 
-def test_all_without_an_event_loop() -> None:
+def test_blocking_objects_are_not_copied() -> None:
     with blocking.listen(unique_endpoint()) as listener:
         refuses(listener, "Listener", GROUP)
         with blocking.connect(listener.endpoint) as client, listener.accept() as server:
@@ -97,7 +97,7 @@ def served() -> Iterator[ipcpipes.Endpoint]:
         thread.join()
 
 
-def test_a_blocking_client() -> None:
+def test_blocking_clients_are_not_copied() -> None:
     with ExitStack() as stack:
         endpoint = stack.enter_context(served())
         client = stack.enter_context(rpc_blocking.connect(Calls, endpoint))
@@ -107,7 +107,7 @@ def test_a_blocking_client() -> None:
         refuses(handle, "CallHandle", "they belong to a call, and a call belongs to its connection")
 
 
-async def test_a_client_of_trio() -> None:
+async def test_trio_clients_are_not_copied() -> None:
     with served() as endpoint:
         async with rpc.connect(Calls, endpoint) as client:
             refuses(client, "Client", CLIENT)
@@ -118,7 +118,7 @@ async def test_a_client_of_trio() -> None:
             )
 
 
-async def test_what_is_about_processes() -> None:
+async def test_children_and_groups_are_not_copied() -> None:
     refuses(WorkerGroup(programs.HANG, 1), "WorkerGroup", CONNECT)
     refuses(Broadcaster(), "Broadcaster", CONNECT)
     instead = "only the process that started the child can use it"
@@ -131,6 +131,6 @@ async def test_what_is_about_processes() -> None:
 @pytest.mark.parametrize(
     "thing", [unique_endpoint(), LengthPrefixed(max_size=7), ipcpipes.PeerIdentity(pid=1)]
 )
-def test_what_is_only_said_can_be_passed(thing: Any) -> None:
+def test_values_can_be_copied_and_pickled(thing: Any) -> None:
     assert pickle.loads(pickle.dumps(thing)) == thing
     assert copy.deepcopy(thing) == thing

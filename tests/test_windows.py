@@ -1,4 +1,4 @@
-"""Windows only: what was set is read back, since Wine does not enforce it all."""
+"""Named pipes on Windows. Settings are read back, because Wine does not enforce all of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .children import SECONDS, python_child
 from .threads import Worker, stream_pair
 
 
-async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
+async def test_default_descriptor_allows_only_this_user(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, backlog=2) as listener:
         sid = calls.current_user_sid()
         assert sid.startswith("S-1-5-")
@@ -33,19 +33,19 @@ async def test_only_this_user_has_rights_by_default(endpoint: Endpoint) -> None:
                 assert calls.security(handle) == f"D:P(A;;FA;;;{sid})"
 
 
-async def test_everyone_may_connect_and_not_create_instances(endpoint: Endpoint) -> None:
+async def test_everyone_may_connect_but_not_create_instances(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, access=AccessPolicy.everyone()) as listener:
         security = calls.security(listener._waiting[0].number)
         assert "(A;;0x12019b;;;WD)" in security
         assert 0x12019B & 0x4 == 0  # FILE_CREATE_PIPE_INSTANCE
 
 
-async def test_the_pipe_is_byte_mode(endpoint: Endpoint) -> None:
+async def test_pipe_is_in_byte_mode(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, buffer_size=12345) as listener:
         handle = listener._waiting[0].number
         flags, instances = calls.pipe_flags(handle)
         assert flags & 0x5 == 0x1  # PIPE_SERVER_END, not PIPE_TYPE_MESSAGE
-        assert instances in (255, 2**32 - 1)  # PIPE_UNLIMITED_INSTANCES, as Wine puts it
+        assert instances in (255, 2**32 - 1)  # PIPE_UNLIMITED_INSTANCES; Wine has the second value
         assert calls.buffer_sizes(handle)[0] == 12345
         assert calls.buffer_sizes(handle)[1] == 12345
 
@@ -58,16 +58,14 @@ async def test_names_are_not_case_sensitive(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(("server", "client"), [("receive", "receive"), ("send", "send")])
-async def test_the_system_refuses_the_wrong_direction(
-    endpoint: Endpoint, server: Any, client: Any
-) -> None:
+async def test_wrong_direction_is_refused(endpoint: Endpoint, server: Any, client: Any) -> None:
     async with await ipcpipes.listen(endpoint, direction=server, backlog=1):
         for wrong in (client, "duplex"):
             with pytest.raises(PermissionError, match="other direction"):
                 await ipcpipes.connect(endpoint, direction=wrong)
 
 
-async def test_the_name_outlives_the_listener_with_its_connections(endpoint: Endpoint) -> None:
+async def test_name_stays_taken_until_connections_close(endpoint: Endpoint) -> None:
     listener = await ipcpipes.listen(endpoint, backlog=1)
     client = await ipcpipes.connect(endpoint)
     server = await listener.accept()
@@ -80,13 +78,13 @@ async def test_the_name_outlives_the_listener_with_its_connections(endpoint: End
         await ipcpipes.connect(endpoint)
 
 
-async def test_an_instance_exists_at_every_moment(endpoint: Endpoint) -> None:
-    """With one connection at a time the last instance is closed again and again; the name
-    never vanishes meanwhile: a client that looks all the time sees busy, never absent.
+async def test_pipe_exists_at_every_moment(endpoint: Endpoint) -> None:
+    """With one connection at a time the last instance is closed again and again, but the name never
+    disappears: a client that polls gets EndpointBusy, never EndpointNotFound.
     """
     seen = []
 
-    async def look() -> None:
+    async def poll() -> None:
         while True:
             try:
                 async with await ipcpipes.connect(endpoint) as stream:
@@ -97,8 +95,8 @@ async def test_an_instance_exists_at_every_moment(endpoint: Endpoint) -> None:
 
     async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(look)
-            nursery.start_soon(look)
+            nursery.start_soon(poll)
+            nursery.start_soon(poll)
             for _ in range(50):
                 async with await listener.accept():
                     pass
@@ -106,8 +104,8 @@ async def test_an_instance_exists_at_every_moment(endpoint: Endpoint) -> None:
     assert "in" in seen
 
 
-async def test_a_process_that_looks_all_the_time_never_sees_a_gap(endpoint: Endpoint) -> None:
-    """Its clients also come in the instant between making an instance and waiting on it."""
+async def test_polling_process_never_finds_the_pipe_missing(endpoint: Endpoint) -> None:
+    """Some of its clients connect between the making of an instance and the wait on it."""
     with python_child(
         """
         say("here")
@@ -133,10 +131,10 @@ async def test_a_process_that_looks_all_the_time_never_sees_a_gap(endpoint: Endp
             assert child.hear() == "done"
 
 
-async def test_a_client_that_came_before_the_wait_is_found(
+async def test_client_connected_before_the_wait_is_accepted(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ERROR_PIPE_CONNECTED: the system then touches neither the operation nor the event."""
+    """After ERROR_PIPE_CONNECTED the system uses neither the operation nor the event."""
     clients = Opened()
     begin = calls.begin_connect
 
@@ -154,7 +152,7 @@ async def test_a_client_that_came_before_the_wait_is_found(
     clients.close()
 
 
-async def test_handles_do_not_pile_up(endpoint: Endpoint) -> None:
+async def test_handles_do_not_leak(endpoint: Endpoint) -> None:
     counts = []
     for _ in range(3):
         async with await ipcpipes.listen(endpoint, backlog=3) as listener:
@@ -181,12 +179,12 @@ def handle_count() -> int:
     return count.value
 
 
-async def test_a_file_is_not_a_pipe() -> None:
+async def test_path_of_a_file_is_refused() -> None:
     with pytest.raises(ValueError, match="not a local pipe"):
         await ipcpipes.connect(sys.executable)
 
 
-def test_who_sends_while_the_connection_is_closed_is_told_that(
+def test_sender_during_close_gets_closed_resource_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here, there = stream_pair()
@@ -195,12 +193,12 @@ def test_who_sends_while_the_connection_is_closed_is_told_that(
     assert not duplex.send_now()
     abandon = calls.abandon
 
-    def abandon_while_another_one_sends(handle: int, operation: Any) -> int:
+    def abandon_while_sending(handle: int, operation: Any) -> int:
         with pytest.raises(trio.ClosedResourceError):
             Worker(duplex.send_now).result()
         return int(abandon(handle, operation))
 
-    monkeypatch.setattr(calls, "abandon", abandon_while_another_one_sends)
+    monkeypatch.setattr(calls, "abandon", abandon_while_sending)
     duplex.give_up()
     monkeypatch.undo()
     with pytest.raises(trio.ClosedResourceError):

@@ -1,4 +1,4 @@
-"""Endpoint.inherited on Windows: pipes in both directions, and pipes that keep messages apart."""
+"""Endpoint.inherited on Windows: duplex pipes and message-type pipes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if sys.platform != "win32":
 
 
 def pair() -> tuple[Any, int]:
-    """A stream, and the number of the other end, which children inherit."""
+    """Returns a stream, and the inheritable number of the other end."""
     client, server = stream_pair()
     with client:
         return server, copy(client._number)
@@ -55,7 +55,7 @@ USERS = {
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_child_takes_a_pipe_in_both_directions_over(user: str) -> None:
+def test_child_takes_over_a_duplex_pipe(user: str) -> None:
     server, number = pair()
     with inheriting_child(USERS[user], str(number)) as child:
         close_number(number)
@@ -66,7 +66,7 @@ def test_a_child_takes_a_pipe_in_both_directions_over(user: str) -> None:
 
 
 @drivers
-def test_one_direction_of_a_pipe_in_both_will_do(driver: str) -> None:
+def test_duplex_pipe_can_be_used_in_one_direction(driver: str) -> None:
     for direction in ("send", "receive"):
         server, number = pair()
         with server:
@@ -76,7 +76,7 @@ def test_one_direction_of_a_pipe_in_both_will_do(driver: str) -> None:
 
 
 @drivers
-def test_pipes_that_keep_messages_apart_and_pipes_that_do_not(driver: str) -> None:
+def test_framing_must_match_the_type_of_the_pipe(driver: str) -> None:
     server, number = pair()
     where = Endpoint.inherited(number)
     with server:

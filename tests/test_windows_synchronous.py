@@ -1,4 +1,4 @@
-"""Windows: ends of pipes that another program made with CreatePipe (.NET, subprocess)."""
+"""Windows: synchronous ends of pipes that CreatePipe made (.NET, subprocess)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if sys.platform != "win32":
 import _winapi
 import msvcrt
 
-HELD = 4096  # bytes: what CreatePipe makes of 0
+HELD = 4096  # bytes: the size that CreatePipe chooses for 0
 
 
 def create_pipe() -> tuple[int, int]:
-    """Handles of (receive end, send end), as any program makes them."""
+    """Returns handles of (receive end, send end)."""
     return _winapi.CreatePipe(None, 0)
 
 
@@ -41,13 +41,13 @@ def descriptor(handle: int) -> int:
 
 
 def inherited(handle: int) -> Endpoint:
-    """As if it had come by inheritance."""
+    """Returns the endpoint of the handle, as if this process had inherited it."""
     os.set_handle_inheritable(handle, True)
     return Endpoint.inherited(handle)
 
 
 async def pipe() -> tuple[Any, Any]:
-    """(send end, receive end), both taken over."""
+    """Returns (send end, receive end), both taken over."""
     receiving, sending = create_pipe()
     receiver = await ipcpipes.connect(inherited(receiving), direction="receive")
     return await ipcpipes.connect(inherited(sending), direction="send"), receiver
@@ -60,7 +60,7 @@ def blocking_pipe() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_child_receives_from_its_parent(user: str) -> None:
+def test_child_receives_from_its_parent(user: str) -> None:
     receiving, sending = create_pipe()
     os.set_handle_inheritable(receiving, True)
     fd = descriptor(sending)
@@ -70,11 +70,11 @@ def test_a_child_receives_from_its_parent(user: str) -> None:
         os.write(fd, b"hello")
         assert child.hear() == "hello"
         os.close(fd)
-        assert child.wait() == 0, "it has seen the end of the stream"
+        assert child.wait() == 0, "the child must see the end of the stream"
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_a_child_sends_to_its_parent(user: str) -> None:
+def test_child_sends_to_its_parent(user: str) -> None:
     receiving, sending = create_pipe()
     os.set_handle_inheritable(sending, True)
     fd = descriptor(receiving)
@@ -101,7 +101,7 @@ async def test_any_amount_arrives_whole(size: int) -> None:
         assert await receive_exactly(receiver, size) == data
 
 
-async def test_the_kinds_are_those_of_any_anonymous_pipe() -> None:
+async def test_ends_have_the_types_of_anonymous_pipes() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         assert isinstance(sender, ipcpipes.AnonymousSendStream)
@@ -113,7 +113,7 @@ async def test_the_kinds_are_those_of_any_anonymous_pipe() -> None:
         assert isinstance(receiver, blocking.AnonymousReceiveStream)
 
 
-async def test_the_ends_see_each_other_leave() -> None:
+async def test_each_end_sees_the_other_close() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         await sender.send_all(b"last words")
@@ -130,7 +130,7 @@ async def test_the_ends_see_each_other_leave() -> None:
             await sender.send_all(b"x")
 
 
-async def test_cancellation_loses_nothing_or_says_so() -> None:
+async def test_cancellation_loses_nothing_or_breaks_sending() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:
         with trio.move_on_after(0.05) as scope:
@@ -138,7 +138,7 @@ async def test_cancellation_loses_nothing_or_says_so() -> None:
         assert scope.cancelled_caught
         await sender.send_all(bytes(HELD))
         with trio.move_on_after(0.05) as scope:
-            await sender.send_all(b"nothing of it went out")
+            await sender.send_all(b"not sent")
         assert scope.cancelled_caught
         assert await receive_exactly(receiver, HELD) == bytes(HELD)
         await sender.send_all(b"usable")
@@ -150,7 +150,7 @@ async def test_cancellation_loses_nothing_or_says_so() -> None:
             await sender.send_all(b"x")
 
 
-async def test_closing_wakes_a_task_that_waits() -> None:
+async def test_closing_wakes_a_waiting_task() -> None:
     for operation, argument in (("receive_some", None), ("send_all", bytes(100_000))):
         sender, receiver = await pipe()
         end = sender if argument else receiver
@@ -163,7 +163,7 @@ async def test_closing_wakes_a_task_that_waits() -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, SECONDS])
-def test_closing_wakes_a_thread_that_waits(timeout: float | None) -> None:
+def test_closing_wakes_a_waiting_thread(timeout: float | None) -> None:
     for operation, argument in (("receive_some", None), ("send_all", bytes(100_000))):
         sender, receiver = blocking_pipe()
         end = sender if argument else receiver
@@ -177,7 +177,7 @@ def test_closing_wakes_a_thread_that_waits(timeout: float | None) -> None:
                 inside.result()
 
 
-def test_timeouts_lose_nothing_or_say_so() -> None:
+def test_timeouts_lose_nothing_or_break_sending() -> None:
     sender, receiver = blocking_pipe()
     with sender, receiver:
         for timeout in (0, 0.05):
@@ -186,7 +186,7 @@ def test_timeouts_lose_nothing_or_say_so() -> None:
         sender.send_all(bytes(HELD), timeout=0)
         for timeout in (0, 0.05):
             with pytest.raises(TimeoutError, match="not all could be sent"):
-                sender.send_all(b"nothing of it went out", timeout=timeout)
+                sender.send_all(b"not sent", timeout=timeout)
         got = bytearray(2 * HELD)
         assert receiver.receive_into(got, timeout=0) == HELD
         sender.send_all(b"usable", timeout=SECONDS)
@@ -237,7 +237,7 @@ def test_ctrl_c_ends_a_wait() -> None:
 
 
 @drivers
-def test_an_end_that_was_not_used_is_handed_on_as_it_came(driver: str) -> None:
+def test_unused_inherited_end_can_be_handed_over(driver: str) -> None:
     receiving, sending = create_pipe()
     end = DOORS[driver](inherited(sending), direction="send")
     fd = descriptor(receiving)
@@ -251,7 +251,7 @@ def test_an_end_that_was_not_used_is_handed_on_as_it_came(driver: str) -> None:
 
 
 @drivers
-def test_a_synchronous_handle_in_both_directions_is_refused(driver: str) -> None:
+def test_synchronous_duplex_handle_is_refused(driver: str) -> None:
     name = rf"\\.\pipe\test-{secrets.token_hex(8)}"
     duplex, generic = 3, 0xC0000000
     server = _winapi.CreateNamedPipe(name, duplex, 0, 1, HELD, HELD, 0, 0)

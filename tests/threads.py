@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 import threading
@@ -15,7 +14,7 @@ import ipcpipes
 from ipcpipes import blocking
 from ipcpipes.testing import unique_endpoint
 
-from .children import SECONDS, Child
+from .children import SECONDS, Child, running
 from .pairs import OPPOSITE
 
 
@@ -38,7 +37,7 @@ class Worker:
         del self._call
 
     def result(self) -> Any:
-        """What it returned; or raises what it raised."""
+        """Returns the result of the function, or raises its exception."""
         self._thread.join(SECONDS)
         assert not self._thread.is_alive(), "the thread hangs"
         if self._error is not None:
@@ -51,12 +50,12 @@ class Worker:
 
 
 def settle(seconds: float = 0.05) -> None:
-    """Gives threads the time to get to where they wait."""
+    """Gives threads time to reach the point where they wait."""
     time.sleep(seconds)
 
 
 def stream_pair(direction: Any = "duplex", **options: Any) -> tuple[Any, Any]:
-    """(client, server), where the client has ``direction``."""
+    """Returns (client, server); the client has ``direction``."""
     with blocking.listen(
         unique_endpoint(), direction=OPPOSITE[direction], backlog=1, **options
     ) as listener:
@@ -74,7 +73,7 @@ def channel_pair(framing: Any = None, **options: Any) -> tuple[Any, Any]:
 
 
 def framings() -> list[Any]:
-    """Framed, and native where there is such a thing."""
+    """Returns the default framing, and NATIVE where the system has it."""
     native = [ipcpipes.NATIVE] if sys.platform in ("linux", "win32") else []
     return [ipcpipes.LengthPrefixed(), *native]
 
@@ -114,19 +113,8 @@ def hear():
 def plain_child(program: str, *arguments: str) -> Iterator[Child]:
     """Runs ``program`` in another interpreter, in its main thread and without an event loop.
 
-    It finds ``say(...)``, ``hear()`` and ``sys.argv[1:]``.
+    The program can use ``say(...)``, ``hear()`` and ``sys.argv[1:]``.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _PRELUDE + textwrap.dedent(program), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Child(process)
-    finally:
-        process.kill()
-        process.wait(SECONDS)
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+    source = _PRELUDE + textwrap.dedent(program)
+    with running(source, *arguments, flags=("-W", "error")) as child:
+        yield child

@@ -1,7 +1,8 @@
 """The contenders' programs: each is one end of a case.
 
-A program is called with scenario, role, a name, a size and a number of connections, and talks
-as :mod:`benchmarks.pair` says. A Python one is a module here and a line in :data:`MODULES`.
+A program gets a scenario, a role, a name, a size and a number of connections as arguments, and
+follows the protocol in :mod:`benchmarks.pair`. A Python program is a module here and a line in
+:data:`MODULES`.
 """
 
 from __future__ import annotations
@@ -42,25 +43,25 @@ MODULES = {
 
 
 class NotInstalled(Exception):
-    """A contender cannot run here; the text says what it lacks."""
+    """Raised when a contender cannot run here; the text says what is missing."""
 
 
 @cache
 def command(program: str, scratch: Path, child: str | None = None) -> Command:
-    """How to start the program; what must be compiled first goes into ``scratch``.
+    """Returns the command that starts the program. C programs are compiled into ``scratch``.
 
     Args:
-        child: a C program that it will start.
+        child: a C program that the program will start.
 
     Raises:
-        NotInstalled: the program does not so much as start.
+        NotInstalled: the program cannot start.
     """
     if child is not None:
         _compiled(child, scratch)
     if program == "C":
         return [_compiled("c_blocking", scratch)]
     module = f"{__name__}.{MODULES[program]}"
-    # In a process of its own: what is half installed may do worse than raise ImportError.
+    # In a process of its own, because a broken installation may do worse than raise ImportError.
     trial = subprocess.run(
         [sys.executable, "-c", f"import {module}"], capture_output=True, text=True
     )

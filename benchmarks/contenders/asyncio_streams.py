@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from benchmarks.contenders import crowd, messages
 from benchmarks.contenders.crowd import Tasks
-from benchmarks.end import Accept, Job, chosen, ends
+from benchmarks.end import Accept, Job, ends, select_end
 
 assert sys.platform != "win32"
 
@@ -41,7 +41,7 @@ async def listening(job: Job) -> AsyncIterator[Accept[FramedChannel]]:
 
     server = await asyncio.start_unix_server(add, job.path)
     yield connected.get
-    # Not "async with": it waits for every connection to close, and those of a crowd do not.
+    # Not "async with", which waits for every connection to close; those of a crowd stay open.
     server.close()
 
 
@@ -65,5 +65,5 @@ ENDS = {
 }
 
 if __name__ == "__main__":
-    end, job = chosen(ENDS)
+    end, job = select_end(ENDS)
     asyncio.run(end(job))

@@ -1,6 +1,6 @@
 /* The baseline: blocking calls on a Unix domain socket, with the system's own
- * buffer sizes, or on a pipe that was inherited. It talks with the harness as benchmarks/pair.py says. Any error
- * ends it, which the harness notices. */
+ * buffer sizes, or on an inherited pipe. It follows the protocol in benchmarks/pair.py. It ends at any
+ * error, which the harness notices. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +86,7 @@ static size_t receive_some(int fd, char *buffer, size_t size)
     return (size_t)received;
 }
 
-/* Reads pieces of up to `size` bytes until there have been `total`. */
+/* Reads pieces of up to `size` bytes until it has read `total`. */
 static void receive_total(int fd, char *buffer, size_t size, size_t total)
 {
     size_t received = 0;
@@ -97,7 +97,7 @@ static void receive_total(int fd, char *buffer, size_t size, size_t total)
         fail("more than was sent");
 }
 
-/* A round ends when the receiver has answered that everything is there. */
+/* The round ends with the answer of the receiver that everything has arrived. */
 static void bulk_send(int fd, char *buffer, size_t size, long count)
 {
     long i;
@@ -119,7 +119,7 @@ static void pipe_send(int fd, char *buffer, size_t size, long count)
 
     while (left > 0) {
         ssize_t sent = write(fd, buffer, size);
-        /* In blocking mode it takes all, unless a signal comes. */
+        /* In blocking mode it writes all of it, unless a signal arrives. */
         if (sent != (ssize_t)size)
             fail("write");
         left -= size;
@@ -161,7 +161,7 @@ static void answer(int fd, char *buffer, size_t size, long count)
 }
 
 /* Messages: a length of four bytes, little-endian, and then as many bytes. They
- * are received as whoever is in a hurry does it: whatever has come, in one call. */
+ * are received in the fastest way: one call reads all bytes that have arrived. */
 enum { HEADER = 4, BATCH = 256, READ_AHEAD = 64 * 1024 };
 
 struct reader {
@@ -206,7 +206,7 @@ static void receive_message(struct reader *reader, size_t expected)
     reader->start += HEADER + size;
 }
 
-/* `count` messages one behind the other, as they go out. */
+/* Returns `count` messages with their lengths, one behind the other. */
 static char *framed(size_t size, size_t count)
 {
     char *wire = malloc(count * (HEADER + size));

@@ -9,7 +9,7 @@ COMPILER = "gcc"
 
 
 def compiled(name: str, scratch: Path) -> Path:
-    """The program of ``name``.c, in ``scratch``."""
+    """Compiles ``name``.c into ``scratch`` and returns the program."""
     binary = scratch / name
     if not binary.exists():
         flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]

@@ -1,7 +1,7 @@
 """One server with many connections, and a task for each of them in one event loop.
 
-``crowd``: messages go round over all connections, one at a time. ``idle``: each connection has
-carried one message, so that whatever is made at first use is there, and then waits.
+``crowd``: messages are exchanged over all connections in turn, one at a time. ``idle``: each
+connection has carried one message, so that everything that is made at first use exists, and waits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Event(Protocol):
 
 @dataclass(frozen=True)
 class Tasks:
-    """What differs between event loops."""
+    """The operations that differ between event loops."""
 
     start: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
     event: Callable[[], Event]
@@ -36,7 +36,7 @@ TaskGroup = Callable[[], AbstractAsyncContextManager[Tasks]]
 
 
 class Crowd:
-    """The server's half: it echoes on every connection, and counts."""
+    """The server: echoes on every connection, and counts."""
 
     def __init__(self, accept: Accept[Channel], tasks: Tasks, size: int) -> None:
         self._accept = accept
@@ -47,7 +47,7 @@ class Crowd:
         self._reached = tasks.event()
 
     async def join(self, count: int) -> int:
-        """Takes ``count`` more connections, each with its first message."""
+        """Accepts ``count`` more connections, each with its first message."""
         for _ in range(count):
             channel = await self._accept()
             self._tasks.start(partial(self._echo, channel))
@@ -87,7 +87,7 @@ def ends(
             await play(Crowd(accept, tasks, job.size).join, private_memory)
 
     async def join(job: Job, count: int) -> list[ChannelT]:
-        # Each is greeted before the next one comes: nobody's backlog is what is measured.
+        # Each connection is used before the next is made, so that no backlog is measured.
         channels = []
         for _ in range(count):
             channel = await connect(job)

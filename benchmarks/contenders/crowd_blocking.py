@@ -16,13 +16,13 @@ from benchmarks.end import Job, play_blocking, ready
 
 
 class SelectableChannel(Channel, Protocol):
-    # As an attribute, because that is what a channel that only passes it on has.
+    # An attribute, because multiprocessing_connection.Pipe stores a bound method.
     @property
     def fileno(self) -> Any: ...
 
 
 class Crowd(ExitStack):
-    """The server's half: it echoes on every connection.
+    """The server: echoes on every connection.
 
     ``multiprocessing.connection.wait`` does the same, but registers all connections anew for
     each message.
@@ -35,7 +35,7 @@ class Crowd(ExitStack):
         self._selector = self.enter_context(selectors.DefaultSelector())
 
     def join(self, count: int) -> int:
-        """Takes ``count`` more connections, each with its first message."""
+        """Accepts ``count`` more connections, each with its first message."""
         for _ in range(count):
             channel = self.enter_context(self._accept())
             self._selector.register(channel, selectors.EVENT_READ)

@@ -1,6 +1,6 @@
-/* The child of those that measure how long it takes to get one: it sends each
- * byte back until there are no more. ipcpipes tells it the number of its
- * descriptor; the others give it two pipes as input and output. */
+/* The child in the cases that measure the start of a child: it sends each byte
+ * back until its input ends. ipcpipes gives it the number of its descriptor; the
+ * other contenders give it two pipes as input and output. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,9 +1,9 @@
-"""grpcio over a Unix domain socket, with bytes as they are: no protobuf around them.
+"""grpcio over a Unix domain socket, with plain bytes instead of protobuf.
 
-A round trip is a unary call, messages one way are one call that streams them to the server.
+A round trip is a unary call; messages one way are one call that streams them to the server.
 """
 
-# Not everybody who checks these types has installed it, and then there is nothing to check.
+# Type checking must also work where grpcio is not installed.
 # mypy: disable-error-code="import-not-found, import-untyped"
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import grpc
 
 from benchmarks.contenders.messages import DONE
 from benchmarks.contenders.rpc_interface import IN_FLIGHT
-from benchmarks.end import Job, chosen, play_blocking, ready
+from benchmarks.end import Job, play_blocking, ready, select_end
 
 SERVICE = "benchmark"
 
 
 class Service:
-    """The server's half: gRPC's own thread answers, and the main thread waits for the count."""
+    """The server: a thread of gRPC answers, and the main thread waits for the count."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -42,7 +42,7 @@ class Service:
         )
 
     def take(self, count: int) -> int:
-        """Returns when ``count`` messages more have come."""
+        """Returns when ``count`` more messages have arrived."""
         with self._changed:
             self._changed.wait_for(lambda: self._received >= count)
             self._received -= count
@@ -76,7 +76,7 @@ def serve(job: Job) -> None:
         server.start()
         ready()
         play_blocking(service.take)
-        # Not at once: it would tell the client, which then complains on standard error.
+        # With a grace time; otherwise the client reports the end on standard error.
         server.stop(grace=1).wait()
 
 
@@ -109,7 +109,7 @@ def stream(job: Job) -> None:
 
 
 def ask_many(job: Job) -> None:
-    """As many calls as :data:`IN_FLIGHT` at a time, each begun when another is answered."""
+    """Keeps :data:`IN_FLIGHT` calls open, and begins one whenever another is answered."""
     size = job.size
     message = b"x" * size
     with grpc.insecure_channel(f"unix:{job.path}") as channel:
@@ -130,7 +130,7 @@ def ask_many(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen(
+    end, job = select_end(
         {
             ("message-roundtrip", "server"): serve,
             ("message-roundtrip", "client"): ask,

@@ -1,4 +1,4 @@
-"""ipcpipes without an event loop, used as its users do: by a plain name, with every default."""
+"""ipcpipes without an event loop, as users use it: with a plain name and the defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import ipcpipes
 from benchmarks.contenders import messages_blocking, pipes_blocking
 from benchmarks.contenders.messages_blocking import Accept, Parts, ends
 from benchmarks.contenders.stopwatch import Stopwatch
-from benchmarks.end import Job, chosen, play_blocking, ready
+from benchmarks.end import Job, play_blocking, ready, select_end
 from ipcpipes.blocking import (
     MessageChannel,
     connect,
@@ -61,7 +61,7 @@ def start_children(job: Job) -> None:
 PARTS: Parts[MessageChannel] = {
     **messages_blocking.PARTS,
     **messages_blocking.BATCH_PARTS,
-    # As in the trio program: receive_many is there for every consumer.
+    # receive_many, as in the trio program: every consumer can use it.
     ("messages", "server"): messages_blocking.receive_batches,
 }
 
@@ -73,5 +73,5 @@ ENDS = {
 }
 
 if __name__ == "__main__":
-    end, job = chosen(ENDS)
+    end, job = select_end(ENDS)
     end(job)

@@ -1,4 +1,4 @@
-"""ipcpipes.rpc under trio, used as its users do: by a plain name, with every default."""
+"""ipcpipes.rpc under trio, as users use it: with a plain name and the defaults."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import trio
 
 from benchmarks.contenders.rpc_interface import IN_FLIGHT, Benchmark, Element
-from benchmarks.end import Job, chosen, play, ready, report
+from benchmarks.end import Job, play, ready, report, select_end
 from ipcpipes import rpc
 
 
 class Manager(Benchmark):
-    """Counts the operations, for the server's half of a round.
+    """The server: counts the operations of a round.
 
     Args:
-        size: bytes in what counts as one operation of a stream.
+        size: the bytes that count as one operation of a stream.
     """
 
     def __init__(self, size: int) -> None:
@@ -27,7 +27,7 @@ class Manager(Benchmark):
         self._done = trio.lowlevel.ParkingLot()
 
     async def round(self, count: int) -> int:
-        """Returns when ``count`` operations more were done."""
+        """Returns when ``count`` more operations are done."""
         self._left += count
         while self._left > 0:
             await self._done.park()
@@ -62,7 +62,7 @@ async def serve(job: Job) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.serve, manager, job.name)
         ready()
-        # Not by blocking the event loop, which a client needs to connect.
+        # In a thread, because a client needs the event loop to connect.
         while order := await trio.to_thread.run_sync(sys.stdin.readline):
             start = time.perf_counter()
             completed = await manager.round(int(order))
@@ -146,7 +146,7 @@ def push_each(server: Any, job: Job) -> Callable[[int], Awaitable[int]]:
 
 
 if __name__ == "__main__":
-    end, job = chosen(
+    end, job = select_end(
         {
             ("rpc-call", "server"): serve,
             ("rpc-call", "client"): client(ask),

@@ -1,4 +1,4 @@
-"""ipcpipes.rpc without an event loop, used as its users do: by a plain name, with every default."""
+"""ipcpipes.rpc without an event loop, as users use it: with a plain name and the defaults."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 import threading
 
 from benchmarks.contenders.rpc_interface import Benchmark
-from benchmarks.end import Job, chosen, play_blocking, ready, report
+from benchmarks.end import Job, play_blocking, ready, report, select_end
 from ipcpipes import blocking
 from ipcpipes.rpc import blocking as rpc
 
 
 class Manager(Benchmark):
-    """Echoes; the server's half of a round is the client's affair."""
+    """Echoes. Only the client measures and counts."""
 
     def echo(self, message: bytes) -> bytes:  # type: ignore[override]  # for threads
         return message
@@ -49,5 +49,5 @@ def ask(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
+    end, job = select_end({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
     end(job)

@@ -1,4 +1,4 @@
-"""ipcpipes under trio, used as its users do: by a plain name, with every default."""
+"""ipcpipes under trio, as users use it: with a plain name and the defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ipcpipes
 from benchmarks.contenders import crowd, messages, pipes, streams
 from benchmarks.contenders.stopwatch import Stopwatch
 from benchmarks.contenders.trio_tasks import task_group
-from benchmarks.end import Accept, Job, Parts, chosen, ends, play, ready
+from benchmarks.end import Accept, Job, Parts, ends, play, ready, select_end
 
 
 @asynccontextmanager
@@ -53,7 +53,7 @@ async def connect_and_close(job: Job) -> None:
     async def one_round(count: int) -> int:
         for _ in range(count):
             stream = await ipcpipes.connect(name)
-            # Until the server has closed its end: one client at a time.
+            # Waits until the server has closed its end: one client at a time.
             assert await stream.receive_some(1) == b""
             await stream.aclose()
         return count
@@ -96,8 +96,8 @@ async def start_children(job: Job) -> None:
 MESSAGE_PARTS: Parts[ipcpipes.MessageChannel] = {
     **messages.PARTS,
     **messages.BATCH_PARTS,
-    # Each message is sent by itself and received with whatever else has come: receive_many is
-    # there for every consumer, while batches to send need a producer that has them.
+    # Each message is sent alone, but received with receive_many: every consumer can use that,
+    # while only some producers have batches to send.
     ("messages", "server"): messages.receive_batches,
 }
 ENDS = {
@@ -112,5 +112,5 @@ ENDS = {
 }
 
 if __name__ == "__main__":
-    end, job = chosen(ENDS)
+    end, job = select_end(ENDS)
     trio.run(end, job)

@@ -1,4 +1,4 @@
-"""How much memory this process has to itself."""
+"""The private memory of this process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ROLLUP = Path("/proc/self/smaps_rollup")
 
 
 def private_memory() -> float:
-    """Bytes that no other process shares (Linux).
+    """Returns the bytes that this process does not share with another (Linux).
 
-    What the kernel holds for a socket is not in it: it is the same for everybody.
+    It does not include the kernel's memory for a socket, which is the same for every contender.
     """
     gc.collect()
     lines = (line.split() for line in ROLLUP.read_text(encoding="ascii").splitlines())

@@ -1,4 +1,4 @@
-"""The loops of every contender that has an event loop, so that only the channel differs."""
+"""The loops of all contenders with an event loop, so that only the channel differs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 from benchmarks.end import Job, Parts, play
 
 BATCH = 256
-# What a receiver answers when everything of its round is there, which ends the round.
+# The receiver answers this when all messages of the round have arrived, which ends the round.
 DONE = b"!"
 
 

@@ -1,4 +1,4 @@
-"""The loops of every contender that blocks, so that only the channel differs."""
+"""The loops of all blocking contenders, so that only the channel differs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Connect = Callable[[Job], AbstractContextManager[ChannelT]]
 def ends(
     listening: Listening[ChannelT], connect: Connect[ChannelT], parts: Parts[ChannelT]
 ) -> dict[tuple[str, str], End]:
-    """The ends of a library: how it gets a channel, and what is then done with it."""
+    """Combines the channels of a library with what the ends do with them."""
 
     def server(part: Part[ChannelT]) -> End:
         def end(job: Job) -> None:

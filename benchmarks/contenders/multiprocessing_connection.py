@@ -1,4 +1,4 @@
-"""``multiprocessing.connection`` with bytes, which is what it is fastest with."""
+"""``multiprocessing.connection`` with bytes, its fastest way."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from benchmarks.contenders import crowd_blocking, messages_blocking
 from benchmarks.contenders.messages_blocking import Accept, ends
-from benchmarks.end import Job, chosen
+from benchmarks.end import Job, select_end
 
 assert sys.platform != "win32"
 
 
 class Pipe:
-    """Its two methods under the names of the others, with nothing in between."""
+    """Has the two methods under the names that the loops use, without a call in between."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self.send = connection.send_bytes
@@ -47,5 +47,5 @@ ENDS = {
 }
 
 if __name__ == "__main__":
-    end, job = chosen(ENDS)
+    end, job = select_end(ENDS)
     end(job)

@@ -1,30 +1,30 @@
-"""``multiprocessing.Manager``: what the standard library has for calls."""
+"""``multiprocessing.Manager``: calls with the standard library."""
 
 from __future__ import annotations
 
 from multiprocessing.managers import BaseManager
 
-from benchmarks.end import Job, chosen, play_blocking, ready
+from benchmarks.end import Job, play_blocking, ready, select_end
 
 KEY = b"benchmark"
 
 
 class Service:
-    """What is called."""
+    """The object that is called."""
 
     def echo(self, message: bytes) -> bytes:
         return message
 
 
 class Manager(BaseManager):
-    """Serves it."""
+    """Serves the object."""
 
 
 def serve(job: Job) -> None:
     Manager.register("service", Service)
     with Manager(job.path, KEY):
         ready()
-        # It runs in a process of its own, which is where this one's processor is, too.
+        # The manager runs in a child process, which inherits the CPU of this one.
         play_blocking(lambda count: count)
 
 
@@ -46,5 +46,5 @@ def ask(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
+    end, job = select_end({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
     end(job)

@@ -1,4 +1,4 @@
-"""The ends of ``multiprocessing.Pipe(duplex=False)``, which sends messages and not bytes."""
+"""The ends of ``multiprocessing.Pipe(duplex=False)``, which sends messages instead of bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmarks.contenders import pipes_blocking
-from benchmarks.end import Job, chosen, ready
+from benchmarks.end import Job, ready, select_end
 
 assert sys.platform != "win32"
 
@@ -27,5 +27,5 @@ def receive(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("pipe", "client"): send, ("pipe", "server"): receive})
+    end, job = select_end({("pipe", "client"): send, ("pipe", "server"): receive})
     end(job)

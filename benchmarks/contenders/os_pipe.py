@@ -1,4 +1,4 @@
-"""An anonymous pipe by hand: ``os.write``, and ``os.readv`` into a buffer."""
+"""An anonymous pipe with system calls only: ``os.write``, and ``os.readv`` into a buffer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 
 from benchmarks.contenders import pipes_blocking
-from benchmarks.end import Job, chosen, ready
+from benchmarks.end import Job, ready, select_end
 
 assert sys.platform != "win32"
 
@@ -15,7 +15,7 @@ def send(job: Job) -> None:
     fd, size = job.number, job.size
 
     def put(chunk: bytes) -> None:
-        # In blocking mode it takes all, unless a signal comes.
+        # In blocking mode it writes all of it, unless a signal arrives.
         assert os.write(fd, chunk) == size
 
     ready()
@@ -29,5 +29,5 @@ def receive(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("pipe", "client"): send, ("pipe", "server"): receive})
+    end, job = select_end({("pipe", "client"): send, ("pipe", "server"): receive})
     end(job)

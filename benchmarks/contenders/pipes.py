@@ -1,4 +1,4 @@
-"""What those with an event loop do with their ends of an anonymous pipe."""
+"""The loops for ends of anonymous pipes, for contenders with an event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def send(put: Callable[[bytes], Awaitable[object]], job: Job) -> None:
 
 
 async def receive(get: Callable[[bytearray], Awaitable[int]], job: Job) -> None:
-    """``get`` fills the buffer, or a part of it, and says how much."""
+    """Plays the receiving end. ``get`` fills the buffer or a part of it, and returns how much."""
     buffer = bytearray(job.size)
 
     async def one_round(count: int) -> int:

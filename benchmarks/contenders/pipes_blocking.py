@@ -1,4 +1,4 @@
-"""As :mod:`benchmarks.contenders.pipes`, for those without an event loop."""
+"""The loops for ends of anonymous pipes, for contenders without an event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every contender of ipcpipes.rpc serves."""
+"""The interface of all contenders with ipcpipes.rpc."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Annotated
 
 from ipcpipes import rpc
 
-# How many calls are in flight at a time where there are many.
+# The number of calls in flight at a time, in the cases with many.
 IN_FLIGHT = 64
 
 
 class Element(rpc.Structure):
-    """Sixty-four bytes."""
+    """An element of 64 bytes."""
 
     words: Annotated[list[rpc.int64], rpc.Length(8)]
 
 
 class Benchmark(rpc.Interface, uuid="0f6a0f9e-4a8e-4b6a-8b54-6e1c8d5b7a31", version=(1, 0)):
-    """Echoes, and counts what comes through pipes."""
+    """Echoes messages, and counts what arrives through pipes."""
 
     @rpc.operation
     async def echo(self, message: bytes) -> bytes:
@@ -26,10 +26,10 @@ class Benchmark(rpc.Interface, uuid="0f6a0f9e-4a8e-4b6a-8b54-6e1c8d5b7a31", vers
 
     @rpc.operation
     async def collect(self, data: rpc.InPipe[rpc.byte]) -> int:
-        """How many bytes have come."""
+        """Returns the number of bytes received."""
         raise NotImplementedError
 
     @rpc.operation
     async def count(self, data: rpc.InPipe[Element]) -> int:
-        """How many elements have come."""
+        """Returns the number of elements received."""
         raise NotImplementedError

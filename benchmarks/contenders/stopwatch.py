@@ -1,4 +1,4 @@
-"""Time for a part of what a round does."""
+"""Measures the time of a part of a round."""
 
 from __future__ import annotations
 

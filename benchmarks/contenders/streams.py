@@ -1,4 +1,4 @@
-"""The loops of every contender that is a trio stream, so that only the stream differs."""
+"""The loops of all contenders with trio streams, so that only the stream differs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ async def bulk_send(stream: trio.abc.Stream, job: Job) -> None:
     async def one_round(count: int) -> int:
         for _ in range(count):
             await stream.send_all(chunk)
-        # A round ends when the receiver has answered that everything is there.
+        # The round ends with the answer of the receiver that everything has arrived.
         assert await stream.receive_some(1) == b"!"
         return count
 

@@ -1,11 +1,11 @@
-"""``subprocess.Popen`` with unbuffered pipes: the least that a child costs in Python."""
+"""``subprocess.Popen`` with unbuffered pipes: the minimal cost of a child in Python."""
 
 from __future__ import annotations
 
 import subprocess
 
 from benchmarks.contenders.stopwatch import Stopwatch
-from benchmarks.end import Job, chosen, play_blocking, ready
+from benchmarks.end import Job, play_blocking, ready, select_end
 
 
 def start_children(job: Job) -> None:
@@ -30,5 +30,5 @@ def start_children(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("child", "client"): start_children})
+    end, job = select_end({("child", "client"): start_children})
     end(job)

@@ -1,7 +1,6 @@
-"""The least that trio's rules allow: a system call and a checkpoint, and no stream around them.
+"""The minimum that trio's rules allow: a system call and a checkpoint, without a stream.
 
-What a stream over a descriptor can come down to at best, as long as each of its methods is a
-checkpoint.
+A stream over a descriptor cannot be faster as long as each of its methods is a checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 
 import trio
 
-from benchmarks.end import Job, chosen, play, ready
+from benchmarks.end import Job, play, ready, select_end
 
 
 async def send(fd: int, message: bytes) -> None:
@@ -64,5 +63,5 @@ async def call(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("roundtrip", "server"): serve, ("roundtrip", "client"): call})
+    end, job = select_end({("roundtrip", "server"): serve, ("roundtrip", "client"): call})
     trio.run(end, job)

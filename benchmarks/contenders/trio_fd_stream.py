@@ -7,7 +7,7 @@ import sys
 import trio
 
 from benchmarks.contenders import pipes
-from benchmarks.end import Job, chosen, ready
+from benchmarks.end import Job, ready, select_end
 
 assert sys.platform != "win32"
 
@@ -29,5 +29,5 @@ async def receive(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("pipe", "client"): send, ("pipe", "server"): receive})
+    end, job = select_end({("pipe", "client"): send, ("pipe", "server"): receive})
     trio.run(end, job)

@@ -1,4 +1,4 @@
-"""Messages over trio's own stream, as everybody writes them: the header, and then the body."""
+"""Messages over trio's own stream, in the simplest way: the header, and then the body."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from benchmarks.contenders import messages, trio_unix
-from benchmarks.end import Accept, Job, chosen, ends
+from benchmarks.end import Accept, Job, ends, select_end
 
 
 class FramedChannel:
@@ -49,5 +49,5 @@ async def connect(job: Job) -> FramedChannel:
 
 
 if __name__ == "__main__":
-    end, job = chosen(ends(listening, connect, messages.PARTS))
+    end, job = select_end(ends(listening, connect, messages.PARTS))
     trio.run(end, job)

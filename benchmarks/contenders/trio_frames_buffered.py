@@ -1,4 +1,4 @@
-"""Messages over trio's own stream, written with care: as few receives as can be."""
+"""Messages over trio's own stream, optimised: with as few receives as possible."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import trio
 
 from benchmarks.contenders import messages, trio_unix
-from benchmarks.end import Accept, Job, chosen, ends
+from benchmarks.end import Accept, Job, ends, select_end
 
 CHUNK = 65536
 HEADER = 4
 
 
 class BufferedChannel:
-    """Receives whatever has come, and only when there is no whole message left of it."""
+    """Receives all bytes that have arrived, but only when the buffer has no whole message."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
@@ -40,7 +40,7 @@ class BufferedChannel:
         buffer = self._buffer
         if len(buffer) - self._start >= count:
             return
-        # Only before receiving, not for each message: it moves what is behind.
+        # Only before receiving, not for each message, because it moves the rest of the buffer.
         del buffer[: self._start]
         self._start = 0
         while len(buffer) < count:
@@ -67,5 +67,5 @@ async def connect(job: Job) -> BufferedChannel:
 
 
 if __name__ == "__main__":
-    end, job = chosen(ends(listening, connect, messages.PARTS))
+    end, job = select_end(ends(listening, connect, messages.PARTS))
     trio.run(end, job)

@@ -7,7 +7,7 @@ import subprocess
 import trio
 
 from benchmarks.contenders.stopwatch import Stopwatch
-from benchmarks.end import Job, chosen, play, ready
+from benchmarks.end import Job, play, ready, select_end
 
 
 async def start_children(job: Job) -> None:
@@ -35,5 +35,5 @@ async def start_children(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    end, job = chosen({("child", "client"): start_children})
+    end, job = select_end({("child", "client"): start_children})
     trio.run(end, job)

@@ -1,10 +1,10 @@
-"""trio's sockets with nothing around them: the least that a connection can cost in trio."""
+"""Plain sockets of trio: the minimal cost of a connection in trio."""
 
 from __future__ import annotations
 
 import trio
 
-from benchmarks.end import Job, chosen, play, ready
+from benchmarks.end import Job, play, ready, select_end
 
 
 async def accept_and_close(job: Job) -> None:
@@ -29,7 +29,7 @@ async def connect_and_close(job: Job) -> None:
         for _ in range(count):
             connection = trio.socket.socket(trio.socket.AF_UNIX)
             await connection.connect(path)
-            # Until the server has closed its end: one client at a time.
+            # Waits until the server has closed its end: one client at a time.
             assert await connection.recv(1) == b""
             connection.close()
         return count
@@ -40,5 +40,5 @@ async def connect_and_close(job: Job) -> None:
 
 if __name__ == "__main__":
     ends = {("connect", "server"): accept_and_close, ("connect", "client"): connect_and_close}
-    end, job = chosen(ends)
+    end, job = select_end(ends)
     trio.run(end, job)

@@ -6,8 +6,8 @@ import trio
 
 from benchmarks.contenders import streams
 from benchmarks.contenders.trio_unix import connect, listening
-from benchmarks.end import chosen, ends
+from benchmarks.end import ends, select_end
 
 if __name__ == "__main__":
-    end, job = chosen(ends(listening, connect, streams.PARTS))
+    end, job = select_end(ends(listening, connect, streams.PARTS))
     trio.run(end, job)

@@ -1,4 +1,4 @@
-"""How the contenders that use trio's own streams come by one: a Unix domain socket at a path."""
+"""Connects the contenders that use trio's own streams: a Unix domain socket at a path."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """pyzmq: two PAIR sockets over ipc, blocking, with its defaults.
 
-It has no call for a batch: it gathers what is sent into batches by itself, in a thread.
+It has no call for a batch: a thread of its own gathers messages into batches.
 """
 
-# Not everybody who checks these types has installed it, and then there is nothing to check.
+# Type checking must also work where pyzmq is not installed.
 # mypy: disable-error-code="import-not-found, import-untyped"
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import zmq
 
 from benchmarks.contenders import messages_blocking
 from benchmarks.contenders.messages_blocking import Accept, Parts, ends
-from benchmarks.end import Job, chosen
+from benchmarks.end import Job, select_end
 
 
 class Pair:
-    """Its two methods under the names of the others, with nothing in between."""
+    """Has the two methods under the names that the loops use, without a call in between."""
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.send = socket.send
@@ -30,7 +30,7 @@ class Pair:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Ends the context too when it is collected, once all that was sent has gone out.
+        # The context ends when it is collected, after all messages were sent.
         self._socket.close()
 
 
@@ -54,5 +54,5 @@ PARTS: Parts[Pair] = {
 }
 
 if __name__ == "__main__":
-    end, job = chosen(ends(listening, connect, PARTS))
+    end, job = select_end(ends(listening, connect, PARTS))
     end(job)

@@ -1,9 +1,9 @@
-"""Talks to programs that know nothing of Python: a shell script, and a C program.
+"""Talks to programs in other languages: a shell script, and a C program.
 
     python foreign.py
 
-Each finds the numbers of its descriptors in its environment, or among its arguments. (Not for
-Windows, where the numbers are those of handles.)
+Each finds the numbers of its descriptors in its environment or in its arguments. (Not for Windows,
+where the numbers are those of handles.)
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Command = list[str] | Callable[[Mapping[str, str]], list[str]]
 
 
 async def capitals_by_script(command: Command, text: bytes) -> bytes:
-    """Over two pipes, one for each direction, of which a shell can make files."""
+    """Uses two pipes, one for each direction, which a shell can open as files."""
     async with ipcpipes.open_child(
         command, pipes={"lines": "send", "capitals": "receive"}
     ) as child:
         async with child.pipes["lines"] as lines:
             await lines.send_all(text)
-        # Closed: the script sees the end of its input, and we shall see the end of its output.
+        # The pipe is closed now, so the script ends, and then its output ends.
         return b"".join([data async for data in child.pipes["capitals"]])
 
 
 async def capitals_by_c(command: Command, text: bytes) -> bytes:
-    """Over one socket for both directions."""
+    """Uses one socket for both directions."""
     async with ipcpipes.open_child(command) as child:
         await child.stream.send_all(text)
         answer = b""

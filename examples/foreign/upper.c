@@ -1,4 +1,4 @@
-/* Sends back in capitals what it receives. The number of its socket is its argument, or is in its
+/* Sends back in capitals what it receives. The number of its socket is its argument or in its
    environment. */
 
 #include <ctype.h>
@@ -18,7 +18,7 @@ int main(int argc, char **argv)
         return 2;
     }
     fd = atoi(number);
-    while ((count = read(fd, bytes, sizeof bytes)) > 0) { /* 0: the parent has closed, or is gone */
+    while ((count = read(fd, bytes, sizeof bytes)) > 0) { /* 0: the parent has closed or ended */
         for (i = 0; i < count; i++)
             bytes[i] = (char)toupper((unsigned char)bytes[i]);
         for (done = 0; done < count; done += sent) {

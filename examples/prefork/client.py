@@ -11,7 +11,7 @@ import trio
 import ipcpipes
 from ipcpipes import blocking
 
-WAIT = 10.0  # seconds, for a server that is just being started or has no room
+WAIT = 10.0  # seconds to wait for a server that is starting or has no room
 
 
 def ask_once(name: str, word: str) -> str:
@@ -26,7 +26,7 @@ def ask(name: str, word: str) -> str:
         try:
             return ask_once(name, word)
         except (trio.EndOfChannel, trio.BrokenResourceError):
-            # The worker ended. A question may be asked again; another worker answers it.
+            # The worker ended. Another worker answers if the client asks again.
             if time.monotonic() > until:
                 raise
 

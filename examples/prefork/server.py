@@ -32,8 +32,8 @@ async def start(name: str, phrases: str, count: int) -> None:
     group = ipcpipes.WorkerGroup(command, count, endpoint=name)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, group, nursery.cancel_scope)
-        # Commands come in by an endpoint of their own, on every system alike.
-        nursery.start_soon(ipcpipes.serve_messages, partial(obey, group), f"{name}.control")
+        # Commands have an endpoint of their own, which works on every system.
+        nursery.start_soon(ipcpipes.serve_messages, partial(control, group), f"{name}.control")
         if sys.platform != "win32":
             nursery.start_soon(reload_on_signal, group, signal.SIGHUP)
 
@@ -42,11 +42,11 @@ async def run(group: ipcpipes.WorkerGroup, program: trio.CancelScope) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(group.run)
         print("ready:", *group.pids.values(), flush=True)
-    # Told to stop, by a signal or a command; all workers have ended.
+    # A signal or a command has stopped the group, and all workers have ended.
     program.cancel()
 
 
-async def obey(group: ipcpipes.WorkerGroup, channel: ipcpipes.MessageChannel) -> None:
+async def control(group: ipcpipes.WorkerGroup, channel: ipcpipes.MessageChannel) -> None:
     async for command in channel:
         if command == b"reload":
             await group.send(b"reload")
@@ -63,7 +63,7 @@ async def reload_on_signal(group: ipcpipes.WorkerGroup, number: signal.Signals) 
             await group.send(b"reload")
 
 
-async def tell(name: str, command: str) -> None:
+async def send_command(name: str, command: str) -> None:
     async with await ipcpipes.connect_messages(f"{name}.control") as channel:
         await channel.send(command.encode())
         print("workers:", (await channel.receive()).decode())
@@ -81,7 +81,7 @@ def main() -> None:
         trio.run(start, given.name, given.phrases, given.workers)
         return
     try:
-        trio.run(tell, given.name, given.command)
+        trio.run(send_command, given.name, given.command)
     except ipcpipes.EndpointError as error:
         sys.exit(str(error))
 

@@ -1,4 +1,4 @@
-"""A worker of server.py, which starts it: answers one line of each client's with another."""
+"""A worker, started by server.py: answers each line of a client with another line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import trio
 
 import ipcpipes
 
-# A client that says nothing for so long would keep this worker from ending in order.
-PATIENCE = 10.0
+# Seconds. A client that is silent for longer is disconnected, so that this worker can end.
+IDLE_TIMEOUT = 10.0
 
 
 class Phrases:
@@ -25,8 +25,8 @@ class Phrases:
     def load(self) -> None:
         self.known = json.loads(self.path.read_text("utf-8"))
 
-    async def heed(self, message: bytes) -> None:
-        """What the master says to all workers."""
+    async def on_message(self, message: bytes) -> None:
+        """Handles a message that the master sends to all workers."""
         try:
             self.load()
         except (OSError, ValueError) as error:
@@ -35,12 +35,12 @@ class Phrases:
     async def answer(self, stream: ipcpipes.Stream) -> None:
         channel = ipcpipes.MessageChannel(stream, ipcpipes.Lines())
         while True:
-            with trio.move_on_after(PATIENCE) as patience:
+            with trio.move_on_after(IDLE_TIMEOUT) as timeout:
                 try:
                     word = (await channel.receive()).decode()
                 except trio.EndOfChannel:
                     return
-            if patience.cancelled_caught:
+            if timeout.cancelled_caught:
                 return
             await channel.send(self.known.get(word, "?").encode())
 
@@ -49,7 +49,7 @@ async def main() -> None:
     phrases = Phrases(sys.argv[1])
     phrases.load()
     async with ipcpipes.group_worker() as worker:
-        await worker.serve(phrases.answer, phrases.heed)
+        await worker.serve(phrases.answer, phrases.on_message)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Stands in for ffmpeg where there is none: encodes nothing, and tells of it as ffmpeg does.
+"""Replaces ffmpeg where it is not installed: encodes nothing, and reports progress as ffmpeg does.
 
-"q" on its standard input, or Ctrl-C, ends it early and in order.
+"q" on its standard input, or Ctrl-C, ends it early and cleanly.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ def main() -> None:
     parser.add_argument("--length", type=float, default=60.0, help="of the film, in seconds")
     parser.add_argument("--speed", type=float, default=20.0, help="how many times as fast")
     parser.add_argument("--fail-at", type=float, default=float("inf"), help="seconds of the film")
-    given, _ = parser.parse_known_args()  # what is meant for ffmpeg, it does not know
+    given, _ = parser.parse_known_args()  # ignores the arguments for ffmpeg
 
     asked_to_end = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: asked_to_end.set())
 
-    def heed() -> None:
+    def read_keys() -> None:
         while key := sys.stdin.read(1):
             if key == "q":
                 asked_to_end.set()
 
-    threading.Thread(target=heed, daemon=True).start()
+    threading.Thread(target=read_keys, daemon=True).start()
     sys.stderr.write("Input #0, film, from 'nowhere':\n")
     sys.stderr.write(f"  Duration: {clock(given.length)}, start: 0.000000, bitrate: 1205 kb/s\n")
     started = time.monotonic()

@@ -1,10 +1,10 @@
-"""Runs ffmpeg and shows how far it is.
+"""Runs ffmpeg and shows its progress.
 
     python progress.py -i film.mkv -y film.mp4      # any arguments of ffmpeg
     python progress.py --stand-in                   # encoder.py; also when there is no ffmpeg
 
-On a terminal it draws a bar, with rich where that is installed (ipcpipes[cli]); else it prints a
-line for each tenth. Ctrl-C ends the encoder in order, so that what it has written can be played.
+On a terminal it draws a bar, with rich if that is installed (ipcpipes[cli]); otherwise it prints a
+line for each tenth. Ctrl-C ends the encoder cleanly, so that its output can be played.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Show = Callable[[float], object]
 
 
 class Encoder:
-    """What is known from the lines that the encoder prints."""
+    """The state of the encoder, read from the lines that it prints."""
 
     def __init__(self, show: Show) -> None:
         self.show = show
@@ -37,8 +37,8 @@ class Encoder:
         self.last_line = ""
         self.stopped = False
 
-    def heed(self, line: str) -> None:
-        # Progress ends with a carriage return, which ends a line here as well.
+    def read_line(self, line: str) -> None:
+        # A line of progress ends with a carriage return, which ends a line here too.
         if line.strip():
             self.last_line = line.strip()
         if found := re.search(rf"Duration: {CLOCK}", line):
@@ -54,7 +54,7 @@ def seconds(found: re.Match[str]) -> float:
 
 async def encode(command: list[str], encoder: Encoder) -> ipcpipes.Child:
     async with (
-        ipcpipes.open_child(command, stdin=subprocess.PIPE, stderr=encoder.heed) as child,
+        ipcpipes.open_child(command, stdin=subprocess.PIPE, stderr=encoder.read_line) as child,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(end_on_ctrl_c, encoder, child)
@@ -69,14 +69,14 @@ async def end_on_ctrl_c(encoder: Encoder, child: ipcpipes.Child) -> None:
     with trio.open_signal_receiver(signal.SIGINT) as signals:
         async for _ in signals:
             encoder.stopped = True
-            # ffmpeg ends in order when it reads "q", on every system.
+            # ffmpeg ends cleanly when it reads "q", on every system.
             with contextlib.suppress(trio.BrokenResourceError):
                 await keyboard.send_all(b"q")
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[Show]:
-    """A function that is told how much of the work is done, from 0 to 1."""
+    """Yields a function that shows how much of the work is done, from 0 to 1."""
     if not sys.stdout.isatty():
         yield Tenths()
         return

@@ -1,4 +1,4 @@
-"""The signals that end a program, and its exit status then."""
+"""The signals that end a program, and the exit status after each."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _DEFAULTS = {
 
 
 def signals_to_end() -> list[signal.Signals]:
-    """The signals that end this program. A signal that the program ignores (nohup, the background
-    of a script) or handles itself is not one of them.
+    """Returns the signals that end this program. A signal that the program ignores (nohup, the
+    background of a script) or handles itself is not one of them.
     """
     return [
         signal.Signals(getattr(signal, name))
@@ -41,7 +41,7 @@ def signals_to_end() -> list[signal.Signals]:
 
 
 def exit_status(number: signal.Signals) -> int:
-    """The status as shells report it: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Returns the status as shells report it: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + number
 
 
@@ -71,5 +71,5 @@ def require_main_thread(instead: str) -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError(
-            f"run works in the main thread only, which receives the signals; {instead}"
+            f"run works only in the main thread, which receives the signals; {instead}"
         )

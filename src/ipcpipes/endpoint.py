@@ -1,9 +1,9 @@
-"""A name becomes an address. Pure: no system call is made here.
+"""Endpoints, and the address of each on each system. Pure: no system call is made here.
 
-What depends on the machine or the user (the runtime directory, the user's SID,
-the length of a socket address) comes in as an argument, so that both systems'
-mappings can be computed, documented and tested anywhere. The mapping is a
-promise of stability: programs of different versions and languages meet by it.
+What depends on the machine or the user (the runtime directory, the SID of the user, the length of a
+socket address) is an argument, so that the mappings of both systems can be computed, documented and
+tested on either. The mapping never changes, because programs of different versions and languages
+find each other by it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def _plain_name_fault(name: str) -> str:
         return ""
     return (
         f"({len(name)} characters) is not a plain name: 1 to 64 of the characters "
-        "A-Z a-z 0-9 . _ - (an absolute path names any other place)"
+        "A-Z a-z 0-9 . _ - (for any other place, give an absolute path)"
     )
 
 
 def _path_fault(path: str) -> str:
     if "\0" in path:
-        return "holds a NUL character, which no path can"
+        return "contains a NUL character, which a path cannot contain; remove it"
     if not _ABSOLUTE.match(path):
         return "is a relative path, which means another place after chdir; give an absolute one"
     return "names a directory; add the name of the socket" if path.endswith("/") else ""
@@ -50,19 +50,19 @@ def _dotnet_fault(name: str) -> str:
             "/, \\ or NUL; Endpoint.path takes any path"
         )
     if name.lower() == "anonymous":
-        return "is a name that .NET reserves; take another one"
+        return "is a name that .NET reserves; use another one"
     return ""
 
 
 def _abstract_fault(name: str) -> str:
-    # Node.js 20 and others pad a name to the size of an address.
+    # Node.js 20 and other programs pad a name with NULs to the size of an address.
     if name.rstrip("\0") and "\0" not in name.rstrip("\0"):
         return ""
-    return "is not an abstract name: it must not be empty, and NULs may only be at its end"
+    return "is not an abstract name: it must not be empty, and may contain NULs only at its end"
 
 
 def _inherited_fault(text: str) -> str:
-    # What .NET's long.TryParse reads, without the signs and spaces that no writer puts there.
+    # What .NET's long.TryParse reads, except signs and spaces, which no program writes here.
     if re.fullmatch(r"[0-9]{1,19}", text):
         return ""
     return "is not the number of a descriptor or handle, in decimal digits"
@@ -79,12 +79,11 @@ _FAULTS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Endpoint:
-    r"""Where a server listens and a client connects: a value, made without touching the system.
+    r"""The place where a server listens and a client connects: an immutable value.
 
     Make one with :meth:`named`, :meth:`path`, :meth:`dotnet`, :meth:`abstract` or
-    :meth:`inherited`. Functions
-    that take an endpoint also take a ``str`` (absolute: a path; else: a plain name) and an
-    ``os.PathLike`` (a path).
+    :meth:`inherited`; making one does not touch the system. Functions that take an endpoint also
+    take a ``str`` (an absolute path, or else a plain name) and an ``os.PathLike`` (a path).
 
     ========= ============================================== ==================================
     made by   Linux and macOS                                Windows
@@ -97,11 +96,16 @@ class Endpoint:
     inherited the descriptor with that number                the handle with that number
     ========= ============================================== ==================================
 
-    The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``; where there is
-    neither, the place is ``/tmp/ipcpipes-<uid>/<name>.sock``. It must belong to the user and
-    other users must not be able to write in it, which is verified at each use. Programs of one user
-    find each other even if their environments differ: ``connect`` tries all of these directories,
-    and ``listen`` refuses a name that a server has in another one of them (docs/endpoints.md).
+    The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``. If neither exists, the
+    address is ``/tmp/ipcpipes-<uid>/<name>.sock``. At each use ipcpipes verifies that the directory
+    belongs to the user and that other users cannot write in it. Programs of one user find each
+    other even if their environments differ: ``connect`` tries all of these directories, and
+    ``listen`` refuses a name that a server has in another one of them (docs/endpoints.md).
+
+    Attributes:
+        kind: the method that made it: ``"named"``, ``"path"``, ``"dotnet"``, ``"abstract"`` or
+            ``"inherited"``.
+        name: the name, path or number.
     """
 
     kind: Literal["named", "path", "dotnet", "abstract", "inherited"]
@@ -111,18 +115,20 @@ class Endpoint:
         if not isinstance(self.name, str):
             raise TypeError(f"the name or path of an endpoint is a str, not {self.name!r}")
         if self.kind not in _FAULTS:
-            raise InvalidEndpoint(f"{self.kind!r} is no kind of endpoint: {', '.join(_FAULTS)}")
+            raise InvalidEndpoint(
+                f"{self.kind!r} is not a kind of endpoint; the kinds are {', '.join(_FAULTS)}"
+            )
         fault = _FAULTS[self.kind](self.name)
         if fault:
             raise InvalidEndpoint(f"{self.name!r} {fault}")
 
     @classmethod
     def named(cls, name: str) -> Endpoint:
-        """A private place of the current user, by a plain name that is the same on every system.
+        """A plain name, the same on every system, in a private place of the current user.
 
         Args:
-            name: 1 to 64 of the characters ``A-Z a-z 0-9 . _ -``. Windows does not tell
-                upper and lower case apart.
+            name: 1 to 64 of the characters ``A-Z a-z 0-9 . _ -``. Windows ignores the case of
+                letters.
 
         Raises:
             TypeError: ``name`` is not a ``str``.
@@ -132,22 +138,23 @@ class Endpoint:
 
     @classmethod
     def path(cls, path: str | os.PathLike[str]) -> Endpoint:
-        r"""A place of your choice: ``/run/svc.sock``, or on Windows ``\\.\pipe\svc``.
+        r"""A path of your choice: ``/run/svc.sock``, or on Windows ``\\.\pipe\svc``.
 
         Args:
-            path: absolute. Its length is limited by the system, the terminator included:
-                108 bytes on Linux, 104 on macOS (``unix(7)``, ``sun_path``), 256 characters
-                on Windows (CreateNamedPipeW).
+            path: an absolute path. The system limits its length, including the terminator: 108
+                bytes on Linux, 104 on macOS (``unix(7)``, ``sun_path``), 256 characters on
+                Windows (CreateNamedPipeW).
 
         Raises:
             TypeError: ``path`` is neither a ``str`` nor a path of ``str``.
-            InvalidEndpoint: ``path`` is relative, ends in a separator, or holds a NUL.
+            InvalidEndpoint: ``path`` is relative, ends with ``/``, or contains a NUL.
         """
         return cls("path", os.fspath(path))
 
     @classmethod
     def dotnet(cls, name: str) -> Endpoint:
-        r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use here.
+        r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use on this
+        system. The connection is in byte mode and in both directions.
 
         Linux and macOS: .NET takes a rooted name (``/run/x``) as a path, and a backslash as an
         ordinary character. Both mean something else on Windows, so both are refused here. Use
@@ -155,23 +162,24 @@ class Endpoint:
 
         Args:
             name: not empty, without ``/``, ``\`` or NUL, and not ``anonymous`` (which .NET
-                reserves). A connection is byte mode, in both directions.
+                reserves).
 
         Raises:
             TypeError: ``name`` is not a ``str``.
             InvalidEndpoint: ``name`` breaks one of those rules; or, when the endpoint is used,
-                ``TMPDIR`` is a relative path, which .NET resolves in each program's working
-                directory.
+                ``TMPDIR`` is a relative path, which .NET resolves in the working directory of each
+                program.
         """
         return cls("dotnet", name)
 
     @classmethod
     def abstract(cls, name: str) -> Endpoint:
-        r"""A name in Linux's abstract namespace (``unix(7)``): no file, gone with its listener.
+        r"""A name in the abstract namespace of Linux (``unix(7)``). It has no file, and disappears
+        with its listener.
 
-        It has no permissions, so the access policy is enforced by ipcpipes at accept, and it
-        belongs to the network namespace, not to a directory: containers that share the host's
-        network see it.
+        It has no permissions either, so ipcpipes enforces the access policy when it accepts. It
+        belongs to the network namespace, not to a directory: containers that share the network of
+        the host see it.
 
         Args:
             name: not empty, with NULs only at its end, at most 107 bytes in UTF-8. All bytes
@@ -180,35 +188,36 @@ class Endpoint:
 
         Raises:
             TypeError: ``name`` is not a ``str``.
-            InvalidEndpoint: ``name`` is empty, or has a NUL before another character.
-            NotSupported: when it is used on another system than Linux.
+            InvalidEndpoint: ``name`` is empty, or contains a NUL before another character.
+            NotSupported: when the endpoint is used on a system other than Linux.
         """
         return cls("abstract", name)
 
     @classmethod
     def inherited(cls, number: int | str) -> Endpoint:
-        """What this process was started with: an end of a pipe or a socket, by its number.
+        """The end of a pipe or socket that this process inherited from its parent, by its number.
 
         ``connect(Endpoint.inherited(text))`` takes it over, once: from then on it belongs to the
-        stream, and no child of this process inherits it by accident. A child of
-        :func:`ipcpipes.open_child` has :func:`ipcpipes.parent_stream` for that; this is for any
-        other parent, such as .NET's ``AnonymousPipeServerStream`` or systemd.
+        stream, and children of this process do not inherit it by accident. It is for parents such
+        as .NET's ``AnonymousPipeServerStream`` or systemd; a child of :func:`ipcpipes.open_child`
+        uses :func:`ipcpipes.parent_stream`.
 
-        What cannot be taken over is left as it is, with an error: :exc:`EndpointNotFound` (there
-        is none, it was not inherited, or it was taken over before), :exc:`EndpointDenied` (the
-        pipe goes in the other direction), :exc:`NotAnEndpoint` (something else).
+        If ``connect`` cannot take it over, it leaves it untouched and raises:
+        :exc:`EndpointNotFound` (it does not exist, was not inherited, or was taken over before),
+        :exc:`EndpointDenied` (the pipe goes in the other direction), or :exc:`NotAnEndpoint` (it
+        is something else).
 
-        Windows: a pipe that its maker opened without FILE_FLAG_OVERLAPPED, as CreatePipe and so
-        .NET and ``subprocess`` do, is looked at again every 1 to 20 ms while there is nothing to
-        do; one in both directions is refused with :exc:`NotSupported`.
+        Windows: if the pipe was opened without FILE_FLAG_OVERLAPPED, as CreatePipe does and
+        therefore .NET and ``subprocess``, ipcpipes polls it every 1 to 20 ms while it waits. Such a
+        pipe in both directions is refused with :exc:`NotSupported`.
 
         Args:
-            number: the descriptor or handle, as a number or in decimal digits
+            number: the descriptor or handle, as an int or in decimal digits
                 (``AnonymousPipeServerStream.GetClientHandleAsString``).
 
         Raises:
             TypeError: ``number`` is neither an ``int`` nor a ``str``.
-            InvalidEndpoint: ``number`` is negative, or no number.
+            InvalidEndpoint: ``number`` is negative, or not a number.
         """
         if isinstance(number, bool) or not isinstance(number, (int, str)):
             raise TypeError(f"a descriptor or handle is an int or a str, not {number!r}")
@@ -216,11 +225,15 @@ class Endpoint:
 
     @classmethod
     def of(cls, value: EndpointLike) -> Endpoint:
-        """The endpoint that ``value`` means; an :class:`Endpoint` is returned as it is.
+        """The endpoint that ``value`` means: what every function that takes an endpoint does.
+
+        Args:
+            value: an :class:`Endpoint`, which is returned as it is; a ``str``, which is a path if
+                it is absolute, and else a plain name; or an ``os.PathLike``.
 
         Raises:
             TypeError: ``value`` is none of the three.
-            InvalidEndpoint: as :meth:`named` and :meth:`path` say.
+            InvalidEndpoint: the name or path breaks a rule of :meth:`named` or :meth:`path`.
         """
         if isinstance(value, Endpoint):
             return value
@@ -234,8 +247,8 @@ class Endpoint:
 
     @property
     def address(self) -> str:
-        r"""The real address now, for programs in other languages and for ``asyncio``: the path of a
-        socket or a pipe, or a NUL and an abstract name, as ``socket.connect`` takes it.
+        r"""The current real address, for programs in other languages and for ``asyncio``: the path
+        of a socket or pipe, or a NUL and an abstract name, as ``socket.connect`` takes it.
 
         For a plain name on Linux and macOS, it is the path where a server of this user has its
         socket, even if the server has another ``XDG_RUNTIME_DIR`` (docs/endpoints.md). If there is
@@ -261,7 +274,9 @@ _resolve: Callable[[Endpoint], str]
 
 
 def resolve_by(resolve: Callable[[Endpoint], str]) -> None:
-    """Sets the function that computes :attr:`Endpoint.address` on this system."""
+    """Sets the function that computes :attr:`Endpoint.address`. ``_os`` calls it: this module must
+    not import ``_os``, and only ``_os`` knows this machine and user.
+    """
     global _resolve
     _resolve = resolve
 
@@ -273,11 +288,11 @@ EndpointLike: TypeAlias = Endpoint | str | os.PathLike[str]
 def posix_address(
     endpoint: Endpoint, *, runtime_directory: str, temporary_directory: str, limit: int
 ) -> bytes:
-    """The socket address of ``endpoint``: a path, or a NUL and an abstract name.
+    """Returns the socket address of ``endpoint``: a path, or a NUL and an abstract name.
 
     Args:
-        endpoint: any but a Windows pipe path and what is inherited.
-        runtime_directory: where plain names live.
+        endpoint: of any kind but ``inherited``.
+        runtime_directory: the directory of plain names.
         temporary_directory: .NET's ``Path.GetTempPath()``.
         limit: the size of ``sun_path`` in bytes.
 
@@ -313,18 +328,20 @@ def posix_address(
 
 def _encoded(endpoint: Endpoint, text: str) -> bytes:
     try:
-        # As os.fsencode does on POSIX, wherever this runs.
+        # What os.fsencode does on POSIX; on Windows os.fsencode uses another error handler.
         return text.encode(sys.getfilesystemencoding(), "surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidEndpoint(f"{endpoint} holds a character that no path can have") from None
+        raise InvalidEndpoint(
+            f"{endpoint} contains a character that a path cannot contain; remove it"
+        ) from None
 
 
 def windows_address(endpoint: Endpoint, *, sid: str) -> str:
-    """The pipe path of ``endpoint``.
+    """Returns the pipe path of ``endpoint``.
 
     Args:
-        endpoint: any but a POSIX path, an abstract name and what is inherited.
-        sid: the current user's SID as text.
+        endpoint: of any kind but ``inherited``.
+        sid: the SID of the current user as text.
 
     Raises:
         InvalidEndpoint: it does not fit, or is not the path of a local pipe.
@@ -332,7 +349,7 @@ def windows_address(endpoint: Endpoint, *, sid: str) -> str:
     """
     if endpoint.kind == "abstract":
         raise NotSupported(
-            f"{endpoint}: the abstract namespace is Linux's; a plain name works on every system"
+            f"{endpoint}: only Linux has an abstract namespace; a plain name works on every system"
         )
     if endpoint.kind == "named":
         path = rf"\\.\pipe\ipcpipes.{sid}.{endpoint.name}"

@@ -1,11 +1,11 @@
 """The exceptions of ipcpipes, and the one table from system codes to them.
 
-Streams, channels and listeners raise trio's own errors, named by who is at fault:
-:exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError`
-(you closed it), :exc:`trio.BusyResourceError` (two tasks at once). What is here
-is raised before there is a stream, while an endpoint is named, listened on or
-connected to; or says what is wrong with a message, or what was lost. Each class is also the
-built-in exception that code written against sockets would catch.
+Streams, channels and listeners raise trio's own errors, which tell where the fault is:
+:exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError` (you closed it),
+:exc:`trio.BusyResourceError` (two tasks at once). The exceptions here are raised before there is a
+stream, while an endpoint is named, listened on or connected to; or they say what is wrong with a
+message, or what was lost. Each class is also the built-in exception that code written for sockets
+would catch.
 """
 
 from __future__ import annotations
@@ -47,33 +47,37 @@ __all__ = [
 
 
 class IpcError(Exception):
-    """The base of every exception that ipcpipes defines."""
+    """The base of every exception that ipcpipes defines. Catch it to handle all of them in one
+    place.
+    """
 
 
 class InvalidEndpoint(IpcError, ValueError):
-    """The endpoint can never work here: your program's mistake.
+    """Raised when an endpoint can never work on this system. Correct the name or path in your
+    program; the text says what is wrong with it.
 
-    Raised before any system call: a bad character, an empty or over-long name,
-    a path longer than the system's socket addresses, a Windows pipe path on
-    another system.
+    It is raised before any system call: for a bad character, an empty or over-long name, a path
+    longer than the socket addresses of this system, or a Windows pipe path on another system.
     """
 
 
 class FramingError(IpcError, ValueError):
-    """These bytes are not a message, or this message cannot be framed.
+    """Raised when a message cannot be framed, or received bytes are not a message. Check that both
+    ends use the same framing, and that it can carry your messages.
 
-    Raised as it is by whoever sends: your program's mistake, and nothing went on the wire.
-    A receiving channel raises :exc:`trio.BrokenResourceError` from it: the peer's mistake.
+    A method that sends raises it directly: it is your program's mistake, and nothing was sent. A
+    channel that receives raises :exc:`trio.BrokenResourceError` from it: it is the peer's mistake.
     """
 
 
 class MessageTooLarge(FramingError):
-    """A message is larger than the limit; the text says both.
+    """Raised when a message is larger than the limit; the text says both sizes. Raise ``max_size``
+    at both ends, or send the message in parts.
 
     Attributes:
-        size: its size in bytes; for a framing that announces none, what had come when it
-            was refused.
-        max_size: the largest that is allowed.
+        size: the size of the message in bytes; with a framing that does not announce sizes, the
+            number of bytes received before it was refused.
+        max_size: the largest size allowed.
     """
 
     def __init__(self, size: int, max_size: int, reason: str = "the limit is max_size") -> None:
@@ -89,11 +93,13 @@ class MessageTooLarge(FramingError):
 
 
 class IncompleteMessage(FramingError):
-    """The stream ended inside a message.
+    """Raised when the stream ended inside a message: usually the peer died or was cancelled while
+    it sent. Connect again; if it happens every time, check that both ends use the same framing.
 
     Attributes:
-        received: how many bytes of it had come, what the framing adds included.
-        expected: how many it would have had, ``None`` where that was not known yet.
+        received: the number of bytes of the message that had arrived, including those that the
+            framing adds.
+        expected: the full number; ``None`` if it was not known yet.
     """
 
     def __init__(self, received: int, expected: int | None = None) -> None:
@@ -102,12 +108,12 @@ class IncompleteMessage(FramingError):
         self.expected = expected
 
     def __str__(self) -> str:
-        whole = "" if self.expected is None else f" of {self.expected:,}"
-        return f"the stream ended inside a message, after {self.received:,}{whole} bytes of it"
+        total = "" if self.expected is None else f" of {self.expected:,}"
+        return f"the stream ended inside a message, after {self.received:,}{total} bytes of it"
 
 
 class _PlainOSError(IpcError, OSError):
-    """An ``OSError`` that is no more than its one line of text."""
+    """An ``OSError`` that prints as one line of text, without the errno."""
 
     default_errno: int
 
@@ -122,32 +128,34 @@ class _PlainOSError(IpcError, OSError):
 
 
 class NotSupported(_PlainOSError):
-    """This system has no such thing; the message names the alternative."""
+    """Raised when this system or this object cannot do what you asked for. The text names the
+    alternative.
+    """
 
     default_errno = errno.EOPNOTSUPP
 
 
 class AuthenticationFailed(_PlainOSError, PermissionError):
-    """The other end of a connection did not prove that it has the same ``authkey``.
+    """Raised when the peer did not prove that it has the same ``authkey``. Give both ends the same
+    key; the text says which process the peer is, what it did instead of the proof, and what to do.
 
-    Its fault, or that of whoever gave the two ends different keys; the text says who it was, what
-    it did in place of the proof, and what to do. The connection is still open, in the middle of
-    the handshake: nothing can be done with it but to close it.
+    The connection is still open, in the middle of the handshake. You can only close it.
     """
 
     default_errno = errno.EACCES
 
 
 class DescriptorsLost(_PlainOSError, trio.BrokenResourceError):
-    """Descriptors came that this process does not take, and the system has closed them.
+    """Raised when the system has closed descriptors that arrived, because this process could not
+    take them. Raise ``max_descriptors`` or the limit of open files (RLIMIT_NOFILE), and connect
+    again.
 
-    More came at once than ``max_descriptors`` allows, which is the peer's fault (``errno`` is
-    ``EMSGSIZE``), or this process may open no more of them, which is not (``EMFILE``; see
-    RLIMIT_NOFILE).
-    Nothing more can be received from the stream or channel; sending goes on. Only POSIX has it.
+    ``errno`` is ``EMSGSIZE`` when the peer sent more at once than ``max_descriptors`` allows, which
+    is the peer's fault, and ``EMFILE`` when this process cannot open more descriptors, which is
+    not. The stream or channel cannot receive any more; sending still works. Raised only on POSIX.
 
     Attributes:
-        data: the bytes that came with the descriptors, perhaps after bytes that were sent before.
+        data: the bytes that came with the descriptors, possibly after bytes that were sent before.
             A channel delivers the messages that these bytes complete before it raises.
     """
 
@@ -162,29 +170,31 @@ class DescriptorsLost(_PlainOSError, trio.BrokenResourceError):
 
 
 class NoParent(IpcError, RuntimeError):
-    """This process was not started by ``open_child``, or not with what it asks for now."""
+    """Raised when this process was not started by ``open_child``, or not with the pipe or endpoint
+    that it asks for. Start the program through ``open_child`` with that pipe, or do not ask for it.
+    """
 
 
 class ImpersonationRefused(IpcError, PermissionError):
-    """The client does not let the server act in its name, or the system does not let this process.
-    The text says which.
+    """Raised when a server may not act in the name of a client. The text says what is missing: the
+    client must connect with ``impersonation="impersonate"``, or this process needs a privilege.
     """
 
 
 class UnknownAccount(IpcError, LookupError):
-    """An access policy names a user or a group that this machine does not have: your program's
-    mistake, or its configuration's. The text says which.
+    """Raised when an access policy names a user or group that this machine does not have. Correct
+    the name in your program or its configuration; the text says which it is.
     """
 
 
 class WorkerFailed(IpcError, RuntimeError):
-    """A worker of a group ended or could not be started too often, or its replacement did not get
-    ready.
+    """Raised when a worker of a group ended too often, could not be started, or its replacement did
+    not become ready. Look at the exit status and the worker's own output for the cause.
 
     Attributes:
-        number: which worker, from 0.
-        status: its last exit status, as :attr:`ipcpipes.Child.status` has it; ``None`` when its
-            process could not be started.
+        number: the number of the worker, from 0.
+        status: its last exit status, as in :attr:`ipcpipes.Child.status`; ``None`` if its process
+            could not be started.
     """
 
     def __init__(self, number: int, status: int | None, text: str) -> None:
@@ -198,8 +208,8 @@ class WorkerFailed(IpcError, RuntimeError):
 
 
 def printable(text: str) -> str:
-    r"""``text`` as one line that is safe to print on a terminal. Control characters, which could
-    move the cursor or change the title, and characters that change the direction of text are
+    r"""Returns ``text`` as one line that is safe to print on a terminal. Control characters, which
+    could move the cursor or change the title, and characters that change the direction of text are
     escaped, as ``\x1b``. A byte of a path that is not text (PEP 383) is escaped as ``\xff``,
     because no encoding can print it.
     """
@@ -215,20 +225,20 @@ def _escaped(char: str) -> str:
 
 
 class EndpointError(IpcError, OSError):
-    """Listening on, or connecting to, an endpoint failed.
+    """Raised when listening on an endpoint or connecting to it fails. Read the text, one line: it
+    says what failed, where (the endpoint and its real address), and what to do.
 
-    ``str()`` of it is one line that says what failed, where (the endpoint and
-    its real address), and what to do. Characters of a path that cannot be printed
-    are escaped in this text, and only there.
+    Characters of a path that cannot be printed are escaped in ``str(error)``, but not in the
+    attributes.
 
     Attributes:
         endpoint: the :class:`~ipcpipes.Endpoint` as it was given.
-        address: its real address: a socket path (an abstract one begins with
-            ``@``), or a pipe path. ``os.fsencode(address)`` gives the bytes of one that is not
-            text in this locale.
+        address: its real address: a socket path (an abstract one begins with ``@``), or a pipe
+            path. For a path that is not text in this locale, ``os.fsencode(address)`` gives its
+            bytes.
         errno: the ``errno`` code; on Windows the nearest one.
-        system_code: the system's own code (``errno``; on Windows that of ``winerror.h``),
-            ``None`` when it was ipcpipes that refused.
+        system_code: the code of the system (``errno``; on Windows a code of ``winerror.h``);
+            ``None`` if ipcpipes itself refused.
         filename: the same as ``address``.
     """
 
@@ -243,7 +253,7 @@ class EndpointError(IpcError, OSError):
         self.system_code: int | None = code
 
     def __reduce__(self) -> tuple[object, ...]:
-        # OSError's own would call __init__ with (errno, strerror).
+        # OSError's __reduce__ would call __init__ with (errno, strerror).
         return type(self), (self.endpoint, self.address, self.strerror, self.errno), self.__dict__
 
     def __str__(self) -> str:
@@ -253,36 +263,47 @@ class EndpointError(IpcError, OSError):
 
 
 class EndpointNotFound(EndpointError, FileNotFoundError):
-    """Nobody has made this endpoint: the server is not running yet, or it listens elsewhere."""
+    """Raised when there is no socket or pipe at the address. Start the server first, wait for it
+    with ``wait=``, or check that both ends use the same endpoint.
+    """
 
     default_errno = errno.ENOENT
 
 
 class EndpointRefused(EndpointError, ConnectionRefusedError):
-    """A socket file is there, but nobody listens on it: its server died, or has just begun."""
+    """Raised when there is a socket file without a listener: its server has died, or is just
+    starting. Start the server again, or wait for it with ``wait=``.
+    """
 
     default_errno = errno.ECONNREFUSED
 
 
 class EndpointBusy(EndpointRefused):
-    """The server is there and has no room: ``max_instances`` or its queue is full."""
+    """Raised when the server has no room for another client: ``max_instances`` is reached, or its
+    queue is full. Wait with ``wait=``, or raise the limits of the server.
+    """
 
 
 class EndpointDenied(EndpointError, PermissionError):
-    """The system's permissions, or the server's access policy, keep you out."""
+    """Raised when the permissions of the system, or the access policy of the server, do not let you
+    connect or listen. Connect as another user, or change the policy of the server.
+    """
 
     default_errno = errno.EACCES
 
 
 class UntrustedServer(EndpointDenied):
-    """Somebody listens there whom ``server=`` does not admit; nothing was sent to him."""
+    """Raised when the server at the endpoint runs as a user that ``server=`` does not allow. If you
+    trust that user, allow it with ``server=AccessPolicy(...)``. Nothing was sent to the server.
+    """
 
 
 class EndpointInUse(EndpointError):
-    """Someone listens on this endpoint already; ``errno`` is ``EADDRINUSE``.
+    """Raised when another listener has this endpoint; ``errno`` is ``EADDRINUSE``. Connect to it,
+    stop it, or use another name.
 
     Attributes:
-        holder_pid: the process that holds it, ``None`` where that is not known.
+        holder_pid: the process that listens there; ``None`` if it is not known.
     """
 
     default_errno = errno.EADDRINUSE
@@ -290,32 +311,34 @@ class EndpointInUse(EndpointError):
 
 
 class NotAnEndpoint(EndpointError, FileExistsError):
-    """A file at the address is not a socket or a pipe, so a server cannot listen there, or a client
-    cannot connect. The file was left alone; the text says what it is.
+    """Raised when a file at the address is not a socket or a pipe, so that a server cannot listen
+    there and a client cannot connect. Use another path, or remove the file, which was left
+    untouched; the text says what it is.
     """
 
     default_errno = errno.EEXIST
 
 
 class UnsafeDirectory(EndpointError, PermissionError):
-    """Others could put something of theirs in the endpoint's place.
+    """Raised when another user could replace the endpoint with a socket of its own. Use a directory
+    that only trusted users can write in.
 
-    Every user can write in its directory; or other users can write in the directory of plain names,
-    or own it; or another file replaced the socket while it was made.
+    Either every user can write in the directory of the socket; or another user can write in the
+    directory of plain names, or owns it; or another file replaced the socket while it was made.
     """
 
     default_errno = errno.EPERM
 
 
 _NOT_FOUND = "nothing is there; start the server first, or wait for it (wait=SECONDS)"
-_DEAD = "nobody listens on this socket; its server has ended, or is just starting (wait=SECONDS)"
+_DEAD = "no server listens on this socket; it has ended, or is just starting (wait=SECONDS)"
 _DENIED = (
-    "access denied; the server admits other users only, or its pipe goes in the other direction"
+    "access denied; the server allows only other users, or its pipe goes in the other direction"
 )
 _BUSY = "the server has no room for another client now; wait for it (wait=SECONDS)"
 _NO_PIPE = "this is not a pipe"
 
-# The one table: what the system says to one who connects.
+# The one table from what the system reports for a failed connect to an exception and an advice.
 _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.ENOENT): (EndpointNotFound, _NOT_FOUND),
     ("errno", errno.ENOTDIR): (EndpointNotFound, "part of the path is not a directory"),
@@ -323,14 +346,14 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     ("errno", errno.EAGAIN): (EndpointBusy, _BUSY),
     ("errno", errno.EACCES): (EndpointDenied, _DENIED),
     ("errno", errno.EPERM): (EndpointDenied, _DENIED),
-    ("errno", errno.ELOOP): (EndpointDenied, "the path goes in a circle of links"),
+    ("errno", errno.ELOOP): (EndpointDenied, "the path has too many symbolic links, or a circle"),
     ("errno", errno.ESTALE): (
         UnsafeDirectory,
         "another file has replaced the socket; use a directory that other users cannot write in",
     ),
     ("errno", errno.EPROTOTYPE): (
         EndpointDenied,
-        "this socket is of another type; is framing=NATIVE at one end only?",
+        "this socket is of another type; use framing=NATIVE at both ends, or at neither",
     ),
     # winerror.h
     ("winerror", 2): (EndpointNotFound, _NOT_FOUND),  # ERROR_FILE_NOT_FOUND
@@ -354,9 +377,10 @@ def connect_error(
     waited: float = 0.0,
     elsewhere: Sequence[str] = (),
 ) -> EndpointError:
-    """The exception for a failed connect; ``system`` is ``"errno"`` or ``"winerror"``.
+    """Returns the exception for a failed connect.
 
     Args:
+        system: ``"errno"`` or ``"winerror"``: which table ``code`` is from.
         elsewhere: the other addresses that were tried.
     """
     kind, advice = _CONNECT.get((system, code), (EndpointError, f"{system} {code}"))
@@ -374,16 +398,14 @@ def connect_error(
 def in_use_error(
     endpoint: Endpoint, address: str, holder_pid: int | None, *, instead_of: str = ""
 ) -> EndpointInUse:
-    """The exception for ``listen`` on a live name.
+    """Returns the exception for ``listen`` on a live name.
 
     Args:
-        instead_of: where this process would have listened, if it is another address.
+        instead_of: where this process would have listened, if that is another address.
     """
     holder = f"process {holder_pid}" if holder_pid is not None else "another listener"
     if instead_of:
-        holder += (
-            f", whose XDG_RUNTIME_DIR is another one (this process would listen at {instead_of})"
-        )
+        holder += f" with another XDG_RUNTIME_DIR (this process would listen at {instead_of})"
     error = EndpointInUse(
         endpoint, address, f"in use by {holder}; connect to it, stop it, or take another name"
     )
@@ -392,18 +414,18 @@ def in_use_error(
 
 
 def untrusted_error(endpoint: Endpoint, address: str, owner: PeerIdentity) -> UntrustedServer:
-    """The exception for a server that is another one's."""
+    """Returns the exception for a server that ``server=`` does not allow."""
     return UntrustedServer(
         endpoint,
         address,
-        f"it is served by {owner}, whom you did not ask for, and nothing was sent; if you trust "
-        "him, say so with server=AccessPolicy(...)",
+        f"it is served by {owner}, which server= does not allow, and nothing was sent; if you "
+        "trust this user, allow it with server=AccessPolicy(...)",
     )
 
 
 def single_errors(error: BaseException) -> Iterator[BaseException]:
-    """The errors in an exception group, as a nursery raises it, and in its inner groups; or
-    ``error`` itself.
+    """Iterates over the errors in an exception group, as a nursery raises it, and in its inner
+    groups; or over ``error`` itself.
     """
     # Not isinstance: Python 3.10 has no BaseExceptionGroup, only trio's backport of it.
     inner: tuple[BaseException, ...] | None = getattr(error, "exceptions", None)
@@ -415,5 +437,5 @@ def single_errors(error: BaseException) -> Iterator[BaseException]:
 
 
 def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether ``error`` is of this kind, or an exception group that contains only this kind."""
+    """Returns whether ``error`` is a ``kind``, or an exception group that contains only such."""
     return all(isinstance(each, kind) for each in single_errors(error))

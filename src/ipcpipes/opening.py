@@ -15,7 +15,7 @@ from .options import (
     check_listen,
     checked_seconds,
 )
-from .security import AccessPolicy, compiled, server_check
+from .security import AccessPolicy, compile_policy, server_check
 
 if TYPE_CHECKING:
     from .framing import Buffer
@@ -200,5 +200,5 @@ def listen_arguments(
         "max_instances": max_instances,
         "backlog": backlog,
         "buffer_size": buffer_size,
-        "permissions": compiled(policy, kind),
+        "permissions": compile_policy(policy, kind),
     }

@@ -1,8 +1,9 @@
-"""What can be asked for when connecting and listening, checked the same way at every door."""
+"""The options of connecting and listening, and the checks that every function with them uses."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from .abc import MOST_DESCRIPTORS
@@ -13,16 +14,16 @@ Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096
 DEFAULT_GRACE = 5.0
-"""Seconds that clients have to finish after a server was told to end. ``open_child`` gives a child
-as many; most supervisors kill a process after 10 s."""
+"""The seconds that clients have to finish after a server was told to end. ``open_child`` gives a
+child the same time; most supervisors kill a process after 10 s."""
 
 
 def checked_seconds(what: str, value: object) -> float:
-    """A time of 0 or more seconds; ``math.inf`` is one.
+    """Returns ``value`` as a time of 0 or more seconds; ``math.inf`` is allowed.
 
     Raises:
-        TypeError: ``value`` is no number.
-        ValueError: it is negative, or not a number in the other sense.
+        TypeError: ``value`` is not an int or a float.
+        ValueError: it is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be a number of seconds, not {value!r}")
@@ -38,10 +39,10 @@ def checked_seconds(what: str, value: object) -> float:
 def check_count(
     what: str, value: object, *, least: int = 1, limit: int = 2**31 - 1, optional: bool = True
 ) -> None:
-    """Refuses what is not an int of ``least`` to ``limit``, or ``None`` where that is allowed.
+    """Raises unless ``value`` is an int of ``least`` to ``limit``, or ``None`` and ``optional``.
 
     Raises:
-        TypeError, ValueError: it is of the wrong type, or out of range.
+        TypeError, ValueError: ``value`` is of the wrong type, or out of range.
     """
     if value is None and optional:
         return
@@ -53,40 +54,40 @@ def check_count(
 
 
 def check_max_descriptors(value: object) -> None:
-    """Refuses what is not how many descriptors may come with one message.
+    """Raises unless ``value`` is a number of descriptors that one message can have.
 
     Raises:
-        TypeError, ValueError: it is no int, or not 0 to 253.
+        TypeError, ValueError: ``value`` is not an int, or not 0 to 253.
     """
     if value != 0 or type(value) is not int:
         check_count("max_descriptors", value, limit=MOST_DESCRIPTORS, optional=False)
 
 
-def check_direction(value: object) -> None:
-    """Refuses what is no direction.
-
-    Raises:
-        ValueError: it is none.
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Raises:
+    ValueError: ``value`` is not one of the choices.
     """
-    if value not in ("duplex", "send", "receive"):
-        raise ValueError(f'direction must be "duplex", "send" or "receive", not {value!r}')
+    if value not in choices:
+        *others, last = [f'"{choice}"' for choice in choices]
+        raise ValueError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")
+
+
+def check_direction(value: object) -> None:
+    """Raises:
+    ValueError: ``value`` is not a direction.
+    """
+    check_choice("direction", value, get_args(Direction))
 
 
 def check_impersonation(value: object) -> None:
-    """Refuses what is no level of impersonation.
-
-    Raises:
-        ValueError: it is none.
+    """Raises:
+    ValueError: ``value`` is not a level of impersonation.
     """
-    if value not in get_args(Impersonation):
-        raise ValueError(
-            'impersonation must be "anonymous", "identify", "impersonate" or "delegate", '
-            f"not {value!r}"
-        )
+    check_choice("impersonation", value, get_args(Impersonation))
 
 
 def check_listen(*, max_instances: object, backlog: object, buffer_size: object) -> None:
-    """The numbers that every way to listen takes.
+    """Checks the numbers that every function for listening takes.
 
     Raises:
         TypeError, ValueError: one of them is of the wrong type, or out of range.

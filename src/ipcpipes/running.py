@@ -1,4 +1,4 @@
-"""A trio program that shuts down cleanly on a signal."""
+"""Runs a trio program that shuts down cleanly on a signal."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
     behind. After that the program exits without a traceback, with the status that shells use: 130
     after Ctrl-C, 143 after SIGTERM, 149 after Ctrl-Break.
 
-    After the first signal, while ``main`` is being closed, signals do what they do without ``run``:
-    a second Ctrl-C raises KeyboardInterrupt in ``main`` (still without a traceback), and a second
-    SIGTERM ends the process at once.
+    While ``main`` closes after the first signal, signals have the effect that they have without
+    ``run``: a second Ctrl-C raises KeyboardInterrupt in ``main`` (still without a traceback), and a
+    second SIGTERM ends the process at once.
 
     ``run`` does not change a signal that the program ignores or has its own handler for, so that
     ``nohup`` and :func:`trio.open_signal_receiver` work as usual. A
@@ -45,44 +45,44 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
 
     Args:
         main: an async function.
-        args: its arguments; :func:`functools.partial` gives it others.
+        args: its positional arguments; for keyword arguments use :func:`functools.partial`.
 
     Returns:
-        What ``main`` returns.
+        The result of ``main``.
 
     Raises:
         SystemExit: a signal ended the program; ``code`` is the exit status.
         RuntimeError: this is not the main thread; your program's mistake.
         TypeError: ``main`` is not an async function, but for example a coroutine, ``main()``.
-        And all that ``main`` raises, unchanged, also while it is being closed.
+        And all that ``main`` raises, unchanged, also while it closes.
     """
     require_function(main)
-    require_main_thread("elsewhere, use trio.run")
-    told: list[signal.Signals] = []
+    require_main_thread("in another thread, use trio.run")
+    received: list[signal.Signals] = []
     try:
-        # The signals are looked up before trio installs a handler of its own.
-        result: ResultT = trio.run(_until_told, main, args, signals_to_end(), told)
+        # signals_to_end is called here, before trio installs a handler of its own.
+        result: ResultT = trio.run(_run_until_signal, main, args, signals_to_end(), received)
     except BaseException as error:
         # Ctrl-C came before the signals were received, or is the second one.
         if not consists_of(error, KeyboardInterrupt):
             raise
-        told.append(signal.SIGINT)
-    if told:
-        raise SystemExit(exit_status(told[0]))
+        received.append(signal.SIGINT)
+    if received:
+        raise SystemExit(exit_status(received[0]))
     return result
 
 
-async def _until_told(
+async def _run_until_signal(
     main: Callable[..., Awaitable[ResultT]],
     args: tuple[object, ...],
     numbers: Sequence[signal.Signals],
-    told: list[signal.Signals],
+    received: list[signal.Signals],
 ) -> Any:
     result: Any = None
-    signals_that_ended.set(told)
+    signals_that_ended.set(received)
     async with unseen_nursery() as nursery:
         if numbers:
-            await nursery.start(_cancel_when_told, nursery.cancel_scope, numbers, told)
+            await nursery.start(_cancel_at_signal, nursery.cancel_scope, numbers, received)
         started = main(*args)
         if not inspect.isawaitable(started):
             raise TypeError(f"main must be an async function, and {main!r} returned {started!r}")
@@ -91,15 +91,15 @@ async def _until_told(
     return result
 
 
-async def _cancel_when_told(
+async def _cancel_at_signal(
     scope: trio.CancelScope,
     numbers: Sequence[signal.Signals],
-    told: list[signal.Signals],
+    received: list[signal.Signals],
     task_status: trio.TaskStatus[None],
 ) -> None:
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
-            told.append(signal.Signals(number))
+            received.append(signal.Signals(number))
             break
     scope.cancel()

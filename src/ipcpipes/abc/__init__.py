@@ -1,21 +1,14 @@
-"""The contracts: what every stream, channel and listener of ipcpipes is, on every system.
+"""The abstract classes of streams, channels and listeners, the same on every system.
 
-They are trio's own (:class:`trio.abc.Stream`, :class:`trio.abc.Listener`) and add
-who is at the other end and where. Code that needs no more should ask for trio's.
+They extend trio's (:class:`trio.abc.Stream`, :class:`trio.abc.Listener`) with the identity of the
+peer and the endpoint. Code that does not need these should ask for trio's classes.
 """
 
 from __future__ import annotations
 
-from .channels import (
-    HalfCloseableMessageChannel,
-    MessageChannel,
-)
-from .listeners import (
-    Listener,
-)
-from .peer import (
-    PeerIdentity,
-)
+from .channels import HalfCloseableMessageChannel, MessageChannel
+from .listeners import Listener
+from .peer import PeerIdentity
 from .streams import (
     MOST_DESCRIPTORS,
     AnonymousPipeEnd,

@@ -1,4 +1,4 @@
-"""The contracts of message channels."""
+"""The abstract classes of message channels."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ ResultT = TypeVar("ResultT")
 class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     """Messages in both directions: each arrives whole, once, and in order, or not at all.
 
-    An empty message is a message. Memory is bounded: nothing above :attr:`max_size` is sent,
-    received, or waited for.
+    An empty message is a message. Memory is bounded: the channel refuses to send a message above
+    :attr:`max_size`, and does not receive one.
 
     ``async for message in channel`` ends at the end of the channel.
 
-    ``await aclose()`` closes the channel and what is below it, at once; what was sent before
-    remains readable for the peer. Tasks inside the other methods are woken with
-    :exc:`trio.ClosedResourceError`.
+    ``await aclose()`` closes the channel and the stream below it at once. The peer can still read
+    what was sent before. Tasks inside the other methods get :exc:`trio.ClosedResourceError`.
 
-    Several tasks may send: they wait for each other, in the order in which they came, and no
-    message gets into another. One task may receive.
+    Several tasks may send at once: they take turns in the order of their calls, and the bytes of
+    their messages do not mix. Only one task may receive at a time.
     """
 
     @property
     @abstractmethod
     def endpoint(self) -> Endpoint | None:
-        """The endpoint that was connected to or listened on, ``None`` where there is none."""
+        """The endpoint of this connection; ``None`` over a stream that has none."""
 
     @property
     @abstractmethod
     def peer(self) -> PeerIdentity:
-        """Who is at the other end, as :attr:`Connection.peer` says it."""
+        """The identity of the process at the other end. It is looked up once.
+
+        Raises:
+            trio.ClosedResourceError: this is the first use, and the channel is closed.
+        """
 
     @property
     @abstractmethod
@@ -53,72 +56,101 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
 
     @abstractmethod
     async def send(self, value: bytes | bytearray | memoryview) -> None:
-        """Sends one message; returns when the system has taken all of it.
+        """Sends one message; returns when the system has accepted all of it.
 
-        Cancelled before any of it went out, it leaves the channel as it was. Cancelled later,
-        or on Windows once the system has begun to write, it leaves the channel broken for
-        sending, because the peer may have a part; receiving goes on.
+        If it is cancelled before the first byte was sent, the channel stays as it was. If it is
+        cancelled later, or on Windows after the system has begun to write, the channel is broken
+        for sending, because the peer may have received a part of the message. Receiving still
+        works.
 
         Args:
-            value: 0 to :attr:`max_size` bytes, as bytes or contiguous memory. It must not
-                change until this has returned.
+            value: 0 to :attr:`max_size` bytes, as bytes or contiguous memory. Do not change it
+                before this method returns.
 
         Raises:
-            ipcpipes.MessageTooLarge: the message is above :attr:`max_size`, or above what the
-                system can send in one; nothing went out, and the channel is as it was.
-            ipcpipes.FramingError: the framing cannot carry this message; nothing went out.
-            trio.BrokenResourceError: the peer closed its end or died (each time), or an earlier
-                send was cancelled half-way.
+            ipcpipes.MessageTooLarge: the message is larger than :attr:`max_size`, or than the
+                system can send in one piece. Nothing was sent; the channel is as it was.
+            ipcpipes.FramingError: the framing cannot carry this message. Nothing was sent.
+            trio.BrokenResourceError: the peer closed its end or died (raised at every call), or
+                an earlier send was cancelled half-way.
             trio.ClosedResourceError: you closed the channel, or its sending half.
-            TypeError: ``value`` is no bytes-like object, or not contiguous.
+            TypeError: ``value`` is not a bytes-like object, or is not contiguous.
         """
 
     @abstractmethod
     async def send_many(self, values: Sequence[bytes | bytearray | memoryview]) -> None:
-        """Sends these messages, in order, with nobody else's in between.
+        """Sends several messages in order; messages of other tasks do not come between them.
 
-        Far cheaper for small ones than a :meth:`send` for each. None goes out when one of
-        them is refused. Cancelled after the first byte went out, it leaves the channel broken
-        for sending, as :meth:`send` does.
+        For small messages this is far cheaper than one :meth:`send` for each. If one of them is
+        refused, none is sent. If it is cancelled after the first byte was sent, the channel is
+        broken for sending, as with :meth:`send`.
 
         Args:
-            values: a sequence (a list, a tuple) of what :meth:`send` takes; an empty one sends
-                nothing.
+            values: a sequence (a list, a tuple) of messages as :meth:`send` takes them. An empty
+                sequence sends nothing.
 
         Raises:
-            What :meth:`send` raises. TypeError: ``values`` is one message, no sequence of them.
+            TypeError: ``values`` is one message instead of a sequence of messages.
+            And all that :meth:`send` raises.
         """
 
     @abstractmethod
     async def receive(self) -> bytes:
-        """Returns the next message. Cancelled, it loses nothing.
+        """Returns the next message. A cancelled call loses nothing.
 
         Raises:
-            trio.EndOfChannel: the peer closed its end or died after its last whole message;
-                each time.
-            trio.BrokenResourceError: what came cannot be a message, by the peer's fault; its
-                ``__cause__`` is an :exc:`ipcpipes.FramingError`: :exc:`ipcpipes.MessageTooLarge`
-                with both sizes, refused before the memory was taken, or
-                :exc:`ipcpipes.IncompleteMessage` when the stream ended inside a message. Each
-                time, after the messages before it.
+            trio.EndOfChannel: the peer closed its end or died after its last whole message.
+                Raised at every call from then on.
+            trio.BrokenResourceError: the peer sent something that is not a message. The messages
+                before it are returned first; then this is raised at every call. ``__cause__`` is
+                an :exc:`ipcpipes.FramingError`: :exc:`ipcpipes.MessageTooLarge` with both sizes
+                (memory was not allocated for it), or :exc:`ipcpipes.IncompleteMessage` when the
+                stream ended inside a message.
             trio.ClosedResourceError: you closed the channel.
-            trio.BusyResourceError: another task of yours is receiving.
+            trio.BusyResourceError: another task of your program is receiving.
         """
 
     @abstractmethod
     async def receive_many(self) -> list[bytes]:
-        """Returns all messages that have come, at least one; waits for the first.
+        """Returns the messages that have arrived, at least one; waits for the first one.
 
-        Far cheaper for small ones than a :meth:`receive` for each. How many one call returns
-        is bounded by what one read of the system gives.
+        For small messages this is far cheaper than one :meth:`receive` for each. One call returns
+        at most the messages of one read from the system. A cancelled call loses nothing.
 
         Raises:
-            What :meth:`receive` raises.
+            trio.EndOfChannel: the peer closed its end or died after its last whole message.
+                Raised at every call from then on.
+            trio.BrokenResourceError: the peer sent something that is not a message, as for
+                :meth:`receive`.
+            trio.ClosedResourceError: you closed the channel.
+            trio.BusyResourceError: another task of your program is receiving.
         """
 
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        """As :meth:`Connection.run_as_client`: under the identity of who is at the other end."""
-        raise NotSupported("this channel is not over a connection of the system's")
+        """Runs ``fn(*args)`` under the identity of the client, in a thread of its own.
+
+        For a server that does something for a client and wants the system to decide whether the
+        client may do it. :meth:`Connection.run_as_client`, which does the same for a stream, says
+        what holds for such functions on each system; read it before you use this.
+
+        Args:
+            fn: a function, not an async one. Its exception is raised here.
+            args: its arguments.
+
+        Returns:
+            The result of ``fn``.
+
+        Raises:
+            ipcpipes.ImpersonationRefused: the client does not allow it, or this process lacks the
+                privilege.
+            ipcpipes.NotSupported: macOS and the BSDs cannot do it, and neither can a channel over
+                a stream that ipcpipes did not make.
+            RuntimeError: this connection was not accepted by a listener, so it has no client.
+            trio.ClosedResourceError: this end is closed.
+        """
+        raise NotSupported(
+            "this channel has no client to act for; use a channel that a listener has accepted"
+        )
 
     @abstractmethod
     async def send_descriptors(
@@ -126,45 +158,48 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     ) -> None:
         """Sends one message as :meth:`send` does, and open descriptors with it.
 
-        The peer gets them if it fetches the message with :meth:`receive_descriptors`; in any other
-        way it receives the message alone.
+        The peer receives them if it takes the message with :meth:`receive_descriptors`; all other
+        methods return only the message.
 
-        Windows: what is sent are handles. They are put into the peer's process (DuplicateHandle),
-        which this process has to be allowed: as a rule, the peer runs as the same user, and not at
-        a higher integrity level, or this process is elevated. The channels at both ends have to be
-        made with ``max_descriptors=``, which puts a label before every message, as a message of its
-        own for the framing; it has 7 bytes, and with handles 11 more and 9 for each at the most.
-        When the system took nothing of the message, they are closed in the peer's process
-        again. Broken or cancelled half-way, or sent to a peer that closes without having received
-        the message, they may stay open there until that process ends.
+        Windows: handles are sent instead of descriptors. This process duplicates them into the
+        peer's process (DuplicateHandle) and needs the right to do so: usually the peer runs as the
+        same user and not at a higher integrity level, or this process is elevated. The channels at
+        both ends must be made with ``max_descriptors=``. This puts a header before every message,
+        which the framing carries as a message of its own; it has 7 bytes, and with handles 11 more
+        and at most 9 for each handle. If the system accepted nothing of the message, the handles
+        are closed in the peer's process again. If sending breaks or is cancelled half-way, or the
+        peer closes without having received the message, the handles may stay open there until that
+        process ends.
 
         Args:
-            value: as for :meth:`send`.
-            descriptors: as for :meth:`ByteStream.send_descriptors`. Windows: ints are handles
-                (HANDLE), of any kind, and of an object its ``fileno()`` is a descriptor of the C
-                run-time. No sockets, which are not duplicated so (:meth:`socket.socket.share`).
+            value: 0 to :attr:`max_size` bytes, as for :meth:`send`.
+            descriptors: 1 to 253 ints, or objects with ``fileno()``; they must stay open until this
+                method returns. Windows: an int is a handle (HANDLE) of any kind, and ``fileno()``
+                returns a descriptor of the C run-time. Sockets cannot be duplicated in this way
+                (use :meth:`socket.socket.share`).
 
         Raises:
-            ipcpipes.NotSupported: no descriptors can go this way: over a stream that is not one of
-                ipcpipes; or Windows does not say which process is at the other end.
-            RuntimeError: Windows: the channel was made without ``max_descriptors=``, your
+            ipcpipes.NotSupported: descriptors cannot be sent here: the channel is over a stream
+                that ipcpipes did not make, or Windows does not tell which process is the peer.
+            RuntimeError: Windows: the channel was made without ``max_descriptors=``; your
                 program's mistake.
-            PermissionError: Windows: this process may put no handles into the peer's; nothing
-                went out.
-            ipcpipes.MessageTooLarge: Windows: the label is above :attr:`max_size` too; nothing went
-                out.
+            PermissionError: Windows: this process may not duplicate handles into the peer's.
+                Nothing was sent.
+            ipcpipes.MessageTooLarge: Windows: the header is larger than :attr:`max_size`. Nothing
+                was sent.
             OSError, TypeError, ValueError: these descriptors cannot be sent, as for
-                :meth:`ByteStream.send_descriptors`; nothing went out.
+                :meth:`ByteStream.send_descriptors`. Nothing was sent.
             And all that :meth:`send` raises.
         """
 
     @abstractmethod
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:
-        """Returns the next message, and the descriptors that came with it.
+        """Returns the next message and the descriptors that came with it.
 
-        Only a channel that was made with ``max_descriptors=`` can: it reads ahead, and has to know
-        before it does; without, the system drops them. Cancelled, it loses nothing. Descriptors of
-        messages that are received in another way, or not before closing, are closed.
+        The channel must be made with ``max_descriptors=``: it reads ahead, and the system drops
+        the descriptors of a read that does not ask for them. A cancelled call loses nothing.
+        Descriptors of messages that another method receives, or that are not received before
+        closing, are closed.
 
         A descriptor can be the peer's own end of this connection: while you keep it open, the
         system does not report that the peer has died. If a message with descriptors has arrived
@@ -172,46 +207,49 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
         together hold at most a quarter of the descriptors that it may open (``ulimit -n``), but
         at least 253, with such parts; Windows: 65,536 handles.
 
-        Windows: the numbers of handles are believed only from who has power over this process
-        anyway: LocalSystem, the administrators' group as the owner of the pipe, and this user at
-        our integrity level or above, where the system tells that of the peer's process. Those of
-        messages that are not received before closing stay open until this process ends.
+        Windows: this end accepts handle numbers only from a peer that has power over this process
+        anyway: LocalSystem; the administrators' group as the owner of the pipe; and this user at
+        the integrity level of this process or above, where the system tells the level of the
+        peer's process. Handles of messages that are not received before closing stay open until
+        this process ends.
 
         Returns:
-            The message and its descriptors, in the order in which they were sent; mostly none.
-            They are close-on-exec, and yours: close them. Windows: handles, which are not
-            inheritable (:func:`msvcrt.open_osfhandle` makes a descriptor of a file's).
+            The message and its descriptors in the order in which they were sent; usually none.
+            They are close-on-exec and belong to you: close them. Windows: handles, which are not
+            inheritable (:func:`msvcrt.open_osfhandle` makes a descriptor from the handle of a
+            file).
 
         Raises:
-            RuntimeError: the channel was made without ``max_descriptors=``, your program's
+            RuntimeError: the channel was made without ``max_descriptors=``; your program's
                 mistake.
-            trio.BrokenResourceError: by the peer's fault, more than ``max_descriptors`` came with
-                one message, or the rest of their message did not arrive in time; or the limit for
-                incomplete messages is reached; or this process may open no more descriptors
-                (RLIMIT_NOFILE). The descriptors are closed, and nothing can be received any more.
-                It is :exc:`ipcpipes.DescriptorsLost` where the system has closed them: they came
-                at once, or this process may open no more.
-                Windows: also a message without a label, because the peer's channel was made
-                without ``max_descriptors=``; and handles that are not believed, or do not exist,
-                which are left alone.
+            trio.BrokenResourceError: the peer sent more than ``max_descriptors`` with one message,
+                or did not send the rest of the message in time; or the limit for incomplete
+                messages is reached; or this process cannot open more descriptors (RLIMIT_NOFILE).
+                The descriptors are closed, and the channel cannot receive any more. It is
+                :exc:`ipcpipes.DescriptorsLost` if the system has closed them: they came at once,
+                or this process cannot open more.
+                Windows: also a message without a header, because the peer's channel was made
+                without ``max_descriptors=``; and handles that this end does not accept or that do
+                not exist; these are left alone.
             And all that :meth:`receive` raises.
         """
 
 
 class HalfCloseableMessageChannel(MessageChannel):
-    """A channel that can end what it sends and go on receiving.
+    """A channel that can end its sending half and continue to receive.
 
-    Over a Windows pipe there is none, so that a channel there is only a
-    :class:`MessageChannel`; a message that says so does the same everywhere.
+    A Windows pipe has no half-close, so a channel over one is only a :class:`MessageChannel`. To
+    end a conversation on every system, define a message of your own that means "the end".
     """
 
     @abstractmethod
     async def send_eof(self) -> None:
-        """Ends what this end sends: the peer gets :exc:`trio.EndOfChannel` after the last
-        message. Senders that came earlier are waited for. Twice is as good as once.
+        """Ends the sending half: the peer gets :exc:`trio.EndOfChannel` after the last message.
+
+        It waits for sends that began earlier. Idempotent.
 
         Raises:
             trio.ClosedResourceError: this end is closed.
-            trio.BrokenResourceError: an earlier send was cancelled half-way; the end would
-                make the part look like the whole.
+            trio.BrokenResourceError: an earlier send was cancelled half-way; with an end after it,
+                the part of the message could be taken for the whole.
         """

@@ -1,4 +1,4 @@
-"""The contract of listeners."""
+"""The abstract class of listeners."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ ResourceT_co = TypeVar("ResourceT_co", bound=trio.abc.AsyncResource, covariant=T
 class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
     """Accepts connections; holds the name from :func:`ipcpipes.listen` to :meth:`aclose`.
 
-    ``await accept()`` returns the next client's stream, or channel. Clients that left before they
-    were accepted, and clients that the access policy turns away, are passed over; when descriptors
-    run out, it logs a warning and goes on as soon as there are some again. A cancelled
+    ``await accept()`` returns the stream or channel of the next client. It skips clients that left
+    before they were accepted and clients that the access policy denies. When this process runs out
+    of descriptors, it logs a warning and continues as soon as some are free. A cancelled
     ``accept`` loses no client.
 
-    ``await aclose()`` gives the name up. Connections that were accepted live on; clients that
-    were not see the end of the stream. On Windows the name becomes free when the last accepted
-    connection has closed too. A forked child (POSIX) may accept beside this process, and may close
-    its copy of the listener: the name, the queue and ``max_instances`` stay with this process.
+    ``await aclose()`` releases the name. Accepted connections stay open; waiting clients see the
+    end of the stream. On Windows the name becomes free when the last accepted connection has
+    closed too. A forked child (POSIX) may also accept, and may close its copy of the listener:
+    the name, the queue and ``max_instances`` stay with this process.
 
     Raises:
         trio.ClosedResourceError: you closed the listener.
-        trio.BusyResourceError: another task of yours is accepting.
+        trio.BusyResourceError: another task of your program is accepting.
     """
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"
@@ -38,14 +38,14 @@ class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
     @property
     @abstractmethod
     def endpoint(self) -> Endpoint:
-        """The endpoint that is listened on."""
+        """The endpoint of this listener."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """Its real address; an abstract name is written with ``@`` in front."""
+        """The real address of the endpoint; an abstract name begins with ``@``."""
 
     @property
     @abstractmethod
     def connection_count(self) -> int:
-        """How many accepted connections are open now."""
+        """The number of accepted connections that are open now."""

@@ -1,4 +1,4 @@
-"""Who is at the other end."""
+"""The identity of a peer."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PeerIdentity:
-    r"""Who is at the other end, as far as the system says; ``None`` where it does not.
+    r"""The process at the other end of a connection, as far as the system tells. What the system
+    does not tell is ``None``.
 
     Attributes:
-        pid: the process id. It is worth little against an attacker: the process may have
-            ended and its number been given away. On Windows the pid that a client sees is
-            that of the process which made the pipe's first instance.
+        pid: the process id. Do not base a security decision on it: the process may have ended, and
+            its number may belong to another process now. On Windows a client sees the pid of the
+            process that made the first instance of the pipe.
         user: the account name; ``DOMAIN\user`` on Windows.
         uid: the effective user id when the connection was made (POSIX).
         gid: the effective group id then (POSIX).
         groups: the supplementary group ids then (POSIX). Linux and macOS tell those of the
             process; elsewhere they are those of the account.
-        sid: the security identifier of the user (Windows): at the server's end the one the client
-            connected as, which the pipe itself knows, and nobody else is asked: it is ``None`` for
-            a client that wants it so, and can be for one of another library that has sent nothing
-            yet, or while two threads use the connection; ask again then. At the client's end it is
-            the one that process ``pid`` runs under. Who wants to be sure of the server asks by
-            ``connect(server=...)``, which looks at the owner of the pipe.
-        executable: the path of the program that the process runs, when it was asked for; ``None``
-            once it has ended, and where it is not ours to see: Linux shows that of another user's
-            process to root alone. Linux makes sure that it is still the same process (SO_PEERPIDFD,
-            6.5); elsewhere it is worth what the pid is. A program is what its owner runs: do not
-            let it decide who may do what.
+        sid: the security identifier of the user (Windows). At the server's end: the user that the
+            client connected as. It comes from the pipe itself and from no other source, so it is
+            ``None`` for a client that hides it (``impersonation="anonymous"``). It can also be
+            ``None`` for a client of another library that has not sent anything yet, or while two
+            threads use the connection; then read it again later. At the client's end: the user
+            that process ``pid`` runs as. To be sure of the server, use ``connect(server=...)``,
+            which checks the owner of the pipe.
+        executable: the path of the program that the process ran when ``peer`` was first read.
+            ``None`` if the process had ended, or this process may not see it: Linux shows the
+            program of another user's process only to root. Linux (6.5, SO_PEERPIDFD) guarantees
+            that it is still the same process; elsewhere the path is as unreliable as the pid. A
+            user can run any program, so do not grant rights by it.
     """
 
     pid: int | None = None

@@ -1,4 +1,4 @@
-"""The contracts of byte streams, and of the ends of anonymous pipes."""
+"""The abstract classes of byte streams and of the ends of anonymous pipes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .peer import PeerIdentity
 
 MOST_DESCRIPTORS = 253
-"""How many descriptors can go together: what Linux allows (``unix(7)``, SCM_MAX_FD), and so what
-a receiver everywhere has to expect at the most."""
+"""How many descriptors can be sent at once: the limit of Linux (``unix(7)``, SCM_MAX_FD), used on
+every system."""
 
 
 class HasFileno(Protocol):
-    """What stands for its descriptor: a file, a socket, a pipe."""
+    """An object that has a descriptor: a file, a socket, a pipe."""
 
     def fileno(self) -> int: ...
 
@@ -31,7 +31,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Connection(Uncopied, trio.abc.AsyncResource):
-    """One end of a connection: what byte streams of every direction have in common.
+    """One end of a connection: the base of byte streams in every direction.
 
     A forked child (POSIX) cannot use a connection that this process has connected: in the child
     every operation raises :exc:`trio.ClosedResourceError`. It can use a connection that a listener
@@ -41,28 +41,28 @@ class Connection(Uncopied, trio.abc.AsyncResource):
     @property
     @abstractmethod
     def endpoint(self) -> Endpoint:
-        """The endpoint that was connected to or listened on."""
+        """The endpoint of this connection, as it was given to ``connect`` or ``listen``."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """Its real address; an abstract name is written with ``@`` in front."""
+        """The real address of the endpoint; an abstract name begins with ``@``."""
 
     @property
     @abstractmethod
     def peer(self) -> PeerIdentity:
-        """Who is at the other end, looked up once.
+        """The identity of the process at the other end. It is looked up once.
 
         Raises:
-            trio.ClosedResourceError: it is asked for the first time after closing.
+            trio.ClosedResourceError: this is the first use, and this end is closed.
         """
 
     @property
     @abstractmethod
     def send_buffer_size(self) -> int:
-        """How many bytes the system holds for what this end sends, as the system says.
+        """The size in bytes of the system's buffer for sent data, as the system reports it.
 
-        Linux answers twice what was asked, because it counts its own overhead
+        Linux reports twice the size that was asked for, because it includes its own overhead
         (``socket(7)``, SO_SNDBUF).
 
         Raises:
@@ -72,37 +72,38 @@ class Connection(Uncopied, trio.abc.AsyncResource):
     @property
     @abstractmethod
     def receive_buffer_size(self) -> int:
-        """The same for what this end receives.
+        """The size in bytes of the system's buffer for received data, as the system reports it.
 
-        On Linux the sender's size is the one that counts (``unix(7)``).
+        On Linux this size has no effect: the send buffer of the peer is the limit (``unix(7)``).
 
         Raises:
             trio.ClosedResourceError: this end is closed.
         """
 
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        """Runs ``fn(*args)`` under the client's identity, in a thread of its own.
+        """Runs ``fn(*args)`` under the identity of the client, in a thread of its own.
 
         For a server that does something for a client and wants the system to decide whether the
-        client may: what ``fn`` opens, it opens as the client. ``fn`` should do that and no more.
-        Take :func:`ipcpipes.open_for_client` to open a path that the client has named: some
-        paths (``/proc/self/fd/5``, ``CONIN$``) lead to what the server itself has open.
-        The thread is used for nothing else, before or afterwards; threads and, on Linux, processes
-        that ``fn`` starts are the client's too.
+        client may do it: what ``fn`` opens, it opens as the client. Keep ``fn`` to that. To open a
+        path that the client has named, use :func:`ipcpipes.open_for_client`, because some paths
+        (``/proc/self/fd/5``, ``CONIN$``) lead to files that the server itself has open.
+        The thread runs nothing but ``fn``. Threads that ``fn`` starts have the identity of the
+        client too, and on Linux so do processes.
 
-        Only a client that connected with ``impersonation="impersonate"`` or ``"delegate"`` lets a
-        server do this. Once ``fn`` has begun, it is waited for, as with
-        :func:`trio.to_thread.run_sync`, and counts against the same limiter.
+        The client must have connected with ``impersonation="impersonate"`` or ``"delegate"``.
+        Once ``fn`` has begun, this method waits for it even if it is cancelled, as
+        :func:`trio.to_thread.run_sync` does, and ``fn`` counts against the same limiter.
 
-        Windows: ImpersonateNamedPipeClient; a process that ``fn`` starts runs under the server's
-        own identity ("Impersonation Tokens"). Should it be impossible to revert to the server's
-        identity (RevertToSelf), the process is ended. Linux: the thread's user, group and
-        supplementary groups become those that the client had when it connected, by the system
-        calls, which concern one thread alone, and it has no capabilities then, unless the client
-        is root; security labels, limits and namespaces stay the server's. Meanwhile the client may
-        send signals to that thread, and so to the process (kill(2)), and lower the limits of the
-        process (prlimit(2)): a server that must not be ended by its clients acts for them in a
-        process of its own.
+        Windows: ImpersonateNamedPipeClient. A process that ``fn`` starts runs under the identity of
+        the server ("Impersonation Tokens"). If the thread cannot return to the identity of the
+        server (RevertToSelf), ipcpipes ends the process.
+
+        Linux: the thread gets the user, group and supplementary groups that the client had when it
+        connected. ipcpipes uses the raw system calls, which change only one thread. The thread has
+        no capabilities then, unless the client is root; security labels, limits and namespaces
+        stay those of the server. Meanwhile the client may send signals to that thread, and so to
+        the process (kill(2)), and lower the limits of the process (prlimit(2)). If clients must
+        not be able to end the server, do this work in a separate process.
 
         Linux: while ``fn`` runs, no thread of the process may change its user or groups through the
         C library (:func:`os.setuid`, :func:`os.seteuid`, :func:`os.setgroups`,
@@ -113,20 +114,23 @@ class Connection(Uncopied, trio.abc.AsyncResource):
         harmless: it changes only the child.
 
         Args:
-            fn: a function, not an async one; an exception of it is raised here.
+            fn: a function, not an async one. Its exception is raised here.
+            args: its arguments.
 
         Returns:
-            What ``fn`` returns.
+            The result of ``fn``.
 
         Raises:
-            ImpersonationRefused: the client does not want it; or this process may not: Linux wants
-                CAP_SETUID and CAP_SETGID (root has them) unless the client is the same user,
-                Windows SeImpersonatePrivilege (services have it).
-            NotSupported: macOS and the BSDs can only change the user of the whole process.
-            RuntimeError: no listener has accepted this connection: there is no client.
+            ipcpipes.ImpersonationRefused: the client does not allow it; or this process lacks the
+                privilege: on Linux CAP_SETUID and CAP_SETGID (root has them), unless the client is
+                the same user; on Windows SeImpersonatePrivilege (services have it).
+            ipcpipes.NotSupported: macOS and the BSDs can only change the user of the whole process.
+            RuntimeError: this connection was not accepted by a listener, so it has no client.
             trio.ClosedResourceError: this end is closed.
         """
-        raise NotSupported("this is no connection of the system's, and has no client's identity")
+        raise NotSupported(
+            "this stream has no client to act for; use a stream that a listener has accepted"
+        )
 
 
 class SendByteStream(Connection, trio.abc.SendStream):
@@ -138,17 +142,20 @@ class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
 
     @abstractmethod
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
-        """As ``receive_some(len(buffer))``, into memory of yours and without its limit.
+        """Receives bytes into ``buffer``, as soon as there are any.
+
+        It does what ``receive_some(len(buffer))`` does, without a new object and without that
+        method's limit on the size.
 
         Args:
-            buffer: writable, contiguous memory of one byte or more; nobody else may use it
-                until this has returned. After a cancelled call its contents are undefined.
+            buffer: writable, contiguous memory of one byte or more. Do not use it before this
+                method returns. After a cancelled call its contents are undefined.
 
         Returns:
-            How many bytes were received, 0 at the end of the stream.
+            The number of bytes received; 0 at the end of the stream.
 
         Raises:
-            TypeError: ``buffer`` is no bytes-like object.
+            TypeError: ``buffer`` is not a bytes-like object.
             ValueError: it is read-only, not contiguous, or empty.
             And all that ``receive_some`` raises.
         """
@@ -157,32 +164,32 @@ class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
 class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     """A connection in both directions.
 
-    ``carries_descriptors`` says whether :meth:`send_descriptors` and :meth:`receive_descriptors`
-    can do what they say: over Unix domain sockets, not over Windows pipes.
+    ``carries_descriptors`` is true where :meth:`send_descriptors` and :meth:`receive_descriptors`
+    work: over Unix domain sockets, but not over Windows pipes.
 
     Outside Windows it is a :class:`trio.abc.HalfCloseableStream` too; a Windows pipe has no
     half-close, and so no ``send_eof``.
 
     ``await send_all(data)`` (bytes, bytearray or memoryview) returns when the system has
-    taken all of ``data``. Cancelled before the first byte went out, it leaves the stream as
-    it was; cancelled later, or on Windows once the system has begun to write, the stream is
-    broken for sending: the peer may have a part.
+    accepted all of ``data``. If it is cancelled before the first byte was sent, the stream stays
+    as it was. If it is cancelled later, or on Windows after the system has begun to write, the
+    stream is broken for sending, because the peer may have received a part.
 
     ``await receive_some(max_bytes=None)`` returns 1 to ``max_bytes`` bytes (65,536 when
-    ``None``) as soon as there are any, and ``b""`` at the end of the stream: after the other
-    end closed or died and all it had sent was read, again and again. A cancelled
-    ``receive_some`` loses nothing.
+    ``None``) as soon as there are any. It returns ``b""`` at the end of the stream, which comes
+    when the peer has closed its end or died and everything it sent has been received; from then
+    on it returns ``b""`` at every call. A cancelled ``receive_some`` loses nothing.
 
-    ``await aclose()`` closes at once, and wakes tasks that are inside the other methods with
-    :exc:`trio.ClosedResourceError`; what was sent before remains readable for the peer.
+    ``await aclose()`` closes this end at once. The peer can still read what was sent before. Tasks
+    inside the other methods get :exc:`trio.ClosedResourceError`.
 
     Raises:
-        trio.BrokenResourceError: the peer closed its end or died and you send (each time),
-            or an earlier ``send_all`` was cancelled half-way.
+        trio.BrokenResourceError: you send and the peer has closed its end or died (raised at every
+            call), or an earlier ``send_all`` was cancelled half-way.
         trio.ClosedResourceError: you closed this end, or this half of it.
-        trio.BusyResourceError: another task of yours is inside the same method.
-        TypeError, BufferError: ``data`` is no buffer, or not contiguous.
-        TypeError, ValueError: ``max_bytes`` is no int, or less than 1.
+        trio.BusyResourceError: another task of your program is inside the same method.
+        TypeError, BufferError: ``data`` is not a bytes-like object, or is not contiguous.
+        TypeError, ValueError: ``max_bytes`` is not an int, or is less than 1.
     """
 
     carries_descriptors: ClassVar[bool] = False
@@ -194,25 +201,26 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
         """Sends ``data`` as ``send_all`` does, and open descriptors with its first byte.
 
         The peer gets descriptors of its own for the same open files, if it receives that byte
-        with :meth:`receive_descriptors`; else the system drops them. Yours stay open, and yours;
-        you can close them as soon as this has returned.
+        with :meth:`receive_descriptors`; otherwise the system drops them. Yours stay open; you can
+        close them as soon as this method has returned.
 
-        Cancelled before the first byte went out, it has sent no descriptor either.
+        If it is cancelled before the first byte was sent, no descriptor was sent either.
 
         Args:
-            data: 1 byte or more; a byte is what descriptors travel with.
-            descriptors: 1 to 253 of them (:data:`MOST_DESCRIPTORS`), as ints or as objects with
-                ``fileno()``; they must stay open until this has returned.
+            data: 1 byte or more, because the system attaches descriptors to a byte.
+            descriptors: 1 to 253 (:data:`MOST_DESCRIPTORS`) ints, or objects with ``fileno()``;
+                they must stay open until this method returns.
 
         Raises:
-            OSError: the system refuses them, by your program's fault or this machine's limits;
-                nothing went out and the stream is as it was. EBADF: one is not open;
-                ETOOMANYREFS: more are on their way, not yet received, than this user may have
-                (RLIMIT_NOFILE).
-            TypeError, ValueError: an argument is of the wrong type, empty, or has too many.
-            ipcpipes.NotSupported: no descriptors can go this way: in memory, or over a Windows
-                pipe, where nothing tells the numbers of handles from data; there a channel
-                passes them (:meth:`MessageChannel.send_descriptors`).
+            OSError: the system refuses them, because of a mistake of your program or a limit of
+                this machine. Nothing was sent; the stream is as it was. EBADF: one is not open.
+                ETOOMANYREFS: more descriptors are in flight, not yet received, than this user may
+                have (RLIMIT_NOFILE).
+            TypeError, ValueError: an argument is of the wrong type, is empty, or has too many
+                items.
+            ipcpipes.NotSupported: descriptors cannot be sent here: the stream is in memory, or it
+                is a Windows pipe, which cannot tell handles from data. There a channel sends them
+                (:meth:`MessageChannel.send_descriptors`).
             And all that ``send_all`` raises.
         """
 
@@ -220,64 +228,64 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     async def receive_descriptors(
         self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
     ) -> tuple[bytes, list[int]]:
-        """As ``receive_some(max_bytes)``, and takes the descriptors that came with these bytes.
+        """Receives bytes as ``receive_some(max_bytes)`` does, and the descriptors sent with them.
 
-        The bytes of several sends may come together, as ever, but never the descriptors of two.
-        Bytes that are received in another way have lost their descriptors. A cancelled call loses
+        One call may return the bytes of several sends, but only the descriptors of one send. The
+        other methods drop the descriptors of the bytes that they receive. A cancelled call loses
         nothing.
 
         Args:
-            max_bytes: how many bytes at most, 1 or more; 65,536 when ``None``.
-            max_descriptors: how many descriptors may come at once, 1 to 253. What you ask for is
-                what a peer can make this process hold.
+            max_bytes: the maximum number of bytes, 1 or more; 65,536 when ``None``.
+            max_descriptors: the maximum number of descriptors, 1 to 253. A peer can make this
+                process hold as many as you allow.
 
         Returns:
             The bytes (``b""`` at the end) and the descriptors, in the order in which they were
-            sent, mostly none. They are close-on-exec, and yours: close them.
+            sent; usually there are none. They are close-on-exec and belong to you: close them.
 
         Raises:
-            ipcpipes.DescriptorsLost: more than ``max_descriptors`` came at once, by the peer's
-                fault; or they came and this process may open no more (RLIMIT_NOFILE). They are
-                closed, and the bytes with them are in the exception only; so this and all other
-                ways to receive from this stream raise trio.BrokenResourceError from now on.
-                Sending goes on.
+            ipcpipes.DescriptorsLost: the peer sent more than ``max_descriptors`` at once, or this
+                process cannot open more descriptors (RLIMIT_NOFILE). They are closed. The bytes
+                that came with them are only in the exception, so from now on every method that
+                receives from this stream raises trio.BrokenResourceError. Sending still works.
             TypeError, ValueError: an argument is of the wrong type or out of range.
-            ipcpipes.NotSupported: as for :meth:`send_descriptors`.
+            ipcpipes.NotSupported: descriptors cannot be received here, as for
+                :meth:`send_descriptors`.
             And all that ``receive_some`` raises.
         """
 
 
 class AnonymousPipeEnd(Connection):
-    """One end of an anonymous pipe: a stream of its direction, which can go to a child instead.
+    """One end of an anonymous pipe: a stream in one direction that can be given to a child.
 
-    What applies to streams of that direction applies to it. ``peer`` says nothing, because a pipe
-    does not know who is there; ``endpoint`` is what the child finds it by. Closing the last copy
-    of the send end ends the stream; closing the last copy of the receive end breaks it.
+    Everything about streams of that direction applies to it. ``peer`` is empty, because a pipe
+    does not know its other end; ``endpoint`` has the number by which a child finds it. Closing the
+    last copy of the send end ends the stream; closing the last copy of the receive end breaks it.
     """
 
     @property
     @abstractmethod
     def capacity(self) -> int:
-        """How many bytes the pipe holds before a sender has to wait.
+        """The number of bytes that the pipe holds before a sender has to wait.
 
         Raises:
             trio.ClosedResourceError: this end is closed, or was handed over.
-            ipcpipes.NotSupported: macOS does not tell it.
+            ipcpipes.NotSupported: macOS does not report it.
         """
 
     @abstractmethod
     def set_capacity(self, size: int) -> None:
-        """Makes the pipe hold at least so many bytes (Linux: fcntl(2), F_SETPIPE_SZ).
+        """Makes the pipe hold at least ``size`` bytes (Linux: fcntl(2), F_SETPIPE_SZ).
 
         Args:
-            size: 1 to 2**31 - 1 bytes. Linux rounds it up to a power of two of pages, and lets
-                only root go above ``/proc/sys/fs/pipe-max-size`` (1 MiB).
+            size: 1 to 2**31 - 1 bytes. Linux rounds it up to a power of two of pages. Above
+                ``/proc/sys/fs/pipe-max-size`` (1 MiB) it needs root.
 
         Raises:
-            PermissionError: it is above what this user may have.
-            OSError: there is more in the pipe now.
+            PermissionError: the size is above the limit of this user.
+            OSError: the pipe contains more bytes than that now.
             trio.ClosedResourceError: this end is closed, or was handed over.
-            ipcpipes.NotSupported: macOS has no such thing. Windows has, only when the pipe is
+            ipcpipes.NotSupported: macOS cannot do this. Windows can do it only when the pipe is
                 made: ``open_anonymous_pipe(capacity=...)``.
         """
 
@@ -285,31 +293,34 @@ class AnonymousPipeEnd(Connection):
     def hand_over(self) -> str:
         """Gives this end to the child that is started next, and returns its number as text.
 
-        From here on nothing here can use it. The copy that stays here, for the child to
-        inherit, has to go as soon as the child has started, or the child's end never closes:
-        :func:`ipcpipes.open_child` sees to it (``pipes={"name": end}``); who starts the child in
-        another way calls :meth:`dispose_local_copy`.
+        After this call nothing in this process can use this end. A copy stays open for the child
+        to inherit. It must be closed as soon as the child has started, because the pipe does not
+        end while it is open. :func:`ipcpipes.open_child` does this (``pipes={"name": end}``); if
+        you start the child in another way, call :meth:`dispose_local_copy`.
 
         The text is the decimal number that .NET's ``AnonymousPipeClientStream`` reads and
-        ``ipcpipes.Endpoint.inherited`` takes.
+        :meth:`ipcpipes.Endpoint.inherited` takes.
 
-        POSIX: the descriptor stays close-on-exec, so that only who names it inherits it:
-        ``subprocess.Popen(..., pass_fds=[int(text)])``. Windows: the handle becomes inheritable,
-        which is the only way there; name it in ``STARTUPINFO.lpAttributeList`` (``handle_list``).
+        POSIX: the descriptor stays close-on-exec, so that only a child that is given it inherits
+        it: ``subprocess.Popen(..., pass_fds=[int(text)])``. Windows: the handle becomes
+        inheritable, because a child cannot get it otherwise; to limit it to one child, name it in
+        ``STARTUPINFO.lpAttributeList`` (``handle_list``).
 
         Returns:
-            The number. Asked again, the same.
+            The number; the same at every call.
 
         Raises:
-            RuntimeError: this end was used here before; its data and the child's would mix.
+            RuntimeError: this process has used this end before, so its data and the child's would
+                mix.
             trio.ClosedResourceError: this end is closed.
-            trio.BusyResourceError: a task is using it.
+            trio.BusyResourceError: a task is using this end.
         """
 
     @abstractmethod
     def dispose_local_copy(self) -> None:
-        """Closes what :meth:`hand_over` kept for the child, once it has started.
+        """Closes the copy that :meth:`hand_over` kept for the child. Call it when the child has
+        started. Idempotent.
 
-        What .NET calls ``DisposeLocalCopyOfClientHandle``. Without it this process would wait for
-        the end of a stream that it holds open itself. Twice is as good as once.
+        .NET calls this ``DisposeLocalCopyOfClientHandle``. Without it, this process would wait for
+        the end of a stream that it keeps open itself.
         """

@@ -1,4 +1,4 @@
-"""What cannot be copied or pickled, and what to do instead."""
+"""The base of objects that cannot be copied or pickled."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Framing, sans-I/O: bytes in, messages out. Nothing here knows of streams or sockets.
+"""Framings: how messages are told apart in a stream of bytes. Pure: no stream or socket is used.
 
-:class:`Framing` is the contract, for your own framing too.
+:class:`Framing` and :class:`Splitter` are the base classes, for your own framing too.
 """
 
 from __future__ import annotations

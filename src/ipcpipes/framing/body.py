@@ -1,25 +1,25 @@
-"""The body of a message whose size is known before it has come."""
+"""Receives the body of a message of known size."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 
 from .._ffi import ffi
-from ..errors import MessageTooLarge
+from ..errors import IncompleteMessage, MessageTooLarge
 from .contract import Splitter
 
-# CPython shares the objects of empty and one-byte bytes, so that those cannot be filled.
-SMALLEST = 2
+# CPython shares the objects of empty and one-byte bytes, so these must not be filled in place.
+MIN_BODY = 2
 
 
 class Body:
-    """A message that is being received into the very ``bytes`` object that it will be.
+    """A message that is received directly into the ``bytes`` object that is returned.
 
-    A bytes object may be filled by the one who made it as long as nobody else has seen it
-    (Python/C API, PyBytes_FromStringAndSize). The alternatives cost a second copy of every
-    large message: a bytearray that is converted in the end, or chunks that are joined. The
-    memory is taken as zero pages (calloc), so that an announced length costs nothing until
-    that much has really come.
+    Code that makes a bytes object may fill it until other code has a reference to it (Python/C API,
+    PyBytes_FromStringAndSize). The alternatives cost a second copy of every large message: a
+    bytearray that is converted at the end, or chunks that are joined. The system allocates the
+    memory as zero pages (calloc), so an announced length costs nothing until the bytes arrive.
 
     Args:
         size: 2 or more.
@@ -39,7 +39,7 @@ class Body:
         return len(self._message)
 
     def put(self, data: bytes, start: int) -> int:
-        """Takes what belongs here of ``data[start:]``; how many bytes that was."""
+        """Copies from ``data[start:]`` what belongs to this body; returns how many bytes."""
         count = min(len(data) - start, len(self.free))
         self.free[:count] = memoryview(data)[start : start + count]
         self.free = self.free[count:]
@@ -48,43 +48,60 @@ class Body:
     def updated(self, nbytes: int) -> None:
         self.free = self.free[nbytes:]
 
-    def taken(self) -> bytes:
-        """The message, once :attr:`free` is empty."""
+    def message(self) -> bytes:
+        """Returns the message; call it when :attr:`free` is empty."""
         return self._message
 
 
 class BodySplitter(Splitter):
-    """A splitter of messages whose size comes before them: receives large ones in place."""
+    """The base of splitters for messages that follow a head with their size: receives large
+    messages in place.
 
-    def __init__(self) -> None:
+    Its state is either an unfinished body and the size of its head, or ``_rest``: a part of a head,
+    or the whole head of a message that is too short to be received in place.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self._body: Body | None = None
+        self._head = 0
+        self._rest = b""
 
-    def _begin_body(self, size: int, max_size: int) -> Body:
-        """Where what follows belongs.
+    @abstractmethod
+    def _is_head(self, data: bytes) -> bool:
+        """Returns whether this beginning of a message is a whole head."""
+
+    def _begin_body(self, head: int, size: int) -> Body:
+        """Makes the body that the next bytes belong to.
+
+        Args:
+            head: the size of the head before it.
+            size: its own size, at most ``max_size``.
 
         Raises:
-            MessageTooLarge: it is within ``max_size``, and still there is no memory for it.
+            MessageTooLarge: there is not enough memory.
         """
         try:
             self._body = Body(size)
         except (MemoryError, OverflowError):
             raise MessageTooLarge(
-                size, max_size, "there is not that much memory; the limit is max_size"
+                size, self._max_size, "there is not that much memory; the limit is max_size"
             ) from None
+        self._head = head
         return self._body
 
-    def _finish_body(self, data: bytes, messages: list[bytes]) -> int:
-        """Gives the body what belongs to it; how many bytes of ``data`` that was."""
+    def _continue_body(self, data: bytes, messages: list[bytes]) -> int:
+        """Copies into the unfinished body, if there is one; returns how many bytes of ``data``."""
         if self._body is None:
             return 0
         count = self._body.put(data, 0)
-        messages += self._whole_body()
+        messages += self._completed_body()
         return count
 
-    def _whole_body(self) -> Iterable[bytes]:
+    def _completed_body(self) -> Iterable[bytes]:
         if self._body is None or self._body.free:
             return ()
-        message = self._body.taken()
+        message = self._body.message()
         self._body = None
         return (message,)
 
@@ -94,4 +111,12 @@ class BodySplitter(Splitter):
     def buffer_updated(self, nbytes: int) -> Iterable[bytes]:
         assert self._body is not None
         self._body.updated(nbytes)
-        return self._whole_body()
+        return self._completed_body()
+
+    def end(self) -> None:
+        if self._body is not None:
+            raise IncompleteMessage(self._head + self._body.received, self._head + self._body.size)
+        if self._rest:
+            # After a whole head the body is one byte, which has not arrived.
+            expected = len(self._rest) + 1 if self._is_head(self._rest) else None
+            raise IncompleteMessage(len(self._rest), expected)

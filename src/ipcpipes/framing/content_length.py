@@ -1,33 +1,33 @@
-"""The framing of JSON-RPC in editors: a header section, then the body."""
+"""The framing of the Language Server Protocol: a header section, then the body."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..errors import FramingError, IncompleteMessage, MessageTooLarge
-from .body import SMALLEST, BodySplitter
+from ..errors import FramingError, MessageTooLarge
+from .body import MIN_BODY, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
 
-_END = b"\r\n\r\n"
-_LARGEST_HEADER = 4096
-_MOST_DIGITS = 19  # of 2**63 - 1
+_HEADER_END = b"\r\n\r\n"
+_MAX_HEADER = 4096
+_MAX_DIGITS = 19  # of 2**63 - 1
 
 
 @dataclass(frozen=True)
 class ContentLength(Framing):
-    r"""Each message after ``Content-Length: N\r\n\r\n``, with N counting bytes.
+    r"""Each message follows ``Content-Length: N\r\n\r\n``; N is its size in bytes.
 
-    The base protocol of the Language Server Protocol and of vscode-jsonrpc ("Base Protocol",
-    "Header Part"). Other header fields, such as Content-Type, are passed over; upper and lower
-    case are the same in field names; a header section above 4,096 bytes is refused.
+    This is the base protocol of the Language Server Protocol and of vscode-jsonrpc ("Base
+    Protocol", "Header Part"). Other header fields, such as Content-Type, are ignored. The case of
+    field names does not matter. A header section above 4,096 bytes is refused.
 
     Attributes:
         max_size: the largest body in bytes, 1 to 2**63 - 1.
 
     Raises:
-        TypeError, ValueError: ``max_size`` is no int, or out of range.
+        TypeError, ValueError: ``max_size`` is not an int, or is out of range.
     """
 
     max_size: int = DEFAULT_MAX_SIZE
@@ -43,20 +43,12 @@ class ContentLength(Framing):
 
 
 class _Splitter(BodySplitter):
-    """State: a body that is being received, with the size of its header section; or, in
-    ``_rest``, an unfinished header section (for a body too short to be received in place, a
-    whole one).
-    """
-
-    def __init__(self, max_size: int) -> None:
-        super().__init__()
-        self._max_size = max_size
-        self._header = 0
-        self._rest = b""
+    def _is_head(self, data: bytes) -> bool:
+        return data.endswith(_HEADER_END)
 
     def split(self, data: bytes) -> Iterable[bytes]:
         messages: list[bytes] = []
-        position = self._finish_body(data, messages)
+        position = self._continue_body(data, messages)
         if self._body is not None:
             return messages
         data = self._rest + data
@@ -67,23 +59,22 @@ class _Splitter(BodySplitter):
         return messages
 
     def _split(self, data: bytes, position: int, messages: list[bytes]) -> bytes:
-        """Adds the whole messages; what is left is the beginning of a header section."""
+        """Appends the complete messages; returns the rest, the beginning of a header section."""
         while position < len(data):
-            end = data.find(_END, position, position + _LARGEST_HEADER + len(_END))
+            end = data.find(_HEADER_END, position, position + _MAX_HEADER + len(_HEADER_END))
             if end == -1:
-                if len(data) - position >= _LARGEST_HEADER + len(_END):
-                    raise FramingError(f"a header section above {_LARGEST_HEADER:,} bytes")
+                if len(data) - position >= _MAX_HEADER + len(_HEADER_END):
+                    raise FramingError(f"a header section above {_MAX_HEADER:,} bytes")
                 return data[position:]
             size = self._size(data[position:end])
-            start = end + len(_END)
+            start = end + len(_HEADER_END)
             if len(data) - start >= size:
                 messages.append(data[start : start + size])
                 position = start + size
-            elif size < SMALLEST:
+            elif size < MIN_BODY:
                 return data[position:]
             else:
-                self._header = start - position
-                self._begin_body(size, self._max_size).put(data, start)
+                self._begin_body(start - position, size).put(data, start)
                 break
         return b""
 
@@ -95,8 +86,8 @@ class _Splitter(BodySplitter):
                 raise FramingError(f"not a header field: {line[:80]!r}")
             if name.lower() == b"content-length":
                 value = value.strip(b" \t")
-                # isdigit() of bytes knows the ten ASCII digits only.
-                if not value.isdigit() or len(value) > _MOST_DIGITS:
+                # bytes.isdigit() accepts only the ten ASCII digits, unlike str.isdigit().
+                if not value.isdigit() or len(value) > _MAX_DIGITS:
                     raise FramingError(f"not a Content-Length: {value[:80]!r}")
                 sizes.add(int(value))
         if len(sizes) != 1:
@@ -107,13 +98,3 @@ class _Splitter(BodySplitter):
         if size > self._max_size:
             raise MessageTooLarge(size, self._max_size)
         return size
-
-    def end(self) -> None:
-        if self._body is not None:
-            raise IncompleteMessage(
-                self._header + self._body.received, self._header + self._body.size
-            )
-        if self._rest:
-            # After a whole header section it is one byte that has not come.
-            expected = len(self._rest) + 1 if self._rest.endswith(_END) else None
-            raise IncompleteMessage(len(self._rest), expected)

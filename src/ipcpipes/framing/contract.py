@@ -1,4 +1,4 @@
-"""What a framing is: a value that says how messages are told apart in a stream of bytes."""
+"""The base classes of framings."""
 
 from __future__ import annotations
 
@@ -8,40 +8,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..errors import FramingError
 
 Buffer = bytes | bytearray | memoryview
-"""What can be sent: bytes, or contiguous memory that is borrowed while it is sent."""
+"""What can be sent: bytes, or contiguous memory that must not change while it is sent."""
 
 
 class Splitter(ABC):
-    """Cuts what is received into messages; one for each channel, with the state of that channel.
+    """Cuts the received bytes into messages. Each channel has one, with the state of that channel.
 
     Invariant: any bytes, cut in any way into calls of :meth:`split`, give messages or a
-    :exc:`ipcpipes.FramingError`, and nothing else; and it holds no more memory than
-    ``max_size`` and a constant, whatever length is announced. After an error it is not used
-    again.
+    :exc:`ipcpipes.FramingError`, and nothing else. It holds no more memory than ``max_size`` and a
+    constant, whatever length the peer announces. After an error it is not used again.
     """
 
     @abstractmethod
     def split(self, data: bytes) -> Iterable[bytes]:
-        """Takes what came next, and gives the messages that are whole now.
+        """Takes the next received bytes and returns the messages that are complete now.
 
         Args:
             data: one byte or more.
 
         Raises:
-            ipcpipes.FramingError: these bytes are no message. It may come while the result is
-                iterated: the messages before it are good.
+            ipcpipes.FramingError: the bytes are not a message. It may be raised while the result
+                is iterated; the messages before it are valid.
         """
 
     def only(self, data: bytes) -> bytes | None:
         """If ``data`` is exactly one message, returns the message; otherwise ``None``, and the
         channel calls :meth:`split`.
 
-        A channel calls this first, because messages mostly arrive one at a time. It does not change
+        A channel calls this first, because most messages arrive one at a time. It does not change
         the splitter, so an exception in the middle of it loses nothing. ``None``, which the default
         implementation always returns, is always correct.
 
         Args:
-            data: the bytes that came next, perhaps none.
+            data: the next received bytes, possibly none.
         """
         return None
 
@@ -50,8 +49,8 @@ class Splitter(ABC):
         """Called when the stream has ended, and again at each receive after that.
 
         Returns:
-            The messages that the end of the stream completes; mostly ``None``, which means no
-            messages.
+            The messages that the end of the stream completes, or ``None`` for no messages, which
+            is usual.
 
         Raises:
             ipcpipes.FramingError: the stream must not end here: :exc:`ipcpipes.IncompleteMessage`
@@ -59,40 +58,48 @@ class Splitter(ABC):
         """
 
     def get_buffer(self) -> memoryview | None:
-        """Where the rest of a message can be received straight into, in place of :meth:`split`.
+        """Returns memory for the rest of a large message. The channel receives directly into it
+        and then calls :meth:`buffer_updated` instead of :meth:`split`, which saves a copy.
 
-        ``None``, which the default always says: there is no such message, or it is not worth
-        it. (The names of this pair are those of :class:`asyncio.BufferedProtocol`.)
+        ``None``, which the default implementation always returns, means that the next bytes go to
+        :meth:`split`. (The names of this pair are those of :class:`asyncio.BufferedProtocol`.)
         """
         return None
 
     def buffer_updated(self, nbytes: int) -> Iterable[bytes]:
-        """``nbytes`` (1 or more) were put at the beginning of :meth:`get_buffer`'s memory.
+        """Called when ``nbytes`` were received into the memory of :meth:`get_buffer`.
 
-        Returns and raises what :meth:`split` does.
+        Args:
+            nbytes: 1 or more; they are at the beginning of that memory.
+
+        Returns:
+            The messages that are complete now, as for :meth:`split`.
+
+        Raises:
+            ipcpipes.FramingError: the bytes are not a message, as for :meth:`split`.
         """
-        raise NotImplementedError("this splitter gives no buffer")
+        raise NotImplementedError("this splitter has no buffer; get_buffer returns None")
 
 
 class Framing(ABC):
     """How messages are told apart in a stream: an immutable value, for any number of channels.
 
-    Your own framing has ``max_size``, :meth:`frame` and :meth:`splitter`.
+    A framing of your own defines ``max_size``, :meth:`frame` and :meth:`splitter`.
 
     Attributes:
-        max_size: the largest message in bytes. A channel refuses a larger one to its sender
-            before :meth:`frame` is asked; a splitter refuses it before it takes the memory.
+        max_size: the largest message in bytes. A channel refuses to send a larger one before it
+            calls :meth:`frame`; a splitter refuses it before it allocates memory for it.
     """
 
     max_size: int
 
     @abstractmethod
     def frame(self, message: Buffer) -> Sequence[Buffer]:
-        """What goes on the wire for one message, as pieces.
+        """Returns the bytes to send for one message, as pieces.
 
         Args:
-            message: ``bytes``, or a ``memoryview`` of bytes; give it on as it is, since a large
-                one is sent without being copied.
+            message: ``bytes``, or a ``memoryview`` of bytes. Return it as it is among the pieces,
+                because a large one is sent without a copy.
 
         Raises:
             ipcpipes.FramingError: this message cannot be framed; nothing is sent then.
@@ -100,14 +107,18 @@ class Framing(ABC):
 
     @abstractmethod
     def splitter(self) -> Splitter:
-        """A new splitter for one channel."""
+        """Returns a new splitter for one channel."""
 
     def join(self, messages: Sequence[Buffer]) -> bytes | bytearray:
-        """What goes on the wire for these messages, in one piece."""
+        """Returns the bytes to send for several messages, in one piece.
+
+        Raises:
+            ipcpipes.FramingError: one of the messages cannot be framed; nothing is sent then.
+        """
         return b"".join([piece for message in messages for piece in self.frame(message)])
 
 
 def then_raise(messages: Iterable[bytes], error: FramingError) -> Iterator[bytes]:
-    """The messages that came before a fault, and then the fault."""
+    """Yields the messages before a fault, and then raises the fault."""
     yield from messages
     raise error

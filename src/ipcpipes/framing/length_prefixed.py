@@ -1,4 +1,4 @@
-"""The default framing: each message after its length. Splitting and joining run in C."""
+"""The default framing: each message follows its length. Splitting and joining run in C."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .._ffi import ffi, lib
-from ..errors import FramingError, IncompleteMessage, MessageTooLarge
-from .body import SMALLEST, BodySplitter
+from ..errors import FramingError, MessageTooLarge
+from .body import MIN_BODY, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
 from .limits import DEFAULT_MAX_SIZE, check_max_size
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _UNKNOWN = 2**64 - 1
-# How many messages one call into C finds: 16 KiB of numbers while it lasts.
+# How many messages one call into C can find: 16 KiB of numbers during the call.
 _CAPACITY = 1024
 _new_found = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 @dataclass(frozen=True)
 class LengthPrefixed(Framing):
-    """Each message after its length, an unsigned number; the default on every system.
+    """Each message follows its length, an unsigned number. The default framing on every system.
 
-    Four bytes, little-endian is what .NET's ``BinaryWriter.Write(int)`` sends and
-    ``BinaryReader.ReadInt32`` reads.
+    .NET's ``BinaryWriter.Write(int)`` sends such a length, and ``BinaryReader.ReadInt32`` reads it:
+    four bytes, little-endian.
 
     Attributes:
-        width: bytes of the length: 1, 2, 4 or 8.
+        width: the bytes of the length: 1, 2, 4 or 8.
         byteorder: ``"little"`` or ``"big"``.
-        max_size: the largest message in bytes, 1 to 2**63 - 1; where ``width`` can say less
-            (255 with 1, 65,535 with 2), that.
-        prefix: the length as :mod:`struct` packs it; it follows from the others.
+        max_size: the largest message in bytes, 1 to 2**63 - 1. If ``width`` can only express less
+            (255 with 1, 65,535 with 2), it is reduced to that.
+        prefix: the :class:`struct.Struct` that packs the length; computed from the others.
 
     Raises:
         TypeError, ValueError: one of them is of the wrong type or out of range.
@@ -44,7 +44,7 @@ class LengthPrefixed(Framing):
     prefix: struct.Struct = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # 4.0 and True are keys too, by their value.
+        # 4.0 and True are equal to keys of _CODES, so the type is checked too.
         if type(self.width) is not int or self.width not in _CODES:
             raise ValueError(f"width must be 1, 2, 4 or 8 bytes, not {self.width!r}")
         if self.byteorder not in ("little", "big"):
@@ -89,7 +89,7 @@ class LengthPrefixed(Framing):
         return joined
 
     def _too_large(self, messages: Sequence[Buffer]) -> MessageTooLarge:
-        # Who does not ask about max_size first is refused at least what the length cannot say.
+        # A channel checks max_size first. Other callers at least cannot send a wrong length.
         return MessageTooLarge(max(map(len, messages)), self.max_size)
 
     def splitter(self) -> Splitter:
@@ -97,17 +97,14 @@ class LengthPrefixed(Framing):
 
 
 class _Splitter(BodySplitter):
-    """State: a body that is being received, or less than a length (and, for messages too
-    short to be received in place, the length) in ``_rest``.
-    """
-
     def __init__(self, framing: LengthPrefixed) -> None:
-        super().__init__()
+        super().__init__(framing.max_size)
         self._width = framing.width
         self._big_endian = framing.byteorder == "big"
-        self._max_size = framing.max_size
         self._unpack_from = framing.prefix.unpack_from
-        self._rest = b""
+
+    def _is_head(self, data: bytes) -> bool:
+        return len(data) == self._width
 
     def only(self, data: bytes) -> bytes | None:
         if self._body is None and not self._rest:
@@ -117,11 +114,11 @@ class _Splitter(BodySplitter):
         return None
 
     def split(self, data: bytes) -> Iterable[bytes]:
-        # Mostly it is one message, and then a call into C does not pay.
+        # Usually it is one message; then a call into C would be slower.
         if (message := self.only(data)) is not None:
             return (message,)
         messages: list[bytes] = []
-        position = self._finish_body(data, messages)
+        position = self._continue_body(data, messages)
         if self._body is not None:
             return messages
         if self._rest:
@@ -147,22 +144,12 @@ class _Splitter(BodySplitter):
             messages += [data[start:end] for start, end in zip(pairs, pairs, strict=True)]
         if size > self._max_size and len(data) - position >= self._width:
             return then_raise(messages, MessageTooLarge(size, self._max_size))
-        if SMALLEST <= size <= self._max_size:
+        if MIN_BODY <= size <= self._max_size:
             try:
-                body = self._begin_body(size, self._max_size)
+                body = self._begin_body(self._width, size)
             except FramingError as error:
                 return then_raise(messages, error)
             body.put(data, position + self._width)
         else:
             self._rest = data[position:]
         return messages
-
-    def end(self) -> None:
-        if self._body is not None:
-            raise IncompleteMessage(
-                self._width + self._body.received, self._width + self._body.size
-            )
-        if self._rest:
-            # With a whole length, what is announced is one byte that has not come.
-            expected = self._width + 1 if len(self._rest) == self._width else None
-            raise IncompleteMessage(len(self._rest), expected)

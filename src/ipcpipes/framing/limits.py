@@ -1,18 +1,16 @@
-"""How large a message may be, the same for every framing."""
+"""The limits of the size of a message, the same for every framing."""
 
 from __future__ import annotations
 
 DEFAULT_MAX_SIZE = 16 * 2**20
-# What a Python object can hold, and so what a receiver could ever give.
+# The largest size of a Python object.
 _LARGEST = 2**63 - 1
 
 
 def check_max_size(value: object) -> None:
-    """Refuses what is no size.
-
-    Raises:
-        TypeError: ``value`` is no int.
-        ValueError: it is less than 1 or above 2**63 - 1.
+    """Raises:
+    TypeError: ``value`` is not an int.
+    ValueError: it is less than 1 or above 2**63 - 1.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"max_size must be an int, not {value!r}")

@@ -14,9 +14,8 @@ from .limits import DEFAULT_MAX_SIZE, check_max_size
 class Lines(Framing):
     r"""Each message is followed by a delimiter, which it cannot contain.
 
-    The delimiter is not part of the message. The last message needs one too: a stream that ends
-    without it ended inside a message (:exc:`ipcpipes.IncompleteMessage`), unless
-    ``accept_unterminated`` says otherwise.
+    The delimiter is not part of the message. The last message needs one too: if the stream ends
+    without it, :exc:`ipcpipes.IncompleteMessage` is raised, unless ``accept_unterminated`` is true.
 
     Attributes:
         delimiter: one byte or more; ``b"\n"`` for lines of text, ``b"\0"`` is common too.
@@ -25,8 +24,8 @@ class Lines(Framing):
             ``\n``. Sent lines end with ``\n``. A message to be sent must not end with ``\r``,
             because the receiver would remove it. Only with the delimiter ``b"\n"``.
         accept_unterminated: when the stream ends, the bytes after the last delimiter are a message
-            too, unless there are none. Then a peer that died in the middle of a line looks like a
-            peer that has finished.
+            too, unless there are none. With this, a peer that dies in the middle of a line looks
+            like a peer that has finished.
 
     Raises:
         TypeError, ValueError: one of them is of the wrong type or out of range.
@@ -51,13 +50,13 @@ class Lines(Framing):
 
     def frame(self, message: Buffer) -> Sequence[Buffer]:
         flat = message if isinstance(message, bytes) else bytes(message)
-        # The last bytes of the message and the first of the delimiter can make one that ends
-        # too early.
+        # With a delimiter like b"aa", the end of the message and the beginning of the delimiter
+        # together can form a delimiter that ends too early.
         tail = flat[max(0, len(flat) - len(self.delimiter) + 1) :] + self.delimiter
         if self.delimiter in flat or tail.find(self.delimiter) != len(tail) - len(self.delimiter):
             raise FramingError(
-                f"a message that has the delimiter {self.delimiter!r} in it would arrive as two; "
-                "take another delimiter, or a framing that counts"
+                f"a message that contains the delimiter {self.delimiter!r} would arrive as two; "
+                "take another delimiter, or a framing with lengths such as LengthPrefixed"
             )
         if self.accept_crlf and flat.endswith(b"\r"):
             raise FramingError(
@@ -71,8 +70,8 @@ class Lines(Framing):
 
 
 class _Splitter(Splitter):
-    """State: the message that has not ended yet, in ``_rest``; no delimiter is in it. (While it
-    grows, a bytearray takes up to an eighth more memory than it has bytes.)
+    """Its state is ``_rest``: the unfinished message, which contains no delimiter. (While a
+    bytearray grows, it takes up to an eighth more memory than it has bytes.)
     """
 
     def __init__(self, framing: Lines) -> None:
@@ -80,13 +79,13 @@ class _Splitter(Splitter):
         self._accepts_crlf = framing.accept_crlf
         self._accepts_unterminated = framing.accept_unterminated
         self._max_size = framing.max_size
-        # How many of the last bytes may be the beginning of a delimiter.
+        # How many of the last bytes can be the beginning of a delimiter, or with accept_crlf a \r.
         self._overlap = 1 if framing.accept_crlf else len(framing.delimiter) - 1
         self._rest = bytearray()
 
     def only(self, data: bytes) -> bytes | None:
         end = len(data) - len(self._delimiter)
-        # The first delimiter has to be the last thing in it.
+        # The first delimiter must be at the end.
         if self._rest or end < 0 or data.find(self._delimiter) != end:
             return None
         message = data[:end]
@@ -96,13 +95,14 @@ class _Splitter(Splitter):
 
     def split(self, data: bytes) -> Iterable[bytes]:
         if self._rest:
-            # What was looked through is not looked through again.
+            # The part that was searched before is not searched again.
             start = max(0, len(self._rest) - self._overlap)
             self._rest += data
             if self._rest.find(self._delimiter, start) == -1:
                 parts = []
             else:
-                # One copy less while it is cut.
+                # bytes.split makes the parts as bytes at once; those of a bytearray would have to
+                # be converted, one more copy.
                 data = bytes(self._rest)
                 self._rest = bytearray()
                 parts = data.split(self._delimiter)

@@ -20,9 +20,9 @@ option. Python's own limit depends on its version: 1,000 levels together with th
 caller (3.10, 3.11), some thousands (3.12, 3.13), or as many as the thread's stack holds (3.14).
 """
 ITEMS_OF_ARRAYS: int = lib.IPC_ITEMS_OF_ARRAYS
-"""Sets may be made of the arrays, so that their items are keys too."""
+"""A flag: the decoder may make sets of arrays, so the items of arrays count as keys too."""
 TEXTS: int = lib.IPC_TEXTS
-"""Keys may be made of texts and bytes whose hashes are not those of the texts."""
+"""A flag: the decoder may make keys of text or bytes whose hashes differ from those of the text."""
 NO_LIMIT = 2**64 - 1
 """The cost that keys may have where only the depth is limited."""
 

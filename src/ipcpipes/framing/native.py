@@ -9,20 +9,20 @@ from .limits import DEFAULT_MAX_SIZE, check_max_size
 
 @dataclass(frozen=True)
 class Native:
-    """Messages that the system itself keeps apart; both ends must ask for it.
+    """The system itself keeps the messages apart; both ends must ask for it.
 
     Windows: a message-type pipe (PIPE_TYPE_MESSAGE). Linux: a socket of sequenced packets
-    (SOCK_SEQPACKET, unix(7)), where a message can be no larger than the socket's send buffer
+    (SOCK_SEQPACKET, unix(7)), where a message cannot be larger than the send buffer of the socket
     less 32 bytes (ask for more with ``buffer_size``; up to net.core.wmem_max). macOS has
     neither: :exc:`ipcpipes.NotSupported`.
 
-    ``NATIVE`` is this with the default limit.
+    ``NATIVE`` is an instance with the default limit.
 
     Attributes:
         max_size: the largest message in bytes, 1 to 2**63 - 1, for sending and receiving.
 
     Raises:
-        TypeError, ValueError: ``max_size`` is no int, or out of range.
+        TypeError, ValueError: ``max_size`` is not an int, or is out of range.
     """
 
     max_size: int = DEFAULT_MAX_SIZE

@@ -1,4 +1,4 @@
-"""From what a user hands over to what is handed to the system; the same for every driver."""
+"""Turns the messages of a user into the bytes for the system; the same for every driver."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from .contract import Buffer, Framing
 
 LARGE = 64 * 1024
-"""From here on a message is sent as it is; below, copying it beside its frame costs less than a
-second call into the system."""
+"""A message of this size or more is sent without a copy. For a smaller one, copying it next to its
+frame costs less than a second system call."""
 
 
 def flat(value: Buffer) -> Buffer:
-    """As bytes that can be counted and cut: a memoryview may have other elements.
+    """Returns ``value`` as bytes, or as a memoryview of bytes.
 
     Raises:
-        TypeError: ``value`` is no bytes-like object, or not contiguous.
+        TypeError: ``value`` is not a bytes-like object, or is not contiguous.
     """
     if type(value) is bytes:
         return value
@@ -28,10 +28,10 @@ def flat(value: Buffer) -> Buffer:
 
 
 def flat_all(values: Sequence[Buffer]) -> list[Buffer]:
-    """Each of them.
+    """Returns :func:`flat` of each value.
 
     Raises:
-        TypeError: they are one message, no sequence of them; or what :func:`flat` raises.
+        TypeError: ``values`` is one message instead of a sequence; or what :func:`flat` raises.
     """
     if isinstance(values, (bytes, bytearray, memoryview, str)):
         raise TypeError(f"send_many takes a sequence of messages, not {type(values).__name__}")
@@ -39,10 +39,10 @@ def flat_all(values: Sequence[Buffer]) -> list[Buffer]:
 
 
 def pieces(framing: Framing, messages: Sequence[Buffer]) -> list[Buffer]:
-    """What goes on the wire for them: the small ones joined, the large ones as they are.
+    """Returns the bytes to send for the messages: small ones joined, large ones without a copy.
 
     Raises:
-        FramingError: one of them cannot be framed.
+        FramingError: one of the messages cannot be framed.
     """
     wire: list[Buffer] = []
     small: list[Buffer] = []

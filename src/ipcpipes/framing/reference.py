@@ -1,7 +1,8 @@
-"""The default framing in plain Python: what :mod:`.length_prefixed` does, said in few lines.
+"""The default framing in a few lines of plain Python, as the definition of what
+:mod:`.length_prefixed` does.
 
-It is the definition that the C code is tested and fuzzed against, and a pattern for those
-who implement it in another language. It holds back nothing and copies freely.
+The C code is tested and fuzzed against it, and it is a pattern for an implementation in another
+language. It takes the whole stream at once and does not avoid copies.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def joined(framing: LengthPrefixed, messages: Sequence[Buffer]) -> bytes:
 def split(
     framing: LengthPrefixed, data: bytes
 ) -> tuple[list[bytes], MessageTooLarge | IncompleteMessage | None]:
-    """The messages in a whole stream, and how it ended: ``None`` is well."""
+    """Returns the messages in a whole stream, and the fault that it ended with, if any."""
     messages: list[bytes] = []
     while data:
         body = data[framing.width :]

@@ -1,4 +1,4 @@
-"""What a user of the doors asked for as ``framing``; the same for every driver."""
+"""The ``framing`` argument of public functions; the same for every driver."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .native import Native
 
 
 def resolve_framing(framing: Framing | Native | None) -> Framing | Native:
-    """The framing to use: the default for ``None``.
+    """Returns the framing to use: the default for ``None``.
 
     Raises:
-        TypeError, ValueError: it is no framing, or its ``max_size`` is none.
+        TypeError: ``framing`` is not a framing.
+        TypeError, ValueError: its ``max_size`` is not an int, or is out of range.
     """
     if framing is None:
         return LengthPrefixed()
@@ -25,5 +26,5 @@ def resolve_framing(framing: Framing | Native | None) -> Framing | Native:
 
 
 def kind_of(framing: Framing | Native) -> Literal["duplex", "messages"]:
-    """What kind of connection carries it."""
+    """Returns the kind of connection that carries messages in this framing."""
     return "messages" if isinstance(framing, Native) else "duplex"

@@ -1,4 +1,8 @@
-"""Who may connect. The policy is the same everywhere; what it compiles to is not."""
+"""Access control: which clients may connect to a listener, and which server a client accepts.
+
+A policy is the same on every system. What it compiles to is not: a mode, a group and a check of the
+peer's credentials on POSIX, a security descriptor on Windows.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,6 @@ from .policy import AccessPolicy as AccessPolicy, Group as Group, Rights as Righ
 from .server import server_check as server_check
 
 if sys.platform == "win32":
-    from .windows import compiled as compiled
+    from .windows import compile_policy as compile_policy
 else:
-    from .posix import compiled as compiled
+    from .posix import compile_policy as compile_policy

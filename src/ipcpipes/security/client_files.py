@@ -1,4 +1,4 @@
-"""Opening paths that a client has named, for functions that run as the client."""
+"""Opens paths that a client has named, in functions that run as the client."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_for_client(
     path: str | os.PathLike[str], flags: int = os.O_RDONLY, mode: int = 0o600
 ) -> int:
     r"""Opens a path that a client has named, as :func:`os.open` does, but refuses paths that lead
-    into the server's own process.
+    into the server process itself.
 
     For use with ``run_as_client``, instead of :func:`open`::
 
@@ -38,28 +38,30 @@ def open_for_client(
 
     Linux: openat2(2) with RESOLVE_NO_MAGICLINKS (Linux 5.6). On older kernels, and in a sandbox
     without openat2, all links are resolved to a path first, which is then opened step by step
-    without following links. (There, a magic link is only the path that it shows, and the system
-    decides whether the client may open that path.) A directory of the client's own file system
-    (FUSE) can still make the thread wait.
+    without following links. (In this case a magic link counts as the path that it shows, and the
+    system decides whether the client may open that path.) A directory in a file system that the
+    client provides (FUSE) can still make the thread wait.
 
-    Windows: only paths that begin with a drive (``C:\...``), and only regular files:
-    :func:`os.open` opens no directories there. The bytes are as they lie in the file (O_BINARY).
+    Windows: only paths that begin with a drive (``C:\...``), and only regular files, because
+    :func:`os.open` does not open directories there. The bytes of the file are read and written
+    unchanged (O_BINARY).
 
     Args:
-        path: absolute.
-        flags: those of :func:`os.open`. The descriptor is not inherited by children in any case.
-        mode: of a file that is created, before the umask.
+        path: an absolute path.
+        flags: the flags of :func:`os.open`. Children never inherit the descriptor.
+        mode: the mode of a file that is created, before the umask.
 
     Returns:
-        A descriptor, which is yours: close it, or give it to :func:`open` or :func:`os.fdopen`.
+        A descriptor, which belongs to you: close it, or give it to :func:`open` or
+        :func:`os.fdopen`.
 
     Raises:
         RuntimeError: this thread does not act as a client; your program's mistake.
         ValueError: ``path`` is not absolute (it would be relative to the server's directory), or on
             Windows it does not begin with a drive.
-        OSError: the client may not open it, or it does not exist, or it is refused: a
-            PermissionError for a file in procfs, or one that is not a regular file or directory;
-            ELOOP for a magic link.
+        OSError: the client may not open the path, or it does not exist, or this function refuses
+            it: a PermissionError for a file in procfs, or one that is not a regular file or
+            directory; ELOOP for a magic link.
         NotSupported: macOS and the BSDs, where no thread can act as a client.
     """
     if not is_acting():

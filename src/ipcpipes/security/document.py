@@ -1,4 +1,4 @@
-"""A policy as plain lists, for another process of ours."""
+"""A policy as plain lists and dicts, to send it to a worker process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KINDS: dict[str, type[Account]] = {"user": User, "group": Group}
 
 
 def policy_document(policy: AccessPolicy) -> dict[str, Any]:
-    """What :func:`policy_from_document` takes."""
+    """Returns the policy as what :func:`policy_from_document` takes."""
     return {
         "allow": [_account_document(account) for account in policy.allow],
         "deny": [_account_document(account) for account in policy.deny],
@@ -23,11 +23,11 @@ def policy_document(policy: AccessPolicy) -> dict[str, Any]:
 
 
 def _account_document(account: Account) -> list[Any]:
-    return [type(account).__name__.lower(), account.account, account.rights]
+    return [account.kind, account.account, account.rights]
 
 
 def policy_from_document(document: dict[str, Any]) -> AccessPolicy:
-    """The policy again."""
+    """Returns the policy that :func:`policy_document` was given."""
     if document["sddl"] is not None:
         return AccessPolicy.sddl(document["sddl"], remote=document["remote"])
     allow, deny = (

@@ -1,7 +1,8 @@
-"""An access policy as a socket file's mode and group, and a check of the peer's credentials.
+"""Compiles an access policy to the mode and group of a socket file, and a check of credentials.
 
-The check decides; the mode is the narrowest that lets in whom the check does. A mode alone could
-not: it knows one group, and macOS and the BSDs have not always looked at it.
+The check decides; the mode is the narrowest one that does not exclude an allowed client. A mode
+alone would not be enough: it has only one group, and macOS and the BSDs have not always honoured
+it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .policy import AccessPolicy, Account, Rights, User
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# What a client needs, by what the listener's streams do.
+# The rights that a client needs, by the kind of the listener.
 _NEEDED: dict[str, Rights] = {
     "duplex": "both",
     "messages": "both",
@@ -36,10 +37,7 @@ class _Accounts:
         self.users: set[int] = set()
         self.groups: set[int] = set()
         for account in accounts:
-            if isinstance(account, User):
-                self.users.add(_uid(account.account))
-            else:
-                self.groups.add(_gid(account.account))
+            (self.users if isinstance(account, User) else self.groups).add(_id(account))
 
     def have(self, peer: posix_calls.Credentials) -> bool:
         if peer.uid in self.users or peer.gid in self.groups:
@@ -47,21 +45,23 @@ class _Accounts:
         return not self.groups.isdisjoint(peer.groups)
 
 
-def compiled(
+def compile_policy(
     policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
 ) -> posix_calls.Permissions:
-    """Raises:
-    UnknownAccount: there is no such user or group here.
-    NotSupported: the system cannot express the policy.
-    ValueError: it denies it to the user that listens.
+    """Returns what a listener of this kind enforces.
+
+    Raises:
+        UnknownAccount: this machine does not have such a user or group.
+        NotSupported: the system cannot express the policy.
+        ValueError: the policy denies access to the user that listens.
     """
     _require_accounts(policy)
     if policy.remote:
-        raise NotSupported("a Unix socket cannot be reached from other machines; leave remote out")
+        raise NotSupported("other machines cannot connect to a Unix socket; leave remote out")
     needed = _NEEDED[kind]
-    allowed = _Accounts(_concerned(policy.allow, needed))
-    denied = _Accounts(_concerned(policy.deny, needed))
-    is_open = policy.open_to_all is not None and _concerns(policy.open_to_all, needed, "everyone")
+    allowed = _Accounts(_relevant(policy.allow, needed))
+    denied = _Accounts(_relevant(policy.deny, needed))
+    is_open = policy.open_to_all is not None and _grants(policy.open_to_all, needed, "everyone")
     me = os.geteuid()
     if me in denied.users or not denied.groups.isdisjoint({os.getegid(), *os.getgroups()}):
         raise ValueError("the policy denies access to the user that listens")
@@ -76,14 +76,15 @@ def compiled(
     return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
 
 
-def trusted(
+def compile_server_policy(
     policy: AccessPolicy,
     endpoint: Endpoint,
 ) -> Callable[[posix_calls.Credentials], bool]:
-    """Which server a client accepts; the same at every ``endpoint``, other than on Windows.
+    """Returns the check of the server's credentials. Unlike on Windows, it is the same at every
+    ``endpoint``.
 
     Raises:
-        UnknownAccount: there is no such user or group here.
+        UnknownAccount: this machine does not have such a user or group.
         NotSupported: the system cannot express the policy.
     """
     _require_accounts(policy)
@@ -94,7 +95,7 @@ def trusted(
 
 def _require_accounts(policy: AccessPolicy) -> None:
     if policy.descriptor is not None:
-        raise NotSupported("AccessPolicy.sddl is for Windows; name users and groups")
+        raise NotSupported("AccessPolicy.sddl works only on Windows; name users and groups instead")
 
 
 def _admission(
@@ -110,33 +111,27 @@ def _admission(
     return admits
 
 
-def _concerned(accounts: Iterable[Account], needed: Rights) -> list[Account]:
-    return [account for account in accounts if _concerns(account.rights, needed, str(account))]
+def _relevant(accounts: Iterable[Account], needed: Rights) -> list[Account]:
+    return [account for account in accounts if _grants(account.rights, needed, str(account))]
 
 
-def _concerns(rights: Rights, needed: Rights, whose: str) -> bool:
-    """Whether it is about what a client of this listener does."""
+def _grants(rights: Rights, needed: Rights, account: str) -> bool:
+    """Returns whether ``rights`` contain what a client of this listener needs."""
     if needed == "both" and rights != "both":
         raise NotSupported(
-            f"{whose} with rights {rights!r}: a Unix socket in both directions is granted or "
-            "denied as one; use an endpoint of one direction, or 'both'"
+            f"{account} with rights {rights!r}: a duplex Unix socket is always allowed or denied "
+            "in both directions; use 'both', or listen with direction="
         )
     return rights in (needed, "both")
 
 
-def _uid(account: str | int) -> int:
-    if isinstance(account, int):
-        return account
+def _id(account: Account) -> int:
+    name = account.account
+    if isinstance(name, int):
+        return name
     try:
-        return pwd.getpwnam(account).pw_uid
+        if isinstance(account, User):
+            return pwd.getpwnam(name).pw_uid
+        return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise UnknownAccount(f"there is no user {account!r} on this machine") from None
-
-
-def _gid(account: str | int) -> int:
-    if isinstance(account, int):
-        return account
-    try:
-        return grp.getgrnam(account).gr_gid
-    except KeyError:
-        raise UnknownAccount(f"there is no group {account!r} on this machine") from None
+        raise UnknownAccount(f"this machine has no {account.kind} {name!r}") from None

@@ -1,4 +1,4 @@
-"""What a client demands of who serves it."""
+"""The check of the server that a client makes before it sends anything."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from ..errors import NotSupported
 from .policy import AccessPolicy
 
 if sys.platform == "win32":
-    from .windows import trusted
+    from .windows import compile_server_policy
 else:
-    from .posix import trusted
+    from .posix import compile_server_policy
 
 
 def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck | None:
-    """What the server's owner has to pass; ``None`` where anybody may serve.
+    """Returns the check of the server's owner; ``None`` if any user may be the server.
 
     Raises:
-        TypeError, ValueError: it is no policy, or speaks of rights, which a server does not need.
-        UnknownAccount, NotSupported: what it says cannot be had here.
+        TypeError: ``policy`` is not a policy.
+        ValueError: it limits rights, which a server does not have.
+        UnknownAccount: this machine does not have a user or group of the policy.
+        NotSupported: the system cannot express the policy, or the endpoint is inherited.
     """
     if policy is None:
-        # A plain name is this user's by its address; other endpoints may be meant to be another's.
+        # The address of a plain name belongs to this user; other endpoints may be those of another.
         if endpoint.kind != "named":
             return None
         policy = AccessPolicy.current_user()
@@ -31,12 +33,12 @@ def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck
         raise TypeError(f"server must be an AccessPolicy or None, not {policy!r}")
     elif endpoint.kind == "inherited":
         raise NotSupported(
-            f"{endpoint}: who is at the other end of what this process was started with is known "
-            "by its parent alone; leave server out"
+            f"{endpoint}: only the parent of this process knows the other end of an inherited "
+            "endpoint; leave server out"
         )
     rights = {account.rights for account in (*policy.allow, *policy.deny)}
     if rights - {"both"} or policy.open_to_all not in (None, "both"):
-        raise ValueError("a server has no rights to restrict; name users and groups alone")
+        raise ValueError("the rights of a server cannot be limited; leave rights out of server=")
     if policy.remote:
-        raise ValueError("a server is on this machine; leave remote out")
-    return trusted(policy, endpoint)
+        raise ValueError("the server is always on this machine; leave remote out of server=")
+    return compile_server_policy(policy, endpoint)

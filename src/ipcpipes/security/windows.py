@@ -1,4 +1,6 @@
-"""An access policy as a security descriptor, in SDDL (Security Descriptor Definition Language)."""
+"""Compiles an access policy to a security descriptor, in SDDL (Security Descriptor Definition
+Language).
+"""
 
 from __future__ import annotations
 
@@ -17,39 +19,44 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 # FILE_GENERIC_READ and FILE_GENERIC_WRITE (winnt.h), the latter without FILE_CREATE_PIPE_INSTANCE
 # (0x4): a client that could create an instance of the pipe could serve other clients in our name.
 _ALLOWED = {"read": 0x120089, "write": 0x120192, "both": 0x12019B}
-# Not SYNCHRONIZE and READ_CONTROL, which both have, and who may not read may still need.
+# Without SYNCHRONIZE and READ_CONTROL: both masks above contain them, so a client that is denied
+# reading may still need them to write.
 _DENIED = {"read": 0x89, "write": 0x116, "both": 0x1F01FF}
-# As the system writes it, because SIDs are compared as text: no number begins with a zero.
+# SIDs are compared as text, so only the form that the system writes: no number begins with a zero.
 _SID = re.compile(r"S-1(-(0|[1-9][0-9]*)){2,16}", re.ASCII)
 _USERS = frozenset({1, 9})  # SidTypeUser, SidTypeComputer
 _GROUPS = frozenset({2, 4, 5})  # SidTypeGroup, SidTypeAlias, SidTypeWellKnownGroup
 
 
-def compiled(
+def compile_policy(
     policy: AccessPolicy, kind: Literal["duplex", "send", "receive", "messages"]
 ) -> windows_calls.Permissions:
-    """Raises:
-    UnknownAccount: there is no such user or group here.
-    ValueError: it denies access to the user that listens, or is no security descriptor.
+    """Returns what a listener enforces; unlike on POSIX, it is the same for every kind.
+
+    Raises:
+        UnknownAccount: this machine does not have such a user or group.
+        ValueError: the policy denies access to the user that listens, or its text is not a
+            security descriptor.
     """
     if policy.descriptor is not None:
         if not windows_calls.is_sddl(policy.descriptor):
             raise ValueError(
-                f"{policy.descriptor!r} is no security descriptor (SDDL) with an access list, D:..."
+                f"{policy.descriptor!r} is not a security descriptor (SDDL) with an access list; "
+                "it needs a part D:..."
             )
         return windows_calls.Permissions(policy.descriptor, policy.remote)
     me = windows_calls.current_user_sid()
-    # The user himself, and not his token's default, which is Administrators for one of them: so
-    # that clients can tell whose pipe it is.
+    # The owner tells clients which user listens. The default owner of a token would not: for an
+    # administrator it is the Administrators group.
     owner = f"O:{me}"
-    # What denies comes first, and so wins. "P": nothing is inherited.
+    # Entries that deny come first, so they win. "P": nothing is inherited.
     entries = [owner, "D:P"]
     for account in policy.deny:
         sid = _sid(account)
         if sid == me or (isinstance(account, Group) and windows_calls.belongs_to(sid)):
             raise ValueError("the policy denies access to the user that listens")
         entries.append(f"(D;;{_DENIED[account.rights]:#x};;;{sid})")
-    # "FA": all file rights, which the next instance needs too.
+    # "FA": all file rights, because making the next instance needs them.
     entries.append(f"(A;;FA;;;{me})")
     for account in policy.allow:
         entries.append(f"(A;;{_ALLOWED[account.rights]:#x};;;{_sid(account)})")
@@ -58,18 +65,21 @@ def compiled(
     return windows_calls.Permissions("".join(entries), policy.remote, is_owner_ours=True)
 
 
-def trusted(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
-    """Which server a client accepts at ``endpoint``, by the SID that owns the pipe.
+def compile_server_policy(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
+    """Returns the check of the SID that owns the pipe at ``endpoint``.
 
     Raises:
-        UnknownAccount: there is no such user here.
+        UnknownAccount: this machine does not have such a user.
         NotSupported: the system cannot express the policy.
     """
     if policy.descriptor is not None:
-        raise NotSupported("who serves is told by users, and not by a security descriptor")
+        raise NotSupported("server= cannot be a security descriptor; name users instead")
     for account in (*policy.allow, *policy.deny):
         if not isinstance(account, User):
-            raise NotSupported(f"{account}: Windows tells the owner of a pipe, and not his groups")
+            raise NotSupported(
+                f"{account}: Windows tells the owner of a pipe but not its groups; name users "
+                "instead"
+            )
     allowed = windows_calls.owners_of_ours(endpoint) | set(map(_sid, policy.allow))
     denied = set(map(_sid, policy.deny))
 
@@ -80,18 +90,16 @@ def trusted(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
 
 
 def _sid(account: Account) -> str:
-    what = "user" if isinstance(account, User) else "group"
-    if isinstance(account.account, int):
-        raise UnknownAccount(
-            f"{what} {account.account}: Windows has no such numbers; give a name or a SID"
-        )
-    if _SID.fullmatch(account.account):
-        return account.account
-    found = windows_calls.account_sid(account.account)
+    kind, name = account.kind, account.account
+    if isinstance(name, int):
+        raise UnknownAccount(f"{account}: Windows has no numeric ids; give a name or a SID")
+    if _SID.fullmatch(name):
+        return name
+    found = windows_calls.account_sid(name)
     if found is None:
-        raise UnknownAccount(f"there is no {what} {account.account!r} on this machine")
+        raise UnknownAccount(f"this machine has no {kind} {name!r}")
     sid, use = found
-    if use not in (_USERS if what == "user" else _GROUPS):
-        other = "group" if what == "user" else "user"
-        raise UnknownAccount(f"{account.account!r} is no {what}; is it a {other}?")
+    if use not in (_USERS if kind == "user" else _GROUPS):
+        other = "group" if kind == "user" else "user"
+        raise UnknownAccount(f"{name!r} is not a {kind}; is it a {other}?")
     return sid

@@ -1,7 +1,8 @@
-"""For the tests of ipcpipes, and for yours: memory streams, endpoint names, conformance kits.
+"""Tools for your tests and those of ipcpipes: streams in memory, names for endpoints, and
+conformance kits for channels and listeners.
 
-For streams, use trio's own kits (:func:`trio.testing.check_two_way_stream` and its
-relatives); every stream of ipcpipes passes them. No test framework is needed for any of it.
+For streams, use trio's own kits (:func:`trio.testing.check_two_way_stream` and similar functions);
+every stream of ipcpipes passes them. None of this needs a test framework.
 """
 
 from __future__ import annotations

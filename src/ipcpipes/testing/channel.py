@@ -14,39 +14,40 @@ from .raises import raises
 
 ChannelMaker = Callable[[], Awaitable[tuple[MessageChannel, MessageChannel]]]
 
-# Around the sizes where implementations change their ways: what a read gives, what is received
-# in place, a page more than that.
+# Around the sizes where implementations change their method: the size of a read, the size from
+# which a message is received in place, and a page more.
 _SIZES = (0, 1, 2, 3, 64, 255, 256, 4096, 65_531, 65_536, 69_632, 300_000)
 _LARGE = 300_000
-# How many large messages are tried before a channel counts as one that never blocks.
+# After so many large messages a channel that has not blocked counts as one that never blocks.
 _ENOUGH = 64
 
 
 async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: bool = True) -> None:
     """Checks that channels keep the contract of :class:`ipcpipes.abc.MessageChannel`.
 
+    It sends messages of up to 300,000 bytes where ``max_size`` allows them; ``max_size`` must be 64
+    or more.
+
     Args:
         channel_maker: an async function that returns the two ends of a new connection. It is
-            called many times, and the ends are closed.
-        cancels_sends: ``False`` leaves out what needs a send to be given up while it waits, for
-            adapters of code that cannot do that.
+            called many times; the kit closes the ends.
+        cancels_sends: ``False`` skips the checks that cancel a send while it waits, for adapters of
+            code that cannot do that.
 
     Raises:
         AssertionError: a channel breaks the contract.
-
-    Messages of up to 300,000 bytes are sent where ``max_size`` allows them; it must be 64 or more.
     """
     for check in (
         _check_messages,
         _check_batches,
-        _check_what_is_refused,
+        _check_invalid_messages,
         _check_checkpoints,
         _check_cancelled_receive,
         _check_busy,
         _check_many_senders,
-        _check_both_ways_at_once,
+        _check_both_directions_at_once,
         _check_end,
-        _check_peer_gone,
+        _check_closed_peer,
         _check_close,
         _check_half_close,
     ):
@@ -66,7 +67,7 @@ async def _with_ends(
 
 
 def _message(size: int, seed: int = 0) -> bytes:
-    """``size`` bytes that are not the same when shifted."""
+    """Returns ``size`` bytes that differ when they are shifted."""
     return (b"%d %d;" % (size, seed) * (size // 4 + 1))[:size]
 
 
@@ -79,9 +80,9 @@ async def _send_all(channel: MessageChannel, messages: list[bytes]) -> None:
         await channel.send(message)
 
 
-async def _receive_count(channel: MessageChannel, count: int, into: list[bytes]) -> None:
+async def _receive_count(channel: MessageChannel, count: int, received: list[bytes]) -> None:
     for _ in range(count):
-        into.append(await channel.receive())
+        received.append(await channel.receive())
 
 
 async def _exchange(sender: MessageChannel, receiver: MessageChannel, message: bytes) -> None:
@@ -125,7 +126,7 @@ async def _check_batches(sender: MessageChannel, receiver: MessageChannel) -> No
             nursery.start_soon(sender.send_many, messages)
             while len(got) < len(messages):
                 batch = await receiver.receive_many()
-                assert batch, "receive_many gives one message at least"
+                assert batch, "receive_many returns at least one message"
                 got += batch
         assert got == messages
     await sender.send_many((b"a", bytearray(b"b"), memoryview(b"c")))
@@ -136,7 +137,7 @@ async def _check_batches(sender: MessageChannel, receiver: MessageChannel) -> No
     assert got == [b"b", b"c"]
 
 
-async def _check_what_is_refused(sender: MessageChannel, receiver: MessageChannel) -> None:
+async def _check_invalid_messages(sender: MessageChannel, receiver: MessageChannel) -> None:
     if sender.max_size < 2**31:
         too_large = bytes(sender.max_size + 1)
         for attempt in (sender.send(too_large), sender.send_many([b"first", too_large])):
@@ -154,7 +155,7 @@ async def _check_what_is_refused(sender: MessageChannel, receiver: MessageChanne
             await sender.send_many(nonsense)
     with raises(TypeError):
         await sender.send(memoryview(b"abcdef")[::2])
-    # Nothing of that went out.
+    # Nothing of that was sent.
     await _exchange(sender, receiver, b"still good")
 
 
@@ -186,7 +187,7 @@ async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChan
             scope.cancel()
             await receive()
         assert scope.cancelled_caught, (
-            "a cancelled receive must say so, when something is there too"
+            "a cancelled receive must raise Cancelled, also when a message is there"
         )
 
     await receive_cancelled(receiver.receive)
@@ -197,22 +198,22 @@ async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChan
     await receive_cancelled(receiver.receive)
     await receive_cancelled(receiver.receive_many)
     assert await receiver.receive() == b"two"
-    # While it waits, before and in the middle of a large message.
+    # Cancelled while it waits, before and in the middle of a large message.
     message = _message(min(_LARGE, sender.max_size))
     got: list[bytes] = []
 
-    async def receive_impatiently() -> None:
-        patience = 0
+    async def receive_with_cancels() -> None:
+        schedules = 0
         while not got:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_cancel_after, scope, patience)
+                    nursery.start_soon(_cancel_after, scope, schedules)
                     got.append(await receiver.receive())
                     nursery.cancel_scope.cancel()
-            patience += 1
+            schedules += 1
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive_impatiently)
+        nursery.start_soon(receive_with_cancels)
         for _ in range(20):
             await trio.lowlevel.checkpoint()
         nursery.start_soon(sender.send, message)
@@ -242,11 +243,11 @@ async def _check_many_senders(sender: MessageChannel, receiver: MessageChannel) 
     large = min(100_000, sender.max_size)
 
     async def send_some(number: int) -> None:
-        for turn in range(6):
-            message = b"%d %d " % (number, turn)
-            if turn % 3 == 1:
+        for step in range(6):
+            message = b"%d %d " % (number, step)
+            if step % 3 == 1:
                 message += bytes(large - len(message))
-            if turn % 3 == 2:
+            if step % 3 == 2:
                 await sender.send_many([message, message])
             else:
                 await sender.send(message)
@@ -258,15 +259,15 @@ async def _check_many_senders(sender: MessageChannel, receiver: MessageChannel) 
         await _receive_count(receiver, 80, got)
     seen: dict[int, list[int]] = {number: [] for number in range(10)}
     for index, message in enumerate(got):
-        number, turn = map(int, message.split(b" ")[:2])
-        assert len(message) == (large if turn % 3 == 1 else 4), "each message is whole"
-        if turn in seen[number]:
-            assert got[index - 1] == message, "nobody's message comes between those of a batch"
-        seen[number].append(turn)
-    assert all(turns == [0, 1, 2, 2, 3, 4, 5, 5] for turns in seen.values()), "in order"
+        number, step = map(int, message.split(b" ")[:2])
+        assert len(message) == (large if step % 3 == 1 else 4), "each message is whole"
+        if step in seen[number]:
+            assert got[index - 1] == message, "no other message comes between those of a batch"
+        seen[number].append(step)
+    assert all(steps == [0, 1, 2, 2, 3, 4, 5, 5] for steps in seen.values()), "in order"
 
 
-async def _check_both_ways_at_once(left: MessageChannel, right: MessageChannel) -> None:
+async def _check_both_directions_at_once(left: MessageChannel, right: MessageChannel) -> None:
     messages = [_message(min(_LARGE, left.max_size, right.max_size), seed) for seed in range(10)]
     at_left: list[bytes] = []
     at_right: list[bytes] = []
@@ -289,14 +290,14 @@ async def _check_end(sender: MessageChannel, receiver: MessageChannel) -> None:
             await receiver.receive_many()
 
 
-async def _check_peer_gone(sender: MessageChannel, receiver: MessageChannel) -> None:
-    await sender.send(b"nobody reads this")
+async def _check_closed_peer(sender: MessageChannel, receiver: MessageChannel) -> None:
+    await sender.send(b"never read")
     await receiver.aclose()
-    for attempt in (sender.send, sender.send):
-        # The system may take what is sent just before it notices.
+    for _ in range(2):
+        # The system may accept messages until it notices that the peer has closed.
         with raises(trio.BrokenResourceError):
             for _ in range(_ENOUGH):
-                await attempt(b"too late")
+                await sender.send(b"too late")
     with raises(trio.BrokenResourceError):
         await sender.send_many([b"too", b"late"])
     with raises(trio.EndOfChannel):
@@ -376,22 +377,22 @@ async def _check_cancelled_send(sender: MessageChannel, receiver: MessageChannel
         await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
     if len(sent) == len(messages):
-        return  # it never blocks: memory, perhaps
+        return  # the channel never blocks; it may be in memory
     got: list[bytes] = []
     await _receive_count(receiver, len(sent), got)
-    assert got == sent, "what was sent before arrives"
+    assert got == sent, "messages that were sent before arrive"
     try:
         await sender.send(b"more")
     except trio.BrokenResourceError:
         with raises(trio.BrokenResourceError):
             await sender.send_many([b"more"])
     else:
-        assert await receiver.receive() == b"more", "nothing of a cancelled message was left over"
+        assert await receiver.receive() == b"more", "no bytes of a cancelled message arrive"
     await _exchange(receiver, sender, b"the other direction goes on")
     await sender.aclose()
     try:
         async for message in receiver:
-            # Windows does not tell how much of a cancelled message was taken.
+            # Windows does not report how much of a cancelled message it accepted.
             assert message == messages[len(sent)]
     except trio.BrokenResourceError:
         pass  # the part of a message

@@ -19,14 +19,13 @@ async def check_listener(listener_maker: ListenerMaker) -> None:
     """Checks that a listener keeps the contract of :class:`ipcpipes.abc.Listener`.
 
     Args:
-        listener_maker: an async function that returns a new listener, and an async function
-            that connects to it and returns the client's stream. It is called several times.
+        listener_maker: an async function that returns a new listener, and an async function that
+            connects to it and returns the stream of the client. It is called several times. The
+            connecting function must be able to finish before ``accept`` is called, as with every
+            listener that has a queue.
 
     Raises:
         AssertionError: the listener breaks the contract.
-
-    The connecting function must be able to finish before ``accept`` is called, as it is for
-    everything with a queue.
     """
     await _check_accept(listener_maker)
     await _check_early_clients(listener_maker)
@@ -63,16 +62,16 @@ async def _check_accept(listener_maker: ListenerMaker) -> None:
 async def _check_early_clients(listener_maker: ListenerMaker) -> None:
     listener, connect = await listener_maker()
     async with listener:
-        gone = await connect()
-        await gone.aclose()
-        spoke = await connect()
-        await spoke.send_all(b"last words")
-        await spoke.aclose()
-        async with await connect() as there:
+        silent = await connect()
+        await silent.aclose()
+        closed = await connect()
+        await closed.send_all(b"last words")
+        await closed.aclose()
+        async with await connect() as client:
             async with await listener.accept() as server:
                 assert await _receive_all(server) == b"last words"
             async with await listener.accept() as server:
-                await _check_echo(there, server)
+                await _check_echo(client, server)
 
 
 async def _check_cancelled_accept(listener_maker: ListenerMaker) -> None:
@@ -86,7 +85,7 @@ async def _check_cancelled_accept(listener_maker: ListenerMaker) -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             await listener.accept()
-        assert scope.cancelled_caught, "accept must be a checkpoint when a client is there too"
+        assert scope.cancelled_caught, "accept must be a checkpoint, also when a client is waiting"
         async with client, await listener.accept() as server:
             await _check_echo(client, server)
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Streams that live in memory, and names for endpoints."""
+"""Streams in memory, and names for endpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..abc import MOST_DESCRIPTORS, ByteStream, HasFileno, PeerIdentity
 from ..endpoint import Endpoint
 from ..errors import NotSupported
 
-_NO_DESCRIPTORS = "descriptors do not travel in memory; connect to a listener for that"
+_NO_DESCRIPTORS = "a stream in memory cannot carry descriptors; connect to a listener for that"
 
 
 def unique_endpoint() -> Endpoint:
-    """A plain name that nobody uses: ``Endpoint.named("test-…")`` with 64 random bits."""
+    """Returns a plain name that is not in use: ``Endpoint.named("test-…")`` with 64 random bits."""
     return Endpoint.named(f"test-{secrets.token_hex(8)}")
 
 
@@ -91,16 +91,18 @@ class MemoryStream(ByteStream):
 def memory_stream_pair(
     endpoint: Endpoint | None = None, *, peer: PeerIdentity | None = None
 ) -> tuple[MemoryStream, MemoryStream]:
-    """Two connected streams that live in memory and touch no system.
+    """Returns two connected streams that live in memory and make no system calls.
 
-    They keep the contract of :class:`ipcpipes.abc.ByteStream`, with a buffer that is never full,
-    so that code which takes such a stream can be tested without one.
+    They keep the contract of :class:`ipcpipes.abc.ByteStream`, with a buffer that is never full.
+    Use them to test code that takes such a stream.
 
     Args:
-        endpoint: what both give as ``.endpoint``; a unique one when ``None``.
-        peer: what both give as ``.peer``; one that says nothing when ``None``.
+        endpoint: the ``.endpoint`` of both; a unique one when ``None``.
+        peer: the ``.peer`` of both; an empty :class:`ipcpipes.PeerIdentity` when ``None``.
     """
-    where = unique_endpoint() if endpoint is None else endpoint
-    who = PeerIdentity() if peer is None else peer
+    if endpoint is None:
+        endpoint = unique_endpoint()
+    if peer is None:
+        peer = PeerIdentity()
     left, right = trio.testing.memory_stream_pair()
-    return MemoryStream(left, where, who), MemoryStream(right, where, who)
+    return MemoryStream(left, endpoint, peer), MemoryStream(right, endpoint, peer)

@@ -1,4 +1,4 @@
-"""What the kits need of a test framework, so that users need none."""
+"""The part of a test framework that the kits need, so that their users do not need one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Caught:
-    """What was raised, after the block."""
+    """Has the raised exception, after the block."""
 
     error: BaseException
 

@@ -21,7 +21,7 @@ from ...endpoint import Endpoint, EndpointLike
 from ...errors import WorkerFailed
 from ...framing import Buffer, Framing, Native
 from ...options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_seconds
-from ...security import AccessPolicy, compiled, policy_document
+from ...security import AccessPolicy, compile_policy, policy_document
 from ..pipes import ChildPipes
 from ..process import Child, check_child_options, run_child
 from .member import KILL_AFTER, Member, Slot, all_delivered, end_of
@@ -189,7 +189,7 @@ class WorkerGroup(Uncopied):
                 self._nursery = nursery
                 try:
                     if self._endpoint is not None:
-                        permissions = compiled(self._access, "duplex")
+                        permissions = compile_policy(self._access, "duplex")
                         self._name = _os.SharedName(self._endpoint, permissions, self._backlog)
                     async with trio.open_nursery() as starting:
                         for slot in self._slots:

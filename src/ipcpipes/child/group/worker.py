@@ -17,7 +17,7 @@ from ...connections.serving import handle_client, server_finishing
 from ...endpoint import Endpoint
 from ...errors import NoParent
 from ...framing import Framing, Native
-from ...security import compiled, policy_from_document
+from ...security import compile_policy, policy_from_document
 from ..parent import adopted_ends, channel_over
 from .talk import check_message
 
@@ -258,6 +258,6 @@ def _listener(group: Mapping[str, Any], handles: Mapping[str, Any]) -> Listener[
     return _os.join_shared(
         Endpoint(*group["endpoint"]),
         None if handle is None else handle.number,
-        compiled(policy_from_document(group["access"]), "duplex"),
+        compile_policy(policy_from_document(group["access"]), "duplex"),
         group["backlog"],
     )

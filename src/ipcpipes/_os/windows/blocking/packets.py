@@ -119,4 +119,4 @@ class Packets(streams.Pipe):
             # Two steps that no signal handler gets between, as there is no call.
             part.free = part.free[count:]
             self._unread = None
-        return part.taken()
+        return part.message()

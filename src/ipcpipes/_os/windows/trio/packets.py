@@ -119,7 +119,7 @@ class Packets(streams.Pipe):
                 raise IncompleteMessage(part.received, part.size)
             part.updated(count)
         self._part = None
-        return part.taken()
+        return part.message()
 
     async def _read(self, memory: object, size: int, owner: object) -> tuple[int, int]:
         """(error code, bytes)"""
