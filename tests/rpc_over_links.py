@@ -18,10 +18,10 @@ from ipcpipes.rpc.wire.format import HEAD, Bind, Kind, decode, encode
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_over_managers import Calls, Scripted
+from .rpc_waiting import SECONDS as SECONDS, Event
 
 # The first line of a program for a child that wants the helpers of these tests.
 FIND_TESTS = f"sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})"
-SECONDS = 20  # longer than anything takes, so that only a hang runs into it
 
 
 @asynccontextmanager
@@ -110,12 +110,12 @@ no_call_active = partial(failing, rpc.NoCallActive, 1725)
 
 
 class Witness:
-    """Notes how something ended that nobody can wait for."""
+    """Notes how a manager ends, in a task or a thread."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
-        self.began = trio.Event()
-        self.ended = trio.Event()
+        self.began = Event()
+        self.ended = Event()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
