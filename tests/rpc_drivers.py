@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 
@@ -47,17 +48,25 @@ class Driver(ABC):
     Attributes:
         cancelled: what a manager that only waits (:func:`until_cancelled`) raises when its call is
             given up.
+        serves_in_threads: calls that a client begins one after the other may run in another order.
     """
 
     cancelled: type[BaseException]
+    serves_in_threads: bool
 
     @abstractmethod
     def manager(self, **scripts: Scripts) -> Calls:
         """A manager that does for each operation what was given for its name."""
 
     @abstractmethod
+    async def serve(
+        self, *managers: rpc.Interface, task_status: trio.TaskStatus[Any], **options: Any
+    ) -> None:
+        """Serves at an endpoint of its own until the listener is closed, which it starts with."""
+
+    @abstractmethod
     def serving(self, *managers: rpc.Interface, **options: Any) -> AbstractAsyncContextManager[Any]:
-        """A server at an endpoint of its own, with its listener."""
+        """The same as a block, with its listener. The server has ended at the end of the block."""
 
     @abstractmethod
     async def close(self, resource: Any) -> None:
@@ -124,9 +133,15 @@ class Driver(ABC):
 
 class TrioDriver(Driver):
     cancelled = trio.Cancelled
+    serves_in_threads = False
 
     def manager(self, **scripts: Scripts) -> Calls:
         return Scripted(**scripts)
+
+    async def serve(
+        self, *managers: rpc.Interface, task_status: trio.TaskStatus[Any], **options: Any
+    ) -> None:
+        await rpc.serve(managers, unique_endpoint(), task_status=task_status, **options)
 
     def serving(self, *managers: rpc.Interface, **options: Any) -> AbstractAsyncContextManager[Any]:
         return rpc_over_links.serving(*managers, **options)
@@ -159,20 +174,25 @@ class TrioDriver(Driver):
 
 class BlockingDriver(Driver):
     cancelled = rpc.CallCancelled
+    serves_in_threads = True
 
     def manager(self, **scripts: Scripts) -> Calls:
         manager: Calls = ScriptedInThreads(**scripts)
         return manager
 
+    async def serve(
+        self, *managers: rpc.Interface, task_status: trio.TaskStatus[Any], **options: Any
+    ) -> None:
+        with streams.listen(unique_endpoint()) as listener:
+            task_status.started(listener)
+            await in_thread(blocking.serve, managers, listener, **options)
+
     @asynccontextmanager
     async def serving(self, *managers: rpc.Interface, **options: Any) -> AsyncIterator[Any]:
-        listener = streams.listen(unique_endpoint())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: in_thread(blocking.serve, managers, listener, **options))
-            try:
-                yield listener
-            finally:
-                listener.close()
+            listener = await nursery.start(functools.partial(self.serve, *managers, **options))
+            yield listener
+            listener.close()
 
     async def close(self, resource: Any) -> None:
         await in_thread(resource.close)
@@ -322,3 +342,10 @@ def has_elements(pipe: Any) -> bool:
         pipe._driver.link.look()
     found: bool = pipe._driver.call.incoming[0].reader.has_elements
     return found
+
+
+async def shut_down(acc: Any) -> None:
+    """Waits until a client knows that its server accepts no more calls; ``inline`` answers."""
+    with pytest.raises(rpc.ServerUnavailable):
+        while True:
+            await acc.inline(None)

@@ -72,6 +72,14 @@ class Event:
         else:
             assert self._for_threads.wait(SECONDS), "the event was not set"
 
+    async def wait_shielded(self) -> None:
+        """The same of a manager that goes on when its call is given up."""
+        if in_task():
+            with trio.CancelScope(shield=True):
+                await self._for_tasks.wait()
+        else:
+            await self.wait()
+
 
 async def sleep(seconds: float) -> None:
     if in_task():
@@ -86,6 +94,16 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition was not met in time"
         await sleep(0.001)
+
+
+async def until_given_up() -> None:
+    """Waits until the call that this manager serves is given up, and survives that."""
+    test_cancel = rpc.current_call().test_cancel
+    if in_task():
+        with trio.CancelScope(shield=True):
+            await until(test_cancel)
+    else:
+        await until(test_cancel)
 
 
 async def until_cancelled() -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from ipcpipes import rpc
 from ipcpipes.rpc._trio.link import LEAST_KEEP_ALIVE
 from ipcpipes.testing import unique_endpoint
 
-from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving
+from .rpc_drivers import Driver
+from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving, timed_out
 from .rpc_over_managers import Calls, Scripted
+from .rpc_waiting import until_cancelled
 
 MIB = 2**20
 
@@ -33,6 +36,10 @@ class Steps(trio.abc.Instrument):
 
 async def for_ever(*_: Any) -> None:
     await trio.sleep_forever()
+
+
+async def forever(*_: Any) -> None:
+    await until_cancelled()
 
 
 async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_call() -> None:
@@ -69,24 +76,25 @@ async def test_a_connection_that_ends_then_ends_no_server() -> None:
                 assert await acc.inline(2) == 2
 
 
-@pytest.mark.parametrize("how", ["left", "out of time"])
-async def test_who_pulls_beside_hears_that_the_handle_was_left(how: str) -> None:
-    heard: list[bool] = []
+async def _pull_until_the_handle_is_left(pipe: Any) -> None:
+    with invalid_handle():
+        await pipe.pull()
 
-    async def pull(pipe: Any) -> None:
-        with invalid_handle():
-            await pipe.pull()
-        heard.append(True)
 
+async def test_leaving_a_handle_wakes_a_pull_beside_it(driver: Driver) -> None:
+    async with driver.calling(out=forever) as acc, trio.open_nursery() as nursery:
+        async with acc.out.begin() as call:
+            nursery.start_soon(_pull_until_the_handle_is_left, call.pipes["numbers"])
+            await driver.settle()
+
+
+async def test_a_completion_that_times_out_wakes_a_pull_beside_it() -> None:
     async with calling(out=for_ever) as acc, trio.open_nursery() as nursery:
-        out = acc.out.with_options(timeout=0.05 if how == "out of time" else None)
-        async with out.begin() as call:
-            nursery.start_soon(pull, call.pipes["numbers"])
-            await trio.sleep(0.01)
-            if how == "out of time":
-                with pytest.raises(rpc.CallCancelled):
-                    await call.complete()
-    assert heard
+        async with acc.out.with_options(timeout=0.05).begin() as call:
+            nursery.start_soon(_pull_until_the_handle_is_left, call.pipes["numbers"])
+            await trio.testing.wait_all_tasks_blocked()
+            with timed_out():
+                await call.complete()
 
 
 async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
