@@ -287,6 +287,9 @@ class Client:
     def __getattr__(self, name: str) -> Operation:
         return Operation(getattr(self.blocking, name))
 
+    def __dir__(self) -> list[str]:
+        return dir(self.blocking)
+
 
 class Operation:
     def __init__(self, operation: Any) -> None:

@@ -83,7 +83,7 @@ async def test_54_the_client_completes_twice(driver: Driver) -> None:
 
 
 async def test_57_nor_are_the_pipes_of_a_client_that_has_completed(driver: Driver) -> None:
-    async with driver.calling(into_out=lambda source, sink: _through(source, sink)) as acc:
+    async with driver.calling(into_out=_through) as acc:
         async with acc.into_out.begin() as call:
             await pushed(call.pipes["source"], [1])
             assert await drained(call.pipes["sink"]) == [1]
@@ -215,6 +215,21 @@ async def test_a_result_of_the_wrong_type_is_the_completes_error(driver: Driver)
         async with acc.both_value.begin(value=1, numbers=([], [])) as call:
             with bad_stub_data():
                 await call.complete()
+
+
+async def test_given_pipes_move_beside_pipes_by_hand(driver: Driver) -> None:
+    async with driver.calling(into_out=_through) as acc:
+        async with acc.into_out.begin(source=range(1000)) as call:
+            assert await drained(call.pipes["sink"]) == list(range(1000))
+            await call.complete()
+        got: list[int] = []
+        async with acc.into_out.begin(sink=got) as call:
+            await pushed(call.pipes["source"], [1, 2])
+            await call.complete()
+        assert got == [1, 2]
+        async with acc.into_out.begin(range(3), got) as call:
+            await call.complete()
+        assert got == [1, 2, 0, 1, 2]
 
 
 async def test_a_pipe_by_hand_waits_for_those_that_are_filled_by_themselves() -> None:

@@ -68,6 +68,58 @@ async def test_49_one_task_at_a_time_pulls_from_a_pipe(driver: Driver) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_49_one_task_at_a_time_pushes_into_a_pipe(driver: Driver) -> None:
+    go_on = Event()
+    large = bytes(2**22)
+    count = len(large) // 4
+
+    async def into(numbers: Any) -> int:
+        await go_on.wait()
+        return len(await drained(numbers))
+
+    async with driver.calling(into=into) as acc, acc.into.begin() as call:
+        numbers = call.pipes["numbers"]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(numbers.push, large)
+            while True:  # until the task is inside
+                try:
+                    numbers.push_nowait([1])
+                    count += 1
+                except trio.BusyResourceError:
+                    break
+                except trio.WouldBlock:
+                    pass
+                await trio.sleep(0.001)
+            with pytest.raises(trio.BusyResourceError, match="pushing into"):
+                await numbers.push([1])
+            go_on.set()
+        await numbers.close()
+        assert await call.complete() == count
+
+
+async def test_push_nowait_refuses_what_has_no_room(driver: Driver) -> None:
+    go_on = Event()
+
+    async def into(numbers: Any) -> int:
+        await go_on.wait()
+        return len(await drained(numbers))
+
+    async with driver.calling(into=into, server={"credit": 2**17}) as acc:
+        async with acc.into.begin() as call:
+            numbers = call.pipes["numbers"]
+            with pytest.raises(ValueError, match="push what is more"):
+                numbers.push_nowait(bytes(5000))
+            count = 0
+            with pytest.raises(trio.WouldBlock):
+                while True:
+                    numbers.push_nowait(bytes(4000))
+                    count += 1000
+            assert 0 < count <= 2**17
+            go_on.set()
+            await numbers.close()
+            assert await call.complete() == count
+
+
 async def test_50_after_receive_complete_nothing_is_the_end(driver: Driver) -> None:
     events: list[CallEvent] = []
     async with driver.calling(out=lambda numbers: numbers.close()) as acc:
