@@ -31,7 +31,7 @@ from .rpc_waiting import Event, sleep
 CALL = CallEvent.CALL_COMPLETE
 
 
-async def test_53_completing_early_is_pending_and_can_be_tried_again(driver: Driver) -> None:
+async def test_53_completing_early_is_pending_and_can_be_repeated(driver: Driver) -> None:
     go_on = Event()
 
     async def plain(value: Any) -> Any:
@@ -56,7 +56,7 @@ async def test_53_completing_early_is_pending_and_can_be_tried_again(driver: Dri
                 call.complete_nowait()
 
 
-async def test_53_a_complete_that_was_cancelled_can_be_tried_again() -> None:
+async def test_53_a_cancelled_complete_can_be_repeated() -> None:
     go_on = trio.Event()
 
     async def plain(value: Any) -> Any:
@@ -72,7 +72,7 @@ async def test_53_a_complete_that_was_cancelled_can_be_tried_again() -> None:
             assert await call.complete() == 7
 
 
-async def test_54_the_client_completes_twice(driver: Driver) -> None:
+async def test_54_the_client_cannot_complete_twice(driver: Driver) -> None:
     async with driver.calling(plain=given_back) as acc:
         async with acc.plain.begin(1) as call:
             assert await call.complete() == 1
@@ -82,7 +82,7 @@ async def test_54_the_client_completes_twice(driver: Driver) -> None:
                 call.complete_nowait()
 
 
-async def test_57_nor_are_the_pipes_of_a_client_that_has_completed(driver: Driver) -> None:
+async def test_57_the_pipes_of_a_completed_call_are_invalid(driver: Driver) -> None:
     async with driver.calling(into_out=_through) as acc:
         async with acc.into_out.begin() as call:
             await pushed(call.pipes["source"], [1])
@@ -100,7 +100,7 @@ async def _through(source: Any, sink: Any) -> None:
     await pushed(sink, await drained(source))
 
 
-async def test_60_when_a_push_of_the_client_fails_nothing_more_is_owed(driver: Driver) -> None:
+async def test_60_a_client_need_not_close_after_a_failed_push(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         raise rpc.Fault("no", code=5)
 
@@ -114,7 +114,7 @@ async def test_60_when_a_push_of_the_client_fails_nothing_more_is_owed(driver: D
         assert await acc.plain(1) == 1
 
 
-async def test_60_when_a_push_of_the_manager_fails_nothing_more_is_owed(driver: Driver) -> None:
+async def test_60_a_manager_need_not_close_after_a_failed_push(driver: Driver) -> None:
     async def out_out(first: Any, second: Any) -> None:
         await first.close()
         await first.push([1])  # the second one is open
@@ -125,7 +125,7 @@ async def test_60_when_a_push_of_the_manager_fails_nothing_more_is_owed(driver: 
         assert await acc.plain(1) == 1
 
 
-async def test_61_one_handle_is_for_one_call(driver: Driver) -> None:
+async def test_61_a_handle_serves_one_call(driver: Driver) -> None:
     async with driver.calling(into=drained) as acc:
         handle = acc.into.begin()
         async with handle as call:
@@ -139,7 +139,7 @@ async def test_61_one_handle_is_for_one_call(driver: Driver) -> None:
                 raise AssertionError("a call that is over")
 
 
-async def test_61_a_handle_that_was_not_entered(driver: Driver) -> None:
+async def test_61_a_handle_must_be_entered(driver: Driver) -> None:
     async with driver.calling(into=drained) as acc:
         handle = acc.into.begin()
         with invalid_handle():
@@ -150,7 +150,7 @@ async def test_61_a_handle_that_was_not_entered(driver: Driver) -> None:
             handle.cancel()
 
 
-async def test_62_a_call_that_cannot_be_issued_raises_and_notifies_nobody(driver: Driver) -> None:
+async def test_62_a_call_that_cannot_begin_raises_without_a_notification(driver: Driver) -> None:
     events: list[CallEvent] = []
     async with driver.serving(driver.manager(plain=given_back)) as listener:
         async with driver.connect(Calls, listener.endpoint) as acc:
@@ -182,7 +182,7 @@ async def test_62_a_failure_is_notified_once(driver: Driver) -> None:
     assert events == [CALL]
 
 
-async def test_62_an_end_that_is_abortive_is_notified_once(driver: Driver) -> None:
+async def test_62_an_abortive_cancellation_is_notified_once(driver: Driver) -> None:
     events: list[CallEvent] = []
     pushes = 0
 
@@ -205,7 +205,7 @@ async def test_62_an_end_that_is_abortive_is_notified_once(driver: Driver) -> No
     assert events[-1] is CALL, "nothing more after the end"
 
 
-async def test_a_result_of_the_wrong_type_is_the_completes_error(driver: Driver) -> None:
+async def test_complete_raises_for_a_result_of_another_type(driver: Driver) -> None:
     async def both_value(numbers: Any, value: int) -> Any:
         await drained(numbers)
         await numbers.close()
@@ -232,7 +232,7 @@ async def test_given_pipes_move_beside_pipes_by_hand(driver: Driver) -> None:
         assert got == [1, 2, 0, 1, 2]
 
 
-async def test_a_pipe_by_hand_waits_for_those_that_are_filled_by_themselves() -> None:
+async def test_a_pipe_by_hand_waits_for_the_given_pipes_before_it() -> None:
     gate = trio.Event()
     got: list[int] = []
 

@@ -27,7 +27,7 @@ from .rpc_over_managers import drained, given_back
 from .rpc_waiting import until
 
 
-async def test_54_the_server_completes_twice(driver: Driver) -> None:
+async def test_54_the_server_cannot_complete_twice(driver: Driver) -> None:
     plain = Deferring()
     async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
@@ -38,7 +38,7 @@ async def test_54_the_server_completes_twice(driver: Driver) -> None:
             assert await call.complete() == "first"
 
 
-async def test_55_the_server_completes_from_another_thread(driver: Driver) -> None:
+async def test_55_another_thread_completes_the_call(driver: Driver) -> None:
     plain = Deferring()
     async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
@@ -49,7 +49,7 @@ async def test_55_the_server_completes_from_another_thread(driver: Driver) -> No
             thread.join()
 
 
-async def test_55_one_of_many_threads_completes_and_the_others_are_told(driver: Driver) -> None:
+async def test_55_one_of_many_completing_threads_succeeds(driver: Driver) -> None:
     plain = Deferring()
     async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
@@ -73,7 +73,7 @@ async def test_55_one_of_many_threads_completes_and_the_others_are_told(driver: 
             assert [one for one in outcomes if one is not None] == [result]
 
 
-async def test_55_a_thread_that_the_manager_waits_for_knows_the_call() -> None:
+async def test_55_a_thread_of_the_manager_knows_the_call() -> None:
     async def plain(value: Any) -> Any:
         return await trio.to_thread.run_sync(lambda: rpc.current_call().operation)
 
@@ -81,7 +81,7 @@ async def test_55_a_thread_that_the_manager_waits_for_knows_the_call() -> None:
         assert await acc.plain(1) == "plain"
 
 
-async def test_56_a_deferred_call_stays_open_when_its_manager_has_returned(driver: Driver) -> None:
+async def test_56_a_deferred_call_outlives_its_manager(driver: Driver) -> None:
     into = Deferring()
     async with driver.calling(into=into) as acc:
         async with acc.into.begin(numbers=[1, 2]) as call:
@@ -93,7 +93,7 @@ async def test_56_a_deferred_call_stays_open_when_its_manager_has_returned(drive
             assert await call.complete() == [1, 2]
 
 
-async def test_56_an_operation_made_with_def_defers_too(driver: Driver) -> None:
+async def test_56_a_plain_method_can_defer(driver: Driver) -> None:
     kept: list[rpc.CurrentCall] = []
 
     def inline(value: Any) -> None:
@@ -107,7 +107,7 @@ async def test_56_an_operation_made_with_def_defers_too(driver: Driver) -> None:
             assert await call.complete() == "later"
 
 
-async def test_56_completing_with_an_open_pipe_is_a_lack_of_discipline(driver: Driver) -> None:
+async def test_56_completing_with_an_open_pipe_fails_the_call(driver: Driver) -> None:
     into = Deferring()
     async with driver.calling(into=into) as acc:
         async with acc.into.begin(numbers=[1, 2]) as call:
@@ -116,7 +116,7 @@ async def test_56_completing_with_an_open_pipe_is_a_lack_of_discipline(driver: D
                 await call.complete()
 
 
-async def test_56_completing_what_was_not_deferred(driver: Driver) -> None:
+async def test_56_only_a_deferred_call_can_be_completed(driver: Driver) -> None:
     async def plain(value: Any) -> Any:
         with pytest.raises(RuntimeError, match="return its result"):
             rpc.current_call().complete(1)
@@ -126,7 +126,7 @@ async def test_56_completing_what_was_not_deferred(driver: Driver) -> None:
         assert await acc.plain(2) == 2
 
 
-async def test_56_a_result_that_cannot_be_sent_leaves_the_call_as_it_was(driver: Driver) -> None:
+async def test_56_a_result_that_cannot_be_sent_can_be_replaced(driver: Driver) -> None:
     plain = Deferring()
     async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
@@ -139,7 +139,7 @@ async def test_56_a_result_that_cannot_be_sent_leaves_the_call_as_it_was(driver:
             assert await call.complete() == "better"
 
 
-async def test_56_a_manager_that_defers_and_raises_has_failed(driver: Driver) -> None:
+async def test_56_an_exception_after_defer_fails_the_call(driver: Driver) -> None:
     async def plain(value: Any) -> Any:
         rpc.current_call().defer()
         raise LookupError("after all")
@@ -160,7 +160,7 @@ USES: dict[str, Callable[[rpc.CurrentCall], object]] = {
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("end", ["returned", "raised", "completed", "aborted"])
-async def test_57_a_handle_is_of_no_use_once_the_call_is_over(
+async def test_57_the_handle_of_a_call_that_is_over_is_invalid(
     driver: Driver, end: str, use: Any
 ) -> None:
     kept: list[rpc.CurrentCall] = []
@@ -191,7 +191,7 @@ async def test_57_a_handle_is_of_no_use_once_the_call_is_over(
             await pipes[0].pull()
 
 
-async def test_57_there_is_no_call_outside_of_one(driver: Driver) -> None:
+async def test_57_there_is_no_current_call_outside_a_manager(driver: Driver) -> None:
     with no_call_active():
         rpc.current_call()
     async with driver.calling(plain=given_back, inline=lambda value: value) as acc:
@@ -201,7 +201,7 @@ async def test_57_there_is_no_call_outside_of_one(driver: Driver) -> None:
             rpc.current_call()
 
 
-async def test_58_an_aborted_call_has_the_servers_code_at_the_client(driver: Driver) -> None:
+async def test_58_an_aborted_call_fails_with_the_code_of_the_server(driver: Driver) -> None:
     async def into_out(source: Any, sink: Any) -> int:
         rpc.current_call().abort(1234, "so it is")
         with invalid_handle():
@@ -216,7 +216,7 @@ async def test_58_an_aborted_call_has_the_servers_code_at_the_client(driver: Dri
     assert got == []
 
 
-async def test_58_a_deferred_call_is_aborted_from_a_thread(driver: Driver) -> None:
+async def test_58_a_thread_aborts_a_deferred_call(driver: Driver) -> None:
     plain = Deferring()
     async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
@@ -227,7 +227,7 @@ async def test_58_a_deferred_call_is_aborted_from_a_thread(driver: Driver) -> No
 
 
 @pytest.mark.parametrize("code", [0, -1, 2**32, True, "1234", None, 1.5])
-async def test_59_no_code_is_refused(driver: Driver, code: Any) -> None:
+async def test_59_abort_refuses_what_is_not_a_code(driver: Driver, code: Any) -> None:
     async def plain(value: Any) -> Any:
         with pytest.raises(ValueError, match=r"1 to 2\*\*32 - 1"):
             rpc.current_call().abort(code)
@@ -237,7 +237,7 @@ async def test_59_no_code_is_refused(driver: Driver, code: Any) -> None:
         assert await acc.plain(2) == 2
 
 
-async def test_59_aborting_twice_is_refused(driver: Driver) -> None:
+async def test_59_a_call_cannot_be_aborted_twice(driver: Driver) -> None:
     async def plain(value: Any) -> None:
         rpc.current_call().abort(1)
         with invalid_handle():
@@ -248,7 +248,7 @@ async def test_59_aborting_twice_is_refused(driver: Driver) -> None:
             await acc.plain(1)
 
 
-async def test_a_deferred_call_that_is_given_up_makes_room_and_may_be_answered_still(
+async def test_a_deferred_call_that_is_given_up_frees_its_place(
     driver: Driver,
 ) -> None:
     deferred: list[rpc.CurrentCall] = []

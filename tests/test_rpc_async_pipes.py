@@ -19,7 +19,7 @@ from .rpc_waiting import Event, until_cancelled
 CALL, SEND, RECEIVE = CallEvent.CALL_COMPLETE, CallEvent.SEND_COMPLETE, CallEvent.RECEIVE_COMPLETE
 
 
-async def test_49_a_pull_waits_where_there_is_nothing_and_then_has_it(driver: Driver) -> None:
+async def test_49_a_pull_waits_for_elements(driver: Driver) -> None:
     go_on = Event()
     got: list[list[int]] = []
 
@@ -40,7 +40,7 @@ async def test_49_a_pull_waits_where_there_is_nothing_and_then_has_it(driver: Dr
         assert got == [[1, 2]]
 
 
-async def test_49_the_same_at_the_manager(driver: Driver) -> None:
+async def test_49_a_pull_of_the_manager_waits_for_elements(driver: Driver) -> None:
     entered = Event()
 
     async def into(numbers: Any) -> list[int]:
@@ -120,7 +120,7 @@ async def test_push_nowait_refuses_what_has_no_room(driver: Driver) -> None:
             assert await call.complete() == count
 
 
-async def test_50_after_receive_complete_nothing_is_the_end(driver: Driver) -> None:
+async def test_50_an_empty_pull_after_receive_complete_is_the_end(driver: Driver) -> None:
     events: list[CallEvent] = []
     async with driver.calling(out=lambda numbers: numbers.close()) as acc:
         async with acc.out.with_options(notify=events.append).begin() as call:
@@ -133,9 +133,7 @@ async def test_50_after_receive_complete_nothing_is_the_end(driver: Driver) -> N
 
 @pytest.mark.parametrize("calling", CALLING.values(), ids=CALLING)
 @pytest.mark.parametrize("count", [1, 100, 5_000, 200_000])
-async def test_51_memory_is_the_users_again_when_push_has_returned(
-    calling: Any, count: int
-) -> None:
+async def test_51_memory_can_be_reused_after_a_push(calling: Any, count: int) -> None:
     sums: list[int] = []
 
     async def into(numbers: Any) -> None:
@@ -156,7 +154,7 @@ async def test_51_memory_is_the_users_again_when_push_has_returned(
     assert sum(sums) == count * (1 + 2 + 3 + 4 + 5)
 
 
-async def test_52_many_pushes_at_once_have_fewer_and_one_at_least(driver: Driver) -> None:
+async def test_52_pushes_at_once_share_their_send_completes(driver: Driver) -> None:
     events: list[CallEvent] = []
     async with driver.calling(into=drained) as acc:
         async with acc.into.with_options(notify=events.append).begin() as call:
@@ -177,7 +175,7 @@ async def test_52_without_notify_there_are_no_notifications(driver: Driver) -> N
     assert not events
 
 
-async def test_notify_may_use_the_call(driver: Driver) -> None:
+async def test_notify_can_complete_the_call(driver: Driver) -> None:
     results: list[Any] = []
 
     def notify(event: CallEvent) -> None:

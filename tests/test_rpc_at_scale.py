@@ -225,7 +225,7 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.mark.parametrize("operation", ["sink", "source"])
-async def test_clients_that_are_killed_in_mid_pipe(
+async def test_killed_clients_leave_no_calls_and_no_descriptors(
     forks: Forks, place: Path, operation: str
 ) -> None:
     manager = FlowManager()
@@ -248,7 +248,7 @@ async def test_clients_that_are_killed_in_mid_pipe(
 
 
 @pytest.mark.parametrize("operation", ["sink", "source"])
-async def test_servers_that_are_killed_in_mid_pipe(
+async def test_killed_servers_fail_the_calls_of_their_clients(
     forks: Forks, place: Path, operation: str
 ) -> None:
     def endless() -> Iterator[bytes]:
@@ -306,7 +306,7 @@ trio.run(main)
 )
 
 
-async def test_four_gigabytes_go_through_a_process_of_two_hundred_megabytes(place: Path) -> None:
+async def test_four_gigabytes_pass_a_process_of_two_hundred_megabytes(place: Path) -> None:
     manager = FlowManager()
     first, last = str(place / "first"), str(place / "last")
     chunk = bytes(MIB)
@@ -330,7 +330,7 @@ async def test_four_gigabytes_go_through_a_process_of_two_hundred_megabytes(plac
     assert peak < 200 * 1024  # KiB
 
 
-async def test_a_client_that_does_not_read_takes_no_more_than_its_credit() -> None:
+async def test_a_client_that_does_not_read_buffers_at_most_its_credit() -> None:
     """It begins calls whose pipes it never pulls."""
     manager = FlowManager()
     async with serving(manager) as endpoint:

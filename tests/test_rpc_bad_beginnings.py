@@ -29,7 +29,7 @@ class AdderManager(Adder):
 
 
 @pytest.mark.parametrize("server", DRIVERS)
-def test_what_breaks_the_protocol_right_behind_a_bind(
+def test_a_violation_right_after_a_bind_ends_only_its_connection(
     server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The connection ends, and nothing about it is an error of the server."""

@@ -46,7 +46,9 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("octets", GARBAGE.values(), ids=GARBAGE)
-async def test_garbage_instead_of_a_bind(octets: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_garbage_instead_of_a_bind_ends_the_connection(
+    octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with raw_calling() as (raw, _):
         await raw.channel.stream.send_all(octets)
         if octets[4:] in (b"", b"half"):
@@ -57,7 +59,7 @@ async def test_garbage_instead_of_a_bind(octets: bytes, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("said", [b"", struct.pack("<I", 100) + b"half"], ids=["nothing", "half"])
-async def test_a_client_that_says_nothing_is_left(
+async def test_a_silent_client_is_disconnected(
     said: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     left, right = memory_stream_pair()
@@ -71,7 +73,7 @@ async def test_a_client_that_says_nothing_is_left(
     await left.aclose()
 
 
-async def test_patience_is_for_the_beginning(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_bind_timeout_ends_with_the_bind(autojump_clock: trio.testing.MockClock) -> None:
     async with calling_in_memory(plain=given_back) as acc:
         await trio.sleep(10 * BIND_TIMEOUT)
         assert await acc.plain(1) == 1
@@ -91,7 +93,7 @@ async def test_patience_is_for_the_beginning(autojump_clock: trio.testing.MockCl
     ],
     ids=["http", "nothing", "short", "no kind", "bind", "no body", "deep", "response"],
 )
-async def test_a_server_that_is_no_server_of_ours(said: bytes, kind: type[rpc.RpcError]) -> None:
+async def test_connecting_to_a_foreign_server_fails(said: bytes, kind: type[rpc.RpcError]) -> None:
     left, right = memory_stream_pair()
     async with trio.open_nursery() as nursery:
 
@@ -154,7 +156,7 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize(("kind", "body"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
-async def test_a_server_that_answers_wrongly_fails_its_callers(kind: Kind, body: bytes) -> None:
+async def test_a_malformed_answer_fails_all_open_calls(kind: Kind, body: bytes) -> None:
     with trio.fail_after(SECONDS):
         async with bound_by_hand() as (acc, raw), trio.open_nursery() as nursery:
 
@@ -170,7 +172,7 @@ async def test_a_server_that_answers_wrongly_fails_its_callers(kind: Kind, body:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x91" * 100_000, b"\xa1\xff"], ids=range(4))
-async def test_a_result_that_is_no_value_fails_its_call_alone(body: bytes) -> None:
+async def test_a_result_that_is_not_messagepack_fails_its_call_alone(body: bytes) -> None:
     with trio.fail_after(SECONDS):
         async with bound_by_hand() as (acc, raw), trio.open_nursery() as nursery:
 

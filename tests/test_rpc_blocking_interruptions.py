@@ -46,7 +46,7 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
 # Time-outs beside what another thread does
 
 
-def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_does_not_disturb_a_receiving_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
         carrier = client._caller.link.transport
         feed = carrier._feed
@@ -68,7 +68,7 @@ def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -
         assert client.plain("second") == "second"
 
 
-def test_a_time_out_leaves_alone_who_sends() -> None:
+def test_a_timeout_does_not_disturb_a_sending_thread() -> None:
     with bound(Manager(_answer_all_but("late")), channel_pair) as client, at_most(20):
         channel = client._caller.link.transport._channel
         send_many = channel.send_many
@@ -181,7 +181,7 @@ class Recorder(Manager):
         *((name, stream_pair, Alarm) for name in ("plain", "small", "out", "pull", "notified")),
     ],
 )
-def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
+def test_an_interrupted_call_sends_nothing_twice(
     name: str, pair: Any, error: type[BaseException]
 ) -> None:
     """The exception comes through. The connection goes on, or says why it has ended; so it is for
@@ -261,7 +261,7 @@ def test_a_call_that_is_interrupted_as_it_begins_leaves_the_connection_alone(
 
 
 @both_transports
-def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
+def test_an_interrupted_pull_loses_no_elements_silently(pair: Any) -> None:
     manager = Recorder()
     failed = 0
     step, where = 0, BEGIN
@@ -289,7 +289,7 @@ def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("direction", ["filled", "emptied"])
-def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction: str) -> None:
+def test_an_interrupted_completion_can_be_repeated_or_fails(direction: str) -> None:
     """Its pipe is filled, or emptied, by what was given for it."""
     manager = Recorder()
     outcomes: set[type[Exception] | None] = set()
@@ -320,7 +320,7 @@ def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction:
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["before", "after"])
-def test_a_server_that_is_interrupted_as_a_client_comes_ends_with_that(
+def test_an_interruption_while_accepting_ends_the_server(
     begins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the client's thread has begun, and after that."""

@@ -128,7 +128,7 @@ async def test_a_trio_client_of_a_blocking_server(endpoint: Endpoint) -> None:
         assert child.wait() == 0
 
 
-async def test_a_trio_server_that_is_full_and_one_thread(endpoint: Endpoint) -> None:
+async def test_one_thread_and_a_full_trio_server_do_not_deadlock(endpoint: Endpoint) -> None:
     """The deadlock of two ends that both send, with a server under trio."""
 
     def play() -> None:
@@ -146,7 +146,7 @@ async def test_a_trio_server_that_is_full_and_one_thread(endpoint: Endpoint) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_45_a_server_that_is_killed_in_the_middle(endpoint: Endpoint) -> None:
+async def test_45_a_killed_server_fails_the_call(endpoint: Endpoint) -> None:
     program = """
         class Manager(Calls):
             async def plain(self, value): ...
@@ -179,7 +179,7 @@ async def test_45_a_server_that_is_killed_in_the_middle(endpoint: Endpoint) -> N
     streams.listen(endpoint).close()  # what a killed process leaves behind
 
 
-def test_45_a_client_that_is_killed_in_the_middle(endpoint: Endpoint) -> None:
+def test_45_a_killed_client_fails_the_pipes_of_the_manager(endpoint: Endpoint) -> None:
     program = """
 with calls.connect(Calls, sys.argv[1]) as client, client.into.begin() as call:
     call.pipes["numbers"].push([1])
@@ -250,7 +250,7 @@ say("done")
 )
 
 
-def test_ctrl_c_gives_a_call_up_and_the_connection_goes_on(endpoint: Endpoint) -> None:
+def test_ctrl_c_gives_up_a_call_and_keeps_the_connection(endpoint: Endpoint) -> None:
     let_go = Gate()
     told: list[int] = []
 
@@ -319,7 +319,7 @@ except KeyboardInterrupt:
         assert child.wait() == 0
 
 
-def test_a_child_is_served_over_its_stream() -> None:
+def test_a_parent_serves_a_child_over_its_stream() -> None:
     import sys
 
     program = """
@@ -343,7 +343,7 @@ with calls.bind(Calls, blocking.parent_stream()) as client:
         assert child.wait(timeout=30) == 0
 
 
-def test_the_interface_of_these_tests_is_served_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocking_server_offers_introspection(caplog: pytest.LogCaptureFixture) -> None:
     from ipcpipes.rpc.definition.introspection import Introspection
 
     listener = streams.listen(Endpoint.named("introspected"))

@@ -48,7 +48,7 @@ class Silent:
 
 
 @pytest.mark.parametrize("size", [2**15, 2**20])
-def test_memory_is_its_users_again_when_the_time_is_over(size: int) -> None:
+def test_a_push_that_times_out_releases_its_memory(size: int) -> None:
     """And what the server gets is what was there when it was pushed."""
     here, there = stream_pair()
     server = Silent(there)
@@ -72,7 +72,7 @@ def test_memory_is_its_users_again_when_the_time_is_over(size: int) -> None:
     assert frames[-1].kind is Kind.ORPHANED
 
 
-def test_a_server_hears_that_the_time_of_a_call_ended_in_a_pull() -> None:
+def test_a_pull_that_times_out_gives_the_call_up() -> None:
     here, there = stream_pair()
     server = Silent(there)
     binding = Worker(server.bind)
@@ -85,7 +85,7 @@ def test_a_server_hears_that_the_time_of_a_call_ended_in_a_pull() -> None:
         assert [frame.kind for frame in server.look()] == [Kind.REQUEST, Kind.ORPHANED]
 
 
-def test_who_sends_does_it_for_the_others_too() -> None:
+def test_a_sending_thread_sends_for_other_threads() -> None:
     """One call is at the system when another one begins: its request does not wait for the first
     one's answer, which here needs it.
     """
@@ -115,7 +115,7 @@ def test_who_sends_does_it_for_the_others_too() -> None:
         assert others[0].result() == "second"
 
 
-def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "BIND_TIMEOUT", 0.05)
     here, there = stream_pair()
     server = Worker(blocking.serve_connection, Manager(), there)
@@ -124,7 +124,7 @@ def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     server.result()
 
 
-def test_a_server_that_says_nothing_is_left() -> None:
+def test_a_silent_server_is_abandoned() -> None:
     with streams.listen(unique_endpoint()) as listener, at_most(20):
         with pytest.raises(rpc.BindTimeout, match=r"has not answered within 0\.05 s"):
             with blocking.connect(Calls, listener.endpoint, bind_timeout=0.05):
@@ -133,7 +133,7 @@ def test_a_server_that_says_nothing_is_left() -> None:
             assert receive_all(stream)  # it has asked
 
 
-def test_a_sources_own_timeout_is_no_pending_call() -> None:
+def test_a_timeout_error_of_a_source_ends_the_call() -> None:
     def source(count: int) -> bytes:
         raise TimeoutError("the source's")
 
@@ -145,7 +145,7 @@ def test_a_sources_own_timeout_is_no_pending_call() -> None:
                 call.complete_nowait()
 
 
-def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
+def test_a_call_frees_its_data_when_it_is_over() -> None:
     with served(lambda value: value) as client:
         gc.collect()
         gc.disable()
@@ -160,7 +160,7 @@ def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a read of Windows has its memory beforehand")
-def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
+def test_a_silent_connection_holds_no_memory() -> None:
     tracemalloc.start()
     try:
         with served(lambda pipe: sum(len(chunk) for chunk in pipe)) as client:

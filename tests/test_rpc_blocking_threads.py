@@ -33,7 +33,7 @@ class Everything(Manager):
         numbers.close()
 
 
-def test_many_threads_and_calls_on_one_connection() -> None:
+def test_many_threads_share_a_connection() -> None:
     listener = streams.listen(unique_endpoint())
     server = Worker(blocking.serve, Everything(), listener, credit=2**17, max_calls=5)
     numbers = array.array("i", range(50_000))

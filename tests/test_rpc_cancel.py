@@ -45,7 +45,7 @@ def count_open(_: object) -> int:
     return open_calls()
 
 
-async def test_63_an_abortive_end_is_there_at_once(driver: Driver) -> None:
+async def test_63_an_abortive_cancellation_completes_at_once(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
@@ -64,7 +64,7 @@ async def test_63_an_abortive_end_is_there_at_once(driver: Driver) -> None:
         await until_none_is_open(acc)
 
 
-async def test_63_who_waits_for_the_answer_is_waked(driver: Driver) -> None:
+async def test_63_cancelling_wakes_a_waiting_complete(driver: Driver) -> None:
     async def plain(value: Any) -> None:
         await until_cancelled()
 
@@ -81,7 +81,7 @@ async def test_63_who_waits_for_the_answer_is_waked(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("direction", ["into", "out"])
-async def test_63_who_waits_for_a_pipe_is_waked(driver: Driver, direction: str) -> None:
+async def test_63_cancelling_wakes_a_waiting_push_or_pull(driver: Driver, direction: str) -> None:
     async def forever(numbers: Any) -> None:
         await until_cancelled()
 
@@ -99,7 +99,7 @@ async def test_63_who_waits_for_a_pipe_is_waked(driver: Driver, direction: str) 
             call.cancel()
 
 
-async def test_64_an_end_that_is_not_abortive_is_the_servers_to_make(driver: Driver) -> None:
+async def test_64_a_manager_can_return_early_when_asked_to_end(driver: Driver) -> None:
     asked: list[bool] = []
 
     async def plain(value: Any) -> str:
@@ -120,7 +120,7 @@ async def test_64_an_end_that_is_not_abortive_is_the_servers_to_make(driver: Dri
     assert asked[-1] is True
 
 
-async def test_64_a_manager_that_does_not_ask_goes_on(driver: Driver) -> None:
+async def test_64_a_manager_can_ignore_that_it_is_asked_to_end(driver: Driver) -> None:
     async def both(numbers: Any) -> int:
         return await echoed(numbers)
 
@@ -134,7 +134,7 @@ async def test_64_a_manager_that_does_not_ask_goes_on(driver: Driver) -> None:
     assert got == [1, 2]
 
 
-async def test_64_abortive_after_that_is_abortive(driver: Driver) -> None:
+async def test_64_an_abortive_cancellation_can_follow(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
@@ -151,7 +151,7 @@ async def test_64_abortive_after_that_is_abortive(driver: Driver) -> None:
         await manager.raised(driver.cancelled)
 
 
-async def test_65_who_is_not_cancelled_is_told_so(driver: Driver) -> None:
+async def test_65_test_cancel_is_false_for_another_call(driver: Driver) -> None:
     async def plain(value: Any) -> bool:
         before = rpc.current_call().test_cancel()
         await sleep(0)
@@ -163,7 +163,7 @@ async def test_65_who_is_not_cancelled_is_told_so(driver: Driver) -> None:
         assert await acc.plain(1) is False
 
 
-async def test_66_an_abortive_end_while_the_manager_is_in_a_pull(driver: Driver) -> None:
+async def test_66_an_abortive_cancellation_fails_a_pull_of_the_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def into(numbers: Any) -> None:
@@ -180,7 +180,7 @@ async def test_66_an_abortive_end_while_the_manager_is_in_a_pull(driver: Driver)
             await manager.raised(rpc.CallCancelled)
 
 
-async def test_66_or_in_a_push(driver: Driver) -> None:
+async def test_66_an_abortive_cancellation_fails_a_push_of_the_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def out(numbers: Any) -> None:
@@ -196,7 +196,7 @@ async def test_66_or_in_a_push(driver: Driver) -> None:
         await manager.raised(rpc.CallCancelled)
 
 
-async def test_67_cancelling_what_is_over_has_no_effect(driver: Driver) -> None:
+async def test_67_cancelling_an_answered_call_has_no_effect(driver: Driver) -> None:
     async with driver.calling(plain=given_back) as acc:
         for abortive in (True, False):
             events: list[rpc.CallEvent] = []
@@ -208,7 +208,7 @@ async def test_67_cancelling_what_is_over_has_no_effect(driver: Driver) -> None:
             call.cancel(abortive=abortive)
 
 
-async def test_67_cancelling_twice(driver: Driver) -> None:
+async def test_67_cancelling_is_idempotent(driver: Driver) -> None:
     async def plain(value: Any) -> None:
         await until_cancelled()
 
@@ -242,7 +242,7 @@ async def test_68_a_cancel_scope_around_a_call_reaches_the_manager(deferred: boo
         await until_none_is_open(acc)
 
 
-async def test_68_a_deadline_goes_along_with_the_call() -> None:
+async def test_68_the_manager_knows_the_deadline_of_the_client() -> None:
     manager = Witness()
 
     async def plain(value: Any) -> float:
@@ -260,7 +260,7 @@ async def _without_deadline(acc: rpc.Client[Calls]) -> Any:
     return await acc.plain(1)
 
 
-async def test_68_a_manager_whose_clients_time_is_over_is_cancelled(driver: Driver) -> None:
+async def test_68_a_call_that_times_out_cancels_its_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
@@ -278,7 +278,7 @@ async def test_68_a_manager_whose_clients_time_is_over_is_cancelled(driver: Driv
         await until_none_is_open(acc)
 
 
-async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
+async def test_68_a_call_in_a_cancelled_scope_is_not_sent() -> None:
     served: list[Any] = []
 
     async def plain(value: Any) -> None:
@@ -302,7 +302,7 @@ async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
     assert served == []
 
 
-async def test_69_a_client_that_goes_away_ends_each_of_its_calls(driver: Driver) -> None:
+async def test_69_a_client_that_disappears_ends_its_calls(driver: Driver) -> None:
     pulling, pushing, sleeping, other = Witness(), Witness(), Witness(), Witness()
 
     async def into(numbers: Any) -> None:
@@ -339,7 +339,7 @@ async def test_69_a_client_that_goes_away_ends_each_of_its_calls(driver: Driver)
             nursery.cancel_scope.cancel()
 
 
-async def test_69_a_call_whose_handle_is_left_is_given_up(driver: Driver) -> None:
+async def test_69_leaving_a_handle_gives_the_call_up(driver: Driver) -> None:
     manager = Witness()
 
     async def into(numbers: Any) -> None:
@@ -357,7 +357,7 @@ async def test_69_a_call_whose_handle_is_left_is_given_up(driver: Driver) -> Non
         await until_none_is_open(acc)
 
 
-async def test_69_a_deferred_call_can_tell_and_is_still_to_be_answered(driver: Driver) -> None:
+async def test_69_a_deferred_call_reports_that_it_was_given_up(driver: Driver) -> None:
     kept: list[rpc.CurrentCall] = []
 
     async def plain(value: Any) -> None:
@@ -374,9 +374,7 @@ async def test_69_a_deferred_call_can_tell_and_is_still_to_be_answered(driver: D
 
 @pytest.mark.parametrize("over", [calling, calling_in_memory])
 @pytest.mark.parametrize("seed", range(3))
-async def test_calls_cancelled_at_any_point_leave_a_connection_that_works(
-    over: Any, seed: int
-) -> None:
+async def test_calls_cancelled_anywhere_leave_a_working_connection(over: Any, seed: int) -> None:
     rng = random.Random(seed)
 
     async def out(numbers: Any) -> None:
@@ -444,7 +442,7 @@ async def by_hand(acc: rpc.Client[Calls]) -> None:
         await call.complete()
 
 
-async def test_a_client_that_was_busy_hears_of_its_own_time(endpoint: ipcpipes.Endpoint) -> None:
+async def test_a_busy_client_reports_its_own_timeout(endpoint: ipcpipes.Endpoint) -> None:
     """The server has ended the call meanwhile, and its answer is read first."""
     definition = Calls._rpc_definition
     asked, is_busy = threading.Event(), threading.Event()

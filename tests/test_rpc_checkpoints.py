@@ -65,7 +65,7 @@ async def test_every_operation_of_a_manager_is_a_checkpoint() -> None:
         await acc.both(numbers=([1, 2], []))
 
 
-async def test_what_is_cancelled_raises_cancelled_and_loses_nothing() -> None:
+async def test_a_cancelled_operation_loses_nothing() -> None:
     async with calling(both=echoed) as acc:
         async with acc.both.begin() as call:
             numbers = call.pipes["numbers"]
@@ -314,7 +314,7 @@ class Steps(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize("name", FAILING)
-async def test_an_operation_that_fails_lets_others_run(name: str) -> None:
+async def test_a_failing_operation_is_a_checkpoint(name: str) -> None:
     async with failing_operation(name) as operation:
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
@@ -325,7 +325,7 @@ async def test_an_operation_that_fails_lets_others_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FAILING if not name.startswith("shielded")])
-async def test_an_operation_that_would_fail_is_cancelled(name: str) -> None:
+async def test_a_failing_operation_can_be_cancelled(name: str) -> None:
     async with failing_operation(name) as operation:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -333,7 +333,7 @@ async def test_an_operation_that_would_fail_is_cancelled(name: str) -> None:
                 await operation()
 
 
-async def test_a_manager_that_goes_on_after_the_end_is_cancelled() -> None:
+async def test_a_manager_that_continues_after_the_end_is_cancelled() -> None:
     """It hears once why its call has ended; then its own cancellation gets through."""
     raised: list[type[BaseException]] = []
     ended = trio.Event()

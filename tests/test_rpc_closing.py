@@ -14,7 +14,7 @@ from .rpc_over_managers import drained, echoed, pushed
 from .rpc_waiting import Event
 
 
-async def test_23_the_end_is_an_empty_chunk_once_and_pulling_again_is_empty(driver: Driver) -> None:
+async def test_23_the_end_is_pulled_once(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert list(await numbers.pull()) == [1, 2]
         assert len(await numbers.pull()) == 0
@@ -27,7 +27,7 @@ async def test_23_the_end_is_an_empty_chunk_once_and_pulling_again_is_empty(driv
             await acc.into(numbers=[1, 2])
 
 
-async def test_23_the_same_at_the_client(driver: Driver) -> None:
+async def test_23_the_client_pulls_the_end_once(driver: Driver) -> None:
     async with driver.calling(out=lambda numbers: pushed(numbers, [1])) as acc:
         async with acc.out.begin() as call:
             numbers = call.pipes["numbers"]
@@ -39,7 +39,7 @@ async def test_23_the_same_at_the_client(driver: Driver) -> None:
             assert await call.complete() is None
 
 
-async def test_23_a_loop_over_a_drained_pipe_is_no_empty_loop(driver: Driver) -> None:
+async def test_23_iterating_over_a_drained_pipe_fails(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert await drained(numbers) == [1]
         with empty():
@@ -51,9 +51,7 @@ async def test_23_a_loop_over_a_drained_pipe_is_no_empty_loop(driver: Driver) ->
 
 
 @pytest.mark.parametrize("nothing", [[], b"", ()], ids=repr)
-async def test_24_after_the_close_pushing_is_closed_also_nothing(
-    driver: Driver, nothing: Any
-) -> None:
+async def test_24_nothing_can_be_pushed_after_close(driver: Driver, nothing: Any) -> None:
     async def out(numbers: Any) -> None:
         await numbers.push([1])
         await numbers.close()
@@ -73,7 +71,7 @@ async def test_24_after_the_close_pushing_is_closed_also_nothing(
 
 
 @pytest.mark.parametrize("how", ["push", "push_nowait", "close"])
-async def test_24_closed_comes_before_order(driver: Driver, how: str) -> None:
+async def test_24_a_closed_pipe_is_reported_before_wrong_order(driver: Driver, how: str) -> None:
     async def out_out(first: Any, second: Any) -> None:
         await first.close()
         with closed():
@@ -90,7 +88,7 @@ async def test_24_closed_comes_before_order(driver: Driver, how: str) -> None:
             await acc.out_out(first=[], second=[])
 
 
-async def test_24_the_same_at_the_client(driver: Driver) -> None:
+async def test_24_the_client_can_push_nothing_after_close(driver: Driver) -> None:
     async with driver.calling(into=drained) as acc:
         async with acc.into.begin() as call:
             numbers = call.pipes["numbers"]
@@ -102,9 +100,7 @@ async def test_24_the_same_at_the_client(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("pulls", [0, 1])
-async def test_25_a_manager_that_returns_with_an_in_pipe_undrained(
-    driver: Driver, pulls: int
-) -> None:
+async def test_25_a_manager_must_drain_its_in_pipes(driver: Driver, pulls: int) -> None:
     async def into_out(source: Any, sink: Any) -> int:
         for _ in range(pulls):
             await source.pull(1)
@@ -118,7 +114,7 @@ async def test_25_a_manager_that_returns_with_an_in_pipe_undrained(
     assert got == []
 
 
-async def test_25_having_read_all_and_not_the_end_is_undrained(driver: Driver) -> None:
+async def test_25_draining_includes_the_end(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert list(await numbers.pull(2)) == [1, 2]
 
@@ -127,7 +123,7 @@ async def test_25_having_read_all_and_not_the_end_is_undrained(driver: Driver) -
             await acc.into(numbers=[1, 2])
 
 
-async def test_25_a_client_that_is_still_feeding_hears_of_it(driver: Driver) -> None:
+async def test_25_an_early_return_ends_an_endless_source(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         await numbers.pull()
 
@@ -144,7 +140,7 @@ async def test_25_a_client_that_is_still_feeding_hears_of_it(driver: Driver) -> 
     assert fed < 50
 
 
-async def test_26_a_manager_that_returns_with_an_out_pipe_open(driver: Driver) -> None:
+async def test_26_a_manager_must_close_its_out_pipes(driver: Driver) -> None:
     async def out_out(first: Any, second: Any) -> int:
         await pushed(first, [1])
         await second.push([2])
@@ -159,7 +155,7 @@ async def test_26_a_manager_that_returns_with_an_out_pipe_open(driver: Driver) -
     assert (one, two) == ([1], [2])
 
 
-async def test_27_the_first_pull_of_an_empty_in_pipe_is_the_end(driver: Driver) -> None:
+async def test_27_an_empty_in_pipe_has_only_its_end(driver: Driver) -> None:
     async def into(numbers: Any) -> int:
         return len(await numbers.pull())
 
@@ -169,7 +165,7 @@ async def test_27_the_first_pull_of_an_empty_in_pipe_is_the_end(driver: Driver) 
             assert await acc.into(numbers=nothing) == 0
 
 
-async def test_28_an_empty_out_pipe_pushes_nothing_once(driver: Driver) -> None:
+async def test_28_an_empty_out_pipe_pushes_one_empty_chunk(driver: Driver) -> None:
     pushes: list[int] = []
     async with driver.calling(out=lambda numbers: numbers.close()) as acc:
         await acc.out(numbers=lambda chunk: pushes.append(len(chunk)))
@@ -178,7 +174,7 @@ async def test_28_an_empty_out_pipe_pushes_nothing_once(driver: Driver) -> None:
         assert pushes == [0, 0]
 
 
-async def test_28_the_empty_chunk_is_the_last_one_and_there_is_only_one(driver: Driver) -> None:
+async def test_28_the_last_chunk_and_only_the_last_is_empty(driver: Driver) -> None:
     pushes: list[list[int]] = []
     async with driver.calling(out=lambda numbers: pushed(numbers, [1, 2], [3])) as acc:
         await acc.out(numbers=lambda chunk: pushes.append(list(chunk)))
@@ -187,7 +183,7 @@ async def test_28_the_empty_chunk_is_the_last_one_and_there_is_only_one(driver: 
     assert all(pushes[:-1])
 
 
-async def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end(
+async def test_29_a_pull_function_is_not_called_after_its_end(
     driver: Driver,
 ) -> None:
     calls: list[int] = []
@@ -205,7 +201,7 @@ async def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end
     assert all(most > 0 for most in calls)
 
 
-async def test_29_nor_is_one_of_a_pipe_control(driver: Driver) -> None:
+async def test_29_a_pipe_control_is_not_called_after_its_end(driver: Driver) -> None:
     calls = 0
 
     def pull(buffer: memoryview) -> int:

@@ -30,7 +30,7 @@ from .rpc_waiting import Event, until
 MIB = 2**20
 
 
-async def test_30_the_total_and_its_order_are_those_of_the_pushes(driver: Driver) -> None:
+async def test_30_elements_arrive_in_the_order_of_the_pushes(driver: Driver) -> None:
     chunks = [list(range(n)) for n in (5, 4, 3, 2, 1)]
     expected = [element for chunk in chunks for element in chunk]
     got: list[int] = []
@@ -42,7 +42,7 @@ async def test_30_the_total_and_its_order_are_those_of_the_pushes(driver: Driver
         assert got == expected
 
 
-async def test_31_what_is_above_the_maximum_comes_with_the_next_pull(driver: Driver) -> None:
+async def test_31_elements_above_the_maximum_wait_for_the_next_pull(driver: Driver) -> None:
     async def into(numbers: Any) -> list[list[int]]:
         pulls = []
         while len(chunk := await numbers.pull(3)):
@@ -54,7 +54,7 @@ async def test_31_what_is_above_the_maximum_comes_with_the_next_pull(driver: Dri
     assert pulls == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
-async def test_32_a_maximum_of_0_is_a_lack_of_memory_while_there_is_data(driver: Driver) -> None:
+async def test_32_a_maximum_of_0_fails_while_there_are_elements(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         await until(lambda: has_elements(numbers))
         with memory() as caught:
@@ -66,7 +66,7 @@ async def test_32_a_maximum_of_0_is_a_lack_of_memory_while_there_is_data(driver:
             await acc.into(numbers=[1])
 
 
-async def test_32_and_at_the_end_it_is_the_end(driver: Driver) -> None:
+async def test_32_a_maximum_of_0_pulls_the_end(driver: Driver) -> None:
     async def into(numbers: Any) -> int:
         await numbers.pull()
         return len(await numbers.pull(0))
@@ -76,9 +76,7 @@ async def test_32_and_at_the_end_it_is_the_end(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(("share", "times"), [(1, 1), (2, 2), (4, 4)])
-async def test_33_memory_for_a_part_means_that_many_more_pushes(
-    driver: Driver, share: int, times: int
-) -> None:
+async def test_33_less_memory_means_more_pushes(driver: Driver, share: int, times: int) -> None:
     asked: list[int] = []
     got: list[list[int]] = []
 
@@ -95,7 +93,7 @@ async def test_33_memory_for_a_part_means_that_many_more_pushes(
     assert asked == [32] * times, "the end takes no memory"
 
 
-async def test_34_memory_for_more_is_not_used_beyond_what_came(driver: Driver) -> None:
+async def test_34_more_memory_is_used_only_as_far_as_needed(driver: Driver) -> None:
     room = bytearray(b"\xaa" * 100)
     got: list[list[int]] = []
     async with driver.calling(out=lambda numbers: pushed(numbers, [1, 2])) as acc:
@@ -108,7 +106,7 @@ async def test_34_memory_for_more_is_not_used_beyond_what_came(driver: Driver) -
 
 
 @pytest.mark.parametrize("size", [0, 3])
-async def test_35_memory_for_less_than_an_element_ends_the_call(driver: Driver, size: int) -> None:
+async def test_35_memory_below_one_element_fails_the_call(driver: Driver, size: int) -> None:
     ended: list[BaseException] = []
 
     async def out(numbers: Any) -> None:
@@ -126,7 +124,7 @@ async def test_35_memory_for_less_than_an_element_ends_the_call(driver: Driver, 
     assert isinstance(ended[0], (rpc.CallCancelled, trio.Cancelled))
 
 
-async def test_35_of_the_client_that_fills_a_pipe_too(driver: Driver) -> None:
+async def test_35_memory_below_one_element_fails_a_source(driver: Driver) -> None:
     async with driver.calling(into=drained) as acc:
         with memory():
             control = rpc.PipeControl(pull=lambda buffer: 1, alloc=lambda asked: bytearray(3))
@@ -134,7 +132,7 @@ async def test_35_of_the_client_that_fills_a_pipe_too(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 7, 1000])
-async def test_36_elements_that_straddle_frames_are_whole(driver: Driver, cut: int) -> None:
+async def test_36_elements_cut_by_frames_arrive_whole(driver: Driver, cut: int) -> None:
     samples = [Sample(time=n, level=-n) for n in range(40)]
     stride = 16
     octets = b"".join(struct.pack("<qi4x", one.time, one.level) for one in samples)
@@ -174,7 +172,7 @@ async def test_36_elements_that_straddle_frames_are_whole(driver: Driver, cut: i
         ("octets_into", "00000000", []),
     ],
 )
-async def test_37_the_vectors_are_understood(
+async def test_37_the_test_vectors_are_received(
     driver: Driver, operation: str, wire: str, expected: Any
 ) -> None:
     async with driver.raw_calling(into=drained, octets_into=drained) as (raw, _):
@@ -186,7 +184,7 @@ async def test_37_the_vectors_are_understood(
         assert list(answer.body)[-len(expected) or 1 :] == expected or expected == []
 
 
-async def test_37_the_vectors_are_what_is_sent(driver: Driver) -> None:
+async def test_37_the_test_vectors_are_sent(driver: Driver) -> None:
     async def octets_out(data: Any) -> None:
         for chunk in (b"ABC", b"D"):
             await data.push(chunk)
@@ -202,7 +200,7 @@ async def test_37_the_vectors_are_what_is_sent(driver: Driver) -> None:
         assert sent == bytes.fromhex("03000000 41424300 01000000 44000000 00000000")
 
 
-async def test_38_a_push_beyond_the_range_fails_where_it_is_made(driver: Driver) -> None:
+async def test_38_a_push_outside_the_range_fails(driver: Driver) -> None:
     async def bounded_out(numbers: Any) -> None:
         await numbers.push([1, 2])
         with invalid_bound():
@@ -229,7 +227,7 @@ async def test_38_a_source_is_cut_to_the_range(driver: Driver) -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 2**31])
 @pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\x03\0\0\0"], ids=["0", "255", "counts"])
-async def test_38_a_count_beyond_the_range_from_a_strange_client(
+async def test_38_a_received_count_outside_the_range_fails_the_call(
     driver: Driver, count: int, filler: bytes
 ) -> None:
     async def bounded_into(numbers: Any) -> None:
@@ -251,7 +249,7 @@ async def test_38_a_count_beyond_the_range_from_a_strange_client(
 
 
 @pytest.mark.parametrize("calling", CALLING.values(), ids=CALLING)
-async def test_39_a_long_stream_takes_no_more_memory_than_its_credit(calling: Any) -> None:
+async def test_39_a_long_stream_uses_no_more_memory_than_its_credit(calling: Any) -> None:
     size = 24 * MIB
     ahead = 0
     sent = 0
@@ -281,7 +279,7 @@ async def test_39_a_long_stream_takes_no_more_memory_than_its_credit(calling: An
     assert peak < 8 * MIB
 
 
-async def test_39_a_consumer_that_has_stopped_stops_the_producer(driver: Driver) -> None:
+async def test_39_a_stopped_manager_stops_the_source(driver: Driver) -> None:
     taken = 0
     go_on = Event()
 
@@ -326,7 +324,7 @@ async def test_39_a_client_that_does_not_pull_stops_the_manager(driver: Driver) 
     assert (pushes, total) == (16, 16 * MIB)
 
 
-async def test_40_a_huge_count_takes_no_memory_before_its_elements_come(driver: Driver) -> None:
+async def test_40_a_huge_count_allocates_nothing_in_advance(driver: Driver) -> None:
     seen: list[int] = []
     pulled = Event()
 
@@ -350,9 +348,7 @@ async def test_40_a_huge_count_takes_no_memory_before_its_elements_come(driver: 
 
 
 @pytest.mark.parametrize("how", ["orphaned", "closed"])
-async def test_40_a_stream_that_is_cut_off_is_an_error_and_not_the_end(
-    driver: Driver, how: str
-) -> None:
+async def test_40_a_pipe_that_is_cut_off_fails(driver: Driver, how: str) -> None:
     errors: list[BaseException] = []
     ended = Event()
 
@@ -392,7 +388,7 @@ async def test_structures_of_every_padding_go_both_ways(operation: str, element:
         assert (number, got) == (count, [element] * count)
 
 
-async def test_random_cuts_come_out_as_they_went_in(driver: Driver) -> None:
+async def test_randomly_cut_chunks_arrive_unchanged(driver: Driver) -> None:
     rng = random.Random(1)
     async with driver.calling(both=echoed, octets_both=echoed) as acc:
         for _ in range(20):

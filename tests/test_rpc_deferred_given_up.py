@@ -22,7 +22,7 @@ COUNT = 64
 PIECE = bytes(MIB // 4)
 
 
-async def test_their_elements_are_dropped(driver: Driver) -> None:
+async def test_the_elements_of_a_call_that_was_given_up_are_dropped(driver: Driver) -> None:
     into = Deferring()
     async with driver.calling(into=into, server={"max_calls": 2}) as acc:
         tracemalloc.start()

@@ -212,7 +212,7 @@ async def test_async_files_and_functions_fill_and_empty_pipes(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", [Sample, Point])
-async def test_structures_come_from_and_go_to_everything(
+async def test_structures_fill_and_empty_everything(
     driver: Driver, kind: Any, tmp_path: Path
 ) -> None:
     operation = "samples_both" if kind is Sample else "points_both"
@@ -250,7 +250,7 @@ async def test_structures_come_from_and_go_to_everything(
 
 
 @needs_numpy
-async def test_numpy_both_ways(driver: Driver) -> None:
+async def test_numpy_arrays_fill_and_empty_pipes(driver: Driver) -> None:
     numbers = np.arange(100_000, dtype=np.int32)
     arrays: list[Any] = []
 
@@ -288,7 +288,7 @@ async def test_numpy_both_ways(driver: Driver) -> None:
 
 
 @needs_numpy
-async def test_structures_are_structured_arrays(driver: Driver) -> None:
+async def test_numpy_reads_structures_as_structured_arrays(driver: Driver) -> None:
     seen: list[Any] = []
 
     async def samples_both(pipe: Any) -> None:
@@ -308,7 +308,7 @@ class Colour(IntEnum):
     RED = 1
 
 
-async def test_elements_beyond_their_type_are_an_error_where_they_are_given(driver: Driver) -> None:
+async def test_elements_of_another_type_are_refused(driver: Driver) -> None:
     async with driver.calling(into=drained, octets_into=drained, plain=given_back) as acc:
         for bad, kind in [
             ([2**31], OverflowError),
@@ -332,7 +332,7 @@ async def test_elements_beyond_their_type_are_an_error_where_they_are_given(driv
         assert await acc.plain("still there") == "still there"
 
 
-async def test_elements_of_another_type_in_an_async_source() -> None:
+async def test_elements_of_another_type_in_an_async_source_are_refused() -> None:
     async with calling(into=drained) as acc:
         with pytest.raises(TypeError):
             await acc.into(numbers=generated_slowly([1, 2, "3"]))
@@ -359,7 +359,7 @@ NO_SINKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bad", NO_SOURCES.values(), ids=NO_SOURCES)
-async def test_what_is_no_source_is_named_and_nothing_is_sent(driver: Driver, bad: Any) -> None:
+async def test_a_wrong_source_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
     served: list[Any] = []
     async with driver.calling(into=served.append, both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
@@ -373,7 +373,7 @@ async def test_what_is_no_source_is_named_and_nothing_is_sent(driver: Driver, ba
 
 
 @pytest.mark.parametrize("bad", NO_SINKS.values(), ids=NO_SINKS)
-async def test_what_is_no_sink_is_named_and_nothing_is_sent(driver: Driver, bad: Any) -> None:
+async def test_a_wrong_sink_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
     served: list[Any] = []
     async with driver.calling(out=served.append, both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
@@ -385,7 +385,9 @@ async def test_what_is_no_sink_is_named_and_nothing_is_sent(driver: Driver, bad:
 
 
 @pytest.mark.parametrize("bad", [[], b"", (1, 2, 3), [[], []], None, print])
-async def test_a_pipe_in_both_directions_takes_two(driver: Driver, bad: Any) -> None:
+async def test_a_pipe_in_both_directions_needs_a_source_and_a_sink(
+    driver: Driver, bad: Any
+) -> None:
     served: list[Any] = []
     async with driver.calling(both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
@@ -394,7 +396,7 @@ async def test_a_pipe_in_both_directions_takes_two(driver: Driver, bad: Any) -> 
     assert not served
 
 
-async def test_a_text_file_of_trio_is_named(tmp_path: Path) -> None:
+async def test_a_text_file_of_trio_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("text")
     async with calling() as acc:
@@ -459,7 +461,7 @@ async def test_a_generator_is_closed_when_the_call_ends(driver: Driver) -> None:
     assert isinstance(generator.error, GeneratorExit)
 
 
-async def test_a_source_that_waits_for_ever_does_not_hide_the_answer() -> None:
+async def test_the_answer_ends_a_source_that_waits_forever() -> None:
     async def into(pipe: Any) -> None:
         await pipe.pull()
         raise rpc.Fault("enough")
@@ -481,7 +483,7 @@ async def test_a_source_that_waits_for_ever_does_not_hide_the_answer() -> None:
                 await acc.into(numbers=source)
 
 
-async def test_an_element_does_not_wait_for_the_next_one() -> None:
+async def test_an_element_is_sent_while_its_source_waits() -> None:
     """What a slow source has yielded arrives while it waits."""
     came = trio.Event()
 
@@ -500,7 +502,7 @@ async def test_an_element_does_not_wait_for_the_next_one() -> None:
         assert await acc.into(numbers=numbers()) == [1, 2]
 
 
-async def test_a_begun_call_fills_some_pipes_and_leaves_the_others_to_its_user(
+async def test_a_begun_call_has_given_pipes_and_pipes_by_hand(
     driver: Driver,
 ) -> None:
     async def both_out_into(first: Any, second: Any, third: Any) -> Any:
@@ -519,7 +521,7 @@ async def test_a_begun_call_fills_some_pipes_and_leaves_the_others_to_its_user(
     assert got == [13]
 
 
-async def test_memory_is_used_as_it_is_and_not_held_longer_than_the_call(driver: Driver) -> None:
+async def test_memory_of_a_source_is_released_after_the_call(driver: Driver) -> None:
     octets = bytearray(OCTETS)
     async with driver.calling(into=drained) as acc:
         await acc.into(numbers=octets)
@@ -527,13 +529,13 @@ async def test_memory_is_used_as_it_is_and_not_held_longer_than_the_call(driver:
 
 
 @pytest.mark.parametrize("count", [-1, 10**6, None, "1", 1.0])
-async def test_a_pull_of_a_control_that_says_what_cannot_be(driver: Driver, count: Any) -> None:
+async def test_a_wrong_count_of_a_pipe_control_is_refused(driver: Driver, count: Any) -> None:
     async with driver.calling(into=drained) as acc:
         with pytest.raises(ValueError, match="pull returned"):
             await acc.into(numbers=rpc.PipeControl(pull=lambda buffer: count))
 
 
-async def test_memory_of_a_control_that_cannot_be_written(driver: Driver) -> None:
+async def test_wrong_memory_of_a_pipe_control_is_refused(driver: Driver) -> None:
     async with driver.calling(out=_out) as acc:
         with pytest.raises(TypeError):
             await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytes(size)))
@@ -541,7 +543,7 @@ async def test_memory_of_a_control_that_cannot_be_written(driver: Driver) -> Non
             await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytearray(1)))
 
 
-async def test_a_large_source_is_asked_for_a_little_at_a_time(driver: Driver) -> None:
+async def test_a_pull_function_is_asked_for_little_at_a_time(driver: Driver) -> None:
     asked: list[int] = []
 
     def pull(most: int) -> bytes:
@@ -560,7 +562,7 @@ async def test_a_large_source_is_asked_for_a_little_at_a_time(driver: Driver) ->
         assert asked == [4] * 4
 
 
-async def test_booleans(driver: Driver) -> None:
+async def test_booleans_fill_and_empty_pipes(driver: Driver) -> None:
     got: list[bool] = []
     async with driver.calling(flags_both=echoed) as acc:
         await acc.flags_both(([True, False, True], got))

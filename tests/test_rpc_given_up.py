@@ -42,7 +42,7 @@ async def forever(*_: Any) -> None:
     await until_cancelled()
 
 
-async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_call() -> None:
+async def test_a_failing_nursery_in_a_cancelled_manager_ends_no_other_call() -> None:
     """One task fails by its pipe, and another one is cancelled: a group of both."""
 
     async def into(numbers: Any) -> None:
@@ -60,7 +60,7 @@ async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_ca
             assert await acc.inline(1) == 1
 
 
-async def test_a_connection_that_ends_then_ends_no_server() -> None:
+async def test_a_failing_nursery_in_a_lost_connection_ends_no_server() -> None:
     async def into(numbers: Any) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(for_ever)
@@ -97,7 +97,7 @@ async def test_a_completion_that_times_out_wakes_a_pull_beside_it() -> None:
                 await call.complete()
 
 
-async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
+async def test_aborting_wakes_a_pull_beside_it() -> None:
     heard: list[bool] = []
 
     async def into(numbers: Any) -> None:
@@ -119,7 +119,7 @@ async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
                 await trio.sleep(0.001)
 
 
-async def test_a_call_that_is_cancelled_when_it_gets_room_is_cancelled() -> None:
+async def test_a_call_can_be_cancelled_when_it_gets_room() -> None:
     async with calling(
         plain=trio.sleep, inline=lambda value: value, server={"max_calls": 1}
     ) as acc:
@@ -140,7 +140,7 @@ async def test_a_call_that_is_cancelled_when_it_gets_room_is_cancelled() -> None
             assert await acc.inline(3) == 3
 
 
-async def test_memory_is_the_users_again_after_a_push_that_was_cancelled() -> None:
+async def test_a_cancelled_push_releases_its_memory() -> None:
     """And the garbage collector has nothing to trip over, which it did (a crash, not an error)."""
     async with calling(octets_into=for_ever, octets_out=flood, inline=lambda value: value) as acc:
         async with acc.octets_into.begin() as call:
@@ -161,7 +161,7 @@ async def flood(data: Any) -> None:
         await data.push(bytes(MIB))
 
 
-async def test_what_was_deferred_can_be_answered_when_its_client_has_gone() -> None:
+async def test_a_deferred_call_can_be_answered_after_it_was_given_up() -> None:
     deferred: list[rpc.CurrentCall] = []
 
     async def plain(waits: bool) -> None:
@@ -178,7 +178,7 @@ async def test_what_was_deferred_can_be_answered_when_its_client_has_gone() -> N
             deferred[-1].complete("nobody hears it")
 
 
-async def test_a_server_that_closes_while_clients_leave_comes_to_its_end() -> None:
+async def test_a_server_can_close_while_clients_leave() -> None:
     for steps in range(12):
         with trio.fail_after(SECONDS):
             async with trio.open_nursery() as nursery:
@@ -198,7 +198,7 @@ async def test_a_server_that_closes_while_clients_leave_comes_to_its_end() -> No
                     nursery.start_soon(listener.aclose)
 
 
-async def test_a_keep_alive_shorter_than_a_nap_is_refused() -> None:
+async def test_a_keep_alive_that_is_too_short_is_refused() -> None:
     for keep_alive in (0, LEAST_KEEP_ALIVE / 2):
         with pytest.raises(ValueError, match=r"must be 0\.04 seconds or more"):
             async with rpc.connect(Calls, unique_endpoint(), keep_alive=keep_alive):
@@ -213,7 +213,7 @@ async def test_a_keep_alive_shorter_than_a_nap_is_refused() -> None:
             await trio.sleep(3 * LEAST_KEEP_ALIVE)
 
 
-async def test_a_fault_in_a_group_beside_a_cancellation_of_its_own_is_the_calls() -> None:
+async def test_a_fault_beside_a_cancelled_task_fails_the_call() -> None:
     async def plain(value: Any) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(for_ever)

@@ -17,7 +17,7 @@ from .rpc_over_managers import Calls, Scripted, given_back
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
-async def test_keep_alive_finds_a_peer_that_is_frozen(
+async def test_keep_alive_detects_a_frozen_peer(
     who: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     left, right = memory_stream_pair()
@@ -91,7 +91,7 @@ class SlowStream(trio.abc.Stream):
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
-async def test_time_in_which_this_end_did_not_run_does_not_count(
+async def test_time_while_this_process_was_stopped_does_not_count(
     who: str, mock_clock: trio.testing.MockClock
 ) -> None:
     """As after a debugger, or a laptop that was closed: the other end did not run either."""
@@ -129,7 +129,7 @@ async def test_time_in_which_this_end_did_not_run_does_not_count(
 
 
 @pytest.mark.parametrize("who", ["client", "server"])
-async def test_what_has_come_is_read_before_it_is_judged(
+async def test_received_data_is_read_before_the_timeout_is_checked(
     who: str, mock_clock: trio.testing.MockClock
 ) -> None:
     """After a step of this program that took long: the answer lies there when the time is over."""
@@ -171,7 +171,7 @@ async def test_what_has_come_is_read_before_it_is_judged(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_that_is_long_on_its_way_is_no_silence(
+async def test_a_long_answer_in_transit_keeps_the_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """What the client is asked lies behind it, and its answer cannot come before."""
@@ -190,7 +190,7 @@ async def test_an_answer_that_is_long_on_its_way_is_no_silence(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_that_nobody_takes_is_silence(
+async def test_an_answer_that_is_not_read_ends_the_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     left, right = memory_stream_pair()

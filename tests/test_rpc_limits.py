@@ -41,7 +41,7 @@ async def test_results_above_the_clients_limit_are_not_sent(driver: Driver) -> N
 
 
 @pytest.mark.parametrize("limits", [{"max_frame": 65_536}, {"credit": 131_072}], ids=str)
-async def test_pipes_go_on_within_the_least_limits(driver: Driver, limits: dict[str, int]) -> None:
+async def test_pipes_work_with_the_smallest_limits(driver: Driver, limits: dict[str, int]) -> None:
     async with driver.calling(octets_both=echoed, client=limits, server=limits) as acc:
         data = os.urandom(MIB)
         got = bytearray()
@@ -50,7 +50,7 @@ async def test_pipes_go_on_within_the_least_limits(driver: Driver, limits: dict[
         assert got == data
 
 
-async def test_a_client_that_stops_reading_makes_the_server_keep_little() -> None:
+async def test_a_client_that_stops_reading_stops_the_calls_of_the_server() -> None:
     made = 0
 
     def inline(value: Any) -> bytes:
@@ -75,7 +75,7 @@ async def test_a_client_that_stops_reading_makes_the_server_keep_little() -> Non
         assert made < 16
 
 
-async def test_a_client_that_stops_reading_its_pipes_stops_their_managers(driver: Driver) -> None:
+async def test_a_client_that_stops_pulling_stops_the_managers(driver: Driver) -> None:
     pushes = 0
 
     async def octets_out(data: Any) -> None:
@@ -95,7 +95,7 @@ async def test_a_client_that_stops_reading_its_pipes_stops_their_managers(driver
         assert pushes == before
 
 
-async def test_a_server_that_stops_reading_holds_up_the_client_and_not_its_memory() -> None:
+async def test_a_server_that_stops_reading_stops_the_client() -> None:
     left, right = memory_stream_pair()
     gate = GatedStream(left)
     begun = 0

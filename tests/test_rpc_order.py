@@ -13,7 +13,7 @@ from .rpc_over_links import failing, order
 from .rpc_over_managers import drained, pushed
 
 
-async def test_16_the_second_in_pipe_is_pulled_first(driver: Driver) -> None:
+async def test_16_in_pipes_are_drained_in_their_order(driver: Driver) -> None:
     async def into_into(first: Any, second: Any) -> None:
         with order() as caught:
             await second.pull()
@@ -26,7 +26,7 @@ async def test_16_the_second_in_pipe_is_pulled_first(driver: Driver) -> None:
         assert "pipe second of Calls.into_into" in caught.value.message
 
 
-async def test_17_an_out_pipe_is_pushed_while_an_in_pipe_is_half_drained(driver: Driver) -> None:
+async def test_17_no_push_while_an_in_pipe_is_half_drained(driver: Driver) -> None:
     async def into_out(source: Any, sink: Any) -> None:
         assert list(await source.pull(1)) == [1]
         with order():
@@ -41,7 +41,9 @@ async def test_17_an_out_pipe_is_pushed_while_an_in_pipe_is_half_drained(driver:
 
 
 @pytest.mark.parametrize("how", ["push", "push_nowait", "close"])
-async def test_17_no_way_into_an_out_pipe_leads_past_an_in_pipe(driver: Driver, how: str) -> None:
+async def test_17_no_push_and_no_close_before_the_in_pipe_is_drained(
+    driver: Driver, how: str
+) -> None:
     async def into_out(source: Any, sink: Any) -> None:
         if how == "push_nowait":
             sink.push_nowait([1])
@@ -55,7 +57,7 @@ async def test_17_no_way_into_an_out_pipe_leads_past_an_in_pipe(driver: Driver, 
             await acc.into_out(source=[1], sink=[])
 
 
-async def test_18_the_second_out_pipe_is_pushed_while_the_first_is_open(driver: Driver) -> None:
+async def test_18_out_pipes_are_closed_in_their_order(driver: Driver) -> None:
     async def out_out(first: Any, second: Any) -> None:
         await first.push([1, 2])
         with order():
@@ -70,7 +72,7 @@ async def test_18_the_second_out_pipe_is_pushed_while_the_first_is_open(driver: 
     assert (one, two) == ([1, 2], [])
 
 
-async def test_19_pipes_in_both_directions_have_a_turn_in_each_pass(driver: Driver) -> None:
+async def test_19_a_pipe_in_both_directions_is_drained_then_pushed(driver: Driver) -> None:
     async def both_out_into(first: Any, second: Any, third: Any) -> int:
         came = await drained(first), await drained(third)
         assert came == ([1, 2], [3, 4])
@@ -85,7 +87,7 @@ async def test_19_pipes_in_both_directions_have_a_turn_in_each_pass(driver: Driv
     assert (one, two) == ([10], [20, 21])
 
 
-async def test_19_the_client_by_hand_has_to_keep_the_same_order(driver: Driver) -> None:
+async def test_19_a_client_by_hand_keeps_the_same_order(driver: Driver) -> None:
     async def both_out_into(first: Any, second: Any, third: Any) -> None:
         await drained(first)
         await drained(third)
@@ -110,7 +112,7 @@ async def test_19_the_client_by_hand_has_to_keep_the_same_order(driver: Driver) 
             await call.complete()
 
 
-async def test_20_an_out_pipe_is_pulled(driver: Driver) -> None:
+async def test_20_an_out_pipe_cannot_be_pulled(driver: Driver) -> None:
     async def out(numbers: Any) -> None:
         assert not hasattr(numbers, "pull")
         await numbers._driver.pull(0, None)
@@ -120,7 +122,7 @@ async def test_20_an_out_pipe_is_pulled(driver: Driver) -> None:
             await acc.out(numbers=[])
 
 
-async def test_20_an_in_pipe_is_pushed(driver: Driver) -> None:
+async def test_20_an_in_pipe_cannot_be_pushed(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert not hasattr(numbers, "push")
         await numbers._driver.push(0, [1])
@@ -130,7 +132,7 @@ async def test_20_an_in_pipe_is_pushed(driver: Driver) -> None:
             await acc.into(numbers=[1])
 
 
-async def test_20_a_pipe_in_both_directions_is_pushed_before_it_was_drained(driver: Driver) -> None:
+async def test_20_a_pipe_in_both_directions_is_drained_before_a_push(driver: Driver) -> None:
     async def both(numbers: Any) -> None:
         await numbers.push([1])
 
@@ -139,7 +141,7 @@ async def test_20_a_pipe_in_both_directions_is_pushed_before_it_was_drained(driv
             await acc.both(numbers=([1, 2], []))
 
 
-async def test_21_without_in_pipes_the_manager_pushes_at_once(driver: Driver) -> None:
+async def test_21_without_in_pipes_a_manager_pushes_at_once(driver: Driver) -> None:
     async def out(numbers: Any) -> str:
         await pushed(numbers, [1, 2, 3])
         return "done"
@@ -150,7 +152,7 @@ async def test_21_without_in_pipes_the_manager_pushes_at_once(driver: Driver) ->
     assert got == [1, 2, 3]
 
 
-async def test_22_in_pipes_drained_and_no_out_pipes_is_a_normal_return(driver: Driver) -> None:
+async def test_22_drained_in_pipes_are_a_normal_return(driver: Driver) -> None:
     async def into_into(first: Any, second: Any) -> Any:
         return sum(await drained(first)) * sum(await drained(second))
 
@@ -158,7 +160,7 @@ async def test_22_in_pipes_drained_and_no_out_pipes_is_a_normal_return(driver: D
         assert await acc.into_into(first=[1, 2], second=[3, 4]) == 21
 
 
-async def test_pipes_are_filled_in_their_order_however_they_are_named(driver: Driver) -> None:
+async def test_named_pipes_are_filled_in_their_order(driver: Driver) -> None:
     async def into_into(first: Any, second: Any) -> list[list[int]]:
         return [await drained(first), await drained(second)]
 
@@ -166,7 +168,7 @@ async def test_pipes_are_filled_in_their_order_however_they_are_named(driver: Dr
         assert await acc.into_into(second=[3], first=[1, 2]) == [[1, 2], [3]]
 
 
-async def test_an_error_of_order_spoils_this_call_and_no_other(driver: Driver) -> None:
+async def test_a_wrong_order_fails_its_call_and_no_other(driver: Driver) -> None:
     async def into_into(first: Any, second: Any) -> None:
         await second.pull()
 

@@ -137,7 +137,7 @@ def check_end(end: Session) -> None:
 @pytest.mark.parametrize("party", Party, ids=lambda party: party.name)
 @PROFILE
 @given(st.data())
-def test_garbage_is_taken_or_refused_and_nothing_else(party: Party, data: st.DataObject) -> None:
+def test_garbage_is_accepted_or_refused(party: Party, data: st.DataObject) -> None:
     garbage = data.draw(garbage_for(party))
     stage = data.draw(st.sampled_from(["bound", "bound", "draining", "binding", "unbound"]))
     poking = data.draw(st.booleans())
