@@ -56,7 +56,7 @@ class Driver(ABC):
 
     @abstractmethod
     def manager(self, **scripts: Scripts) -> Calls:
-        """A manager that does for each operation what was given for its name."""
+        """A manager; each script implements the operation of its name."""
 
     @abstractmethod
     async def serve(
@@ -88,20 +88,20 @@ class Driver(ABC):
 
     @abstractmethod
     async def no_calls_left(self, acc: Any) -> None:
-        """Waits until neither end of a connection that works has a call that is not over."""
+        """Waits until no call of a working connection is open."""
 
     @abstractmethod
     async def settle(self) -> None:
-        """Lets the other end do what it can do now. Only for what must NOT happen: a test that
-        expects something waits for that.
+        """Gives the other end the time to do what it can do. Only before checks that something has
+        NOT happened; a test that expects something waits for that.
         """
 
     @abstractmethod
     async def look(self, acc: Any) -> None:
-        """Has the client read what has come for calls that nothing waits for."""
+        """Lets the client read what has come, as no task or thread waits for it."""
 
     async def heard(self, acc: Any, condition: Callable[[], object]) -> None:
-        """Waits for what the client hears while nothing waits for it."""
+        """Waits for a condition that something received makes true, while no operation waits."""
         with trio.fail_after(SECONDS):
             while not condition():
                 await self.look(acc)
@@ -110,7 +110,7 @@ class Driver(ABC):
     async def calling(
         self, *, client: Options = None, server: Options = None, **scripts: Scripts
     ) -> AsyncIterator[Any]:
-        """A client of a server whose operations do what they are given here."""
+        """A client of a server; each script implements the operation of its name."""
         with trio.fail_after(SECONDS):
             async with self.serving(self.manager(**scripts), **(server or {})) as listener:
                 async with self.connect(Calls, listener.endpoint, **(client or {})) as acc:
@@ -121,7 +121,7 @@ class Driver(ABC):
     async def raw_calling(
         self, *, server: Options = None, **scripts: Scripts
     ) -> AsyncIterator[tuple[RawClient, Any]]:
-        """A raw client, and an ordinary one at the same server, which has to stay served."""
+        """A raw client, and an ordinary client that must still be served afterwards."""
         with trio.fail_after(SECONDS):
             manager = self.manager(**{"plain": given_back, **scripts})
             async with self.serving(manager, **(server or {})) as listener:

@@ -1,7 +1,7 @@
 """Waiting in a task and in a thread alike: the tests of both RPC drivers are the same functions.
 
 Each of these functions waits in trio when a task awaits it, and blocks the thread otherwise: in a
-manager of the blocking driver, whose coroutine :func:`run_here` runs in the server's thread.
+manager of the blocking driver. :func:`run_here` runs its coroutine in the thread of the server.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Event:
             assert self._for_threads.wait(SECONDS), "the event was not set"
 
     async def wait_shielded(self) -> None:
-        """The same of a manager that goes on when its call is given up."""
+        """The same for a manager that continues after its call was given up."""
         if in_task():
             with trio.CancelScope(shield=True):
                 await self._for_tasks.wait()
@@ -97,7 +97,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def until_given_up() -> None:
-    """Waits until the call that this manager serves is given up, and survives that."""
+    """Waits until the call of this manager is given up, and returns."""
     test_cancel = rpc.current_call().test_cancel
     if in_task():
         with trio.CancelScope(shield=True):
@@ -107,7 +107,7 @@ async def until_given_up() -> None:
 
 
 async def until_cancelled() -> None:
-    """What a manager does that runs until its call is given up.
+    """Runs until the call of this manager is given up.
 
     Raises:
         trio.Cancelled: in a task, which the server cancels.

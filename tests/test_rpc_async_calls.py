@@ -1,4 +1,4 @@
-"""Calls that are gone on with by hand at the client (behaviours 53, 54, 57, 60 to 62)."""
+"""Handles of calls at the client (behaviours 53, 54, 57, 60 to 62)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_60_a_client_need_not_close_after_a_failed_push(driver: Driver) ->
 async def test_60_a_manager_need_not_close_after_a_failed_push(driver: Driver) -> None:
     async def out_out(first: Any, second: Any) -> None:
         await first.close()
-        await first.push([1])  # the second one is open
+        await first.push([1])  # the second pipe stays open
 
     async with driver.calling(out_out=out_out, plain=given_back) as acc:
         with closed():
@@ -157,15 +157,15 @@ async def test_62_a_call_that_cannot_begin_raises_without_a_notification(driver:
             notified = acc.plain.with_options(notify=events.append)
             with pytest.raises(TypeError):
                 async with notified.begin(object()):
-                    raise AssertionError("it was issued")
+                    raise AssertionError("it has begun")
             with pytest.raises(ValueError, match="send large values through a pipe"):
                 async with notified.begin(bytes(17 * 2**20)):
-                    raise AssertionError("it was issued")
+                    raise AssertionError("it has begun")
             with pytest.raises(TypeError):
                 notified.begin(1, 2)
         with pytest.raises(rpc.ServerUnavailable):
             async with notified.begin(1):
-                raise AssertionError("it was issued")
+                raise AssertionError("it has begun")
     assert events == []
 
 
@@ -202,7 +202,7 @@ async def test_62_an_abortive_cancellation_is_notified_once(driver: Driver) -> N
         await acc.plain(1)  # the server has answered both
         await driver.settle()
     assert events.count(CALL) == 1
-    assert events[-1] is CALL, "nothing more after the end"
+    assert events[-1] is CALL, "nothing follows the end"
 
 
 async def test_complete_raises_for_a_result_of_another_type(driver: Driver) -> None:

@@ -264,7 +264,7 @@ async def test_a_deferred_call_that_is_given_up_frees_its_place(
             await until(lambda: deferred)
         assert await acc.plain(2) == 2
         assert deferred[0].test_cancel()
-        deferred[0].complete("nobody hears it")
+        deferred[0].complete("ignored")
         with invalid_handle():
             deferred[0].complete("twice")
         assert await acc.plain(3) == 3

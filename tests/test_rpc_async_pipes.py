@@ -1,4 +1,4 @@
-"""Pipes that are gone on with by hand, and what notifications say of them (behaviours 49 to 52)."""
+"""Pipes by hand at the client, and their notifications (behaviours 49 to 52)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ async def test_51_memory_can_be_reused_after_a_push(calling: Any, count: int) ->
                 memory[:] = array("i", [n]) * count
                 await call.pipes["numbers"].push(memory)
                 memory[:] = array("i", [1_000_000]) * count
-                memory.append(0)  # nobody holds on to it
+                memory.append(0)  # fails while the memory is exported
                 memory.pop()
             await call.pipes["numbers"].close()
             await call.complete()

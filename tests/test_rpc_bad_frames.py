@@ -60,7 +60,7 @@ async def test_malformed_frames_end_only_their_connection(
         await raw.bind()
         await raw.channel.send_many(frames)
         await raw.at_end()
-        if driver.serves_in_threads:  # which cannot be cancelled
+        if driver.serves_in_threads:  # a thread cannot be cancelled
             go_on.set()
         if _INTO in frames and manager.began.is_set():
             with trio.fail_after(SECONDS):

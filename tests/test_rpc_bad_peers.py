@@ -1,4 +1,4 @@
-"""Servers and clients that are none of ours, or break off, when a connection begins."""
+"""Foreign, silent and broken peers at the beginning of a connection."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ GARBAGE = {
     "nothing": b"",
     "an empty frame": struct.pack("<I", 0),
     "a short frame": struct.pack("<I", 3) + b"abc",
-    "no kind": struct.pack("<I", 16) + bytes(16),
+    "an unknown kind": struct.pack("<I", 16) + bytes(16),
     "a request": struct.pack("<I", 16) + encode(Kind.REQUEST, 1),
     "an answer": struct.pack("<I", 16) + encode(Kind.BIND_ACK),
-    "a goodbye": struct.pack("<I", 16) + encode(Kind.SHUTDOWN),
+    "a shutdown": struct.pack("<I", 16) + encode(Kind.SHUTDOWN),
     "no body": struct.pack("<I", 16) + encode(Kind.BIND),
     "another body": struct.pack("<I", 17) + encode(Kind.BIND, 0, b"\xc0"),
     "a deep body": struct.pack("<I", 100_016) + encode(Kind.BIND, 0, b"\x91" * 100_000),
@@ -112,7 +112,7 @@ async def test_connecting_to_a_foreign_server_fails(said: bytes, kind: type[rpc.
 
 @asynccontextmanager
 async def bound_by_hand() -> AsyncIterator[tuple[rpc.Client[Calls], RawClient]]:
-    """A client, and the server's side of its connection, for the test to play."""
+    """A client, and a raw end of its connection, with which the test plays the server."""
     left, right = memory_stream_pair()
     raw = RawClient(right)
     async with trio.open_nursery() as nursery, right:
@@ -147,8 +147,8 @@ BAD_ANSWERS = {
         msgspec.msgpack.encode({"code": "x", "message": "y"}),
     ),
     "a deep fault": (Kind.FAULT, b"\x91" * 100_000),
-    "a pipe that there is not": (Kind.PIPE, bytes(4)),
-    "credit for a pipe that there is not": (Kind.CREDIT, b""),
+    "a pipe that the operation lacks": (Kind.PIPE, bytes(4)),
+    "credit for a pipe that the operation lacks": (Kind.CREDIT, b""),
     "a cancel": (Kind.CANCEL, b""),
     "another bind": (Kind.BIND, b""),
     "a request": (Kind.REQUEST, b""),

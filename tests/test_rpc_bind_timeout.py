@@ -1,4 +1,4 @@
-"""How long a client waits for a server to say that it serves the interface; under both drivers."""
+"""The timeout of a client that waits for the answer to its bind, under both drivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls without an event loop: whose memory is sent, and by whom."""
+"""Sending in the blocking driver: lent memory, the sending thread, and silent peers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .threads import Worker, at_most, receive_all, stream_pair
 
 
 class Silent:
-    """A server that takes the client, and looks at nothing that comes then."""
+    """A server that answers the bind, and then reads nothing until :meth:`look`."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -43,13 +43,13 @@ class Silent:
         self.stream.send_all(joined(session.take_output()))
 
     def look(self) -> list[Frame]:
-        """What has come, to the end."""
+        """The frames that have come, up to the end of the connection."""
         return self.reader.feed(receive_all(self.stream))
 
 
 @pytest.mark.parametrize("size", [2**15, 2**20])
 def test_a_push_that_times_out_releases_its_memory(size: int) -> None:
-    """And what the server gets is what was there when it was pushed."""
+    """The server gets the memory's content at the time of the push."""
     here, there = stream_pair()
     server = Silent(there)
     binding = Worker(server.bind)
@@ -130,7 +130,7 @@ def test_a_silent_server_is_abandoned() -> None:
             with blocking.connect(Calls, listener.endpoint, bind_timeout=0.05):
                 pass
         with listener.accept() as stream:
-            assert receive_all(stream)  # it has asked
+            assert receive_all(stream)  # the client has sent its bind
 
 
 def test_a_timeout_error_of_a_source_ends_the_call() -> None:
@@ -165,7 +165,7 @@ def test_a_silent_connection_holds_no_memory() -> None:
     try:
         with served(lambda pipe: sum(len(chunk) for chunk in pipe)) as client:
             assert client.into(array.array("i", bytes(8 * 2**20))) == 2 * 2**20
-            frames._spare.clear()  # which are for all connections together
+            frames._spare.clear()  # buffers shared by all connections
             assert tracemalloc.get_traced_memory()[0] < 2**20
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Calls as their users make them: arguments, results, failures of the manager and of the client."""
+"""Calls: arguments, results, and failures of the manager and of the client."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ async def test_43_elements_before_a_failure_arrive(driver: Driver) -> None:
     async with driver.calling(out=out) as acc:
         with failing(rpc.Fault, 5):
             await acc.out(lambda chunk: got.append(list(chunk)))
-    assert got == [[1, 2]], "and the pipe has no end"
+    assert got == [[1, 2]], "no empty chunk: the pipe has not ended"
 
 
 async def test_44_a_source_that_fails_gives_the_call_up(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""Calls that are given up, and who hears of it (behaviours 63 to 69)."""
+"""Calls that are cancelled or given up, at both ends (behaviours 63 to 69)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_63_an_abortive_cancellation_completes_at_once(driver: Driver) -> 
             call.cancel()
             with cancelled():
                 call.complete_nowait()
-        assert await acc.inline(None) == 1, "the manager has not come to its end"
+        assert await acc.inline(None) == 1, "the manager still runs"
         go_on.set()
         await until_none_is_open(acc)
 
@@ -291,7 +291,7 @@ async def test_68_a_call_in_a_cancelled_scope_is_not_sent() -> None:
         assert scope.cancelled_caught
         with trio.CancelScope() as scope:
             scope.cancel()
-            await acc.tell("nobody waits")
+            await acc.tell("a call without an answer")
         assert scope.cancelled_caught
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -330,7 +330,7 @@ async def test_69_a_client_that_disappears_ends_its_calls(driver: Driver) -> Non
                 async with leaving.into.begin(), leaving.out.begin(), leaving.plain.begin(0):
                     for one in (pulling, pushing, sleeping, other):
                         await one.began.wait()
-                    # As if it were killed; a normal end tells the server.
+                    # Like a killed client: a client that ends normally tells the server.
                     await driver.close(stream)
             await pulling.raised(rpc.CommFailure)
             await pushing.raised(rpc.CommFailure)
@@ -443,7 +443,7 @@ async def by_hand(acc: rpc.Client[Calls]) -> None:
 
 
 async def test_a_busy_client_reports_its_own_timeout(endpoint: ipcpipes.Endpoint) -> None:
-    """The server has ended the call meanwhile, and its answer is read first."""
+    """Also when the server has ended the call first and the client reads its answer late."""
     definition = Calls._rpc_definition
     asked, is_busy = threading.Event(), threading.Event()
 

@@ -1,6 +1,4 @@
-"""What goes through pipes arrives, in order and whole, and takes no more memory than it may
-(behaviours 30 to 40).
-"""
+"""Elements in pipes: order, chunks, ranges, the wire format, and memory (behaviours 30 to 40)."""
 
 from __future__ import annotations
 
@@ -90,7 +88,7 @@ async def test_33_less_memory_means_more_pushes(driver: Driver, share: int, time
         await acc.out(numbers=control)
     assert [len(chunk) for chunk in got] == [8 // share] * times + [0]
     assert [number for chunk in got for number in chunk] == numbers
-    assert asked == [32] * times, "the end takes no memory"
+    assert asked == [32] * times, "no memory is allocated for the end"
 
 
 async def test_34_more_memory_is_used_only_as_far_as_needed(driver: Driver) -> None:
@@ -153,7 +151,9 @@ async def test_36_elements_cut_by_frames_arrive_whole(driver: Driver, cut: int) 
         await raw.request(1, "samples_both")
         for start in range(0, len(wire), cut):
             await raw.send(Kind.PIPE, 1, body=wire[start : start + cut])
-        assert bytes((await raw.receive()).body) == bytes(4), "the end of its own pipe"
+        assert bytes((await raw.receive()).body) == bytes(4), (
+            "the end of the pipe towards the client"
+        )
         answer = await raw.receive()
         assert (answer.kind, bytes(answer.body)) == (Kind.RESPONSE, b"\x28")
 
@@ -188,7 +188,7 @@ async def test_37_the_test_vectors_are_sent(driver: Driver) -> None:
     async def octets_out(data: Any) -> None:
         for chunk in (b"ABC", b"D"):
             await data.push(chunk)
-            await driver.settle()  # so that they do not travel together
+            await driver.settle()  # so that the chunks travel in frames of their own
         await data.close()
 
     async with driver.raw_calling(octets_out=octets_out) as (raw, _):
@@ -243,7 +243,7 @@ async def test_38_a_received_count_outside_the_range_fails_the_call(
         answer = await raw.receive()
         assert answer.kind is Kind.FAULT
         assert b"\xcd" + struct.pack(">H", 1734) in bytes(answer.body)
-        # The data's fault, and not the connection's.
+        # The call fails, and the connection works.
         await raw.request(2, "plain", 5)
         assert (await raw.receive()).kind is Kind.RESPONSE
 

@@ -28,7 +28,7 @@ async def test_the_elements_of_a_call_that_was_given_up_are_dropped(driver: Driv
         tracemalloc.start()
         try:
             for number in range(1, COUNT + 1):
-                # In time only if those before have given their places back.
+                # It begins in time only if earlier calls have freed their places.
                 async with acc.into.with_options(timeout=SECONDS).begin() as call:
                     await call.pipes["numbers"].push(PIECE)
                     await until(lambda: len(into.calls) >= number)  # noqa: B023
@@ -42,7 +42,7 @@ async def test_the_elements_of_a_call_that_was_given_up_are_dropped(driver: Driv
 
 
 async def test_a_call_can_be_deferred_after_it_was_given_up(driver: Driver) -> None:
-    """It gives its place back."""
+    """It frees its place, too."""
     begun, deferred = Event(), Event()
 
     async def plain(value: Any) -> Any:
@@ -71,4 +71,4 @@ async def test_a_server_does_not_wait_for_a_call_that_was_given_up(driver: Drive
                     await plain.one()
                     await driver.close(listener)
                     await shut_down(acc)
-        # The nursery has ended: the server has, without an answer.
+        # The nursery has ended: the server has ended without an answer.

@@ -1,4 +1,4 @@
-"""What a client may give for a pipe: everything that elements come from, and go to."""
+"""The sources and sinks that a client can give for a pipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ try:
     if WINE:
         raise ImportError("its import ends the process there: ucrtbase.dll lacks crealf")
     import numpy as np
-except ImportError:  # not for every system and version
+except ImportError:  # NumPy does not exist for every system and version
     np = None  # type: ignore[assignment]
 
 needs_numpy = pytest.mark.skipif(np is None, reason="there is no NumPy")
@@ -66,7 +66,7 @@ def pulling(octets: bytes, *, size: int = 4, asynchronous: bool = False) -> Call
 
 
 class Reader:
-    """Something that can be read a little at a time, and is no file."""
+    """A reader of small pieces that is not a file."""
 
     def __init__(self, octets: bytes, step: int) -> None:
         self.stream = io.BytesIO(octets)
@@ -135,7 +135,7 @@ async def test_a_pipe_is_filled_from_files(driver: Driver, tmp_path: Path) -> No
     async with driver.calling(into=drained) as acc:
         with path.open("rb") as file:
             assert await acc.into(numbers=file) == NUMBERS
-            assert not file.closed, "it is the user's"
+            assert not file.closed, "the file belongs to the user"
         with path.open("rb", buffering=0) as raw:
             raw.seek(8)
             assert await acc.into(numbers=raw) == NUMBERS[2:]
@@ -439,7 +439,7 @@ async def test_an_async_generator_is_closed_however_the_call_ends(end: str) -> N
                 await acc.into(numbers=numbers())
             if isinstance(caught.value, trio.Cancelled):
                 raise caught.value
-        assert generator.ended.is_set(), "closed, and not left to the collector"
+        assert generator.ended.is_set(), "the call closes it, not the garbage collector"
         if end == "own":
             assert isinstance(caught.value, LookupError)
 
@@ -484,7 +484,7 @@ async def test_the_answer_ends_a_source_that_waits_forever() -> None:
 
 
 async def test_an_element_is_sent_while_its_source_waits() -> None:
-    """What a slow source has yielded arrives while it waits."""
+    """Elements are not held back for a full chunk."""
     came = trio.Event()
 
     async def into(pipe: Any) -> list[int]:
@@ -525,7 +525,7 @@ async def test_memory_of_a_source_is_released_after_the_call(driver: Driver) -> 
     octets = bytearray(OCTETS)
     async with driver.calling(into=drained) as acc:
         await acc.into(numbers=octets)
-        octets.extend(b"nobody holds it")
+        octets.extend(b"fails while the memory is exported")
 
 
 @pytest.mark.parametrize("count", [-1, 10**6, None, "1", 1.0])

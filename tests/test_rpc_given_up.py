@@ -1,4 +1,4 @@
-"""Calls that are given up at an awkward time harm no other call, and hold nothing."""
+"""Calls that are given up at an awkward time affect no other call, and hold nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 class Steps(trio.abc.Instrument):
-    """Cancels something after so many steps of tasks."""
+    """Cancels a scope after a number of task steps."""
 
     def __init__(self, scope: trio.CancelScope, steps: int) -> None:
         self._scope = scope
@@ -42,8 +42,8 @@ async def forever(*_: Any) -> None:
     await until_cancelled()
 
 
-async def test_a_failing_nursery_in_a_cancelled_manager_ends_no_other_call() -> None:
-    """One task fails by its pipe, and another one is cancelled: a group of both."""
+async def test_a_failing_nursery_of_a_cancelled_manager_ends_no_other() -> None:
+    """One task fails with the error of its pipe, another is cancelled: a group is raised."""
 
     async def into(numbers: Any) -> None:
         async with trio.open_nursery() as nursery:
@@ -141,7 +141,7 @@ async def test_a_call_can_be_cancelled_when_it_gets_room() -> None:
 
 
 async def test_a_cancelled_push_releases_its_memory() -> None:
-    """And the garbage collector has nothing to trip over, which it did (a crash, not an error)."""
+    """The garbage collector once crashed on what such a push left behind."""
     async with calling(octets_into=for_ever, octets_out=flood, inline=lambda value: value) as acc:
         async with acc.octets_into.begin() as call:
             for _ in range(5):
@@ -151,7 +151,7 @@ async def test_a_cancelled_push_releases_its_memory() -> None:
                 memory.clear()
         for _ in range(10):
             async with acc.octets_out.begin():
-                await trio.sleep(0.002)  # the server pushes, and is told that nobody wants it
+                await trio.sleep(0.002)  # the server pushes, and the call is given up
             gc.collect()
         assert await acc.inline(1) == 1
 
@@ -175,7 +175,7 @@ async def test_a_deferred_call_can_be_answered_after_it_was_given_up() -> None:
             with trio.move_on_after(0.02):
                 await acc.plain(waits)
             assert await acc.inline(1) == 1
-            deferred[-1].complete("nobody hears it")
+            deferred[-1].complete("ignored")
 
 
 async def test_a_server_can_close_while_clients_leave() -> None:

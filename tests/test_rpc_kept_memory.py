@@ -1,4 +1,4 @@
-"""What a connection keeps is in proportion to what it may, however its octets are cut."""
+"""The memory of a connection is bounded by its limits, however its bytes are cut into reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .rpc_over_managers import Calls
 
 MIB = 2**20
 CREDIT = 8 * MIB
-# Four buffers that are ready for the next large read, those that are filled, and objects.
+# Four spare buffers for large reads, the buffers that are being filled, and objects.
 CONSTANT = 6 * MIB
 DEFINITION = Calls._rpc_definition
 OCTETS = DEFINITION.operations["octets_into"]
@@ -34,7 +34,7 @@ PLAIN = DEFINITION.operations["plain"]
 
 @pytest.fixture(autouse=True)
 def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(frames, "_spare", [])  # which are for all connections together
+    monkeypatch.setattr(frames, "_spare", [])  # buffers shared by all connections
     tracemalloc.start()
     yield
     tracemalloc.stop()
@@ -57,7 +57,7 @@ class Server:
 
     @property
     def grown(self) -> int:
-        """Octets that it has taken since it was made."""
+        """Bytes that were allocated since this server was made."""
         return tracemalloc.get_traced_memory()[0] - self._before
 
     def receive(self, *parts: bytes) -> None:

@@ -106,7 +106,7 @@ async def test_a_push_releases_its_memory() -> None:
         gate.reading.set()
         await call.pipes["data"].close()
         assert await call.complete() == expected.hexdigest()
-    memory += b"x"  # nobody holds it any more
+    memory += b"x"  # fails while the memory is exported
 
 
 async def open_after(gate: GatedStream, seconds: float) -> None:
@@ -128,7 +128,7 @@ async def test_cancelled_pushes_of_several_calls_keep_frames_whole(seed: int) ->
                 with trio.move_on_after(mine.choice([0.001, 0.01, SECONDS])) as scope:
                     await call.pipes["data"].push(data)
                 if scope.cancelled_caught:
-                    return  # how much of it was pushed, nobody knows
+                    return  # the number of pushed bytes is unknown
                 expected.update(data)
             await call.pipes["data"].close()
             results.append(await call.complete() == expected.hexdigest())
@@ -187,7 +187,7 @@ async def test_a_silent_connection_holds_no_memory() -> None:
                         await call.pipes["data"].close()
                         await call.complete()
                     await trio.testing.wait_all_tasks_blocked()
-                    frames._spare.clear()  # which are for all connections together
+                    frames._spare.clear()  # buffers shared by all connections
                     assert tracemalloc.get_traced_memory()[0] < MIB
             finally:
                 tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Whose turn it is among the pipes of a call, as both ends see it (behaviours 16 to 22)."""
+"""The order of the pipes of a call, at both ends (behaviours 16 to 22)."""
 
 from __future__ import annotations
 

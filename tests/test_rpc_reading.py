@@ -1,4 +1,4 @@
-"""Who reads at a client: the task with the only call, or the one that stands by."""
+"""Which task of a client reads: the task with the only call, or the stand-by task."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_a_call_by_hand_is_notified_while_no_task_waits() -> None:
         return "done"
 
     async with calling(out=out, inline=lambda value: value) as acc:
-        assert await acc.inline(1) == 1  # now nobody reads for a while
+        assert await acc.inline(1) == 1  # now no task reads for a while
         async with acc.out.with_options(notify=heard.append).begin() as call:
             await trio.sleep(NAP / 4)
             assert rpc.CallEvent.RECEIVE_COMPLETE in heard
@@ -125,7 +125,7 @@ async def test_a_call_by_hand_is_notified_while_no_task_waits() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, NAPS])
 async def test_an_idle_client_notices_the_end_of_the_server(seconds: float) -> None:
-    """Also where the last call took so long that who stands by had gone to sleep."""
+    """Also after a call so long that the stand-by task sleeps without a timeout."""
     async with ending(plain=trio.sleep) as (acc, stop):
         await acc.plain(seconds)
         await acc.plain(seconds)

@@ -1,4 +1,4 @@
-"""How two sessions bind: what each end learns of the other, and why it may be refused."""
+"""How two sessions bind: what each end learns of the other, and which clients are refused."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_a_maybe_call_has_no_answer(pair: Pair) -> None:
         assert pair.is_idle
         assert call.failure is None
     assert not [frame for party, frame in pair.sent[2:] if party is S]
-    # And the connection goes on.
+    # The connection still works.
     pair.finish(pair.begin("add", 1)[1], 2)
 
 
@@ -159,7 +159,7 @@ def test_a_call_above_the_limit_fails() -> None:
     pair = Pair(Work, server=Limits(calls=2))
     first, _ = pair.begin("add", 1), pair.begin("add", 2)
     assert not pair.client.has_room
-    # A client that asks all the same.
+    # A client that ignores the limit.
     third = pair.request("add", 3)
     pair.pump()
     with pytest.raises(rpc.ServerTooBusy, match=r"^2 calls are open, and that is the limit$"):
@@ -177,7 +177,7 @@ def test_arguments_can_fill_a_frame(pair: Pair) -> None:
     with pytest.raises(ValueError, match=r"^the arguments of Work.echo have 65,521 bytes, and "):
         pair.request("echo", bytes(most + 1))
     assert len(pair.client.calls) == 1
-    # It was no call: the next one has the next number.
+    # The refused request used no call number.
     assert pair.begin("add", 1)[0].id == served.id + 1
 
 

@@ -37,7 +37,7 @@ def test_39_a_client_sends_no_more_than_its_credit(pair: Pair) -> None:
     pair.pump()
     assert not pushing.done
     assert LEAST_CREDIT - 64 < sent_octets(pair, C, call) <= LEAST_CREDIT
-    # Who does not pull holds the other back.
+    # A server that does not pull stops the client.
     assert not go_on(call, "numbers", pushing)
     assert pair.pump() == []
     pulled: list[int] = []
@@ -189,7 +189,7 @@ def chunk_of_one() -> bytes:
 def test_38_a_client_that_breaks_the_range_fails_its_call_alone(pair: Pair) -> None:
     call, served = pair.begin("ranged")
     other, other_served = pair.begin("add", 1)
-    # What follows the count means nothing now, and may be anything: also what looks like an end.
+    # The bytes after a wrong count have no meaning, also where they look like an end.
     for body in (chunk_of_one(), bytes(4), b"\7", bytes(100)):
         pair.server.receive(encode(Kind.PIPE, call.id, body, number=0))
     for _ in range(2):
@@ -221,5 +221,5 @@ def test_38_a_server_that_breaks_the_range_loses_its_client(pair: Pair) -> None:
     assert pair.is_idle
     with pytest.raises(rpc.InvalidBound):
         call.raise_failure()
-    # An answer that was on its way before it heard of that is no violation.
+    # An answer that crosses ORPHANED is not a violation.
     pair.finish(pair.begin("add", 1)[1], 2)

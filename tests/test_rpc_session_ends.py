@@ -1,4 +1,4 @@
-"""How two sessions end: shutting down, breaking the protocol, and whether one is there."""
+"""How two sessions end: shutdown, violations of the protocol, and pings."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_closed_session_refuses_frames(pair: Pair) -> None:
             pair.server.receive(encode(kind, 1))
 
 
-# Are you there?
+# Pings
 
 
 @pytest.mark.parametrize("party", Party)
@@ -130,7 +130,7 @@ def test_many_pings_have_one_waiting_answer(pair: Pair) -> None:
 
 
 def test_an_unbound_peer_gets_no_ping() -> None:
-    # It would be against the protocol; and who stays silent is still silent.
+    # A ping would violate the protocol. It still counts as unanswered.
     pair = Pair(Work, bind=False)
     pair.server.ping()
     assert (pair.server.take_output(), pair.server.pings) == ([], 1)

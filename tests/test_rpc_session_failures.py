@@ -83,7 +83,7 @@ def test_45_a_lost_connection_is_not_the_end_of_a_pipe(pair: Pair) -> None:
     pair.server.close(rpc.CommFailure("the connection ended"))
     with pytest.raises(rpc.CommFailure, match=r"^the connection ended during the call: the conn"):
         pull(served, "numbers")
-    # Nobody hears of the answer, and giving it is no error.
+    # The answer reaches no client, and giving it is not an error.
     assert type(served.finish(encode_body(1), None)) is rpc.CommFailure
     assert pair.server.take_output() == []
     pair.client.close(rpc.CommFailure("the connection ended"))

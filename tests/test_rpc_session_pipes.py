@@ -1,4 +1,4 @@
-"""Pipes between two sessions: their turns, their ends, and elements that are small."""
+"""Pipes between two sessions: their turns, their ends, and small elements."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_16_pipes_have_their_turns(pair: Pair) -> None:
     )
     with pytest.raises(rpc.WrongPipeOrder, match="it is one's turn to be drained"):
         pull(served, "two")
-    # The client's mistake ends nothing; the manager's does.
+    # A mistake of the client does not fail the call; a mistake of the manager does.
     assert (call.latched, type(served.latched)) == (None, rpc.WrongPipeOrder)
 
 
@@ -200,7 +200,7 @@ def test_46_47_48_arguments_come_first_and_the_result_last(pair: Pair) -> None:
     assert result_of(call) == 9
 
 
-# Small elements, and many
+# Small elements
 
 
 def test_small_elements_travel_together(pair: Pair) -> None:

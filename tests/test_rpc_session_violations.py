@@ -1,4 +1,4 @@
-"""What the other end must not do: each violation is refused with its words."""
+"""Violations of the protocol by the peer: each is refused with an error of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pair() -> Pair:
 
 
 def violation(pair: Pair, party: Party, frame: bytes, words: str) -> None:
-    """Checks that this end refuses it."""
+    """Checks that this end refuses the frame with this error."""
     with pytest.raises(ProtocolError, match=words):
         pair.ends[party].receive(frame)
 

@@ -1,4 +1,4 @@
-"""How a connection ends: what becomes of the calls that are open, at both ends."""
+"""How a connection ends, and what happens to open calls at both ends."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_an_idle_client_does_not_delay_the_end_of_a_server(driver: Driver)
 
 
 async def test_calls_that_cross_the_end_were_not_begun(driver: Driver) -> None:
-    """Either a call is served, or the client is told that it was not begun."""
+    """Each call is either served, or fails at the client as not begun."""
     served: list[int] = []
     outcomes: dict[int, str] = {}
 

@@ -1,4 +1,4 @@
-"""What calls go over: messages of each framing, trio's channels, a child's stream."""
+"""Calls over messages of each framing, over trio's channels, and over a child's stream."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_calls_over_messages(framing: Any, endpoint: ipcpipes.Endpoint) ->
 
 
 async def test_calls_over_channels_of_trio() -> None:
-    """Which hand over one message at a time."""
+    """Such a channel passes one message at a time."""
     to_server, from_client = trio.open_memory_channel[bytes](0)
     to_client, from_server = trio.open_memory_channel[bytes](0)
 
