@@ -48,10 +48,13 @@ class Driver(ABC):
     Attributes:
         cancelled: what a manager that only waits (:func:`until_cancelled`) raises when its call is
             given up.
+        left: what a pull or push raises, in another task or thread, when its handle is left. A thread
+            may see that the call is cancelled before it sees that it is over.
         serves_in_threads: calls that a client begins one after the other may run in another order.
     """
 
     cancelled: type[BaseException]
+    left: tuple[type[rpc.RpcError], ...]
     serves_in_threads: bool
 
     @abstractmethod
@@ -106,6 +109,15 @@ class Driver(ABC):
             while not condition():
                 await self.look(acc)
 
+    async def stopped(self, count: Callable[[], int]) -> int:
+        """The count of something that goes on, when it has stopped: it no longer changes."""
+        before = -1
+        while before != count():
+            before = count()
+            for _ in range(3):
+                await self.settle()
+        return before
+
     @asynccontextmanager
     async def calling(
         self, *, client: Options = None, server: Options = None, **scripts: Scripts
@@ -133,6 +145,7 @@ class Driver(ABC):
 
 class TrioDriver(Driver):
     cancelled = trio.Cancelled
+    left = (rpc.InvalidAsyncHandle,)
     serves_in_threads = False
 
     def manager(self, **scripts: Scripts) -> Calls:
@@ -174,6 +187,7 @@ class TrioDriver(Driver):
 
 class BlockingDriver(Driver):
     cancelled = rpc.CallCancelled
+    left = (rpc.InvalidAsyncHandle, rpc.CallCancelled)
     serves_in_threads = True
 
     def manager(self, **scripts: Scripts) -> Calls:

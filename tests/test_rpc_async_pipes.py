@@ -14,7 +14,7 @@ from ipcpipes.rpc import CallEvent
 from .rpc_drivers import CALLING, Driver
 from .rpc_over_links import empty
 from .rpc_over_managers import drained, given_back, pushed
-from .rpc_waiting import Event, until_cancelled
+from .rpc_waiting import Event
 
 CALL, SEND, RECEIVE = CallEvent.CALL_COMPLETE, CallEvent.SEND_COMPLETE, CallEvent.RECEIVE_COMPLETE
 
@@ -56,16 +56,28 @@ async def test_49_a_pull_of_the_manager_waits_for_elements(driver: Driver) -> No
 
 
 async def test_49_one_task_at_a_time_pulls_from_a_pipe(driver: Driver) -> None:
-    async def out(numbers: Any) -> None:
-        await until_cancelled()
+    one_has_failed = Event()
+    outcomes: list[Any] = []
 
-    async with driver.calling(out=out) as acc:
-        async with acc.out.begin() as call, trio.open_nursery() as nursery:
-            nursery.start_soon(call.pipes["numbers"].pull)
-            await driver.settle()
-            with pytest.raises(trio.BusyResourceError, match="numbers"):
-                await call.pipes["numbers"].pull()
-            nursery.cancel_scope.cancel()
+    async def out(numbers: Any) -> None:
+        await one_has_failed.wait()
+        await pushed(numbers, [7])
+
+    async def pull(numbers: Any) -> None:
+        try:
+            outcomes.append(list(await numbers.pull()))
+        except trio.BusyResourceError as error:
+            assert "pulling from the pipe numbers" in str(error)
+            outcomes.append("busy")
+            one_has_failed.set()
+
+    async with driver.calling(out=out) as acc, acc.out.begin() as call:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pull, call.pipes["numbers"])
+            nursery.start_soon(pull, call.pipes["numbers"])
+        assert outcomes == ["busy", [7]]
+        assert await drained(call.pipes["numbers"]) == []
+        await call.complete()
 
 
 async def test_49_one_task_at_a_time_pushes_into_a_pipe(driver: Driver) -> None:

@@ -76,22 +76,25 @@ async def test_a_failing_nursery_in_a_lost_connection_ends_no_server() -> None:
                 assert await acc.inline(2) == 2
 
 
-async def _pull_until_the_handle_is_left(pipe: Any) -> None:
-    with invalid_handle():
-        await pipe.pull()
-
-
 async def test_leaving_a_handle_wakes_a_pull_beside_it(driver: Driver) -> None:
+    async def pull(pipe: Any) -> None:
+        with pytest.raises(driver.left):
+            await pipe.pull()
+
     async with driver.calling(out=forever) as acc, trio.open_nursery() as nursery:
         async with acc.out.begin() as call:
-            nursery.start_soon(_pull_until_the_handle_is_left, call.pipes["numbers"])
+            nursery.start_soon(pull, call.pipes["numbers"])
             await driver.settle()
 
 
 async def test_a_completion_that_times_out_wakes_a_pull_beside_it() -> None:
+    async def pull(pipe: Any) -> None:
+        with invalid_handle():
+            await pipe.pull()
+
     async with calling(out=for_ever) as acc, trio.open_nursery() as nursery:
         async with acc.out.with_options(timeout=0.05).begin() as call:
-            nursery.start_soon(_pull_until_the_handle_is_left, call.pipes["numbers"])
+            nursery.start_soon(pull, call.pipes["numbers"])
             await trio.testing.wait_all_tasks_blocked()
             with timed_out():
                 await call.complete()
