@@ -48,8 +48,8 @@ class Driver(ABC):
     Attributes:
         cancelled: what a manager that only waits (:func:`until_cancelled`) raises when its call is
             given up.
-        left: what a pull or push raises, in another task or thread, when its handle is left. A thread
-            may see that the call is cancelled before it sees that it is over.
+        left: what a pull or push of another task or thread raises when its handle is left. A
+            thread may see that the call is cancelled before it sees that it is over.
         serves_in_threads: calls that a client begins one after the other may run in another order.
     """
 
