@@ -81,32 +81,28 @@ async def test_49_one_task_at_a_time_pulls_from_a_pipe(driver: Driver) -> None:
 
 
 async def test_49_one_task_at_a_time_pushes_into_a_pipe(driver: Driver) -> None:
-    go_on = Event()
-    large = bytes(2**22)
-    count = len(large) // 4
+    one_has_failed = Event()
+    large = bytes(2**22)  # more than the credit, so that a push waits for the manager
 
     async def into(numbers: Any) -> int:
-        await go_on.wait()
+        await one_has_failed.wait()
         return len(await drained(numbers))
 
+    async def push(numbers: Any) -> None:
+        try:
+            await numbers.push(large)
+        except trio.BusyResourceError as error:
+            assert "pushing into the pipe numbers" in str(error)
+            with pytest.raises(trio.BusyResourceError):
+                numbers.push_nowait([1])
+            one_has_failed.set()
+
     async with driver.calling(into=into) as acc, acc.into.begin() as call:
-        numbers = call.pipes["numbers"]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(numbers.push, large)
-            while True:  # until the task is inside
-                try:
-                    numbers.push_nowait([1])
-                    count += 1
-                except trio.BusyResourceError:
-                    break
-                except trio.WouldBlock:
-                    pass
-                await trio.sleep(0.001)
-            with pytest.raises(trio.BusyResourceError, match="pushing into"):
-                await numbers.push([1])
-            go_on.set()
-        await numbers.close()
-        assert await call.complete() == count
+            nursery.start_soon(push, call.pipes["numbers"])
+            nursery.start_soon(push, call.pipes["numbers"])
+        await call.pipes["numbers"].close()
+        assert await call.complete() == len(large) // 4
 
 
 async def test_push_nowait_refuses_what_has_no_room(driver: Driver) -> None:
