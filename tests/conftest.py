@@ -17,6 +17,8 @@ import pytest
 import ipcpipes
 from ipcpipes.testing import unique_endpoint
 
+from .rpc_drivers import DRIVERS, Driver
+
 WINDOWS = sys.platform == "win32"
 
 
@@ -70,6 +72,12 @@ def runtime_directory() -> Iterator[Path]:
 @pytest.fixture
 def endpoint() -> ipcpipes.Endpoint:
     return unique_endpoint()
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Driver:
+    """Calls over each RPC driver; see rpc_drivers.py."""
+    return DRIVERS[request.param]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A call of each kind, for whatever calls go over."""
+"""A call of each kind, for tests of transports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from .rpc_over_managers import Calls, Scripted, drained, echoed, given_back, pus
 
 
 async def all_kinds(acc: rpc.Client[Calls]) -> None:
-    """A call of each kind."""
     assert await acc.plain({"a": [1, None]}) == {"a": [1, None]}
     data = os.urandom(700_000)
     got = bytearray()

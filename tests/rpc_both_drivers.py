@@ -1,4 +1,4 @@
-"""Servers and clients of either driver, for tests without an event loop of their own.
+"""Servers and clients of either driver, for synchronous tests; the others use rpc_drivers.py.
 
 Managers have plain methods, which servers of both kinds take.
 """
@@ -25,7 +25,7 @@ DRIVERS = ("trio", "blocking")
 
 @contextmanager
 def served(driver: str, *managers: rpc.Interface, **options: Any) -> Iterator[Endpoint]:
-    """Serves them, and sees the server to its end."""
+    """Serves the managers. At the end of the block, the server has ended."""
     if driver == "trio":
         with _in_trio(partial(serving, *managers, **options)) as (listener, _):
             yield listener.endpoint
@@ -43,7 +43,7 @@ def served(driver: str, *managers: rpc.Interface, **options: Any) -> Iterator[En
 def connected(
     driver: str, interface: type[rpc.Interface], endpoint: Endpoint, **options: Any
 ) -> Iterator[BothClients]:
-    """A client of the server there."""
+    """A client of the server at this endpoint."""
     if driver == "trio":
         with _in_trio(partial(rpc.connect, interface, endpoint, **options)) as (client, run):
             yield BothClients(client, run)
@@ -56,7 +56,7 @@ class BothClients:
     """A client of either kind.
 
     Attributes:
-        client: itself.
+        client: the client of the driver.
     """
 
     def __init__(self, client: Any, run: Callable[..., Any]) -> None:
@@ -70,7 +70,9 @@ class BothClients:
 
 @contextmanager
 def _in_trio(make: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[tuple[Any, Any]]:
-    """(what the block of ``make`` gives, what runs a function in its loop), in another thread."""
+    """Enters the block of ``make`` in another thread with a trio loop: (its value, a function that
+    runs coroutine functions in that loop).
+    """
     begun: queue.SimpleQueue[tuple[Any, ...] | BaseException] = queue.SimpleQueue()
 
     async def main() -> None:

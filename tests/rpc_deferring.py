@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-import trio.testing
-
 from ipcpipes import rpc
 
-from .rpc_over_links import SECONDS
+from .rpc_waiting import until
 
 
 class Deferring:
-    """A manager's script that defers its calls, and keeps them."""
+    """A manager's script that defers its calls, and keeps them and their pipes."""
 
     def __init__(self) -> None:
         self.calls: list[rpc.CurrentCall] = []
@@ -22,13 +19,10 @@ class Deferring:
     async def __call__(self, given: Any) -> str:
         call = rpc.current_call()
         call.defer()
-        self.calls.append(call)
         self.ends.append(given)
-        return "what is returned after defer() is passed over"
+        self.calls.append(call)
+        return "what is returned after defer() is ignored"
 
     async def one(self) -> rpc.CurrentCall:
-        with trio.fail_after(SECONDS):
-            while not self.calls:
-                await trio.sleep(0.001)
-        await trio.testing.wait_all_tasks_blocked()  # the manager has returned
+        await until(lambda: self.calls)
         return self.calls[-1]

@@ -1,4 +1,4 @@
-"""Servers and clients of calls for the tests, over everything that they go over."""
+"""Servers and clients for the tests of calls: over endpoints, in memory, and raw clients."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ipcpipes.rpc.wire.format import HEAD, Bind, Kind, decode, encode
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .rpc_over_managers import Calls, Scripted
+from .rpc_waiting import SECONDS as SECONDS, Event
 
-# The first line of a program for a child that wants the helpers of these tests.
+# The first line of a child's program that imports the helpers of these tests.
 FIND_TESTS = f"sys.path.insert(0, {str(Path(__file__).resolve().parents[1])!r})"
-SECONDS = 20  # longer than anything takes, so that only a hang runs into it
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def calling(
     server: dict[str, Any] | None = None,
     **scripts: Callable[..., Any],
 ) -> AsyncIterator[rpc.Client[Calls]]:
-    """A client of a server at an endpoint, whose operations do what they are given here."""
+    """A client of a server at an endpoint; each script implements the operation of its name."""
     with trio.fail_after(SECONDS):
         async with serving(Scripted(**scripts), **(server or {})) as listener:
             async with rpc.connect(Calls, listener.endpoint, **(client or {})) as acc:
@@ -55,7 +55,7 @@ async def calling_in_memory(
     server: dict[str, Any] | None = None,
     **scripts: Callable[..., Any],
 ) -> AsyncIterator[rpc.Client[Calls]]:
-    """The same over streams that live in memory."""
+    """The same over streams in memory."""
     left, right = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(
@@ -67,12 +67,12 @@ async def calling_in_memory(
 
 
 def open_calls() -> int:
-    """How many calls this server's connection has open, without the one that asks."""
+    """The number of open calls on the connection of the current call, without that call."""
     return len(rpc.current_call()._call.session.calls) - 1
 
 
 async def no_calls_left(acc: rpc.Client[Any]) -> None:
-    """Neither end of a connection that works has a call that is not over."""
+    """Waits until no call of a working connection is open."""
     session = acc._caller.link.session
     if session.failure is not None:
         return
@@ -83,14 +83,14 @@ async def no_calls_left(acc: rpc.Client[Any]) -> None:
 
 @contextmanager
 def failing(kind: type[rpc.RpcError], code: int, fault: int | None = None) -> Iterator[Any]:
-    """Checks that it raises this error, with these numbers."""
+    """Checks that the block raises this error with these numbers."""
     with pytest.raises(rpc.RpcError) as caught:
         yield caught
     error = caught.value
     assert (type(error), error.code, error.fault_status) == (kind, code, fault), repr(error)
 
 
-# What each status is at both ends.
+# The numbers of each error, at both ends.
 order = partial(failing, rpc.WrongPipeOrder, 1831, 0x1C000016)
 closed = partial(failing, rpc.PipeClosed, 1916, 0x1C000015)
 discipline = partial(failing, rpc.PipeDisciplineError, 1917, 0x1C000017)
@@ -110,12 +110,12 @@ no_call_active = partial(failing, rpc.NoCallActive, 1725)
 
 
 class Witness:
-    """Notes how something ended that nobody can wait for."""
+    """Notes how a manager ends, in a task or a thread."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
-        self.began = trio.Event()
-        self.ended = trio.Event()
+        self.began = Event()
+        self.ended = Event()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -129,14 +129,14 @@ class Witness:
             self.ended.set()
 
     async def raised(self, kind: type[BaseException]) -> None:
-        """Waits for the end, which is to be this error."""
+        """Waits for the end, and checks its error."""
         with trio.fail_after(SECONDS):
             await self.ended.wait()
         assert type(self.error) is kind, repr(self.error)
 
 
 class GatedStream(trio.abc.Stream):
-    """A stream whose reading and writing stand still while their gates are shut."""
+    """A stream that waits before each receive and each send while the event for it is not set."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -161,13 +161,13 @@ class GatedStream(trio.abc.Stream):
 
 
 class RawClient:
-    """A client of whatever the test makes of it: it sends what it is told to."""
+    """A client that sends the frames that a test gives it."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.channel = ipcpipes.MessageChannel(stream)
 
     async def bind(self, interface: type[rpc.Interface] = Calls, **changes: Any) -> Any:
-        """Says hello; the answer's kind."""
+        """Sends the bind, and returns the answer."""
         definition = interface._rpc_definition
         values = {
             "protocol": 1,
@@ -192,7 +192,7 @@ class RawClient:
         await self.send(Kind.REQUEST, call, body=_body(values), number=number)
 
     async def at_end(self) -> None:
-        """The server has closed the connection; what comes before that is passed over."""
+        """Waits until the server has closed the connection, and ignores the frames before that."""
         with trio.fail_after(SECONDS), pytest.raises((trio.EndOfChannel, trio.BrokenResourceError)):
             while True:
                 await self.receive()
@@ -208,7 +208,7 @@ def _body(value: Any) -> bytes:
 async def raw_calling(
     *, server: dict[str, Any] | None = None, **scripts: Callable[..., Any]
 ) -> AsyncIterator[tuple[RawClient, rpc.Client[Calls]]]:
-    """A raw client, and an ordinary one at the same server, which is to be served on."""
+    """A raw client, and an ordinary client that must still be served afterwards."""
     with trio.fail_after(SECONDS):
         scripts = {"plain": _plain, **scripts}
         async with serving(Scripted(**scripts), **(server or {})) as listener:

@@ -1,4 +1,4 @@
-"""Interfaces for the tests of calls, and a manager that does what a test says."""
+"""Interfaces for the tests of calls, and a manager that runs the scripts of a test."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ipcpipes import rpc
 
 
 class Sample(rpc.Structure):
-    """12 octets, with 4 of padding to the next one."""
+    """12 bytes, and 4 bytes of padding between two."""
 
     time: rpc.int64
     level: rpc.int32
 
 
 class Point(rpc.Structure):
-    """5 octets, with 3 of padding to the next one."""
+    """5 bytes, and 3 bytes of padding between two."""
 
     value: rpc.int32
     mark: rpc.byte
 
 
 class Calls(rpc.Interface, uuid="0d3c2f0e-6b0f-4f0c-8b39-3c2f5d3f7a01", version=(1, 2)):
-    """Each shape of pipes once; the names say which ones there are, in their order."""
+    """Each combination of pipes once; an operation's name lists its pipes in their order."""
 
     @rpc.operation
     async def plain(self, value: Any) -> Any: ...
@@ -85,7 +85,7 @@ class Calls(rpc.Interface, uuid="0d3c2f0e-6b0f-4f0c-8b39-3c2f5d3f7a01", version=
 
 
 class Scripted(Calls):
-    """Does for each operation what a test has given for its name."""
+    """Each operation calls the script of its name."""
 
     def __init__(self, **scripts: Callable[..., Any]) -> None:
         self.scripts = scripts
@@ -152,7 +152,7 @@ class Scripted(Calls):
 
 
 class Other(rpc.Interface, uuid="9c5d54a5-6c5c-4a6d-8d9c-f52cb5dd7104", version=(3, 1)):
-    """Another interface, for a server of several, or of the wrong one."""
+    """Another interface, for servers of several interfaces, or of a wrong one."""
 
     @rpc.operation
     async def whoami(self) -> str:
@@ -165,19 +165,19 @@ class OtherManager(Other):
 
 
 async def drained(pipe: Any) -> list[Any]:
-    """Pulls to the end."""
+    """The elements up to the end."""
     return [element async for chunk in pipe for element in chunk]
 
 
 async def pushed(pipe: Any, *chunks: Any) -> None:
-    """Pushes each, and closes."""
+    """Pushes each chunk, and closes the pipe."""
     for chunk in chunks:
         await pipe.push(chunk)
     await pipe.close()
 
 
 async def echoed(pipe: Any) -> int:
-    """Gives back what came, once all of it is there; how much that was."""
+    """Pulls to the end, pushes the same chunks, and returns the number of elements."""
     chunks = [chunk async for chunk in pipe]
     await pushed(pipe, *chunks)
     return sum(map(len, chunks))

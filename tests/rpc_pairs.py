@@ -1,4 +1,4 @@
-"""A client's and a server's session with no transport: what one puts out, the other is given."""
+"""The sessions of a client and a server without a transport: one receives what the other emits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Limits
 from ipcpipes.rpc.wire.ndr import LARGEST_COUNT
 
-# The least there may be: its borders are met often.
+# The smallest limits that are allowed, so that tests reach them.
 NARROW = Limits(max_frame=LEAST_FRAME, credit=LEAST_CREDIT)
 
 
@@ -27,11 +27,11 @@ def definition(interface: type[rpc.Interface]) -> Definition:
 
 
 class Pair:
-    """Two sessions, and what is on its way to each of them.
+    """Two sessions, and the frames on their way to each of them.
 
     Attributes:
-        events: what they have said, and which of them.
-        sent: every frame that has gone out, and whose it was.
+        events: (the session, its event), in their order.
+        sent: (the session, a frame it has emitted), in their order.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Pair:
         self.pump()
 
     def gather(self, party: Party) -> None:
-        """Takes what this end puts out."""
+        """Takes the output of this end."""
         for frame in self.ends[party].take_output():
             self.coming[self.ends[party].peer].append(frame)
             self.sent.append((party, frame))
 
     def deliver(self, party: Party) -> Happened | None:
-        """One message to this end, if there is one."""
+        """Delivers one frame to this end, if there is one."""
         self.gather(self.ends[party].peer)
         if not self.coming[party]:
             return None
@@ -74,7 +74,7 @@ class Pair:
         return happened
 
     def pump(self, *parties: Party) -> list[Happened]:
-        """Everything that is on its way, to both ends or this one."""
+        """Delivers all frames that are on their way, to both ends or to the given ones."""
         events: list[Happened] = []
         while True:
             happened = [one for party in parties or tuple(Party) if (one := self.deliver(party))]
@@ -89,7 +89,7 @@ class Pair:
         return self.client.request(operation, encode_arguments(operation, values), milliseconds)
 
     def begin(self, name: str, *values: Any, milliseconds: int | None = None) -> tuple[Call, Call]:
-        """A call, as the client has it and as the server has it."""
+        """Begins a call: (the call at the client, the call at the server)."""
         call = self.request(name, *values, milliseconds=milliseconds)
         self.pump()
         return call, self.server.calls[call.id]
@@ -97,7 +97,7 @@ class Pair:
     def finish(
         self, served: Call, result: Any = None, error: rpc.RpcError | None = None
     ) -> rpc.RpcError | None:
-        """The manager returns, or raises; and the client hears of it."""
+        """Ends the call at the server, and delivers the answer."""
         body = None if error is not None else msgspec.msgpack.encode(result)
         failure = served.finish(body, error)
         self.pump()
@@ -105,7 +105,7 @@ class Pair:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left behind."""
+        """Whether no call and no frame is left."""
         return not (self.client.calls or self.server.calls or any(self.coming.values()))
 
 
@@ -114,7 +114,7 @@ def index_of(call: Call, name: str) -> int:
 
 
 def push(call: Call, name: str, elements: Any) -> Push:
-    """Puts as much of it into the pipe as can go now."""
+    """Pushes as many of the elements as credit allows now."""
     index = index_of(call, name)
     element = call.operation.pipes[index].element
     octets = bytes_of(elements, element)
@@ -125,7 +125,7 @@ def push(call: Call, name: str, elements: Any) -> Push:
 
 
 def go_on(call: Call, name: str, pushing: Push) -> bool:
-    """The rest of it, as much as can go now; whether all has."""
+    """Continues a push as far as credit allows; whether all of it was pushed."""
     while not pushing.done and call.push_some(index_of(call, name), pushing):
         pass
     return pushing.done
@@ -145,14 +145,14 @@ def close(call: Call, name: str) -> bool:
 
 
 def pull(call: Call, name: str, max_elements: int = LARGEST_COUNT) -> list[Any] | None:
-    """Elements that have come, ``[]`` at the end, ``None`` when there is nothing now."""
+    """Elements that have come; ``[]`` at the end; ``None`` if there are no elements now."""
     index = index_of(call, name)
     octets = call.pull(index, max_elements)
     return None if octets is None else list(chunk_of(octets, call.operation.pipes[index].element))
 
 
 def pull_all(call: Call, name: str) -> list[Any]:
-    """All that has come, without its end."""
+    """All elements that have come, without the end."""
     found: list[Any] = []
     while chunk := pull(call, name):
         found += chunk
@@ -160,14 +160,14 @@ def pull_all(call: Call, name: str) -> list[Any]:
 
 
 def result_of(call: Call) -> Any:
-    """The answer, at the client."""
+    """The result, at the client."""
     call.raise_failure()
     assert call.is_answered
     return call.operation.decode_result(call.body)
 
 
 def arguments_of(call: Call) -> Any:
-    """What the client gave, at the server."""
+    """The arguments, at the server."""
     return call.operation.decode_arguments(call.body)
 
 

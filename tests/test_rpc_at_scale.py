@@ -1,4 +1,4 @@
-"""Calls in crowds, with peers that are killed, and more data than fits into memory (Linux)."""
+"""Many connections, peers that are killed, and more data than memory (Linux)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ipcpipes import rpc
 from ipcpipes.testing import unique_endpoint
 
 if sys.platform != "linux":
-    pytest.skip("limits and descriptors are looked at as Linux has them", allow_module_level=True)
+    pytest.skip("reads /proc, and sets limits of Linux", allow_module_level=True)
 
 import resource
 
@@ -50,7 +50,7 @@ exec(INTERFACE, namespace)
 Flow: type[rpc.Interface] = namespace["Flow"]
 
 
-class FlowManager(Flow):  # type: ignore[valid-type, misc]  # made for the programs, too
+class FlowManager(Flow):  # type: ignore[valid-type, misc]  # exec() makes it, also in the programs
     """Counts how its calls end."""
 
     def __init__(self) -> None:
@@ -130,8 +130,8 @@ async def test_a_thousand_connections_with_ten_calls_each() -> None:
     assert descriptors() == before
 
 
-# A process that has everything loaded, and so makes others in no time. Each line is one write, so
-# that those of two processes do not mix.
+# This process has imported everything, so its forks start fast. Each line is one write, so that
+# lines of two processes do not mix.
 FORKS = (
     INTERFACE
     + """
@@ -192,7 +192,7 @@ class Forks:
         )
 
     async def start(self, role: str, endpoint: str, operation: str) -> int:
-        """Starts one; its pid, once it is connected, or listens."""
+        """Starts a client or server. Returns its pid when it is connected, or listens."""
         return await trio.to_thread.run_sync(self._start, role, endpoint, operation)
 
     def _start(self, *words: str) -> int:
@@ -205,7 +205,7 @@ class Forks:
         return int(said.pop())
 
     def close(self) -> None:
-        """Ends all of them, also those that a test that failed has left."""
+        """Kills all of them, also those that a failed test has left."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
@@ -225,7 +225,7 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.mark.parametrize("operation", ["sink", "source"])
-async def test_clients_that_are_killed_in_mid_pipe(
+async def test_killed_clients_leave_no_calls_and_no_descriptors(
     forks: Forks, place: Path, operation: str
 ) -> None:
     manager = FlowManager()
@@ -238,7 +238,7 @@ async def test_clients_that_are_killed_in_mid_pipe(
                 pid = await forks.start("client", path, operation)
                 await trio.sleep(random.random() * 0.01)
                 os.kill(pid, signal.SIGKILL)
-                # One that had not begun its call yet leaves nothing to end.
+                # A client that had not begun its call yet has no manager.
                 while descriptors() != before:
                     await trio.sleep(0.001)
                 assert len(manager.ends) <= turn + 1
@@ -248,7 +248,7 @@ async def test_clients_that_are_killed_in_mid_pipe(
 
 
 @pytest.mark.parametrize("operation", ["sink", "source"])
-async def test_servers_that_are_killed_in_mid_pipe(
+async def test_killed_servers_fail_the_calls_of_their_clients(
     forks: Forks, place: Path, operation: str
 ) -> None:
     def endless() -> Iterator[bytes]:
@@ -258,7 +258,7 @@ async def test_servers_that_are_killed_in_mid_pipe(
     before = descriptors()
     with trio.fail_after(SECONDS):
         for turn in range(50):
-            # Not the same twice: a process that is killed lets go of one thing after the other.
+            # A path for each turn: a killed process releases its resources one after the other.
             path = str(place / f"{turn}")
             pid = await forks.start("server", path, operation)
 
@@ -306,7 +306,7 @@ trio.run(main)
 )
 
 
-async def test_four_gigabytes_go_through_a_process_of_two_hundred_megabytes(place: Path) -> None:
+async def test_four_gigabytes_pass_a_process_of_two_hundred_megabytes(place: Path) -> None:
     manager = FlowManager()
     first, last = str(place / "first"), str(place / "last")
     chunk = bytes(MIB)
@@ -330,8 +330,8 @@ async def test_four_gigabytes_go_through_a_process_of_two_hundred_megabytes(plac
     assert peak < 200 * 1024  # KiB
 
 
-async def test_a_client_that_does_not_read_takes_no_more_than_its_credit() -> None:
-    """It begins calls whose pipes it never pulls."""
+async def test_a_client_that_does_not_read_buffers_at_most_its_credit() -> None:
+    """The client begins calls and never pulls from their pipes."""
     manager = FlowManager()
     async with serving(manager) as endpoint:
         async with rpc.connect(Flow, endpoint, credit=128 * 1024) as flow:

@@ -1,4 +1,4 @@
-"""Clients that break the protocol as soon as they may, at servers of both drivers."""
+"""Clients that violate the protocol right after they bind, at servers of both drivers."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class AdderManager(Adder):
 
 
 @pytest.mark.parametrize("server", DRIVERS)
-def test_what_breaks_the_protocol_right_behind_a_bind(
+def test_a_violation_right_after_a_bind_ends_only_its_connection(
     server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The connection ends, and nothing about it is an error of the server."""
+    """The server logs no error, and serves other clients."""
     bind = Bind(1, UUID, (1, 0), 2**20, 2**20)
     frames = [
         encode(Kind.BIND, 0, msgspec.msgpack.encode(bind)),
-        encode(Kind.PIPE, 9, b"for a call that never was"),
+        encode(Kind.PIPE, 9, b"for an unknown call"),
     ]
     with served(server, AdderManager()) as endpoint:
         for _ in range(20):

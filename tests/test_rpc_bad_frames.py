@@ -1,4 +1,4 @@
-"""Frames that should not be harm their own connection, and no other."""
+"""Malformed frames end their own connection, and no other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import trio
 import trio.testing
 
 import ipcpipes
-from ipcpipes import rpc
 from ipcpipes.rpc.wire.format import Kind, encode
 
-from .rpc_over_links import SECONDS, RawClient, Witness, raw_calling, serving
-from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed
+from .rpc_drivers import Driver
+from .rpc_over_links import SECONDS, RawClient, Witness
+from .rpc_over_managers import Calls, drained, given_back, pushed
+from .rpc_waiting import Event
 
 _NUMBERS = {name: n for n, name in enumerate(Calls._rpc_definition.operations)}
 _INTO = encode(Kind.REQUEST, 1, b"\x90", number=_NUMBERS["into"])
@@ -28,36 +29,39 @@ MALFORMED = {
     "a fault": [_INTO, encode(Kind.FAULT, 1)],
     "too short": [b"abc"],
     "empty": [b""],
-    "no kind": [encode(Kind.PING).replace(b"\x0b", b"\x63", 1)],
+    "an unknown kind": [encode(Kind.PING).replace(b"\x0b", b"\x63", 1)],
     "a call out of turn": [encode(Kind.REQUEST, 2, b"\x90")],
     "a call twice": [_INTO, _INTO],
     "a pipe of no call": [encode(Kind.PIPE, 1, bytes(4))],
     "a pipe of call 0": [_INTO, encode(Kind.PIPE, 0, bytes(4))],
-    "a pipe that there is not": [_INTO, encode(Kind.PIPE, 1, bytes(4), number=1)],
+    "a pipe that the operation lacks": [_INTO, encode(Kind.PIPE, 1, bytes(4), number=1)],
     "after the end of a pipe": [_INTO, encode(Kind.PIPE, 1, bytes(8))],
     "beyond the credit": [_INTO, *[encode(Kind.PIPE, 1, b"\xff" * 700_000)] * 3],
-    "credit for what is not sent": [_INTO, encode(Kind.CREDIT, 1, amount=1)],
-    "cancelling what never was": [encode(Kind.CANCEL, 1)],
-    "giving up what never was": [encode(Kind.ORPHANED, 7)],
-    "a goodbye without a body": [encode(Kind.SHUTDOWN)],
-    "a deep goodbye": [encode(Kind.SHUTDOWN, 0, b"\x91" * 100_000)],
+    "credit for a pipe of the other direction": [_INTO, encode(Kind.CREDIT, 1, amount=1)],
+    "cancelling an unknown call": [encode(Kind.CANCEL, 1)],
+    "giving up an unknown call": [encode(Kind.ORPHANED, 7)],
+    "a shutdown without a body": [encode(Kind.SHUTDOWN)],
+    "a deep shutdown": [encode(Kind.SHUTDOWN, 0, b"\x91" * 100_000)],
 }
 
 
 @pytest.mark.parametrize("frames", MALFORMED.values(), ids=MALFORMED)
-async def test_malformed_frames_harm_no_other_connection(
-    frames: list[bytes], caplog: pytest.LogCaptureFixture
+async def test_malformed_frames_end_only_their_connection(
+    driver: Driver, frames: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = Witness()
 
     async def into(numbers: Any) -> None:
         with manager.watching():
-            await trio.sleep_forever()
+            await go_on.wait()
 
-    async with raw_calling(into=into) as (raw, _):
+    go_on = Event()
+    async with driver.raw_calling(into=into) as (raw, _):
         await raw.bind()
         await raw.channel.send_many(frames)
         await raw.at_end()
+        if driver.serves_in_threads:  # a thread cannot be cancelled
+            go_on.set()
         if _INTO in frames and manager.began.is_set():
             with trio.fail_after(SECONDS):
                 await manager.ended.wait()
@@ -65,25 +69,26 @@ async def test_malformed_frames_harm_no_other_connection(
 
 
 BAD_CALLS = {
-    "no operation": encode(Kind.REQUEST, 1, b"\x90", number=999),
+    "an unknown operation": encode(Kind.REQUEST, 1, b"\x90", number=999),
     "no arguments": encode(Kind.REQUEST, 1, b"", number=_NUMBERS["plain"]),
     "too few": encode(Kind.REQUEST, 1, b"\x90", number=_NUMBERS["plain"]),
     "too many": encode(Kind.REQUEST, 1, b"\x92\x01\x01", number=_NUMBERS["plain"]),
     "of another type": encode(Kind.REQUEST, 1, b"\x91\xa1x", number=_NUMBERS["both_value"]),
     "a map": encode(Kind.REQUEST, 1, b"\x80", number=_NUMBERS["plain"]),
-    "rubbish": encode(Kind.REQUEST, 1, b"\xc1\xc1", number=_NUMBERS["plain"]),
-    "no text": encode(Kind.REQUEST, 1, b"\x91\xa1\xff", number=_NUMBERS["plain"]),
+    "invalid MessagePack": encode(Kind.REQUEST, 1, b"\xc1\xc1", number=_NUMBERS["plain"]),
+    "invalid UTF-8": encode(Kind.REQUEST, 1, b"\x91\xa1\xff", number=_NUMBERS["plain"]),
     "deep": encode(Kind.REQUEST, 1, b"\x91" * 100_000, number=_NUMBERS["plain"]),
     "long": encode(Kind.REQUEST, 1, b"\xdd\xff\xff\xff\xff", number=_NUMBERS["plain"]),
-    "nobody waits": encode(Kind.REQUEST, 1, b"\x91\x01", number=_NUMBERS["tell"]),
+    "no answer is wanted": encode(Kind.REQUEST, 1, b"\x91\x01", number=_NUMBERS["tell"]),
 }
 
 
 @pytest.mark.parametrize("request_", BAD_CALLS.values(), ids=BAD_CALLS)
-async def test_a_request_that_is_wrong_fails_its_call_and_not_the_connection(
+async def test_a_wrong_request_fails_its_call_and_not_the_connection(
+    driver: Driver,
     request_: bytes,
 ) -> None:
-    async with raw_calling() as (raw, _):
+    async with driver.raw_calling() as (raw, _):
         await raw.bind()
         await raw.channel.send(request_)
         answer = await raw.receive()
@@ -93,7 +98,9 @@ async def test_a_request_that_is_wrong_fails_its_call_and_not_the_connection(
         assert (answer.kind, bytes(answer.body)) == (Kind.RESPONSE, b"\x05")
 
 
-async def test_any_garbage_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_random_garbage_harms_no_other_client(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
     rng = random.Random(7)
     good = [
         _INTO,
@@ -110,9 +117,10 @@ async def test_any_garbage_harms_nobody(caplog: pytest.LogCaptureFixture) -> Non
     async def out(numbers: Any) -> None:
         await pushed(numbers, [1])
 
+    managers = driver.manager(plain=given_back, into=drained, out=out)
     with trio.fail_after(SECONDS):
-        async with serving(Scripted(plain=given_back, into=drained, out=out)) as listener:
-            async with rpc.connect(Calls, listener.endpoint) as acc:
+        async with driver.serving(managers) as listener:
+            async with driver.connect(Calls, listener.endpoint) as acc:
                 for _ in range(60):
                     async with await ipcpipes.connect(listener.endpoint) as stream:
                         raw = RawClient(stream)

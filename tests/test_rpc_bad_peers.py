@@ -1,4 +1,4 @@
-"""Servers and clients that are none of ours, or break off, when a connection begins."""
+"""Foreign, silent and broken peers at the beginning of a connection."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ GARBAGE = {
     "nothing": b"",
     "an empty frame": struct.pack("<I", 0),
     "a short frame": struct.pack("<I", 3) + b"abc",
-    "no kind": struct.pack("<I", 16) + bytes(16),
+    "an unknown kind": struct.pack("<I", 16) + bytes(16),
     "a request": struct.pack("<I", 16) + encode(Kind.REQUEST, 1),
     "an answer": struct.pack("<I", 16) + encode(Kind.BIND_ACK),
-    "a goodbye": struct.pack("<I", 16) + encode(Kind.SHUTDOWN),
+    "a shutdown": struct.pack("<I", 16) + encode(Kind.SHUTDOWN),
     "no body": struct.pack("<I", 16) + encode(Kind.BIND),
     "another body": struct.pack("<I", 17) + encode(Kind.BIND, 0, b"\xc0"),
     "a deep body": struct.pack("<I", 100_016) + encode(Kind.BIND, 0, b"\x91" * 100_000),
@@ -46,7 +46,9 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("octets", GARBAGE.values(), ids=GARBAGE)
-async def test_garbage_instead_of_a_bind(octets: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_garbage_instead_of_a_bind_ends_the_connection(
+    octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async with raw_calling() as (raw, _):
         await raw.channel.stream.send_all(octets)
         if octets[4:] in (b"", b"half"):
@@ -57,7 +59,7 @@ async def test_garbage_instead_of_a_bind(octets: bytes, caplog: pytest.LogCaptur
 
 
 @pytest.mark.parametrize("said", [b"", struct.pack("<I", 100) + b"half"], ids=["nothing", "half"])
-async def test_a_client_that_says_nothing_is_left(
+async def test_a_silent_client_is_disconnected(
     said: bytes, autojump_clock: trio.testing.MockClock
 ) -> None:
     left, right = memory_stream_pair()
@@ -71,7 +73,7 @@ async def test_a_client_that_says_nothing_is_left(
     await left.aclose()
 
 
-async def test_patience_is_for_the_beginning(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_bind_timeout_ends_with_the_bind(autojump_clock: trio.testing.MockClock) -> None:
     async with calling_in_memory(plain=given_back) as acc:
         await trio.sleep(10 * BIND_TIMEOUT)
         assert await acc.plain(1) == 1
@@ -91,7 +93,7 @@ async def test_patience_is_for_the_beginning(autojump_clock: trio.testing.MockCl
     ],
     ids=["http", "nothing", "short", "no kind", "bind", "no body", "deep", "response"],
 )
-async def test_a_server_that_is_no_server_of_ours(said: bytes, kind: type[rpc.RpcError]) -> None:
+async def test_connecting_to_a_foreign_server_fails(said: bytes, kind: type[rpc.RpcError]) -> None:
     left, right = memory_stream_pair()
     async with trio.open_nursery() as nursery:
 
@@ -110,7 +112,7 @@ async def test_a_server_that_is_no_server_of_ours(said: bytes, kind: type[rpc.Rp
 
 @asynccontextmanager
 async def bound_by_hand() -> AsyncIterator[tuple[rpc.Client[Calls], RawClient]]:
-    """A client, and the server's side of its connection, for the test to play."""
+    """A client, and a raw end of its connection, with which the test plays the server."""
     left, right = memory_stream_pair()
     raw = RawClient(right)
     async with trio.open_nursery() as nursery, right:
@@ -145,8 +147,8 @@ BAD_ANSWERS = {
         msgspec.msgpack.encode({"code": "x", "message": "y"}),
     ),
     "a deep fault": (Kind.FAULT, b"\x91" * 100_000),
-    "a pipe that there is not": (Kind.PIPE, bytes(4)),
-    "credit for a pipe that there is not": (Kind.CREDIT, b""),
+    "a pipe that the operation lacks": (Kind.PIPE, bytes(4)),
+    "credit for a pipe that the operation lacks": (Kind.CREDIT, b""),
     "a cancel": (Kind.CANCEL, b""),
     "another bind": (Kind.BIND, b""),
     "a request": (Kind.REQUEST, b""),
@@ -154,7 +156,7 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize(("kind", "body"), BAD_ANSWERS.values(), ids=BAD_ANSWERS)
-async def test_a_server_that_answers_wrongly_fails_its_callers(kind: Kind, body: bytes) -> None:
+async def test_a_malformed_answer_fails_all_open_calls(kind: Kind, body: bytes) -> None:
     with trio.fail_after(SECONDS):
         async with bound_by_hand() as (acc, raw), trio.open_nursery() as nursery:
 
@@ -170,7 +172,7 @@ async def test_a_server_that_answers_wrongly_fails_its_callers(kind: Kind, body:
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\x91" * 100_000, b"\xa1\xff"], ids=range(4))
-async def test_a_result_that_is_no_value_fails_its_call_alone(body: bytes) -> None:
+async def test_a_result_that_is_not_messagepack_fails_its_call_alone(body: bytes) -> None:
     with trio.fail_after(SECONDS):
         async with bound_by_hand() as (acc, raw), trio.open_nursery() as nursery:
 

@@ -1,4 +1,4 @@
-"""How long a client waits for a server to say that it serves the interface; under both drivers."""
+"""The timeout of a client that waits for the answer to its bind, under both drivers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ both = pytest.mark.parametrize("connect", [_connect, _connect_in_a_thread])
 
 
 @both
-async def test_a_server_that_says_nothing_is_waited_for_no_longer(connect: Attempt) -> None:
+async def test_a_silent_server_is_abandoned_after_the_timeout(connect: Attempt) -> None:
     async with await ipcpipes.listen(unique_endpoint()) as listener:
         with at_most(9), pytest.raises(rpc.BindTimeout, match=r"within 0\.05 s") as caught:
             await connect(listener.endpoint, bind_timeout=0.05)
@@ -50,7 +50,7 @@ async def test_a_server_that_says_nothing_is_waited_for_no_longer(connect: Attem
 
 @both
 @pytest.mark.parametrize(("seconds", "error"), [(-1, ValueError), ("1", TypeError)])
-async def test_what_is_no_time_is_refused_before_connecting(
+async def test_a_wrong_timeout_is_refused_before_connecting(
     connect: Attempt, seconds: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="bind_timeout must be"):
@@ -58,11 +58,11 @@ async def test_what_is_no_time_is_refused_before_connecting(
 
 
 @pytest.mark.parametrize("door", [rpc.connect, rpc.bind, blocking.connect, blocking.bind])
-def test_it_is_ten_seconds_everywhere(door: Callable[..., Any]) -> None:
+def test_the_default_is_ten_seconds_everywhere(door: Callable[..., Any]) -> None:
     assert inspect.signature(door).parameters["bind_timeout"].default == BIND_TIMEOUT == 10
 
 
-async def test_the_usual_time_under_trio(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_default_applies_under_trio(autojump_clock: trio.testing.MockClock) -> None:
     here, there = memory_stream_pair()
     began = trio.current_time()
     async with there:
@@ -72,7 +72,9 @@ async def test_the_usual_time_under_trio(autojump_clock: trio.testing.MockClock)
     assert trio.current_time() - began == pytest.approx(BIND_TIMEOUT)
 
 
-async def test_for_ever(autojump_clock: trio.testing.MockClock) -> None:
+async def test_an_infinite_timeout_waits_until_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     here, there = memory_stream_pair()
     async with there:
         with trio.move_on_after(100_000) as scope:
@@ -81,7 +83,7 @@ async def test_for_ever(autojump_clock: trio.testing.MockClock) -> None:
     assert scope.cancelled_caught
 
 
-def test_over_a_stream_that_is_there() -> None:
+def test_bind_has_the_same_timeout() -> None:
     here, there = stream_pair()
     with there, at_most(9), pytest.raises(rpc.BindTimeout):
         with blocking.bind(Calls, here, bind_timeout=0.05):

@@ -1,4 +1,4 @@
-"""How a connection begins: who is served, and who is refused with which words."""
+"""How a connection begins: which clients are served, and which are refused, with what error."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from ipcpipes import rpc
 from ipcpipes.rpc.wire.format import Kind
 from ipcpipes.testing import memory_stream_pair
 
-from .rpc_over_links import SECONDS, failing, raw_calling, serving
-from .rpc_over_managers import Calls, Other, OtherManager, Scripted, given_back
+from .rpc_drivers import Driver
+from .rpc_over_links import SECONDS, failing, serving
+from .rpc_over_managers import Calls, Other, OtherManager, given_back
 
 unknown_interface = partial(failing, rpc.UnknownInterface, 1717, 0x1C010003)
 
@@ -37,21 +38,32 @@ def version_of(major: int, minor: int) -> type[rpc.Interface]:
     return Another
 
 
-async def test_an_interface_that_is_not_served() -> None:
-    async with serving(OtherManager()) as listener:
+class OtherInThreads(Other):
+    def whoami(self) -> str:  # type: ignore[override]
+        return "the other one"
+
+
+def _other(driver: Driver) -> Other:
+    return OtherInThreads() if driver.serves_in_threads else OtherManager()
+
+
+async def test_an_interface_that_is_not_served_is_refused(driver: Driver) -> None:
+    async with driver.serving(_other(driver)) as listener:
         for _ in range(2):
             with unknown_interface() as caught:
-                async with rpc.connect(Calls, listener.endpoint):
-                    raise AssertionError("it is not there")
+                async with driver.connect(Calls, listener.endpoint):
+                    raise AssertionError("it is served")
             assert "does not serve the interface Calls" in caught.value.message
-        async with rpc.connect(Other, listener.endpoint) as other:
+        async with driver.connect(Other, listener.endpoint) as other:
             assert await other.whoami() == "the other one"
 
 
 @pytest.mark.parametrize("version", [(3, 0), (3, 1), (3, 2), (3, 65_535)])
-async def test_a_client_of_another_minor_version(version: tuple[int, int]) -> None:
-    async with serving(OtherManager()) as listener:
-        async with rpc.connect(version_of(*version), listener.endpoint) as other:
+async def test_a_client_of_another_minor_version_is_served(
+    driver: Driver, version: tuple[int, int]
+) -> None:
+    async with driver.serving(_other(driver)) as listener:
+        async with driver.connect(version_of(*version), listener.endpoint) as other:
             assert await other.whoami() == "the other one"
             with failing(rpc.ProcnumOutOfRange, 1745, 0x1C010002) as caught:
                 await other.newer()
@@ -59,40 +71,42 @@ async def test_a_client_of_another_minor_version(version: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize("version", [(2, 1), (4, 0), (4, 1)])
-async def test_a_client_of_another_version(version: tuple[int, int]) -> None:
-    async with serving(OtherManager()) as listener:
+async def test_a_client_of_another_major_version_is_refused(
+    driver: Driver, version: tuple[int, int]
+) -> None:
+    async with driver.serving(_other(driver)) as listener:
         with unknown_interface() as caught:
-            async with rpc.connect(version_of(*version), listener.endpoint):
-                raise AssertionError("it is not there")
+            async with driver.connect(version_of(*version), listener.endpoint):
+                raise AssertionError("it is served")
         assert f"{version[0]}.{version[1]}" in caught.value.message
         assert "Other 3.1" in caught.value.message
 
 
-async def test_an_operation_with_other_pipes_at_the_server() -> None:
+async def test_an_operation_with_other_pipes_at_the_server_fails(driver: Driver) -> None:
     class Changed(rpc.Interface, uuid="0d3c2f0e-6b0f-4f0c-8b39-3c2f5d3f7a01", version=(1, 0)):
         @rpc.operation
         async def plain(self, value: Any) -> Any: ...
         @rpc.operation
         async def into(self, numbers: rpc.InPipe[rpc.int64]) -> Any: ...
 
-    async with serving(Scripted(plain=given_back)) as listener:
-        async with rpc.connect(Changed, listener.endpoint) as changed:
+    async with driver.serving(driver.manager(plain=given_back)) as listener:
+        async with driver.connect(Changed, listener.endpoint) as changed:
             with failing(rpc.WrongPipeVersion, 1832):
                 await changed.into(numbers=[1])
             assert await changed.plain(1) == 1
 
 
-async def test_several_managers_at_one_endpoint() -> None:
-    async with serving(OtherManager(), Scripted(plain=given_back)) as listener:
+async def test_several_managers_share_an_endpoint(driver: Driver) -> None:
+    async with driver.serving(_other(driver), driver.manager(plain=given_back)) as listener:
         async with (
-            rpc.connect(Calls, listener.endpoint) as acc,
-            rpc.connect(Other, listener.endpoint) as other,
+            driver.connect(Calls, listener.endpoint) as acc,
+            driver.connect(Other, listener.endpoint) as other,
         ):
             assert await acc.plain(1) == 1
             assert await other.whoami() == "the other one"
 
 
-async def test_what_cannot_be_served(endpoint: ipcpipes.Endpoint) -> None:
+async def test_serve_refuses_wrong_managers_and_limits(endpoint: ipcpipes.Endpoint) -> None:
     for managers, words in [
         ([], "no manager"),
         ([OtherManager(), OtherManager()], "have the same uuid"),
@@ -113,7 +127,9 @@ async def test_what_cannot_be_served(endpoint: ipcpipes.Endpoint) -> None:
 
 
 @pytest.mark.parametrize("keep_alive", [0, -1, float("nan"), "1"])
-async def test_a_time_that_is_none(endpoint: ipcpipes.Endpoint, keep_alive: Any) -> None:
+async def test_keep_alive_refuses_what_is_not_a_time(
+    endpoint: ipcpipes.Endpoint, keep_alive: Any
+) -> None:
     with trio.fail_after(SECONDS), pytest.raises((ValueError, TypeError)):
         await rpc.serve(OtherManager(), endpoint, keep_alive=keep_alive)
     async with serving(OtherManager()) as listener:
@@ -123,14 +139,14 @@ async def test_a_time_that_is_none(endpoint: ipcpipes.Endpoint, keep_alive: Any)
 
 
 @pytest.mark.parametrize("interface", [int, object(), rpc.Interface])
-async def test_what_is_no_interface_is_said_and_nothing_stays_open(interface: Any) -> None:
-    async with serving(OtherManager()) as listener:
+async def test_connect_refuses_what_is_not_an_interface(driver: Driver, interface: Any) -> None:
+    async with driver.serving(_other(driver)) as listener:
         with pytest.raises(TypeError, match="no interface"):
-            async with rpc.connect(interface, listener.endpoint):
+            async with driver.connect(interface, listener.endpoint):
                 raise AssertionError
 
 
-async def test_what_is_no_transport() -> None:
+async def test_serve_connection_refuses_what_is_not_a_transport() -> None:
     for transport in (None, "a name", trio.open_memory_channel[bytes](1)[0]):
         with pytest.raises(TypeError, match="a stream or a message channel"):
             await rpc.serve_connection(OtherManager(), transport)  # type: ignore[arg-type]
@@ -150,8 +166,8 @@ async def test_what_is_no_transport() -> None:
     ],
     ids=str,
 )
-async def test_a_bind_that_is_refused_is_told_why(change: dict[str, Any]) -> None:
-    async with raw_calling() as (raw, _):
+async def test_a_refused_bind_gets_an_answer(driver: Driver, change: dict[str, Any]) -> None:
+    async with driver.raw_calling() as (raw, _):
         answer = await raw.bind(**change)
         assert answer.kind is Kind.BIND_NAK
         await raw.at_end()

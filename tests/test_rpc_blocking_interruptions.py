@@ -1,4 +1,4 @@
-"""Blocking calls that time out, and that what a signal handler raises interrupts at any step."""
+"""Blocking calls that time out, or that an exception of a signal handler interrupts at any step."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
         server.result()
 
 
-# Time-outs beside what another thread does
+# Timeouts beside operations of other threads
 
 
-def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_does_not_disturb_a_receiving_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
-        carrier = client._caller.link.transport
-        feed = carrier._feed
+        frame_transport = client._caller.link.transport
+        feed = frame_transport._feed
         inside, outside = Gate(), Gate()
 
         def feed_slowly(octets: bytes) -> Any:
-            carrier._feed = feed
+            frame_transport._feed = feed
             inside.open()
             outside.wait()
             return feed(octets)
 
-        carrier._feed = feed_slowly
+        frame_transport._feed = feed_slowly
         receiving = Worker(client.plain, "first")
         inside.wait()
         with pytest.raises(rpc.CallCancelled):
@@ -68,7 +68,7 @@ def test_a_time_out_leaves_alone_who_receives(monkeypatch: pytest.MonkeyPatch) -
         assert client.plain("second") == "second"
 
 
-def test_a_time_out_leaves_alone_who_sends() -> None:
+def test_a_timeout_does_not_disturb_a_sending_thread() -> None:
     with bound(Manager(_answer_all_but("late")), channel_pair) as client, at_most(20):
         channel = client._caller.link.transport._channel
         send_many = channel.send_many
@@ -91,7 +91,7 @@ def test_a_time_out_leaves_alone_who_sends() -> None:
 
 
 def _answer_all_but(late: str) -> Callable[[Any], Any]:
-    """A manager; what comes late takes until the client has given it up."""
+    """A manager that answers at once, except ``late``: that call waits until it is given up."""
 
     def answer(value: Any) -> Any:
         while value == late and not rpc.current_call().test_cancel():
@@ -137,7 +137,7 @@ OPERATIONS: dict[str, Callable[[Client], object]] = {
 
 
 class Recorder(Manager):
-    """Notes what comes through pipes, of calls that are given up too."""
+    """Records the elements that it receives, also of calls that are given up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Recorder(Manager):
         numbers.close()
 
     def check(self) -> None:
-        """Each element came once, up to where the call was given up."""
+        """Checks that each element came once, up to the point where the call was given up."""
         for received in self.received:
             assert received in (
                 list(LARGE[: len(received)]),
@@ -175,17 +175,17 @@ class Recorder(Manager):
     [
         *((name, stream_pair, Interruption) for name in OPERATIONS),
         *((name, channel_pair, Interruption) for name in ("plain", "large", "pull")),
-        # As our own time-outs, and as errors of arguments and results.
+        # The library uses TimeoutError and ValueError itself.
         *((name, stream_pair, TimeoutError) for name in ("limited", "small", "pull")),
         *((name, stream_pair, ValueError) for name in ("plain", "generated", "push", "pull")),
         *((name, stream_pair, Alarm) for name in ("plain", "small", "out", "pull", "notified")),
     ],
 )
-def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
+def test_an_interrupted_call_sends_nothing_twice(
     name: str, pair: Any, error: type[BaseException]
 ) -> None:
-    """The exception comes through. The connection goes on, or says why it has ended; so it is for
-    the calls of other threads.
+    """The exception is raised unchanged. The connection works afterwards, or its failure says that
+    it was interrupted; the same holds for calls of other threads.
     """
     manager = Recorder()
     step, where = 0, BEGIN
@@ -194,7 +194,7 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
         connections += 1
         manager.gate.clear()
         with bound(manager, pair) as client, at_most(60):
-            assert client.into(SMALL) == len(SMALL)  # all that is lazy has been done
+            assert client.into(SMALL) == len(SMALL)  # imports and caches are warm
             other = Worker(client.plain, "later")
             try:
                 while where is not None:
@@ -205,7 +205,7 @@ def test_nothing_is_sent_twice_wherever_a_call_is_interrupted(
                     went_on += 1
                 manager.gate.set()
                 assert other.result() == "later"
-                while client._caller.link.session.calls:  # those that were given up end, too
+                while client._caller.link.session.calls:  # calls that were given up end, too
                     client.plain("again")
             except rpc.RpcError as failure:
                 assert "interrupted" in str(failure), where
@@ -261,7 +261,7 @@ def test_a_call_that_is_interrupted_as_it_begins_leaves_the_connection_alone(
 
 
 @both_transports
-def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
+def test_an_interrupted_pull_loses_no_elements_silently(pair: Any) -> None:
     manager = Recorder()
     failed = 0
     step, where = 0, BEGIN
@@ -289,8 +289,8 @@ def test_elements_are_not_missing_after_an_interrupted_pull(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("direction", ["filled", "emptied"])
-def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction: str) -> None:
-    """Its pipe is filled, or emptied, by what was given for it."""
+def test_an_interrupted_completion_can_be_repeated_or_fails(direction: str) -> None:
+    """The call has a source or a sink."""
     manager = Recorder()
     outcomes: set[type[Exception] | None] = set()
     step, where = 0, BEGIN
@@ -307,7 +307,7 @@ def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction:
                     where = interrupted(step, call.complete)
                     if where is not None:
                         call.complete()
-        except rpc.InvalidAsyncHandle as error:  # it was over already
+        except rpc.InvalidAsyncHandle as error:  # the call was over already
             outcomes.add(type(error))
         except rpc.RpcError as error:
             assert "interrupted" in str(error), where
@@ -320,10 +320,10 @@ def test_a_call_that_was_interrupted_can_be_completed_or_says_why_not(direction:
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["before", "after"])
-def test_a_server_that_is_interrupted_as_a_client_comes_ends_with_that(
+def test_an_interruption_while_accepting_ends_the_server(
     begins: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the client's thread has begun, and after that."""
+    """The interruption comes before or after the thread of the client has begun."""
     start = threading.Thread.start
 
     def start_and_raise(thread: threading.Thread) -> None:

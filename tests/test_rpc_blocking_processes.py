@@ -1,4 +1,4 @@
-"""Calls without an event loop between processes: beside trio, killed in the middle, interrupted."""
+"""Blocking calls between processes: with trio peers, killed peers, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ say("done")
 )
 
 
-class UnderTrio(There):  # type: ignore[misc]  # it is made from text
+class UnderTrio(There):  # type: ignore[misc]  # exec() has made it
     async def plain(self, value: Any) -> Any:
         if value == "fail":
             raise rpc.Fault("as asked", code=77)
@@ -128,8 +128,8 @@ async def test_a_trio_client_of_a_blocking_server(endpoint: Endpoint) -> None:
         assert child.wait() == 0
 
 
-async def test_a_trio_server_that_is_full_and_one_thread(endpoint: Endpoint) -> None:
-    """The deadlock of two ends that both send, with a server under trio."""
+async def test_one_thread_and_a_full_trio_server_do_not_deadlock(endpoint: Endpoint) -> None:
+    """Both ends send at once; neither may wait for the other without reading."""
 
     def play() -> None:
         with blocking.connect(There, endpoint) as client:
@@ -146,7 +146,7 @@ async def test_a_trio_server_that_is_full_and_one_thread(endpoint: Endpoint) -> 
         nursery.cancel_scope.cancel()
 
 
-async def test_45_a_server_that_is_killed_in_the_middle(endpoint: Endpoint) -> None:
+async def test_45_a_killed_server_fails_the_call(endpoint: Endpoint) -> None:
     program = """
         class Manager(Calls):
             async def plain(self, value): ...
@@ -176,10 +176,10 @@ async def test_45_a_server_that_is_killed_in_the_middle(endpoint: Endpoint) -> N
     with python_child(text, endpoint.name) as child:
         assert child.hear() == "ready"
         await trio.to_thread.run_sync(play)
-    streams.listen(endpoint).close()  # what a killed process leaves behind
+    streams.listen(endpoint).close()  # removes the socket file of the killed process
 
 
-def test_45_a_client_that_is_killed_in_the_middle(endpoint: Endpoint) -> None:
+def test_45_a_killed_client_fails_the_pipes_of_the_manager(endpoint: Endpoint) -> None:
     program = """
 with calls.connect(Calls, sys.argv[1]) as client, client.into.begin() as call:
     call.pipes["numbers"].push([1])
@@ -250,7 +250,7 @@ say("done")
 )
 
 
-def test_ctrl_c_gives_a_call_up_and_the_connection_goes_on(endpoint: Endpoint) -> None:
+def test_ctrl_c_gives_up_a_call_and_keeps_the_connection(endpoint: Endpoint) -> None:
     let_go = Gate()
     told: list[int] = []
 
@@ -262,14 +262,14 @@ def test_ctrl_c_gives_a_call_up_and_the_connection_goes_on(endpoint: Endpoint) -
                 if rpc.current_call().test_cancel():
                     told.append(1)
                     return None
-                let_go._event.wait(0.01)
+                let_go.opens_within(0.01)
             return value
 
         def both(self, numbers: Any) -> Any: ...
         def into(self, numbers: Any) -> Any:
             numbers.pull()
             while not rpc.current_call().test_cancel():
-                let_go._event.wait(0.01)
+                let_go.opens_within(0.01)
             numbers.pull()
 
     listener = streams.listen(endpoint)
@@ -289,8 +289,8 @@ def interrupt():
     if sys.platform == "win32":
         _thread.interrupt_main()
     else:
-        # A terminal's goes to the process, and the system may give it to another thread, which
-        # wakes Python's main thread no more than any signal does.
+        # A terminal signals the process, and the system may deliver that to another thread.
+        # Then nothing wakes Python's main thread from its wait.
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 class Manager(Calls):
     def plain(self, value):
@@ -306,8 +306,8 @@ except KeyboardInterrupt:
 """
     with plain_child(_INTERFACE + program.replace('say("ready")', ""), endpoint.name) as child:
         with blocking.connect(There, endpoint, wait=30) as client:
-            # A signal that comes when the main thread has looked for signals and does not wait yet
-            # is seen by Python only after that wait.
+            # Python notices a signal that arrives between its check for signals and the wait only
+            # after the wait.
             time.sleep(0.3)
             try:
                 client.plain(1)
@@ -319,7 +319,7 @@ except KeyboardInterrupt:
         assert child.wait() == 0
 
 
-def test_a_child_is_served_over_its_stream() -> None:
+def test_a_parent_serves_a_child_over_its_stream() -> None:
     import sys
 
     program = """
@@ -343,7 +343,7 @@ with calls.bind(Calls, blocking.parent_stream()) as client:
         assert child.wait(timeout=30) == 0
 
 
-def test_the_interface_of_these_tests_is_served_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocking_server_offers_introspection(caplog: pytest.LogCaptureFixture) -> None:
     from ipcpipes.rpc.definition.introspection import Introspection
 
     listener = streams.listen(Endpoint.named("introspected"))

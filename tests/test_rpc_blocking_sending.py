@@ -1,4 +1,4 @@
-"""Calls without an event loop: whose memory is sent, and by whom."""
+"""Sending in the blocking driver: lent memory, the sending thread, and silent peers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .threads import Worker, at_most, receive_all, stream_pair
 
 
 class Silent:
-    """A server that takes the client, and looks at nothing that comes then."""
+    """A server that answers the bind, and then reads nothing until :meth:`look`."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -43,13 +43,13 @@ class Silent:
         self.stream.send_all(joined(session.take_output()))
 
     def look(self) -> list[Frame]:
-        """What has come, to the end."""
+        """The frames that have come, up to the end of the connection."""
         return self.reader.feed(receive_all(self.stream))
 
 
 @pytest.mark.parametrize("size", [2**15, 2**20])
-def test_memory_is_its_users_again_when_the_time_is_over(size: int) -> None:
-    """And what the server gets is what was there when it was pushed."""
+def test_a_push_that_times_out_releases_its_memory(size: int) -> None:
+    """The server gets the memory's content at the time of the push."""
     here, there = stream_pair()
     server = Silent(there)
     binding = Worker(server.bind)
@@ -72,7 +72,7 @@ def test_memory_is_its_users_again_when_the_time_is_over(size: int) -> None:
     assert frames[-1].kind is Kind.ORPHANED
 
 
-def test_a_server_hears_that_the_time_of_a_call_ended_in_a_pull() -> None:
+def test_a_pull_that_times_out_gives_the_call_up() -> None:
     here, there = stream_pair()
     server = Silent(there)
     binding = Worker(server.bind)
@@ -85,7 +85,7 @@ def test_a_server_hears_that_the_time_of_a_call_ended_in_a_pull() -> None:
         assert [frame.kind for frame in server.look()] == [Kind.REQUEST, Kind.ORPHANED]
 
 
-def test_who_sends_does_it_for_the_others_too() -> None:
+def test_a_sending_thread_sends_for_other_threads() -> None:
     """One call is at the system when another one begins: its request does not wait for the first
     one's answer, which here needs it.
     """
@@ -115,7 +115,7 @@ def test_who_sends_does_it_for_the_others_too() -> None:
         assert others[0].result() == "second"
 
 
-def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "BIND_TIMEOUT", 0.05)
     here, there = stream_pair()
     server = Worker(blocking.serve_connection, Manager(), there)
@@ -124,16 +124,16 @@ def test_a_client_that_says_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> 
     server.result()
 
 
-def test_a_server_that_says_nothing_is_left() -> None:
+def test_a_silent_server_is_abandoned() -> None:
     with streams.listen(unique_endpoint()) as listener, at_most(20):
         with pytest.raises(rpc.BindTimeout, match=r"has not answered within 0\.05 s"):
             with blocking.connect(Calls, listener.endpoint, bind_timeout=0.05):
                 pass
         with listener.accept() as stream:
-            assert receive_all(stream)  # it has asked
+            assert receive_all(stream)  # the client has sent its bind
 
 
-def test_a_sources_own_timeout_is_no_pending_call() -> None:
+def test_a_timeout_error_of_a_source_ends_the_call() -> None:
     def source(count: int) -> bytes:
         raise TimeoutError("the source's")
 
@@ -145,7 +145,7 @@ def test_a_sources_own_timeout_is_no_pending_call() -> None:
                 call.complete_nowait()
 
 
-def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
+def test_a_call_frees_its_data_when_it_is_over() -> None:
     with served(lambda value: value) as client:
         gc.collect()
         gc.disable()
@@ -160,12 +160,12 @@ def test_what_a_call_has_carried_is_freed_when_it_is_over() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a read of Windows has its memory beforehand")
-def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
+def test_a_silent_connection_holds_no_memory() -> None:
     tracemalloc.start()
     try:
         with served(lambda pipe: sum(len(chunk) for chunk in pipe)) as client:
             assert client.into(array.array("i", bytes(8 * 2**20))) == 2 * 2**20
-            frames._spare.clear()  # which are for all connections together
+            frames._spare.clear()  # buffers shared by all connections
             assert tracemalloc.get_traced_memory()[0] < 2**20
     finally:
         tracemalloc.stop()

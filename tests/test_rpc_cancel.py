@@ -1,4 +1,4 @@
-"""Calls that are given up, and who hears of it (behaviours 63 to 69)."""
+"""Calls that are cancelled or given up, at both ends (behaviours 63 to 69)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ipcpipes.rpc.core.session import Session
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.wire.format import Limits
 
+from .rpc_drivers import Driver
 from .rpc_over_links import (
     SECONDS,
     Witness,
@@ -26,10 +27,10 @@ from .rpc_over_links import (
     calling_in_memory,
     cancelled,
     open_calls,
-    serving,
     timed_out,
 )
-from .rpc_over_managers import Calls, Scripted, drained, echoed, given_back, pushed
+from .rpc_over_managers import Calls, drained, echoed, given_back, pushed
+from .rpc_waiting import Event, sleep, until, until_cancelled
 from .threads import Worker
 
 
@@ -44,30 +45,30 @@ def count_open(_: object) -> int:
     return open_calls()
 
 
-async def test_63_an_abortive_end_is_there_at_once() -> None:
+async def test_63_an_abortive_cancellation_completes_at_once(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
-        with manager.watching(), trio.CancelScope(shield=True):
-            await go_on.wait()
+        with manager.watching():
+            await go_on.wait_shielded()
 
-    go_on = trio.Event()
-    async with calling(plain=plain, inline=count_open) as acc:
+    go_on = Event()
+    async with driver.calling(plain=plain, inline=count_open) as acc:
         async with acc.plain.begin(1) as call:
             await manager.began.wait()
             call.cancel()
             with cancelled():
                 call.complete_nowait()
-        assert await acc.inline(None) == 1, "the manager has not come to its end"
+        assert await acc.inline(None) == 1, "the manager still runs"
         go_on.set()
         await until_none_is_open(acc)
 
 
-async def test_63_who_waits_for_the_answer_is_waked() -> None:
+async def test_63_cancelling_wakes_a_waiting_complete(driver: Driver) -> None:
     async def plain(value: Any) -> None:
-        await trio.sleep_forever()
+        await until_cancelled()
 
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call, trio.open_nursery() as nursery:
 
             async def complete() -> None:
@@ -75,16 +76,16 @@ async def test_63_who_waits_for_the_answer_is_waked() -> None:
                     await call.complete()
 
             nursery.start_soon(complete)
-            await trio.testing.wait_all_tasks_blocked()
+            await driver.settle()
             call.cancel()
 
 
 @pytest.mark.parametrize("direction", ["into", "out"])
-async def test_63_who_waits_for_a_pipe_is_waked(direction: str) -> None:
+async def test_63_cancelling_wakes_a_waiting_push_or_pull(driver: Driver, direction: str) -> None:
     async def forever(numbers: Any) -> None:
-        await trio.sleep_forever()
+        await until_cancelled()
 
-    async with calling(into=forever, out=forever) as acc:
+    async with driver.calling(into=forever, out=forever) as acc:
         async with getattr(acc, direction).begin() as call, trio.open_nursery() as nursery:
 
             async def go_on() -> None:
@@ -94,25 +95,24 @@ async def test_63_who_waits_for_a_pipe_is_waked(direction: str) -> None:
                     await call.pipes["numbers"].pull()
 
             nursery.start_soon(go_on)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await driver.settle()
             call.cancel()
 
 
-async def test_64_an_end_that_is_not_abortive_is_the_servers_to_make() -> None:
+async def test_64_a_manager_can_return_early_when_asked_to_end(driver: Driver) -> None:
     asked: list[bool] = []
 
     async def plain(value: Any) -> str:
         call = rpc.current_call()
         while not call.test_cancel():
             asked.append(call.test_cancel())
-            await trio.sleep(0.001)
+            await sleep(0.001)
         asked.append(call.test_cancel())
         return "so far"
 
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
-            while not asked:
-                await trio.sleep(0.001)
+            await until(lambda: asked)
             call.cancel(abortive=False)
             call.cancel(abortive=False)
             assert await call.complete() == "so far"
@@ -120,12 +120,12 @@ async def test_64_an_end_that_is_not_abortive_is_the_servers_to_make() -> None:
     assert asked[-1] is True
 
 
-async def test_64_a_manager_that_does_not_ask_goes_on() -> None:
+async def test_64_a_manager_can_ignore_that_it_is_asked_to_end(driver: Driver) -> None:
     async def both(numbers: Any) -> int:
         return await echoed(numbers)
 
     got: list[int] = []
-    async with calling(both=both) as acc:
+    async with driver.calling(both=both) as acc:
         async with acc.both.begin() as call:
             call.cancel(abortive=False)
             await pushed(call.pipes["numbers"], [1, 2])
@@ -134,53 +134,53 @@ async def test_64_a_manager_that_does_not_ask_goes_on() -> None:
     assert got == [1, 2]
 
 
-async def test_64_abortive_after_that_is_abortive() -> None:
+async def test_64_an_abortive_cancellation_can_follow(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
         with manager.watching():
-            await trio.sleep_forever()
+            await until_cancelled()
 
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
             await manager.began.wait()
             call.cancel(abortive=False)
             call.cancel()
             with cancelled():
                 await call.complete()
-        await manager.raised(trio.Cancelled)
+        await manager.raised(driver.cancelled)
 
 
-async def test_65_who_is_not_cancelled_is_told_so() -> None:
+async def test_65_test_cancel_is_false_for_another_call(driver: Driver) -> None:
     async def plain(value: Any) -> bool:
         before = rpc.current_call().test_cancel()
-        await trio.lowlevel.checkpoint()
+        await sleep(0)
         return before or rpc.current_call().test_cancel()
 
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as other:
             other.cancel()
         assert await acc.plain(1) is False
 
 
-async def test_66_an_abortive_end_while_the_manager_is_in_a_pull() -> None:
+async def test_66_an_abortive_cancellation_fails_a_pull_of_the_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def into(numbers: Any) -> None:
         with manager.watching():
             await numbers.pull()
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         async with acc.into.begin() as call:
             await manager.began.wait()
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await driver.settle()
             call.cancel()
             with cancelled():
                 await call.complete()
             await manager.raised(rpc.CallCancelled)
 
 
-async def test_66_or_in_a_push() -> None:
+async def test_66_an_abortive_cancellation_fails_a_push_of_the_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def out(numbers: Any) -> None:
@@ -188,30 +188,31 @@ async def test_66_or_in_a_push() -> None:
             while True:
                 await numbers.push(bytes(400_000))
 
-    async with calling(out=out) as acc:
+    async with driver.calling(out=out) as acc:
         async with acc.out.begin() as call:
             await manager.began.wait()
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await driver.settle()
             call.cancel()
         await manager.raised(rpc.CallCancelled)
 
 
-async def test_67_cancelling_what_is_over_has_no_effect() -> None:
-    async with calling(plain=given_back) as acc:
+async def test_67_cancelling_an_answered_call_has_no_effect(driver: Driver) -> None:
+    async with driver.calling(plain=given_back) as acc:
         for abortive in (True, False):
-            async with acc.plain.begin(1) as call:
-                await trio.testing.wait_all_tasks_blocked(0.01)  # the answer is there
+            events: list[rpc.CallEvent] = []
+            async with acc.plain.with_options(notify=events.append).begin(1) as call:
+                await driver.heard(acc, lambda: rpc.CallEvent.CALL_COMPLETE in events)  # noqa: B023
                 call.cancel(abortive=abortive)
                 assert await call.complete() == 1
                 call.cancel(abortive=abortive)
             call.cancel(abortive=abortive)
 
 
-async def test_67_cancelling_twice() -> None:
+async def test_67_cancelling_is_idempotent(driver: Driver) -> None:
     async def plain(value: Any) -> None:
-        await trio.sleep_forever()
+        await until_cancelled()
 
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
         async with acc.plain.begin(1) as call:
             call.cancel()
             call.cancel()
@@ -241,7 +242,7 @@ async def test_68_a_cancel_scope_around_a_call_reaches_the_manager(deferred: boo
         await until_none_is_open(acc)
 
 
-async def test_68_a_deadline_goes_along_with_the_call() -> None:
+async def test_68_the_manager_knows_the_deadline_of_the_client() -> None:
     manager = Witness()
 
     async def plain(value: Any) -> float:
@@ -259,25 +260,25 @@ async def _without_deadline(acc: rpc.Client[Calls]) -> Any:
     return await acc.plain(1)
 
 
-async def test_68_a_manager_whose_clients_time_is_over_is_cancelled() -> None:
+async def test_68_a_call_that_times_out_cancels_its_manager(driver: Driver) -> None:
     manager = Witness()
 
     async def plain(value: Any) -> None:
         with manager.watching():
-            await trio.sleep_forever()
+            await until_cancelled()
 
-    async with calling(plain=plain, inline=count_open) as acc:
+    async with driver.calling(plain=plain, inline=count_open) as acc:
         with timed_out() as caught:
             await acc.plain.with_options(timeout=0.05)(1)
         assert "Calls.plain" in caught.value.message
-        await manager.raised(trio.Cancelled)
+        await manager.raised(driver.cancelled)
         async with acc.plain.with_options(timeout=0.05).begin(1) as call:
             with timed_out():
                 await call.complete()
         await until_none_is_open(acc)
 
 
-async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
+async def test_68_a_call_in_a_cancelled_scope_is_not_sent() -> None:
     served: list[Any] = []
 
     async def plain(value: Any) -> None:
@@ -290,7 +291,7 @@ async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
         assert scope.cancelled_caught
         with trio.CancelScope() as scope:
             scope.cancel()
-            await acc.tell("nobody waits")
+            await acc.tell("a call without an answer")
         assert scope.cancelled_caught
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -301,7 +302,7 @@ async def test_68_a_call_in_a_scope_that_is_cancelled_is_not_sent() -> None:
     assert served == []
 
 
-async def test_69_a_client_that_goes_away_ends_each_of_its_calls() -> None:
+async def test_69_a_client_that_disappears_ends_its_calls(driver: Driver) -> None:
     pulling, pushing, sleeping, other = Witness(), Witness(), Witness(), Witness()
 
     async def into(numbers: Any) -> None:
@@ -315,32 +316,37 @@ async def test_69_a_client_that_goes_away_ends_each_of_its_calls() -> None:
 
     async def plain(value: Any) -> None:
         with (other if value else sleeping).watching():
-            await trio.sleep_forever()
+            await until_cancelled()
 
-    async with serving(Scripted(into=into, out=out, plain=plain)) as listener:
-        async with rpc.connect(Calls, listener.endpoint) as staying, trio.open_nursery() as nursery:
+    managers = driver.manager(into=into, out=out, plain=plain)
+    async with driver.serving(managers) as listener:
+        async with (
+            driver.connect(Calls, listener.endpoint) as staying,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(staying.plain, 1)
-            async with rpc.connect(Calls, listener.endpoint) as leaving:
+            stream = await driver.stream(listener.endpoint)
+            async with driver.bind(Calls, stream) as leaving:
                 async with leaving.into.begin(), leaving.out.begin(), leaving.plain.begin(0):
                     for one in (pulling, pushing, sleeping, other):
                         await one.began.wait()
-                    # As if it were killed; what is sent at a normal end says it too.
-                    await leaving._caller.link.transport.aclose()
+                    # Like a killed client: a client that ends normally tells the server.
+                    await driver.close(stream)
             await pulling.raised(rpc.CommFailure)
             await pushing.raised(rpc.CommFailure)
-            await sleeping.raised(trio.Cancelled)
+            await sleeping.raised(driver.cancelled)
             assert not other.ended.is_set()
             nursery.cancel_scope.cancel()
 
 
-async def test_69_a_call_whose_handle_is_left_is_given_up() -> None:
+async def test_69_leaving_a_handle_gives_the_call_up(driver: Driver) -> None:
     manager = Witness()
 
     async def into(numbers: Any) -> None:
         with manager.watching():
             await drained(numbers)
 
-    async with calling(into=into, inline=count_open) as acc:
+    async with driver.calling(into=into, inline=count_open) as acc:
         async with acc.into.begin() as call:
             await call.pipes["numbers"].push([1])
         await manager.raised(rpc.CallCancelled)
@@ -351,28 +357,24 @@ async def test_69_a_call_whose_handle_is_left_is_given_up() -> None:
         await until_none_is_open(acc)
 
 
-async def test_69_a_deferred_call_can_tell_and_is_still_to_be_answered() -> None:
+async def test_69_a_deferred_call_reports_that_it_was_given_up(driver: Driver) -> None:
     kept: list[rpc.CurrentCall] = []
 
     async def plain(value: Any) -> None:
         rpc.current_call().defer()
         kept.append(rpc.current_call())
 
-    async with calling(plain=plain, inline=count_open) as acc:
-        with trio.move_on_after(0.05):
-            await acc.plain(1)
-        with trio.fail_after(SECONDS):
-            while not kept[0].test_cancel():
-                await trio.sleep(0.001)
+    async with driver.calling(plain=plain, inline=count_open) as acc:
+        async with acc.plain.begin(1):
+            await until(lambda: kept)
+        await until(kept[0].test_cancel)
         kept[0].complete(1)
         await until_none_is_open(acc)
 
 
 @pytest.mark.parametrize("over", [calling, calling_in_memory])
 @pytest.mark.parametrize("seed", range(3))
-async def test_calls_cancelled_at_any_point_leave_a_connection_that_works(
-    over: Any, seed: int
-) -> None:
+async def test_calls_cancelled_anywhere_leave_a_working_connection(over: Any, seed: int) -> None:
     rng = random.Random(seed)
 
     async def out(numbers: Any) -> None:
@@ -440,8 +442,8 @@ async def by_hand(acc: rpc.Client[Calls]) -> None:
         await call.complete()
 
 
-async def test_a_client_that_was_busy_hears_of_its_own_time(endpoint: ipcpipes.Endpoint) -> None:
-    """The server has ended the call meanwhile, and its answer is read first."""
+async def test_a_busy_client_reports_its_own_timeout(endpoint: ipcpipes.Endpoint) -> None:
+    """Also when the server has ended the call first and the client reads its answer late."""
     definition = Calls._rpc_definition
     asked, is_busy = threading.Event(), threading.Event()
 

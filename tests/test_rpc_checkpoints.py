@@ -1,4 +1,4 @@
-"""trio's rules: every operation is a checkpoint, and what is cancelled loses nothing."""
+"""trio's rules: every operation is a checkpoint, and a cancelled operation loses nothing."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_every_operation_of_a_manager_is_a_checkpoint() -> None:
         await acc.both(numbers=([1, 2], []))
 
 
-async def test_what_is_cancelled_raises_cancelled_and_loses_nothing() -> None:
+async def test_a_cancelled_operation_loses_nothing() -> None:
     async with calling(both=echoed) as acc:
         async with acc.both.begin() as call:
             numbers = call.pipes["numbers"]
@@ -141,14 +141,14 @@ async def test_no_task_is_left() -> None:
         async with rpc.connect(Calls, listener.endpoint) as acc:
             await all_kinds(acc)
         with trio.fail_after(SECONDS):
-            # The server's own: the listener's, and none of a connection.
+            # Tasks of the listener remain, tasks of connections do not.
             while trio.lowlevel.current_statistics().tasks_living > before + 1:
                 await trio.sleep(0.001)
     assert trio.lowlevel.current_statistics().tasks_living == before
 
 
-# What fails is a checkpoint, too: a loop that tries again and again lets others run, and ends when
-# it is cancelled.
+# A failing operation is a checkpoint, too: a loop that retries lets other tasks run, and can be
+# cancelled.
 
 Operation = Callable[[], Awaitable[object]]
 
@@ -270,7 +270,7 @@ class Failing:
     async def serve_for_no_time(self) -> Operation:
         return lambda: rpc.serve(Scripted(), unique_endpoint(), grace=-1)
 
-    # The transport stays the caller's, which Cancelled would not say.
+    # The transport still belongs to the caller then, and Cancelled would hide that.
 
     async def shielded_bind_to_what_is_no_transport(self) -> Operation:
         return lambda: rpc.bind(Calls, None).__aenter__()  # type: ignore[arg-type]
@@ -303,7 +303,7 @@ async def failing_operation(name: str) -> AsyncIterator[Operation]:
 
 
 class Steps(trio.abc.Instrument):
-    """Counts how often this task has let others run."""
+    """Counts the steps of this task."""
 
     def __init__(self) -> None:
         self._task = trio.lowlevel.current_task()
@@ -314,7 +314,7 @@ class Steps(trio.abc.Instrument):
 
 
 @pytest.mark.parametrize("name", FAILING)
-async def test_an_operation_that_fails_lets_others_run(name: str) -> None:
+async def test_a_failing_operation_is_a_checkpoint(name: str) -> None:
     async with failing_operation(name) as operation:
         steps = Steps()
         trio.lowlevel.add_instrument(steps)
@@ -325,7 +325,7 @@ async def test_an_operation_that_fails_lets_others_run(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in FAILING if not name.startswith("shielded")])
-async def test_an_operation_that_would_fail_is_cancelled(name: str) -> None:
+async def test_a_failing_operation_can_be_cancelled(name: str) -> None:
     async with failing_operation(name) as operation:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -333,8 +333,8 @@ async def test_an_operation_that_would_fail_is_cancelled(name: str) -> None:
                 await operation()
 
 
-async def test_a_manager_that_goes_on_after_the_end_is_cancelled() -> None:
-    """It hears once why its call has ended; then its own cancellation gets through."""
+async def test_a_manager_that_continues_after_the_end_is_cancelled() -> None:
+    """First an operation reports why the call has ended; the next one raises Cancelled."""
     raised: list[type[BaseException]] = []
     ended = trio.Event()
 

@@ -1,19 +1,20 @@
-"""The ends of pipes, as both ends of a call see them (behaviours 23 to 29)."""
+"""The ends of pipes, at both ends of a call (behaviours 23 to 29)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-import trio
 
 from ipcpipes import rpc
 
-from .rpc_over_links import calling, closed, discipline, empty
+from .rpc_drivers import Driver
+from .rpc_over_links import closed, discipline, empty
 from .rpc_over_managers import drained, echoed, pushed
+from .rpc_waiting import Event
 
 
-async def test_23_the_end_is_an_empty_chunk_once_and_pulling_again_is_empty() -> None:
+async def test_23_the_end_is_pulled_once(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert list(await numbers.pull()) == [1, 2]
         assert len(await numbers.pull()) == 0
@@ -21,36 +22,36 @@ async def test_23_the_end_is_an_empty_chunk_once_and_pulling_again_is_empty() ->
             await numbers.pull()
         raise caught.value
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with empty():
             await acc.into(numbers=[1, 2])
 
 
-async def test_23_the_same_at_the_client() -> None:
-    async with calling(out=lambda numbers: pushed(numbers, [1])) as acc:
+async def test_23_the_client_pulls_the_end_once(driver: Driver) -> None:
+    async with driver.calling(out=lambda numbers: pushed(numbers, [1])) as acc:
         async with acc.out.begin() as call:
             numbers = call.pipes["numbers"]
             assert list(await numbers.pull()) == [1]
             assert len(await numbers.pull()) == 0
             with empty():
                 await numbers.pull()
-            # A mistake of the client's own is no failure of the server's.
+            # A mistake of the client does not fail the call.
             assert await call.complete() is None
 
 
-async def test_23_a_loop_over_a_drained_pipe_is_no_empty_loop() -> None:
+async def test_23_iterating_over_a_drained_pipe_fails(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert await drained(numbers) == [1]
         with empty():
             await drained(numbers)
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with empty():
             await acc.into(numbers=[1])
 
 
 @pytest.mark.parametrize("nothing", [[], b"", ()], ids=repr)
-async def test_24_after_the_close_pushing_is_closed_also_nothing(nothing: Any) -> None:
+async def test_24_nothing_can_be_pushed_after_close(driver: Driver, nothing: Any) -> None:
     async def out(numbers: Any) -> None:
         await numbers.push([1])
         await numbers.close()
@@ -63,14 +64,14 @@ async def test_24_after_the_close_pushing_is_closed_also_nothing(nothing: Any) -
         raise caught.value
 
     got: list[int] = []
-    async with calling(out=out) as acc:
+    async with driver.calling(out=out) as acc:
         with closed():
             await acc.out(numbers=got)
-    assert got == [1], "what came before is there, and the end of the pipe is no end of the call"
+    assert got == [1], "elements before the failure arrive"
 
 
 @pytest.mark.parametrize("how", ["push", "push_nowait", "close"])
-async def test_24_closed_comes_before_order(how: str) -> None:
+async def test_24_a_closed_pipe_is_reported_before_wrong_order(driver: Driver, how: str) -> None:
     async def out_out(first: Any, second: Any) -> None:
         await first.close()
         with closed():
@@ -82,13 +83,13 @@ async def test_24_closed_comes_before_order(how: str) -> None:
                 first.push_nowait([1])
         await second.close()
 
-    async with calling(out_out=out_out) as acc:
+    async with driver.calling(out_out=out_out) as acc:
         with closed():
             await acc.out_out(first=[], second=[])
 
 
-async def test_24_the_same_at_the_client() -> None:
-    async with calling(into=drained) as acc:
+async def test_24_the_client_can_push_nothing_after_close(driver: Driver) -> None:
+    async with driver.calling(into=drained) as acc:
         async with acc.into.begin() as call:
             numbers = call.pipes["numbers"]
             await pushed(numbers, [1])
@@ -99,30 +100,30 @@ async def test_24_the_same_at_the_client() -> None:
 
 
 @pytest.mark.parametrize("pulls", [0, 1])
-async def test_25_a_manager_that_returns_with_an_in_pipe_undrained(pulls: int) -> None:
+async def test_25_a_manager_must_drain_its_in_pipes(driver: Driver, pulls: int) -> None:
     async def into_out(source: Any, sink: Any) -> int:
         for _ in range(pulls):
             await source.pull(1)
         return 7
 
     got: list[int] = []
-    async with calling(into_out=into_out) as acc:
+    async with driver.calling(into_out=into_out) as acc:
         with discipline() as caught:
             await acc.into_out(source=[1, 2], sink=got)
         assert "before the pipe source was drained" in caught.value.message
     assert got == []
 
 
-async def test_25_having_read_all_and_not_the_end_is_undrained() -> None:
+async def test_25_draining_includes_the_end(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         assert list(await numbers.pull(2)) == [1, 2]
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with discipline():
             await acc.into(numbers=[1, 2])
 
 
-async def test_25_a_client_that_is_still_feeding_hears_of_it() -> None:
+async def test_25_an_early_return_ends_an_endless_source(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
         await numbers.pull()
 
@@ -133,13 +134,13 @@ async def test_25_a_client_that_is_still_feeding_hears_of_it() -> None:
         fed += 1
         return bytes(4 * most)
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with discipline():
             await acc.into(numbers=endless)
     assert fed < 50
 
 
-async def test_26_a_manager_that_returns_with_an_out_pipe_open() -> None:
+async def test_26_a_manager_must_close_its_out_pipes(driver: Driver) -> None:
     async def out_out(first: Any, second: Any) -> int:
         await pushed(first, [1])
         await second.push([2])
@@ -147,42 +148,44 @@ async def test_26_a_manager_that_returns_with_an_out_pipe_open() -> None:
 
     one: list[int] = []
     two: list[int] = []
-    async with calling(out_out=out_out) as acc:
+    async with driver.calling(out_out=out_out) as acc:
         with discipline() as caught:
             await acc.out_out(first=one, second=two)
         assert "before the pipe second was closed" in caught.value.message
     assert (one, two) == ([1], [2])
 
 
-async def test_27_the_first_pull_of_an_empty_in_pipe_is_the_end() -> None:
+async def test_27_an_empty_in_pipe_has_only_its_end(driver: Driver) -> None:
     async def into(numbers: Any) -> int:
         return len(await numbers.pull())
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         nothings: list[Any] = [[], b"", iter(()), lambda most: b""]
         for nothing in nothings:
             assert await acc.into(numbers=nothing) == 0
 
 
-async def test_28_an_empty_out_pipe_pushes_nothing_once() -> None:
+async def test_28_an_empty_out_pipe_pushes_one_empty_chunk(driver: Driver) -> None:
     pushes: list[int] = []
-    async with calling(out=lambda numbers: numbers.close()) as acc:
+    async with driver.calling(out=lambda numbers: numbers.close()) as acc:
         await acc.out(numbers=lambda chunk: pushes.append(len(chunk)))
         assert pushes == [0]
         await acc.out(numbers=rpc.PipeControl(push=lambda chunk: pushes.append(len(chunk))))
         assert pushes == [0, 0]
 
 
-async def test_28_the_empty_chunk_is_the_last_one_and_there_is_only_one() -> None:
+async def test_28_the_last_chunk_and_only_the_last_is_empty(driver: Driver) -> None:
     pushes: list[list[int]] = []
-    async with calling(out=lambda numbers: pushed(numbers, [1, 2], [3])) as acc:
+    async with driver.calling(out=lambda numbers: pushed(numbers, [1, 2], [3])) as acc:
         await acc.out(numbers=lambda chunk: pushes.append(list(chunk)))
     assert pushes[-1] == []
     assert [number for chunk in pushes for number in chunk] == [1, 2, 3]
     assert all(pushes[:-1])
 
 
-async def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end() -> None:
+async def test_29_a_pull_function_is_not_called_after_its_end(
+    driver: Driver,
+) -> None:
     calls: list[int] = []
 
     def pull(most: int) -> list[int]:
@@ -190,7 +193,7 @@ async def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end
         assert len(calls) <= 3
         return [] if len(calls) == 3 else [len(calls)]
 
-    async with calling(both=echoed) as acc:
+    async with driver.calling(both=echoed) as acc:
         got: list[int] = []
         assert await acc.both(numbers=(pull, got)) == 2
         assert got == [1, 2]
@@ -198,7 +201,7 @@ async def test_29_a_pull_function_is_not_called_after_it_has_said_it_was_the_end
     assert all(most > 0 for most in calls)
 
 
-async def test_29_nor_is_one_of_a_pipe_control() -> None:
+async def test_29_a_pipe_control_is_not_called_after_its_end(driver: Driver) -> None:
     calls = 0
 
     def pull(buffer: memoryview) -> int:
@@ -207,24 +210,19 @@ async def test_29_nor_is_one_of_a_pipe_control() -> None:
         buffer[0] = calls
         return 0 if calls == 3 else 1
 
-    async with calling(into=drained) as acc:
+    async with driver.calling(into=drained) as acc:
         assert await acc.into(numbers=rpc.PipeControl(pull=pull)) == [1, 2]
     assert calls == 3
 
 
-async def test_closing_waits_for_nobody_to_read() -> None:
+async def test_close_does_not_wait_for_a_reader(driver: Driver) -> None:
+    returned = Event()
+
     async def out(numbers: Any) -> None:
         await pushed(numbers, [1])
+        returned.set()
 
-    async with calling(out=out) as acc:
-        async with acc.out.begin() as call:
-            # The answer is there, and the pipe is read after it.
-            while True:
-                try:
-                    call.complete_nowait()
-                except rpc.AsyncCallPending:
-                    if call._driver.call.incoming[0].reader.ended:
-                        break
-                    await trio.sleep(0.001)
-                else:
-                    break
+    async with driver.calling(out=out) as acc, acc.out.begin() as call:
+        await returned.wait()
+        assert await drained(call.pipes["numbers"]) == [1]
+        await call.complete()

@@ -1,6 +1,4 @@
-"""What goes through pipes arrives, in order and whole, and takes no more memory than it may
-(behaviours 30 to 40).
-"""
+"""Elements in pipes: order, chunks, ranges, the wire format, and memory (behaviours 30 to 40)."""
 
 from __future__ import annotations
 
@@ -17,24 +15,24 @@ import trio.testing
 from ipcpipes import rpc
 from ipcpipes.rpc.wire.format import Kind, encode
 
+from .rpc_drivers import CALLING, Driver, has_elements
 from .rpc_over_links import (
     SECONDS,
-    calling,
     calling_in_memory,
     invalid_bound,
     memory,
-    raw_calling,
 )
 from .rpc_over_managers import Point, Sample, drained, echoed, given_back, pushed
+from .rpc_waiting import Event, until
 
 MIB = 2**20
 
 
-async def test_30_the_total_and_its_order_are_those_of_the_pushes() -> None:
+async def test_30_elements_arrive_in_the_order_of_the_pushes(driver: Driver) -> None:
     chunks = [list(range(n)) for n in (5, 4, 3, 2, 1)]
     expected = [element for chunk in chunks for element in chunk]
     got: list[int] = []
-    async with calling(into=drained, out=lambda numbers: pushed(numbers, *chunks)) as acc:
+    async with driver.calling(into=drained, out=lambda numbers: pushed(numbers, *chunks)) as acc:
         async with acc.into.begin() as call:
             await pushed(call.pipes["numbers"], *chunks)
             assert await call.complete() == expected
@@ -42,42 +40,41 @@ async def test_30_the_total_and_its_order_are_those_of_the_pushes() -> None:
         assert got == expected
 
 
-async def test_31_what_is_above_the_maximum_comes_with_the_next_pull() -> None:
+async def test_31_elements_above_the_maximum_wait_for_the_next_pull(driver: Driver) -> None:
     async def into(numbers: Any) -> list[list[int]]:
         pulls = []
         while len(chunk := await numbers.pull(3)):
             pulls.append(list(chunk))
         return pulls
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         pulls = await acc.into(numbers=array("i", range(10)))
     assert pulls == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
-async def test_32_a_maximum_of_0_is_a_lack_of_memory_while_there_is_data() -> None:
+async def test_32_a_maximum_of_0_fails_while_there_are_elements(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
-        while not numbers._driver.call.incoming[0].reader.has_elements:
-            await trio.sleep(0.001)
+        await until(lambda: has_elements(numbers))
         with memory() as caught:
             await numbers.pull(0)
         raise caught.value
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with memory():
             await acc.into(numbers=[1])
 
 
-async def test_32_and_at_the_end_it_is_the_end() -> None:
+async def test_32_a_maximum_of_0_pulls_the_end(driver: Driver) -> None:
     async def into(numbers: Any) -> int:
         await numbers.pull()
         return len(await numbers.pull(0))
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         assert await acc.into(numbers=[1]) == 0
 
 
 @pytest.mark.parametrize(("share", "times"), [(1, 1), (2, 2), (4, 4)])
-async def test_33_memory_for_a_part_means_that_many_more_pushes(share: int, times: int) -> None:
+async def test_33_less_memory_means_more_pushes(driver: Driver, share: int, times: int) -> None:
     asked: list[int] = []
     got: list[list[int]] = []
 
@@ -86,18 +83,18 @@ async def test_33_memory_for_a_part_means_that_many_more_pushes(share: int, time
         return bytearray(32 // share)
 
     numbers = list(range(8))  # 32 bytes
-    async with calling(out=lambda pipe: pushed(pipe, numbers)) as acc:
+    async with driver.calling(out=lambda pipe: pushed(pipe, numbers)) as acc:
         control = rpc.PipeControl(push=lambda chunk: got.append(list(chunk)), alloc=alloc)
         await acc.out(numbers=control)
     assert [len(chunk) for chunk in got] == [8 // share] * times + [0]
     assert [number for chunk in got for number in chunk] == numbers
-    assert asked == [32] * times, "the end takes no memory"
+    assert asked == [32] * times, "no memory is allocated for the end"
 
 
-async def test_34_memory_for_more_is_not_used_beyond_what_came() -> None:
+async def test_34_more_memory_is_used_only_as_far_as_needed(driver: Driver) -> None:
     room = bytearray(b"\xaa" * 100)
     got: list[list[int]] = []
-    async with calling(out=lambda numbers: pushed(numbers, [1, 2])) as acc:
+    async with driver.calling(out=lambda numbers: pushed(numbers, [1, 2])) as acc:
         control = rpc.PipeControl(
             push=lambda chunk: got.append(list(chunk)), alloc=lambda size: room
         )
@@ -107,7 +104,7 @@ async def test_34_memory_for_more_is_not_used_beyond_what_came() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 3])
-async def test_35_memory_for_less_than_an_element_ends_the_call(size: int) -> None:
+async def test_35_memory_below_one_element_fails_the_call(driver: Driver, size: int) -> None:
     ended: list[BaseException] = []
 
     async def out(numbers: Any) -> None:
@@ -118,22 +115,22 @@ async def test_35_memory_for_less_than_an_element_ends_the_call(size: int) -> No
             ended.append(error)
             raise
 
-    async with calling(out=out, plain=given_back) as acc:
+    async with driver.calling(out=out, plain=given_back) as acc:
         with memory():
             await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda asked: bytearray(size)))
         assert await acc.plain(1) == 1
     assert isinstance(ended[0], (rpc.CallCancelled, trio.Cancelled))
 
 
-async def test_35_of_the_client_that_fills_a_pipe_too() -> None:
-    async with calling(into=drained) as acc:
+async def test_35_memory_below_one_element_fails_a_source(driver: Driver) -> None:
+    async with driver.calling(into=drained) as acc:
         with memory():
             control = rpc.PipeControl(pull=lambda buffer: 1, alloc=lambda asked: bytearray(3))
             await acc.into(numbers=control)
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 7, 1000])
-async def test_36_elements_that_straddle_frames_are_whole(cut: int) -> None:
+async def test_36_elements_cut_by_frames_arrive_whole(driver: Driver, cut: int) -> None:
     samples = [Sample(time=n, level=-n) for n in range(40)]
     stride = 16
     octets = b"".join(struct.pack("<qi4x", one.time, one.level) for one in samples)
@@ -149,12 +146,14 @@ async def test_36_elements_that_straddle_frames_are_whole(cut: int) -> None:
         await pipe.close()
         return len(pulled)
 
-    async with raw_calling(samples_both=samples_both) as (raw, _):
+    async with driver.raw_calling(samples_both=samples_both) as (raw, _):
         await raw.bind()
         await raw.request(1, "samples_both")
         for start in range(0, len(wire), cut):
             await raw.send(Kind.PIPE, 1, body=wire[start : start + cut])
-        assert bytes((await raw.receive()).body) == bytes(4), "the end of its own pipe"
+        assert bytes((await raw.receive()).body) == bytes(4), (
+            "the end of the pipe towards the client"
+        )
         answer = await raw.receive()
         assert (answer.kind, bytes(answer.body)) == (Kind.RESPONSE, b"\x28")
 
@@ -173,8 +172,10 @@ async def test_36_elements_that_straddle_frames_are_whole(cut: int) -> None:
         ("octets_into", "00000000", []),
     ],
 )
-async def test_37_the_vectors_are_understood(operation: str, wire: str, expected: Any) -> None:
-    async with raw_calling(into=drained, octets_into=drained) as (raw, _):
+async def test_37_the_test_vectors_are_received(
+    driver: Driver, operation: str, wire: str, expected: Any
+) -> None:
+    async with driver.raw_calling(into=drained, octets_into=drained) as (raw, _):
         await raw.bind()
         await raw.request(1, operation)
         await raw.send(Kind.PIPE, 1, body=bytes.fromhex(wire))
@@ -183,14 +184,14 @@ async def test_37_the_vectors_are_understood(operation: str, wire: str, expected
         assert list(answer.body)[-len(expected) or 1 :] == expected or expected == []
 
 
-async def test_37_the_vectors_are_what_is_sent() -> None:
+async def test_37_the_test_vectors_are_sent(driver: Driver) -> None:
     async def octets_out(data: Any) -> None:
         for chunk in (b"ABC", b"D"):
             await data.push(chunk)
-            await trio.testing.wait_all_tasks_blocked(0.01)  # so that they do not travel together
+            await driver.settle()  # so that the chunks travel in frames of their own
         await data.close()
 
-    async with raw_calling(octets_out=octets_out) as (raw, _):
+    async with driver.raw_calling(octets_out=octets_out) as (raw, _):
         await raw.bind()
         await raw.request(1, "octets_out")
         sent = b""
@@ -199,7 +200,7 @@ async def test_37_the_vectors_are_what_is_sent() -> None:
         assert sent == bytes.fromhex("03000000 41424300 01000000 44000000 00000000")
 
 
-async def test_38_a_push_beyond_the_range_fails_where_it_is_made() -> None:
+async def test_38_a_push_outside_the_range_fails(driver: Driver) -> None:
     async def bounded_out(numbers: Any) -> None:
         await numbers.push([1, 2])
         with invalid_bound():
@@ -209,30 +210,32 @@ async def test_38_a_push_beyond_the_range_fails_where_it_is_made() -> None:
         raise caught.value
 
     got: list[int] = []
-    async with calling(bounded_out=bounded_out) as acc:
+    async with driver.calling(bounded_out=bounded_out) as acc:
         with invalid_bound():
             await acc.bounded_out(numbers=got)
     assert got == [1, 2]
 
 
-async def test_38_a_source_is_cut_to_the_range() -> None:
+async def test_38_a_source_is_cut_to_the_range(driver: Driver) -> None:
     async def bounded_into(numbers: Any) -> list[int]:
         return await drained(numbers)
 
-    async with calling(bounded_into=bounded_into) as acc:
+    async with driver.calling(bounded_into=bounded_into) as acc:
         for source in (array("i", range(8)), range(8), [[1, 2, 3, 4], [5, 6, 7, 8]]):
             assert len(await acc.bounded_into(numbers=source)) == 8
 
 
 @pytest.mark.parametrize("count", [1, 5, 2**31])
 @pytest.mark.parametrize("filler", [b"\0", b"\xff", b"\x03\0\0\0"], ids=["0", "255", "counts"])
-async def test_38_a_count_beyond_the_range_from_a_strange_client(count: int, filler: bytes) -> None:
+async def test_38_a_received_count_outside_the_range_fails_the_call(
+    driver: Driver, count: int, filler: bytes
+) -> None:
     async def bounded_into(numbers: Any) -> None:
         with invalid_bound() as caught:
             await drained(numbers)
         raise caught.value
 
-    async with raw_calling(bounded_into=bounded_into, plain=given_back) as (raw, _):
+    async with driver.raw_calling(bounded_into=bounded_into, plain=given_back) as (raw, _):
         await raw.bind()
         await raw.request(1, "bounded_into")
         first = encode(Kind.PIPE, 1, struct.pack("<I", count) + filler * 20)
@@ -240,13 +243,13 @@ async def test_38_a_count_beyond_the_range_from_a_strange_client(count: int, fil
         answer = await raw.receive()
         assert answer.kind is Kind.FAULT
         assert b"\xcd" + struct.pack(">H", 1734) in bytes(answer.body)
-        # The data's fault, and not the connection's.
+        # The call fails, and the connection works.
         await raw.request(2, "plain", 5)
         assert (await raw.receive()).kind is Kind.RESPONSE
 
 
-@pytest.mark.parametrize("over", [calling, calling_in_memory])
-async def test_39_a_long_stream_takes_no_more_memory_than_its_credit(over: Any) -> None:
+@pytest.mark.parametrize("calling", CALLING.values(), ids=CALLING)
+async def test_39_a_long_stream_uses_no_more_memory_than_its_credit(calling: Any) -> None:
     size = 24 * MIB
     ahead = 0
     sent = 0
@@ -265,7 +268,7 @@ async def test_39_a_long_stream_takes_no_more_memory_than_its_credit(over: Any) 
             ahead = max(ahead, sent - got)
         return got
 
-    async with over(octets_into=octets_into) as acc:
+    async with calling(octets_into=octets_into) as acc:
         tracemalloc.start()
         try:
             assert await acc.octets_into(data=source) == size
@@ -276,9 +279,9 @@ async def test_39_a_long_stream_takes_no_more_memory_than_its_credit(over: Any) 
     assert peak < 8 * MIB
 
 
-async def test_39_a_consumer_that_has_stopped_stops_the_producer() -> None:
+async def test_39_a_stopped_manager_stops_the_source(driver: Driver) -> None:
     taken = 0
-    go_on = trio.Event()
+    go_on = Event()
 
     def source(most: int) -> bytes:
         nonlocal taken
@@ -290,17 +293,13 @@ async def test_39_a_consumer_that_has_stopped_stops_the_producer() -> None:
         await go_on.wait()
         return first + len(await drained(data))
 
-    async with calling(octets_into=octets_into) as acc, trio.open_nursery() as nursery:
+    async with driver.calling(octets_into=octets_into) as acc, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: acc.octets_into(data=source))
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        before = taken
-        assert before < 3 * MIB
-        await trio.testing.wait_all_tasks_blocked(0.05)
-        assert taken == before
+        assert await driver.stopped(lambda: taken) < 3 * MIB
         go_on.set()
 
 
-async def test_39_a_client_that_does_not_pull_stops_the_manager() -> None:
+async def test_39_a_client_that_does_not_pull_stops_the_manager(driver: Driver) -> None:
     pushes = 0
 
     async def octets_out(data: Any) -> None:
@@ -310,10 +309,9 @@ async def test_39_a_client_that_does_not_pull_stops_the_manager() -> None:
             pushes += 1
         await data.close()
 
-    async with calling(octets_out=octets_out) as acc:
+    async with driver.calling(octets_out=octets_out) as acc:
         async with acc.octets_out.begin() as call:
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert pushes < 3
+            assert await driver.stopped(lambda: pushes) < 3
             total = 0
             async for chunk in call.pipes["data"]:
                 total += len(chunk)
@@ -321,16 +319,16 @@ async def test_39_a_client_that_does_not_pull_stops_the_manager() -> None:
     assert (pushes, total) == (16, 16 * MIB)
 
 
-async def test_40_a_huge_count_takes_no_memory_before_its_elements_come() -> None:
+async def test_40_a_huge_count_allocates_nothing_in_advance(driver: Driver) -> None:
     seen: list[int] = []
-    pulled = trio.Event()
+    pulled = Event()
 
     async def into(numbers: Any) -> None:
         seen.extend(await numbers.pull())
         pulled.set()
         await numbers.pull()
 
-    async with raw_calling(into=into) as (raw, _):
+    async with driver.raw_calling(into=into) as (raw, _):
         await raw.bind()
         tracemalloc.start()
         try:
@@ -345,9 +343,9 @@ async def test_40_a_huge_count_takes_no_memory_before_its_elements_come() -> Non
 
 
 @pytest.mark.parametrize("how", ["orphaned", "closed"])
-async def test_40_a_stream_that_is_cut_off_is_an_error_and_not_the_end(how: str) -> None:
+async def test_40_a_pipe_that_is_cut_off_fails(driver: Driver, how: str) -> None:
     errors: list[BaseException] = []
-    ended = trio.Event()
+    ended = Event()
 
     async def into(numbers: Any) -> None:
         try:
@@ -358,11 +356,11 @@ async def test_40_a_stream_that_is_cut_off_is_an_error_and_not_the_end(how: str)
         finally:
             ended.set()
 
-    async with raw_calling(into=into) as (raw, _):
+    async with driver.raw_calling(into=into) as (raw, _):
         await raw.bind()
         await raw.request(1, "into")
         await raw.send(Kind.PIPE, 1, body=struct.pack("<Ii", 1000, 1))
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await driver.settle()
         if how == "orphaned":
             await raw.send(Kind.ORPHANED, 1)
         else:
@@ -385,9 +383,9 @@ async def test_structures_of_every_padding_go_both_ways(operation: str, element:
         assert (number, got) == (count, [element] * count)
 
 
-async def test_random_cuts_come_out_as_they_went_in() -> None:
+async def test_randomly_cut_chunks_arrive_unchanged(driver: Driver) -> None:
     rng = random.Random(1)
-    async with calling(both=echoed, octets_both=echoed) as acc:
+    async with driver.calling(both=echoed, octets_both=echoed) as acc:
         for _ in range(20):
             chunks = [
                 array("i", [rng.randrange(-(2**31), 2**31) for _ in range(rng.randrange(1, 3000))])

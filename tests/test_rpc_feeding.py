@@ -1,4 +1,4 @@
-"""What a client may give for a pipe: everything that elements come from, and go to."""
+"""The sources and sinks that a client can give for a pipe."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import trio.testing
 from ipcpipes import rpc
 
 from .conftest import WINE
+from .rpc_drivers import CALLING, Driver
 from .rpc_over_links import (
     SECONDS,
     Witness,
     calling,
     calling_in_memory,
     memory,
-    open_calls,
 )
 from .rpc_over_managers import Point, Sample, drained, echoed, given_back, pushed
 
@@ -33,7 +33,7 @@ try:
     if WINE:
         raise ImportError("its import ends the process there: ucrtbase.dll lacks crealf")
     import numpy as np
-except ImportError:  # not for every system and version
+except ImportError:  # NumPy does not exist for every system and version
     np = None  # type: ignore[assignment]
 
 needs_numpy = pytest.mark.skipif(np is None, reason="there is no NumPy")
@@ -66,7 +66,7 @@ def pulling(octets: bytes, *, size: int = 4, asynchronous: bool = False) -> Call
 
 
 class Reader:
-    """Something that can be read a little at a time, and is no file."""
+    """A reader of small pieces that is not a file."""
 
     def __init__(self, octets: bytes, step: int) -> None:
         self.stream = io.BytesIO(octets)
@@ -96,39 +96,49 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "a generator of lists": lambda: generated([NUMBERS[:7], [], NUMBERS[7:]]),
     "a generator of bytes": lambda: generated([OCTETS[:8], b"", OCTETS[8:]]),
     "a generator of both": lambda: generated([NUMBERS[0], NUMBERS[1:5], *NUMBERS[5:]]),
-    "an async generator of elements": lambda: generated_slowly(NUMBERS),
-    "an async generator of chunks": lambda: generated_slowly([NUMBERS[:9], NUMBERS[9:]]),
-    "an async generator of both": lambda: generated_slowly([NUMBERS[0], NUMBERS[1:], []]),
     "a BytesIO": lambda: io.BytesIO(OCTETS),
     "a buffered reader": lambda: io.BufferedReader(io.BytesIO(OCTETS)),
     "a reader of odd pieces": lambda: Reader(OCTETS, 7),
     "a pull function": lambda: pulling(OCTETS),
-    "an async pull function": lambda: pulling(OCTETS[:400] + OCTETS[400:], asynchronous=True),
     "a pipe control": lambda: control_for(OCTETS),
+}
+ASYNC_SOURCES: dict[str, Callable[[], Any]] = {
+    "an async generator of elements": lambda: generated_slowly(NUMBERS),
+    "an async generator of chunks": lambda: generated_slowly([NUMBERS[:9], NUMBERS[9:]]),
+    "an async generator of both": lambda: generated_slowly([NUMBERS[0], NUMBERS[1:], []]),
+    "an async pull function": lambda: pulling(OCTETS, asynchronous=True),
 }
 
 
-@pytest.mark.parametrize("over", [calling, calling_in_memory])
+@pytest.mark.parametrize("calling", CALLING.values(), ids=CALLING)
 @pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
-async def test_a_pipe_is_filled_from(make: Callable[[], Any], over: Any) -> None:
-    async with over(into=drained) as acc:
+async def test_a_pipe_is_filled_from(make: Callable[[], Any], calling: Any) -> None:
+    await _is_filled(make, calling)
+
+
+@pytest.mark.parametrize("calling", [calling, calling_in_memory])
+@pytest.mark.parametrize("make", ASYNC_SOURCES.values(), ids=ASYNC_SOURCES)
+async def test_a_pipe_is_filled_asynchronously_from(make: Callable[[], Any], calling: Any) -> None:
+    await _is_filled(make, calling)
+
+
+async def _is_filled(make: Callable[[], Any], calling: Any) -> None:
+    async with calling(into=drained) as acc:
         assert await acc.into(numbers=make()) == NUMBERS
         async with acc.into.begin(numbers=make()) as call:
             assert await call.complete() == NUMBERS
 
 
-async def test_a_pipe_is_filled_from_files(tmp_path: Path) -> None:
+async def test_a_pipe_is_filled_from_files(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "numbers"
     path.write_bytes(OCTETS)
-    async with calling(into=drained) as acc:
+    async with driver.calling(into=drained) as acc:
         with path.open("rb") as file:
             assert await acc.into(numbers=file) == NUMBERS
-            assert not file.closed, "it is the user's"
+            assert not file.closed, "the file belongs to the user"
         with path.open("rb", buffering=0) as raw:
             raw.seek(8)
             assert await acc.into(numbers=raw) == NUMBERS[2:]
-        async with await trio.open_file(path, "rb") as slow:
-            assert await acc.into(numbers=slow) == NUMBERS
 
 
 def into_control(got: list[int], *, slowly: bool = False) -> rpc.PipeControl:
@@ -154,9 +164,9 @@ async def _out(numbers: Any) -> None:
     await pushed(numbers, NUMBERS[:3], array("i", NUMBERS[3:]))
 
 
-async def test_a_pipe_is_emptied_into_everything(tmp_path: Path) -> None:
+async def test_a_pipe_is_emptied_into_everything(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "numbers"
-    async with calling(out=_out) as acc:
+    async with driver.calling(out=_out) as acc:
         numbers: list[int] = []
         await acc.out(numbers=numbers)
         assert numbers == NUMBERS
@@ -172,27 +182,39 @@ async def test_a_pipe_is_emptied_into_everything(tmp_path: Path) -> None:
         stream = io.BytesIO()
         await acc.out(numbers=stream)
         assert stream.getvalue() == OCTETS
-        for slowly in (False, True):
-            for make in (into_control, into_function):
-                got: list[int] = []
-                await acc.out(numbers=make(got, slowly=slowly))
-                assert got == NUMBERS
+        for make in (into_control, into_function):
+            got: list[int] = []
+            await acc.out(numbers=make(got))
+            assert got == NUMBERS
         for buffering in (-1, 0):
             with path.open("wb", buffering=buffering) as file:
                 await acc.out(numbers=file)
                 assert not file.closed
             assert path.read_bytes() == OCTETS
-        async with await trio.open_file(path, "wb") as slow:
-            await acc.out(numbers=slow)
-        assert path.read_bytes() == OCTETS
         with tempfile.SpooledTemporaryFile(100) as spooled:
             await acc.out(numbers=spooled)
             spooled.seek(0)
             assert spooled.read() == OCTETS
 
 
+async def test_async_files_and_functions_fill_and_empty_pipes(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    async with calling(into=drained, out=_out) as acc:
+        for make in (into_control, into_function):
+            got: list[int] = []
+            await acc.out(numbers=make(got, slowly=True))
+            assert got == NUMBERS
+        async with await trio.open_file(path, "wb") as file:
+            await acc.out(numbers=file)
+        assert path.read_bytes() == OCTETS
+        async with await trio.open_file(path, "rb") as file:
+            assert await acc.into(numbers=file) == NUMBERS
+
+
 @pytest.mark.parametrize("kind", [Sample, Point])
-async def test_structures_come_from_and_go_to_everything(kind: Any, tmp_path: Path) -> None:
+async def test_structures_fill_and_empty_everything(
+    driver: Driver, kind: Any, tmp_path: Path
+) -> None:
     operation = "samples_both" if kind is Sample else "points_both"
     values: list[Any]
     if kind is Sample:
@@ -201,13 +223,12 @@ async def test_structures_come_from_and_go_to_everything(kind: Any, tmp_path: Pa
     else:
         values = [Point(value=n, mark=n % 256) for n in range(300)]
         octets = b"".join(struct.pack("<iB3x", one.value, one.mark) for one in values)
-    async with calling(samples_both=echoed, points_both=echoed) as acc:
+    async with driver.calling(samples_both=echoed, points_both=echoed) as acc:
         call = getattr(acc, operation)
         for source in (
             values,
             generated(values),
             generated([values[:7], values[7:]]),
-            generated_slowly(values),
             octets,
             bytearray(octets),
             io.BytesIO(octets),
@@ -229,7 +250,7 @@ async def test_structures_come_from_and_go_to_everything(kind: Any, tmp_path: Pa
 
 
 @needs_numpy
-async def test_numpy_both_ways() -> None:
+async def test_numpy_arrays_fill_and_empty_pipes(driver: Driver) -> None:
     numbers = np.arange(100_000, dtype=np.int32)
     arrays: list[Any] = []
 
@@ -244,7 +265,7 @@ async def test_numpy_both_ways() -> None:
         await pushed(pipe, *chunks)
         return total
 
-    async with calling(both=both) as acc:
+    async with driver.calling(both=both) as acc:
         total = await acc.both(
             numbers=(numbers, lambda chunk: arrays.append(np.asarray(chunk).copy()))
         )
@@ -267,7 +288,7 @@ async def test_numpy_both_ways() -> None:
 
 
 @needs_numpy
-async def test_structures_are_structured_arrays() -> None:
+async def test_numpy_reads_structures_as_structured_arrays(driver: Driver) -> None:
     seen: list[Any] = []
 
     async def samples_both(pipe: Any) -> None:
@@ -277,7 +298,7 @@ async def test_structures_are_structured_arrays() -> None:
 
     values = [Sample(time=n, level=n * 2) for n in range(50)]
     got: list[Any] = []
-    async with calling(samples_both=samples_both) as acc:
+    async with driver.calling(samples_both=samples_both) as acc:
         await acc.samples_both((values, got))
     assert got == values
     assert [level for one in seen for level in one["level"]] == [2 * n for n in range(50)]
@@ -287,15 +308,14 @@ class Colour(IntEnum):
     RED = 1
 
 
-async def test_elements_beyond_their_type_are_an_error_where_they_are_given() -> None:
-    async with calling(into=drained, octets_into=drained, plain=given_back) as acc:
+async def test_elements_of_another_type_are_refused(driver: Driver) -> None:
+    async with driver.calling(into=drained, octets_into=drained, plain=given_back) as acc:
         for bad, kind in [
             ([2**31], OverflowError),
             (["1"], TypeError),
             ([1.5], TypeError),
             ([None], TypeError),
             (generated([1, 2, "3"]), TypeError),
-            (generated_slowly([1, 2, "3"]), TypeError),
             (b"12345", ValueError),
             (generated([b"123"]), ValueError),
             (io.BytesIO(b"12345"), ValueError),
@@ -310,6 +330,12 @@ async def test_elements_beyond_their_type_are_an_error_where_they_are_given() ->
             await acc.octets_into(data=[256])
         assert await acc.into(numbers=[Colour.RED, True]) == [1, 1]
         assert await acc.plain("still there") == "still there"
+
+
+async def test_elements_of_another_type_in_an_async_source_are_refused() -> None:
+    async with calling(into=drained) as acc:
+        with pytest.raises(TypeError):
+            await acc.into(numbers=generated_slowly([1, 2, "3"]))
 
 
 NO_SOURCES: dict[str, Any] = {
@@ -333,36 +359,44 @@ NO_SINKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("bad", NO_SOURCES.values(), ids=NO_SOURCES)
-async def test_what_is_no_source_is_named_and_nothing_is_sent(bad: Any) -> None:
-    async with calling(inline=lambda _: open_calls()) as acc:
+async def test_a_wrong_source_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
+    served: list[Any] = []
+    async with driver.calling(into=served.append, both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
             await acc.into(numbers=bad)
         with pytest.raises(TypeError, match="pipe numbers"):
             acc.into.begin(numbers=bad)
         with pytest.raises(TypeError, match="pipe numbers"):
             await acc.both(numbers=(bad, []))
-        assert acc._caller.link.session._last_call == 0
+        assert await acc.plain(1) == 1
+    assert not served
 
 
 @pytest.mark.parametrize("bad", NO_SINKS.values(), ids=NO_SINKS)
-async def test_what_is_no_sink_is_named_and_nothing_is_sent(bad: Any) -> None:
-    async with calling() as acc:
+async def test_a_wrong_sink_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
+    served: list[Any] = []
+    async with driver.calling(out=served.append, both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
             await acc.out(numbers=bad)
         with pytest.raises(TypeError, match="pipe numbers"):
             await acc.both(numbers=([], bad))
-        assert acc._caller.link.session._last_call == 0
+        assert await acc.plain(1) == 1
+    assert not served
 
 
 @pytest.mark.parametrize("bad", [[], b"", (1, 2, 3), [[], []], None, print])
-async def test_a_pipe_in_both_directions_takes_two(bad: Any) -> None:
-    async with calling() as acc:
+async def test_a_pipe_in_both_directions_needs_a_source_and_a_sink(
+    driver: Driver, bad: Any
+) -> None:
+    served: list[Any] = []
+    async with driver.calling(both=served.append, plain=given_back) as acc:
         with pytest.raises(TypeError, match="pipe numbers"):
             await acc.both(numbers=bad)
-        assert acc._caller.link.session._last_call == 0
+        assert await acc.plain(1) == 1
+    assert not served
 
 
-async def test_a_text_file_of_trio_is_named(tmp_path: Path) -> None:
+async def test_a_text_file_of_trio_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("text")
     async with calling() as acc:
@@ -405,12 +439,12 @@ async def test_an_async_generator_is_closed_however_the_call_ends(end: str) -> N
                 await acc.into(numbers=numbers())
             if isinstance(caught.value, trio.Cancelled):
                 raise caught.value
-        assert generator.ended.is_set(), "closed, and not left to the collector"
+        assert generator.ended.is_set(), "the call closes it, not the garbage collector"
         if end == "own":
             assert isinstance(caught.value, LookupError)
 
 
-async def test_a_generator_is_closed_when_the_call_ends() -> None:
+async def test_a_generator_is_closed_when_the_call_ends(driver: Driver) -> None:
     generator = Witness()
 
     def numbers() -> Iterator[int]:
@@ -421,13 +455,13 @@ async def test_a_generator_is_closed_when_the_call_ends() -> None:
     async def into(pipe: Any) -> None:
         raise rpc.Fault("enough")
 
-    async with calling(into=into) as acc:
+    async with driver.calling(into=into) as acc:
         with pytest.raises(rpc.Fault, match="enough"):
             await acc.into(numbers=numbers())
     assert isinstance(generator.error, GeneratorExit)
 
 
-async def test_a_source_that_waits_for_ever_does_not_hide_the_answer() -> None:
+async def test_the_answer_ends_a_source_that_waits_forever() -> None:
     async def into(pipe: Any) -> None:
         await pipe.pull()
         raise rpc.Fault("enough")
@@ -449,8 +483,8 @@ async def test_a_source_that_waits_for_ever_does_not_hide_the_answer() -> None:
                 await acc.into(numbers=source)
 
 
-async def test_an_element_does_not_wait_for_the_next_one() -> None:
-    """What a slow source has yielded arrives while it waits."""
+async def test_an_element_is_sent_while_its_source_waits() -> None:
+    """Elements are not held back for a full chunk."""
     came = trio.Event()
 
     async def into(pipe: Any) -> list[int]:
@@ -468,7 +502,9 @@ async def test_an_element_does_not_wait_for_the_next_one() -> None:
         assert await acc.into(numbers=numbers()) == [1, 2]
 
 
-async def test_a_begun_call_fills_some_pipes_and_leaves_the_others_to_its_user() -> None:
+async def test_a_begun_call_has_given_pipes_and_pipes_by_hand(
+    driver: Driver,
+) -> None:
     async def both_out_into(first: Any, second: Any, third: Any) -> Any:
         total = sum(await drained(first)) + sum(await drained(third))
         await pushed(first, [total])
@@ -476,50 +512,38 @@ async def test_a_begun_call_fills_some_pipes_and_leaves_the_others_to_its_user()
         return total
 
     got: list[int] = []
-    async with calling(both_out_into=both_out_into) as acc:
+    async with driver.calling(both_out_into=both_out_into) as acc:
         async with acc.both_out_into.begin(first=([1, 2], got)) as call:
             assert set(call.pipes) == {"second", "third"}
-            with trio.fail_after(SECONDS):
-                while True:
-                    try:
-                        await call.pipes["third"].push([10])
-                    except rpc.WrongPipeOrder:
-                        await trio.sleep(0.001)  # the first one is being filled
-                    else:
-                        break
-            await call.pipes["third"].close()
-            with trio.fail_after(SECONDS):
-                while not got:
-                    await trio.sleep(0.001)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await pushed(call.pipes["third"], [10])
             assert await drained(call.pipes["second"]) == [1, 2]
             assert await call.complete() == 13
     assert got == [13]
 
 
-async def test_memory_is_used_as_it_is_and_not_held_longer_than_the_call() -> None:
+async def test_memory_of_a_source_is_released_after_the_call(driver: Driver) -> None:
     octets = bytearray(OCTETS)
-    async with calling(into=drained) as acc:
+    async with driver.calling(into=drained) as acc:
         await acc.into(numbers=octets)
-        octets.extend(b"nobody holds it")
+        octets.extend(b"fails while the memory is exported")
 
 
 @pytest.mark.parametrize("count", [-1, 10**6, None, "1", 1.0])
-async def test_a_pull_of_a_control_that_says_what_cannot_be(count: Any) -> None:
-    async with calling(into=drained) as acc:
+async def test_a_wrong_count_of_a_pipe_control_is_refused(driver: Driver, count: Any) -> None:
+    async with driver.calling(into=drained) as acc:
         with pytest.raises(ValueError, match="pull returned"):
             await acc.into(numbers=rpc.PipeControl(pull=lambda buffer: count))
 
 
-async def test_memory_of_a_control_that_cannot_be_written() -> None:
-    async with calling(out=_out) as acc:
+async def test_wrong_memory_of_a_pipe_control_is_refused(driver: Driver) -> None:
+    async with driver.calling(out=_out) as acc:
         with pytest.raises(TypeError):
             await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytes(size)))
         with memory():
             await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytearray(1)))
 
 
-async def test_a_large_source_is_asked_for_a_little_at_a_time() -> None:
+async def test_a_pull_function_is_asked_for_little_at_a_time(driver: Driver) -> None:
     asked: list[int] = []
 
     def pull(most: int) -> bytes:
@@ -529,7 +553,7 @@ async def test_a_large_source_is_asked_for_a_little_at_a_time() -> None:
     async def into(numbers: Any) -> int:
         return sum([len(chunk) async for chunk in numbers])
 
-    async with calling(into=into, bounded_into=drained) as acc:
+    async with driver.calling(into=into, bounded_into=drained) as acc:
         total = await acc.into(numbers=pull)
         assert total == sum(asked[:3])
         assert max(asked) <= 2**20
@@ -538,9 +562,9 @@ async def test_a_large_source_is_asked_for_a_little_at_a_time() -> None:
         assert asked == [4] * 4
 
 
-async def test_booleans() -> None:
+async def test_booleans_fill_and_empty_pipes(driver: Driver) -> None:
     got: list[bool] = []
-    async with calling(flags_both=echoed) as acc:
+    async with driver.calling(flags_both=echoed) as acc:
         await acc.flags_both(([True, False, True], got))
         assert got == [True, False, True]
         assert all(type(one) is bool for one in got)

@@ -1,4 +1,4 @@
-"""Calls that are given up at an awkward time harm no other call, and hold nothing."""
+"""Calls that are given up at an awkward time affect no other call, and hold nothing."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from ipcpipes import rpc
 from ipcpipes.rpc._trio.link import LEAST_KEEP_ALIVE
 from ipcpipes.testing import unique_endpoint
 
-from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving
+from .rpc_drivers import Driver
+from .rpc_over_links import SECONDS, call_failed, calling, invalid_handle, serving, timed_out
 from .rpc_over_managers import Calls, Scripted
+from .rpc_waiting import until_cancelled
 
 MIB = 2**20
 
 
 class Steps(trio.abc.Instrument):
-    """Cancels something after so many steps of tasks."""
+    """Cancels a scope after a number of task steps."""
 
     def __init__(self, scope: trio.CancelScope, steps: int) -> None:
         self._scope = scope
@@ -35,8 +38,12 @@ async def for_ever(*_: Any) -> None:
     await trio.sleep_forever()
 
 
-async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_call() -> None:
-    """One task fails by its pipe, and another one is cancelled: a group of both."""
+async def forever(*_: Any) -> None:
+    await until_cancelled()
+
+
+async def test_a_failing_nursery_of_a_cancelled_manager_ends_no_other() -> None:
+    """One task fails with the error of its pipe, another is cancelled: a group is raised."""
 
     async def into(numbers: Any) -> None:
         async with trio.open_nursery() as nursery:
@@ -53,7 +60,7 @@ async def test_a_manager_whose_tasks_fail_while_it_is_cancelled_ends_no_other_ca
             assert await acc.inline(1) == 1
 
 
-async def test_a_connection_that_ends_then_ends_no_server() -> None:
+async def test_a_failing_nursery_in_a_lost_connection_ends_no_server() -> None:
     async def into(numbers: Any) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(for_ever)
@@ -69,27 +76,31 @@ async def test_a_connection_that_ends_then_ends_no_server() -> None:
                 assert await acc.inline(2) == 2
 
 
-@pytest.mark.parametrize("how", ["left", "out of time"])
-async def test_who_pulls_beside_hears_that_the_handle_was_left(how: str) -> None:
-    heard: list[bool] = []
+async def test_leaving_a_handle_wakes_a_pull_beside_it(driver: Driver) -> None:
+    async def pull(pipe: Any) -> None:
+        with pytest.raises(driver.left):
+            await pipe.pull()
 
+    async with driver.calling(out=forever) as acc, trio.open_nursery() as nursery:
+        async with acc.out.begin() as call:
+            nursery.start_soon(pull, call.pipes["numbers"])
+            await driver.settle()
+
+
+async def test_a_completion_that_times_out_wakes_a_pull_beside_it() -> None:
     async def pull(pipe: Any) -> None:
         with invalid_handle():
             await pipe.pull()
-        heard.append(True)
 
     async with calling(out=for_ever) as acc, trio.open_nursery() as nursery:
-        out = acc.out.with_options(timeout=0.05 if how == "out of time" else None)
-        async with out.begin() as call:
+        async with acc.out.with_options(timeout=0.05).begin() as call:
             nursery.start_soon(pull, call.pipes["numbers"])
-            await trio.sleep(0.01)
-            if how == "out of time":
-                with pytest.raises(rpc.CallCancelled):
-                    await call.complete()
-    assert heard
+            await trio.testing.wait_all_tasks_blocked()
+            with timed_out():
+                await call.complete()
 
 
-async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
+async def test_aborting_wakes_a_pull_beside_it() -> None:
     heard: list[bool] = []
 
     async def into(numbers: Any) -> None:
@@ -111,7 +122,7 @@ async def test_who_pulls_beside_hears_that_the_manager_has_aborted() -> None:
                 await trio.sleep(0.001)
 
 
-async def test_a_call_that_is_cancelled_when_it_gets_room_is_cancelled() -> None:
+async def test_a_call_can_be_cancelled_when_it_gets_room() -> None:
     async with calling(
         plain=trio.sleep, inline=lambda value: value, server={"max_calls": 1}
     ) as acc:
@@ -132,8 +143,8 @@ async def test_a_call_that_is_cancelled_when_it_gets_room_is_cancelled() -> None
             assert await acc.inline(3) == 3
 
 
-async def test_memory_is_the_users_again_after_a_push_that_was_cancelled() -> None:
-    """And the garbage collector has nothing to trip over, which it did (a crash, not an error)."""
+async def test_a_cancelled_push_releases_its_memory() -> None:
+    """The garbage collector once crashed on what such a push left behind."""
     async with calling(octets_into=for_ever, octets_out=flood, inline=lambda value: value) as acc:
         async with acc.octets_into.begin() as call:
             for _ in range(5):
@@ -143,7 +154,7 @@ async def test_memory_is_the_users_again_after_a_push_that_was_cancelled() -> No
                 memory.clear()
         for _ in range(10):
             async with acc.octets_out.begin():
-                await trio.sleep(0.002)  # the server pushes, and is told that nobody wants it
+                await trio.sleep(0.002)  # the server pushes, and the call is given up
             gc.collect()
         assert await acc.inline(1) == 1
 
@@ -153,7 +164,7 @@ async def flood(data: Any) -> None:
         await data.push(bytes(MIB))
 
 
-async def test_what_was_deferred_can_be_answered_when_its_client_has_gone() -> None:
+async def test_a_deferred_call_can_be_answered_after_it_was_given_up() -> None:
     deferred: list[rpc.CurrentCall] = []
 
     async def plain(waits: bool) -> None:
@@ -167,10 +178,10 @@ async def test_what_was_deferred_can_be_answered_when_its_client_has_gone() -> N
             with trio.move_on_after(0.02):
                 await acc.plain(waits)
             assert await acc.inline(1) == 1
-            deferred[-1].complete("nobody hears it")
+            deferred[-1].complete("ignored")
 
 
-async def test_a_server_that_closes_while_clients_leave_comes_to_its_end() -> None:
+async def test_a_server_can_close_while_clients_leave() -> None:
     for steps in range(12):
         with trio.fail_after(SECONDS):
             async with trio.open_nursery() as nursery:
@@ -190,7 +201,7 @@ async def test_a_server_that_closes_while_clients_leave_comes_to_its_end() -> No
                     nursery.start_soon(listener.aclose)
 
 
-async def test_a_keep_alive_shorter_than_a_nap_is_refused() -> None:
+async def test_a_keep_alive_that_is_too_short_is_refused() -> None:
     for keep_alive in (0, LEAST_KEEP_ALIVE / 2):
         with pytest.raises(ValueError, match=r"must be 0\.04 seconds or more"):
             async with rpc.connect(Calls, unique_endpoint(), keep_alive=keep_alive):
@@ -205,7 +216,7 @@ async def test_a_keep_alive_shorter_than_a_nap_is_refused() -> None:
             await trio.sleep(3 * LEAST_KEEP_ALIVE)
 
 
-async def test_a_fault_in_a_group_beside_a_cancellation_of_its_own_is_the_calls() -> None:
+async def test_a_fault_beside_a_cancelled_task_fails_the_call() -> None:
     async def plain(value: Any) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(for_ever)

@@ -1,4 +1,4 @@
-"""Peers that are silent: whether somebody asks if they are there."""
+"""keep_alive: pings to silent peers, and when a connection counts as lost."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .rpc_over_links import GatedStream, Witness, calling_in_memory, comm_failur
 from .rpc_over_managers import Calls, Scripted, given_back
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
-async def test_keep_alive_finds_a_peer_that_is_frozen(
-    who: str, autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize("end", ["client", "server"])
+async def test_keep_alive_detects_a_frozen_peer(
+    end: str, autojump_clock: trio.testing.MockClock
 ) -> None:
     left, right = memory_stream_pair()
     gates = {"client": GatedStream(left), "server": GatedStream(right)}
@@ -35,11 +35,11 @@ async def test_keep_alive_finds_a_peer_that_is_frozen(
                 rpc.serve_connection,
                 Scripted(into=into),
                 gates["server"],
-                **(options if who == "client" else {}),
+                **(options if end == "client" else {}),
             )
         )
-        frozen = gates[who]
-        other = options if who == "server" else {}
+        frozen = gates[end]
+        other = options if end == "server" else {}
         async with rpc.bind(Calls, gates["client"], **other) as acc:
             async with acc.into.begin() as call:
                 await manager.began.wait()
@@ -47,7 +47,7 @@ async def test_keep_alive_finds_a_peer_that_is_frozen(
                 assert not manager.ended.is_set()
                 began = trio.current_time()
                 frozen.reading = frozen.writing = trio.Event()
-                if who == "server":
+                if end == "server":
                     with comm_failure() as caught:
                         await call.complete()
                     assert "silent for 10 s" in caught.value.message
@@ -90,14 +90,14 @@ class SlowStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
-async def test_time_in_which_this_end_did_not_run_does_not_count(
-    who: str, mock_clock: trio.testing.MockClock
+@pytest.mark.parametrize("end", ["client", "server"])
+async def test_time_while_this_process_was_stopped_does_not_count(
+    end: str, mock_clock: trio.testing.MockClock
 ) -> None:
     """As after a debugger, or a laptop that was closed: the other end did not run either."""
     left, right = memory_stream_pair()
     gates = {"client": GatedStream(left), "server": GatedStream(right)}
-    other = gates["server" if who == "client" else "client"]
+    other = gates["server" if end == "client" else "client"]
     options: dict[str, Any] = {"keep_alive": 4.0}
 
     async def go_on(seconds: int) -> None:
@@ -111,10 +111,10 @@ async def test_time_in_which_this_end_did_not_run_does_not_count(
                 rpc.serve_connection,
                 Scripted(plain=given_back),
                 gates["server"],
-                **(options if who == "server" else {}),
+                **(options if end == "server" else {}),
             )
         )
-        async with rpc.bind(Calls, gates["client"], **(options if who == "client" else {})) as acc:
+        async with rpc.bind(Calls, gates["client"], **(options if end == "client" else {})) as acc:
             assert await acc.plain(1) == 1
             await go_on(4)
             other.reading = trio.Event()
@@ -128,9 +128,9 @@ async def test_time_in_which_this_end_did_not_run_does_not_count(
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("who", ["client", "server"])
-async def test_what_has_come_is_read_before_it_is_judged(
-    who: str, mock_clock: trio.testing.MockClock
+@pytest.mark.parametrize("end", ["client", "server"])
+async def test_received_data_is_read_before_the_timeout_is_checked(
+    end: str, mock_clock: trio.testing.MockClock
 ) -> None:
     """After a step of this program that took long: the answer lies there when the time is over."""
     left, right = memory_stream_pair()
@@ -141,7 +141,7 @@ async def test_what_has_come_is_read_before_it_is_judged(
     async def plain(value: Any) -> Any:
         sessions["server"] = rpc.current_call()._call.session
         if value == "busy":
-            gates[who].reading = trio.Event()  # after the receive that waits now
+            gates[end].reading = trio.Event()  # after the receive that waits now
         return value
 
     async with trio.open_nursery() as nursery:
@@ -150,28 +150,28 @@ async def test_what_has_come_is_read_before_it_is_judged(
                 rpc.serve_connection,
                 Scripted(plain=plain),
                 gates["server"],
-                **(options if who == "server" else {}),
+                **(options if end == "server" else {}),
             )
         )
-        async with rpc.bind(Calls, gates["client"], **(options if who == "client" else {})) as acc:
+        async with rpc.bind(Calls, gates["client"], **(options if end == "client" else {})) as acc:
             sessions["client"] = acc._caller.link.session
             assert await acc.plain("busy") == "busy"
-            while not sessions[who].pings:
+            while not sessions[end].pings:
                 mock_clock.jump(0.5)
                 await trio.testing.wait_all_tasks_blocked()
             for _ in range(7):
                 mock_clock.jump(0.5)
                 await trio.testing.wait_all_tasks_blocked()
-            assert sessions[who].pings == 1
-            gates[who].reading.set()
+            assert sessions[end].pings == 1
+            gates[end].reading.set()
             mock_clock.jump(0.5)
             await trio.testing.wait_all_tasks_blocked()
-            assert sessions[who].failure is None
+            assert sessions[end].failure is None
             assert await acc.plain(2) == 2
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_that_is_long_on_its_way_is_no_silence(
+async def test_a_long_answer_in_transit_keeps_the_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """What the client is asked lies behind it, and its answer cannot come before."""
@@ -190,7 +190,7 @@ async def test_an_answer_that_is_long_on_its_way_is_no_silence(
         nursery.cancel_scope.cancel()
 
 
-async def test_an_answer_that_nobody_takes_is_silence(
+async def test_an_answer_that_is_not_read_ends_the_connection(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     left, right = memory_stream_pair()

@@ -1,4 +1,4 @@
-"""What a connection keeps is in proportion to what it may, however its octets are cut."""
+"""The memory of a connection is bounded by its limits, however its bytes are cut into reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .rpc_over_managers import Calls
 
 MIB = 2**20
 CREDIT = 8 * MIB
-# Four buffers that are ready for the next large read, those that are filled, and objects.
+# Four spare buffers for large reads, the buffers that are being filled, and objects.
 CONSTANT = 6 * MIB
 DEFINITION = Calls._rpc_definition
 OCTETS = DEFINITION.operations["octets_into"]
@@ -34,7 +34,7 @@ PLAIN = DEFINITION.operations["plain"]
 
 @pytest.fixture(autouse=True)
 def _traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(frames, "_spare", [])  # which are for all connections together
+    monkeypatch.setattr(frames, "_spare", [])  # buffers shared by all connections
     tracemalloc.start()
     yield
     tracemalloc.stop()
@@ -57,7 +57,7 @@ class Server:
 
     @property
     def grown(self) -> int:
-        """Octets that it has taken since it was made."""
+        """Bytes that were allocated since this server was made."""
         return tracemalloc.get_traced_memory()[0] - self._before
 
     def receive(self, *parts: bytes) -> None:
@@ -107,7 +107,7 @@ class Server:
         (600_000, 400_000),
     ],
 )
-def test_credit_bounds_what_a_pipe_keeps(size: int, filler: int) -> None:
+def test_credit_bounds_the_memory_of_a_pipe(size: int, filler: int) -> None:
     """Frames of a live call between others, which are passed over and keep nothing."""
     server = Server()
     live = server.begin_two()
@@ -126,7 +126,7 @@ def test_credit_bounds_what_a_pipe_keeps(size: int, filler: int) -> None:
     assert digest.digest() == hashlib.sha256(data * times).digest()
 
 
-def test_a_pipe_that_is_read_slowly_keeps_no_more() -> None:
+def test_credit_bounds_the_memory_of_a_slowly_read_pipe() -> None:
     """Element by element: what is left of a piece keeps all of it."""
     server = Server()
     live = server.begin_two()
@@ -155,7 +155,7 @@ def test_a_pipe_that_is_read_slowly_keeps_no_more() -> None:
     assert pulled.digest() == sent.digest()
 
 
-def test_small_arguments_keep_little() -> None:
+def test_small_arguments_keep_no_read_buffers() -> None:
     """Of calls that wait to be begun; what came beside them was passed over."""
     server = Server()
     server.begin_two()
@@ -167,7 +167,7 @@ def test_small_arguments_keep_little() -> None:
 
 
 @pytest.mark.parametrize("size", [100_000, 3 * MIB])
-def test_large_arguments_are_there_once(size: int) -> None:
+def test_large_arguments_are_stored_once(size: int) -> None:
     server = Server()
     server.begin_two()
     octets = server.request(3, PLAIN, bytes(size))
@@ -182,7 +182,7 @@ def test_large_arguments_are_there_once(size: int) -> None:
     assert msgspec.msgpack.decode(server.kept[0].body) == [bytes(size)]
 
 
-def test_frames_without_a_body_cost_little() -> None:
+def test_frames_without_a_body_use_little_memory() -> None:
     server = Server()
     server.begin_two()
     server.receive(encode(Kind.PIPE, 1, bytes(3 * MIB)))  # so that much is read at once

@@ -27,7 +27,7 @@ CLIENT = f"""
 """
 
 
-async def test_clients_that_are_killed_in_the_middle_of_their_pipes_leave_nothing() -> None:
+async def test_killed_clients_end_their_managers() -> None:
     rng = random.Random(3)
     open_managers = 0
 
@@ -92,7 +92,7 @@ def _setting(event: trio.Event) -> Any:
     return lambda chunk: event.set()
 
 
-async def test_servers_that_are_killed_in_the_middle_of_their_pipes(
+async def test_killed_servers_fail_the_calls(
     endpoint: ipcpipes.Endpoint,
 ) -> None:
     rng = random.Random(4)

@@ -1,4 +1,4 @@
-"""Many calls on one connection: none holds up the others, and no more than there may be."""
+"""Many calls on one connection: none delays the others, and the limit is kept."""
 
 from __future__ import annotations
 
@@ -15,26 +15,35 @@ from ipcpipes import rpc
 from ipcpipes.rpc.wire.format import Kind
 from ipcpipes.testing import memory_stream_pair
 
-from .rpc_over_links import SECONDS, GatedStream, RawClient, calling, open_calls, serving, timed_out
+from .rpc_drivers import Driver
+from .rpc_over_links import (
+    SECONDS,
+    GatedStream,
+    RawClient,
+    calling,
+    open_calls,
+    timed_out,
+)
 from .rpc_over_managers import Calls, Scripted, echoed, given_back
+from .rpc_waiting import sleep, until_cancelled
 
 MIB = 2**20
 
 
-async def test_64_calls_at_once() -> None:
+async def test_many_calls_run_at_once(driver: Driver) -> None:
     most = 0
 
     async def plain(value: int) -> int:
         nonlocal most
         most = max(most, open_calls() + 1)
         if most < 64:
-            await trio.sleep(0.001 * (value % 7))
+            await sleep(0.001 * (value % 7))
         while most < 64:
-            await trio.sleep(0.001)
+            await sleep(0.001)
         return value * value
 
     results: dict[int, int] = {}
-    async with calling(plain=plain) as acc:
+    async with driver.calling(plain=plain) as acc:
 
         async def call(number: int) -> None:
             results[number] = await acc.plain(number)
@@ -45,34 +54,39 @@ async def test_64_calls_at_once() -> None:
     assert results == {number: number * number for number in range(64)}
 
 
-async def test_a_pipe_that_stands_still_holds_up_no_other_call() -> None:
+async def test_a_stalled_pipe_delays_no_other_call(driver: Driver) -> None:
     async def into(numbers: Any) -> None:
-        await trio.sleep_forever()
+        await until_cancelled()
 
     async def out(numbers: Any) -> None:
         while True:
             await numbers.push(bytes(400_000))
 
-    async with calling(into=into, out=out, both=echoed, plain=given_back) as acc:
+    async def push(call: Any) -> None:
+        with pytest.raises(driver.left):
+            while True:
+                await call.pipes["numbers"].push(bytes(400_000))
+
+    async with driver.calling(into=into, out=out, both=echoed, plain=given_back) as acc:
         async with acc.out.begin(), acc.out.begin(), trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(lambda: acc.into(numbers=lambda most: bytes(4 * most)))
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            assert await acc.plain(5) == 5
-            got: list[int] = []
-            assert await acc.both(numbers=(range(10_000), got)) == 10_000
-            assert got == list(range(10_000))
-            nursery.cancel_scope.cancel()
+            async with acc.into.begin() as first, acc.into.begin() as second:
+                nursery.start_soon(push, first)
+                nursery.start_soon(push, second)
+                await driver.settle()
+                assert await acc.plain(5) == 5
+                got: list[int] = []
+                assert await acc.both(numbers=(range(10_000), got)) == 10_000
+                assert got == list(range(10_000))
 
 
 @pytest.mark.parametrize("size", [100, 3 * MIB])
-async def test_large_values_both_ways_at_once(size: int) -> None:
-    async with calling(plain=given_back) as acc, trio.open_nursery() as nursery:
+async def test_large_values_both_ways_at_once(driver: Driver, size: int) -> None:
+    async with driver.calling(plain=given_back) as acc, trio.open_nursery() as nursery:
         for _ in range(6):
             nursery.start_soon(acc.plain, bytes(size))
 
 
-async def test_many_pipes_both_ways_at_once() -> None:
+async def test_many_pipes_both_ways_at_once(driver: Driver) -> None:
     size = 6 * MIB
     totals: list[int] = []
 
@@ -84,7 +98,7 @@ async def test_many_pipes_both_ways_at_once() -> None:
             await data.push(bytes(MIB))
         await data.close()
 
-    async with calling(octets_into=octets_into, octets_out=octets_out) as acc:
+    async with driver.calling(octets_into=octets_into, octets_out=octets_out) as acc:
 
         async def up() -> None:
             totals.append(await acc.octets_into(data=bytes(size)))
@@ -107,17 +121,17 @@ async def test_many_pipes_both_ways_at_once() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-async def test_more_tasks_than_calls_wait_for_their_turns(most: int) -> None:
+async def test_calls_above_the_limit_wait_for_room(driver: Driver, most: int) -> None:
     highest = 0
 
     async def plain(value: int) -> int:
         nonlocal highest
         highest = max(highest, open_calls() + 1)
-        await trio.sleep(0.001)
+        await sleep(0.001)
         return value
 
     got: list[int] = []
-    async with calling(plain=plain, server={"max_calls": most}) as acc:
+    async with driver.calling(plain=plain, server={"max_calls": most}) as acc:
 
         async def call(number: int) -> None:
             got.append(await acc.plain(number))
@@ -129,7 +143,7 @@ async def test_more_tasks_than_calls_wait_for_their_turns(most: int) -> None:
     assert highest == most
 
 
-async def test_a_task_that_waits_for_its_turn_can_be_cancelled_and_time_out() -> None:
+async def test_waiting_for_room_can_be_cancelled_and_can_time_out() -> None:
     async def plain(value: Any) -> Any:
         await trio.sleep_forever()
 
@@ -145,7 +159,7 @@ async def test_a_task_that_waits_for_its_turn_can_be_cancelled_and_time_out() ->
                     raise AssertionError("it was begun")
 
 
-async def test_tasks_that_wait_for_a_call_and_for_room_get_no_more_than_there_are() -> None:
+async def test_waiting_for_room_to_send_does_not_exceed_the_call_limit() -> None:
     left, right = memory_stream_pair()
     gate = GatedStream(left)
     go_on = trio.Event()
@@ -167,17 +181,12 @@ async def test_tasks_that_wait_for_a_call_and_for_room_get_no_more_than_there_ar
                 go_on.set()
 
 
-async def test_a_strange_client_that_begins_more_calls_is_told() -> None:
+async def test_a_client_that_exceeds_the_call_limit_gets_a_fault(driver: Driver) -> None:
     async def plain(value: Any) -> None:
-        await trio.sleep_forever()
+        await until_cancelled()
 
-    async def given(value: Any) -> Any:
-        return value
-
-    async with calling(plain=given) as ours:
-        assert await ours.plain(1) == 1
     with trio.fail_after(SECONDS):
-        async with serving(Scripted(plain=plain), max_calls=2) as listener:
+        async with driver.serving(driver.manager(plain=plain), max_calls=2) as listener:
             async with await ipcpipes.connect(listener.endpoint) as stream:
                 raw = RawClient(stream)
                 await raw.bind()

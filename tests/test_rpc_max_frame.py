@@ -46,7 +46,7 @@ BOTH = pytest.mark.parametrize(
 
 
 @BOTH
-def test_a_client_that_takes_little_may_send_much(server: str, client: str) -> None:
+def test_a_client_with_a_small_limit_can_send_large_values(server: str, client: str) -> None:
     with (
         served(server, OctetsManager(), max_frame=3 * MIB) as endpoint,
         connected(client, Octets, endpoint, max_frame=LEAST_FRAME) as acc,
@@ -65,7 +65,7 @@ def test_a_client_that_takes_little_may_send_much(server: str, client: str) -> N
 
 
 @BOTH
-def test_a_server_that_takes_little_may_send_much(server: str, client: str) -> None:
+def test_a_server_with_a_small_limit_can_send_large_values(server: str, client: str) -> None:
     with (
         served(server, OctetsManager(), max_frame=LEAST_FRAME) as endpoint,
         connected(client, Octets, endpoint, max_frame=3 * MIB) as acc,
@@ -83,7 +83,7 @@ def test_a_server_that_takes_little_may_send_much(server: str, client: str) -> N
         assert "and the client takes frames of at most 3,145,728" in caught.value.message
 
 
-async def test_a_channel_of_this_end_is_the_limit_where_it_carries_less() -> None:
+async def test_the_channel_of_this_end_limits_what_it_sends() -> None:
     left, right = memory_stream_pair()
     narrow = ipcpipes.MessageChannel(left, ipcpipes.LengthPrefixed(max_size=100_000))
     wide = ipcpipes.MessageChannel(right, ipcpipes.LengthPrefixed(max_size=MIB))
@@ -99,7 +99,7 @@ async def test_a_channel_of_this_end_is_the_limit_where_it_carries_less() -> Non
                 assert "and the client takes frames of at most 100,000" in caught.value.message
 
 
-def test_the_same_without_an_event_loop() -> None:
+def test_the_blocking_channel_of_this_end_limits_what_it_sends() -> None:
     with streams.listen(unique_endpoint()) as listener:
         accepting = Worker(listener.accept)
         stream = streams.connect(listener.endpoint)
@@ -133,7 +133,7 @@ class SocketStream:
 
 
 @pytest.mark.parametrize("narrow", ["client", "server"])
-def test_over_blocking_streams_of_others(narrow: str) -> None:
+def test_foreign_blocking_streams_keep_the_limits(narrow: str) -> None:
     ours, theirs = socket.socketpair()
     little, much = {"max_frame": LEAST_FRAME}, {"max_frame": 3 * MIB}
     of_server, of_client = (much, little) if narrow == "client" else (little, much)

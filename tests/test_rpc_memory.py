@@ -68,7 +68,7 @@ def shut(gate: GatedStream) -> None:
     gate.reading = trio.Event()
 
 
-async def test_a_push_that_is_cancelled_inside_its_frame_spoils_nothing() -> None:
+async def test_a_push_cancelled_inside_a_frame_keeps_the_frame_whole() -> None:
     data = random.Random(1).randbytes(MIB)
     async with gated() as (client, gate):
         async with client.digest.begin() as call:
@@ -88,7 +88,7 @@ async def test_a_push_that_is_cancelled_inside_its_frame_spoils_nothing() -> Non
             assert await call.complete() == hashlib.sha256(data).hexdigest()
 
 
-async def test_the_memory_is_the_users_again_after_a_push() -> None:
+async def test_a_push_releases_its_memory() -> None:
     random_octets = random.Random(2)
     memory = bytearray(3 * MIB)
     expected = hashlib.sha256()
@@ -106,7 +106,7 @@ async def test_the_memory_is_the_users_again_after_a_push() -> None:
         gate.reading.set()
         await call.pipes["data"].close()
         assert await call.complete() == expected.hexdigest()
-    memory += b"x"  # nobody holds it any more
+    memory += b"x"  # fails while the memory is exported
 
 
 async def open_after(gate: GatedStream, seconds: float) -> None:
@@ -115,7 +115,7 @@ async def open_after(gate: GatedStream, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_pushes_of_several_calls_and_cancellations_keep_frames_whole(seed: int) -> None:
+async def test_cancelled_pushes_of_several_calls_keep_frames_whole(seed: int) -> None:
     draw = random.Random(seed)
     results: list[bool] = []
 
@@ -128,7 +128,7 @@ async def test_pushes_of_several_calls_and_cancellations_keep_frames_whole(seed:
                 with trio.move_on_after(mine.choice([0.001, 0.01, SECONDS])) as scope:
                     await call.pipes["data"].push(data)
                 if scope.cancelled_caught:
-                    return  # how much of it was pushed, nobody knows
+                    return  # the number of pushed bytes is unknown
                 expected.update(data)
             await call.pipes["data"].close()
             results.append(await call.complete() == expected.hexdigest())
@@ -151,7 +151,7 @@ async def test_pushes_of_several_calls_and_cancellations_keep_frames_whole(seed:
     assert all(results)
 
 
-async def test_a_peer_that_goes_away_ends_a_push() -> None:
+async def test_a_peer_that_disappears_fails_a_push() -> None:
     with trio.fail_after(SECONDS):
         async with gated() as (client, gate):
             failed: list[BaseException] = []
@@ -171,7 +171,7 @@ async def test_a_peer_that_goes_away_ends_a_push() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a read of Windows has its memory beforehand")
-async def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
+async def test_a_silent_connection_holds_no_memory() -> None:
     endpoint = unique_endpoint()
     with trio.fail_after(SECONDS):
         async with await ipcpipes.listen(endpoint) as listener, trio.open_nursery() as nursery:
@@ -187,7 +187,7 @@ async def test_a_connection_that_has_fallen_silent_holds_no_memory() -> None:
                         await call.pipes["data"].close()
                         await call.complete()
                     await trio.testing.wait_all_tasks_blocked()
-                    frames._spare.clear()  # which are for all connections together
+                    frames._spare.clear()  # buffers shared by all connections
                     assert tracemalloc.get_traced_memory()[0] < MIB
             finally:
                 tracemalloc.stop()

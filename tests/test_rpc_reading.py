@@ -1,4 +1,4 @@
-"""Who reads at a client: the task with the only call, or the one that stands by."""
+"""Which task of a client reads: the task with the only call, or the stand-by task."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_the_only_call_reads_its_answer_itself() -> None:
     assert 0 < steps.count < 25
 
 
-async def test_calls_from_several_tasks_are_all_answered() -> None:
+async def test_calls_of_several_tasks_are_answered() -> None:
     async def plain(value: Any) -> Any:
         await trio.sleep(value % 3 * 0.001)
         return value
@@ -67,7 +67,7 @@ async def test_calls_from_several_tasks_are_all_answered() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, NAP / 2, NAPS])
-async def test_one_that_comes_while_another_reads_is_answered(seconds: float) -> None:
+async def test_a_call_that_begins_while_another_reads_is_answered(seconds: float) -> None:
     """The first reads for both; the second is answered before it."""
     done = trio.Event()
 
@@ -84,7 +84,7 @@ async def test_one_that_comes_while_another_reads_is_answered(seconds: float) ->
         done.set()
 
 
-async def test_when_the_reader_is_cancelled_somebody_else_reads() -> None:
+async def test_another_task_reads_when_the_reader_is_cancelled() -> None:
     async def plain(value: Any) -> Any:
         await trio.sleep(0.05 if value == "other" else math.inf)
         return value
@@ -106,7 +106,7 @@ async def test_when_the_reader_is_cancelled_somebody_else_reads() -> None:
         assert await acc.inline(2) == 2
 
 
-async def test_a_call_that_is_driven_by_hand_hears_while_nobody_waits() -> None:
+async def test_a_call_by_hand_is_notified_while_no_task_waits() -> None:
     heard: list[rpc.CallEvent] = []
 
     async def out(numbers: Any) -> str:
@@ -115,7 +115,7 @@ async def test_a_call_that_is_driven_by_hand_hears_while_nobody_waits() -> None:
         return "done"
 
     async with calling(out=out, inline=lambda value: value) as acc:
-        assert await acc.inline(1) == 1  # now nobody reads for a while
+        assert await acc.inline(1) == 1  # now no task reads for a while
         async with acc.out.with_options(notify=heard.append).begin() as call:
             await trio.sleep(NAP / 4)
             assert rpc.CallEvent.RECEIVE_COMPLETE in heard
@@ -124,8 +124,8 @@ async def test_a_call_that_is_driven_by_hand_hears_while_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, NAPS])
-async def test_the_end_of_the_server_is_seen_by_a_client_that_does_nothing(seconds: float) -> None:
-    """Also where the last call took so long that who stands by had gone to sleep."""
+async def test_an_idle_client_notices_the_end_of_the_server(seconds: float) -> None:
+    """Also after a call so long that the stand-by task sleeps without a timeout."""
     async with ending(plain=trio.sleep) as (acc, stop):
         await acc.plain(seconds)
         await acc.plain(seconds)
@@ -161,7 +161,7 @@ async def stop_soon(stop: Any) -> None:
     await stop()
 
 
-async def test_a_client_between_calls_answers_whether_it_is_there() -> None:
+async def test_an_idle_client_answers_pings() -> None:
     keep_alive = 4 * NAP
     async with calling(inline=lambda value: value, server={"keep_alive": keep_alive}) as acc:
         for _ in range(3):
@@ -169,7 +169,7 @@ async def test_a_client_between_calls_answers_whether_it_is_there() -> None:
             await trio.sleep(3 * keep_alive)
 
 
-async def test_and_while_a_call_takes_long() -> None:
+async def test_a_client_answers_pings_during_a_long_call() -> None:
     async def plain(value: Any) -> Any:
         await trio.sleep(8 * NAP)
         return value
@@ -185,7 +185,7 @@ async def test_and_while_a_call_takes_long() -> None:
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-async def test_what_a_function_of_the_users_raises_is_logged_and_harms_no_call(
+async def test_an_exception_of_notify_is_logged_and_fails_no_call(
     by_hand: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     def notify(event: rpc.CallEvent) -> None:
@@ -211,7 +211,7 @@ async def everything(numbers: Any) -> int:
     return sum([len(chunk) async for chunk in numbers])
 
 
-async def test_over_the_stream_of_somebody_else_no_receive_is_cancelled() -> None:
+async def test_no_receive_of_a_foreign_stream_is_cancelled() -> None:
     """What a cancelled receive loses there is not known."""
     received: list[bool] = []
 

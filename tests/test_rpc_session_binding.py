@@ -1,4 +1,4 @@
-"""How two sessions bind: what each end learns of the other, and why it may be refused."""
+"""How two sessions bind: what each end learns of the other, and which clients are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .rpc_pairs import Pair, definition, result_of
 C, S = Party.CLIENT, Party.SERVER
 
 
-def test_a_client_is_taken() -> None:
+def test_a_client_binds() -> None:
     pair = Pair(Work, bind=False)
     assert {pair.client.state, pair.server.state} == {ConnectionState.UNBOUND}
     pair.client.bind(definition(Work))
@@ -31,7 +31,7 @@ def test_a_client_is_taken() -> None:
     pair.client.require_open()
 
 
-def test_each_end_knows_what_the_other_takes() -> None:
+def test_each_end_knows_the_limits_of_the_other() -> None:
     ours = Limits(max_frame=2**20, credit=300_000)
     theirs = Limits(max_frame=2**18, credit=200_000, calls=5)
     pair = Pair(Work, client=ours, server=theirs)
@@ -46,7 +46,7 @@ class Other(rpc.Interface, uuid="b5f2ab13-0d3f-4d43-a8c1-d3a2b9ed7e01", version=
         raise NotImplementedError
 
 
-def test_an_interface_that_is_not_served() -> None:
+def test_an_unknown_interface_is_refused() -> None:
     pair = Pair(Work, Other)
     assert pair.events == [(S, Event.REFUSED), (C, Event.REFUSED)]
     assert pair.client.state is pair.server.state is ConnectionState.CLOSED
@@ -67,7 +67,7 @@ def test_an_interface_that_is_not_served() -> None:
         ((3, 0), False),
     ],
 )
-def test_versions(version: tuple[int, int], good: bool) -> None:
+def test_a_client_of_the_same_major_version_is_served(version: tuple[int, int], good: bool) -> None:
     class Wanted(rpc.Interface, uuid=UUID, version=version):
         @rpc.operation
         def echo(self, data: bytes) -> bytes:
@@ -95,7 +95,7 @@ def test_versions(version: tuple[int, int], good: bool) -> None:
         ({"uuid": "x" * 1000, "name": "y" * 1000}, "does not serve the interface yyy"),
     ],
 )
-def test_a_client_that_does_not_do_is_told_why(change: dict[str, Any], words: str) -> None:
+def test_a_refused_client_gets_the_reason(change: dict[str, Any], words: str) -> None:
     pair = Pair(Work, bind=False)
     assert pair.server.receive(encode(Kind.BIND, 0, bind_body(**change)))[0] is Event.REFUSED
     (frame,) = map(decode, pair.server.take_output())
@@ -106,7 +106,7 @@ def test_a_client_that_does_not_do_is_told_why(change: dict[str, Any], words: st
     assert reason["code"] != 0
 
 
-def test_what_a_later_version_adds_to_a_body_is_passed_over() -> None:
+def test_unknown_fields_of_a_body_are_ignored() -> None:
     pair = Pair(Work, bind=False)
     assert pair.server.receive(encode(Kind.BIND, 0, bind_body(more=[1])))[0] is Event.BOUND
 
@@ -121,14 +121,14 @@ def test_what_a_later_version_adds_to_a_body_is_passed_over() -> None:
         {"calls": 0},
     ],
 )
-def test_with_a_server_of_too_low_limits_a_call_would_wait_for_ever(change: dict[str, Any]) -> None:
+def test_a_server_with_too_low_limits_is_refused(change: dict[str, Any]) -> None:
     pair = Pair(Work, bind=False)
     pair.client.bind(definition(Work))
     with pytest.raises(ProtocolError, match=r"^the server's limits are too low$"):
         pair.client.receive(encode(Kind.BIND_ACK, 0, ack_body(**change)))
 
 
-def test_the_operations_of_the_other_end() -> None:
+def test_operations_that_the_server_lacks_are_refused() -> None:
     class Wanted(rpc.Interface, uuid=UUID, version=(2, 0)):
         @rpc.operation
         def missing(self) -> None: ...

@@ -25,7 +25,7 @@ def pair() -> Pair:
     return Pair(Work)
 
 
-def test_a_call(pair: Pair) -> None:
+def test_a_call_is_answered(pair: Pair) -> None:
     call, served = pair.begin("add", 3)
     assert (arguments_of(served).a, arguments_of(served).b) == (3, 1)
     assert (served.id, served.operation.name, served.milliseconds) == (call.id, "add", None)
@@ -35,7 +35,7 @@ def test_a_call(pair: Pair) -> None:
     assert pair.is_idle
 
 
-def test_many_calls_are_answered_in_any_order(pair: Pair) -> None:
+def test_calls_can_be_answered_in_any_order(pair: Pair) -> None:
     calls = [pair.begin("add", n) for n in range(4)]
     for place in (2, 0, 3, 1):
         pair.finish(calls[place][1], place * 10)
@@ -43,7 +43,7 @@ def test_many_calls_are_answered_in_any_order(pair: Pair) -> None:
     assert pair.is_idle
 
 
-def test_the_time_that_is_left_travels_along(pair: Pair) -> None:
+def test_a_request_carries_the_remaining_time(pair: Pair) -> None:
     assert pair.begin("add", 3, milliseconds=1500)[1].milliseconds == 1500
     assert pair.begin("add", 3, milliseconds=2**32 - 1)[1].milliseconds == 2**32 - 1
 
@@ -69,7 +69,7 @@ def test_a_fault_is_the_same_at_the_client(
     assert pair.is_idle
 
 
-def test_a_fault_says_where_it_comes_from(pair: Pair) -> None:
+def test_a_fault_carries_its_type_and_traceback(pair: Pair) -> None:
     call, served = pair.begin("add", 3)
     pair.finish(served, error=rpc.Fault("gone", type="KeyError", traceback="Traceback"))
     with pytest.raises(rpc.Fault) as caught:
@@ -78,7 +78,7 @@ def test_a_fault_says_where_it_comes_from(pair: Pair) -> None:
     assert str(caught.value) == "KeyError: gone"
 
 
-def test_a_fault_is_cut_to_what_the_client_takes(pair: Pair) -> None:
+def test_a_fault_is_cut_to_the_limit_of_the_client(pair: Pair) -> None:
     call, served = pair.begin("add", 3)
     error = rpc.Fault("\u20ac" * 70_000, type="T" * 70_000, traceback="x" * 70_000)
     pair.finish(served, error=error)
@@ -98,7 +98,7 @@ def test_a_fault_may_quote_the_name_of_a_file(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("code", [-1, 2**32, 2**70, "5", None, 1.5])
-def test_a_fault_of_no_code_is_a_fault_all_the_same(pair: Pair, code: Any) -> None:
+def test_a_fault_with_a_wrong_code_gets_the_default_code(pair: Pair, code: Any) -> None:
     call, served = pair.begin("add", 3)
     error = rpc.Fault("broken")
     error.code = code
@@ -119,7 +119,7 @@ def test_a_call_is_answered_once(pair: Pair) -> None:
     assert pair.server.take_output() == []
 
 
-def test_nobody_waits_for_a_maybe_call(pair: Pair) -> None:
+def test_a_maybe_call_has_no_answer(pair: Pair) -> None:
     for error in (None, rpc.Fault("lost")):
         call, served = pair.begin("note", "hello")
         assert pair.client.calls == {}
@@ -128,11 +128,11 @@ def test_nobody_waits_for_a_maybe_call(pair: Pair) -> None:
         assert pair.is_idle
         assert call.failure is None
     assert not [frame for party, frame in pair.sent[2:] if party is S]
-    # And the connection goes on.
+    # The connection still works.
     pair.finish(pair.begin("add", 1)[1], 2)
 
 
-def test_an_unknown_operation_is_a_fault_and_its_pipes_are_passed_over(pair: Pair) -> None:
+def test_an_unknown_operation_is_a_fault(pair: Pair) -> None:
     server = pair.server
     for flags, answers in ((0, [Kind.FAULT]), (MAYBE, [])):
         number = 1 if not flags else 2
@@ -148,18 +148,18 @@ def test_an_unknown_operation_is_a_fault_and_its_pipes_are_passed_over(pair: Pai
 
 
 @pytest.mark.parametrize(("number", "flags"), [(0, MAYBE), (4, 0)])
-def test_both_ends_agree_about_whether_somebody_waits(pair: Pair, number: int, flags: int) -> None:
+def test_both_ends_must_agree_about_maybe(pair: Pair, number: int, flags: int) -> None:
     request = encode(Kind.REQUEST, 1, encode_body(["x"]), flags=flags, number=number)
     assert pair.server.receive(request)[0] is Event.NOTHING
     assert kinds(pair.server.take_output()) == ([] if flags else [Kind.FAULT])
     assert pair.server.calls == {}
 
 
-def test_too_many_calls() -> None:
+def test_a_call_above_the_limit_fails() -> None:
     pair = Pair(Work, server=Limits(calls=2))
     first, _ = pair.begin("add", 1), pair.begin("add", 2)
     assert not pair.client.has_room
-    # A client that asks all the same.
+    # A client that ignores the limit.
     third = pair.request("add", 3)
     pair.pump()
     with pytest.raises(rpc.ServerTooBusy, match=r"^2 calls are open, and that is the limit$"):
@@ -170,18 +170,18 @@ def test_too_many_calls() -> None:
     pair.begin("add", 4)
 
 
-def test_arguments_are_as_large_as_a_frame(pair: Pair) -> None:
+def test_arguments_can_fill_a_frame(pair: Pair) -> None:
     most = LEAST_FRAME - HEAD.size - 4
     _, served = pair.begin("echo", bytes(most))
     assert max(len(frame) for _, frame in pair.sent) == LEAST_FRAME
     with pytest.raises(ValueError, match=r"^the arguments of Work.echo have 65,521 bytes, and "):
         pair.request("echo", bytes(most + 1))
     assert len(pair.client.calls) == 1
-    # It was no call: the next one has the next number.
+    # The refused request used no call number.
     assert pair.begin("add", 1)[0].id == served.id + 1
 
 
-def test_results_are_as_large_as_a_frame(pair: Pair) -> None:
+def test_results_can_fill_a_frame(pair: Pair) -> None:
     call, served = pair.begin("echo", b"")
     most = LEAST_FRAME - HEAD.size - 3
     pair.finish(served, bytes(most))

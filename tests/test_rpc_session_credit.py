@@ -30,14 +30,14 @@ def sent_octets(pair: Pair, party: Party, call: Call) -> int:
     return sum(len(f.body) for f in frames if f.kind is Kind.PIPE and f.call == call.id)
 
 
-def test_39_no_more_is_on_its_way_than_was_allowed(pair: Pair) -> None:
+def test_39_a_client_sends_no_more_than_its_credit(pair: Pair) -> None:
     call, served = pair.begin("total")
     numbers = list(range(200_000))
     pushing = push(call, "numbers", numbers)
     pair.pump()
     assert not pushing.done
     assert LEAST_CREDIT - 64 < sent_octets(pair, C, call) <= LEAST_CREDIT
-    # Who does not pull holds the other back.
+    # A server that does not pull stops the client.
     assert not go_on(call, "numbers", pushing)
     assert pair.pump() == []
     pulled: list[int] = []
@@ -57,7 +57,7 @@ def test_39_no_more_is_on_its_way_than_was_allowed(pair: Pair) -> None:
     assert pulled == numbers
 
 
-def test_39_the_same_towards_the_client() -> None:
+def test_39_a_server_sends_no_more_than_its_credit() -> None:
     pair = Pair(Work, client=Limits(credit=200_000), server=NARROW)
     call, served = pair.begin("count", 0)
     pushing = push(served, "numbers", bytes(400_000))
@@ -73,7 +73,7 @@ def test_39_the_same_towards_the_client() -> None:
     assert pulled == 100_000
 
 
-def test_credit_is_given_back_when_it_pays(pair: Pair) -> None:
+def test_credit_is_returned_in_large_portions(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", bytes(LEAST_CREDIT // 2 - 16))
     pair.pump()
@@ -86,7 +86,7 @@ def test_credit_is_given_back_when_it_pays(pair: Pair) -> None:
     assert (frame.kind, frame.number, frame.amount) == (Kind.CREDIT, 0, LEAST_CREDIT // 2)
 
 
-def test_no_credit_is_given_for_a_pipe_that_has_ended(pair: Pair) -> None:
+def test_a_pipe_that_has_ended_gets_no_credit(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", bytes(LEAST_CREDIT - 64))
     assert close(call, "numbers")
@@ -95,7 +95,7 @@ def test_no_credit_is_given_for_a_pipe_that_has_ended(pair: Pair) -> None:
     assert pair.server.take_output() == []
 
 
-def test_the_end_needs_credit_too(pair: Pair) -> None:
+def test_the_end_of_a_pipe_needs_credit(pair: Pair) -> None:
     call, served = pair.begin("total")
     while push(call, "numbers", [1]).done:
         pass
@@ -111,7 +111,7 @@ def test_the_end_needs_credit_too(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("limits", [NARROW, Limits()], ids=["narrow", "default"])
-def test_the_largest_elements_move(limits: Limits) -> None:
+def test_the_largest_elements_can_be_sent(limits: Limits) -> None:
     pair = Pair(Work, client=limits, server=limits)
     call, served = pair.begin("large")
     element = b"".join(bytes([n % 251]) for n in range(LARGEST))
@@ -126,7 +126,7 @@ def test_the_largest_elements_move(limits: Limits) -> None:
     assert pushing.done
 
 
-def test_what_lies_in_a_user_s_memory_is_sent_as_it_is(pair: Pair) -> None:
+def test_pushed_memory_is_copied_when_it_waits(pair: Pair) -> None:
     call, _ = pair.begin("total")
     memory = bytearray(b"\1\0\0\0\2\0\0\0")
     assert push(call, "numbers", memory).done
@@ -138,7 +138,7 @@ def test_what_lies_in_a_user_s_memory_is_sent_as_it_is(pair: Pair) -> None:
 # Ranges
 
 
-def test_38_a_push_out_of_its_range_is_refused(pair: Pair) -> None:
+def test_38_a_push_outside_the_range_is_refused(pair: Pair) -> None:
     call, _ = pair.begin("ranged")
     for count in (1, 100_001):
         with pytest.raises(rpc.InvalidBound, match=rf"^{count:,} elements in a chunk of into, whe"):
@@ -146,7 +146,7 @@ def test_38_a_push_out_of_its_range_is_refused(pair: Pair) -> None:
     assert push(call, "into", [1, 2]).done
 
 
-def test_38_where_counts_are_bounded_they_are_kept(pair: Pair) -> None:
+def test_38_chunks_with_a_range_keep_their_counts(pair: Pair) -> None:
     call, served = pair.begin("ranged")
     for chunk in ([1, 2], [3, 4, 5]):
         assert push_small(call, "into", chunk)
@@ -174,7 +174,7 @@ def test_38_a_bounded_chunk_may_be_larger_than_the_credit(pair: Pair) -> None:
     assert counts[0] == (60_000).to_bytes(4, "little")
 
 
-def test_38_a_bounded_chunk_that_was_left_spoils_its_pipe(pair: Pair) -> None:
+def test_38_an_unfinished_chunk_with_a_range_blocks_its_pipe(pair: Pair) -> None:
     call, _ = pair.begin("ranged")
     assert not push(call, "into", bytes(8 * 60_000)).done
     for again in (lambda: push(call, "into", [1, 2]), lambda: close(call, "into")):
@@ -186,10 +186,10 @@ def chunk_of_one() -> bytes:
     return b"\1\0\0\0\0\0\0\0" + bytes(8)
 
 
-def test_38_a_client_that_breaks_the_range_has_its_call_failed_and_no_more(pair: Pair) -> None:
+def test_38_a_client_that_breaks_the_range_fails_its_call_alone(pair: Pair) -> None:
     call, served = pair.begin("ranged")
     other, other_served = pair.begin("add", 1)
-    # What follows the count means nothing now, and may be anything: also what looks like an end.
+    # The bytes after a wrong count have no meaning, also where they look like an end.
     for body in (chunk_of_one(), bytes(4), b"\7", bytes(100)):
         pair.server.receive(encode(Kind.PIPE, call.id, body, number=0))
     for _ in range(2):
@@ -205,7 +205,7 @@ def test_38_a_client_that_breaks_the_range_has_its_call_failed_and_no_more(pair:
     assert pair.is_idle
 
 
-def test_38_a_server_that_breaks_the_range_is_told_that_nobody_listens(pair: Pair) -> None:
+def test_38_a_server_that_breaks_the_range_loses_its_client(pair: Pair) -> None:
     call, served = pair.begin("ranged")
     close(call, "into")
     pair.pump()
@@ -221,5 +221,5 @@ def test_38_a_server_that_breaks_the_range_is_told_that_nobody_listens(pair: Pai
     assert pair.is_idle
     with pytest.raises(rpc.InvalidBound):
         call.raise_failure()
-    # An answer that was on its way before it heard of that is no violation.
+    # An answer that crosses ORPHANED is not a violation.
     pair.finish(pair.begin("add", 1)[1], 2)

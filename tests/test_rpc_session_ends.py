@@ -1,4 +1,4 @@
-"""How two sessions end: shutting down, breaking the protocol, and whether one is there."""
+"""How two sessions end: shutdown, violations of the protocol, and pings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pair() -> Pair:
 # Shutting down
 
 
-def test_a_server_that_shuts_down_finishes_what_it_has_begun(pair: Pair) -> None:
+def test_a_server_that_shuts_down_finishes_open_calls(pair: Pair) -> None:
     call, served = pair.begin("total")
     pair.server.shut_down()
     pair.server.shut_down()
@@ -65,14 +65,14 @@ def test_calls_that_cross_the_shutdown_are_not_begun(pair: Pair) -> None:
     assert pair.is_idle
 
 
-def test_only_a_server_shuts_down(pair: Pair) -> None:
+def test_only_a_server_can_shut_down(pair: Pair) -> None:
     body = encode_body({"code": 0, "message": "bye"})
     with pytest.raises(ProtocolError, match="the client sent SHUTDOWN"):
         pair.server.receive(encode(Kind.SHUTDOWN, 0, body))
 
 
 @pytest.mark.parametrize("party", Party)
-def test_who_breaks_the_protocol_is_told(pair: Pair, party: Party) -> None:
+def test_a_violation_is_reported_to_the_peer(pair: Pair, party: Party) -> None:
     call, _ = pair.begin("add", 1)
     end = pair.ends[party]
     with pytest.raises(ProtocolError) as caught:
@@ -93,7 +93,7 @@ def test_who_breaks_the_protocol_is_told(pair: Pair, party: Party) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.FAULT, Kind.RESPONSE])
-def test_a_call_whose_answer_is_none_fails_with_the_connection(pair: Pair, kind: Kind) -> None:
+def test_a_malformed_answer_fails_its_call(pair: Pair, kind: Kind) -> None:
     call, _ = pair.begin("total")
     with pytest.raises(ProtocolError) as caught:
         pair.client.receive(encode(kind, call.id, b"\xc1"))
@@ -102,14 +102,14 @@ def test_a_call_whose_answer_is_none_fails_with_the_connection(pair: Pair, kind:
         call.raise_failure()
 
 
-def test_nothing_comes_after_the_end(pair: Pair) -> None:
+def test_a_closed_session_refuses_frames(pair: Pair) -> None:
     pair.server.close(rpc.CommFailure("over"))
     for kind in (Kind.PING, Kind.REQUEST, Kind.BIND):
         with pytest.raises(ProtocolError):
             pair.server.receive(encode(kind, 1))
 
 
-# Are you there?
+# Pings
 
 
 @pytest.mark.parametrize("party", Party)
@@ -122,15 +122,15 @@ def test_a_ping_is_answered(pair: Pair, party: Party) -> None:
     assert end.pings == 0
 
 
-def test_answers_to_pings_do_not_pile_up(pair: Pair) -> None:
+def test_many_pings_have_one_waiting_answer(pair: Pair) -> None:
     for _ in range(100):
         pair.server.receive(encode(Kind.PING))
     assert pair.server.take_output() == [encode(Kind.PONG)]
     assert pair.server.output_size == 0
 
 
-def test_nobody_is_asked_before_it_is_bound() -> None:
-    # It would be against the protocol; and who stays silent is still silent.
+def test_an_unbound_peer_gets_no_ping() -> None:
+    # A ping would violate the protocol. It still counts as unanswered.
     pair = Pair(Work, bind=False)
     pair.server.ping()
     assert (pair.server.take_output(), pair.server.pings) == ([], 1)

@@ -25,7 +25,7 @@ def pair() -> Pair:
 # Errors of a manager
 
 
-def test_41_a_manager_that_swallows_an_error_has_failed_all_the_same(pair: Pair) -> None:
+def test_41_a_swallowed_error_still_fails_the_call(pair: Pair) -> None:
     call, served = pair.begin("outs")
     close(served, "one")
     with pytest.raises(rpc.PipeClosed):
@@ -36,7 +36,7 @@ def test_41_a_manager_that_swallows_an_error_has_failed_all_the_same(pair: Pair)
         result_of(call)
 
 
-def test_41_it_is_the_first_error_that_counts(pair: Pair) -> None:
+def test_41_the_first_error_counts(pair: Pair) -> None:
     call, served = pair.begin("outs")
     with pytest.raises(rpc.WrongPipeOrder):
         push(served, "two", b"x")
@@ -48,7 +48,7 @@ def test_41_it_is_the_first_error_that_counts(pair: Pair) -> None:
         result_of(call)
 
 
-def test_42_what_is_raised_again_has_the_same_code(pair: Pair) -> None:
+def test_42_an_error_raised_again_keeps_its_code(pair: Pair) -> None:
     call, served = pair.begin("outs")
     with pytest.raises(rpc.WrongPipeOrder) as caught:
         push(served, "two", b"x")
@@ -58,7 +58,7 @@ def test_42_what_is_raised_again_has_the_same_code(pair: Pair) -> None:
     assert (there.value.code, there.value.fault_status) == (1831, 0x1C000016)
 
 
-def test_43_a_manager_that_fails_in_the_middle(pair: Pair) -> None:
+def test_43_elements_before_a_failure_arrive(pair: Pair) -> None:
     call, served = pair.begin("count", 3)
     push(served, "numbers", [1, 2])
     push_small(served, "numbers", [3])
@@ -76,14 +76,14 @@ def pull_all_until(call: Call) -> list[int]:
     return found
 
 
-def test_45_the_end_of_a_connection_is_no_end_of_a_pipe(pair: Pair) -> None:
+def test_45_a_lost_connection_is_not_the_end_of_a_pipe(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", [1])
     pair.pump()
     pair.server.close(rpc.CommFailure("the connection ended"))
     with pytest.raises(rpc.CommFailure, match=r"^the connection ended during the call: the conn"):
         pull(served, "numbers")
-    # Nobody hears of the answer, and giving it is no error.
+    # The answer reaches no client, and giving it is not an error.
     assert type(served.finish(encode_body(1), None)) is rpc.CommFailure
     assert pair.server.take_output() == []
     pair.client.close(rpc.CommFailure("the connection ended"))
@@ -95,7 +95,7 @@ def test_45_the_end_of_a_connection_is_no_end_of_a_pipe(pair: Pair) -> None:
         pair.client.require_open()
 
 
-def test_60_after_a_failure_nothing_more_is_owed(pair: Pair) -> None:
+def test_60_after_a_failure_no_pipe_must_be_closed(pair: Pair) -> None:
     call, served = pair.begin("pass_on")
     with pytest.raises(rpc.WrongPipeOrder):
         pull(served, "third")
@@ -111,7 +111,7 @@ def test_60_after_a_failure_nothing_more_is_owed(pair: Pair) -> None:
 # Cancelling and giving up
 
 
-def test_64_65_a_server_is_asked_to_end_and_answers_as_it_likes(pair: Pair) -> None:
+def test_64_65_a_server_that_is_asked_to_end_can_answer(pair: Pair) -> None:
     call, served = pair.begin("add", 3)
     assert not served.cancel_requested
     call.cancel()
@@ -125,7 +125,7 @@ def test_64_65_a_server_is_asked_to_end_and_answers_as_it_likes(pair: Pair) -> N
     assert pair.is_idle
 
 
-def test_64_its_pipes_go_on(pair: Pair) -> None:
+def test_64_the_pipes_of_a_cancelled_call_continue(pair: Pair) -> None:
     call, served = pair.begin("total")
     call.cancel()
     push(call, "numbers", [1])
@@ -137,7 +137,7 @@ def test_64_its_pipes_go_on(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-def test_66_who_gives_a_call_up_ends_it_at_the_server(pair: Pair, cancelled: bool) -> None:
+def test_66_giving_a_call_up_ends_it_at_the_server(pair: Pair, cancelled: bool) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", [1])
     if cancelled:
@@ -155,7 +155,7 @@ def test_66_who_gives_a_call_up_ends_it_at_the_server(pair: Pair, cancelled: boo
     assert not call.is_answered
 
 
-def test_67_after_the_answer_there_is_nothing_to_give_up(pair: Pair) -> None:
+def test_67_giving_up_an_answered_call_has_no_effect(pair: Pair) -> None:
     call, served = pair.begin("add", 1)
     pair.finish(served, 2)
     call.cancel()
@@ -166,7 +166,7 @@ def test_67_after_the_answer_there_is_nothing_to_give_up(pair: Pair) -> None:
 
 @pytest.mark.parametrize("give_up", ["cancel", "orphan"])
 @pytest.mark.parametrize("name", ["add", "count", "total"])
-def test_67_giving_up_may_cross_the_answer(pair: Pair, name: str, give_up: str) -> None:
+def test_67_giving_up_can_cross_the_answer(pair: Pair, name: str, give_up: str) -> None:
     call, served = pair.begin(name, *([1] if name != "total" else []))
     if name == "total":
         close(call, "numbers")
@@ -183,7 +183,7 @@ def test_67_giving_up_may_cross_the_answer(pair: Pair, name: str, give_up: str) 
     pair.finish(pair.begin("add", 1)[1], 2)
 
 
-def test_what_comes_for_a_call_that_was_given_up_is_passed_over(pair: Pair) -> None:
+def test_data_for_a_call_that_was_given_up_is_ignored(pair: Pair) -> None:
     call, served = pair.begin("count", 1)
     call.orphan()
     push(served, "numbers", bytes(1000))
@@ -196,7 +196,7 @@ def test_what_comes_for_a_call_that_was_given_up_is_passed_over(pair: Pair) -> N
     assert pair.is_idle
 
 
-def test_what_was_pushed_when_the_answer_came_is_passed_over(pair: Pair) -> None:
+def test_data_that_crosses_the_answer_is_ignored(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", [1])
     call.cancel()

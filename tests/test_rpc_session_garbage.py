@@ -1,4 +1,4 @@
-"""A session takes any garbage or refuses it, and its calls can be ended then."""
+"""A session accepts or refuses any garbage, and its calls can be ended afterwards."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ C, S = Party.CLIENT, Party.SERVER
 
 
 def busy_pair() -> Pair:
-    """Calls of each kind, in the middle."""
+    """Unfinished calls of each kind."""
     pair = Pair(Work)
     pair.begin("add", 1)
     call, served = pair.begin("pass_on")
@@ -60,7 +60,7 @@ BODIES = st.sampled_from(
 
 @st.composite
 def plausible(draw: st.DrawFn, party: Party) -> bytes:
-    """What comes to this end in busy_pair(), or nearly."""
+    """Frames as this end receives them in busy_pair(), or nearly."""
     return encode(
         draw(st.sampled_from(SENT_BY[Party(1 - party)])),
         draw(st.integers(1, 7)),
@@ -88,7 +88,7 @@ def garbage_for(party: Party) -> st.SearchStrategy[list[bytes]]:
 
 
 def poke(session: Session) -> None:
-    """What a user may do with its calls whatever has come."""
+    """Pulls and pushes in all calls; only RpcErrors may come."""
     for call in list(session.calls.values()):
         for one in call.operation.pipes:
             try:
@@ -119,7 +119,7 @@ def at_stage(stage: str) -> Pair:
 
 
 def check_end(end: Session) -> None:
-    """What holds whatever has come: its calls can be ended, and leave nothing."""
+    """Checks that the calls can be ended, and leave nothing."""
     for frame in end.take_output():
         decode(frame)
     assert (end.output_size, end.has_output) == (0, False)
@@ -137,7 +137,7 @@ def check_end(end: Session) -> None:
 @pytest.mark.parametrize("party", Party, ids=lambda party: party.name)
 @PROFILE
 @given(st.data())
-def test_garbage_is_taken_or_refused_and_nothing_else(party: Party, data: st.DataObject) -> None:
+def test_garbage_is_accepted_or_refused(party: Party, data: st.DataObject) -> None:
     garbage = data.draw(garbage_for(party))
     stage = data.draw(st.sampled_from(["bound", "bound", "draining", "binding", "unbound"]))
     poking = data.draw(st.booleans())

@@ -1,4 +1,4 @@
-"""Pipes between two sessions: their turns, their ends, and elements that are small."""
+"""Pipes between two sessions: their turns, their ends, and small elements."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_30_elements_arrive_in_order(pair: Pair) -> None:
     assert pair.is_idle
 
 
-def test_both_directions_at_once(pair: Pair) -> None:
+def test_a_call_with_pipes_of_each_direction(pair: Pair) -> None:
     call, served = pair.begin("pass_on")
     push(call, "first", [1, 2])
     close(call, "first")
@@ -55,7 +55,7 @@ def test_both_directions_at_once(pair: Pair) -> None:
     assert pair.is_idle
 
 
-def test_16_the_pipes_have_their_turns(pair: Pair) -> None:
+def test_16_pipes_have_their_turns(pair: Pair) -> None:
     call, served = pair.begin("ins")
     with pytest.raises(rpc.WrongPipeOrder) as caught:
         push(call, "two", b"x")
@@ -64,7 +64,7 @@ def test_16_the_pipes_have_their_turns(pair: Pair) -> None:
     )
     with pytest.raises(rpc.WrongPipeOrder, match="it is one's turn to be drained"):
         pull(served, "two")
-    # The client's mistake ends nothing; the manager's does.
+    # A mistake of the client does not fail the call; a mistake of the manager does.
     assert (call.latched, type(served.latched)) == (None, rpc.WrongPipeOrder)
 
 
@@ -75,7 +75,7 @@ def test_17_no_push_before_the_in_pipes_are_drained(pair: Pair) -> None:
             push(served, name, b"abcd")
 
 
-def test_18_the_first_of_two_out_pipes_comes_first(pair: Pair) -> None:
+def test_18_out_pipes_are_pushed_in_their_order(pair: Pair) -> None:
     call, served = pair.begin("outs")
     with pytest.raises(rpc.WrongPipeOrder):
         push(served, "two", b"x")
@@ -83,7 +83,7 @@ def test_18_the_first_of_two_out_pipes_comes_first(pair: Pair) -> None:
         pull(call, "two")
 
 
-def test_20_a_pipe_goes_in_its_own_direction(pair: Pair) -> None:
+def test_20_a_pipe_has_one_direction(pair: Pair) -> None:
     _, served = pair.begin("count", 3)
     with pytest.raises(rpc.WrongPipeOrder):
         pull(served, "numbers")
@@ -92,7 +92,7 @@ def test_20_a_pipe_goes_in_its_own_direction(pair: Pair) -> None:
         push(served, "numbers", [1])
 
 
-def test_22_drained_and_no_out_pipes(pair: Pair) -> None:
+def test_22_drained_in_pipes_are_a_normal_return(pair: Pair) -> None:
     call, served = pair.begin("total")
     assert close(call, "numbers")
     pair.pump()
@@ -101,7 +101,7 @@ def test_22_drained_and_no_out_pipes(pair: Pair) -> None:
     assert result_of(call) == 0
 
 
-def test_23_the_end_comes_once(pair: Pair) -> None:
+def test_23_the_end_is_pulled_once(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", [1])
     close(call, "numbers")
@@ -113,7 +113,7 @@ def test_23_the_end_comes_once(pair: Pair) -> None:
         pull(served, "numbers")
 
 
-def test_24_nothing_goes_into_a_closed_pipe(pair: Pair) -> None:
+def test_24_nothing_can_be_pushed_after_close(pair: Pair) -> None:
     _, served = pair.begin("outs")
     assert close(served, "one")
     for again in (lambda: push(served, "one", b"x"), lambda: close(served, "one")):
@@ -124,7 +124,7 @@ def test_24_nothing_goes_into_a_closed_pipe(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("name", "pipe", "verb"), [("total", "numbers", "drained"), ("outs", "one", "closed")]
 )
-def test_25_26_a_manager_that_returns_too_soon(pair: Pair, name: str, pipe: str, verb: str) -> None:
+def test_25_26_a_manager_must_finish_its_pipes(pair: Pair, name: str, pipe: str, verb: str) -> None:
     call, served = pair.begin(name)
     assert type(pair.finish(served, 5)) is rpc.PipeDisciplineError
     with pytest.raises(rpc.PipeDisciplineError) as caught:
@@ -134,7 +134,7 @@ def test_25_26_a_manager_that_returns_too_soon(pair: Pair, name: str, pipe: str,
     assert pair.is_idle
 
 
-def test_25_also_where_the_end_lies_there_and_was_not_pulled(pair: Pair) -> None:
+def test_25_draining_includes_the_end(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", [1])
     close(call, "numbers")
@@ -143,7 +143,7 @@ def test_25_also_where_the_end_lies_there_and_was_not_pulled(pair: Pair) -> None
     assert type(pair.finish(served, 5)) is rpc.PipeDisciplineError
 
 
-def test_27_28_empty_pipes(pair: Pair) -> None:
+def test_27_28_empty_pipes_have_only_their_ends(pair: Pair) -> None:
     call, served = pair.begin("pass_on")
     for name in ("first", "third"):
         assert close(call, name)
@@ -155,7 +155,7 @@ def test_27_28_empty_pipes(pair: Pair) -> None:
     assert (pull(call, "first"), pull(call, "second")) == ([], [])
 
 
-def test_31_a_pull_takes_no_more_than_was_asked(pair: Pair) -> None:
+def test_31_a_pull_returns_at_most_its_maximum(pair: Pair) -> None:
     call, served = pair.begin("total")
     push(call, "numbers", list(range(10)))
     pair.pump()
@@ -167,7 +167,7 @@ def test_31_a_pull_takes_no_more_than_was_asked(pair: Pair) -> None:
     ]
 
 
-def test_32_a_pull_of_none(pair: Pair) -> None:
+def test_32_a_maximum_of_0_fails_while_there_are_elements(pair: Pair) -> None:
     call, served = pair.begin("total")
     assert pull(served, "numbers", 0) is None
     push(call, "numbers", [1])
@@ -180,7 +180,7 @@ def test_32_a_pull_of_none(pair: Pair) -> None:
     assert pull(served, "numbers", 0) == []
 
 
-def test_nothing_has_come_yet(pair: Pair) -> None:
+def test_a_pull_without_elements_returns_none(pair: Pair) -> None:
     call, served = pair.begin("count", 3)
     assert pull(call, "numbers") is None
     push(served, "numbers", [1])
@@ -200,7 +200,7 @@ def test_46_47_48_arguments_come_first_and_the_result_last(pair: Pair) -> None:
     assert result_of(call) == 9
 
 
-# Small elements, and many
+# Small elements
 
 
 def test_small_elements_travel_together(pair: Pair) -> None:
@@ -215,7 +215,7 @@ def test_small_elements_travel_together(pair: Pair) -> None:
     assert pull(served, "numbers") == list(range(100))
 
 
-def test_and_stay_in_order_with_large_ones_and_the_end(pair: Pair) -> None:
+def test_small_elements_stay_in_order_with_large_ones(pair: Pair) -> None:
     call, served = pair.begin("total")
     push_small(call, "numbers", [1])
     push(call, "numbers", [2] * 5000)
@@ -225,7 +225,7 @@ def test_and_stay_in_order_with_large_ones_and_the_end(pair: Pair) -> None:
     assert pull_all(served, "numbers") == [1, *[2] * 5000, 3]
 
 
-def test_they_do_not_wait_when_there_are_many(pair: Pair) -> None:
+def test_many_small_elements_are_sent_at_once(pair: Pair) -> None:
     call, _ = pair.begin("total")
     pushes = 0
     while not pair.client.output:

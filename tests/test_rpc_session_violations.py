@@ -1,4 +1,4 @@
-"""What the other end must not do: each violation is refused with its words."""
+"""Violations of the protocol by the peer: each is refused with an error of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pair() -> Pair:
 
 
 def violation(pair: Pair, party: Party, frame: bytes, words: str) -> None:
-    """Checks that this end refuses it."""
+    """Checks that this end refuses the frame with this error."""
     with pytest.raises(ProtocolError, match=words):
         pair.ends[party].receive(frame)
 
@@ -35,7 +35,7 @@ def credit(number: int, amount: int, call: int = 1) -> bytes:
     return encode(Kind.CREDIT, call, number=number, amount=amount)
 
 
-def test_more_than_was_allowed(pair: Pair) -> None:
+def test_more_data_than_the_credit(pair: Pair) -> None:
     pair.begin("total")
     most = (LEAST_CREDIT // 4).to_bytes(4, "little") + bytes(LEAST_CREDIT - 4)
     pair.server.receive(pipe(0, most[:-1]))
@@ -43,7 +43,7 @@ def test_more_than_was_allowed(pair: Pair) -> None:
     violation(pair, S, pipe(0, b"x"), r"^1 octets came for the pipe numbers, where 0 were allowed$")
 
 
-def test_pulling_allows_as_much_again(pair: Pair) -> None:
+def test_more_data_than_the_returned_credit(pair: Pair) -> None:
     _, served = pair.begin("total")
     pair.server.receive(pipe(0, (2**32 - 1).to_bytes(4, "little") + bytes(LEAST_CREDIT - 4)))
     violation(pair, S, pipe(0, b"x"), "where 0 were allowed")
@@ -99,14 +99,14 @@ def test_calls_out_of_order(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED])
-def test_a_call_that_never_was(pair: Pair, kind: Kind) -> None:
+def test_a_frame_for_an_unknown_call(pair: Pair, kind: Kind) -> None:
     for number in (0, 1, 2**63):
         violation(
             pair, S, encode(kind, number), rf"^{kind.name} for call {number}, which never was"
         )
 
 
-def test_an_answer_to_no_call(pair: Pair) -> None:
+def test_an_answer_to_an_unknown_or_answered_call(pair: Pair) -> None:
     call, served = pair.begin("add", 1)
     violation(pair, C, encode(Kind.RESPONSE, 2, b"\1"), "which never was")
     pair.finish(served, 2)
@@ -114,7 +114,7 @@ def test_an_answer_to_no_call(pair: Pair) -> None:
     violation(pair, C, encode(Kind.FAULT, call.id, b"\1"), "for a call that is done")
 
 
-def test_anything_for_a_call_that_was_given_up(pair: Pair) -> None:
+def test_a_frame_after_orphaned(pair: Pair) -> None:
     for kind in (Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED):
         call, _ = pair.begin("count", 1)
         call.orphan()
@@ -122,7 +122,7 @@ def test_anything_for_a_call_that_was_given_up(pair: Pair) -> None:
         violation(pair, S, encode(kind, call.id), "for a call that is orphaned")
 
 
-def test_binding_twice_and_before_all_else(pair: Pair) -> None:
+def test_a_bind_is_the_first_frame_and_the_only_bind(pair: Pair) -> None:
     violation(pair, S, encode(Kind.BIND, 0, bind_body()), "on a connection that is open")
     violation(pair, C, encode(Kind.BIND_ACK, 0, ack_body()), "on a connection that is open")
     unbound = Pair(Work, bind=False)
@@ -131,13 +131,13 @@ def test_binding_twice_and_before_all_else(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("size", range(HEAD.size))
-def test_a_frame_has_a_head(pair: Pair, size: int) -> None:
+def test_a_frame_shorter_than_its_head(pair: Pair, size: int) -> None:
     words = rf"^a frame of {size} bytes is too short; its head has 16$"
     violation(pair, S, encode(Kind.PING)[:size], words)
 
 
 @pytest.mark.parametrize("kind", [0, 14, 255])
-def test_a_frame_has_a_kind(pair: Pair, kind: int) -> None:
+def test_a_frame_of_an_unknown_kind(pair: Pair, kind: int) -> None:
     violation(pair, C, bytes([kind]) + bytes(15), rf"^there is no frame of kind {kind}$")
 
 
@@ -155,7 +155,7 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
-def test_a_body_is_what_its_kind_says(pair: Pair, body: bytes) -> None:
+def test_a_malformed_body(pair: Pair, body: bytes) -> None:
     pair.begin("add", 1)
     violation(pair, C, encode(Kind.FAULT, 1, body), r"^the body of FAULT is malformed")
     violation(pair, C, encode(Kind.SHUTDOWN, 0, body), r"^the body of SHUTDOWN is malformed")

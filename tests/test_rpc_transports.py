@@ -1,4 +1,4 @@
-"""What calls go over: messages of each framing, trio's channels, a child's stream."""
+"""Calls over messages of each framing, over trio's channels, and over a child's stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .rpc_over_managers import Calls
     ],
     ids=repr,
 )
-async def test_over_messages(framing: Any, endpoint: ipcpipes.Endpoint) -> None:
+async def test_calls_over_messages(framing: Any, endpoint: ipcpipes.Endpoint) -> None:
     with trio.fail_after(SECONDS):
         async with await ipcpipes.listen_messages(endpoint, framing=framing) as listener:
             channel = await ipcpipes.connect_messages(endpoint, framing=framing)
@@ -46,8 +46,8 @@ async def test_over_messages(framing: Any, endpoint: ipcpipes.Endpoint) -> None:
                         await acc.plain(bytes(channel.max_size))
 
 
-async def test_over_channels_of_trio() -> None:
-    """Which hand over one message at a time."""
+async def test_calls_over_channels_of_trio() -> None:
+    """Such a channel passes one message at a time."""
     to_server, from_client = trio.open_memory_channel[bytes](0)
     to_client, from_server = trio.open_memory_channel[bytes](0)
 
@@ -74,7 +74,7 @@ async def test_over_channels_of_trio() -> None:
                 await all_kinds(acc)
 
 
-async def test_over_a_channel_that_is_too_narrow() -> None:
+async def test_a_channel_with_too_small_messages_is_refused() -> None:
     left, _ = memory_stream_pair()
     framing = ipcpipes.LengthPrefixed(2)
     with pytest.raises(ValueError, match="65,536"):
@@ -83,7 +83,7 @@ async def test_over_a_channel_that_is_too_narrow() -> None:
 
 
 @pytest.mark.parametrize("serves", ["child", "parent"])
-async def test_over_the_stream_of_a_child(serves: str) -> None:
+async def test_calls_over_the_stream_of_a_child(serves: str) -> None:
     if serves == "child":
         program = f"""
             {FIND_TESTS}
