@@ -1,8 +1,8 @@
 /* Windows named pipes for ipcpipes.
  *
  * Rules of this file: no Python, no global state; every function that can fail
- * returns 0 or a code of winerror.h; one that opens something returns the handle,
- * or minus the code; a handle that is not given out is closed.
+ * returns 0 or a code of winerror.h; one that opens a handle returns the handle,
+ * or minus the code; a handle that is not returned is closed.
  * Handles are overlapped, and not inheritable. It compiles with mingw and MSVC.
  */
 #ifndef UNICODE
@@ -76,9 +76,9 @@ static intptr_t ipc_create_instance(const uint16_t *name, int first, int directi
 
 /* Begins to wait for a client. The event is set when one has connected; its lowest
  * bit keeps the result away from any completion port (GetQueuedCompletionStatus,
- * Remarks). Where the system refuses, for one because a client is there already or
- * has come and gone, it touches neither the operation nor the event, so that it is
- * done here: the result always stands in the operation, which is never left pending. */
+ * Remarks). If the system refuses, for example because a client has connected before,
+ * and may have closed again, it uses neither the operation nor the event, so both are
+ * set here: the result is always in the operation, which is never left pending. */
 static uint32_t ipc_begin_connect(intptr_t handle, ipc_operation *operation, intptr_t event)
 {
     DWORD error;
@@ -107,8 +107,8 @@ static uint32_t ipc_connect_result(intptr_t handle, ipc_operation *operation)
 }
 
 /* The kernel may write to the operation until it is done with it, so the
- * operation may be freed only after this has returned. An operation of zeros: no
- * wait for a client has begun. */
+ * operation may be freed only after this has returned. In an operation of zeros,
+ * no wait for a client is pending. */
 static void ipc_close_instance(ipc_operation *operation, intptr_t handle)
 {
     CancelIoEx((HANDLE)handle, &operation->overlapped);

@@ -31,7 +31,7 @@ def clog(stream: Any) -> None:
     for size in (65536, 1):
         with contextlib.suppress(BlockingIOError):
             while True:
-                os.write(stream._fd, bytes(size))
+                os.write(stream._number, bytes(size))
 
 
 async def clogged_pair(direction: Literal["duplex", "send"] = "duplex") -> tuple[Any, Any]:

@@ -132,7 +132,7 @@ async def test_owner_of_pipes(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatc
                 async with await ipcpipes.connect(
                     where, server=AccessPolicy.current_user()
                 ) as client:
-                    assert calls.owner(client._handle).sid == wanted
+                    assert calls.owner(client._number).sid == wanted
             with blocking.listen(where) as other:
                 assert calls.owner(other._waiting[0].number).sid == wanted
         # An owner that was given is not changed.

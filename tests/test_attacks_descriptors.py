@@ -123,7 +123,7 @@ async def test_rpc_server_drops_descriptors(short_tmp: Path) -> None:
                 for number in range(1, TIMES):
                     # The descriptors come with the second half of a length.
                     await stream.send_all(struct.pack("<I", 16)[:2])
-                    with socket.socket(fileno=os.dup(stream._fd)) as peer:
+                    with socket.socket(fileno=os.dup(stream._number)) as peer:
                         smuggle(peer, struct.pack("<I", 16)[2:])
                     await stream.send_all(struct.pack("<BBHIQ", Kind.PING, 0, 0, 0, 0))
                     assert (await raw.receive()).kind is Kind.PONG
@@ -185,7 +185,7 @@ async def test_executable_is_none_without_free_descriptors(short_tmp: Path) -> N
     """A client that takes all descriptors of the server cannot pass for another program."""
     async with await ipcpipes.listen(short_tmp / "s") as listener:
         async with await ipcpipes.connect(short_tmp / "s"), await listener.accept() as server:
-            with socket.socket(fileno=os.dup(server._fd)) as look:
+            with socket.socket(fileno=os.dup(server._number)) as look:
                 try:
                     os.close(look.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD))
                 except OSError:

@@ -88,7 +88,7 @@ async def test_an_anonymous_pipe(doors: Any, failing_reads: Any, end: str) -> No
                 await receiving.receive_some()
         else:
             number = getattr(getattr(sending, "blocking", sending), "_send_number", None)
-            number = sending._fd if number is None else number
+            number = sending._number if number is None else number
             reading = os.open(os.devnull, os.O_RDONLY)
             os.dup2(reading, number, inheritable=False)
             os.close(reading)
@@ -116,7 +116,7 @@ async def test_a_send(doors: Any) -> None:
     client, server = await connected((doors, doors))
     async with client, server:
         with raw(client) as other:
-            number = client._fd if doors is ipcpipes else client.blocking._number
+            number = client._number if doors is ipcpipes else client.blocking._number
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, number, inheritable=False)
             os.close(null)

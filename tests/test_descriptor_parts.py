@@ -134,7 +134,7 @@ async def test_handles_without_their_message(hasty: None, doors: Any, framing: A
             listener.endpoint, framing=framing, max_descriptors=1
         )
         wire = client._wire_of_parts
-        client._wire_of_parts = lambda parts: wire(parts[:1])  # the label alone
+        client._wire_of_parts = lambda parts: wire(parts[:1])  # the header alone
         async with client, await listener.accept() as server:
             reading, writing = os.pipe()
             os.close(reading)

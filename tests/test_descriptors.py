@@ -560,7 +560,7 @@ async def test_a_connection_can_be_handed_to_another_process() -> None:
     with trio.fail_after(SECONDS):
         client, server = await stream_pair()
         async with client, ipcpipes.open_child(program) as child:
-            await child.stream.send_descriptors(b"\0", [server._fd])
+            await child.stream.send_descriptors(b"\0", [server._number])
             await server.aclose()
             await client.send_all(b"who is there")
             assert await receive_exactly(client, 12) == b"WHO IS THERE"

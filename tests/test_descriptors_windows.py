@@ -27,7 +27,7 @@ import msvcrt
 import socket
 
 from ipcpipes._ffi import lib
-from ipcpipes._os.handles.labels import label
+from ipcpipes._os.handles.headers import handle_header
 from ipcpipes._os.windows import calls, passing
 
 from . import drivers
@@ -452,7 +452,7 @@ async def test_more_than_allowed_is_the_peers_fault(doors: Any, framing: Any) ->
 async def test_forged_numbers_are_refused_and_left_alone(
     doors: Any, framing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "could_do_worse", lambda _: False)
+    monkeypatch.setattr(passing, "is_trusted_sender", lambda _: False)
     left, right = await channels(doors, framing)
     async with left, right:
         with watched() as pipe:
@@ -460,7 +460,7 @@ async def test_forged_numbers_are_refused_and_left_alone(
             await left.send_descriptors(b"bad", [pipe.handle])
             assert await right.receive() == b"no handles, no question"
             for _ in range(2):
-                with pytest.raises(trio.BrokenResourceError, match="not believed"):
+                with pytest.raises(trio.BrokenResourceError, match="not trusted"):
                     await right.receive_descriptors()
             pipe.close_here()
             assert pipe.is_open_anywhere, "the number was closed, which could be anybody's"
@@ -477,7 +477,7 @@ async def test_who_has_a_lower_integrity_level_is_not_believed(
         with watched() as pipe:
             monkeypatch.setattr(passing, "_our_level", lambda: level + 1)
             await sender.send_descriptors(b"bad", [pipe.handle])
-            with pytest.raises(trio.BrokenResourceError, match="not believed"):
+            with pytest.raises(trio.BrokenResourceError, match="not trusted"):
                 await receiver.receive_descriptors()
 
 
@@ -505,7 +505,7 @@ async def test_a_client_asks_who_owns_the_pipe(
                 assert message == b"x"
                 calls.close(handle)
             else:
-                with pytest.raises(trio.BrokenResourceError, match="not believed"):
+                with pytest.raises(trio.BrokenResourceError, match="not trusted"):
                     await client.receive_descriptors()
             # The other direction is another question.
             await client.send_descriptors(b"y", [pipe.handle])
@@ -523,33 +523,33 @@ async def test_a_client_that_does_not_say_who_it_is_is_not_believed(
             refused = (calls.ERROR_CANT_OPEN_ANONYMOUS, 0, 0)
             monkeypatch.setattr(calls, "client_token", lambda _: refused)
             await client.send_descriptors(b"x", [pipe.handle])
-            with pytest.raises(trio.BrokenResourceError, match="not believed"):
+            with pytest.raises(trio.BrokenResourceError, match="not trusted"):
                 await server.receive_descriptors()
 
 
 @pytest.mark.parametrize(
     ("wire", "fault"),
     [
-        ([b"a message"], "has to be made with max_descriptors= too"),
-        ([b""], "has to be made with max_descriptors= too"),
-        ([b"handles "], "has to be made"),
-        ([b"handles 0 4"], "has to be made"),
-        ([b"handles 1"], "has to be made"),
-        ([b"handles 1 04"], "has to be made"),
-        ([b"handles 1 -4"], "has to be made"),
-        ([b"handles 1 4" + 253 * b" 8"], "has to be made"),
-        ([b"handles 1 " + 10_000 * b"4"], "has to be made"),
-        ([b"handles 1 80000000"], "too large"),
-        ([b"handles 1 4 8 4"], "there twice"),
-        ([b"handles 4294967295 4"], "put into process 4294967295, which opened this end"),
-        ([b"handles", b"good", b"bad"], "has to be made"),
+        ([b"a message"], "needs max_descriptors= too"),
+        ([b""], "needs max_descriptors= too"),
+        ([b"handles "], "needs max_descriptors"),
+        ([b"handles 0 4"], "needs max_descriptors"),
+        ([b"handles 1"], "needs max_descriptors"),
+        ([b"handles 1 04"], "needs max_descriptors"),
+        ([b"handles 1 -4"], "needs max_descriptors"),
+        ([b"handles 1 4" + 253 * b" 8"], "needs max_descriptors"),
+        ([b"handles 1 " + 10_000 * b"4"], "needs max_descriptors"),
+        ([b"handles 1 80000000"], "invalid or duplicate"),
+        ([b"handles 1 4 8 4"], "invalid or duplicate"),
+        ([b"handles 4294967295 4"], "put handles into process 4294967295, which opened this end"),
+        ([b"handles", b"good", b"bad"], "needs max_descriptors"),
         ([b"handles PID 7ffffff0"], "not open in this process"),
         ([b"handles PID OURS 7ffffff0"], "not open in this process"),
         ([b"handles"], "ended inside a message"),
-        ([b"handles PID"], "has to be made"),
+        ([b"handles PID"], "needs max_descriptors"),
     ],
 )
-async def test_a_bad_label_is_the_peers_fault(
+async def test_bad_handle_header_is_the_peers_fault(
     doors: Any, framing: Any, wire: list[bytes], fault: str
 ) -> None:
     client_door, server_door = doors
@@ -576,11 +576,11 @@ async def test_a_bad_label_is_the_peers_fault(
         assert is_open(pipe.handle)
 
 
-async def test_a_message_may_look_like_a_label(doors: Any, framing: Any) -> None:
+async def test_message_may_look_like_a_handle_header(doors: Any, framing: Any) -> None:
     left, right = await channels(doors, framing)
     async with left, right:
         with watched() as pipe:
-            forged = label(os.getpid(), [pipe.handle])
+            forged = handle_header(os.getpid(), [pipe.handle])
             await left.send_many([forged, b"handles"])
             await left.send_descriptors(forged, [pipe.handle])
             assert await right.receive_descriptors() == (forged, [])
@@ -638,7 +638,7 @@ async def test_max_size_is_the_messages_own(doors: Any, kind: Any) -> None:
             message, (handle,) = await right.receive_descriptors()
             assert message == bytes(40)
             calls.close(handle)
-            with pytest.raises(ipcpipes.MessageTooLarge, match=r"label.*40 bytes"):
+            with pytest.raises(ipcpipes.MessageTooLarge, match=r"header.*40 bytes"):
                 await left.send_descriptors(b"", [pipe.handle] * 40)
             pipe.close_here()
             assert not pipe.is_open_anywhere
@@ -646,11 +646,11 @@ async def test_max_size_is_the_messages_own(doors: Any, kind: Any) -> None:
         assert await right.receive() == b"as it was"
     left, right = await channels(doors, kind(max_size=6))
     async with left, right:
-        with pytest.raises(ipcpipes.MessageTooLarge, match=r"label.* 6 bytes"):
+        with pytest.raises(ipcpipes.MessageTooLarge, match=r"header.* 6 bytes"):
             await left.send(b"")
 
 
-async def test_a_framing_that_cannot_carry_a_label_says_so(doors: Any) -> None:
+async def test_framing_that_cannot_carry_a_header_says_so(doors: Any) -> None:
     left, right = await channels(doors, Lines(b"handles"))
     async with left, right:
         with watched() as pipe:

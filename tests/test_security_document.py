@@ -204,9 +204,9 @@ async def test_children_inherit_nothing(endpoint: Endpoint) -> None:
         async with await ipcpipes.connect(endpoint) as stream, await listener.accept() as accepted:
             for one in (stream, accepted):
                 if sys.platform == "win32":
-                    assert not os.get_handle_inheritable(one._handle)
+                    assert not os.get_handle_inheritable(one._number)
                 else:
-                    assert not os.get_inheritable(one._fd)
+                    assert not os.get_inheritable(one._number)
             if sys.platform != "win32":
                 assert not os.get_inheritable(listener._fd)
 

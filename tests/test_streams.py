@@ -463,7 +463,7 @@ async def test_unclosed_stream_is_closed_if_the_warning_raises() -> None:
         with pytest.raises(ResourceWarning):
             client.__del__()
         assert await server.receive_some() == b""
-        client._fd = client._handle = -1
+        client._number = -1
 
 
 async def test_failed_send_releases_the_buffer() -> None:

@@ -28,7 +28,7 @@ async def test_default_descriptor_allows_only_this_user(endpoint: Endpoint) -> N
         assert sid.startswith("S-1-5-")
         assert listener.address == rf"\\.\pipe\ipcpipes.{sid}.{endpoint.name}"
         async with await ipcpipes.connect(endpoint), await listener.accept() as server:
-            handles = [server._handle, *(instance.number for instance in listener._waiting)]
+            handles = [server._number, *(instance.number for instance in listener._waiting)]
             for handle in handles:  # the first instance and its successors
                 assert calls.security(handle) == f"D:P(A;;FA;;;{sid})"
 

@@ -23,12 +23,7 @@ if sys.platform == "win32":
         resolve as resolve,
         transport as transport,
     )
-    from .windows.connecting import (
-        Kind as Kind,
-        connect as connect,
-        parent_end as parent_end,
-        still_receives as still_receives,
-    )
+    from .windows.connecting import Kind as Kind
     from .windows.inheritance import (
         APART as APART,
         child_environment as child_environment,
@@ -38,10 +33,10 @@ if sys.platform == "win32":
         open_pair as open_pair,
     )
     from .windows.process import forgets_children as forgets_children
-    from .windows.shared import (
-        SharedName as SharedName,
-        accept_waiting as accept_waiting,
-        join_shared as join_shared,
+    from .windows.trio.connecting import (
+        connect as connect,
+        parent_end as parent_end,
+        still_receives as still_receives,
     )
     from .windows.trio.listener import Listener as Listener, listen as listen
     from .windows.trio.packets import Packets as Packets
@@ -49,6 +44,11 @@ if sys.platform == "win32":
         ReceiveStream as AnonymousReceiveStream,
         SendStream as AnonymousSendStream,
         open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .windows.trio.shared import (
+        SharedName as SharedName,
+        accept_waiting as accept_waiting,
+        join_shared as join_shared,
     )
     from .windows.trio.stream import (
         ReceiveStream as ReceiveStream,
@@ -62,12 +62,7 @@ else:
         ServerCheck as ServerCheck,
         transport as transport,
     )
-    from .posix.connecting import (
-        Kind as Kind,
-        connect as connect,
-        parent_end as parent_end,
-        still_receives as still_receives,
-    )
+    from .posix.connecting import Kind as Kind
     from .posix.inheritance import (
         APART as APART,
         child_environment as child_environment,
@@ -77,10 +72,10 @@ else:
         open_pair as open_pair,
     )
     from .posix.process import forgets_children as forgets_children
-    from .posix.shared import (
-        SharedName as SharedName,
-        accept_waiting as accept_waiting,
-        join_shared as join_shared,
+    from .posix.trio.connecting import (
+        connect as connect,
+        parent_end as parent_end,
+        still_receives as still_receives,
     )
     from .posix.trio.listener import Listener as Listener, listen as listen
     from .posix.trio.packets import Packets as Packets
@@ -88,6 +83,11 @@ else:
         ReceiveStream as AnonymousReceiveStream,
         SendStream as AnonymousSendStream,
         open_anonymous_pipe as open_anonymous_pipe,
+    )
+    from .posix.trio.shared import (
+        SharedName as SharedName,
+        accept_waiting as accept_waiting,
+        join_shared as join_shared,
     )
     from .posix.trio.stream import (
         ReceiveStream as ReceiveStream,

@@ -99,18 +99,18 @@ class Channel(ChannelCore, abc.MessageChannel):
     @ki_protected
     async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
         messages = self._checked([flat(value)])
-        if self._labels is not None:
-            await self._in_turn(self._transmit_labelled, messages, descriptors)
+        if self._headers is not None:
+            await self._in_turn(self._transmit_with_handles, messages, descriptors)
         else:
             self._require_carrying()
             await self._in_turn(self._transmit, self._wire(messages), descriptors)
 
-    async def _transmit_labelled(
+    async def _transmit_with_handles(
         self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
     ) -> None:
-        assert self._labels is not None
-        with self._labels.giving(descriptors) as label:
-            await self._transmit(self._wire(messages, label))
+        assert self._headers is not None
+        with self._headers.giving(descriptors) as header:
+            await self._transmit(self._wire(messages, header))
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._sending:

@@ -14,7 +14,7 @@ import trio
 
 from .._os.common.receive_size import RECEIVE_INTERRUPTED
 from .._os.handles.attached import AttachedDescriptors
-from .._os.handles.labels import WITHOUT, Handles
+from .._os.handles.headers import NO_HANDLES, Handles
 from .._os.handles.pending import PendingHandles
 from ..authentication.challenge import refusal_in
 from ..errors import (
@@ -27,7 +27,7 @@ from ..errors import (
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import pieces
 from ..options import check_max_descriptors
-from .handles import HandleLabels
+from .handles import HandleHeaders
 
 ChannelT = TypeVar("ChannelT")
 
@@ -40,7 +40,7 @@ NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not r
 
 @runtime_checkable
 class PassesHandles(Protocol):
-    """A Windows pipe: channels over it send a label before each message to pass handles."""
+    """A Windows pipe: channels over it send a header before each message to pass handles."""
 
     def handles(self) -> Handles: ...
 
@@ -64,7 +64,7 @@ class ChannelCore:
         _pending: the descriptors that were received with messages; ``None`` without
             ``max_descriptors``.
         _attached: the same, if the system passes descriptors with data (POSIX).
-        _labels: the same, if the channel sends a label before each message (a Windows pipe).
+        _headers: the same, if the channel sends a header before each message (a Windows pipe).
         _receive_fault: why nothing can be received any more: the peer's fault, or (a text) a
             receive was interrupted in the middle of a step.
     """
@@ -82,21 +82,23 @@ class ChannelCore:
         self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
             None
         )
-        self._labels: HandleLabels | None = None
+        self._headers: HandleHeaders | None = None
         self._attached: AttachedDescriptors | None = None
         if max_descriptors and isinstance(carrier, PassesHandles):
-            self._labels = HandleLabels(carrier.handles(), max_descriptors, self._arrived, max_size)
+            self._headers = HandleHeaders(
+                carrier.handles(), max_descriptors, self._arrived, max_size
+            )
         elif max_descriptors:
             self._require_carrying()
             self._attached = AttachedDescriptors(max_descriptors, self._arrived)
         self._pending: PendingHandles | None = self._attached
-        if self._labels is not None:
-            self._pending = self._labels.reader
+        if self._headers is not None:
+            self._pending = self._headers.reader
         if framing is not None:
             # Its messages are pairs where those are what arrives.
             self._splitter: Any = framing.splitter()
-            if self._labels is not None:
-                self._splitter = self._labels.splitter(self._splitter)
+            if self._headers is not None:
+                self._splitter = self._headers.splitter(self._splitter)
 
     @property
     def max_size(self) -> int:
@@ -129,14 +131,14 @@ class ChannelCore:
             raise self._too_large(largest)
         return messages
 
-    def _wire(self, messages: Sequence[Buffer], label: bytes = WITHOUT) -> Sequence[Buffer]:
+    def _wire(self, messages: Sequence[Buffer], header: bytes = NO_HANDLES) -> Sequence[Buffer]:
         """What the carrier sends for these messages.
 
         Raises:
             FramingError: one of them cannot be framed.
         """
-        if self._labels is not None:
-            messages = self._labels.before_each(messages, label)
+        if self._headers is not None:
+            messages = self._headers.before_each(messages, header)
         return messages if self._framing is None else pieces(self._framing, messages)
 
     def _end(self) -> bool:

@@ -67,7 +67,7 @@ class MessageChannel(Channel):
         super().__init__(stream, framing.max_size, framing, max_descriptors)
         self._stream = stream
         self._reports_sent_bytes = isinstance(stream, abc.SendByteStream)
-        can_be_quick = self._reports_sent_bytes and self._labels is None
+        can_be_quick = self._reports_sent_bytes and self._headers is None
         self._quick_size = min(self._max_size, LARGE - 1) if can_be_quick else -1
         # Attached descriptors would be lost if data was received in place.
         self._receiver = (

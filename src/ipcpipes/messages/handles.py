@@ -1,25 +1,25 @@
-"""How a channel over a Windows pipe passes handles: in labels, one before each message."""
+"""How a channel over a Windows pipe passes handles: in headers, one before each message."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 
-from .._os.handles.labels import (
-    WITHOUT,
+from .._os.handles.headers import (
+    NO_HANDLES,
     HandleHeaderReader,
     HandleHeaderSplitter,
     Handles,
-    label_too_large,
+    header_too_large,
 )
 from ..framing import Buffer, Splitter
 
 
-class HandleLabels:
-    """The labels that one channel sends and receives, for every driver.
+class HandleHeaders:
+    """The headers that one channel sends and receives, for every driver.
 
     Attributes:
-        reader: takes labels and messages apart, and owns the handles that were received.
+        reader: takes headers and messages apart, and owns the handles that were received.
         giving: gives handles to the peer's process; see :meth:`Handles.giving`.
     """
 
@@ -38,12 +38,12 @@ class HandleLabels:
         """A splitter that returns pairs of a message and its handles."""
         return HandleHeaderSplitter(splitter, self.reader)
 
-    def before_each(self, messages: Sequence[Buffer], label: bytes = WITHOUT) -> list[Buffer]:
-        """The label before each of the messages.
+    def before_each(self, messages: Sequence[Buffer], header: bytes = NO_HANDLES) -> list[Buffer]:
+        """The header before each of the messages.
 
         Raises:
-            MessageTooLarge: the label is too large for the framing.
+            MessageTooLarge: the header is too large for the framing.
         """
-        if len(label) > self._max_size:
-            raise label_too_large(label, self._max_size)
-        return [part for message in messages for part in (label, message)]
+        if len(header) > self._max_size:
+            raise header_too_large(header, self._max_size)
+        return [part for message in messages for part in (header, message)]

@@ -31,7 +31,7 @@ class NativeMessageChannel(NativeCore, Channel):
         self._packets = packets
         self._native = native
         # Where received packets are appended.
-        self._into: Any = self._arrived if self._labels is None else self._labels.reader
+        self._into: Any = self._arrived if self._headers is None else self._headers.reader
         if self._attached is not None:
             carrying: Any = packets  # only POSIX packets carry attached descriptors
             carrying.enclosed = self._attached
@@ -72,8 +72,8 @@ class NativeMessageChannel(NativeCore, Channel):
                 if self._may_be_refused and self._arrived:
                     self._check_first_packet()
                 return
-            if self._labels is not None:
-                self._labels.reader.end()
+            if self._headers is not None:
+                self._headers.reader.end()
         except FramingError as error:
             self._break_receiving(error)
         else:

@@ -1,26 +1,30 @@
-"""Whose turn it is to send and to receive, for threads."""
+"""Locks for the two directions of a connection that threads use."""
 
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from .deadline import Deadline
 
-# A wait is no longer, so that Ctrl-C ends it on Windows too, where it does not wake who waits for
-# a lock.
+# The longest single wait. On Windows Ctrl-C does not wake a thread that waits for a lock.
 _SLICE = 0.1  # seconds
+
+ResultT = TypeVar("ResultT")
 
 
 class SendReceiveLocks:
-    """Two turns, each of which one thread can have: to send, and to receive.
+    """Two locks, each of which one thread can hold: to send, and to receive.
 
-    A turn is taken by ``del turns._may_send["turn"]``, where KeyError says that somebody has it,
-    and given back by ``turns._may_send["turn"] = None``. The interpreter does each in one step
-    that no other thread and, because nothing is called, no signal handler gets into (Python 3.11
-    and later): what a handler raises cannot lose a turn between taking it and ``try``, as it can
-    with a lock's ``acquire``; and the whole costs a quarter of ``with lock``.
+    ``del locks._may_send["turn"]`` acquires a lock, and raises KeyError if another thread holds it;
+    ``locks._may_send["turn"] = None`` releases it. The interpreter does each in one step. No other
+    thread and, because nothing is called, no signal handler runs in between (Python 3.11 and
+    later). So an exception of a handler cannot lose a lock between acquiring it and ``try``, as it
+    can with the ``acquire`` of :class:`threading.Lock`; and this costs a quarter of ``with lock``.
     """
 
     def __init__(self) -> None:
@@ -28,8 +32,39 @@ class SendReceiveLocks:
         self._may_receive: dict[str, None] = {"turn": None}
         self._waiting: deque[threading.Lock] = deque()
 
+    def _locked(
+        self,
+        lock: dict[str, None],
+        doing: str,
+        function: Callable[..., ResultT],
+        *arguments: object,
+    ) -> ResultT:
+        """Calls a function while this thread holds ``lock``. The hot paths have these steps inline.
+
+        Not a context manager: the interpreter can run a signal handler at the beginning of its
+        ``__exit__``, before the lock is released.
+
+        Raises:
+            What :meth:`_busy` makes, if another thread holds the lock.
+        """
+        try:
+            del lock["turn"]
+        except KeyError:
+            raise self._busy(doing) from None
+        try:
+            return function(*arguments)
+        finally:
+            lock["turn"] = None
+            self._leave()
+
+    @abstractmethod
+    def _busy(self, doing: str) -> Exception:
+        """The exception if another thread is ``doing`` something with the connection, or it is
+        closed.
+        """
+
     def _queue(self, deadline: Deadline | None) -> None:
-        """Waits until it is perhaps our turn to send.
+        """Waits until the lock for sending is perhaps free.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -50,6 +85,6 @@ class SendReceiveLocks:
                 self._waiting.remove(waiter)
 
     def _leave(self) -> None:
-        """To be called after a turn was given back, if ``_waiting`` has somebody."""
+        """Wakes one waiter. Called after a lock was released, if ``_waiting`` is not empty."""
         with suppress(IndexError):
             self._waiting.popleft().release()

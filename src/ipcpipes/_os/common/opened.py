@@ -31,13 +31,15 @@ class OpenedNumbers:
         numbers: what is open already.
     """
 
+    __slots__ = ("numbers",)
+
     # How to close a number. A function of C: the interpreter can run a signal handler at the
     # beginning of a Python function, when the number has already been removed.
     _close_number: Callable[[int], object]
 
     def __init__(self, *numbers: int) -> None:
         # Negative results of failed calls may be among them for a moment.
-        self.numbers = list(numbers)
+        self.numbers = [*numbers]
 
     @property
     def number(self) -> int:
@@ -75,5 +77,6 @@ class OpenedNumbers:
             self.close()
 
     def __del__(self) -> None:
+        # Without numbers where a signal handler's exception has come first in __init__.
         if getattr(self, "numbers", None):
             self.close()

@@ -12,33 +12,41 @@ from .locks import SendReceiveLocks
 
 
 class SharedHandle(Uncopied, SendReceiveLocks, ABC):
-    """A number of the system's with two sides, for sending and receiving.
+    """A descriptor or handle with two directions, for sending and receiving.
 
-    Who uses it has the side's turn meanwhile, reads ``_number`` while having it, and calls
-    :meth:`_leave` after giving it back if ``_number`` is -1 by then. So the number is given up
-    only when nobody is inside, by whoever is the last, and never used after it was given up.
+    A thread that uses it holds the lock of the direction meanwhile (the thread is "inside"), reads
+    ``_number`` while it holds the lock, and calls :meth:`_leave` after releasing the lock if
+    ``_number`` is -1 by then. So the last thread that leaves closes the number, while no other
+    thread is inside, and no thread uses the number afterwards.
 
-    :meth:`_shut` and :meth:`_leave` wait for nobody: they may run in a signal handler or finalizer,
+    :meth:`_shut` and :meth:`_leave` never wait. They may run in a signal handler or finalizer,
     between any two steps of a thread that is inside.
+
+    Attributes:
+        _number: the descriptor or handle; -1 when this object is closed.
+        _doomed: the number between closing and the moment when the last thread has left.
     """
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._doomed = -1
-        self._begin_anew()
+        self._renew_locks()
+
+    def _renew_locks(self) -> None:
+        SendReceiveLocks.__init__(self)
+        self._shutting = threading.Lock()
 
     def _begin_anew(self) -> None:
         """Resets the state to that of an unused handle, for a forked child: the threads that were
         inside do not exist there, and the objects that they wait on are the parent's.
         """
-        SendReceiveLocks.__init__(self)
-        self._shutting = threading.Lock()
+        self._renew_locks()
         self._dispose()
 
     def _shut(self) -> None:
-        """Closes, from any thread; again and again does no harm."""
+        """Closes, from any thread. Idempotent."""
         if not self._shutting.acquire(blocking=False):
-            return  # for ever: it is closed once
+            return  # never released: it is closed once
         number, self._number = self._number, -1
         self._hide()
         if not (self._may_send and self._may_receive):
@@ -48,15 +56,16 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
 
     @contextmanager
     def _held(self) -> Iterator[int]:
-        """The number, which is not given up meanwhile, for something that does not wait: by the
-        turn of a side that is free, best to send, because others wait for that one.
+        """The number, which stays open in the ``with`` block; for an operation that does not wait.
+        It holds a lock that is free, preferably the one for sending, because other threads wait for
+        that one.
 
         Raises:
-            What :meth:`_busy` makes, when both sides are in use or it is closed.
+            What :meth:`_busy` makes, if both directions are in use or this is closed.
         """
-        for turns in (self._may_send, self._may_receive):
+        for lock in (self._may_send, self._may_receive):
             try:
-                del turns["turn"]
+                del lock["turn"]
             except KeyError:
                 continue
             try:
@@ -65,51 +74,53 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
                 yield self._number
                 return
             finally:
-                turns["turn"] = None
+                lock["turn"] = None
                 if self._number == -1 or self._waiting:
                     self._leave()
         raise self._busy("using")
 
     def _take_number(self, refusal: str | None) -> int:
-        """The number, which is the caller's from now on: this is closed, and gives nothing up.
+        """Closes this object, and returns its number, which stays open.
 
         Raises:
-            RuntimeError: with this ``refusal``, when it is still open.
-            What :meth:`_busy` makes, when somebody is inside or it is closed.
+            RuntimeError: with the text ``refusal``, if it is not ``None`` and this is still open.
+            What :meth:`_busy` makes, if a thread is inside or this is closed.
         """
         taken: list[dict[str, None]] = []
         try:
-            for turns in (self._may_receive, self._may_send):
+            for lock in (self._may_receive, self._may_send):
                 try:
-                    del turns["turn"]
+                    del lock["turn"]
                 except KeyError:
                     raise self._busy("using") from None
-                taken.append(turns)
+                taken.append(lock)
             if refusal is not None and self._number != -1:
                 raise RuntimeError(refusal)
-            # For ever, as when it is closed.
+            # Never released, as when it is closed.
             if not self._shutting.acquire(blocking=False):
                 raise self._busy("closing")
             number, self._number = self._number, -1
             self._hide()
             return number
         finally:
-            for turns in taken:
-                turns["turn"] = None
+            for lock in taken:
+                lock["turn"] = None
             if self._number == -1:
                 self._leave()
 
     def _leave(self) -> None:
-        """To be called after a turn was given back, if ``_number`` is -1 or somebody waits."""
+        """To be called after a lock was released, if ``_number`` is -1 or ``_waiting`` is not
+        empty.
+        """
         if self._number == -1:
             self._finish()
         super()._leave()
 
     def _finish(self) -> None:
-        """Gives the number up, when it is time and nobody else is inside.
+        """Closes the number, if it is to be closed and no other thread is inside.
 
-        Who finds one side free and the other one taken need not try again: whoever has that one
-        comes here too.
+        If one lock is free and the other one is not, no further attempt is needed: the thread that
+        holds the other lock calls this too.
         """
         while True:
             try:
@@ -142,21 +153,17 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
 
     @property
     def _is_held(self) -> bool:
-        """Whether the number is still ours, closed or not."""
+        """Whether this object still has to close the number."""
         return self._number != -1 or self._doomed != -1
 
     @abstractmethod
-    def _busy(self, doing: str) -> Exception:
-        """What is raised when another thread is ``doing`` something with it, or it is closed."""
-
-    @abstractmethod
     def _hide(self) -> None:
-        """Takes away what else leads to the number."""
+        """Clears the other attributes that contain the number."""
 
     @abstractmethod
     def _wake(self, number: int) -> None:
-        """Ends the waiting of the threads inside."""
+        """Wakes the threads that wait inside."""
 
     @abstractmethod
     def _give_up(self, number: int) -> None:
-        """Gives the number back to the system, and says so to whom it concerns."""
+        """Closes the number, and tells the objects that depend on it."""

@@ -87,6 +87,9 @@ class UnknownPeer(NamedTuple):
         return PeerIdentity(pid=self.pid)
 
 
+Peer = Credentials | UnknownPeer
+
+
 class Permissions(NamedTuple):
     """A compiled access policy: the mode and the group of the socket file, and a second look at
     accept for what these cannot say (an abstract socket has none).

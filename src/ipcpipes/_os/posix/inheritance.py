@@ -146,7 +146,7 @@ def listener_address(fd: int) -> bytes:
         return os.fsencode(sock.getsockname())
 
 
-def credentials(fd: int) -> calls.Credentials | calls.UnknownPeer:
+def credentials(fd: int) -> calls.Peer:
     """Who made the socket. macOS does not tell it of a socketpair(2)."""
     try:
         return calls.peer_credentials(fd)

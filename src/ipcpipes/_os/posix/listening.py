@@ -17,7 +17,7 @@ from . import (
     address as places,
     calls,
     claim as posix_claim,
-    connecting as posix_connection,
+    connecting,
     inheritance as inherited,
     removing,
 )
@@ -54,7 +54,7 @@ class ListeningSocket(Generic[ConnectionT]):
     One thread at a time; whoever waits for clients builds on this.
     """
 
-    _connections: ClassVar[posix_connection.Connections]
+    _connector: ClassVar[connecting.Connector]
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ListeningSocket(Generic[ConnectionT]):
         claim: posix_claim.Claim | None,
         opened: Opened,
         *,
-        kind: posix_connection.Kind,
+        kind: connecting.Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -74,7 +74,7 @@ class ListeningSocket(Generic[ConnectionT]):
         self._address = address
         self._claim = claim
         self._fd = -1
-        self._kind: posix_connection.Kind = kind
+        self._kind: connecting.Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = buffer_size
@@ -86,6 +86,8 @@ class ListeningSocket(Generic[ConnectionT]):
         self._taken: set[Place] = set()
         self._plug = Opened()
         self._arrived = Opened()
+        # The client that is being accepted. One object serves all accepts, because each costs time.
+        self._candidate = Opened()
         self._exhausted = False
         self._prepare()
         # Last: until then our caller closes what is opened.
@@ -106,16 +108,22 @@ class ListeningSocket(Generic[ConnectionT]):
         """A new connection, or what stands in its way."""
         if len(self._taken) >= self._max_instances:
             return AcceptStatus.FULL
-        with Opened() as opened:
-            if self._arrived.numbers:
-                fd = opened.open(list.pop, self._arrived.numbers, 0)
+        candidate = self._candidate
+        try:
+            if candidate.numbers:  # an earlier accept was interrupted here, and once more below
+                fd = candidate.number
+            elif self._arrived.numbers:
+                fd = candidate.open(list.pop, self._arrived.numbers, 0)
             else:
-                fd = opened.open(calls.accept, self._fd)
+                fd = candidate.open(calls.accept, self._fd)
             if fd >= 0:
                 self._exhausted = False
                 # Not stored in a variable: if an exception comes, its traceback must not keep the
                 # connection open.
-                return self._admit(opened) or AcceptStatus.VANISHED
+                return self._admit(candidate) or AcceptStatus.VANISHED
+        except BaseException:
+            candidate.close()
+            raise
         if fd == _AGAIN:
             return AcceptStatus.NOBODY
         if fd in _EXHAUSTED:
@@ -145,9 +153,9 @@ class ListeningSocket(Generic[ConnectionT]):
         """Whether the name has been released, or is about to be."""
         return self._fd == -1
 
-    def _admit(self, opened: Opened) -> ConnectionT | None:
-        """Takes ``opened`` over; ``None`` for a client that has left or may not come in."""
-        fd = opened.numbers[-1]
+    def _admit(self, candidate: Opened) -> ConnectionT | None:
+        """The connection of ``candidate``; ``None`` for a client that has left or is refused."""
+        fd = candidate.numbers[-1]
         place = Place(self, self._taken)
         try:
             credentials = calls.peer_credentials(fd)
@@ -163,13 +171,13 @@ class ListeningSocket(Generic[ConnectionT]):
             calls.require_system_error(error)
             welcome = False
         if not welcome:
+            candidate.close()
             return None
         try:
             self._taken.add(place)
             self._fit_queue()
-            connection: ConnectionT = posix_connection.take_over(
-                self._connections,
-                opened,
+            connection: ConnectionT = self._connector.adopt(
+                candidate,
                 self._endpoint,
                 self._address,
                 self._kind,
@@ -211,6 +219,7 @@ class ListeningSocket(Generic[ConnectionT]):
         self._is_shared = True
         self._plug.close()
         self._arrived.close()
+        self._candidate.close()
 
     def _pull_plug(self) -> None:
         plug = self._plug.number
@@ -229,6 +238,7 @@ class ListeningSocket(Generic[ConnectionT]):
             os.close(fd)
         self._pull_plug()
         self._arrived.close()
+        self._candidate.close()
 
     def __repr__(self) -> str:
         state = " closed" if self._fd == -1 else ""
@@ -242,14 +252,14 @@ def listen(
     listener: type[PlacesT],
     endpoint: Endpoint,
     *,
-    kind: posix_connection.Kind,
+    kind: connecting.Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
 ) -> PlacesT:
     """Takes the name and listens; what it made is gone again when it fails."""
-    posix_connection.check_kind(kind)
+    connecting.check_kind(kind)
     options: dict[str, Any] = {
         "kind": kind,
         "max_instances": max_instances,

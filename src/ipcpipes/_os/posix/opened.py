@@ -14,6 +14,8 @@ __all__ = ["Opened"]
 class Opened(OpenedNumbers):
     """Descriptors. A failed call has the result ``-errno``."""
 
+    __slots__ = ()
+
     _close_number: Callable[[int], object] = staticmethod(os.close)
 
     def open_pipe(self) -> None:

@@ -1,7 +1,7 @@
-"""Windows: everything that touches the C layer.
+"""Windows: the functions of the C layer.
 
-Calls on a hot path return what the C layer returns (0, or a code of
-``winerror.h``); the others raise ``OSError``.
+Functions on a hot path return the C layer's result: 0, or an error code of ``winerror.h``. The
+others raise ``OSError``.
 """
 
 from __future__ import annotations
@@ -34,18 +34,22 @@ ERROR_CANT_OPEN_ANONYMOUS = 1347
 ERROR_IO_INCOMPLETE = 996
 WAIT_TIMEOUT = 258
 INFINITE = 2**32 - 1
-# TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES, NOT_ENOUGH_QUOTA
-# NO_SYSTEM_RESOURCES' neighbours: WORKING_SET_QUOTA, PAGEFILE_QUOTA, COMMITMENT_LIMIT
+# The system copies a pending write into kernel memory whole, so large writes are split.
+LARGEST_WRITE = 1 << 20
+LARGEST_READ = 1 << 30
+# ERROR_TOO_MANY_OPEN_FILES, NOT_ENOUGH_MEMORY, OUTOFMEMORY, NO_SYSTEM_RESOURCES,
+# WORKING_SET_QUOTA, PAGEFILE_QUOTA, COMMITMENT_LIMIT, NOT_ENOUGH_QUOTA
 EXHAUSTED = {4, 8, 14, 1450, 1452, 1453, 1455, 1816}
 PEER_GONE = {ERROR_BROKEN_PIPE, ERROR_NO_DATA, ERROR_PIPE_NOT_CONNECTED}
 
 _DIRECTIONS = {"send": 1, "receive": 2, "duplex": 3, "messages": 3}
 # SECURITY_IMPERSONATION_LEVEL (winnt.h)
 _LEVELS = {"anonymous": 0, "identify": 1, "impersonate": 2, "delegate": 3}
-# LocalSystem, and BUILTIN\Administrators, who own what their members make (WinNT.h).
+# LocalSystem, and BUILTIN\Administrators, which owns the objects that elevated members make
+# (WinNT.h).
 ADMINISTRATORS = ("S-1-5-18", "S-1-5-32-544")
-# The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _NONE_MAPPED = 1332  # ERROR_NONE_MAPPED
+# The longest SID is "S-1-" and fifteen 32-bit numbers; account and domain are 256 at most each.
 _TEXT_SIZE = 1024
 _PATH_SIZE = 32768  # the longest path there is
 
@@ -67,14 +71,17 @@ revert = lib.ipc_revert
 transfer = lib.ipc_transfer
 transferred = lib.ipc_transferred
 wait_event = lib.ipc_wait_event
-# Without clearing: the kernel fills what we read.
+# Not cleared: the system overwrites the part that is read afterwards.
 new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class Permissions(NamedTuple):
-    """A compiled access policy, given to each new instance: a security descriptor as SDDL,
-    whether clients may come from other machines, and whether the owner in it is this user because
-    the policy leaves that to us.
+    """A compiled access policy, which each new instance gets.
+
+    Attributes:
+        sddl: the security descriptor.
+        remote: whether clients on other machines may connect.
+        is_owner_ours: whether the policy leaves the owner open, so that ``sddl`` names this user.
     """
 
     sddl: str
@@ -82,7 +89,7 @@ class Permissions(NamedTuple):
     is_owner_ours: bool = False
 
     def at(self, endpoint: Endpoint) -> Permissions:
-        """The same for a pipe at ``endpoint``.
+        """These permissions for a pipe at ``endpoint``.
 
         The system chooses the owner of a .NET server's pipe, so it also chooses the owner here:
         clients with ``PipeOptions.CurrentUserOnly`` compare the owner with the one that their own
@@ -95,7 +102,7 @@ class Permissions(NamedTuple):
 
 
 ServerCheck = Callable[[str], bool]
-"""Whether a client takes the owner of a pipe, by his SID, for its server."""
+"""Whether a client accepts the owner of a pipe, given as a SID, as its server."""
 
 
 def new_operation() -> Any:
@@ -112,7 +119,7 @@ def create_instance(
     permissions: Permissions,
     limit: int = 255,
 ) -> int:
-    """A handle, which is in ``opened``; or minus the error code."""
+    """Opens an instance. Returns its handle, which is in ``opened``, or minus the error code."""
     return opened.open(
         lib.ipc_create_instance,
         _wide(address),
@@ -127,7 +134,7 @@ def create_instance(
 
 
 def open_pipe(opened: Opened, address: str, kind: str, impersonation: str = "identify") -> int:
-    """A handle, which is in ``opened``; or minus the error code."""
+    """Opens a client end. Returns its handle, which is in ``opened``, or minus the error code."""
     level = _LEVELS[impersonation]
     return opened.open(lib.ipc_open, _wide(address), _DIRECTIONS[kind], kind == "messages", level)
 
@@ -137,7 +144,7 @@ def close(handle: int) -> None:
 
 
 def create_event(opened: Opened) -> int:
-    """A handle, which is in ``opened``."""
+    """Opens a manual-reset event. Returns its handle, which is in ``opened``."""
     event = opened.open(lib.ipc_create_event)
     _check(max(-event, 0))
     return event
@@ -155,39 +162,41 @@ def buffer_sizes(handle: int) -> tuple[int, int]:
 
 
 def owner(handle: int) -> PeerIdentity:
-    """Whose pipe it is: the user, or the group, that owns it."""
+    """The user or group that owns the pipe."""
     sid, account = _account(lib.ipc_pipe_owner, handle)
     return PeerIdentity(sid=sid, user=account or None)
 
 
 def client_token(handle: int) -> tuple[int, int, int]:
-    """(error code, token of the client, SECURITY_IMPERSONATION_LEVEL that he allows)"""
+    """(error code, token of the client, SECURITY_IMPERSONATION_LEVEL that the client allows)"""
     token = ffi.new("intptr_t *")
     level = ffi.new("uint32_t *")
     return lib.ipc_client_token(handle, token, level), int(token[0]), int(level[0])
 
 
 def token_sid(token: int) -> str:
-    """Whose token it is."""
+    """The user of the token."""
     return _account(lib.ipc_token_owner, token)[0]
 
 
 def peer_process(handle: int, *, server_end: bool) -> int:
-    """The peer's process id, 0 when the system does not tell it."""
+    """The peer's process id, or 0 if the system does not tell it."""
     pid = ffi.new("uint32_t *")
     return 0 if lib.ipc_peer_process(handle, server_end, pid) != 0 else int(pid[0])
 
 
 def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
-    """Who is at the other end: the client as the pipe knows him, or whoever made the pipe."""
+    """The identity of the peer. Of a client, the pipe tells its user; of a server, the process that
+    opened its end.
+    """
     pid = peer_process(handle, server_end=server_end)
     if not server_end:
         return process_identity(pid)
     code, token, _ = client_token(handle)
     if code != 0:
-        # He does not want us to know, or it is not known before he has sent something. Not who the
-        # process is: it may have ended, and its number be another user's, whom a server would let
-        # do what he may.
+        # The client does not allow it, or the system does not know before the client has sent
+        # something. Not the user of the process: if the process has ended, its id may belong to
+        # another user's process, and a server would grant that user's rights.
         return PeerIdentity(pid=pid or None)
     try:
         sid, account = _account(lib.ipc_token_owner, token)
@@ -197,7 +206,7 @@ def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
 
 
 def process_identity(pid: int) -> PeerIdentity:
-    """The user that a process runs under, as far as we may ask; nothing for 0."""
+    """The user that a process runs under, as far as this process may ask. Process 0 is unknown."""
     if pid == 0:
         return PeerIdentity()
     try:
@@ -237,7 +246,7 @@ def owners_of_ours(endpoint: Endpoint) -> set[str]:
 
 
 def account_sid(account: str) -> tuple[str, int] | None:
-    """The SID of an account and what it is (SID_NAME_USE), ``None`` where there is no such one."""
+    """(SID, SID_NAME_USE) of an account, or ``None`` if there is no such account."""
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     use = ffi.new("uint32_t *")
     code = lib.ipc_account_sid(_wide(account), sid, _TEXT_SIZE, use)
@@ -248,52 +257,60 @@ def account_sid(account: str) -> tuple[str, int] | None:
 
 
 def belongs_to(group: str) -> bool:
-    """Whether this process' user belongs to a group, by its SID."""
+    """Whether this process' user belongs to the group with this SID."""
     belongs = ffi.new("int *")
     _check(lib.ipc_belongs_to(_wide(group), belongs))
     return bool(belongs[0])
 
 
 def is_sddl(text: str) -> bool:
-    """Whether it is a security descriptor with an access list."""
+    """Whether ``text`` is a security descriptor with an access list."""
     return lib.ipc_check_sddl(_wide(text)) == 0
 
 
-def goes(handle: int, kind: str) -> bool:
-    """Whether it may be used in the direction, or both, of ``kind``."""
+def allows(handle: int, kind: str) -> bool:
+    """Whether the handle may be used in the direction or directions of ``kind``."""
     wanted = _DIRECTIONS[kind]
     return lib.ipc_directions(handle) & wanted == wanted
 
 
 def write_without_waiting(handle: int) -> None:
-    """To be called once before the first :func:`write_now`."""
+    """Prepares a synchronous handle for :func:`write_now`."""
     _check(lib.ipc_write_without_waiting(handle))
 
 
 def read_now(handle: int, memory: Any, size: int) -> tuple[int, int]:
-    """(error code, bytes) of a synchronous handle; WAIT_TIMEOUT when there is nothing yet."""
+    """Reads what is available from a synchronous handle.
+
+    Returns:
+        (error code, number of bytes); the code is WAIT_TIMEOUT if nothing is available.
+    """
     count = ffi.new("uint32_t *")
     return lib.ipc_read_now(handle, memory, size, count), int(count[0])
 
 
 def write_now(handle: int, memory: Any, size: int) -> tuple[int, int]:
-    """The same for writing, perhaps only a part; WAIT_TIMEOUT when there is no room."""
+    """Writes to a synchronous handle, perhaps only a part.
+
+    Returns:
+        (error code, number of bytes); the code is WAIT_TIMEOUT if the pipe has no room.
+    """
     count = ffi.new("uint32_t *")
     return lib.ipc_write_now(handle, memory, size, count), int(count[0])
 
 
 def next_message_size(handle: int) -> tuple[int, int]:
-    """(error code, size of the next message, or of what is left of one that was read in part)"""
+    """(error code, size of the next message, or of the rest of a message that was read in part)"""
     rest = ffi.new("uint32_t *")
     return lib.ipc_message_rest(handle, rest), int(rest[0])
 
 
 def rest_of_message(handle: int, received: int, expected: int | None) -> int:
-    """How much is left of the message of which a part was read, 1 byte or more.
+    """The number of bytes left, 1 or more, of a message that was read in part.
 
     Raises:
-        IncompleteMessage: its sender died, or took back what was not read yet.
-        trio.BrokenResourceError: anything else that the system says.
+        IncompleteMessage: its sender died, or took back the rest by cancelling the write.
+        trio.BrokenResourceError: any other error of the system.
     """
     code, rest = next_message_size(handle)
     if code in PEER_GONE or (code == 0 and rest == 0):
@@ -304,7 +321,7 @@ def rest_of_message(handle: int, received: int, expected: int | None) -> int:
 
 
 def security(handle: int) -> str:
-    """The access list that a pipe has, as SDDL."""
+    """The access list of a pipe, as SDDL."""
     text = ffi.new("uint16_t[]", _TEXT_SIZE)
     _check(lib.ipc_security(handle, text, _TEXT_SIZE))
     return _narrow(text)
@@ -318,25 +335,25 @@ def pipe_flags(handle: int) -> tuple[int, int]:
 
 
 def resolve(endpoint: Endpoint) -> str:
-    """The pipe path of ``endpoint`` for this user.
+    """The path of the pipe at ``endpoint``, for this user.
 
     Raises:
-        InvalidEndpoint: it cannot be the path of a pipe here.
+        InvalidEndpoint: this cannot be the path of a pipe.
         NotSupported: an abstract name, or a handle.
     """
     if endpoint.kind == "inherited":
         raise NotSupported(
-            f"{endpoint}: Windows has no handle that listens; a worker makes instances of its own "
+            f"{endpoint}: Windows has no handle that listens; a worker makes its own instances "
             "(ipcpipes.group_worker)"
         )
     return windows_address(endpoint, sid=current_user_sid())
 
 
-def _account(ask: Callable[..., int], whose: int) -> tuple[str, str]:
-    """(SID, name) as the C layer tells them."""
+def _account(ask: Callable[..., int], subject: int) -> tuple[str, str]:
+    """(SID, name) of a pipe's, token's or process' account."""
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     account = ffi.new("uint16_t[]", _TEXT_SIZE)
-    _check(ask(whose, sid, _TEXT_SIZE, account, _TEXT_SIZE))
+    _check(ask(subject, sid, _TEXT_SIZE, account, _TEXT_SIZE))
     return _narrow(sid), _narrow(account)
 
 
@@ -350,9 +367,14 @@ def _narrow(text: Any) -> str:
 
 
 def winerror(code: int) -> OSError:
-    """The exception for a code; Windows' OSError finds the errno for it."""
+    """The exception for an error code of Windows; OSError finds the errno for it."""
     _, message = ffi.getwinerror(code) or (code, f"Windows error {code}")
     return OSError(0, message, None, code)
+
+
+def send_fault(code: int) -> str:
+    """The error text for a pipe whose send failed with this code."""
+    return "the other end has closed or died" if code in PEER_GONE else str(winerror(code))
 
 
 def _check(code: int) -> None:

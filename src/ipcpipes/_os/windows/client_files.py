@@ -1,4 +1,4 @@
-"""Windows: opening a path that a client has named."""
+"""Windows: opens a path that a client has named."""
 
 from __future__ import annotations
 

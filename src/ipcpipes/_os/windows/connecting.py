@@ -1,73 +1,131 @@
-"""Windows: from an address, or a connected instance, to what code holds."""
+"""Windows: from an address or a connected instance to the driver's connection."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, untrusted_error
 from ...options import Impersonation
+from ..common.place import Place
 from . import calls, inheritance as inherited
 from .opened import Opened
-from .trio import packets, pipe as anonymous, stream as streams, synchronous
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 Kind = Literal["duplex", "send", "receive", "messages"]
-ConnectionT = TypeVar(
-    "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
-)
-# Any: that the kind and the type go together is said once, in the overloads of the doors.
-Connections = Mapping[str, Any]
-TRIO: Connections = {
-    "duplex": streams.Stream,
-    "send": streams.SendStream,
-    "receive": streams.ReceiveStream,
-    "messages": packets.Packets,
-    "anonymous send": anonymous.SendStream,
-    "anonymous receive": anonymous.ReceiveStream,
-    "synchronous send": synchronous.SendStream,
-    "synchronous receive": synchronous.ReceiveStream,
-}
 
 
-def connect(
-    endpoint: Endpoint,
-    *,
-    kind: Kind,
-    buffer_size: int | None,
-    waited: float,
-    trusts: calls.ServerCheck | None = None,
-    impersonation: Impersonation = "identify",
-    connections: Connections = TRIO,
-) -> Any:
-    """Connects at once; ``waited`` is for the message of the error. The listener's
-    ``buffer_size`` holds for both ends, so that the client's goes unused.
+class PipeType(Protocol):
+    """A driver's class for connected pipes."""
+
+    def __call__(
+        self,
+        opened: Opened,
+        endpoint: Endpoint,
+        address: str,
+        /,
+        *,
+        server_end: bool,
+        owner: Place | None = None,
+        process: int | None = None,
+    ) -> Any:
+        """Takes over the handle in ``opened``; see :class:`.pipe_end.PipeEnd`. If it raises, the
+        handle stays there.
+        """
+
+
+class PipeEndType(Protocol):
+    """A driver's class for the ends of anonymous pipes."""
+
+    def __call__(self, opened: Opened, endpoint: Endpoint, /) -> Any:
+        """The same for an end whose peer is unknown."""
+
+
+class Connector:
+    """Makes the connections of one driver.
+
+    Results are ``Any`` here: the overloads of the public functions say once which type belongs to
+    which kind.
+
+    Args:
+        pipe_ends: for overlapped handles.
+        synchronous_ends: for handles that were opened without FILE_FLAG_OVERLAPPED.
     """
-    if endpoint.kind == "inherited":
+
+    def __init__(
+        self,
+        pipes: Mapping[Kind, PipeType],
+        pipe_ends: Mapping[Kind, PipeEndType],
+        synchronous_ends: Mapping[Kind, PipeEndType],
+    ) -> None:
+        self._pipes = pipes
+        self._pipe_ends = pipe_ends
+        self._synchronous_ends = synchronous_ends
+
+    def connect(
+        self,
+        endpoint: Endpoint,
+        *,
+        kind: Kind,
+        buffer_size: int | None,
+        waited: float,
+        trusts: calls.ServerCheck | None = None,
+        impersonation: Impersonation = "identify",
+    ) -> Any:
+        """Connects at once, or raises.
+
+        Args:
+            buffer_size: unused, because the server's size holds for both ends of a pipe.
+            waited: how many seconds earlier attempts took, for the error message.
+        """
+        if endpoint.kind == "inherited":
+            return self._adopt_inherited(endpoint, kind)
+        address = calls.resolve(endpoint)
+        with Opened() as opened:
+            handle = calls.open_pipe(opened, address, kind, impersonation)
+            if handle < 0:
+                raise connect_error("winerror", -handle, endpoint, address, waited=waited)
+            if trusts is not None:
+                _require_trusted(handle, trusts, endpoint, address)
+            return self._pipes[kind](opened, endpoint, address, server_end=False)
+
+    def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
+        """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
+        with Opened(number) as opened:
+            if kind in ("send", "receive"):
+                return self._pipe_ends[kind](opened, endpoint)
+            # The system would name the process that opened the pipe: this one.
+            address = f"handle {endpoint.name}"
+            return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
+
+    def adopt(
+        self, instance: Opened, endpoint: Endpoint, address: str, kind: Kind, owner: Place
+    ) -> Any:
+        """The connection of an instance that a client has connected to. If it raises, the handle
+        stays in ``instance``.
+        """
+        return self._pipes[kind](instance, endpoint, address, server_end=True, owner=owner)
+
+    def _adopt_inherited(self, endpoint: Endpoint, kind: Kind) -> Any:
         handle = inherited.claim(endpoint, kind)
         with Opened(handle) as opened:
             if kind in ("send", "receive"):
-                way = "synchronous" if calls.is_synchronous(handle) else "anonymous"
-                return connections[f"{way} {kind}"](opened, endpoint)
-            where = inherited.address_of(handle)
-            return connections[kind](opened, endpoint, where, server_end=False)
-    address = calls.resolve(endpoint)
-    with Opened() as opened:
-        handle = calls.open_pipe(opened, address, kind, impersonation)
-        if handle < 0:
-            raise connect_error("winerror", -handle, endpoint, address, waited=waited)
-        if trusts is not None:
-            _require_trusted(handle, trusts, endpoint, address)
-        return connections[kind](opened, endpoint, address, server_end=False)
+                is_synchronous = calls.is_synchronous(handle)
+                ends = self._synchronous_ends if is_synchronous else self._pipe_ends
+                return ends[kind](opened, endpoint)
+            address = inherited.address_of(handle)
+            return self._pipes[kind](opened, endpoint, address, server_end=False)
 
 
 def _require_trusted(
     handle: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: str
 ) -> None:
-    """Raises unless we trust the owner of the pipe."""
+    """Raises:
+    UntrustedServer: ``trusts`` does not accept the owner of the pipe.
+    """
     try:
         owner = calls.owner(handle)
         if not trusts(owner.sid or ""):
@@ -77,25 +135,3 @@ def _require_trusted(
     except OSError as error:
         calls.require_system_error(error)
         raise connect_error("winerror", error.winerror or -1, endpoint, address) from None
-
-
-def parent_end(
-    number: int,
-    endpoint: Endpoint,
-    kind: Kind,
-    pid: int,
-    *,
-    connections: Connections = TRIO,
-) -> Any:
-    """Our end of a pair; process ``pid`` finds the other one at ``endpoint``."""
-    with Opened(number) as opened:
-        if kind in ("send", "receive"):
-            return connections[f"anonymous {kind}"](opened, endpoint)
-        # The system would name the process that opened the pipe: this one.
-        where = f"handle {endpoint.name}"
-        return connections[kind](opened, endpoint, where, server_end=True, process=pid)
-
-
-def still_receives(carrier: object) -> bool:
-    """Whether a peer that sends no more has ended only that half: a pipe has no halves."""
-    return False

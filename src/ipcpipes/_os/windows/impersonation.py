@@ -1,4 +1,4 @@
-"""Windows: acting as a client."""
+"""Windows: threads that act as a client."""
 
 from __future__ import annotations
 
@@ -15,49 +15,53 @@ _IMPERSONATION = 2  # SecurityImpersonation (winnt.h)
 
 
 class Client:
-    """A client as whom a thread can act.
+    """The identity of a client, which a thread can take on.
 
-    Lifetime: it owns the client's token from :meth:`__init__` to :meth:`close`. The token is taken
-    at once, and not the pipe's number into the thread, which might be another pipe's by then.
+    Lifetime: it owns the client's token from :meth:`__init__` to :meth:`close`. It takes the token
+    at once: if the thread asked the pipe for it later, the handle could belong to another pipe.
     """
 
     def __init__(self, handle: int) -> None:
         """Args:
-            handle: the server's end of a connection.
+            handle: the server end of a connection.
 
         Raises:
-            ImpersonationRefused: the client does not want it, or this process may not.
+            ImpersonationRefused: the client does not allow it, or this process may not do it.
         """
         code, self._token, level = calls.client_token(handle)
         if code == _CANNOT_IMPERSONATE:
             raise ImpersonationRefused(
-                "Windows does not say yet who the client is; receive something first"
+                "Windows does not know the client's identity yet; receive something first"
             )
         if code == 0 and level < _IMPERSONATION:
             self.close()
             code = calls.ERROR_BAD_IMPERSONATION_LEVEL
         if code in (calls.ERROR_BAD_IMPERSONATION_LEVEL, calls.ERROR_CANT_OPEN_ANONYMOUS):
             raise ImpersonationRefused(
-                "the client lets its server know who it is at most, and not act in its name: it "
-                'has to connect with impersonation="impersonate"; or this process has no '
+                "the client lets its server ask for its identity, but not act under it: it has to "
+                'connect with impersonation="impersonate"; or this process lacks '
                 "SeImpersonatePrivilege"
             )
         if code != 0:
-            raise ImpersonationRefused(f"Windows does not let us: {calls.winerror(code)}")
+            raise _refused(code)
 
     def enter(self) -> None:
         """Makes this thread act as the client.
 
         Raises:
-            ImpersonationRefused: the system does not let this process do it.
+            ImpersonationRefused: the system does not allow it.
         """
         code = calls.impersonate(self._token)
         if code != 0:
-            raise ImpersonationRefused(f"Windows does not let us: {calls.winerror(code)}")
+            raise _refused(code)
 
     def leave(self) -> None:
-        """Makes this thread act as the process again, or ends the process."""
+        """Makes this thread act as the process again. If that fails, ends the process."""
         calls.revert()
 
     def close(self) -> None:
         calls.close(self._token)
+
+
+def _refused(code: int) -> ImpersonationRefused:
+    return ImpersonationRefused(f"Windows does not allow it: {calls.winerror(code)}")

@@ -1,4 +1,4 @@
-"""Windows: handles on their way from a parent to its child."""
+"""Windows: handles that a child inherits from its parent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 
 _BUFFER_SIZE = 65536
 _OPPOSITE = {"send": "receive", "receive": "send", "duplex": "duplex", "messages": "messages"}
-# What looking into a pipe gives.
-_SEEN = {0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE}
-_TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE, as GetNamedPipeInfo has it
+# The results of PeekNamedPipe for a pipe, in any state and with any rights.
+_PEEKED = {0, calls.ERROR_ACCESS_DENIED, *calls.PEER_GONE}
+_TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE in the flags of GetNamedPipeInfo
 
 
 # The parent's side
@@ -32,8 +32,8 @@ APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 def open_pair(kind: str) -> tuple[int, int]:
-    """Two ends that are connected: one of ``kind`` for us, and the child's. No child inherits
-    either of them until it is handed over.
+    """(parent's end, child's end) of a connected pipe; ``kind`` is that of the parent's end. No
+    process inherits either of them until :func:`inheriting` makes it inheritable.
     """
     with Opened() as opened:
         _connect_pair(opened, kind, _BUFFER_SIZE)
@@ -43,21 +43,22 @@ def open_pair(kind: str) -> tuple[int, int]:
 
 
 def open_pipe(capacity: int | None) -> Opened:
-    """(receive end, send end) of an anonymous pipe."""
+    """Opens an anonymous pipe: (receive end, send end)."""
     opened = Opened()
     _connect_pair(opened, "receive", _BUFFER_SIZE if capacity is None else capacity)
     return opened
 
 
 def _connect_pair(opened: Opened, kind: str, buffer_size: int) -> None:
-    """Adds an end of ``kind``, and the other end.
+    """Adds a server end of ``kind`` and the client end to ``opened``.
 
     Both are overlapped: a synchronous handle makes a read and a write wait for each other, and
-    no completion port takes it. A program that knows nothing of it can use the child's all the
-    same, one operation at a time: ReadFile and WriteFile without an OVERLAPPED wait by themselves.
+    no completion port takes it. A child that is not aware of that can still use its end, one
+    operation at a time: ReadFile and WriteFile without an OVERLAPPED wait for the completion.
     """
     sid = calls.current_user_sid()
-    # A name only because there is no other way to an overlapped pipe; that nobody guesses.
+    # CreatePipe makes no overlapped pipes, so this pipe needs a name. It is random, so that no
+    # other process can guess it.
     address = rf"\\.\pipe\ipcpipes.{sid}.{os.getpid()}.{secrets.token_hex(16)}"
     result = calls.create_instance(
         opened,
@@ -78,15 +79,15 @@ close = calls.close
 
 
 def fingerprint(number: int) -> str:
-    """What tells this pipe from one of another process that may have its number one day."""
+    """A text that tells this pipe from a later pipe of another process with the same number."""
     return str(calls.peer_process(number, server_end=False) or "")
 
 
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
 ) -> dict[Any, Any]:
-    """``base`` (``None``: this process' own) without what ``is_ours``, and with what is
-    ``added``.
+    """The variables of ``base`` (``None``: of this process) except those that are ``is_ours``, and
+    the ``added`` ones.
     """
     given = os.environ if base is None else base
     return {**{name: value for name, value in given.items() if not is_ours(name)}, **added}
@@ -94,11 +95,11 @@ def child_environment(
 
 @contextmanager
 def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of subprocess.Popen with which the child gets ``numbers`` and no others.
+    """The options of subprocess.Popen with which the child inherits ``numbers`` and no others.
 
-    The system asks for both: that they are in the list, and that they are inheritable, which is
-    a property of the handle. So only while the child is being started: a process that somebody
-    else starts meanwhile gets a copy, if he lets it inherit all there is (``close_fds=False``).
+    A handle is inherited if it is in the list and is inheritable, which is a property of the
+    handle. So the handles are inheritable only while the child is being started. A process that
+    another thread starts meanwhile with ``close_fds=False`` inherits them too.
     """
     given = options.get("startupinfo")
     startup = subprocess.STARTUPINFO() if given is None else given.copy()
@@ -107,8 +108,8 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
     startup.lpAttributeList = attributes
     complete = {**options, "close_fds": True, "startupinfo": startup}
     if all(complete.get(name) is None for name in ("stdin", "stdout", "stderr")):
-        # With a list, the standard handles too are inherited only when they are in it; Popen
-        # puts all three there as soon as one of them is given.
+        # With a list, the child inherits the standard handles only if they are in the list. Popen
+        # adds all three if one of them is given.
         for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
             if _is_open(descriptor):
                 complete[name] = descriptor
@@ -134,15 +135,15 @@ def _is_open(descriptor: int) -> bool:
 
 
 def claim(endpoint: Endpoint, kind: str) -> int:
-    """The handle that ``endpoint`` stands for, which is ours from now on. One that cannot be of
-    ``kind`` is left alone.
+    """Takes over the inherited handle at ``endpoint``. A handle that cannot be of ``kind`` is left
+    as it is.
 
     Raises:
         EndpointNotFound: there is no such handle, it was not inherited, or it was taken over
             already.
-        NotAnEndpoint: it is no pipe, or not one of that type.
+        NotAnEndpoint: it is not a pipe, or a pipe of the other type.
         EndpointDenied: the pipe goes in the other direction.
-        NotSupported: it is synchronous, and goes in both directions.
+        NotSupported: it is a synchronous handle for both directions.
     """
     handle = int(endpoint.name)
     where = f"handle {handle}"
@@ -153,15 +154,16 @@ def claim(endpoint: Endpoint, kind: str) -> int:
             calls.require_system_error(error)
         advice = "this process has no such handle; its parent has to pass it on (handle_list)"
         raise EndpointNotFound(endpoint, where, advice) from None
-    # A copy that came by inheritance is inheritable itself; what this program opened is not.
+    # An inherited handle is inheritable itself; a handle that this program opened is not.
     if not inheritable:
         advice = "this handle was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice)
-    # A socket passes for a pipe until it is looked into, which takes the right to read.
-    if not calls.is_pipe(handle) or calls.peek(handle) not in _SEEN:
+    # GetFileType calls a socket a pipe; PeekNamedPipe tells the difference, but needs the right to
+    # read.
+    if not calls.is_pipe(handle) or calls.peek(handle) not in _PEEKED:
         raise NotAnEndpoint(endpoint, where, "this is not a pipe")
     if kind in ("send", "receive"):
-        if not calls.goes(handle, kind):
+        if not calls.allows(handle, kind):
             advice = f'this pipe goes in the other direction, and cannot be used to "{kind}"'
             raise EndpointDenied(endpoint, where, advice)
     else:
@@ -171,14 +173,14 @@ def claim(endpoint: Endpoint, kind: str) -> int:
 
 
 def address_of(handle: int) -> str:
-    """As people write it: the name of an inherited end is nobody's business."""
+    """The address to show for an inherited end. The random name of its pipe helps no reader."""
     return f"handle {handle}"
 
 
 def _check_duplex(endpoint: Endpoint, where: str, handle: int, kind: str) -> None:
-    if not calls.goes(handle, "duplex"):
+    if not calls.allows(handle, "duplex"):
         wanted = "messages of the system" if kind == "messages" else "both directions"
-        way = "receive" if calls.goes(handle, "receive") else "send"
+        way = "receive" if calls.allows(handle, "receive") else "send"
         advice = f'this is a pipe, which cannot carry {wanted}; take it over with direction="{way}"'
         raise NotAnEndpoint(endpoint, where, advice)
     flags, _ = calls.pipe_flags(handle)
@@ -193,6 +195,6 @@ def _check_duplex(endpoint: Endpoint, where: str, handle: int, kind: str) -> Non
         )
     if calls.is_synchronous(handle):
         raise NotSupported(
-            f"{endpoint}: on this handle a read and a write wait for each other; its maker has "
-            "to open it for overlapped operations (FILE_FLAG_OVERLAPPED)"
+            f"{endpoint}: on this handle a read and a write wait for each other; open it for "
+            "overlapped operations (FILE_FLAG_OVERLAPPED)"
         )

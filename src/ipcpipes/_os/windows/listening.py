@@ -1,4 +1,4 @@
-"""Windows: the instances of a named pipe, as far as nothing has to be waited for."""
+"""Windows: the instances of a named pipe; the drivers add the waiting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
 from ..common.accept_status import AcceptStatus
 from ..common.place import Place
-from . import calls, connecting as windows_connection
+from . import calls, connecting
 from .opened import Instance, Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -28,30 +28,30 @@ ConnectionT = TypeVar("ConnectionT")
 class ListeningPipe(Generic[ConnectionT]):
     """Pipe instances that wait for clients.
 
-    ``backlog`` instances wait at any time, each with a ConnectNamedPipe under way, because a
-    client finds only an instance that exists: with one at a time, as many servers have it, a
-    second client that comes before the next one is made sees ERROR_PIPE_BUSY. All of them
-    set one event, for whoever accepts to wait for; completion packets are no use here, since
-    they would need a task for each.
+    ``backlog`` instances wait at any time, each with a pending ConnectNamedPipe, because a client
+    can only open an instance that exists. With a single waiting instance, which many servers have,
+    a second client that comes before the next instance is made gets ERROR_PIPE_BUSY. All instances
+    set the same event, and the accepting task or thread waits for that event; completion packets
+    would need a task for each instance.
 
-    The system's own limit is left at PIPE_UNLIMITED_INSTANCES and ``max_instances`` is kept
-    by counting: the system goes on counting an instance until its client too has closed,
-    and so could leave no room for the one that holds the name.
+    The system's own limit stays at PIPE_UNLIMITED_INSTANCES, and this class counts for
+    ``max_instances``. The system counts an instance until its client has closed too, so its limit
+    could leave no room for the instance that holds the name.
 
-    One thread at a time; whoever waits for clients builds on this, and sets ``_closed``.
+    One thread at a time may use it. The subclasses wait for clients.
 
-    Lifetime: :meth:`_open` opens all that there is, and :meth:`_close` closes it, also after an
-    :meth:`_open` that has failed or was interrupted.
+    Lifetime: :meth:`_open` opens everything, and :meth:`_close` closes everything, also after an
+    :meth:`_open` that failed or was interrupted.
     """
 
-    _connections: ClassVar[windows_connection.Connections]
+    _connector: ClassVar[connecting.Connector]
 
     def __init__(
         self,
         endpoint: Endpoint,
         address: str,
         *,
-        kind: windows_connection.Kind,
+        kind: connecting.Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -59,7 +59,7 @@ class ListeningPipe(Generic[ConnectionT]):
     ) -> None:
         self._endpoint = endpoint
         self._address = address
-        self._kind: windows_connection.Kind = kind
+        self._kind: connecting.Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
@@ -67,14 +67,20 @@ class ListeningPipe(Generic[ConnectionT]):
         self._taken: set[Place] = set()
         self._waiting: deque[Instance] = deque()
         self._event = Opened()
-        self._closed = False
         self._exhausted = False
+        self._prepare()
+        # Last: afterwards the finalizer expects all attributes.
+        self._closed = False
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Makes what the driver needs."""
 
     def _open(self, *, first: bool) -> None:
         """Takes the name.
 
         Args:
-            first: no other process may have instances of it.
+            first: no other process may have an instance of this name.
         """
         calls.create_event(self._event)
         self._add_instance(first=first)
@@ -82,7 +88,7 @@ class ListeningPipe(Generic[ConnectionT]):
 
     @abstractmethod
     def _close(self) -> None:
-        """Gives all up."""
+        """Closes everything."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -93,11 +99,11 @@ class ListeningPipe(Generic[ConnectionT]):
         return self._address
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or what stands in its way."""
+        """A new connection, or the reason why there is none."""
         self._try_refill()
-        # The event is cleared before the look: what comes later sets it again.
+        # The event is reset before the check: a client that comes later sets it again.
         calls.set_event(self._event.number, signalled=False)
-        # Not stored in a variable: if an exception comes, its traceback must not keep it open.
+        # Not stored in a variable: the traceback of an exception must not keep the stream open.
         return self._next_connected() or self._obstacle()
 
     def _obstacle(self) -> AcceptStatus:
@@ -106,19 +112,19 @@ class ListeningPipe(Generic[ConnectionT]):
         )
 
     def _next_connected(self) -> ConnectionT | None:
-        """The stream of a client that has come, if there is one."""
+        """The stream of a client that has connected, if there is one."""
         for instance in list(self._waiting):
             code = calls.connect_result(instance.number, instance.operation)
             if code == calls.ERROR_IO_INCOMPLETE:
                 continue
             if code == calls.ERROR_OPERATION_ABORTED:
-                # The thread that began to wait has ended, and the system has cancelled that. A
-                # client who has come since is there when we begin again.
+                # The thread that called ConnectNamedPipe has ended, and the system has cancelled
+                # the operation. A client that has connected since is found by the next call.
                 code = self._begin_connect(instance)
                 if code == 0:
-                    self._look_again()
+                    self._set_event()
                     continue
-            # A client that has left already is passed over, and so is its instance.
+            # The client has already disconnected.
             if code != 0 or calls.peek(instance.number) in calls.PEER_GONE:
                 self._drop(instance)
                 continue
@@ -126,14 +132,16 @@ class ListeningPipe(Generic[ConnectionT]):
         return None
 
     def _take_over(self, instance: Instance) -> ConnectionT:
-        """The stream of its client. Its successor is made first, so that the name goes on."""
+        """The stream of the instance's client. The next instance is made before, so that the name
+        always exists.
+        """
         place = Place(self, self._taken)
         try:
             self._taken.add(place)
             self._waiting.remove(instance)
             self._try_refill()
-            connection: ConnectionT = self._connections[self._kind](
-                instance, self._endpoint, self._address, server_end=True, owner=place
+            connection: ConnectionT = self._connector.adopt(
+                instance, self._endpoint, self._address, self._kind, place
             )
         except BaseException:
             self._taken.discard(place)
@@ -143,26 +151,27 @@ class ListeningPipe(Generic[ConnectionT]):
         return connection
 
     def _drop(self, instance: Instance) -> None:
-        """Gives up the instance of a client, after its successor is there."""
+        """Closes the instance of a client, after the next instance was made."""
         with instance:
             if instance in self._waiting:
                 self._waiting.remove(instance)
             self._try_refill()
-        self._look_again()
+        self._set_event()
 
-    def _look_again(self) -> None:
-        # Beginning to wait for a client clears the event (GetOverlappedResult, Remarks), and may
-        # have hidden the arrival of another one from accept.
+    def _set_event(self) -> None:
+        """Makes accept check all instances again: ConnectNamedPipe resets the event
+        (GetOverlappedResult, Remarks), and may have hidden that another client has connected.
+        """
         calls.set_event(self._event.number, signalled=True)
 
     def _count_released(self) -> None:
-        """A stream that was accepted is about to close its handle, and its place is free."""
+        """Called when an accepted stream is about to close its handle: its place is free."""
         if not self._closed:
             self._try_refill()
-            self._look_again()
+            self._set_event()
 
     def _try_refill(self) -> None:
-        """Makes the instances that are missing, or notes that the system has no room."""
+        """Makes the missing instances, or notes that the system is out of handles or memory."""
         try:
             self._refill()
         except OSError as error:
@@ -207,7 +216,7 @@ class ListeningPipe(Generic[ConnectionT]):
             raise
 
     def _begin_connect(self, instance: Instance) -> int:
-        """Begins to wait for a client; the error code."""
+        """Begins an overlapped ConnectNamedPipe. Returns the error code."""
         return int(calls.begin_connect(instance.number, instance.operation, self._event.number))
 
     def _close_instances(self) -> None:
@@ -227,14 +236,14 @@ def listen(
     listener: type[InstancesT],
     endpoint: Endpoint,
     *,
-    kind: windows_connection.Kind,
+    kind: connecting.Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
     is_shared: bool = False,
 ) -> InstancesT:
-    """Takes the name and listens; what it made is gone again when it fails."""
+    """Takes the name and listens. If it raises, everything that it opened is closed again."""
     address = calls.resolve(endpoint)
     made = listener(
         endpoint,
@@ -246,7 +255,7 @@ def listen(
         permissions=permissions.at(endpoint),
     )
     try:
-        # Where others have instances of it too, the first one is not ours.
+        # Another process has made the first instance of a shared name.
         made._open(first=not is_shared)
     except BaseException as error:
         made._close()

@@ -1,4 +1,4 @@
-"""Windows: handles between the call that opens them and what will own them."""
+"""Windows: handles between the call that opens them and the object that will own them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Instance", "Opened"]
 
 
 class Opened(OpenedNumbers):
-    """Handles. A failed call has minus the error code as its result."""
+    """Open handles. The result of a failed call is minus the error code."""
 
     _close_number: Callable[[int], object] = staticmethod(lib.ipc_close)
 
 
 class Instance(Opened):
-    """A pipe instance that waits for a client, with the kernel's operation.
+    """A pipe instance that waits for a client, with its overlapped ConnectNamedPipe.
 
-    The operation is the kernel's until it has ended. So what closes the instance cancels the
-    operation, and waits for its end before the memory goes.
+    The system may write to the operation until its completion. So closing the instance cancels the
+    operation, and waits for the completion before the memory is freed.
     """
 
     def __init__(self) -> None:

@@ -1,36 +1,40 @@
-"""Windows: handles for the process at the other end of a pipe, and from it.
+"""Windows: how handles get to the process at the other end of a pipe, and from it.
 
-A pipe carries bytes only. A handle gets into another process by DuplicateHandle, and its number
-has to be told in the bytes. So it is channels that pass handles, with labels between the messages
-(``labelled.py``). A stream does not: nothing in its bytes tells a receiver which of them are
-numbers of handles, one that does not look takes them for data, and nobody closes what it never
-asks for.
+A pipe carries only bytes. DuplicateHandle puts a handle into another process, and then the data
+must tell the number that the handle has there. So channels pass handles, with a header before each
+message (``handles/headers.py``). Streams do not: nothing in the bytes of a stream says which of
+them are numbers of handles. A receiver that does not expect them would take them for data, and the
+handles would stay open.
 
-The sender puts its handles into the receiver's process. (The other way, as in
-:mod:`multiprocessing`, the receiver fetches them out of the sender's; then the sender has to keep
-its own open, for it does not learn when they were fetched.) It may if it can open that process with
-PROCESS_DUP_HANDLE: as a rule, if both run as the same user and the receiver has no higher integrity
-level, or if the sender is an administrator.
+The sender puts its handles into the receiver's process. (In :mod:`multiprocessing` the receiver
+fetches them from the sender's process. Then the sender must keep its own handles open, because it
+does not learn when they were fetched.) The sender needs the right PROCESS_DUP_HANDLE to the
+receiver's process. As a rule it has that right if both run as the same user and the receiver has no
+higher integrity level, or if the sender is an administrator.
 
-The receiver believes a number: it uses the handle, and closes it. A hostile sender would name
-handles that the receiver has already, and a privileged receiver would act on them for him (a
-confused deputy). So only who could do worse by himself is believed, because he can open this
-process and do with its handles as he likes:
+The receiver must not trust every number that a peer writes, because it uses and closes the handle
+with that number. A hostile sender could name handles that the receiver has already, and a
+privileged receiver would act on them for the sender (a confused deputy). So the receiver trusts
+only a peer that could open this process and do what it likes with its handles anyway:
 
-* LocalSystem, and who makes things that belong to the administrators' group: one of them, elevated;
-* this user, at our integrity level or above: "the integrity level of a process has to be as high
-  as that of the object" it writes to (Mandatory Integrity Control), which a process is too.
+* LocalSystem, and a process whose new objects belong to the administrators' group: an elevated
+  process of an administrator;
+* a process of this user, at this process' integrity level or above: "the integrity level of a
+  process has to be as high as that of the object" it writes to (Mandatory Integrity Control), and a
+  process is an object too.
 
-Who that is must not be forged either. A server asks the client's token, by the pipe. A client asks
-the owner of the pipe, which is the maker's user, or the administrators' group, and nobody's who is
-not in it; and where it is this user, for the level, the process that the system names. A parent
-asks its child's process, which it knows. Where the system does not let us ask (of an elevated
-server's process, a client that is not), nobody is believed. What is not believed is not touched: it
-may be our own.
+The peer must not be able to forge what this is decided by. A server asks the client's token,
+through the pipe. A client asks for the owner of the pipe, which is the user that made the pipe, or
+the administrators' group, and only a member of the group can set the group. If the owner is this
+user, the client asks for the integrity level of the process that the system names. A parent asks
+its child's process, which it knows. Where the system does not answer (a client that is not elevated
+asks about an elevated server's process), the peer is not trusted. Untrusted numbers are not
+touched: they may be this process' own handles.
 
-The process that the system names for a pipe's end is the one which opened it, and the end may have
-gone to another since: inherited, or as one more process that serves the same name. That one would
-find numbers that mean nothing in it, or something else; so they come with the process they are for.
+The system names the process that opened an end of a pipe. Since then the end may have been
+inherited by another process, or another process may serve the same name. For that process the
+numbers mean nothing, or something else; so the header also names the process that the numbers
+belong to.
 """
 
 from __future__ import annotations
@@ -50,14 +54,10 @@ from ..._ffi import ffi, lib
 from ...abc import MOST_DESCRIPTORS, HasFileno
 from ...errors import FramingError, NotSupported
 from ..common.descriptor_numbers import descriptor_numbers
-from ..handles.labels import label
-from . import calls
+from ..handles.headers import handle_header
+from . import calls, pipe_end
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .blocking import stream as windows_blocking
-    from .trio import stream as windows_trio
 
 _LOCAL_SYSTEM = "S-1-5-18"
 _LARGEST_HANDLE = 2**31 - 1
@@ -66,22 +66,22 @@ _ERROR_INVALID_PARAMETER = 87
 
 
 class Handles:
-    """How they go to the process at the other end of one pipe, and come from it.
+    """How handles are passed over one pipe; see :class:`ipcpipes._os.handles.headers.Handles`.
 
-    It does not own the pipe, whose channel is inside it meanwhile.
+    It does not own the pipe. The channel that calls it keeps the pipe open meanwhile.
     """
 
-    def __init__(self, pipe: windows_trio.Pipe | windows_blocking.Pipe) -> None:
-        # A pipe that nobody has any more is closed by its finalizer, and without waiting for the
-        # garbage collection of a circle.
-        self._pipe: Any = weakref.proxy(pipe)
-        self._is_believed = False
+    def __init__(self, pipe: pipe_end.PipeEnd) -> None:
+        # Not a strong reference: the finalizer closes a pipe as soon as its last user is gone, and
+        # a cycle would delay that until the next garbage collection.
+        self._pipe: pipe_end.PipeEnd = weakref.proxy(pipe)
+        self._is_trusted = False
 
     close = staticmethod(calls.close)
 
     @contextmanager
     def giving(self, descriptors: Sequence[int | HasFileno]) -> Iterator[bytes]:
-        """See :meth:`ipcpipes._os.handles.labels.Handles.giving`."""
+        """See :meth:`ipcpipes._os.handles.headers.Handles.giving`."""
         numbers = descriptor_numbers(descriptors, _handle_of, _LARGEST_HANDLE)
         pipe = self._pipe
         handle = pipe._require_open()
@@ -90,8 +90,8 @@ class Handles:
             process = calls.peer_process(handle, server_end=pipe._server_end)
         if process == 0:
             raise NotSupported(
-                "Windows does not say which process is at the other end of this pipe; handles are "
-                "put into a process"
+                "Windows does not tell which process is at the other end of this pipe, and handles "
+                "are put into a process"
             )
         given: Any = ffi.new("ipc_given *")
         pipe.sent_some = False
@@ -101,35 +101,35 @@ class Handles:
             )
             if code != 0:
                 _raise_not_given(code, process)
-            yield label(process, list(given.numbers[0 : given.count]))
+            yield handle_header(process, list(given.numbers[0 : given.count]))
         finally:
-            # Once a part went out, the peer may know the numbers, and close them itself: what has
-            # one of them by then could be something else.
+            # Once a part is sent, the peer may know the numbers and close the handles itself; then
+            # another handle may have one of the numbers.
             if pipe.sent_some:
                 lib.ipc_keep_given(given)
             else:
                 lib.ipc_take_back(given)
 
     def take(self, process: int, numbers: Sequence[int]) -> None:
-        """See :meth:`ipcpipes._os.handles.labels.Handles.take`."""
+        """See :meth:`ipcpipes._os.handles.headers.Handles.take`."""
         if process != os.getpid():
             raise FramingError(
-                f"handles came that were put into process {process}, which opened this end of the "
-                f"pipe; this is process {os.getpid()}"
+                f"the peer put handles into process {process}, which opened this end of the pipe; "
+                f"this is process {os.getpid()}"
             )
-        if not self._is_believed:
-            self._is_believed = is_trusted_sender(self._pipe)
-        if not self._is_believed:
+        if not self._is_trusted:
+            self._is_trusted = is_trusted_sender(self._pipe)
+        if not self._is_trusted:
             raise FramingError(
-                "handles came from a process that is not known to run as this user, with an "
-                "integrity level as high; their numbers are not believed"
+                "handles came from a process that is not known to run as this user at the same "
+                "integrity level or above; their numbers are not trusted"
             )
         if lib.ipc_check_received(ffi.new("uint32_t[]", numbers), len(numbers)) != 0:
-            raise FramingError("a handle came that is not open in this process")
+            raise FramingError("the peer named a handle that is not open in this process")
 
 
-def is_trusted_sender(pipe: windows_trio.Pipe | windows_blocking.Pipe) -> bool:
-    """Whether the peer is one who has power over this process and its handles in any case."""
+def is_trusted_sender(pipe: pipe_end.PipeEnd) -> bool:
+    """Whether the peer has control over this process and its handles in any case."""
     handle = pipe._require_open()
     if pipe._known_process is not None:
         return _has_our_rights(pipe._known_process)
@@ -153,7 +153,7 @@ def is_trusted_sender(pipe: windows_trio.Pipe | windows_blocking.Pipe) -> bool:
 
 
 def _has_our_rights(process: int) -> bool:
-    """Whether it is this user's, and its integrity level is not below ours."""
+    """Whether it runs as this user, at this process' integrity level or above."""
     if calls.process_identity(process).sid != calls.current_user_sid():
         return False
     level = ffi.new("uint32_t *")
@@ -171,15 +171,15 @@ def _our_level() -> int:
 def _handle_of(file: HasFileno) -> int:
     if hasattr(file, "share"):
         raise TypeError(
-            f"{file!r} is no handle that can be duplicated; send what its share(pid) gives, to "
-            "socket.fromshare"
+            f"{file!r} has no handle that can be duplicated; send the bytes of its share(pid) and "
+            "call socket.fromshare at the other end"
         )
     return msvcrt.get_osfhandle(file.fileno())
 
 
 def _raise_not_given(code: int, process: int) -> NoReturn:
     if code == _ERROR_INVALID_HANDLE:
-        raise OSError(errno.EBADF, "one of these handles is not open")
+        raise OSError(errno.EBADF, "one of the handles to send is not open")
     if code == _ERROR_INVALID_PARAMETER:
         raise trio.BrokenResourceError(
             f"process {process}, which opened the other end of this pipe, has ended"
@@ -193,15 +193,25 @@ def _raise_not_given(code: int, process: int) -> NoReturn:
     raise calls.winerror(code)
 
 
+class HandlePassingEnd(pipe_end.PipeEnd):
+    """An end of a pipe over which channels can pass handles."""
+
+    def handles(self) -> Handles:
+        """How handles are passed to the process at the other end, and from it."""
+        return Handles(self)
+
+
 # The methods of streams
 
 
 def refuse() -> NoReturn:
-    """Raises: there is no such thing here."""
+    """Raises:
+    NotSupported: always.
+    """
     raise NotSupported(
-        "a Windows pipe carries no handles among its bytes; take a channel that was made with "
-        "max_descriptors= at both ends, or start the other end as a child that inherits them "
-        "(open_child)"
+        "a Windows pipe carries no handles among its bytes; use channels made with "
+        "max_descriptors= at both ends, or start the other end as a child that inherits the "
+        "handles (open_child)"
     )
 
 

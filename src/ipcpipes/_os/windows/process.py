@@ -1,4 +1,4 @@
-"""Windows: the end of a process, and waiting for it without an event loop."""
+"""Windows: waits for the end of a child process without an event loop."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from typing import IO, TYPE_CHECKING
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-# Seconds. No wait is longer, so that Python's signal handlers run: Ctrl-C does not end a wait of
+# The longest wait in seconds, so that Python's signal handlers run: Ctrl-C does not end a wait of
 # the system.
 _SLICE = 0.1
 
 
 def close_input(file: IO[bytes]) -> None:
-    """Closes what a child reads from. What is left in the buffer, a few KiB that were not flushed,
-    may have to wait for a child that does not read: this side of the pipe knows no other way.
+    """Closes the pipe that a child reads from. Unflushed data in the buffer, a few KiB, is written
+    first, which waits if the child does not read: such a pipe has no other way to close.
     """
     with suppress(OSError, ValueError):
         file.close()
 
 
 def forgets_children() -> bool:
-    """Whether the system keeps no status of this process' children. A handle keeps it here."""
+    """Whether the system discards the exit status of this process' children: never, because the
+    handle of a process keeps it.
+    """
     return False
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits until it has ended, so many seconds at most; whether it has."""
+    """Waits at most this long for the process to end. Returns whether it has ended."""
     deadline = math.inf if seconds == math.inf else time.monotonic() + seconds
     while process.poll() is None:
         remaining = deadline - time.monotonic()

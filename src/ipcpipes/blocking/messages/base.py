@@ -93,22 +93,22 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     ) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
         messages = self._checked([flat(value)])
-        if self._labels is not None:
-            self._in_send_turn(self._transmit_labelled, (messages, descriptors), deadline)
+        if self._headers is not None:
+            self._in_send_turn(self._transmit_with_handles, (messages, descriptors), deadline)
         else:
             self._require_carrying()
             wire = self._wire(messages)
             self._in_send_turn(self._transmit_with, (wire, descriptors), deadline)
 
-    def _transmit_labelled(
+    def _transmit_with_handles(
         self,
         given: tuple[Sequence[Buffer], Sequence[int | HasFileno]],
         deadline: Deadline | None,
     ) -> None:
         messages, descriptors = given
-        assert self._labels is not None
-        with self._labels.giving(descriptors) as label:
-            self._transmit(self._wire(messages, label), deadline)
+        assert self._headers is not None
+        with self._headers.giving(descriptors) as header:
+            self._transmit(self._wire(messages, header), deadline)
 
     def _in_send_turn(
         self, action: Callable[..., None], wire: object, deadline: Deadline | None

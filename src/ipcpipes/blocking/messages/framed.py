@@ -71,7 +71,7 @@ class MessageChannel(Channel):
         )
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
         self._stream = stream
-        self._quick_size = min(framing.max_size, LARGE - 1) if self._labels is None else -1
+        self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._put = carrier._put

@@ -39,16 +39,9 @@ def send_descriptors(
     buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
     try:
         outgoing.check_data(buffer)
-        try:
-            del self._may_send["turn"]
-        except KeyError:
-            raise self._busy("sending on") from None
-        try:
-            self._put_descriptors(buffer, outgoing, deadline)
-        finally:
-            self._may_send["turn"] = None
-            if self._waiting or self._number == -1:
-                self._leave()
+        self._locked(
+            self._may_send, "sending on", self._put_descriptors, buffer, outgoing, deadline
+        )
     finally:
         if buffer is not data:
             ffi.release(buffer)

@@ -23,7 +23,7 @@ class Listener(places.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT
     does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
     """
 
-    _connections = connections.BLOCKING
+    _connector = connections.connector
 
     def _prepare(self) -> None:
         # The receive end, and the one that is written to.

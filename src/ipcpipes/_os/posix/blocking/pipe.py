@@ -12,16 +12,19 @@ import os
 import select
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ....abc import PeerIdentity
-from ....endpoint import Endpoint
 from ...common.deadline import Deadline
-from ...common.inheritable import USED, InheritableEnd
-from .. import calls, inheritance as inherited, pipe_size as pipe, standard_numbers as standard
-from ..opened import Opened
+from ...common.inheritable import USED
+from ...common.locks import ResultT
+from .. import (
+    calls,
+    inheritance as inherited,
+    pipe_size as pipe,
+    socket_end,
+    standard_numbers as standard,
+)
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -30,70 +33,38 @@ _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
 
 
-class _End(InheritableEnd, streams.Socket):
-    """One descriptor of a pipe, and the pipe that wakes who waits, made when first needed.
+class _End(socket_end.AnonymousEnd, streams.Socket):
+    """Lifetime: as for any socket, until it is handed over; see :class:`.AnonymousEnd`.
 
-    Lifetime: as a socket's, but for what was handed over, which is kept in ``_handed_over`` until
-    it is disposed of.
+    Attributes:
+        _woken, _waker: the pipe that wakes the thread which waits; made when first needed.
     """
+
+    _woken = _waker = -1
+    _poll: select.poll | None = None
 
     @property
     @abstractmethod
     def _spare_turns(self) -> dict[str, None]:
-        """The turn of the direction that the pipe does not have."""
+        """The lock of the direction that the pipe does not have."""
 
-    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
-        fd = opened.number
-        self._woken = self._waker = -1
-        self._poll: select.poll | None = None
-        where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(opened, where, b"descriptor %d" % fd, calls.UnknownPeer())
-        # A pipe with both ends here is also for a forked child, as pipe(2) is.
-        self.ends_at_fork = endpoint is not None
-        self._peer = PeerIdentity()
-
-    def _prepare(self, fd: int) -> None:
+    def _configure(self, fd: int) -> None:
         os.set_blocking(fd, False)
 
     @property
     def capacity(self) -> int:
-        with self._held() as fd:
-            return pipe.capacity(fd)
+        return self._while_open(pipe.capacity)
 
     def set_capacity(self, size: int) -> None:
-        with self._held() as fd:
-            pipe.set_capacity(fd, size)
+        self._while_open(pipe.set_capacity, size)
 
-    @property
-    def send_buffer_size(self) -> int:
-        return self.capacity
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return self.capacity
-
-    @contextmanager
-    def _held(self) -> Iterator[int]:
-        """The descriptor, which nobody closes meanwhile."""
-        turns = self._spare_turns
-        try:
-            del turns["turn"]
-        except KeyError:
-            raise self._busy("looking at") from None
-        try:
-            yield self._require_open()
-        finally:
-            turns["turn"] = None
-            if self._number == -1:
-                self._leave()
-
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        return self._number
-
-    def _busy(self, doing: str) -> Exception:
-        return self._closed_here() if self._number == -1 else super()._busy(doing)
+    def _while_open(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
+        """Calls a function of the descriptor, which no thread closes meanwhile."""
+        return self._locked(
+            self._spare_turns,
+            "looking at",
+            lambda: function(self._require_open(), *arguments),
+        )
 
     def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
         self._used = True
@@ -136,12 +107,9 @@ class _End(InheritableEnd, streams.Socket):
 
     def _take_out(self) -> int:
         fd = self._take_number(USED if self._used else None)
-        # As any program expects of what it inherits.
+        # Programs expect inherited descriptors in blocking mode.
         os.set_blocking(fd, True)
         return fd
-
-    def _close_number(self, number: int) -> None:
-        os.close(number)
 
     def close(self) -> None:
         super().close()

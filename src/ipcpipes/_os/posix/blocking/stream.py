@@ -13,22 +13,18 @@ import select
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ...._ffi import ffi
-from ....abc import PeerIdentity
-from ....endpoint import Endpoint
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
-from ...common.forking import remember
 from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.shared_handle import SharedHandle
 from ...handles.attached import AttachedDescriptors
-from .. import calls, impersonation
-from ..opened import Opened
+from .. import calls, impersonation, socket_end
 from . import descriptors as passing
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -47,63 +43,22 @@ _readv = os.readv
 _send_rest = calls.send_rest
 
 
-class Peer(Protocol):
-    """What is known of who is at the other end."""
-
-    def identity(self, fd: int) -> PeerIdentity:
-        """For the user, who may have to wait for it."""
-
-
-class AcceptingListener(Protocol):
-    """Who counts a stream: the listener that accepted it."""
-
-    def released(self) -> None:
-        """The stream is closed. From any thread, a signal handler or a finalizer."""
-
-
-class Socket(SharedHandle):
-    """One connected descriptor, in blocking mode.
-
-    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
-    :meth:`close`, and closes it when no thread is inside any more.
-
-    Attributes:
-        ends_at_fork: as for the sockets of the trio driver.
+class Socket(socket_end.SocketEnd, SharedHandle):
+    """One connected descriptor, in blocking mode. It is closed after :meth:`close`, as soon as no
+    thread is inside.
     """
 
-    _shut_half: ClassVar[bool | None] = None
-    _closed_text = "this stream was closed here"
-    # What came with messages of the channel over it: closed with it, when nobody is inside.
+    # The channel's store for descriptors, closed when no thread is inside.
     _enclosed: AttachedDescriptors | None = None
 
-    def __init__(
-        self,
-        opened: Opened,
-        endpoint: Endpoint,
-        address: bytes,
-        credentials: Peer,
-        owner: AcceptingListener | None = None,
-    ) -> None:
-        super().__init__(-1)
-        fd = opened.numbers[-1]
-        self._endpoint = endpoint
-        self._address = address
-        self._credentials = credentials
-        self._peer: PeerIdentity | None = None
-        self._owner = owner
-        self.ends_at_fork = owner is None
-        # The descriptor while something can be sent: so that a send has one thing to look at.
-        self._send_number = fd
-        self._send_fault: str | None = None
-        self._receive_fault: str | None = None
-        self._eof_sent = False
-        self._position = ffi.new(calls.new_position)
-        self._prepare(fd)
-        remember(self)
-        # Last: until then our caller closes what is opened.
-        (self._number,) = opened.handed_over()
-
     def _prepare(self, fd: int) -> None:
+        SharedHandle.__init__(self, -1)
+        # The descriptor as long as something can be sent, so that a send has one thing to check.
+        self._send_number = fd
+        self._position = ffi.new(calls.new_position)
+        self._configure(fd)
+
+    def _configure(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
         self._buffer_sizes = (
             calls.buffer_size(fd, sending=True),
@@ -112,20 +67,6 @@ class Socket(SharedHandle):
         os.set_blocking(fd, True)
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
-    @property
-    def address(self) -> str:
-        return calls.readable(self._address)
-
-    @property
-    def peer(self) -> PeerIdentity:
-        if self._peer is None:
-            self._peer = self._credentials.identity(self._require_open())
-        return self._peer
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         self._require_open()
@@ -142,15 +83,10 @@ class Socket(SharedHandle):
         self._require_open()
         return self._buffer_sizes[1]
 
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise trio.ClosedResourceError(self._closed_text)
-        return self._number
-
     def _busy(self, doing: str) -> Exception:
-        # Who closes may also have the turn, for a moment.
+        # The thread that closes may also hold the lock, for a moment.
         if self._number == -1:
-            return trio.ClosedResourceError(self._closed_text)
+            return self._closed_here()
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
@@ -176,14 +112,6 @@ class Socket(SharedHandle):
         self._position[0] = 0
         if self._send_fault is None:
             self._send_fault = fault
-
-    def _check_end(self, error: OSError) -> None:
-        """Raises unless it is the end of the stream."""
-        calls.require_system_error(error)
-        self._require_open()
-        # The peer closed before it had read all that we sent: that is its affair.
-        if error.errno != errno.ECONNRESET:
-            raise trio.BrokenResourceError(str(error)) from error
 
     def _shut_sending(self) -> None:
         number = self._require_open()
@@ -233,10 +161,6 @@ class Socket(SharedHandle):
             self._owner.released()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._number == -1 else f"fd {self._number}"
-        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
 
 
 class _Sending(Socket):
@@ -365,16 +289,7 @@ class Stream(_Sending, _Receiving):
             trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; the end
                 of the stream would make the part look like the whole.
         """
-        try:
-            del self._may_send["turn"]
-        except KeyError:
-            raise self._busy("sending on") from None
-        try:
-            self._put_eof()
-        finally:
-            self._may_send["turn"] = None
-            if self._waiting or self._number == -1:
-                self._leave()
+        self._locked(self._may_send, "sending on", self._put_eof)
 
     def _put_eof(self) -> None:
         self._shut_sending()

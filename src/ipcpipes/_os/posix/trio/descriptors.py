@@ -42,7 +42,7 @@ async def send_descriptors(
         position: Any = ffi.new(calls.new_position)
         waited = False
         while (code := outgoing.send(self._require_sendable(), buffer, position)) == _AGAIN:
-            await trio.lowlevel.wait_writable(self._fd)
+            await trio.lowlevel.wait_writable(self._number)
             waited = True
         if position[0]:
             await self._send_rest(buffer, position[0], len(buffer), 0)

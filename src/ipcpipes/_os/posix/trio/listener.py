@@ -14,7 +14,8 @@ import trio
 from .... import abc
 from ...common.accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from ...common.forking import remember
-from .. import connecting as connections, listening as places
+from .. import listening as places
+from . import connecting as connections
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class Listener(
 ):
     """A listening socket for trio; see :class:`ipcpipes.abc.Listener`."""
 
-    _connections = connections.TRIO
+    _connector = connections.connector
 
     def _prepare(self) -> None:
         self._room = trio.lowlevel.ParkingLot()
@@ -112,6 +113,7 @@ class Listener(
         os.close(self._fd)
         self._plug.close()
         self._arrived.close()
+        self._candidate.close()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 

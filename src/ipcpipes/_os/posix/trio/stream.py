@@ -7,20 +7,16 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
 
 from .... import abc
 from ...._ffi import ffi
-from ....abc import PeerIdentity
-from ....endpoint import Endpoint
 from ....errors import DescriptorsLost
-from ...common.forking import remember
 from ...common.own_thread import ResultT, require_accepted, run_as
 from ...common.receive_size import receive_size, writable_bytes
-from .. import calls, impersonation
-from ..opened import Opened
+from .. import calls, impersonation, socket_end
 from . import descriptors as passing
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -34,81 +30,16 @@ _cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
 _wait_readable = trio.lowlevel.wait_readable
 
 
-class Peer(Protocol):
-    """What is known of who is at the other end."""
+class Socket(socket_end.SocketEnd, abc.Connection):
+    """One connected descriptor, in non-blocking mode, until :meth:`aclose`."""
 
-    def identity(self, fd: int) -> PeerIdentity:
-        """For the user, who may have to wait for it."""
-
-
-class AcceptingListener(Protocol):
-    """Who counts a stream: the listener that accepted it."""
-
-    def released(self) -> None:
-        """The stream is closed."""
-
-    def released_elsewhere(self) -> None:
-        """The same, from a finalizer: in any thread, between any two steps."""
-
-
-class Socket(abc.Connection):
-    """One connected descriptor.
-
-    Lifetime: it owns the descriptor in ``opened`` from the end of :meth:`__init__` to
-    :meth:`aclose`; ``_fd`` is -1 afterwards, so that a number which the system has given to
-    something else is never used.
-
-    Attributes:
-        ends_at_fork: whether a forked child cannot use it. It can use one that a listener has
-            accepted, because some servers fork for each client.
-    """
-
-    _shut_half: ClassVar[bool | None] = None
-    _closed_text = "this stream was closed here"
-
-    def __init__(
-        self,
-        opened: Opened,
-        endpoint: Endpoint,
-        address: bytes,
-        credentials: Peer,
-        owner: AcceptingListener | None = None,
-    ) -> None:
-        self._fd = -1
-        self._endpoint = endpoint
-        self._address = address
-        self._credentials = credentials
-        self._peer: PeerIdentity | None = None
-        self._owner = owner
-        self.ends_at_fork = owner is None
-        self._sending = False
-        self._receiving = False
-        self._receive_waited = False
-        self._send_fault: str | None = None
-        self._receive_fault: str | None = None
-        self._eof_sent = False
-        self._prepare(opened.numbers[-1])
-        remember(self)
-        # Last: until then our caller closes what is opened.
-        (self._fd,) = opened.handed_over()
+    _sending = False
+    _receiving = False
+    _receive_waited = False
 
     def _prepare(self, fd: int) -> None:
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
-    @property
-    def address(self) -> str:
-        return calls.readable(self._address)
-
-    @property
-    def peer(self) -> PeerIdentity:
-        if self._peer is None:
-            self._peer = self._credentials.identity(self._require_open())
-        return self._peer
 
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         self._require_open()
@@ -123,21 +54,16 @@ class Socket(abc.Connection):
     def receive_buffer_size(self) -> int:
         return calls.buffer_size(self._require_open(), sending=False)
 
-    def _require_open(self) -> int:
-        if self._fd == -1:
-            raise trio.ClosedResourceError(self._closed_text)
-        return self._fd
-
     def _in_forked_child(self, text: str) -> None:
         # Tasks inside are the parent's, and so is what their epoll(7) knows of the descriptor.
         self._sending = self._receiving = False
-        if self.ends_at_fork and self._fd != -1:
-            fd, self._fd = self._fd, -1
+        if self.ends_at_fork and self._number != -1:
+            fd, self._number = self._number, -1
             self._closed_text = f"this stream was {text}"
             os.close(fd)
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
+        fd, self._number = self._number, -1
         if fd != -1:
             if self._sending or self._receiving:  # else nobody waits, and it costs a system call
                 trio.lowlevel.notify_closing(fd)
@@ -145,28 +71,19 @@ class Socket(abc.Connection):
             if self._owner is not None:
                 self._owner.released()
 
-    def _broken(self, error: OSError) -> Exception:
-        """The error to raise when read(2) fails for a reason other than the peer's end."""
-        self._require_open()
-        return trio.BrokenResourceError(str(error))
-
     async def aclose(self) -> None:
         self._close()
         await trio.lowlevel.checkpoint()
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) == -1:
+        if self._number == -1:
             return
         text = f"unclosed {self!r}"
-        os.close(self._fd)
+        os.close(self._number)
         if self._owner is not None:
             self._owner.released_elsewhere()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._fd == -1 else f"fd {self._fd}"
-        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
 
 
 class _Sending(Socket):
@@ -292,17 +209,14 @@ class _Receiving(Socket):
                     result = read(self._require_open(), argument)
                     break
                 except BlockingIOError:
-                    await _wait_readable(self._fd)
+                    await _wait_readable(self._number)
                     waited = True
-                except ConnectionResetError:
-                    # The peer closed before it had read all that we sent: that is its affair,
-                    # to us it is the end of the stream.
-                    result = end
-                    break
                 except DescriptorsLost:  # an OSError too
                     raise
                 except OSError as error:
-                    raise self._broken(error) from error
+                    self._check_end(error)
+                    result = end
+                    break
             self._receive_waited = waited
             if not waited:
                 await _cancel_shielded_checkpoint()
@@ -345,10 +259,9 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
                     return memory, os.readv(fd, (memory,))
                 except BlockingIOError:
                     await _wait_readable(self._require_open())
-                except ConnectionResetError:
-                    return b""  # as for receive_some
                 except OSError as error:
-                    raise self._broken(error) from error
+                    self._check_end(error)
+                    return b""
         finally:
             self._receiving = False
 
@@ -397,7 +310,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         self._sending = True
         try:
             await trio.lowlevel.checkpoint()
-            if not self._eof_sent or self._fd == -1:
+            if not self._eof_sent or self._number == -1:
                 fd = self._require_sendable()
                 self._eof_sent = True
                 calls.close_half(fd, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...common.accept_status import AcceptStatus
 from ...common.threaded_listener import ConnectionT, ThreadedListener
@@ -15,15 +15,13 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 
 
 class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[ConnectionT]):
-    """Pipe instances; the event that clients set wakes for everything else too. See
-    :class:`ipcpipes.blocking.abc.Listener`.
+    """Pipe instances for threads. The event that the instances set for a client also wakes the
+    accepting thread for any other reason. See :class:`ipcpipes.blocking.abc.Listener`.
     """
 
-    _connections = connections.BLOCKING
+    _connector = connections.connector
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        instances.ListeningPipe.__init__(self, *arguments, **options)
-        # Last: from then on the finalizer expects all attributes.
+    def _prepare(self) -> None:
         ThreadedListener.__init__(self)
 
     def _close(self) -> None:
@@ -45,7 +43,7 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
         calls.set_event(self._event.number, signalled=True)
 
     def _give_clients_up(self) -> None:
-        self._close_instances()  # and the name with the last one
+        self._close_instances()  # the name goes with the last one
 
     def _give_all_up(self) -> None:
         self._event.close()

@@ -1,4 +1,4 @@
-"""Windows: a connected pipe of the message type, without an event loop."""
+"""Windows: connected pipes of the message type, without an event loop."""
 
 from __future__ import annotations
 
@@ -7,35 +7,24 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...._ffi import ffi
-from ....errors import IncompleteMessage, MessageTooLarge
+from ....errors import IncompleteMessage
 from ....framing import Buffer
-from ....framing.body import Body
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED
-from ...handles.labels import Into
-from .. import calls, passing
+from ...handles.headers import PacketSink
+from .. import calls, packets
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-_FIRST_READ = 64 * 1024
 
-
-class Packets(streams.Pipe):
-    """Packets in both directions, for one channel, which is inside while it calls."""
-
-    largest = 2**32 - 1
-    """The largest packet in bytes that can be sent (WriteFile counts in 32 bits)."""
-
-    # A packet of which the system has given a part; the next call goes on with it.
-    _part: Body | None = None
-
-    def handles(self) -> passing.Handles:
-        """How handles go to the process at the other end, and come from it."""
-        return passing.Handles(self)
+class Packets(packets.MessagePipe, streams.Pipe):
+    """Packets in both directions. The only user is a channel, which holds the lock of the direction
+    while it calls.
+    """
 
     def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
-        """Sends them all.
+        """Sends all packets.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
@@ -48,20 +37,21 @@ class Packets(streams.Pipe):
                     self._write(memory, len(memory), deadline)
                 sent += 1
         except BaseException:
-            # A signal handler may have raised right after the first one.
+            # A signal handler may have raised right after the first packet was sent.
             if sent or len(packets) > 1:
                 self._break("a send of several messages was interrupted half-way")
             raise
 
     def _get_packets(
-        self, into: Into, max_size: int, limit: int, deadline: Deadline | None
+        self, into: PacketSink, max_size: int, limit: int, deadline: Deadline | None
     ) -> bool:
-        """Adds what has come, 1 to ``limit`` packets; waits for the first. ``False`` is the end.
+        """Waits for a packet, and appends the received packets to ``into``: 1 to ``limit``.
+        Returns ``False`` at the end.
 
-        When the deadline passes, it has added what it had received.
+        If it raises, the packets that it had received are in ``into``.
 
         Raises:
-            FramingError: the next one is above ``max_size``, or its sender gave it up half-way.
+            FramingError: the next packet is larger than ``max_size``, or its sender cancelled it.
             trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError: as for streams.
         """
         taken = 0
@@ -69,7 +59,8 @@ class Packets(streams.Pipe):
             packet = self._get_packet(max_size, deadline)
             if packet is None:
                 return bool(taken)
-            # First, and cleared last: what a signal handler raises must not have it taken twice.
+            # Set first and cleared last, so that a signal handler's exception does not deliver the
+            # packet twice.
             self._receive_fault = RECEIVE_INTERRUPTED
             into.append(packet)
             self._unread = self._part = None
@@ -77,14 +68,14 @@ class Packets(streams.Pipe):
             limit -= 1
             taken += len(packet) + 1
             code, size = calls.next_message_size(self._require_open())
-            if code != 0 or not 0 < size <= max_size or not limit or taken > _FIRST_READ:
+            if code != 0 or not 0 < size <= max_size or not limit or taken > packets.FIRST_READ:
                 return True
 
     def _get_packet(self, max_size: int, deadline: Deadline | None) -> bytes | None:
-        """The next packet, which stays ``_part`` or ``_unread`` until the caller has it."""
+        """The next packet, which stays in ``_part`` or ``_unread`` until the caller has it."""
         if self._part is None:
             memory, code, count = self._read(
-                calls.new_buffer("char[]", _FIRST_READ), _FIRST_READ, deadline
+                calls.new_buffer("char[]", packets.FIRST_READ), packets.FIRST_READ, deadline
             )
             if code == 0 and count <= max_size:
                 return bytes(ffi.buffer(memory, count))
@@ -92,31 +83,20 @@ class Packets(streams.Pipe):
                 self._unread = None
                 self._require_good_end(code)
                 return None
-            rest = 0
-            if code == calls.ERROR_MORE_DATA:
-                rest = calls.rest_of_message(self._require_open(), count, None)
-            if count + rest > max_size:
-                raise MessageTooLarge(count + rest, max_size)
-            part = Body(count + rest)
-            part.put(ffi.buffer(memory, count)[:], 0)
-            self._part = part
+            self._part = self._begin_part(code, memory, count, max_size)
             self._unread = None
         part = self._part
         while part.free:
-            # A sender that gives its message up takes back what was not read yet; what comes
-            # then is another message.
             if self._unread is None:
-                rest = calls.rest_of_message(self._require_open(), part.received, part.size)
-                if rest != len(part.free):
-                    raise IncompleteMessage(part.received, part.size)
-            # Straight into the packet; a read that was given up has taken nothing.
+                self._check_rest(part)
+            # Straight into the packet; a cancelled read has taken nothing.
             memory = ffi.from_buffer(part.free)
-            _, code, count = self._read(memory, min(len(memory), 1 << 30), deadline)
+            _, code, count = self._read(memory, min(len(memory), calls.LARGEST_READ), deadline)
             if code not in (0, calls.ERROR_MORE_DATA):
                 self._unread = None
                 self._require_good_end(code)
                 raise IncompleteMessage(part.received, part.size)
-            # Two steps that no signal handler gets between, as there is no call.
+            # A signal handler cannot run between these two steps, because neither is a call.
             part.free = part.free[count:]
             self._unread = None
         return part.message()

@@ -1,10 +1,10 @@
 """Windows: connected named pipes as streams for code without an event loop.
 
-The handles are overlapped here too: on a synchronous one the system makes a read and a write wait
-for each other, and two ends that both send and receive stand still. No completion port is asked:
-an operation sets an event, and the C layer waits for that or for the event that says "closing".
-Whoever wakes for another reason than the result gives the operation up and waits until the
-system is done with it, before its memory goes.
+The handles are overlapped here too: on a synchronous handle, the system makes a read and a write
+wait for each other, and two ends that both send and receive would deadlock. There is no completion
+port: the completion of an operation sets an event, and the C layer waits for that event or for the
+event that says "closing". If the wait ends for another reason than the completion, the thread
+cancels the operation and waits for its completion before it frees the memory.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ...._ffi import ffi
 from ....abc import PeerIdentity
-from ....endpoint import Endpoint
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
@@ -28,7 +27,7 @@ from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from ...common.shared_handle import SharedHandle
 from ...handles.pending import PendingHandles
-from .. import calls, impersonation, passing
+from .. import calls, impersonation, passing, pipe_end
 from ..opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -36,43 +35,27 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# A pending write is copied into kernel memory whole, so that a large one is cut.
-_LARGEST_WRITE = 1 << 20
-_LARGEST_READ = 1 << 30
-# In the main thread no wait is longer, so that Python's signal handlers run: Ctrl-C does not end
-# a wait of the system.
-_SLICE = 100  # milliseconds
-_NOTHING_CAME = "nothing was received"
-_NO_ROOM = "not all could be sent"
-
-
-class AcceptingListener(Protocol):
-    """Who counts a stream: the listener that accepted it."""
-
-    def released(self, handle: int) -> None:
-        """The stream is closed; closes its handle when the next instance is there. From any
-        thread, a signal handler or a finalizer.
-        """
+# The longest wait in the main thread in milliseconds, so that Python's signal handlers run: Ctrl-C
+# does not end a wait of the system.
+_SLICE = 100
+NOTHING_CAME = "nothing was received"
+NO_ROOM = "not all could be sent"
 
 
 def longest_wait() -> int:
-    """How many milliseconds one wait of this thread may last."""
+    """The milliseconds that one wait of this thread may last."""
     return _SLICE if threading.current_thread() is threading.main_thread() else calls.INFINITE
 
 
-class Pipe(SharedHandle):
+class Pipe(pipe_end.PipeEnd, SharedHandle):
     """One handle of a pipe, and the events of its operations.
 
     Lifetime: it owns the handle in ``opened`` from the end of :meth:`__init__` to :meth:`close`,
-    and closes it when no thread is inside any more. Buffers and operations belong to the frame that
-    waits for them.
-
-    Attributes:
-        sent_some: set when the system may have begun to write something.
+    and closes it when no thread is inside any more. A buffer and an operation belong to the frame
+    that waits for the operation.
     """
 
-    sent_some = False
-    # Of the channel over it, to be closed when nobody is inside.
+    # Of the channel over this pipe; closed when no thread is inside.
     _enclosed: PendingHandles | None = None
     # The result of the last read: its memory, error code, and number of bytes. The code that takes
     # the result sets this to None as the last step, so that a signal handler's exception loses
@@ -80,62 +63,27 @@ class Pipe(SharedHandle):
     _unread: tuple[Any, int, int] | None = None
     _receive_fault: str | None = None
 
-    def __init__(
-        self,
-        opened: Opened,
-        endpoint: Endpoint,
-        address: str,
-        *,
-        server_end: bool,
-        owner: AcceptingListener | None = None,
-        process: int | None = None,
-    ) -> None:
-        super().__init__(-1)
-        handle = opened.number
-        self._endpoint = endpoint
-        self._address = address
-        self._server_end = server_end
-        # Known from elsewhere; the system names whoever opened the pipe.
-        self._known_process = process
-        self._peer: PeerIdentity | None = None
-        self._owner = owner
-        self._send_fault: str | None = None
+    def _prepare(self, handle: int) -> None:
+        SharedHandle.__init__(self, -1)
         # Asked once, because a property cannot keep the handle from being closed.
         self._peer_process = (
-            calls.peer_process(handle, server_end=server_end) if process is None else process
+            calls.peer_process(handle, server_end=self._server_end)
+            if self._known_process is None
+            else self._known_process
         )
-        self._buffer_sizes = _buffer_sizes(handle)
+        self._found_sizes = _buffer_sizes(handle)
         self._events = Opened()
         self._closing = calls.create_event(self._events)
         self._sent = calls.create_event(self._events)
         self._received = calls.create_event(self._events)
-        # Last: until then our caller closes what is opened.
-        (self._number,) = opened.handed_over()
 
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
-    @property
-    def address(self) -> str:
-        return self._address
-
-    @property
-    def peer(self) -> PeerIdentity:
-        if self._peer is not None:
-            return self._peer
-        self._require_open()
-        found = self._look_up_peer()
-        if found.sid is not None:  # or else it may be known later
-            self._peer = found
-        return found
-
-    def _look_up_peer(self) -> PeerIdentity:
+    def _look_up_peer(self, handle: int) -> PeerIdentity:
         if self._owner is None:
             return calls.process_identity(self._peer_process)
         with suppress(trio.BusyResourceError), self._held() as handle:
             return calls.peer_identity(handle, server_end=True)
-        # Both sides are in use. The process would tell who it is now, and not who connected.
+        # Two threads are inside. The process would tell its present user, which need not be the
+        # user that connected.
         return PeerIdentity(pid=self._peer_process or None)
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
@@ -145,29 +93,16 @@ class Pipe(SharedHandle):
             client = impersonation.Client(handle)
         return run_as_blocking(client, fn, args)
 
-    @property
-    def send_buffer_size(self) -> int:
-        return self._buffer_size(0)
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return self._buffer_size(1)
-
-    def _buffer_size(self, way: int) -> int:
+    def _buffer_sizes(self) -> tuple[int, int]:
         self._require_open()
-        if isinstance(self._buffer_sizes, OSError):
-            raise self._buffer_sizes
-        return self._buffer_sizes[way]
-
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise trio.ClosedResourceError("this stream was closed here")
-        return self._number
+        if isinstance(self._found_sizes, OSError):
+            raise self._found_sizes
+        return self._found_sizes
 
     def _busy(self, doing: str) -> Exception:
-        # Who closes may also have the turn, for a moment.
+        # The thread that closes may also hold the lock, for a moment.
         if self._number == -1:
-            return trio.ClosedResourceError("this stream was closed here")
+            return self._closed_here()
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
@@ -190,7 +125,7 @@ class Pipe(SharedHandle):
             code, count = self._transfer(operation, memory, size, deadline, sending=False)
             self._unread = memory, code, count
         except BaseException:
-            code = calls.abandon(handle, operation)  # or its result, if it was already done
+            code = calls.abandon(handle, operation)  # its result, if it was already complete
             if code in (0, calls.ERROR_MORE_DATA):
                 self._unread = memory, code, int(calls.transferred(operation))
             self._receive_fault = None
@@ -201,9 +136,13 @@ class Pipe(SharedHandle):
     def _transfer(
         self, operation: Any, memory: Any, size: int, deadline: Deadline | None, *, sending: bool
     ) -> tuple[int, int]:
-        """Reads or writes, and waits for it: (error code, bytes). The caller is inside."""
+        """Reads or writes, and waits for the completion. The caller holds the lock.
+
+        Returns:
+            (error code, number of bytes)
+        """
         handle = self._require_open()
-        what = _NO_ROOM if sending else _NOTHING_CAME
+        what = NO_ROOM if sending else NOTHING_CAME
         event = self._sent if sending else self._received
         longest = longest_wait()
         wait = longest if deadline is None else min(longest, deadline.milliseconds(what, True))
@@ -226,47 +165,39 @@ class Pipe(SharedHandle):
         return code, int(calls.transferred(operation))
 
     def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
-        """Writes it, 4 GiB at most; how many bytes were taken. The caller is inside."""
+        """Writes ``size`` bytes, 4 GiB at most. The caller holds the send lock.
+
+        Returns:
+            the number of bytes that the system has taken.
+        """
         self._require_sendable()
         sent_some, self.sent_some = self.sent_some, True
         try:
             operation = calls.new_operation()
             code, count = self._transfer(operation, memory, size, deadline, sending=True)
         except BaseException:
-            # A TimeoutError, or what a signal handler raised. The system does not tell how much of
-            # a write that was given up the peer has read.
+            # A TimeoutError, or an exception of a signal handler. The system does not tell how much
+            # of a cancelled write the peer has read.
             self._break("a send was interrupted half-way")
             raise
         if code != 0:
-            # What a write gets that comes after the other end has closed. One that is under way by
-            # then gets ERROR_BROKEN_PIPE.
+            # ERROR_NO_DATA is the result of a write after the other end has closed. A write that is
+            # pending at that moment gets ERROR_BROKEN_PIPE.
             self.sent_some = sent_some or code != calls.ERROR_NO_DATA
             self._require_open()
-            gone = "the other end has closed or died"
-            self._break(gone if code in calls.PEER_GONE else str(calls.winerror(code)))
+            self._break(calls.send_fault(code))
             self._require_sendable()
         return count
-
-    def _require_sendable(self) -> None:
-        self._require_open()
-        if self._send_fault is not None:
-            raise trio.BrokenResourceError(self._send_fault)
 
     def _break(self, fault: str) -> None:
         if self._send_fault is None:
             self._send_fault = fault
 
-    def _require_good_end(self, code: int) -> None:
-        """Raises unless this code of a read stands for the end of the stream."""
-        self._require_open()
-        if code not in calls.PEER_GONE:
-            raise trio.BrokenResourceError(str(calls.winerror(code)))
-
     def close(self) -> None:
         self._shut()
 
     def _hide(self) -> None:
-        """There is nothing."""
+        """Nothing else leads to the handle."""
 
     def _wake(self, number: int) -> None:
         calls.set_event(self._closing, signalled=True)
@@ -274,7 +205,7 @@ class Pipe(SharedHandle):
     def _give_up(self, number: int) -> None:
         if self._enclosed is not None:
             self._enclosed.close()
-        # What was written remains readable for the peer; DisconnectNamedPipe would discard it.
+        # The peer can still read what was written; DisconnectNamedPipe would discard it.
         try:
             if self._owner is None:
                 calls.close(number)
@@ -297,10 +228,6 @@ class Pipe(SharedHandle):
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
-    def __repr__(self) -> str:
-        state = "closed" if self._number == -1 else f"handle {self._number}"
-        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
-
 
 class _Sending(Pipe):
     def send_all(
@@ -320,7 +247,7 @@ class _Sending(Pipe):
                     self._leave()
 
     def _put(self, data: Buffer, deadline: Deadline | None) -> None:
-        """Sends all of it. The caller is inside, for sending."""
+        """Sends all of ``data``. The caller holds the send lock."""
         with ffi.from_buffer(data) as buffer:
             self._put_memory(buffer, deadline)
 
@@ -330,7 +257,7 @@ class _Sending(Pipe):
         while done < len(buffer):
             try:
                 done += self._write(
-                    buffer + done, min(len(buffer) - done, _LARGEST_WRITE), deadline
+                    buffer + done, min(len(buffer) - done, calls.LARGEST_WRITE), deadline
                 )
             except BaseException:
                 if done:
@@ -338,7 +265,7 @@ class _Sending(Pipe):
                 raise
 
     def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
-        """Sends all of them. The caller is inside, for sending."""
+        """Sends all the pieces. The caller holds the send lock."""
         sent = 0
         try:
             for piece in pieces:
@@ -358,20 +285,20 @@ class _Receiving(Pipe, Receiving):
         """
         while self._came is None:
             memory, code, count = self._read(
-                calls.new_buffer("char[]", size), min(size, _LARGEST_READ), deadline
+                calls.new_buffer("char[]", size), min(size, calls.LARGEST_READ), deadline
             )
             if code != 0:
                 self._unread = None
                 self._require_good_end(code)
                 self._came = b""
-            # A zero-byte message of a message-type pipe is no data, and not the end either.
+            # A zero-byte message of a message-type pipe is neither data nor the end.
             elif count:
                 self._came = ffi.buffer(memory, count)[:]
             self._unread = None
 
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory. Afterwards ``_came`` is the number of received bytes, or the bytes
-        themselves if an interrupted read had put them elsewhere.
+        """Receives into ``view``. Afterwards ``_came`` is the number of received bytes, or the
+        bytes themselves if an interrupted read had put them elsewhere.
         """
         if self._unread is not None:
             self._fetch(len(view), deadline)
@@ -379,7 +306,7 @@ class _Receiving(Pipe, Receiving):
         memory = ffi.from_buffer(view, require_writable=True)
         try:
             while self._came is None:
-                _, code, count = self._read(memory, min(len(memory), _LARGEST_READ), deadline)
+                _, code, count = self._read(memory, min(len(memory), calls.LARGEST_READ), deadline)
                 if code != 0:
                     self._unread = None
                     self._require_good_end(code)
@@ -397,16 +324,12 @@ class _Receiving(Pipe, Receiving):
             ffi.release(memory)
 
 
-class Stream(_Sending, _Receiving):
+class Stream(_Sending, _Receiving, passing.HandlePassingEnd):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
 
     carries_descriptors = False
     send_descriptors = passing.send_descriptors_blocking
     receive_descriptors = passing.receive_descriptors_blocking
-
-    def handles(self) -> passing.Handles:
-        """How handles go to the process at the other end, and come from it."""
-        return passing.Handles(self)
 
 
 class SendStream(_Sending):
@@ -418,8 +341,8 @@ class ReceiveStream(_Receiving):
 
 
 def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
-    """For sending and for receiving; or why the system does not say: it tells nobody who may only
-    write (GetNamedPipeInfo needs GENERIC_READ).
+    """(for sending, for receiving); or the error, because the system does not tell them to an end
+    that only writes (GetNamedPipeInfo needs GENERIC_READ).
     """
     try:
         return calls.buffer_sizes(handle)

@@ -1,4 +1,6 @@
-"""Windows: the same ends without an event loop; see ``windows_synchronous.py``."""
+"""Windows: synchronous ends of anonymous pipes without an event loop; see
+``windows/synchronous.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +15,26 @@ from ...common.deadline import Deadline
 from ...common.inheritable import InheritableEnd
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from .. import calls
-from ..trio import synchronous
+from ..synchronous import LARGEST_WRITE, SEND_INTERRUPTED, pauses
 from . import pipe as anonymous, stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-_NOTHING_CAME = "nothing was received"
-_NO_ROOM = "not all could be sent"
 
 
 class _End(InheritableEnd, streams.Pipe):
     def _repeat(
         self, attempt: Callable[[], tuple[int, int]], what: str, deadline: Deadline | None
     ) -> tuple[int, int]:
-        """(error code, bytes) of the first attempt that comes to something."""
+        """Repeats ``attempt`` until it returns a result: (error code, bytes)."""
         self._used = True
-        for pause in synchronous.pauses():
+        for pause in pauses():
             code, count = attempt()
             if code != calls.WAIT_TIMEOUT:
                 break
             milliseconds = math.ceil(pause * 1000)
             if deadline is not None:
                 milliseconds = min(milliseconds, deadline.milliseconds(what, first=False))
-            # Who closes ends the pause.
+            # Closing sets the event, which ends the pause.
             calls.wait_event(self._closing, milliseconds)
         return code, count
 
@@ -48,20 +47,20 @@ class SendStream(_End, anonymous.SendStream):
     def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
         self._require_sendable()
         if not self._used:
-            # Not before: who hands this end over gives it away as it came.
+            # Not earlier: an end that is handed over unused has the mode in which it came.
             calls.write_without_waiting(self._require_open())
 
         def attempt() -> tuple[int, int]:
             handle = self._require_open()
-            # What a signal handler raises can come right after the call and take its result away.
-            self._send_fault = synchronous.INTERRUPTED
-            result = calls.write_now(handle, memory, min(size, synchronous.LARGEST_WRITE))
+            # A signal handler can raise right after the call, and then the result is lost.
+            self._send_fault = SEND_INTERRUPTED
+            result = calls.write_now(handle, memory, min(size, LARGEST_WRITE))
             self._send_fault = None
             return result
 
-        code, count = self._repeat(attempt, _NO_ROOM, deadline)
+        code, count = self._repeat(attempt, streams.NO_ROOM, deadline)
         if code != 0:
-            self._break(synchronous.fault_of(code))
+            self._break(calls.send_fault(code))
             self._require_sendable()
         return count
 
@@ -79,16 +78,16 @@ class ReceiveStream(_End, anonymous.ReceiveStream):
             return self._unread
 
         def attempt() -> tuple[int, int]:
-            # Each time: another thread may have closed this end during the pause.
+            # In each attempt: another thread may have closed this end during the pause.
             handle = self._require_open()
-            # As for a write: what had come would be lost.
+            # Set before the call and cleared last, as for a write: received data would be lost.
             self._receive_fault = RECEIVE_INTERRUPTED
             code, count = calls.read_now(handle, memory, size)
             if code != 0:
                 self._receive_fault = None
             return code, count
 
-        code, count = self._repeat(attempt, _NOTHING_CAME, deadline)
+        code, count = self._repeat(attempt, streams.NOTHING_CAME, deadline)
         self._unread = memory, code, count
         self._receive_fault = None
         return self._unread

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from .... import abc
 from ...common.accept_status import EXHAUSTION_PAUSE, AcceptStatus
-from .. import calls, connecting as connections, listening as instances
+from .. import calls, listening as instances
+from . import connecting as connections
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -21,12 +22,11 @@ class Listener(
 ):
     """Pipe instances for trio; see :class:`ipcpipes.abc.Listener`."""
 
-    _connections = connections.TRIO
+    _connector = connections.connector
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def _prepare(self) -> None:
         self._accepting = False
         self._token = trio.lowlevel.current_trio_token()
-        super().__init__(*arguments, **options)
 
     @property
     def connection_count(self) -> int:
@@ -46,7 +46,7 @@ class Listener(
                 if found is AcceptStatus.EXHAUSTED:
                     await trio.sleep(EXHAUSTION_PAUSE)
                 else:
-                    # No checkpoint when the event is set already.
+                    # This is no checkpoint if the event is already set.
                     await trio.lowlevel.WaitForSingleObject(self._event.number)
                     await trio.lowlevel.checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -57,11 +57,11 @@ class Listener(
                 self._event.close()
 
     def released(self) -> None:
-        """A stream that we accepted is about to close its handle."""
+        """Called when a stream that was accepted here is about to close its handle."""
         self._count_released()
 
     def released_elsewhere(self, handle: int) -> None:
-        """The same, from a finalizer; closes the handle too, when the successor is there."""
+        """The same, called by a finalizer. Closes the handle once the next instance was made."""
 
         def release() -> None:
             try:

@@ -9,76 +9,39 @@ from typing import TYPE_CHECKING
 import trio
 
 from .... import abc
-from ....abc import PeerIdentity
-from ....endpoint import Endpoint
-from ....errors import NotSupported
-from ...common.inheritable import NO_SETTING, USED, InheritableEnd
-from .. import calls, inheritance as inherited
-from ..opened import Opened
+from ...common.inheritable import USED
+from .. import inheritance as inherited, pipe_end
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
-class _End(InheritableEnd, streams.Pipe, abc.AnonymousPipeEnd):
-    """One handle of a pipe. Lifetime: as any pipe's, but for what was handed over, which is kept
-    in ``_handed_over`` until it is disposed of.
-    """
+class _End(pipe_end.AnonymousEnd, streams.Pipe, abc.AnonymousPipeEnd):
+    """Lifetime: as for any pipe, until the handle is handed over."""
 
-    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
-        handle = opened.number
-        endpoint = Endpoint.inherited(handle) if endpoint is None else endpoint
-        super().__init__(opened, endpoint, inherited.address_of(handle), server_end=False)
-
-    def _register(self, handle: int) -> None:
-        """Not yet: the system allows one completion port in the whole life of a pipe's end, and
-        the child may need it.
+    def _prepare(self, handle: int) -> None:
+        """The system allows one completion port in the whole life of a pipe's end, and a child may
+        need it; so the first use registers the handle.
         """
 
-    @property
-    def peer(self) -> PeerIdentity:
-        return PeerIdentity()
-
-    @property
-    def capacity(self) -> int:
-        return self.send_buffer_size
-
-    @property
-    def send_buffer_size(self) -> int:
-        if self._handle == -1:
-            raise self._closed_here()
-        return max(calls.buffer_sizes(self._handle))
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return self.send_buffer_size
-
-    def set_capacity(self, size: int) -> None:
-        if self._handle == -1:
-            raise self._closed_here()
-        raise NotSupported(NO_SETTING)
-
     def _require_open(self) -> int:
-        if self._handle == -1:
+        if self._number == -1:
             raise self._closed_here()
         if not self._used:
-            super()._register(self._handle)
+            super()._prepare(self._number)
             self._used = True
-        return self._handle
+        return self._number
 
     def _take_out(self) -> int:
-        if self._handle == -1:
+        if self._number == -1:
             raise self._closed_here()
         if self._sending or self._receiving:
             raise trio.BusyResourceError("another task is using this end")
         if self._used:
             raise RuntimeError(USED)
-        handle, self._handle = self._handle, -1
+        handle, self._number = self._number, -1
         os.set_handle_inheritable(handle, True)
         return handle
-
-    def _close_number(self, number: int) -> None:
-        calls.close(number)
 
     def _close(self) -> None:
         super()._close()
@@ -86,20 +49,16 @@ class _End(InheritableEnd, streams.Pipe, abc.AnonymousPipeEnd):
 
     def __del__(self) -> None:
         if self._handed_over != -1:
-            self._handle, self._handed_over = self._handed_over, -1
+            self._number, self._handed_over = self._handed_over, -1
         super().__del__()
 
 
 class SendStream(_End, streams.SendStream):
-    """The end of an anonymous pipe that data goes into; see
-    :class:`ipcpipes.abc.AnonymousPipeEnd`.
-    """
+    """The send end of an anonymous pipe; see :class:`ipcpipes.abc.AnonymousPipeEnd`."""
 
 
 class ReceiveStream(_End, streams.ReceiveStream):
-    """The end of an anonymous pipe that data comes out of; see
-    :class:`ipcpipes.abc.AnonymousPipeEnd`.
-    """
+    """The receive end of an anonymous pipe; see :class:`ipcpipes.abc.AnonymousPipeEnd`."""
 
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:

@@ -1,45 +1,18 @@
-"""Windows: inherited ends that another program made with CreatePipe, as trio streams.
-
-Such a handle is synchronous (.NET's AnonymousPipeServerStream, subprocess): no completion port
-takes it, and whoever waits inside an operation makes everybody wait who does anything else with
-it. So nobody waits inside: an operation takes what can be had at once, and there are pauses in
-between.
-"""
+"""Windows: synchronous ends of anonymous pipes as trio streams; see ``windows/synchronous.py``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ...._ffi import ffi
 from .. import calls
+from ..synchronous import LARGEST_WRITE, SEND_INTERRUPTED, pauses
 from . import pipe as anonymous
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-# Seconds. Short at first, for an answer that is on its way; then few enough to cost nothing.
-_FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.02
-# What is tried at once: such a pipe mostly holds 4 KiB.
-LARGEST_WRITE = 1 << 16
-INTERRUPTED = "a send was interrupted, and a part may have gone out"
-
-
-def pauses() -> Iterator[float]:
-    """How many seconds to wait, each time that nothing could be done."""
-    pause = _FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def fault_of(code: int) -> str:
-    """Why nothing more can be sent."""
-    gone = "the other end has closed or died"
-    return gone if code in calls.PEER_GONE else str(calls.winerror(code))
 
 
 class SendStream(anonymous.SendStream):
@@ -48,13 +21,13 @@ class SendStream(anonymous.SendStream):
     """
 
     def _require_open(self) -> int:
-        if self._handle == -1:
+        if self._number == -1:
             raise self._closed_here()
         if not self._used:
-            # Not before: who hands this end over gives it away as it came.
-            calls.write_without_waiting(self._handle)
+            # Not earlier: an end that is handed over unused has the mode in which it came.
+            calls.write_without_waiting(self._number)
             self._used = True
-        return self._handle
+        return self._number
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
@@ -87,15 +60,15 @@ class SendStream(anonymous.SendStream):
             raise
 
     def _write(self, start: Any, length: int) -> int:
-        """How many bytes were written, 0 when there is no room."""
+        """Returns the number of bytes that were written, 0 if the pipe has no room."""
         handle = self._require_open()
-        # A KeyboardInterrupt can come right after the call and take its result away.
-        self._send_fault = INTERRUPTED
+        # A KeyboardInterrupt can come right after the call, and then the result is lost.
+        self._send_fault = SEND_INTERRUPTED
         code, count = calls.write_now(handle, start, min(length, LARGEST_WRITE))
         self._send_fault = None
         if code in (0, calls.WAIT_TIMEOUT):
             return count
-        self._send_fault = fault_of(code)
+        self._send_fault = calls.send_fault(code)
         raise trio.BrokenResourceError(self._send_fault)
 
 
@@ -105,10 +78,10 @@ class ReceiveStream(anonymous.ReceiveStream):
     """
 
     def _require_open(self) -> int:
-        if self._handle == -1:
+        if self._number == -1:
             raise self._closed_here()
         self._used = True
-        return self._handle
+        return self._number
 
     async def _read(self, memory: Any, size: int, owner: object) -> int:
         for pause in pauses():
@@ -119,6 +92,5 @@ class ReceiveStream(anonymous.ReceiveStream):
         await trio.lowlevel.cancel_shielded_checkpoint()
         if code == 0:
             return count
-        if code in calls.PEER_GONE:
-            return -1
-        raise trio.BrokenResourceError(str(calls.winerror(code)))
+        self._require_good_end(code)
+        return -1

@@ -1,28 +1,29 @@
-"""Windows: one pipe of which several processes make instances."""
+"""Windows: a pipe name of which several processes make instances."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from ...endpoint import Endpoint
-from ...errors import connect_error, in_use_error, untrusted_error
-from ..common.accept_status import AcceptStatus
-from . import calls, listening as instances
-from .opened import Opened
-from .trio import listener as listeners, stream as streams
+from ....endpoint import Endpoint
+from ....errors import connect_error, in_use_error, untrusted_error
+from ...common.accept_status import AcceptStatus
+from .. import calls, listening as instances
+from ..opened import Opened
+from . import listener as listeners, stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
 class SharedName:
-    """A name that is held, and takes no clients: they find the instances that children make, or
-    hear that the server has no room while there are none.
+    """Holds a name and accepts no clients. Clients find the instances that children make; while
+    there are none, the server is busy.
     """
 
     def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
         address = calls.resolve(endpoint)
-        # The instance, and its client: an instance that has one cannot have another one.
+        # An instance and its client end: an instance has one client at most, so no other client can
+        # connect to this one.
         self._opened = Opened()
         result = calls.create_instance(
             self._opened,
@@ -41,22 +42,21 @@ class SharedName:
             raise connect_error("winerror", -result, endpoint, address)
 
     def copies(self) -> dict[str, int]:
-        """What a child inherits, by name: nothing, because nothing listens by a handle."""
+        """The handles that a child inherits, by name: none, because no handle listens."""
         return {}
 
     def close(self) -> None:
-        """Gives the name up. Idempotent."""
+        """Releases the name. Idempotent."""
         self._opened.close()
 
 
 def join_shared(
     endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
 ) -> listeners.Listener[streams.Stream]:
-    """A listener of this process beside those of others.
+    """A listener of this process at an endpoint that other processes listen at too.
 
     Args:
-        endpoint: the shared one.
-        number: ``None``.
+        number: always ``None``; POSIX has a descriptor to inherit.
     """
     listener = instances.listen(
         listeners.Listener[streams.Stream],
@@ -68,8 +68,8 @@ def join_shared(
         permissions=permissions,
         is_shared=True,
     )
-    # The first instance's owner and access list are those of all. If our parent has ended, somebody
-    # else may have made it.
+    # All instances have the owner and access list of the first one. If the parent has ended,
+    # another user may have made that one.
     owner = calls.owner(listener._waiting[0].number)
     if owner.sid not in calls.owners_of_ours(endpoint):
         listener._close()
@@ -80,7 +80,7 @@ def join_shared(
 def accept_waiting(
     listener: listeners.Listener[streams.Stream], limit: int
 ) -> list[streams.Stream]:
-    """Those who have come already, ``limit`` at most. Nobody else may be accepting."""
+    """Accepts clients that have already connected, ``limit`` at most. No task may be accepting."""
     found: list[streams.Stream] = []
     while len(found) < limit:
         stream = listener._try_accept()

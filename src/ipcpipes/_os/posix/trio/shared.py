@@ -6,11 +6,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ...endpoint import Endpoint
-from ..common.accept_status import AcceptStatus
-from . import calls, inheritance as inherited, standard_numbers as standard
-from .opened import Opened
-from .trio import listener as listeners, stream as streams
+from ....endpoint import Endpoint
+from ...common.accept_status import AcceptStatus
+from .. import calls, inheritance as inherited, standard_numbers as standard
+from ..opened import Opened
+from . import listener as listeners, stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 

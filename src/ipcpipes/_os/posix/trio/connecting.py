@@ -1,0 +1,36 @@
+"""POSIX: the trio connections."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TypeVar
+
+from .. import calls, connecting
+from . import packets, pipe, stream as streams
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+ConnectionT = TypeVar(
+    "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
+)
+
+connector = connecting.Connector(
+    {
+        "duplex": streams.Stream,
+        "send": streams.SendStream,
+        "receive": streams.ReceiveStream,
+        "messages": packets.Packets,
+    },
+    {"send": pipe.SendStream, "receive": pipe.ReceiveStream},
+)
+connect = connector.connect
+parent_end = connector.parent_end
+
+
+def still_receives(carrier: object) -> bool:
+    """Whether a peer that sends no more has ended only that half (shutdown(2)). Where the carrier
+    is no connection of ours, the peer is taken to have gone.
+    """
+    if not isinstance(carrier, (streams.Stream, packets.Packets)):
+        return False
+    return calls.peer_left(carrier._number) == 0

@@ -1,0 +1,164 @@
+"""Windows: one end of a connected pipe, as far as both drivers treat it alike."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import trio
+
+from ...abc import PeerIdentity
+from ...abc.uncopied import Uncopied
+from ...endpoint import Endpoint
+from ...errors import NotSupported
+from ..common.inheritable import NO_SETTING, InheritableEnd
+from ..common.place import Place
+from . import calls, inheritance as inherited
+from .opened import Opened
+
+assert sys.platform == "win32" or not TYPE_CHECKING
+
+
+class PipeEnd(Uncopied, ABC):
+    """One handle of a connected pipe.
+
+    Attributes:
+        sent_some: whether the system may have begun to write data, which the peer may have read.
+        _number: the handle; -1 before :meth:`__init__` has ended, and after closing.
+        _known_process: the process at the other end, where our caller knows it. Otherwise it is
+            asked of the system, which names the process that opened the other end.
+        _send_fault: why nothing can be sent any more.
+    """
+
+    sent_some = False
+    _number = -1
+    _peer: PeerIdentity | None = None
+    _send_fault: str | None = None
+
+    def __init__(
+        self,
+        opened: Opened,
+        endpoint: Endpoint,
+        address: str,
+        *,
+        server_end: bool,
+        owner: Place | None = None,
+        process: int | None = None,
+    ) -> None:
+        """Takes the handle out of ``opened``.
+
+        Args:
+            server_end: this is the end that CreateNamedPipe made.
+            owner: the place of a connection that a listener has accepted.
+            process: the process at the other end, if it is known; 0 if no process is.
+        """
+        self._endpoint = endpoint
+        self._address = address
+        self._server_end = server_end
+        self._owner = owner
+        self._known_process = process
+        self._prepare(opened.number)
+        # Last: until then the caller closes what is opened.
+        (self._number,) = opened.handed_over()
+
+    @abstractmethod
+    def _prepare(self, handle: int) -> None:
+        """Makes what the driver needs to use this handle."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def peer(self) -> PeerIdentity:
+        if self._peer is not None:
+            return self._peer
+        found = self._look_up_peer(self._require_open())
+        if found.sid is not None:  # otherwise it may be known later
+            self._peer = found
+        return found
+
+    @abstractmethod
+    def _look_up_peer(self, handle: int) -> PeerIdentity: ...
+
+    @property
+    def send_buffer_size(self) -> int:
+        return self._buffer_sizes()[0]
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return self._buffer_sizes()[1]
+
+    @abstractmethod
+    def _buffer_sizes(self) -> tuple[int, int]:
+        """(for sending, for receiving)
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+            OSError: the system does not tell.
+        """
+
+    def _require_open(self) -> int:
+        if self._number == -1:
+            raise self._closed_here()
+        return self._number
+
+    def _closed_here(self) -> trio.ClosedResourceError:
+        return trio.ClosedResourceError("this stream was closed here")
+
+    def _require_sendable(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+
+    def _require_good_end(self, code: int) -> None:
+        """Raises unless this code of a read means the end of the stream."""
+        self._require_open()
+        if code not in calls.PEER_GONE:
+            raise trio.BrokenResourceError(str(calls.winerror(code)))
+
+    def __repr__(self) -> str:
+        state = "closed" if self._number == -1 else f"handle {self._number}"
+        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
+
+
+class AnonymousEnd(InheritableEnd, PipeEnd):
+    """One handle of an anonymous pipe.
+
+    After it was handed over, the handle is kept in ``_handed_over`` until it is disposed of.
+    """
+
+    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
+        handle = opened.number
+        endpoint = Endpoint.inherited(handle) if endpoint is None else endpoint
+        address = inherited.address_of(handle)
+        super().__init__(opened, endpoint, address, server_end=False, process=0)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        return PeerIdentity()
+
+    @property
+    def capacity(self) -> int:
+        return max(self._buffer_sizes())
+
+    @property
+    def send_buffer_size(self) -> int:
+        return self.capacity
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return self.capacity
+
+    def set_capacity(self, size: int) -> None:
+        if self._number == -1:
+            raise self._closed_here()
+        raise NotSupported(NO_SETTING)
+
+    def _close_number(self, number: int) -> None:
+        calls.close(number)
