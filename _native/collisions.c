@@ -23,9 +23,9 @@
 #define IPC_TEXTS 2
 
 typedef struct {
-    uint64_t left;   /* items that have not come */
+    uint64_t left;   /* items that were not read yet */
     uint64_t keys;
-    uint64_t weight; /* of these */
+    uint64_t weight; /* of these keys */
     int is_map;
 } ipc_level;
 

@@ -79,9 +79,10 @@ static int ipc_fail(int fd, int code)
     return code;
 }
 
-/* Moves a descriptor to a number that is not one of the standard streams. If those are closed, the
- * system uses their numbers for the next descriptors, and the output of the program would go there.
- * Takes the result of socket(2) and similar calls; on failure the descriptor is closed. */
+/* The same descriptor under a number that is not one of the standard streams'. If those are
+ * closed, the system gives their numbers to the next files that are opened, and the output of a
+ * program would go there. Takes the result of socket(2) and its like; on failure the descriptor is
+ * closed. */
 static int ipc_lift(int fd)
 {
     int lifted;
@@ -110,18 +111,18 @@ static int ipc_socket(int packets)
 #endif
 }
 
-/* The backlog of listen(2) for a queue with so many places, 1 or more: Linux queues one more
- * than the backlog (unix(7)), and XNU takes 0 as its maximum. */
-static int ipc_backlog(int places)
+/* listen(2)'s backlog for a queue that holds this many connections, 1 or more: Linux holds one more
+ * than the backlog (unix(7)), and XNU takes 0 for its largest. */
+static int ipc_backlog(int length)
 {
 #if defined(__linux__)
-    return places > 0 ? places - 1 : 0;
+    return length > 0 ? length - 1 : 0;
 #else
-    return places > 0 ? places : 1;
+    return length > 0 ? length : 1;
 #endif
 }
 
-/* The device and inode of the file that bind(2) made. */
+/* The file that bind(2) made: its device and inode. */
 typedef struct {
     int64_t device;
     uint64_t inode;
@@ -134,9 +135,9 @@ static void ipc_remember(ipc_file *file, const struct stat *found)
 }
 
 #if defined(__linux__)
-/* Returns 0 if the socket file at `own` is bound and does not listen, like ours at this moment;
- * ESTALE if it has a listener or is of another type than `probe`, so that it is not ours. EACCES
- * counts as 0: the umask has removed the rights of the owner, which are restored later. */
+/* 0 if the socket file at `own` is bound and does not listen, as the file that was just bound;
+ * ESTALE if it has a listener, or another type than `probe`, and so is another one. EACCES: the
+ * umask has removed the owner's rights; the caller is about to restore them. */
 static int ipc_check_silent(const char *own, int probe)
 {
     struct sockaddr_un where;
@@ -150,10 +151,11 @@ static int ipc_check_silent(const char *own, int probe)
     return code;
 }
 
-/* Sets the mode and group of the socket file that was just bound at `path`. The path is opened only
- * once: a user that may write in the directory can exchange the file at any moment, so the checks
- * and the changes use one descriptor. (fchmod(2) does not take such a descriptor, so the mode is set
- * through /proc, as glibc's fchmodat does.) ESTALE: it is not the file that bind(2) made. */
+/* Gives the socket file that was just bound at `path` its mode and group. The path is used once: a
+ * user that may write in the directory can replace the file at any moment, so one descriptor
+ * stands for the file that is checked and changed. (fchmod(2) does not accept an O_PATH
+ * descriptor, so the mode is set through /proc, as in glibc's fchmodat.) ESTALE: it is not the
+ * file that bind(2) made. */
 static int ipc_set_access(const char *path, mode_t mode, int64_t group, int probe, ipc_file *file)
 {
     struct stat found;
@@ -191,10 +193,10 @@ static int ipc_set_access(const char *path, mode_t mode, int64_t group, int prob
     return 0;
 }
 
-/* On Linux bind(2) gives the file the mode of the socket itself, less the umask, so it never has
- * more rights than in the end: at first only those of its owner, because the group is not the right
- * one yet. The descriptor that is needed later is opened first, so that a lack of descriptors is
- * found before the socket file exists. */
+/* On Linux bind(2) gives the file the mode of the socket, less the umask. So the file never has
+ * more rights than its final ones: at first only its owner's, because the group is not the right
+ * one yet. The probe is opened before bind(2), so that a lack of descriptors cannot leave a socket
+ * file that cannot be checked and removed. */
 static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
                     int64_t group, int packets, ipc_file *file)
 {
@@ -212,9 +214,9 @@ static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_len
     return code;
 }
 #else
-/* Uses the path: macOS has no descriptors of socket files (no O_PATH, no fchmod(2)). A user that may
- * write in the directory could have another file changed in its place, so the caller must not let
- * root listen there. Links are not followed. */
+/* Uses the path: macOS has no descriptor of a socket file (no O_PATH, no fchmod(2)). A user that
+ * may write in the directory could replace the file, and another file would be changed. So the
+ * caller must not let root listen in such a directory. No link is followed. */
 static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_length, mode_t mode,
                     int64_t group, int packets, ipc_file *file)
 {
@@ -237,14 +239,13 @@ static int ipc_bind(int fd, const struct sockaddr_un *where, socklen_t where_len
 }
 #endif
 
-/* Binds and listens. The socket file has its final mode before the first client
- * can connect, because connecting is refused until listen(2). The mode is not set
- * with umask(2), which would change the whole process. bind(2) never replaces
- * another file. `file` has the file that was made, also after an error; the
- * caller removes it. Its inode is 0 if there is no file (an abstract name), or
- * no file that is known to be ours. */
-static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group, int places,
-                      int packets, ipc_file *file)
+/* Binds and listens. The socket file has its final mode before the first client can connect,
+ * because the kernel refuses connections until listen(2). The alternative, umask(2), would change
+ * the mode of files that other threads make. bind(2) never replaces another file. `file` tells
+ * which file was made, also after an error; the caller removes it. Its inode is 0 if there is no
+ * file (an abstract name), or no file that is known to be ours. */
+static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t group,
+                      int queue_length, int packets, ipc_file *file)
 {
     struct sockaddr_un where;
     socklen_t where_length;
@@ -262,18 +263,18 @@ static int ipc_listen(const char *address, size_t length, uint32_t mode, int64_t
         code = ipc_bind(fd, &where, where_length, (mode_t)mode, group, packets, file);
     else if (bind(fd, (struct sockaddr *)&where, where_length) == -1)
         code = -errno;
-    if (code == 0 && listen(fd, ipc_backlog(places)) == -1)
+    if (code == 0 && listen(fd, ipc_backlog(queue_length)) == -1)
         code = -errno;
     return code < 0 ? ipc_fail(fd, code) : fd;
 }
 
-/* Returns 1 if a process has bound the socket at the path, 0 if that process has ended, or -errno.
- * A stream socket cannot be used to find out: a server would take it for a client, and a full queue
- * (macOS, the BSDs) or a server that is about to listen refuses it like a dead socket. A datagram
- * socket gets EPROTOTYPE from a bound socket of another type, and ECONNREFUSED if no process has
- * bound it (unix_find_bsd of Linux and unp_connect of FreeBSD and XNU check in that order). Another
- * datagram socket is connected to for a moment, which it does not notice (EPERM: it accepts
- * datagrams only from its own peer). */
+/* 1 if a process has bound the socket at this path, 0 if that process has ended, or -errno. An
+ * attempt to connect would not do: a server would take it for a client, and it is refused, as by a
+ * dead server, if the queue is full (macOS, the BSDs) or the server is about to listen. So a
+ * datagram socket connects. The error is EPROTOTYPE if a socket of another type is bound, and
+ * ECONNREFUSED if no socket is bound (Linux' unix_find_bsd, FreeBSD's and XNU's unp_connect check
+ * in that order). To another datagram socket the connection lasts for an instant, which that
+ * socket does not notice (EPERM: it accepts one other peer only). */
 static int ipc_is_bound(const char *address, size_t length)
 {
     struct sockaddr_un where;
@@ -303,9 +304,9 @@ static int ipc_is_bound(const char *address, size_t length)
 }
 
 /* listen(2) may be called again to change the length of the queue. */
-static int ipc_set_places(int fd, int places)
+static int ipc_set_queue_length(int fd, int queue_length)
 {
-    return listen(fd, ipc_backlog(places)) == -1 ? -errno : 0;
+    return listen(fd, ipc_backlog(queue_length)) == -1 ? -errno : 0;
 }
 
 static int ipc_accept(int fd)
@@ -322,8 +323,8 @@ static int ipc_accept(int fd)
 #endif
 }
 
-/* A local connect(2) succeeds or fails at once; it is never in progress. `source` is our address,
- * which the peer can read; with length 0 there is none. */
+/* A local connect(2) succeeds or fails at once; it is never in progress. The server sees `source`
+ * as the client's address; with length 0 the client has no address. */
 static int ipc_connect(const char *address, size_t length, const char *source,
                        size_t source_length, int packets)
 {
@@ -346,9 +347,9 @@ static int ipc_connect(const char *address, size_t length, const char *source,
     return fd;
 }
 
-/* Sends as much of data[offset:length] as the system accepts without waiting.
- * Returns the number of bytes; an error only if nothing was sent, so that a
- * count is never lost (the next call gets the same error). */
+/* Sends data[offset:length] as far as the system accepts it without waiting. Returns the number of
+ * bytes sent. An error is returned only if no byte was sent, so that a count is never lost; the
+ * next call returns the error again. */
 static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
 {
     size_t position = offset;
@@ -370,9 +371,9 @@ static int64_t ipc_send(int fd, const char *data, size_t offset, size_t length)
     return (int64_t)(position - offset);
 }
 
-/* Does what ipc_send does, for head[0:head_length] followed by data[0:length]; `offset` counts
- * through both. One system call sends both, so that the head does not wake the peer before the rest
- * has arrived. */
+/* As ipc_send, for the concatenation of head[0:head_length] and data[0:length]; `offset` counts
+ * through both. One system call sends both, so that the head does not wake the other end before the
+ * data is there. */
 static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const char *data,
                             size_t length, size_t offset)
 {
@@ -405,11 +406,11 @@ static int64_t ipc_send_two(int fd, const char *head, size_t head_length, const 
     return (int64_t)(position - offset) + rest;
 }
 
-/* Sends data[*position:length], and advances *position. The count is stored there, not returned,
- * because an exception of a signal handler would lose a result. At the end it is `length`, so that
- * nothing can be sent twice. `wait` says whether it may wait for room; a signal ends the wait with
- * -EINTR, so that Python's handlers run. An empty send still fails for an invalid descriptor.
- * Returns 0, or -errno. */
+/* Sends data[*position:length], and advances *position. The count is stored there, and not
+ * returned, because a signal handler's exception discards a returned value; at the end it is
+ * `length`, so that nothing is sent twice. `wait`: whether it may wait for room. A signal ends the
+ * wait with -EINTR, so that Python's handlers run. With nothing to send, an invalid descriptor is
+ * still an error. Returns 0, or -errno. */
 static int ipc_send_from(int fd, const char *data, size_t length, size_t *position, int wait)
 {
     int flags = MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT);
@@ -421,14 +422,14 @@ static int ipc_send_from(int fd, const char *data, size_t length, size_t *positi
         if (sent == -1)
             return -errno;
         *position += (size_t)sent;
-        /* A signal ends a partial send without an error. */
+        /* If a signal ends a send that has accepted some bytes, there is no error. */
         if (wait && *position < length)
             return -EINTR;
     } while (*position < length);
     return 0;
 }
 
-/* Does what ipc_send_from does, but resets *position to 0 when all is sent. */
+/* As ipc_send_from, but *position is 0 again when everything is sent, ready for the next send. */
 static int ipc_send_rest(int fd, const char *data, size_t length, size_t *position, int wait)
 {
     int code = ipc_send_from(fd, data, length, position, wait);
@@ -438,9 +439,9 @@ static int ipc_send_rest(int fd, const char *data, size_t length, size_t *positi
     return code;
 }
 
-/* Returns the size of the next packet, -errno (-EAGAIN: nothing yet), or IPC_PACKETS_END. For an
- * empty packet recv(2) returns 0, as at the end; but with SO_PASSCRED every packet has the
- * credentials of its sender (unix(7)), and the end does not. */
+/* The size of the next packet, or -errno (-EAGAIN: the queue is empty), or IPC_PACKETS_END. For an
+ * empty packet recv(2) returns 0, as for the end of the stream; but with SO_PASSCRED every packet
+ * has its sender's credentials (unix(7)), and the end has none. */
 #define IPC_PACKETS_END INT64_MIN
 
 static int ipc_ask_credentials(int fd)
@@ -460,7 +461,7 @@ static int64_t ipc_peek_packet(int fd, int wait)
     struct msghdr message;
     union {
         struct cmsghdr aligned;
-        /* There must be no more room, or this process would get descriptors that the peer sends. */
+        /* No room for more: descriptors that the peer sends would be opened in this process. */
         char credentials[CMSG_SPACE(sizeof(struct ucred))];
     } control;
     ssize_t size;
@@ -480,9 +481,9 @@ static int64_t ipc_next_packet_size(int fd, int wait)
 #if defined(SO_PASSCRED)
     int64_t size = ipc_peek_packet(fd, wait);
 
-    /* Linux first checks for a packet and then whether the peer has closed, so it can report the
-     * end although a packet was sent in between. A second look finds it; after the end no packet
-     * can arrive. */
+    /* Linux looks for a packet first, and then checks whether the peer has closed. A packet that
+     * was sent in between is in the queue, although the end is reported. After the end no packet
+     * can come. */
     return size == IPC_PACKETS_END ? ipc_peek_packet(fd, 0) : size;
 #else
     (void)fd;
@@ -491,7 +492,7 @@ static int64_t ipc_next_packet_size(int fd, int wait)
 #endif
 }
 
-/* Sends one packet, all of it or nothing. */
+/* Sends one packet, as a whole or not at all. */
 static int ipc_send_packet(int fd, const char *data, size_t length, int wait)
 {
     ssize_t sent = send(fd, data, length, MSG_NOSIGNAL | (wait ? 0 : MSG_DONTWAIT));
@@ -501,7 +502,7 @@ static int ipc_send_packet(int fd, const char *data, size_t length, int wait)
     return (size_t)sent == length ? 0 : -EIO;
 }
 
-/* Returns 0 if a read would have to wait; otherwise there is data, the end or an error. */
+/* 0 if a read would have to wait, otherwise not 0: there is data, the end, or an error. */
 static int ipc_readable(int fd)
 {
     struct pollfd look;
@@ -517,8 +518,8 @@ static int ipc_close_half(int fd, int sending)
     return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;
 }
 
-/* Returns whether a socket with a closed peer has something to read: a byte, or a packet, possibly
- * empty. */
+/* Whether a socket whose peer has closed still has a byte or a packet, perhaps an empty one, to
+ * read. */
 static int ipc_has_rest(int fd)
 {
     char byte;
@@ -532,7 +533,7 @@ static int ipc_has_rest(int fd)
         if (ipc_ask_credentials(fd) != 0)
             return 0;
         packet = ipc_next_packet_size(fd, 0);
-        if (packet == -ECONNRESET) /* said once, before what is left to read */
+        if (packet == -ECONNRESET) /* reported once, before the packets that are left */
             packet = ipc_next_packet_size(fd, 0);
         return packet >= 0;
     }
@@ -540,8 +541,8 @@ static int ipc_has_rest(int fd)
     return recv(fd, &byte, 1, MSG_PEEK) > 0;
 }
 
-/* Returns 1 if the peer has closed its end and left nothing to read, so that accepting it
- * is useless. A peer that only shut down one half counts as open. */
+/* 1 if the peer has closed its end and left nothing to read: it left before it was accepted. A peer
+ * that has only shut down one half is still there. */
 static int ipc_peer_left(int fd)
 {
     struct pollfd look;
@@ -558,7 +559,7 @@ static int ipc_peer_left(int fd)
     if (ipc_has_rest(fd))
         return 0;
 #if !defined(__linux__)
-    /* On this system POLLHUP is also set if the peer has only shut down its sending half. */
+    /* On these systems POLLHUP is also set if the peer has only ended its sending half. */
     if (send(fd, "", 0, MSG_NOSIGNAL) == 0)
         return 0;
 #endif
@@ -575,7 +576,7 @@ static int ipc_buffer_size(int fd, int sending)
     return value;
 }
 
-/* Bytes in flight count against the sender's buffer on Linux (unix(7)), and on macOS against the
+/* Linux counts bytes in flight against the sender's buffer only (unix(7)), macOS against the
  * receiver's too. */
 static int ipc_set_buffer_size(int fd, int size)
 {
@@ -588,18 +589,18 @@ static int ipc_set_buffer_size(int fd, int size)
     return 0;
 }
 
-/* Keeps urgent bytes (send(2) with MSG_OOB; Linux 5.15) among the others. Out of line they would make
- * poll(2) report something to read, and the read would wait for the next bytes, beyond any
- * deadline. */
+/* Leaves urgent bytes (send(2) with MSG_OOB, for Unix domain sockets since Linux 5.15) in their
+ * place among the others. Out of line they would make poll(2) report something to read, and the
+ * read would wait for the bytes after them, beyond any deadline. */
 static int ipc_keep_urgent_inline(int fd)
 {
     int on = 1;
     return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) == -1 ? -errno : 0;
 }
 
-/* Makes a socket for this process and one for a child, connected with each other. The child's is in
- * blocking mode, which programs expect of inherited descriptors. It is also close-on-exec until it
- * is handed over, so that other children do not get it. */
+/* Two connected sockets, for this process and for a child. The child's socket is in blocking mode,
+ * as programs expect of inherited descriptors; it is close-on-exec until it is handed over, so
+ * that no other child inherits it. */
 static int ipc_pair(int packets, int *fds)
 {
     int type = packets ? SOCK_SEQPACKET : SOCK_STREAM;
@@ -632,15 +633,17 @@ static int ipc_pair(int packets, int *fds)
     return code;
 }
 
-/* write(2) to a pipe without readers raises SIGPIPE, and pipes do not have MSG_NOSIGNAL. Python
- * ignores the signal unless the program changes that, and a library must not let it kill the program.
- * So the signal is blocked in this thread during the write, and consumed if this write raised it. */
+/* write(2) to a pipe whose reader has closed raises SIGPIPE, and there is no MSG_NOSIGNAL for
+ * pipes. Python ignores that signal unless the program changes it, and a library must not let it
+ * kill the program. So this thread blocks the signal meanwhile, and consumes it if this write has
+ * raised it. */
 #if defined(F_SETNOSIGPIPE)
 static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
 {
     ssize_t written;
 
-    /* macOS sends it to the process, and any thread may get it; but it can be turned off for a pipe. */
+    /* macOS sends it to the process, where any thread can receive it; but it can be turned off for
+     * the pipe. */
     if (fcntl(fd, F_SETNOSIGPIPE, 1) == -1)
         return -errno;
     written = write(fd, data, length);
@@ -658,7 +661,7 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
     code = pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     if (code != 0)
         return -code;
-    /* A SIGPIPE that was pending before belongs to the program. */
+    /* A signal that is pending because the program blocks it must stay pending. */
     is_older = sigismember(&before, SIGPIPE) == 1 && sigpending(&pending) == 0
                && sigismember(&pending, SIGPIPE) == 1;
     written = write(fd, data, length);
@@ -666,7 +669,8 @@ static ssize_t ipc_write_quietly(int fd, const char *data, size_t length)
         written = -errno;
     if (written == -EPIPE && !is_older) {
         int signal_number;
-        /* It is pending for this thread, so no other thread can take it, and this does not wait. */
+        /* Pending for this thread, so that no other thread can take it and sigwait returns at
+         * once. */
         if (sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE))
             sigwait(&pipe_signal, &signal_number);
     }

@@ -1,6 +1,6 @@
 /* Sends and receives descriptors over a Unix domain socket: SCM_RIGHTS (unix(7), cmsg(3)).
  *
- * The rules of posix.c hold here too. Every descriptor that the system puts into this process is in
+ * The rules of posix.c apply here too. Every descriptor that the system opens in this process is in
  * `found` when a function returns, or closed.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)

@@ -1,6 +1,6 @@
 /* The identity of the peer of a Unix domain socket.
  *
- * The rules of posix.c hold here too.
+ * The rules of posix.c apply here too.
  */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* struct ucred */
@@ -202,7 +202,7 @@ static int ipc_become_user(uint32_t uid, uint32_t gid, const uint32_t *groups, s
 static int ipc_open_without_magic_links(const char *path, int flags, uint32_t mode)
 {
 #if defined(SYS_openat2)
-    /* linux/openat2.h, which older systems do not have. */
+    /* linux/openat2.h; older systems have no such header. */
     struct {
         uint64_t flags, mode, resolve;
     } how;

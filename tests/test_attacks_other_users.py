@@ -267,7 +267,7 @@ def test_unmapped_user_cannot_listen_on_abstract_name(short_tmp: Path) -> None:
     if found.stdout == "no user namespaces\n":
         pytest.skip("ordinary users of this machine cannot make user namespaces")
     assert found.returncode == 0, found.stderr
-    assert "the kernel shows users of others as ours (65534)" in found.stdout
+    assert "the kernel shows users from outside as this user (65534)" in found.stdout
     assert found.stdout.endswith("listens\n")
 
 

@@ -1,4 +1,4 @@
-"""Errors of the system that no peer explains: the stream is broken, with both drivers."""
+"""System errors that the peer does not cause break a stream, with both drivers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from .channels import has_native
 from .descriptors import connected, raw
 
 if sys.platform == "win32":
-    pytest.skip(
-        "there the C layer gives codes, which are tested with streams", allow_module_level=True
-    )
+    pytest.skip("the error codes of Windows are tested with streams", allow_module_level=True)
 
 from ipcpipes._os.posix.blocking import stream as posix_blocking
 
@@ -35,7 +33,7 @@ def failing(*_: object) -> Any:
 
 @pytest.fixture
 def failing_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """To be called when the connection is there."""
+    """Makes reads fail from the call on; to be called when there is a connection."""
     with monkeypatch.context() as patch:
 
         def begin() -> None:
@@ -52,7 +50,7 @@ def failing_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None
 
 @DOORS
 @pytest.mark.parametrize("method", ["receive_some", "receive_into"])
-async def test_a_stream(doors: Any, failing_reads: Any, method: str) -> None:
+async def test_a_failed_read_breaks_a_stream(doors: Any, failing_reads: Any, method: str) -> None:
     client, server = await connected((doors, doors))
     async with client, server:
         await server.send_all(b"x")
@@ -63,7 +61,7 @@ async def test_a_stream(doors: Any, failing_reads: Any, method: str) -> None:
         assert isinstance(caught.value.__cause__, OSError)
 
 
-async def test_a_stream_below_remote_calls(failing_reads: Any) -> None:
+async def test_a_failed_read_breaks_a_stream_of_remote_calls(failing_reads: Any) -> None:
     client, server = await connected((ipcpipes, ipcpipes))
     async with client, server:
         await server.send_all(b"x")
@@ -75,7 +73,9 @@ async def test_a_stream_below_remote_calls(failing_reads: Any) -> None:
 
 @DOORS
 @pytest.mark.parametrize("end", ["receive", "send"])
-async def test_an_anonymous_pipe(doors: Any, failing_reads: Any, end: str) -> None:
+async def test_a_failed_operation_breaks_an_anonymous_pipe(
+    doors: Any, failing_reads: Any, end: str
+) -> None:
     opener = ipcpipes if doors is ipcpipes else ipcpipes.blocking
     receiving, sending = opener.open_anonymous_pipe()
     if doors is drivers:
@@ -102,7 +102,7 @@ async def test_an_anonymous_pipe(doors: Any, failing_reads: Any, end: str) -> No
     [ipcpipes.LengthPrefixed(), pytest.param(NATIVE, marks=has_native)],
     ids=["framed", "native"],
 )
-async def test_a_channel(doors: Any, failing_reads: Any, framing: Any) -> None:
+async def test_a_failed_read_breaks_a_channel(doors: Any, failing_reads: Any, framing: Any) -> None:
     client, server = await connected((doors, doors), "_messages", framing=framing)
     async with client, server:
         await server.send(b"x")
@@ -112,7 +112,7 @@ async def test_a_channel(doors: Any, failing_reads: Any, framing: Any) -> None:
 
 
 @DOORS
-async def test_a_send(doors: Any) -> None:
+async def test_a_failed_send_breaks_a_stream(doors: Any) -> None:
     client, server = await connected((doors, doors))
     async with client, server:
         with raw(client) as other:

@@ -1,4 +1,4 @@
-"""Descriptors that come with a part of a message: how long they stay, and how many."""
+"""Descriptors that come with a part of a message: how long they are kept, and how many."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 if sys.platform != "win32":
 
     def dead_client(path: Path, data: bytes, count: int = 1) -> None:
-        """Sends its own end of the connection along, and leaves."""
+        """Sends its own end of the connection with a part of a message, and closes."""
         with socket.socket(socket.AF_UNIX) as peer:
             peer.connect(os.fspath(path))
             socket.send_fds(peer, [data], [peer.fileno()] * count)
@@ -58,7 +58,7 @@ if sys.platform != "win32":
                     await server.receive()
 
     @DOORS
-    async def test_a_message_that_goes_on_may_take_longer(
+    async def test_a_message_that_makes_progress_may_take_longer(
         short_tmp: Path, hasty: None, doors: Any
     ) -> None:
         path = short_tmp / "s"
@@ -80,7 +80,7 @@ if sys.platform != "win32":
                     assert message == b"parts"
 
     @DOORS
-    async def test_there_is_a_limit_for_all_of_them(
+    async def test_all_channels_share_a_limit_of_kept_descriptors(
         short_tmp: Path, monkeypatch: pytest.MonkeyPatch, doors: Any
     ) -> None:
         monkeypatch.setattr(unfetched, "most_in_parts", lambda: 5)
@@ -100,7 +100,7 @@ if sys.platform != "win32":
                 ):
                     await servers[1].receive()
                 await servers[0].aclose()
-                # Its place is free.
+                # Its share of the limit is free.
                 with socket.socket(socket.AF_UNIX) as peer:
                     peer.connect(os.fspath(path))
                     async with await listener.accept() as server:
@@ -111,8 +111,8 @@ if sys.platform != "win32":
                         assert await server.receive() == b"parts"
         assert not unfetched._in_parts
 
-    def test_a_poll_notices_too(short_tmp: Path, hasty: None) -> None:
-        """``timeout=0`` never waits as long as the part may."""
+    def test_polling_notices_an_overdue_part(short_tmp: Path, hasty: None) -> None:
+        """A receive with ``timeout=0`` never waits as long as a part may take."""
         path = short_tmp / "s"
         with blocking.listen_messages(path, max_descriptors=1) as listener:
             dead_client(path, b"\x05\x00\x00\x00par")
@@ -125,7 +125,9 @@ if sys.platform != "win32":
 @pytest.mark.skipif(not WINDOWS, reason="here the system passes descriptors along with data")
 @DOORS
 @pytest.mark.parametrize("framing", [LengthPrefixed(), ipcpipes.NATIVE], ids=["framed", "native"])
-async def test_handles_without_their_message(hasty: None, doors: Any, framing: Any) -> None:
+async def test_handles_without_their_message_break_the_channel(
+    hasty: None, doors: Any, framing: Any
+) -> None:
     listener = await doors.listen_messages(
         ipcpipes.testing.unique_endpoint(), framing=framing, max_descriptors=1
     )

@@ -1,4 +1,4 @@
-"""Descriptors over streams: they arrive, with the right bytes, and nothing else stays open."""
+"""Descriptors over streams: they arrive with their bytes, and nothing else stays open."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ async def pair(request: pytest.FixtureRequest) -> Any:
 
 
 def clog_socket(end: socket.socket) -> None:
-    """Fills what the system holds for it, without waiting."""
+    """Fills the system's buffer, without waiting."""
     for size in (65536, 1):
         with suppress(BlockingIOError):
             while True:
                 end.send(bytes(size), socket.MSG_DONTWAIT)
 
 
-async def test_they_arrive_in_order_with_their_bytes(pair: Any) -> None:
+async def test_descriptors_arrive_in_order_with_their_bytes(pair: Any) -> None:
     left, right = pair
     with watched() as one, watched() as two, tempfile.TemporaryFile() as file:
         await left.send_descriptors(b"three", [one.end, two, file])
@@ -68,7 +68,7 @@ async def test_they_arrive_in_order_with_their_bytes(pair: Any) -> None:
     assert await receive_exactly(left, 7) == b"as ever"
 
 
-async def test_bytes_without_any_are_bytes(pair: Any) -> None:
+async def test_bytes_without_descriptors_give_an_empty_list(pair: Any) -> None:
     left, right = pair
     await left.send_all(b"abcdef")
     assert await right.receive_descriptors(4) == (b"abcd", [])
@@ -78,7 +78,7 @@ async def test_bytes_without_any_are_bytes(pair: Any) -> None:
         assert await right.receive_descriptors() == (b"", [])
 
 
-async def test_those_of_two_sends_do_not_come_together(pair: Any) -> None:
+async def test_one_receive_returns_the_descriptors_of_one_send(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         await left.send_all(b"before")
@@ -101,7 +101,7 @@ async def test_those_of_two_sends_do_not_come_together(pair: Any) -> None:
         assert batches == [1, 2, 1]
 
 
-async def test_as_many_as_the_system_lets_travel(pair: Any) -> None:
+async def test_up_to_253_descriptors_can_be_sent_at_once(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         await left.send_descriptors(b"x", [pipe] * MOST_DESCRIPTORS)
@@ -114,7 +114,7 @@ async def test_as_many_as_the_system_lets_travel(pair: Any) -> None:
         assert await right.receive_descriptors() == (b"y", [])
 
 
-async def test_a_large_send_goes_on_without_them(pair: Any) -> None:
+async def test_only_the_first_byte_of_a_large_send_carries_descriptors(pair: Any) -> None:
     left, right = pair
     data = bytes(range(256)) * 8192
     got, numbers = bytearray(), []
@@ -132,7 +132,7 @@ async def test_a_large_send_goes_on_without_them(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["some", "into"])
-async def test_who_does_not_look_gets_none(pair: Any, way: str) -> None:
+async def test_receive_some_and_receive_into_take_no_descriptors(pair: Any, way: str) -> None:
     left, right = pair
     before = open_descriptors()
     with watched() as pipe:
@@ -148,7 +148,7 @@ async def test_who_does_not_look_gets_none(pair: Any, way: str) -> None:
     assert open_descriptors() == before
 
 
-async def test_what_is_on_its_way_goes_with_the_stream(pair: Any) -> None:
+async def test_descriptors_in_flight_are_closed_with_the_stream(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         await left.send_descriptors(b"x", [pipe])
@@ -158,7 +158,9 @@ async def test_what_is_on_its_way_goes_with_the_stream(pair: Any) -> None:
 
 
 @pytest.mark.parametrize(("sent", "most"), [(2, 1), (253, 1), (254 - 1, 252), (9, 8), (4, 3)])
-async def test_more_than_was_asked_for_is_the_peers_fault(pair: Any, sent: int, most: int) -> None:
+async def test_more_descriptors_than_allowed_break_the_stream(
+    pair: Any, sent: int, most: int
+) -> None:
     left, right = pair
     before = open_descriptors()
     with watched() as pipe:
@@ -192,8 +194,8 @@ async def test_more_than_was_asked_for_is_the_peers_fault(pair: Any, sent: int, 
         await right.receive_descriptors()
 
 
-async def test_a_process_that_may_open_no_more_is_told_so() -> None:
-    # Not over threads, which need descriptors of their own when they start.
+async def test_receiving_at_the_descriptor_limit_raises_emfile() -> None:
+    # Without threads, which need descriptors of their own when they start.
     for free in (0, 1, 2):
         left, right = await stream_pair()
         async with left, right:
@@ -209,7 +211,7 @@ async def test_a_process_that_may_open_no_more_is_told_so() -> None:
                 await right.receive_some()
 
 
-async def test_just_enough_room_is_enough() -> None:
+async def test_receiving_just_below_the_descriptor_limit_works() -> None:
     left, right = await stream_pair()
     async with left, right:
         with watched() as pipe:
@@ -220,7 +222,7 @@ async def test_just_enough_room_is_enough() -> None:
             assert (data, len(numbers)) == (b"x", 3)
 
 
-async def test_what_is_not_open_is_the_callers_fault(pair: Any) -> None:
+async def test_sending_a_closed_descriptor_raises_and_sends_nothing(pair: Any) -> None:
     left, right = pair
     before = open_descriptors()
     with watched() as pipe:
@@ -257,9 +259,10 @@ async def test_what_is_not_open_is_the_callers_fault(pair: Any) -> None:
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or os.getuid() != 0, reason="Linux limits all but root, who can say who"
+    sys.platform != "linux" or os.getuid() != 0,
+    reason="Linux limits every user except root, and only root can change the user",
 )
-def test_more_on_their_way_than_a_user_may_have_is_the_callers_fault() -> None:
+def test_too_many_descriptors_in_flight_raise_etoomanyrefs() -> None:
     program = blocking_program(
         """
         import errno, resource
@@ -293,7 +296,7 @@ def test_more_on_their_way_than_a_user_may_have_is_the_callers_fault() -> None:
     assert (result.stdout, result.stderr) == ("True\n", "")
 
 
-async def test_a_stream_that_has_ended_says_so(pair: Any) -> None:
+async def test_a_closed_stream_raises(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         await right.aclose()
@@ -307,7 +310,7 @@ async def test_a_stream_that_has_ended_says_so(pair: Any) -> None:
             await left.receive_descriptors()
 
 
-async def test_nothing_follows_send_eof(pair: Any) -> None:
+async def test_send_descriptors_after_send_eof_raises(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         await left.send_eof()
@@ -316,14 +319,14 @@ async def test_nothing_follows_send_eof(pair: Any) -> None:
         assert await right.receive_descriptors() == (b"", [])
 
 
-async def test_a_peer_that_closed_without_reading_is_at_its_end(pair: Any) -> None:
+async def test_a_peer_that_closes_without_reading_is_at_its_end(pair: Any) -> None:
     left, right = pair
-    await left.send_all(b"nobody reads this")
+    await left.send_all(b"not read")
     await right.aclose()
     assert await left.receive_descriptors() == (b"", [])
 
 
-async def test_a_thousand_times_leave_nothing(pair: Any) -> None:
+async def test_a_thousand_rounds_leave_no_descriptor_open(pair: Any) -> None:
     left, right = pair
     before = open_descriptors()
     with watched() as pipe:
@@ -337,7 +340,7 @@ async def test_a_thousand_times_leave_nothing(pair: Any) -> None:
     assert open_descriptors() == before
 
 
-async def test_any_program_can_send_them_to_it(pair: Any) -> None:
+async def test_any_program_can_send_descriptors_to_a_stream(pair: Any) -> None:
     left, right = pair
     with watched() as pipe, raw(left) as foreign:
         socket.send_fds(foreign, [b"some", b"thing"], [pipe.end] * 2)
@@ -347,7 +350,7 @@ async def test_any_program_can_send_them_to_it(pair: Any) -> None:
         close_all(numbers)
 
 
-async def test_any_program_can_receive_them_from_it(pair: Any) -> None:
+async def test_any_program_can_receive_descriptors_from_a_stream(pair: Any) -> None:
     left, right = pair
     with watched() as pipe, raw(right) as foreign:
         await left.send_descriptors(b"something", [pipe, pipe])
@@ -360,7 +363,7 @@ async def test_any_program_can_receive_them_from_it(pair: Any) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kinds of ancillary data are Linux' own")
 @pytest.mark.parametrize("options", [["CRED"], ["CRED", "PIDFD"], ["PIDFD"]])
-async def test_other_ancillary_data_is_passed_over(pair: Any, options: list[str]) -> None:
+async def test_other_ancillary_data_is_ignored(pair: Any, options: list[str]) -> None:
     left, right = pair
     numbers_of = {"CRED": 16, "PIDFD": 76}  # SO_PASSCRED, SO_PASSPIDFD (asm-generic/socket.h)
     with raw(right) as foreign:
@@ -384,7 +387,7 @@ async def test_other_ancillary_data_is_passed_over(pair: Any, options: list[str]
     assert open_descriptors() == before
 
 
-async def test_a_cancelled_receive_loses_none(pair: Any) -> None:
+async def test_a_cancelled_receive_loses_no_descriptor(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         for _ in range(3):
@@ -463,7 +466,7 @@ async def test_a_send_cancelled_half_way_leaves_the_stream_broken() -> None:
             close_all(numbers)
 
 
-async def test_a_waiting_send_goes_on_when_there_is_room(pair: Any) -> None:
+async def test_a_waiting_send_continues_when_there_is_room(pair: Any) -> None:
     left, right = pair
     with watched() as pipe:
         with raw(left) as socket_of_left:
@@ -480,7 +483,7 @@ async def test_a_waiting_send_goes_on_when_there_is_room(pair: Any) -> None:
         close_all(numbers)
 
 
-async def test_closing_wakes_who_waits() -> None:
+async def test_closing_wakes_waiting_operations() -> None:
     left, right = await stream_pair()
     async with left, right:
         clog(left)
@@ -524,7 +527,7 @@ _USER = {
 
 
 @pytest.mark.parametrize("driver", _USER)
-async def test_a_child_uses_what_it_is_sent(driver: str, tmp_path: Path) -> None:
+async def test_a_child_uses_received_descriptors(driver: str, tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with (
         watched() as pipe,
@@ -562,12 +565,12 @@ async def test_a_connection_can_be_handed_to_another_process() -> None:
         async with client, ipcpipes.open_child(program) as child:
             await child.stream.send_descriptors(b"\0", [server._number])
             await server.aclose()
-            await client.send_all(b"who is there")
-            assert await receive_exactly(client, 12) == b"WHO IS THERE"
+            await client.send_all(b"a short text")
+            assert await receive_exactly(client, 12) == b"A SHORT TEXT"
             await client.aclose()
 
 
-async def test_a_sender_that_dies_half_way_leaves_what_it_sent(short_tmp: Path) -> None:
+async def test_descriptors_arrive_from_a_sender_that_dies_half_way(short_tmp: Path) -> None:
     path = short_tmp / "s"
     program = blocking_program(
         """
@@ -594,19 +597,21 @@ async def test_a_sender_that_dies_half_way_leaves_what_it_sent(short_tmp: Path) 
     assert open_descriptors() == before
 
 
-async def test_an_exception_between_two_steps_closes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exception_between_two_steps_closes_the_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from ipcpipes._os.posix import passing as posix_descriptors
 
     left, right = await stream_pair()
     both = await connected((drivers, drivers))
     async with left, right, both[0], both[1]:
-        receive = posix_descriptors.Incoming.receive
+        receive = posix_descriptors.IncomingDescriptors.receive
 
         def interrupted(incoming: Any, fd: int) -> bytes:
             receive(incoming, fd)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(posix_descriptors.Incoming, "receive", interrupted)
+        monkeypatch.setattr(posix_descriptors.IncomingDescriptors, "receive", interrupted)
         for sender, receiver in ((left, right), both):
             with watched() as pipe:
                 await sender.send_descriptors(b"x", [pipe] * 3)
@@ -639,7 +644,7 @@ def test_a_timeout_before_the_first_byte_has_sent_nothing() -> None:
         assert data == bytes(len(data) - 8) + b"but this"
 
 
-def test_a_thread_that_sends_is_told_when_another_closes() -> None:
+def test_a_sending_thread_raises_when_another_thread_closes() -> None:
     with watched() as pipe:
         for _ in range(100):
             client, server = blocking_pair()
@@ -668,7 +673,7 @@ def test_a_timeout_half_way_leaves_the_stream_broken() -> None:
         close_all(numbers)
 
 
-def test_a_signal_handler_that_raises_ends_what_waits() -> None:
+def test_a_raising_signal_handler_ends_a_waiting_operation() -> None:
     program = blocking_program(
         """
         import signal, trio
@@ -677,7 +682,7 @@ def test_a_signal_handler_that_raises_ends_what_waits() -> None:
             raise Alarm
         signal.signal(signal.SIGALRM, ring)
         def rings(operation, *arguments, **options):
-            # After a while, so that it is waiting by then.
+            # After a while, so that the operation is waiting by then.
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             try:
                 operation(*arguments, **options)
@@ -707,7 +712,7 @@ def test_a_signal_handler_that_raises_ends_what_waits() -> None:
     assert (result.stdout, result.stderr) == ("done\n", "")
 
 
-async def test_memory_carries_none() -> None:
+async def test_memory_streams_carry_no_descriptors() -> None:
     left, right = memory_stream_pair()
     with pytest.raises(ipcpipes.NotSupported, match="memory"):
         await left.send_descriptors(b"x", [0])

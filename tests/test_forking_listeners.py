@@ -77,8 +77,8 @@ def test_arrived_clients_stay_with_the_parent() -> None:
         blocking.connect(listener.endpoint) as client,
     ):
         fd = posix_calls.accept(listener._fd)
-        listener._arrived.numbers.append(fd)
-        child = ForkedChild(lambda: (len(listener._arrived.numbers), is_closed(fd)), stays=True)
+        listener._early.numbers.append(fd)
+        child = ForkedChild(lambda: (len(listener._early.numbers), is_closed(fd)), stays=True)
         assert child.said == "(0, True)"
         with listener.accept() as server:
             client.send_all(b"x")

@@ -1,5 +1,5 @@
-"""listen, connect and accept of code without an event loop, which what a signal handler raises
-interrupts at every step: nothing stays open, no name stays taken, no place is lost.
+"""A signal handler's exception at every step of the blocking listen, connect and accept: nothing
+stays open, no name stays taken, and the count of connections stays right.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .conftest import WINDOWS
 from .handles import open_handles
 from .interruptions import Interruption, interrupted
 
-# What was made and is dropped is closed by its finalizer, which complains.
+# A dropped object is closed by its finalizer, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-# The second is what the handler of an alarm raises; any handler may raise it.
+# The handler of an alarm often raises the second; any handler may raise it.
 both_kinds = pytest.mark.parametrize("error", [Interruption, TimeoutError])
 
 
@@ -32,7 +32,7 @@ def _no_handle_stays_open() -> Iterator[None]:
     if not WINDOWS:
         yield
         return
-    blocking.listen(unique_endpoint()).close()  # what is looked up once
+    blocking.listen(unique_endpoint()).close()  # opens the handles that are opened once
     before = open_handles()
     yield
     gc.collect()
@@ -45,21 +45,23 @@ def _keep(made: list[Any], make: Any, *arguments: Any) -> None:
 
 @pytest.fixture
 def place(short_tmp: Path) -> Endpoint:
-    """A path, where a name would be looked for by a generator: that one swallows what is raised
-    while it is given up.
+    """A path, and not a name: the lookup of a name uses a generator, and an exception that is
+    raised while a generator is closed is swallowed.
     """
     return unique_endpoint() if WINDOWS else Endpoint.path(str(short_tmp / "s"))
 
 
-def _is_not_left_hanging(client: Any, listener: Any) -> None:
-    """A client that an interrupted accept has not taken yet is the next one's; or it is closed."""
+def _check_client_is_served_or_closed(client: Any, listener: Any) -> None:
+    """The next accept takes a client that an interrupted accept has not taken; or it is closed."""
     with suppress(TimeoutError):
         listener.accept(timeout=0).close()
     assert WINDOWS or client.receive_some(timeout=5) == b""
 
 
 @both_kinds
-def test_listen(place: Endpoint, error: type[BaseException]) -> None:
+def test_interrupted_listen_leaves_nothing_open(
+    place: Endpoint, error: type[BaseException]
+) -> None:
     listen = partial(blocking.listen, place, backlog=2)
     at = 0
     where: str | None = ""
@@ -79,7 +81,9 @@ def test_listen(place: Endpoint, error: type[BaseException]) -> None:
 
 
 @both_kinds
-def test_connect(place: Endpoint, error: type[BaseException]) -> None:
+def test_interrupted_connect_leaves_nothing_open(
+    place: Endpoint, error: type[BaseException]
+) -> None:
     with blocking.listen(place, backlog=2) as listener:
         at = 0
         where: str | None = ""
@@ -100,7 +104,9 @@ def test_connect(place: Endpoint, error: type[BaseException]) -> None:
 
 
 @both_kinds
-def test_accept(place: Endpoint, error: type[BaseException]) -> None:
+def test_interrupted_accept_keeps_the_count_of_connections(
+    place: Endpoint, error: type[BaseException]
+) -> None:
     with blocking.listen(place, max_instances=2, backlog=2) as listener:
         at = 0
         where: str | None = ""
@@ -116,6 +122,6 @@ def test_accept(place: Endpoint, error: type[BaseException]) -> None:
                 if accepted:
                     accepted.pop().close()
                 else:
-                    _is_not_left_hanging(client, listener)
+                    _check_client_is_served_or_closed(client, listener)
                 assert listener.connection_count == 0, where
         assert at > 20

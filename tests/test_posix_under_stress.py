@@ -176,13 +176,13 @@ async def test_client_in_place_of_the_plug_is_kept(endpoint: Endpoint) -> None:
     async with await ipcpipes.listen(endpoint, max_instances=1) as listener:
         first = await ipcpipes.connect(endpoint)
         server = await listener.accept()
-        # As if the plug had come too late: a client has its place in the queue.
-        listener._pull_plug()
+        # As if the blocker had come too late: a client has its place in the queue.
+        listener._disconnect_blocker()
         os.close(posix_calls.accept(listener._fd))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(listener.address)
             client.send(b"waited")
-            listener._plug.open(os.dup, 0)
+            listener._blocker.open(os.dup, 0)
             await server.aclose()
             await first.aclose()
             async with await listener.accept() as later:

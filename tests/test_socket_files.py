@@ -28,7 +28,7 @@ from .drivers import in_thread
 if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
 
-from ipcpipes._os.posix import listening as posix_places
+from ipcpipes._os.posix import listening as posix_listening
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 
@@ -123,7 +123,7 @@ async def test_error_says_what_the_file_is(
     with trio.fail_after(30), pytest.raises(ipcpipes.NotAnEndpoint) as caught:
         await connect(path, wait=wait)
     assert f"this is {kind}, not a socket" in str(caught.value)
-    with pytest.raises(ipcpipes.NotAnEndpoint, match=f"in the way and is {kind}, not a socket"):
+    with pytest.raises(ipcpipes.NotAnEndpoint, match=f"exists and is {kind}, not a socket"):
         await ipcpipes.listen(path)
 
 
@@ -293,7 +293,7 @@ async def test_lost_socket_file_is_logged_once(
     driver: str,
 ) -> None:
     """A .NET server that starts at the same address removes the file and makes its own."""
-    monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.02)
+    monkeypatch.setattr(posix_listening, "FILE_CHECK_PAUSE", 0.02)
     path = short_tmp / "s"
     with ExitStack() as stack:
         listener: Any
@@ -336,7 +336,7 @@ async def accept_forever(accept: Callable[[], Awaitable[object]]) -> None:
 async def test_closing_a_listener_logs_no_lost_file(
     short_tmp: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posix_places, "LOOK_PAUSE", 0.001)
+    monkeypatch.setattr(posix_listening, "FILE_CHECK_PAUSE", 0.001)
 
     async def until_closed(listener: Any) -> None:
         with pytest.raises(trio.ClosedResourceError):

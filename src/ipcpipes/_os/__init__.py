@@ -1,13 +1,13 @@
-"""The operating system: the only user of the system part of the C layer.
+"""The operating system, with the trio driver. This room alone uses the system part of the C layer.
 
-Whole-file twins, chosen here once. Each gives the same names: the streams, the packets and the
-listener, ``connect`` (one attempt, at once or an error), ``listen`` (takes the name), ``Kind``
-(what flows and in which direction), ``still_receives`` (whether a peer that has ended its sending
-half can still receive), ``Permissions`` and ``ServerCheck`` (the compiled access policy of a
-listener and of a client),
-``transport`` (what it is called), and what goes from a parent to its child: ``open_pair``,
-``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``, ``forgets_children``,
-``SharedName``, ``join_shared``.
+The two systems have the same modules with the same names in them, and this module chooses one
+system. The names are: the streams, the packets and the listener; ``connect`` (one attempt without
+waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in which direction),
+``still_receives`` (whether a peer that has ended its sending half can still receive),
+``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
+``transport`` (its name, for people); and for parents and children: ``open_pair``, ``parent_end``,
+``inheriting``, ``fingerprint``, ``close_number``, ``forgets_children``, ``SharedName``,
+``join_shared``.
 """
 
 from __future__ import annotations
@@ -101,5 +101,5 @@ resolve_by(resolve)
 
 
 def close_connection(connection: Stream | SendStream | ReceiveStream | Packets) -> None:
-    """Closes it at once, without a checkpoint."""
+    """Closes a connection without a checkpoint."""
     connection._close()

@@ -1,6 +1,6 @@
-"""The system's half of :mod:`ipcpipes.blocking`: whole-file twins, chosen here once.
+"""The operating system, with the driver for code without an event loop; see ``_os/__init__.py``.
 
-Apart from ``_os/__init__.py``, so that trio programs do not load it.
+A module of its own, so that trio programs do not load it.
 """
 
 from __future__ import annotations

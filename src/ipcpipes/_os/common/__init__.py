@@ -1,1 +1,1 @@
-"""What is the same on every system."""
+"""Parts that are the same on every system."""

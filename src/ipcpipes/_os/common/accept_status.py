@@ -1,4 +1,4 @@
-"""Why a listener has no client to give, the same on every system."""
+"""Why a listener cannot accept a client now; the same on every system."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import enum
 
 
 class AcceptStatus(enum.Enum):
-    """What stands in the way of the next accept."""
+    """Why an accept returned no connection."""
 
-    NOBODY = enum.auto()
-    """No client is there."""
+    NO_CLIENT = enum.auto()
+    """No client is waiting."""
     FULL = enum.auto()
     """``max_instances`` connections are open."""
     VANISHED = enum.auto()
-    """There was a client, who has left or may not come in."""
+    """There was a client; it has left, or it is refused."""
     EXHAUSTED = enum.auto()
     """The system is out of descriptors or memory."""
 
 
 EXHAUSTION_PAUSE = 0.05
-"""Seconds until another attempt: no system tells when it has some again."""
+"""Seconds until the next attempt: no system tells when descriptors or memory are free again."""

@@ -1,4 +1,4 @@
-"""How a stream without an event loop returns received data; the same on every system."""
+"""Receiving from a stream without an event loop; the same on every system."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .shared_handle import SharedHandle
 class Receiving(SharedHandle):
     """The public methods; the system's part is :meth:`_fetch` and :meth:`_fetch_into`.
 
-    A signal handler can raise after every call, and nothing is lost: received data stays in
-    ``_came`` until the last step, which is not a call.
+    A signal handler can raise after any call, and nothing is lost: received data stays in ``_came``
+    until the last step, which is not a call.
 
     Attributes:
         _came: data that was received and not returned yet: bytes (empty at the end of the stream),
@@ -41,8 +41,7 @@ class Receiving(SharedHandle):
             came: Any = self._came
             rest = came[size:] if len(came) > size else None
             data: bytes = came if rest is None else came[:size]
-            # From here to the caller there is no step that a signal handler gets into (Python
-            # 3.11 and later).
+            # From here to the caller no signal handler runs (Python 3.11 and later).
             self._came = rest
             return data
         finally:
@@ -52,7 +51,7 @@ class Receiving(SharedHandle):
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = None if timeout is None else Deadline.after(timeout)
-        # Released by returning: to call anything would let a signal handler in.
+        # Returning releases it. A call would let a signal handler run.
         view = writable_bytes(buffer)
         try:
             del self._may_receive["turn"]
@@ -96,7 +95,7 @@ class Receiving(SharedHandle):
         """The data that an interrupted receive has left in ``_came``.
 
         Raises:
-            trio.BrokenResourceError: the data was put into memory that a caller had lent.
+            trio.BrokenResourceError: the data is in the memory of an earlier caller.
         """
         self._require_open()
         if not isinstance(self._came, bytes):
@@ -114,7 +113,7 @@ class Receiving(SharedHandle):
 
     @abstractmethod
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory; afterwards ``_came`` is the number of received bytes."""
+        """As :meth:`_fetch`, into memory. Afterwards ``_came`` is the number of received bytes."""
 
     @abstractmethod
     def _require_open(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Until when an operation may wait."""
+"""The point in time until which an operation may wait."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import time
 
 from ...options import checked_seconds
 
-# One wait of the system is no longer (poll(2) and WaitForMultipleObjects count milliseconds in
-# 32 bits).
+# The longest single wait, in seconds: poll(2) and WaitForMultipleObjects count milliseconds in 32
+# bits.
 _LONGEST = 1_000_000.0
-
 
 _MARK = "_is_of_deadline"
 
 
 class Deadline:
-    """A point in time; ``None`` stands for "never" wherever one is taken.
+    """A point in time. Functions that take a deadline take ``None`` for "never".
 
     Attributes:
         has_raised: whether an operation has ended because the deadline has passed. A TimeoutError
@@ -32,10 +31,10 @@ class Deadline:
 
     @classmethod
     def after(cls, timeout: float | None) -> Deadline | None:
-        """The deadline of an operation that begins now with this ``timeout``.
+        """The deadline of an operation that begins now and has this ``timeout``.
 
         Raises:
-            TypeError, ValueError: it is no number of seconds, 0 or more.
+            TypeError, ValueError: ``timeout`` is not a number of seconds, 0 or more.
         """
         if timeout is None:
             return None
@@ -44,15 +43,16 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds, 0 when it has passed."""
+        """Seconds that are left; 0 if it has passed."""
         return max(0.0, self._at - time.monotonic())
 
     def milliseconds(self, what: str, first: bool) -> int:
-        """How long the next wait may be; rounded up, so that it does not end a moment early.
+        """The longest next wait; rounded up, so that it does not end early.
 
         Args:
-            what: for the message: what has not happened.
-            first: nothing was tried yet, so that a deadline that has passed still allows a look.
+            what: the beginning of the error text, such as "nothing was received".
+            first: the operation has not tried anything yet. Then a deadline that has passed
+                gives 0, for one attempt without waiting.
 
         Raises:
             TimeoutError: it has passed.
@@ -70,5 +70,5 @@ class Deadline:
 
 
 def is_of_deadline(error: TimeoutError) -> bool:
-    """Whether a deadline has passed; a signal handler can raise a TimeoutError, too."""
+    """Whether a :class:`Deadline` made the error; a signal handler can raise a TimeoutError too."""
     return _MARK in error.__dict__

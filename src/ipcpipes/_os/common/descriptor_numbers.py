@@ -1,4 +1,4 @@
-"""What a caller hands over to be sent, as numbers of the system's."""
+"""The descriptors or handles that a caller wants to send, as numbers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def descriptor_numbers(
     """Their numbers, in order.
 
     Args:
-        number_of: what the system knows a file by.
-        largest: the largest number that there can be.
+        number_of: the number of an object with ``fileno()``.
+        largest: the largest number that the system uses.
 
     Raises:
         TypeError, ValueError: they are not a sequence of 1 to 253 ints, 0 or more, and objects

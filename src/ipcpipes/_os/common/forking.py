@@ -21,7 +21,7 @@ __all__ = ["remember"]
 
 
 class Forkable(Protocol):
-    """An object that has to know that this process is a forked child."""
+    """An object that changes its state in a forked child."""
 
     def _in_forked_child(self, text: str) -> None:
         """Called in the child, where no other thread runs. Locks that other threads of the parent
@@ -32,8 +32,8 @@ class Forkable(Protocol):
         """
 
 
-# Not a WeakSet: its callbacks are functions of Python, in which the interpreter swallows what a
-# signal handler raises; a method of C has no such moment.
+# Not a WeakSet: its callbacks are Python functions, and the interpreter swallows a signal handler's
+# exception that is raised in a callback. In a method of C no handler runs.
 _remembered: set[weakref.ref[Forkable]] = set()
 
 if sys.platform == "win32":
@@ -45,7 +45,7 @@ else:
     _process = os.getpid()
 
     def remember(thing: Forkable) -> None:
-        """While ``thing`` is alive, calls its method when this process is a forked child."""
+        """Makes a forked child call ``thing._in_forked_child``, if ``thing`` still exists then."""
         _remembered.add(weakref.ref(thing, _remembered.discard))
 
     def _tell_all() -> None:

@@ -1,4 +1,4 @@
-"""What the ends of anonymous pipes have in common, whatever the system and the driver."""
+"""The ends of anonymous pipes, as far as every system and driver treats them alike."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import trio
 
 from ...abc.uncopied import Uncopied
 
-NO_SETTING = "the size of a pipe is settled when it is made: open_anonymous_pipe(capacity=...)"
-USED = "this end was used here already; hand over one that was not"
+NO_SETTING = "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
+USED = "this end was used in this process; hand over an end that was not used"
 
 
 class InheritableEnd(Uncopied, ABC):
-    """An end that can go to a child.
+    """An end that can be handed over to a child.
 
-    Handing over takes the number out of the stream, so that nothing here can use it any more,
-    and keeps it for the child to inherit until :meth:`dispose_local_copy`.
+    Handing over takes the descriptor or handle out of the stream, so that this process can no
+    longer use it, and keeps it open for the child to inherit, until :meth:`dispose_local_copy`.
     """
 
     _instead = "hand it over to a child: open_child(command, pipes={'name': end})"
@@ -33,19 +33,19 @@ class InheritableEnd(Uncopied, ABC):
         return str(self._handed_over)
 
     def dispose_local_copy(self) -> None:
-        # In one step, so that two threads that close do not both close it.
+        # One step, so that of two threads only one closes it.
         number = vars(self).pop("_handed_over", -1)
         if number != -1:
             self._close_number(number)
 
     def _closed_here(self) -> trio.ClosedResourceError:
         if self._is_gone:
-            return trio.ClosedResourceError("this end was handed over; it is the child's now")
+            return trio.ClosedResourceError("this end was handed over to a child")
         return trio.ClosedResourceError(self._closed_text)
 
     @abstractmethod
     def _take_out(self) -> int:
-        """The number, which the stream has no more.
+        """Takes the number out of the stream, and returns it.
 
         Raises:
             trio.ClosedResourceError, trio.BusyResourceError, RuntimeError: as ``hand_over`` says.
@@ -53,4 +53,4 @@ class InheritableEnd(Uncopied, ABC):
 
     @abstractmethod
     def _close_number(self, number: int) -> None:
-        """Gives it back to the system."""
+        """Closes a descriptor or handle."""

@@ -1,5 +1,5 @@
-"""Descriptors and handles between the call that opens them and what will own them; the same on
-every system.
+"""Descriptors and handles between the call that opens them and the object that will own them; the
+same on every system.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OpenedNumbers"]
+__all__ = ["OpenNumbers"]
 
 _pop = list.pop
 _is_open = (-1).__lt__
 
 
-class OpenedNumbers:
-    """Descriptors or handles that are to be closed, unless an owner has taken them out.
+class OpenNumbers:
+    """Descriptors or handles that will be closed, unless an owner takes them out.
 
-    An exception of a signal handler can come whenever a call has returned, and then the result of
-    that call is lost. So one step makes the call and keeps its result here; and one step removes a
-    number from here and closes it, or removes it and stores it in its owner, so that it is closed
-    exactly once. Numbers that are left are closed at the end of the ``with`` block, and by the
-    finalizer if an exception comes before that.
+    A signal handler can raise whenever a call has returned, and then the result of that call is
+    lost. So one step makes the call and stores its result here; and one step removes a number from
+    here and closes it, or removes it and stores it in its owner, so that it is closed exactly once.
+    Numbers that are left are closed at the end of the ``with`` block, and by the finalizer if an
+    exception comes before that.
 
     Args:
-        numbers: what is open already.
+        numbers: descriptors or handles that are open already.
     """
 
     __slots__ = ("numbers",)
@@ -43,7 +43,7 @@ class OpenedNumbers:
 
     @property
     def number(self) -> int:
-        """The last number, which stays here; -1 if there is none."""
+        """The last number, which stays here; -1 if there is no number."""
         return self.numbers[-1] if self.numbers else -1
 
     def open(self, function: Callable[..., int], *arguments: object) -> int:
@@ -60,7 +60,7 @@ class OpenedNumbers:
 
     def handed_over(self) -> Iterator[int]:
         """The last number. It is removed when this is unpacked, and not before:
-        ``(self._fd,) = opened.handed_over()`` is one step.
+        ``(self._fd,) = descriptors.handed_over()`` is one step.
         """
         return map(_pop, (self.numbers,))
 

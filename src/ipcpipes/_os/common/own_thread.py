@@ -1,7 +1,7 @@
-"""A function in a thread that was never used before and never will be again.
+"""Runs a function as a client, in a thread of its own.
 
-What acts as somebody else must not come from a pool, nor go back to one (as trio's
-``to_thread.run_sync`` does): the next function there would act as him too.
+A thread that acts as another user must not come from a pool, nor return to one, as threads of
+trio's ``to_thread.run_sync`` do: the next function in it would run as that user too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Client(Protocol):
-    """A client as whom a thread can act; see the systems' impersonation."""
+    """A client that a thread can act as; see the impersonation modules of the systems."""
 
     def enter(self) -> None: ...
     def leave(self) -> None: ...
@@ -26,7 +26,7 @@ class Client(Protocol):
 
 def require_accepted(owner: object) -> None:
     """Raises:
-    RuntimeError: no listener owns the connection, so that there is no client.
+    RuntimeError: no listener has accepted the connection, so its peer is not a client.
     """
     if owner is None:
         raise RuntimeError(
@@ -35,9 +35,9 @@ def require_accepted(owner: object) -> None:
 
 
 class _Acting(threading.local):
-    """What was put off in this thread; ``None`` in one that acts as nobody else."""
+    """The work that was deferred in this thread; ``None`` unless the thread acts as a client."""
 
-    put_off: list[Callable[[], None]] | None = None
+    deferred: list[Callable[[], None]] | None = None
 
 
 _acting = _Acting()
@@ -45,35 +45,35 @@ _acting = _Acting()
 
 def is_acting() -> bool:
     """Whether this thread acts as a client."""
-    return _acting.put_off is not None
+    return _acting.deferred is not None
 
 
-def put_off(work: Callable[[], None]) -> bool:
-    """Whether this thread acts as a client. Then ``work``, which is to be done as ourselves, is
-    done when the thread has ended, by whoever waits for it.
+def defer_if_acting(work: Callable[[], None]) -> bool:
+    """Defers ``work`` if this thread acts as a client, because the work needs this process' own
+    identity. The thread that waits for this one does it later. Returns whether it was deferred.
     """
-    if _acting.put_off is None:
+    if _acting.deferred is None:
         return False
-    _acting.put_off.append(work)
+    _acting.deferred.append(work)
     return True
 
 
 class _Job:
-    """A function that acts as a client, and what came of it.
+    """A function that runs as a client, and its result.
 
     Lifetime: it owns ``client``, from :meth:`__init__` to :meth:`close`.
     """
 
     def __init__(self, client: Client, fn: Callable[..., Any], args: tuple[object, ...]) -> None:
         self._client = client
-        self._put_off: list[Callable[[], None]] = []
+        self._deferred: list[Callable[[], None]] = []
         self._call = lambda: fn(*args)
         self._context = contextvars.copy_context()
         self._value: Any = None
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        _acting.put_off = self._put_off
+        _acting.deferred = self._deferred
         try:
             self._client.enter()
             try:
@@ -89,21 +89,21 @@ class _Job:
         try:
             raise self._error
         finally:
-            # The traceback holds this frame, and this object the traceback.
+            # Breaks a reference cycle: the traceback refers to this frame.
             self._error = None
 
     def close(self) -> None:
         """To be called when the thread has ended."""
         self._client.close()
-        while self._put_off:
-            self._put_off.pop()()
+        while self._deferred:
+            self._deferred.pop()()
 
 
 def _thread(target: Callable[[], None]) -> threading.Thread:
     return threading.Thread(target=target, name="ipcpipes run_as_client", daemon=True)
 
 
-# What begins is waited for: a KeyboardInterrupt comes before, or afterwards.
+# KeyboardInterrupt is raised before the function begins, or after it has ended.
 @trio.lowlevel.enable_ki_protection
 async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]) -> ResultT:
     """``fn(*args)`` as ``client``, which it closes. It can be cancelled until ``fn`` begins."""
@@ -111,7 +111,7 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
         limiter = trio.to_thread.current_default_thread_limiter()
-        borrower = object()  # this task may have a thread already
+        borrower = object()  # not the task, which may have a thread of the limiter already
         await limiter.acquire_on_behalf_of(borrower)
         try:
             task = trio.lowlevel.current_task()
@@ -124,7 +124,7 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
             thread = _thread(run)
             thread.start()
             await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
-            thread.join()  # it has nothing left to do
+            thread.join()  # returns at once
             result: ResultT = job.result()
             return result
         finally:
@@ -136,7 +136,7 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
 def run_as_blocking(
     client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]
 ) -> ResultT:
-    """The same for a thread, which waits."""
+    """As :func:`run_as`, without an event loop."""
     job = _Job(client, fn, args)
     try:
         go_on, done = threading.Event(), threading.Event()
@@ -149,7 +149,7 @@ def run_as_blocking(
             done.set()
 
         try:
-            # What a signal handler raises in there does not say whether there is a thread.
+            # If a signal handler raises in start(), it is unknown whether there is a thread.
             thread = _thread(run)
             thread.start()
             _wait_for(go_on, done)
@@ -165,8 +165,8 @@ def run_as_blocking(
 
 
 def _wait_for(go_on: threading.Event, done: threading.Event) -> None:
-    """Also when a signal handler raises meanwhile. (A ``join`` of the thread that is interrupted
-    takes it for ended: Python 3.10 to 3.12.)
+    """Waits until ``done`` is set, also if a signal handler raises meanwhile. (``join`` is no
+    alternative: after an interrupted ``join`` the thread counts as ended, in Python 3.10 to 3.12.)
     """
     try:
         go_on.set()

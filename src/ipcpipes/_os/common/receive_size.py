@@ -1,10 +1,10 @@
-"""Where received bytes go, and how many are asked for; the same on every system."""
+"""The size and the memory of a receive; the same on every system."""
 
 from __future__ import annotations
 
 _DEFAULT = 64 * 1024
-# A buffer of the size that is asked for is taken before anything has come, and no more can come
-# at once than the system's own buffers hold.
+# A buffer of the requested size is allocated before anything has come, and a receive never returns
+# more than the system's own buffers hold.
 _LARGEST = 256 * 1024
 
 RECEIVE_INTERRUPTED = "an earlier receive was interrupted, and some received data is lost"
@@ -14,7 +14,7 @@ a receive unknown.
 
 
 def receive_size(max_bytes: int | None) -> int:
-    """What to ask for.
+    """How many bytes one receive asks the system for.
 
     Raises:
         TypeError: ``max_bytes`` is neither an int nor ``None``.
@@ -30,10 +30,10 @@ def receive_size(max_bytes: int | None) -> int:
 
 
 def writable_bytes(buffer: bytearray | memoryview) -> memoryview:
-    """The memory that a ``receive_into`` was given, as bytes.
+    """The memory that the caller of ``receive_into`` passes, as bytes.
 
     Raises:
-        TypeError: ``buffer`` is no bytes-like object.
+        TypeError: ``buffer`` is not a bytes-like object.
         ValueError: it is read-only, not contiguous, or empty.
     """
     view = memoryview(buffer)

@@ -1,4 +1,4 @@
-"""Which errors are the system's; the same on every system."""
+"""Errors of the system, as opposed to those of signal handlers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ __all__ = ["require_system_error"]
 
 
 def require_system_error(error: OSError) -> None:
-    """Raises the error again where a signal handler has raised it and not the system: the
-    ``TimeoutError`` of an alarm has no ``errno``, and is not to be translated.
+    """Raises the error again if a signal handler and not the system has raised it: the
+    ``TimeoutError`` of an alarm has no ``errno``, and must not be translated.
     """
     if error.errno is None:
         raise error

@@ -1,4 +1,4 @@
-"""A listener without an event loop, the same on every system: who may do what, and when."""
+"""A listener without an event loop: which thread does what and when; the same on every system."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import trio
 
 from ...abc.uncopied import Uncopied
 from .accept_status import EXHAUSTION_PAUSE, AcceptStatus
+from .connection_slot import ConnectionSlot
 from .deadline import Deadline
-from .own_thread import put_off
-from .place import Place
+from .own_thread import defer_if_acting
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Connection(Protocol):
-    """What a listener accepts."""
+    """A connection that a listener accepts."""
 
     def close(self) -> None: ...
 
@@ -32,13 +32,13 @@ ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
 
 class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
-    """Threads around a listener that cannot wait by itself.
+    """Adds threads and waiting to the system's part of a listener.
 
-    ``_accepting`` is held by the thread that accepts, also while it waits; what it waits on is
-    given up only when nobody holds it. ``_counting`` is held for a moment by whoever changes
-    anything. What a signal handler or a finalizer may do, closing a stream or this, must not wait
-    for a lock that the interrupted thread may hold: it leaves a job, and whoever has the lock
-    does it before he goes.
+    The thread that accepts holds ``_accepting``, also while it waits; the objects that it waits on
+    are closed only while no thread holds that lock. A thread that changes the state holds
+    ``_counting`` for a moment. A signal handler or a finalizer can close a connection or this
+    listener, and must not wait for a lock that the interrupted thread may hold. So it adds a job,
+    and the thread that holds the lock does the job before it leaves.
     """
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"
@@ -82,7 +82,7 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
     def _accept(self, deadline: Deadline | None) -> ConnectionT:
         first = True
         while True:
-            found: ConnectionT | AcceptStatus = AcceptStatus.NOBODY
+            found: ConnectionT | AcceptStatus = AcceptStatus.NO_CLIENT
             try:
                 with self._counting:
                     self._require_open()
@@ -117,8 +117,8 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
             raise StopIteration from None
 
     def released(self, handle: int = -1) -> None:
-        """A stream that we accepted is closed, or (Windows) leaves its handle to us. From any
-        thread, a signal handler or a finalizer.
+        """An accepted connection is closed; on Windows, this listener closes its handle. Called
+        from any thread, a signal handler or a finalizer.
         """
         self._jobs.append(partial(self._take_back, handle))
         self._settle()
@@ -130,30 +130,34 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
 
     def close(self) -> None:
         if not self._shutting.acquire(blocking=False):
-            return  # for ever: it is closed once
+            return  # never released: it is closed once
         self._closed = True
-        self._give_name_up()
+        self._release_name()
         self._jobs.append(self._end)
         self._settle()
 
     def _end(self) -> None:
         if self._ended:
             return
-        self._give_clients_up()
+        self._drop_clients()
         if self._accepting.locked():
-            self._wake()  # who leaves last comes here again
+            self._wake()  # the accepting thread calls this again when it leaves
             return
         self._ended = True
-        self._give_all_up()
+        self._close_rest()
 
     def _settle(self) -> None:
-        """Does the jobs, unless somebody is at it.
+        """Does the jobs, unless another thread is doing them.
 
-        Not as a client (``run_as_client``, where a finalizer may run too): listen(2), which says
-        anew how many may wait, also says anew who serves, and Windows would ask whether the client
-        may make instances.
+        A thread that acts as a client (``run_as_client``, where a finalizer can run too) defers
+        them: listen(2), which sets the length of the queue, also sets the credentials that clients
+        see, and Windows would check whether the client may make instances.
         """
-        while self._jobs and not put_off(self._settle) and self._counting.acquire(blocking=False):
+        while (
+            self._jobs
+            and not defer_if_acting(self._settle)
+            and self._counting.acquire(blocking=False)
+        ):
             try:
                 self._do_jobs()
             finally:
@@ -177,40 +181,40 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
         if getattr(self, "_ended", True):
             return
         text = f"unclosed {self!r}"
-        self._give_name_up()
-        self._give_clients_up()
-        self._give_all_up()
+        self._release_name()
+        self._drop_clients()
+        self._close_rest()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
-    # What the twins bring
+    # The system's part
 
-    _taken: set[Place]
+    _taken: set[ConnectionSlot]
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or what stands in its way."""
+        """A new connection, or why there is none."""
 
     @abstractmethod
     def _count_released(self, handle: int = -1) -> None:
-        """Makes room for as many clients as are allowed now. Then closes ``handle``, that of a
-        stream that was accepted; -1 for none.
+        """Makes room for as many clients as are allowed now. Then closes ``handle``, of an accepted
+        connection, unless it is -1.
         """
 
     @abstractmethod
-    def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
-        """Waits until it may be gone; -1 waits for ever."""
+    def _wait(self, status: AcceptStatus, milliseconds: int) -> None:
+        """Waits until another accept may succeed; -1 waits without a limit."""
 
     @abstractmethod
     def _wake(self) -> None:
         """Ends the :meth:`_wait` that follows the last :meth:`_try_accept`, or is under way."""
 
-    def _give_name_up(self) -> None:
-        """Called once and first, without a lock."""
+    def _release_name(self) -> None:
+        """Releases the name. Called once and first, without a lock."""
 
-    def _give_clients_up(self) -> None:
-        """Those that were not accepted, and what waits for more; perhaps again and again."""
+    def _drop_clients(self) -> None:
+        """Closes the clients that were not accepted. May be called several times."""
 
     @abstractmethod
-    def _give_all_up(self) -> None:
-        """The rest, when nobody is inside."""
+    def _close_rest(self) -> None:
+        """Closes the rest, when no thread is inside."""

@@ -1,4 +1,4 @@
-"""POSIX: where sockets live.
+"""POSIX: the addresses of sockets.
 
 A plain name belongs to one user, and can be in up to three directories, in this order:
 ``$XDG_RUNTIME_DIR/ipcpipes``, ``/run/user/<uid>/ipcpipes`` and ``/tmp/ipcpipes-<uid>``. A server
@@ -61,8 +61,8 @@ def resolve(endpoint: Endpoint) -> bytes:
 
 
 def resolve_text(endpoint: Endpoint) -> str:
-    """The address where a server of ``endpoint`` listens, or else where ``listen`` would make it;
-    as a str, as the functions of :mod:`socket` take it.
+    """The address where a server of ``endpoint`` listens, or where ``listen`` would make it; as a
+    str that the functions of :mod:`socket` accept.
     """
     address = resolve(endpoint)
     if endpoint.kind == "named" and calls.is_bound(address) != 1:
@@ -114,7 +114,7 @@ def _address(endpoint: Endpoint, directory: str, temporary: str = "") -> bytes:
 
 
 def _is_same_directory(one: bytes, other: bytes) -> bool:
-    """Under two names, as /run and /var/run."""
+    """Whether both are in one directory, perhaps under two names, as /run and /var/run."""
     try:
         return os.path.samefile(os.path.dirname(one), os.path.dirname(other))
     except OSError as error:
@@ -138,7 +138,7 @@ def _directories() -> Iterator[str]:
     """The directories of plain names; a server uses the first. There is always at least one."""
     user = os.geteuid()
     wanted = os.environ.get("XDG_RUNTIME_DIR", "")
-    # A directory of our own, because other programs keep sockets under plain names beside it
+    # A subdirectory, because other programs have sockets with plain names in the directory itself
     # (docker.sock, pipewire-0).
     if wanted:
         fault = _runtime_directory_fault(wanted)
@@ -162,7 +162,7 @@ def _last_resort() -> str:
 
 
 def _runtime_directory_fault(directory: str) -> str:
-    """Why the directory cannot contain anything of this user; "" if it can. A directory that can is
+    """Why the directory cannot contain files of this user; "" if it can. A directory that can is
     not skipped, even if it is unsafe: :func:`check_directory_safety` refuses it.
     """
     if not directory.startswith("/"):
@@ -195,7 +195,7 @@ def check_directory_safety(endpoint: Endpoint, address: bytes, *, create: bool) 
 
     Raises:
         EndpointNotFound: there is no such directory.
-        UnsafeDirectory: others could take the endpoint's place in it.
+        UnsafeDirectory: other users could replace the socket in it.
         EndpointError: the directory cannot be made.
     """
     if address[:1] == b"\0":
@@ -218,7 +218,7 @@ def check_directory_safety(endpoint: Endpoint, address: bytes, *, create: bool) 
 
 def _make_directory(endpoint: Endpoint, where: str, directory: str) -> None:
     """Makes the directory, with all rights for this user and none for others, whatever the umask
-    is. Meanwhile no other user can replace it: the parent is only this user's, or sticky.
+    is. No other user can replace it meanwhile: the parent belongs to this user only, or is sticky.
     """
     try:
         with contextlib.suppress(FileExistsError):
@@ -275,8 +275,8 @@ def _check_writers(endpoint: Endpoint, where: str, directory: str) -> None:
 
 
 def _check_for_root(endpoint: Endpoint, where: str, directory: str, found: os.stat_result) -> None:
-    """Without O_PATH, a socket gets its mode through its path. A user who can exchange files in the
-    directory could make root change another file of root's.
+    """Without O_PATH, a socket gets its mode through its path. A user that can replace files in the
+    directory could make root change another file of root.
     """
     can_exchange = found.st_mode & stat.S_IWGRP and not found.st_mode & stat.S_ISVTX
     if found.st_uid == 0 and not can_exchange:

@@ -1,7 +1,7 @@
-"""POSIX: everything that touches the C layer.
+"""POSIX: all calls of the C layer.
 
-Calls on a hot path return what the C layer returns (a value, or ``-errno``), so
-that "not now" costs no exception; the others raise.
+Calls on a hot path return the result of the C layer (a value, or ``-errno``), so that EAGAIN costs
+no exception. The other calls raise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..._ffi import ffi, lib
 from ...abc import PeerIdentity
 from ...framing import Buffer
 from ..common.system_error import require_system_error as require_system_error
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -34,22 +34,25 @@ send_rest = lib.ipc_send_rest
 send_two = lib.ipc_send_two
 write = lib.ipc_write
 write_rest = lib.ipc_write_rest
-set_places = lib.ipc_set_places
+set_queue_length = lib.ipc_set_queue_length
 PACKETS_END = lib.IPC_PACKETS_END
-# Where the system has no such option, or knows no groups of a peer.
+# The errors of a system without such an option, and of one that does not tell a peer's groups.
 _NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
 _ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
 _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
-# How many groups xucred(4) has room for, where that is what tells them (XU_NGROUPS).
+# The most groups that xucred(4) holds (XU_NGROUPS), where the system tells groups in one.
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
 
 
 class Credentials(NamedTuple):
-    """What the kernel says of a peer; ``pid`` is ``None`` where it does not tell it.
+    """What the kernel knows about a peer.
 
-    ``groups`` are the supplementary ones, ``address`` is what it connected from.
+    Attributes:
+        pid: ``None`` if the kernel does not tell it.
+        groups: the supplementary groups.
+        address: the address that the peer is bound to.
     """
 
     pid: int | None
@@ -59,10 +62,11 @@ class Credentials(NamedTuple):
     address: bytes = b""
 
     def identity(self, fd: int) -> PeerIdentity:
-        """With the account name, which can take a while where accounts are on a network.
+        """Adds the name of the account and the program. That can take long where accounts are on
+        a network.
 
         Args:
-            fd: of the connection, to ask for the program.
+            fd: the connection.
         """
         try:
             user = pwd.getpwuid(self.uid).pw_name
@@ -79,7 +83,7 @@ class Credentials(NamedTuple):
 
 
 class UnknownPeer(NamedTuple):
-    """The same where the kernel says nothing; ``pid`` is what we know ourselves."""
+    """A peer of which the kernel knows nothing; ``pid`` is known from elsewhere."""
 
     pid: int | None = None
 
@@ -91,8 +95,8 @@ Peer = Credentials | UnknownPeer
 
 
 class Permissions(NamedTuple):
-    """A compiled access policy: the mode and the group of the socket file, and a second look at
-    accept for what these cannot say (an abstract socket has none).
+    """A compiled access policy: the mode and the group of the socket file, and a check at accept
+    for rules that these cannot express (an abstract socket has no file).
     """
 
     mode: int
@@ -101,7 +105,7 @@ class Permissions(NamedTuple):
 
 
 ServerCheck = Callable[[Credentials], bool]
-"""Whether a client takes this one for its server."""
+"""Whether a client accepts a process with these credentials as its server."""
 
 
 def peer_credentials(fd: int) -> Credentials:
@@ -119,17 +123,18 @@ def _peer_address(fd: int) -> bytes:
 
 
 def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:
-    """Makes this thread act as another user, for good; the errno, 0 when it has become him."""
+    """Makes this thread act as another user, permanently. Returns an errno, 0 on success."""
     return -int(lib.ipc_become_user(uid, gid, ffi.new("uint32_t[]", groups), len(groups)))
 
 
 def drop_capabilities() -> int:
-    """Takes this thread's capabilities away, for good; the errno, 0 when they are gone."""
+    """Drops this thread's capabilities, permanently. Returns an errno, 0 on success."""
     return -int(lib.ipc_drop_capabilities())
 
 
 def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, int]:
-    """Returns an errno (0 on success) and the descriptor.
+    """Opens a file without following magic links. Returns an errno (0 on success) and the
+    descriptor.
 
     Raises:
         ValueError: the path contains a NUL, which would end it early.
@@ -143,27 +148,27 @@ def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, i
 
 
 def is_of_procfs(fd: int) -> bool:
-    """Whether the descriptor is of a file or a directory in procfs."""
+    """Whether the file or directory is in procfs."""
     return bool(_check(lib.ipc_is_of_procfs(fd)))
 
 
-def knows_users_apart() -> bool:
-    """Whether nobody else can look like this process' user.
+def can_tell_users_apart() -> bool:
+    """Whether the kernel shows no other user as the user of this process.
 
-    In a user namespace that does not have everybody (user_namespaces(7)), those it does not have
-    all appear as the overflow user; and so may we.
+    In a user namespace that does not map every user (user_namespaces(7)), users from outside all
+    appear as the overflow user; and this process may run as that user too.
     """
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
         ranges = Path("/proc/self/uid_map").read_text().splitlines()
     except OSError as error:
         require_system_error(error)
-        return True  # no such namespaces
+        return True  # the system has no user namespaces
     return os.geteuid() != overflow or sum(int(one.split()[2]) for one in ranges) >= 2**32 - 1
 
 
 def _executable(fd: int, pid: int) -> str | None:
-    """The program of a peer, where /proc tells it and the process is still there."""
+    """The program of a peer; ``None`` if /proc does not tell it or the process has ended."""
     try:
         path = os.readlink(f"/proc/{pid}/exe")
     except OSError as error:
@@ -171,8 +176,9 @@ def _executable(fd: int, pid: int) -> str | None:
         return None
     pidfd = lib.ipc_peer_pidfd(fd)
     if pidfd < 0:
-        # An older kernel never tells whether the number has been given away. Of one that does, any
-        # other failure is no answer: we are out of descriptors, or the process is long gone.
+        # A kernel without SO_PEERPIDFD cannot tell whether another process has the number by now.
+        # On a newer one, an error means that it is unknown: this process is out of descriptors, or
+        # the peer was reaped.
         return path if pidfd in _NO_PEER_PIDFD else None
     try:
         poll = select.poll()
@@ -194,13 +200,13 @@ def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:
             continue
         found = tuple(groups[0:count])
         if sys.platform != "linux" and count >= _MOST_TOLD:
-            # There may be more, one of which is denied.
+            # The peer may have more groups, and a policy may deny one of those.
             found = (*found, *(set(_groups_of(uid, gid)) - set(found)))
         return found
 
 
 def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
-    """Those the account has, where the system does not say which ones the process has."""
+    """The groups of the account, where the system does not tell the groups of the process."""
     try:
         return tuple(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
     except KeyError:
@@ -212,12 +218,14 @@ def buffer_size(fd: int, *, sending: bool) -> int:
 
 
 def hint_buffer_size(fd: int, size: int) -> None:
-    """Asks for it; a system that finds it too much (the BSDs) keeps its own."""
+    """Asks for a buffer size. A system that refuses so large a buffer (the BSDs) keeps its own."""
     lib.ipc_set_buffer_size(fd, size)
 
 
 def keep_urgent_inline(fd: int) -> None:
-    """What a peer sends as urgent comes in its turn; a system without such octets may refuse."""
+    """Leaves urgent bytes of the peer in their place among the others. A system without urgent
+    bytes may refuse; the error is ignored.
+    """
     lib.ipc_keep_urgent_inline(fd)
 
 
@@ -229,37 +237,42 @@ class FileId(NamedTuple):
 
 
 class BoundFile:
-    """The socket file that :func:`listen` has made, which is known here before it returns."""
+    """The socket file that :func:`listen` makes. It is recorded here before :func:`listen` returns,
+    so that a signal handler's exception cannot hide it.
+    """
 
     def __init__(self) -> None:
         self.memory: Any = ffi.new("ipc_file *")
 
     @property
     def id(self) -> FileId | None:
-        """``None`` as long as there is no file."""
+        """``None`` before there is a file."""
         return FileId(self.memory.device, self.memory.inode) if self.memory.inode else None
 
 
 def listen(
-    opened: Opened,
+    descriptors: OpenDescriptors,
     file: BoundFile,
     address: bytes,
     permissions: Permissions,
-    places: int,
+    queue_length: int,
     *,
     packets: bool,
 ) -> int:
-    """A listening descriptor with a queue of ``places``, which is in ``opened``, or ``-errno``.
-    The socket file is in ``file``, also after an error.
+    """Opens a listening descriptor, whose queue holds ``queue_length`` connections.
+
+    Returns:
+        The descriptor, which is in ``descriptors``; or ``-errno``. ``file`` tells the socket file,
+        also after an error.
     """
     group = -1 if permissions.group is None else permissions.group
-    return opened.open(
+    return descriptors.open(
         lib.ipc_listen,
         address,
         len(address),
         permissions.mode,
         group,
-        places,
+        queue_length,
         packets,
         file.memory,
     )
@@ -272,15 +285,19 @@ def is_bound(path: bytes) -> int:
     return int(lib.ipc_is_bound(path, len(path)))
 
 
-def connect(opened: Opened, address: bytes, *, packets: bool, source: bytes = b"") -> int:
-    """A connected descriptor, which is in ``opened``; or ``-errno``. The server can see ``source``
-    as our address.
+def connect(
+    descriptors: OpenDescriptors, address: bytes, *, packets: bool, source: bytes = b""
+) -> int:
+    """Opens a connected descriptor. The server sees ``source`` as the client's address.
+
+    Returns:
+        The descriptor, which is in ``descriptors``; or ``-errno``.
     """
-    return opened.open(lib.ipc_connect, address, len(address), source, len(source), packets)
+    return descriptors.open(lib.ipc_connect, address, len(address), source, len(source), packets)
 
 
 def pair(*, packets: bool) -> tuple[int, int]:
-    """Two connected sockets: one as ours are, and one for a child, in blocking mode."""
+    """Two connected sockets: one for this process, and one in blocking mode, for a child."""
     fds = ffi.new("int[2]")
     _check(lib.ipc_pair(packets, fds))
     return fds[0], fds[1]
@@ -301,12 +318,16 @@ def send_fault(code: int) -> str:
 
 
 def ask_credentials(fd: int) -> None:
-    """From here on each packet brings its sender's, which tells an empty one from the end."""
+    """Makes the system add the sender's credentials to each packet, which tells an empty packet
+    from the end of the stream.
+    """
     _check(lib.ipc_ask_credentials(fd))
 
 
 def largest_packet(fd: int) -> int:
-    """The largest packet that can be sent (unix_dgram_sendmsg in Linux' net/unix/af_unix.c)."""
+    """The largest packet in bytes that can be sent (unix_dgram_sendmsg in Linux'
+    net/unix/af_unix.c).
+    """
     return _check(lib.ipc_buffer_size(fd, True)) - 32
 
 
@@ -317,7 +338,7 @@ def _check(result: int) -> int:
 
 
 def readable(address: bytes) -> str:
-    """As people write it: an abstract name with ``@`` (as ss(8) and lsof(8) do)."""
+    """An address as text; an abstract name begins with ``@``, as in ss(8) and lsof(8)."""
     return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)
 
 

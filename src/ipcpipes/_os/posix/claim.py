@@ -1,12 +1,11 @@
-"""A name on the file system, held without a gap: never stolen while it lives, never
-blocked by the dead.
+"""POSIX: a name on the file system, held without a gap. The name of a running server is never
+taken, and a dead server never blocks its name.
 
-An exclusive flock(2) on a file beside the socket (``<path>.lock``) is held as long as the
-listener lives; the kernel drops it however the process ends. Whoever holds it may remove a
-dead socket file. The alternatives are not enough. If servers only check whether the socket is
-alive, two servers that start together can both find it dead. Unlinking first, as many programs
-do, takes the address away from live servers. Other programs hold no such lock, so their sockets
-are checked as well.
+The listener holds an exclusive flock(2) on a file beside the socket (``<path>.lock``); the kernel
+drops the lock however the process ends. The holder of the lock may remove a dead socket file. The
+alternatives are not enough. If servers only check whether the socket is alive, two servers that
+start together can both find it dead. Unlinking first, as many programs do, takes the address away
+from running servers. Other programs hold no such lock, so their sockets are checked as well.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from ...errors import (
     connect_error,
     in_use_error,
 )
-from . import address as places, calls, removing, standard_numbers as standard
-from .opened import Opened
+from . import address as addresses, calls, removing, standard_numbers as standard
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -39,9 +38,9 @@ _MARK = b"ipcpipes listener, process "
 class Claim:
     """The right to listen at one address.
 
-    Lifetime: from :meth:`take`, which takes the lock, to :meth:`release`, which removes what is
-    still ours, and has to follow also if :meth:`take` fails or is interrupted. A forked child
-    inherits the object, but only the process that made it releases anything.
+    Lifetime: :meth:`take` acquires the lock. :meth:`release` removes the files that are still ours;
+    it must be called also if :meth:`take` fails or is interrupted. A forked child inherits the
+    object, but only the process that made it removes files.
 
     Attributes:
         bound: the file that was bound, which this object may remove.
@@ -55,13 +54,13 @@ class Claim:
         self.bound = calls.BoundFile()
         self._lock_path = address + b".lock"
         self._lock_is_ours = False
-        self._lock = Opened()
+        self._lock = OpenDescriptors()
 
     def take(self) -> None:
         self._take_lock()
-        # While this process holds its own lock: if two servers start at once in two directories
-        # that both know, at least one of them sees the other's lock.
-        for other in places.elsewhere(self._endpoint, self._path):
+        # After this process has acquired its own lock. So if two servers start at once in two
+        # directories that both know, at least one of them sees the other's lock.
+        for other in addresses.elsewhere(self._endpoint, self._path):
             self._require_free(other)
         self._clear_dead_socket()
 
@@ -75,7 +74,7 @@ class Claim:
         return removing.is_at(self._path, self.socket_file)
 
     def release(self) -> None:
-        """Removes the socket file if it is still the one we bound, and gives the lock up."""
+        """Removes the socket file if it is still the one that was bound, and releases the lock."""
         lock = self._lock.number
         if lock == -1:
             return
@@ -85,14 +84,14 @@ class Claim:
                 self._remove_files(lock)
 
     def _remove_files(self, lock: int) -> None:
-        # If the system raises here, the directory has gone, or is no longer ours to write in.
+        # If the system raises here, the directory is gone, or this user may no longer write in it.
         try:
             removing.remove(self._path, self.socket_file)
         except OSError as error:
             calls.require_system_error(error)
         try:
-            # While the lock is held, so that no process locks a file without a name. A take that
-            # was interrupted may not have it yet.
+            # While the lock is held, so that no process locks a file without a name. An interrupted
+            # take() may not have acquired it.
             if self._lock_is_ours and self._try_lock(lock):
                 removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         except OSError as error:
@@ -111,10 +110,10 @@ class Claim:
                 if not self._try_lock(lock):
                     raise self._taken(lock)
                 if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
-                    # Not an empty file that another program may have put there.
+                    # Otherwise it may be an empty file of another program.
                     self._lock_is_ours = self._lock_is_ours or is_marked
                     if self._lock_is_ours:
-                        # For messages only: on a full disk the lock is none the worse.
+                        # Only for error messages: on a full disk, the lock works without it.
                         try:
                             os.ftruncate(lock, 0)
                             os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
@@ -130,7 +129,7 @@ class Claim:
             self._lock.close()
 
     def _open_lock(self) -> None:
-        """Opens the lock file. It is ours if it is made now, which is noted before it is made."""
+        """Opens the lock file. It is ours if this call makes it, which is recorded before."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         self._lock_is_ours = True
         try:
@@ -145,12 +144,13 @@ class Claim:
         or to one that was killed before it could mark the file.
         """
         found = os.fstat(lock)
-        # A file that has another name too may be somebody's, put here to be written into.
+        # A file with a second name may be a hard link that an attacker made, so that this process
+        # writes into another file.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file")
+            raise self._not_an_endpoint(os.fsdecode(self._lock_path), "not a lock file")
         text = os.pread(lock, len(_MARK), 0)
         if text and text != _MARK:
-            raise self._obstacle(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
+            raise self._not_an_endpoint(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
         if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
             # With a umask that removes the owner's rights, the next server could not open the file.
             os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
@@ -174,19 +174,19 @@ class Claim:
             self._readable,
             f"process {holder}, which took this name, has ended, and a process that it forked "
             f"still holds the lock {os.fsdecode(self._lock_path)} (fuser(1) and lsof(8) tell "
-            "which); end that one, or take another name",
+            "which); end that process, or take another name",
         )
 
     def _require_free(self, other: bytes) -> None:
         """Raises if the name is taken at ``other``, where this user's clients also look for it."""
-        if not places.is_safe(self._endpoint, other):
+        if not addresses.is_safe(self._endpoint, other):
             return
         held = True
         holder = None
-        with Opened() as opened:
+        with OpenDescriptors() as descriptors:
             try:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-                lock = opened.open(os.open, other + b".lock", flags)
+                lock = descriptors.open(os.open, other + b".lock", flags)
             except OSError as error:
                 calls.require_system_error(error)
                 held = False
@@ -207,8 +207,8 @@ class Claim:
         # No listener of ipcpipes is alive, but another program's may be.
         found, bound = _look_at(self._path)
         if found is not None and not stat.S_ISSOCK(found.st_mode):
-            what = f"{places.kind_of_file(found.st_mode)}, not a socket"
-            raise self._obstacle(self._readable, what)
+            what = f"{addresses.kind_of_file(found.st_mode)}, not a socket"
+            raise self._not_an_endpoint(self._readable, what)
         if bound == 1:
             raise in_use_error(self._endpoint, self._readable, None)
         if found is not None and bound == 0:
@@ -228,17 +228,17 @@ class Claim:
                 error.errno,
             ) from None
 
-    def _obstacle(self, path: str, what: str) -> NotAnEndpoint:
+    def _not_an_endpoint(self, path: str, what: str) -> NotAnEndpoint:
         return NotAnEndpoint(
             self._endpoint,
             self._readable,
-            f"{path} is in the way and is {what}; it was left alone, move it or take another name",
+            f"{path} exists and is {what}; it was left alone; move it, or take another name",
         )
 
     def _lock_error(self, error: OSError) -> EndpointError:
         path = os.fsdecode(self._lock_path)
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):
-            return self._obstacle(path, "not a lock file")
+            return self._not_an_endpoint(path, "not a lock file")
         kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
         try:
             # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
@@ -252,27 +252,27 @@ class Claim:
 
 def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
     """The stat result of ``path`` (``None`` if there is no file), and whether a process has bound
-    it (:func:`posix_calls.is_bound`). On Linux both are of the same file, even if another user
+    it (:func:`.calls.is_bound`). On Linux both are of the same file, even if another user
     exchanges files meanwhile.
     """
     try:
         if sys.platform != "linux":
             return os.lstat(path), calls.is_bound(path)
-        with Opened() as opened:
-            file = opened.open(os.open, path, os.O_PATH | os.O_NOFOLLOW)
+        with OpenDescriptors() as descriptors:
+            file = descriptors.open(os.open, path, os.O_PATH | os.O_NOFOLLOW)
             return os.fstat(file), calls.is_bound(b"/proc/self/fd/%d" % file)
     except FileNotFoundError:
         return None, -errno.ENOENT
 
 
 def _holder(lock: int) -> int | None:
-    """The number of the process that is written in a lock file."""
+    """The number of the process that the lock file names."""
     number = os.pread(lock, 64, 0).partition(_MARK)[2].strip()
     return int(number) if number.isdigit() else None
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether there is no such process, as far as this process can see."""
+    """Whether the process has ended, as far as this process can see."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -283,8 +283,8 @@ def _has_ended(pid: int) -> bool:
         calls.require_system_error(error)
         return False  # another user's
     try:
-        # "pid (name) state …", where the name may hold anything (proc_pid_stat(5)). A process that
-        # has ended stays until its parent has heard of it.
+        # "pid (name) state …", where the name may contain any character (proc_pid_stat(5)). A
+        # process that has ended stays there until its parent has reaped it.
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
     except OSError as error:
         calls.require_system_error(error)

@@ -1,4 +1,4 @@
-"""POSIX: opening a path that a client has named (Linux; elsewhere no thread acts as a client)."""
+"""POSIX: opening a path that a client has sent (Linux; elsewhere no thread can act as a client)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _NO_OPENAT2 = (errno.ENOSYS, errno.EPERM)
 def check_path(path: str) -> None:
     """Raises:
     NotSupported: this is not Linux.
-    ValueError: the path is relative. It would start from this process' directory, which the client
-        might not be allowed to use.
+    ValueError: the path is relative. It would start in the working directory of this process, to
+        which the client may have no access.
     """
     if sys.platform != "linux":
         raise NotSupported("run_as_client and open_for_client work on Linux and Windows only")
@@ -29,13 +29,13 @@ def check_path(path: str) -> None:
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
-    """A descriptor of the file, of whatever kind it is, except files in procfs.
+    """A descriptor of a file of any kind, except files in procfs.
 
     Raises:
         OSError: the file cannot be opened; or the path leads through a magic link (ELOOP), or into
             procfs (a PermissionError).
     """
-    # So that the open does not wait for a peer (a fifo) or for the holder of a lease.
+    # O_NONBLOCK: open does not wait for the other end of a FIFO, nor for the holder of a lease.
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     code, fd = calls.open_without_magic_links(os.fsencode(path), flags, mode)
     if code in _NO_OPENAT2:
@@ -59,8 +59,9 @@ def open_path(path: str, flags: int, mode: int) -> int:
 
 
 def _open_step_by_step(path: str, flags: int, mode: int) -> int:
-    """The same before Linux 5.6. Links are resolved as text first, so a magic link is only the path
-    that it shows. Then the kernel follows no links, even if a link has appeared meanwhile.
+    """As :func:`open_path`, before Linux 5.6. Links are resolved as text first, so a magic link is
+    only the path that it shows. Then the kernel follows no links, even if a link has appeared
+    meanwhile.
     """
     if sys.platform != "linux":
         raise NotSupported("O_PATH is Linux'")

@@ -19,9 +19,9 @@ from ...errors import (
     untrusted_error,
 )
 from ...options import Impersonation
-from ..common.place import Place
+from ..common.connection_slot import ConnectionSlot
 from . import address as addresses, calls, impersonation as impersonating, inheritance as inherited
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -42,14 +42,14 @@ class SocketType(Protocol):
 
     def __call__(
         self,
-        opened: Opened,
+        descriptors: OpenDescriptors,
         endpoint: Endpoint,
         address: bytes,
         credentials: calls.Peer,
-        owner: Place | None = None,
+        owner: ConnectionSlot | None = None,
         /,
     ) -> Any:
-        """Takes over the last descriptor in ``opened``; if it raises, the descriptor stays there.
+        """Takes over the last of ``descriptors``; if it raises, the descriptor stays there.
 
         Args:
             owner: of a connection that a listener has accepted.
@@ -59,7 +59,7 @@ class SocketType(Protocol):
 class PipeEndType(Protocol):
     """A driver's class for the ends of pipes."""
 
-    def __call__(self, opened: Opened, endpoint: Endpoint, /) -> Any:
+    def __call__(self, descriptors: OpenDescriptors, endpoint: Endpoint, /) -> Any:
         """The same for a pipe, whose peer is unknown."""
 
 
@@ -96,16 +96,16 @@ class Connector:
             return self._adopt_inherited(endpoint, kind, buffer_size)
         address = addresses.resolve(endpoint)
         packets = kind == "messages"
-        opened = Opened()
+        descriptors = OpenDescriptors()
         try:
-            fd = _open(opened, endpoint, address, packets, impersonation)
+            fd = _open(descriptors, endpoint, address, packets, impersonation)
             if fd in _NO_SERVER:
                 # The server may have another environment.
                 others = addresses.elsewhere(endpoint, address)
                 for other in others:
                     found = -errno.ENOENT
                     if addresses.is_safe(endpoint, other):
-                        found = _open(opened, endpoint, other, packets, impersonation)
+                        found = _open(descriptors, endpoint, other, packets, impersonation)
                     if found not in _NO_SERVER:
                         fd, address = found, other
                         break
@@ -117,7 +117,7 @@ class Connector:
             try:
                 if trusts is not None:
                     server = _trusted_server(fd, trusts, endpoint, address)
-                return self.adopt(opened, endpoint, address, kind, buffer_size, None, server)
+                return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, server)
             except EndpointError:
                 raise
             except OSError as error:
@@ -125,33 +125,33 @@ class Connector:
                 code = error.errno or errno.EIO
                 raise connect_error("errno", code, endpoint, calls.readable(address)) from None
         except BaseException:  # not "with", which costs two calls
-            opened.close()
+            descriptors.close()
             raise
 
     def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
         """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
-        with Opened(number) as opened:
+        with OpenDescriptors(number) as descriptors:
             if kind in ("send", "receive"):
-                return self._pipe_ends[kind](opened, endpoint)
+                return self._pipe_ends[kind](descriptors, endpoint)
             # The credentials of a socketpair(2) are those of the process that made it: this one.
             child = calls.UnknownPeer(pid)
             address = b"descriptor " + endpoint.name.encode()
-            return self.adopt(opened, endpoint, address, kind, None, None, child)
+            return self.adopt(descriptors, endpoint, address, kind, None, None, child)
 
     def adopt(
         self,
-        opened: Opened,
+        descriptors: OpenDescriptors,
         endpoint: Endpoint,
         address: bytes,
         kind: Kind,
         buffer_size: int | None,
-        owner: Place | None,
+        owner: ConnectionSlot | None,
         credentials: calls.Peer | None = None,
     ) -> Any:
-        """The connection of the last descriptor in ``opened``. If it raises, the descriptor stays
+        """Makes a connection of the last of ``descriptors``; if it raises, the descriptor stays
         there.
         """
-        fd = opened.numbers[-1]
+        fd = descriptors.numbers[-1]
         calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
         if kind == "messages":
             calls.ask_credentials(fd)
@@ -163,25 +163,25 @@ class Connector:
                 if endpoint.kind == "inherited"
                 else calls.peer_credentials(fd)
             )
-        return self._sockets[kind](opened, endpoint, address, credentials, owner)
+        return self._sockets[kind](descriptors, endpoint, address, credentials, owner)
 
     def _adopt_inherited(self, endpoint: Endpoint, kind: Kind, buffer_size: int | None) -> Any:
         fd, is_pipe = inherited.claim(endpoint, kind)
-        with Opened(fd) as opened:
+        with OpenDescriptors(fd) as descriptors:
             if is_pipe:
-                return self._pipe_ends[kind](opened, endpoint)
+                return self._pipe_ends[kind](descriptors, endpoint)
             address = inherited.address_of(fd)
-            return self.adopt(opened, endpoint, address, kind, buffer_size, None)
+            return self.adopt(descriptors, endpoint, address, kind, buffer_size, None)
 
 
 def _open(
-    opened: Opened,
+    descriptors: OpenDescriptors,
     endpoint: Endpoint,
     address: bytes,
     packets: bool,
     impersonation: Impersonation,
 ) -> int:
-    """A connected descriptor, which is in ``opened``; or ``-errno``."""
+    """A connected descriptor, which is in ``descriptors``; or ``-errno``."""
     try:
         addresses.check_directory_safety(endpoint, address, create=False)
     except EndpointNotFound:
@@ -189,7 +189,7 @@ def _open(
         # another user, who makes the directory at this moment.
         return -errno.ENOENT
     source = impersonating.source(impersonation)
-    return calls.connect(opened, address, packets=packets, source=source)
+    return calls.connect(descriptors, address, packets=packets, source=source)
 
 
 def _refusal(

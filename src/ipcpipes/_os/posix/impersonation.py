@@ -1,9 +1,9 @@
-"""POSIX: acting as a client (Linux), and what a client lets its server do.
+"""POSIX: acting as a client (Linux), and the impersonation level of a client.
 
-A client says how far its server may go by the address that it connects from: unlike a byte, that
-does not get into what the two have to say to each other, the server has it from the kernel at any
-time, and a client that knows nothing of it has said nothing. The name is in the abstract namespace,
-where it leaves nothing behind.
+A client tells its level by the address that it binds before it connects. Unlike a byte on the
+stream, the address does not interfere with the protocol of the two programs; the server can ask the
+kernel for it at any time; and a client of another library has no such address. The address is in
+the abstract namespace, where nothing has to be removed.
 """
 
 from __future__ import annotations
@@ -20,55 +20,58 @@ from . import calls
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# With "i" for "impersonate", "d" for "delegate". No longer than 18 bytes: .NET on Linux copies a
-# client's address into memory as long as its server's own, and dies of a longer one; "/tmp/",
-# "CoreFxPipe_", a name of one letter and a NUL are 18. What follows makes the name new: 42 random
-# bits, so that clients do not meet, and no other user can have taken the next one.
+# "i" stands for "impersonate", "d" for "delegate". The rest are 42 random bits, so that clients do
+# not collide, and no other user can bind the next address first. The address has at most 18 bytes:
+# .NET on Linux copies a client's address into memory that is as long as its server's own address,
+# and crashes if the client's is longer. The shortest server address has 18 bytes: "/tmp/",
+# "CoreFxPipe_", a name of one letter and a NUL.
 _SOURCE = re.compile(rb"\0ipcpipes-[id][A-Za-z0-9_-]{7}")
 
 
 def source(level: Impersonation) -> bytes:
-    """What a client connects from, to say this; nothing for what is so anyway."""
+    """The address that a client of this level binds; empty for the levels that need no permission
+    of the client.
+    """
     if level in ("anonymous", "identify") or sys.platform != "linux":
         return b""
     return b"\0ipcpipes-%s%s" % (level[:1].encode(), secrets.token_urlsafe(6)[:7].encode())
 
 
 class Client:
-    """A client as whom a thread can act. The thread is good for nothing else afterwards."""
+    """A client that a thread can act as. Afterwards the thread cannot be used for anything else."""
 
     def __init__(self, credentials: Any) -> None:
         """Args:
             credentials: of the peer of a connection, at the server's end.
 
         Raises:
-            NotSupported: nobody can act as another user here.
-            ImpersonationRefused: the client does not want it.
+            NotSupported: on this system no single thread can act as another user.
+            ImpersonationRefused: the client does not allow it.
         """
         if sys.platform != "linux":
             raise NotSupported(
-                "run_as_client is for Linux and Windows: here it would be the "
-                "whole process that changes its user"
+                "run_as_client works on Linux and Windows only: on this system the whole process "
+                "would change its user"
             )
         if not _SOURCE.fullmatch(credentials.address):
             raise ImpersonationRefused(
-                "the client lets its server know who it is, and not act in its name; it has to "
+                "the client lets its server identify it, but not act as it; the client has to "
                 'connect with impersonation="impersonate"'
             )
         self._credentials: calls.Credentials = credentials
 
     def enter(self) -> None:
-        """Makes this thread act as the client, for the rest of its life.
+        """Makes this thread act as the client until the thread ends.
 
         Raises:
-            ImpersonationRefused: the system does not let this process do it.
+            ImpersonationRefused: the system does not allow it to this process.
         """
         _, uid, gid, groups, _ = self._credentials
-        if not self._is_us():
+        if not self._is_this_user():
             code = calls.become_user(uid, gid, groups)
         else:
-            # Without a right to change groups. The client may not have what this process was given
-            # beside its user id; root's capabilities are root's.
+            # Works without the right to change groups. The client has no capabilities that this
+            # process was given beside its user id; those of root belong to root.
             code = calls.drop_capabilities() if uid else 0
         if code != 0:
             raise ImpersonationRefused(
@@ -76,7 +79,7 @@ class Client:
                 "CAP_SETUID and CAP_SETGID, which root has"
             )
 
-    def _is_us(self) -> bool:
+    def _is_this_user(self) -> bool:
         if sys.platform != "linux":
             return False
         _, uid, gid, groups, _ = self._credentials
@@ -84,7 +87,7 @@ class Client:
         return ids == ((uid, uid, uid), (gid, gid, gid), set(groups))
 
     def leave(self) -> None:
-        """There is no way back, so that nobody can be talked into going it."""
+        """Does nothing: a way back could be misused by code that acts as the client."""
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Does nothing: the client holds no resource."""

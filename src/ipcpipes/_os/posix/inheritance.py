@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
 from . import calls, pipe_size as pipe, standard_numbers as standard
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -30,31 +30,31 @@ APART: dict[str, Any] = {"start_new_session": True}
 
 
 def open_pair(kind: str) -> tuple[int, int]:
-    """Two ends that are connected: one of ``kind`` for us, and the child's. Neither is inherited
-    by anybody until it is handed over; the child's is in blocking mode, as any program expects.
+    """Two connected ends: the parent's, of this ``kind``, and the child's. No process inherits
+    either before it is handed over. The child's end is in blocking mode, as programs expect.
     """
     if kind == "receive":
         return standard.pipe()
     if kind == "send":
-        theirs, ours = standard.pipe()
-        return ours, theirs
+        childs, ours = standard.pipe()
+        return ours, childs
     return calls.pair(packets=kind == "messages")
 
 
-def open_pipe(capacity: int | None) -> Opened:
+def open_pipe(capacity: int | None) -> OpenDescriptors:
     """(receive end, send end) of a pipe(2)."""
-    opened = Opened()
-    standard.open_pipe(opened)
+    descriptors = OpenDescriptors()
+    standard.open_pipe(descriptors)
     if capacity is not None:
-        pipe.set_capacity(opened.number, capacity)
-    return opened
+        pipe.set_capacity(descriptors.number, capacity)
+    return descriptors
 
 
 close = os.close
 
 
 def fingerprint(number: int) -> str:
-    """What tells this pipe or socket from any other that may have its number one day."""
+    """Text that identifies this pipe or socket, also if another one gets its number later."""
     found = os.fstat(number)
     return f"{found.st_dev}:{found.st_ino}"
 
@@ -62,9 +62,9 @@ def fingerprint(number: int) -> str:
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
 ) -> dict[Any, Any]:
-    """``base`` (``None``: this process' own) without what ``is_ours``, and with what is
-    ``added``. In bytes: the system wants them so, and has them so; subprocess would encode each
-    again.
+    """``base`` (``None``: the environment of this process) without the names for which ``is_ours``
+    is true, and with those in ``added``. In bytes, as the system stores them: subprocess would
+    encode each text again.
     """
     if base is None:
         found: dict[Any, Any] = os.environb.copy()
@@ -79,10 +79,10 @@ def child_environment(
 
 @contextmanager
 def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of subprocess.Popen with which the child gets ``numbers`` and no others.
+    """The options of subprocess.Popen with which the child inherits ``numbers`` and no others.
 
-    They stay close-on-exec here, and become inheritable in the child alone, between fork and
-    exec: whatever other threads start meanwhile does not get them.
+    They stay close-on-exec in this process, and become inheritable only in the child, between fork
+    and exec. So processes that other threads start meanwhile do not inherit them.
     """
     with standard.occupied():
         yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
@@ -92,12 +92,12 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
 
 
 def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
-    """The descriptor that ``endpoint`` stands for, which is ours from now on, and whether it is
-    a pipe (else it is a socket). One that cannot be of ``kind`` is left alone.
+    """Takes over the descriptor that ``endpoint`` stands for; also returns whether it is a pipe
+    (otherwise it is a socket). A descriptor that cannot be of ``kind`` is left alone.
 
     Raises:
         EndpointNotFound: there is no such descriptor, it was not inherited, or it was taken over
-            already.
+            before.
         NotAnEndpoint: it is neither a pipe nor a Unix domain socket of that type.
         EndpointDenied: the pipe goes in the other direction.
     """
@@ -120,34 +120,36 @@ def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
         _check_socket(endpoint, where, fd, kind, listening=False)
     else:
         raise NotAnEndpoint(endpoint, where, "this is neither a pipe nor a socket")
-    _make_ours(fd)
+    _take_over(fd)
     return fd, stat.S_ISFIFO(mode)
 
 
 def claim_listener(endpoint: Endpoint, kind: str) -> int:
-    """The same for a socket that listens."""
+    """As :func:`claim`, for a listening socket."""
     fd, mode = _inherited(endpoint)
     where = f"descriptor {fd}"
     if not stat.S_ISSOCK(mode):
         raise NotAnEndpoint(endpoint, where, "this is not a socket that listens")
     _check_socket(endpoint, where, fd, kind, listening=True)
-    _make_ours(fd)
+    _take_over(fd)
     return fd
 
 
 def address_of(fd: int) -> bytes:
-    """As people write it: an inherited end has no name."""
+    """The address of an inherited end, as text: it has no name."""
     return b"descriptor %d" % fd
 
 
 def listener_address(fd: int) -> bytes:
-    """Where a listening socket is."""
+    """The address of a listening socket."""
     with _borrowed(fd) as sock:
         return os.fsencode(sock.getsockname())
 
 
 def credentials(fd: int) -> calls.Peer:
-    """Who made the socket. macOS does not tell it of a socketpair(2)."""
+    """The credentials of the process that made the socket. macOS does not tell them for a
+    socketpair(2).
+    """
     try:
         return calls.peer_credentials(fd)
     except OSError as error:
@@ -165,8 +167,8 @@ def _inherited(endpoint: Endpoint) -> tuple[int, int]:
             calls.require_system_error(error)
         advice = "this process has no such descriptor; its parent has to pass it on (pass_fds)"
         raise EndpointNotFound(endpoint, where, advice, errno.EBADF) from None
-    # It came through exec, and so cannot be close-on-exec; what this program opened itself is
-    # (PEP 446), and so is what was taken over before.
+    # A descriptor that came through exec is not close-on-exec. Descriptors that this program has
+    # opened itself are (PEP 446), and so are those that were taken over before.
     if not os.get_inheritable(fd):
         advice = "this descriptor was not inherited, or it was taken over before"
         raise EndpointNotFound(endpoint, where, advice, errno.EBADF)
@@ -203,7 +205,8 @@ def _is_unconnected(sock: socket.socket) -> bool:
         sock.getpeername()
     except OSError as error:
         calls.require_system_error(error)
-        # Linux remembers a peer that has closed; elsewhere that looks the same as none.
+        # Linux remembers a peer that has closed. On other systems a closed peer and no peer look
+        # the same.
         return sys.platform == "linux"
     return False
 
@@ -219,6 +222,6 @@ def _borrowed(fd: int) -> Iterator[socket.socket]:
         sock.detach()
 
 
-def _make_ours(fd: int) -> None:
+def _take_over(fd: int) -> None:
     os.set_inheritable(fd, False)
     os.set_blocking(fd, False)

@@ -1,4 +1,4 @@
-"""POSIX: a listening Unix domain socket, as far as nothing has to be waited for."""
+"""POSIX: a listening Unix domain socket, and everything about it that does not wait."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ...endpoint import Endpoint
 from ...errors import EndpointError, NotSupported, connect_error, in_use_error
 from ..common.accept_status import AcceptStatus
-from ..common.place import Place
+from ..common.connection_slot import ConnectionSlot
 from . import (
-    address as places,
+    address as addresses,
     calls,
     claim as posix_claim,
     connecting,
     inheritance as inherited,
     removing,
 )
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -31,27 +31,36 @@ _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
-# Seconds between two checks of the socket file while a listener waits for clients. To notice its
-# removal at once would need one more descriptor for each listener (inotify(7), kqueue(2)). The
-# pause is not shorter because an idle server wakes a sleeping machine each time.
-LOOK_PAUSE = 10.0
+# Seconds between two checks of the socket file while a listener waits for clients. A listener that
+# noticed the removal at once would need one more descriptor (inotify(7), kqueue(2)). A shorter
+# pause would wake a sleeping machine more often.
+FILE_CHECK_PAUSE = 10.0
 
 ConnectionT = TypeVar("ConnectionT")
 
 
 class ListeningSocket(Generic[ConnectionT]):
-    """A listening socket, the claim to its name, and the count of those who came in.
+    """A listening socket, the claim to its name, and the count of its open connections.
 
-    ``max_instances`` counts accepted streams that are open. So that a client above the limit
-    hears of it at once instead of waiting unheard in the kernel's queue, the queue is kept no
-    longer than what is free, by listen(2) again; and because the kernel's shortest queue
-    holds one, that one place is taken by a connection of our own (the plug) while nothing is
-    free. A client that slips in during the instant before the plug waits in the queue.
+    ``max_instances`` limits the accepted connections that are open. A client above the limit should
+    be refused at once, and not wait unnoticed in the kernel's queue. So the queue never has more
+    room than connections are free; listen(2) is called again to change its length. The kernel's
+    shortest queue holds one connection. While no connection is free, this process connects to its
+    own socket and so fills that queue (the blocker). A client that connects before the blocker does
+    waits in the queue.
 
-    A forked child may accept beside its parent (as pre-forking servers do), and may close its copy.
-    The queue, the plug and the clients that have arrived belong to the parent.
+    A forked child may accept beside its parent, as pre-forking servers do, and may close its copy.
+    The queue, the blocker and the clients in ``_early`` belong to the parent.
 
-    One thread at a time; whoever waits for clients builds on this.
+    One thread at a time uses this. The driver's listener adds the waiting.
+
+    Attributes:
+        _taken: one :class:`ConnectionSlot` for each open connection.
+        _early: clients that were taken out of the queue before they can be accepted.
+        _candidate: the client that is being accepted. One object serves all accepts, because a new
+            one costs time.
+        _is_shared: other processes accept from the socket too, so its queue must not be changed.
+        _file: the socket file; ``None`` if there is none, or it is known to be gone.
     """
 
     _connector: ClassVar[connecting.Connector]
@@ -61,7 +70,7 @@ class ListeningSocket(Generic[ConnectionT]):
         endpoint: Endpoint,
         address: bytes,
         claim: posix_claim.Claim | None,
-        opened: Opened,
+        descriptors: OpenDescriptors,
         *,
         kind: connecting.Kind,
         max_instances: int | None,
@@ -79,22 +88,19 @@ class ListeningSocket(Generic[ConnectionT]):
         self._backlog = backlog
         self._buffer_size = buffer_size
         self._admits = permissions.admits
-        # A socket that other processes accept from too: its queue is not ours to change.
         self._is_shared = is_shared
-        # None: there is no file, or the file is known to be gone.
         self._file = removing.file_at(address) if claim is None else claim.socket_file
-        self._taken: set[Place] = set()
-        self._plug = Opened()
-        self._arrived = Opened()
-        # The client that is being accepted. One object serves all accepts, because each costs time.
-        self._candidate = Opened()
+        self._taken: set[ConnectionSlot] = set()
+        self._blocker = OpenDescriptors()
+        self._early = OpenDescriptors()
+        self._candidate = OpenDescriptors()
         self._exhausted = False
         self._prepare()
-        # Last: until then our caller closes what is opened.
-        (self._fd,) = opened.handed_over()
+        # Last: until then the caller closes the descriptor.
+        (self._fd,) = descriptors.handed_over()
 
     def _prepare(self) -> None:
-        """What a driver has besides; before the listener owns the socket."""
+        """Makes what the driver needs, before the listener owns the socket."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -105,15 +111,15 @@ class ListeningSocket(Generic[ConnectionT]):
         return calls.readable(self._address)
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or what stands in its way."""
+        """A new connection, or why there is none."""
         if len(self._taken) >= self._max_instances:
             return AcceptStatus.FULL
         candidate = self._candidate
         try:
-            if candidate.numbers:  # an earlier accept was interrupted here, and once more below
+            if candidate.numbers:  # two exceptions of signal handlers kept it from being closed
                 fd = candidate.number
-            elif self._arrived.numbers:
-                fd = candidate.open(list.pop, self._arrived.numbers, 0)
+            elif self._early.numbers:
+                fd = candidate.open(list.pop, self._early.numbers, 0)
             else:
                 fd = candidate.open(calls.accept, self._fd)
             if fd >= 0:
@@ -125,7 +131,7 @@ class ListeningSocket(Generic[ConnectionT]):
             candidate.close()
             raise
         if fd == _AGAIN:
-            return AcceptStatus.NOBODY
+            return AcceptStatus.NO_CLIENT
         if fd in _EXHAUSTED:
             if not self._exhausted:
                 logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
@@ -135,8 +141,8 @@ class ListeningSocket(Generic[ConnectionT]):
             raise OSError(-fd, os.strerror(-fd), self.address)
         return AcceptStatus.VANISHED
 
-    def _look_at_file(self) -> None:
-        """Logs, once, that clients no longer find this listener. .NET servers remove whatever is at
+    def _check_file(self) -> None:
+        """Logs, once, if clients no longer find this listener. .NET servers remove every file at
         their address, and some programs clean up temporary directories.
         """
         if self._file is None or removing.is_at(self._address, self._file):
@@ -150,94 +156,94 @@ class ListeningSocket(Generic[ConnectionT]):
             )
 
     def _is_closing(self) -> bool:
-        """Whether the name has been released, or is about to be."""
+        """Whether the name was released, or is about to be."""
         return self._fd == -1
 
-    def _admit(self, candidate: Opened) -> ConnectionT | None:
-        """The connection of ``candidate``; ``None`` for a client that has left or is refused."""
+    def _admit(self, candidate: OpenDescriptors) -> ConnectionT | None:
+        """The connection of ``candidate``; ``None`` if the client has left or is refused."""
         fd = candidate.numbers[-1]
-        place = Place(self, self._taken)
+        slot = ConnectionSlot(self, self._taken)
         try:
             credentials = calls.peer_credentials(fd)
-            welcome = calls.peer_left(fd) == 0
-            if welcome and not self._admits(credentials):
-                welcome = False
-                # By number: to look for a name can take long where accounts are on a network, and
-                # strangers must not make the others wait for that.
+            is_admitted = calls.peer_left(fd) == 0
+            if is_admitted and not self._admits(credentials):
+                is_admitted = False
+                # By number. The lookup of a name can take long where accounts are on a network, and
+                # a refused client must not make other clients wait.
                 logger.warning(
                     "%r: turned away user %d, process %s", self, credentials.uid, credentials.pid
                 )
         except OSError as error:
             calls.require_system_error(error)
-            welcome = False
-        if not welcome:
+            is_admitted = False
+        if not is_admitted:
             candidate.close()
             return None
         try:
-            self._taken.add(place)
-            self._fit_queue()
+            self._taken.add(slot)
+            self._adjust_queue()
             connection: ConnectionT = self._connector.adopt(
                 candidate,
                 self._endpoint,
                 self._address,
                 self._kind,
                 self._buffer_size,
-                place,
+                slot,
                 credentials,
             )
         except BaseException:
-            self._taken.discard(place)
-            self._fit_queue()
+            self._taken.discard(slot)
+            self._adjust_queue()
             raise
         return connection
 
     def _count_released(self) -> None:
-        """A stream that was accepted is closed, and its place is free."""
-        self._fit_queue()
+        """Makes room for the next client, after a connection was closed."""
+        self._adjust_queue()
 
-    def _fit_queue(self) -> None:
+    def _adjust_queue(self) -> None:
         if self._fd == -1 or self._max_instances == math.inf or self._is_shared:
             return
-        free = int(self._max_instances) - len(self._taken) - len(self._arrived.numbers)
-        calls.set_places(self._fd, min(max(free, 1), self._backlog))
-        if free <= 0 and self._plug.number == -1:
-            # Where somebody has put a file in our socket's place, the plug would go to him.
+        free = int(self._max_instances) - len(self._taken) - len(self._early.numbers)
+        calls.set_queue_length(self._fd, min(max(free, 1), self._backlog))
+        if free <= 0 and self._blocker.number == -1:
+            # If another program has replaced the socket file, the blocker would connect there.
             if self._claim is None or self._claim.socket_is_ours():
-                self._connect_plug()
-        elif free > 0 and self._plug.number != -1:
-            self._pull_plug()
-            # Usually this is the plug's other end; it must not keep its place in the queue.
-            with Opened() as opened:
-                fd = opened.open(calls.accept, self._fd)
+                self._connect_blocker()
+        elif free > 0 and self._blocker.number != -1:
+            self._disconnect_blocker()
+            # Usually this accepts the blocker, which must not stay in the queue.
+            with OpenDescriptors() as descriptors:
+                fd = descriptors.open(calls.accept, self._fd)
                 if fd >= 0 and calls.peer_left(fd) == 0:
-                    self._arrived.numbers.extend(opened.handed_over())
+                    self._early.numbers.extend(descriptors.handed_over())
 
-    def _connect_plug(self) -> None:
-        calls.connect(self._plug, self._address, packets=self._kind == "messages")
+    def _connect_blocker(self) -> None:
+        calls.connect(self._blocker, self._address, packets=self._kind == "messages")
 
     def _in_forked_child(self, text: str) -> None:
         self._is_shared = True
-        self._plug.close()
-        self._arrived.close()
+        self._blocker.close()
+        self._early.close()
         self._candidate.close()
 
-    def _pull_plug(self) -> None:
-        plug = self._plug.number
-        if plug != -1:
-            # A forked child may hold it too: shut down, it is at its end for all of them.
-            calls.close_half(plug, True)
-            calls.close_half(plug, False)
-            self._plug.close()
+    def _disconnect_blocker(self) -> None:
+        blocker = self._blocker.number
+        if blocker != -1:
+            # A forked child may have a copy of it; shutdown(2) ends the connection for all copies.
+            calls.close_half(blocker, True)
+            calls.close_half(blocker, False)
+            self._blocker.close()
 
     def _close_sockets(self) -> None:
-        """Gives up all but the claim to the name, which comes first: a client that finds the
-        name would be turned away a moment later.
+        """Closes everything except the claim to the name. The caller releases the claim first:
+        otherwise a client could find the name and be refused a moment later.
         """
         fd, self._fd = self._fd, -1
         if fd != -1:
             os.close(fd)
-        self._pull_plug()
-        self._arrived.close()
+        self._disconnect_blocker()
+        self._early.close()
         self._candidate.close()
 
     def __repr__(self) -> str:
@@ -245,11 +251,11 @@ class ListeningSocket(Generic[ConnectionT]):
         return f"<ipcpipes Listener {self.address!r}{state}>"
 
 
-PlacesT = TypeVar("PlacesT", bound=ListeningSocket[Any])
+ListenerT = TypeVar("ListenerT", bound=ListeningSocket[Any])
 
 
 def listen(
-    listener: type[PlacesT],
+    listener: type[ListenerT],
     endpoint: Endpoint,
     *,
     kind: connecting.Kind,
@@ -257,8 +263,8 @@ def listen(
     backlog: int,
     buffer_size: int | None,
     permissions: calls.Permissions,
-) -> PlacesT:
-    """Takes the name and listens; what it made is gone again when it fails."""
+) -> ListenerT:
+    """Takes the name and listens. If it fails, nothing of it remains."""
     connecting.check_kind(kind)
     options: dict[str, Any] = {
         "kind": kind,
@@ -269,30 +275,32 @@ def listen(
     }
     if endpoint.kind == "inherited":
         fd = inherited.claim_listener(endpoint, kind)
-        with Opened(fd) as opened:
+        with OpenDescriptors(fd) as descriptors:
             where = inherited.listener_address(fd)
-            return listener(endpoint, where, None, opened, is_shared=True, **options)
-    address = places.resolve(endpoint)
-    places.check_directory_safety(endpoint, address, create=True)
-    if address[:1] == b"\0" and not calls.knows_users_apart():
+            return listener(endpoint, where, None, descriptors, is_shared=True, **options)
+    address = addresses.resolve(endpoint)
+    addresses.check_directory_safety(endpoint, address, create=True)
+    if address[:1] == b"\0" and not calls.can_tell_users_apart():
         raise NotSupported(
-            f"{endpoint}: in this user namespace the kernel shows users of others as ours "
-            f"({os.geteuid()}), and an abstract name has no permissions that would keep them out; "
+            f"{endpoint}: in this user namespace the kernel shows users from outside as this user "
+            f"({os.geteuid()}), and an abstract name has no permissions that would refuse them; "
             "take a plain name, or run as another user"
         )
     claim = posix_claim.Claim(endpoint, address) if address[:1] != b"\0" else None
-    opened = Opened()
+    descriptors = OpenDescriptors()
     try:
         if claim is not None:
             claim.take()
         queue = min(backlog, max_instances or backlog)
         file = calls.BoundFile() if claim is None else claim.bound
-        fd = calls.listen(opened, file, address, permissions, queue, packets=kind == "messages")
+        fd = calls.listen(
+            descriptors, file, address, permissions, queue, packets=kind == "messages"
+        )
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
-        return listener(endpoint, address, claim, opened, **options)
+        return listener(endpoint, address, claim, descriptors, **options)
     except BaseException as error:
-        opened.close()
+        descriptors.close()
         if claim is not None:
             claim.release()
         if not isinstance(error, OSError) or isinstance(error, EndpointError):

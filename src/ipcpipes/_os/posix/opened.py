@@ -1,4 +1,4 @@
-"""POSIX: descriptors between the call that opens them and what will own them."""
+"""POSIX: descriptors between the call that opens them and the object that will own them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from itertools import chain, starmap
 
-from ..common.opened import OpenedNumbers
+from ..common.opened import OpenNumbers
 
-__all__ = ["Opened"]
+__all__ = ["OpenDescriptors"]
 
 
-class Opened(OpenedNumbers):
-    """Descriptors. A failed call has the result ``-errno``."""
+class OpenDescriptors(OpenNumbers):
+    """Open descriptors. The result of a failed call is ``-errno``."""
 
     __slots__ = ()
 

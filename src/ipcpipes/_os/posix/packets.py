@@ -123,11 +123,11 @@ class PacketSocket(socket_end.SocketEnd):
     def _take_with_descriptors(
         self, fd: int, size: int, attached: AttachedDescriptors, into: deque[Any]
     ) -> None:
-        incoming = passing.Incoming(size, attached.most)
+        incoming = passing.IncomingDescriptors(size, attached.most)
         # Set first, and cleared last: if a signal handler raises, the descriptors are closed.
         self._receive_fault = RECEIVE_INTERRUPTED
         try:
-            into.append(passing.receive_enclosed(fd, incoming, attached))
+            into.append(passing.receive_attached(fd, incoming, attached))
         except DescriptorsLost as error:
             self._receive_fault = str(error)
             raise
@@ -140,4 +140,8 @@ class PacketSocket(socket_end.SocketEnd):
 
 def packet_sender(descriptors: Sequence[int | HasFileno] | None) -> Callable[..., int]:
     """Sends one packet, and these descriptors with each; see :func:`calls.send_packet`."""
-    return calls.send_packet if descriptors is None else passing.Outgoing(descriptors).send_packet
+    return (
+        calls.send_packet
+        if descriptors is None
+        else passing.OutgoingDescriptors(descriptors).send_packet
+    )

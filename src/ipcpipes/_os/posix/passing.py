@@ -1,4 +1,4 @@
-"""POSIX: descriptors that travel with bytes (SCM_RIGHTS, unix(7)); what both drivers share."""
+"""POSIX: sending and receiving descriptors with bytes (SCM_RIGHTS, unix(7)), for both drivers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 _LARGEST = 2**31 - 1
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
-# The peer has gone, it cannot be sent now, or a packet is too large.
-_NOT_ABOUT_THEM = {
+# Errors that the descriptors do not cause: the peer has closed, no room now, a packet is too large.
+_NOT_OF_DESCRIPTORS = {
     -errno.EPIPE,
     -errno.ECONNRESET,
     -errno.ENOTCONN,
@@ -35,17 +35,17 @@ _REFUSED = {
 }
 
 
-class Outgoing:
-    """Descriptors to be sent. They stay their owner's, who must not close them meanwhile: their
-    numbers could be given to something else.
+class OutgoingDescriptors:
+    """Descriptors to be sent. Their owner must not close them meanwhile: the system could give
+    their numbers to other files.
 
     Raises:
         TypeError, ValueError: they are not a sequence of 1 to 253 ints, 0 or more, and objects
             with ``fileno()``.
 
     Attributes:
-        code: what the system said the last time, 0 when all has gone; ``None`` before. It is set
-            in one step with the call, so that a signal handler cannot hide it.
+        code: the result of the last system call, 0 when all was sent; ``None`` before the first. It
+            is set in one step with the call, so that a signal handler's exception cannot hide it.
     """
 
     def __init__(self, descriptors: Sequence[int | HasFileno]) -> None:
@@ -53,23 +53,21 @@ class Outgoing:
         self._numbers: Any = ffi.new("int[]", descriptor_numbers(descriptors, _number_of, _LARGEST))
 
     def check_data(self, data: Any) -> None:
-        """A stream has to send something for them to go with.
-
-        Raises:
-            ValueError: it is empty.
+        """Raises:
+        ValueError: ``data`` is empty; a stream has to send descriptors with a byte.
         """
         if not len(data):
             raise ValueError("descriptors travel with data, which must be 1 byte or more")
 
     def send(self, fd: int, data: Any, position: Any, *, wait: bool = False) -> int:
-        """Sends ``data``, and these with its first byte. When that was not all of it, the result
-        is ``-EINTR`` and ``position`` says how much it was.
+        """Sends ``data``, and the descriptors with its first byte. If only a part was sent, the
+        result is ``-EINTR`` and ``position`` tells how many bytes.
 
         Returns:
-            0, or ``-errno`` where it is not about the descriptors.
+            0, or ``-errno`` if the descriptors are not the cause.
 
         Raises:
-            OSError: these descriptors cannot be sent; nothing went out.
+            OSError: these descriptors cannot be sent; nothing was sent.
         """
         numbers = self._numbers
         (self.code,) = map(
@@ -77,22 +75,22 @@ class Outgoing:
             *((fd,), (data,), (len(data),), (numbers,), (len(numbers),), (position,), (wait,)),
         )
         code = self.code
-        # -1: a stream that another thread has closed just now.
-        if not code or code in _NOT_ABOUT_THEM or fd == -1:
+        # fd is -1 if another thread has just closed the stream.
+        if not code or code in _NOT_OF_DESCRIPTORS or fd == -1:
             return code
         raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
 
     def send_packet(self, fd: int, packet: Buffer, *, wait: bool = False) -> int:
-        """The same for a packet, which goes as a whole, and may be empty."""
+        """As :meth:`send`, for a packet, which is sent whole or not at all, and may be empty."""
         with ffi.from_buffer(packet) as data:
             return self.send(fd, data, ffi.new("size_t *"), wait=wait)
 
 
-class Incoming:
+class IncomingDescriptors:
     """Memory for one receive.
 
-    Lifetime: it owns the descriptors that have come, until :meth:`take` or :meth:`close`; they
-    get here in the system call itself, so that no exception comes between.
+    Lifetime: it owns the received descriptors until :meth:`take` or :meth:`close`. The system call
+    itself stores them here, so that no exception can come in between.
 
     Args:
         size: how many bytes at most.
@@ -111,18 +109,18 @@ class Incoming:
 
     @property
     def has_come(self) -> bool:
-        """Whether a packet has come, perhaps an empty one, or bytes of a stream or its end; also
-        where a signal handler's exception has hidden it.
+        """Whether a packet (perhaps an empty one), bytes of a stream, or its end were received;
+        also if a signal handler's exception has hidden the result.
         """
         return self._count >= 0
 
     def receive(self, fd: int) -> bytes:
-        """The bytes that come next, ``b""`` at the end.
+        """The next bytes, ``b""`` at the end.
 
         Raises:
-            ipcpipes.DescriptorsLost: more descriptors came with them than may, or this process
-                has no room for them; they are closed.
-            OSError: what the system says: BlockingIOError, ConnectionResetError.
+            ipcpipes.DescriptorsLost: more descriptors came with them than are allowed, or this
+                process has no room for them; they are closed.
+            OSError: the system's error, such as BlockingIOError or ConnectionResetError.
         """
         data = _new_memory("char[]", self._size)
         while True:
@@ -149,32 +147,32 @@ class Incoming:
         return received
 
     def take(self) -> list[int]:
-        """The descriptors, which are the caller's from now on."""
+        """The descriptors, which the caller owns from now on."""
         numbers: list[int] = list(self._found.numbers[0 : self._found.count])
-        # The last step: what a signal handler raises before it finds them where they were.
+        # The last step: before it, a signal handler's exception leaves them here, to be closed.
         self._found.count = 0
         return numbers
 
     def close(self) -> None:
-        """Closes those that were not taken."""
+        """Closes the descriptors that were not taken."""
         lib.ipc_close_descriptors(self._found)
 
 
-def receive_enclosed(
-    fd: int, incoming: Incoming, enclosed: AttachedDescriptors
+def receive_attached(
+    fd: int, incoming: IncomingDescriptors, attached: AttachedDescriptors
 ) -> tuple[bytes, list[int]]:
-    """The packet that has come, which fits into ``incoming``, and its descriptors.
+    """The next packet and its descriptors. The packet fits into ``incoming``.
 
     Raises:
-        What :meth:`Incoming.receive` raises.
+        What :meth:`IncomingDescriptors.receive` raises.
     """
     try:
         packet = incoming.receive(fd)
-        enclosed.came(incoming.take())
+        attached.came(incoming.take())
     except BaseException:
         incoming.close()
         raise
-    return enclosed.message(packet)
+    return attached.message(packet)
 
 
 def _number_of(file: HasFileno) -> int:

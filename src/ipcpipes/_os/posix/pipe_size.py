@@ -1,4 +1,4 @@
-"""POSIX: what pipe(7) knows of a pipe."""
+"""POSIX: the capacity of a pipe (pipe(7))."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...options import check_count
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-_UNKNOWN = "this system neither tells the capacity of a pipe nor sets it; Linux does"
+_UNKNOWN = "this system can neither tell nor set the capacity of a pipe; Linux can"
 
 
 def capacity(fd: int) -> int:
@@ -34,10 +34,10 @@ def set_capacity(fd: int, size: int) -> None:
         if error.errno == errno.EPERM:
             text += (
                 "the limits are /proc/sys/fs/pipe-max-size for one pipe and "
-                "pipe-user-pages-soft beside it for all of a user's (pipe(7))"
+                "pipe-user-pages-soft beside it for all pipes of a user (pipe(7))"
             )
         elif error.errno == errno.EBUSY:
-            text += "more are in it now"
+            text += "it contains more now"
         else:
             text += str(error.strerror)
         raise type(error)(error.errno, text) from None

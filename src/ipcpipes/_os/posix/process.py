@@ -26,7 +26,7 @@ def forgets_children() -> bool:
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits until it has ended, so many seconds at most; whether it has."""
+    """Waits until the process has ended, for ``seconds`` at most. Returns whether it has ended."""
     if process.poll() is not None:
         return True
     if seconds > 0 and not _waited(process.pid, seconds):
@@ -38,8 +38,8 @@ def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def close_input(file: IO[bytes]) -> None:
-    """Closes what a child reads from, and waits for nobody: a child that does not read any more
-    does not get what is left in the buffer.
+    """Closes the file that a child reads from, without waiting: a child that no longer reads does
+    not get the rest of the buffer.
     """
     with suppress(OSError, ValueError):
         os.set_blocking(file.fileno(), False)
@@ -47,8 +47,8 @@ def close_input(file: IO[bytes]) -> None:
 
 
 def _waited(pid: int, seconds: float) -> bool:
-    """Waits by a descriptor for the process, where the system has such (Linux 5.3): subprocess'
-    own wait with a timeout looks again and again, and sleeps in between.
+    """Waits by a descriptor of the process (Linux 5.3). Returns ``False`` if the system has none.
+    The alternative, the wait of subprocess with a timeout, polls and sleeps in between.
     """
     if sys.platform != "linux":
         return False

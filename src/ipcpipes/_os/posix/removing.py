@@ -46,7 +46,7 @@ def remove(path: bytes, file: calls.FileId | None) -> None:
     """Removes ``file``, if it is still at ``path``; no other file is removed.
 
     Raises:
-        OSError: the system does not let us.
+        OSError: the system refuses it.
     """
     if not is_at(path, file):
         return
@@ -58,7 +58,9 @@ def remove(path: bytes, file: calls.FileId | None) -> None:
 
 
 def _others_can_exchange(directory: os.stat_result) -> bool:
-    """Whether users other than this one and root can move our files in it (inode(7), sticky)."""
+    """Whether users other than this one and root can move this user's files in it (inode(7), sticky
+    bit).
+    """
     if directory.st_uid not in (0, os.geteuid()):
         return True
     return bool(directory.st_mode & 0o022) and not directory.st_mode & stat.S_ISVTX
@@ -69,7 +71,7 @@ def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
     apart = tempfile.mkdtemp(prefix=b".ipcpipes-", dir=os.path.dirname(path))
     # Other users can move this directory too, but not the one that the descriptor refers to.
     descriptor = os.open(apart, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    name = os.path.basename(apart)  # as good as any, and new
+    name = os.path.basename(apart)  # any new name will do
     try:
         os.rename(path, name, dst_dir_fd=descriptor)
         if file_id(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) == file:

@@ -13,11 +13,11 @@ import trio
 from ...abc import PeerIdentity
 from ...abc.uncopied import Uncopied
 from ...endpoint import Endpoint
+from ..common.connection_slot import ConnectionSlot
 from ..common.forking import remember
 from ..common.inheritable import InheritableEnd
-from ..common.place import Place
 from . import calls
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -46,22 +46,22 @@ class SocketEnd(Uncopied, ABC):
 
     def __init__(
         self,
-        opened: Opened,
+        descriptors: OpenDescriptors,
         endpoint: Endpoint,
         address: bytes,
         credentials: calls.Peer,
-        owner: Place | None = None,
+        owner: ConnectionSlot | None = None,
     ) -> None:
-        """Takes the last descriptor out of ``opened``."""
+        """Takes over the last of ``descriptors``."""
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
         self._owner = owner
         self.ends_at_fork = owner is None
-        self._prepare(opened.numbers[-1])
+        self._prepare(descriptors.numbers[-1])
         remember(self)
-        # Last: until then the caller closes what is opened.
-        (self._number,) = opened.handed_over()
+        # Last: until then the caller closes the descriptor.
+        (self._number,) = descriptors.handed_over()
 
     @abstractmethod
     def _prepare(self, fd: int) -> None:
@@ -114,10 +114,10 @@ class AnonymousEnd(InheritableEnd, SocketEnd):
 
     _peer = PeerIdentity()
 
-    def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
-        fd = opened.number
+    def __init__(self, descriptors: OpenDescriptors, endpoint: Endpoint | None = None) -> None:
+        fd = descriptors.number
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
-        super().__init__(opened, where, b"descriptor %d" % fd, calls.UnknownPeer())
+        super().__init__(descriptors, where, b"descriptor %d" % fd, calls.UnknownPeer())
         # A pipe whose two ends are in this process is also for a forked child, as pipe(2) is.
         self.ends_at_fork = endpoint is not None
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from .opened import Opened
+from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -37,20 +37,20 @@ def lifted(fd: int) -> int:
         os.close(fd)
 
 
-def lift(opened: Opened) -> None:
-    """The same with all in ``opened``. What fails leaves them there."""
-    for index, fd in enumerate(opened.numbers):
+def lift(descriptors: OpenDescriptors) -> None:
+    """As :func:`lifted`, for all descriptors in ``descriptors``. If it fails, they stay there."""
+    for index, fd in enumerate(descriptors.numbers):
         if fd < _FIRST:
             # The new number takes the place of the old one in the step that makes it.
             lifting = map(fcntl.fcntl, (fd,), (fcntl.F_DUPFD_CLOEXEC,), (_FIRST,))
-            opened.numbers[index : index + 1] = lifting
+            descriptors.numbers[index : index + 1] = lifting
             os.close(fd)
 
 
-def open_pipe(opened: Opened) -> None:
-    """Adds a receive end and a send end to ``opened``."""
-    opened.open_pipe()
-    lift(opened)
+def open_pipe(descriptors: OpenDescriptors) -> None:
+    """Adds a receive end and a send end to ``descriptors``."""
+    descriptors.open_pipe()
+    lift(descriptors)
 
 
 def pipe() -> tuple[int, int]:
@@ -75,7 +75,7 @@ def occupied() -> Iterator[None]:
     child inherits them.
     """
     with ExitStack() as stack:
-        # The lowest is what the system gives; dup2(2) could take it from another thread.
+        # open(2) gives the lowest free number. dup2(2) could close the file of another thread.
         while any(map(_is_closed, range(_FIRST))):
             stack.callback(os.close, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, untrusted_error
 from ...options import Impersonation
-from ..common.place import Place
+from ..common.connection_slot import ConnectionSlot
 from . import calls, inheritance as inherited
 from .opened import Opened
 
@@ -29,7 +29,7 @@ class PipeType(Protocol):
         /,
         *,
         server_end: bool,
-        owner: Place | None = None,
+        owner: ConnectionSlot | None = None,
         process: int | None = None,
     ) -> Any:
         """Takes over the handle in ``opened``; see :class:`.pipe_end.PipeEnd`. If it raises, the
@@ -102,7 +102,7 @@ class Connector:
             return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
 
     def adopt(
-        self, instance: Opened, endpoint: Endpoint, address: str, kind: Kind, owner: Place
+        self, instance: Opened, endpoint: Endpoint, address: str, kind: Kind, owner: ConnectionSlot
     ) -> Any:
         """The connection of an instance that a client has connected to. If it raises, the handle
         stays in ``instance``.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
 from ..common.accept_status import AcceptStatus
-from ..common.place import Place
+from ..common.connection_slot import ConnectionSlot
 from . import calls, connecting
 from .opened import Instance, Opened
 
@@ -64,7 +64,7 @@ class ListeningPipe(Generic[ConnectionT]):
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
         self._permissions = permissions
-        self._taken: set[Place] = set()
+        self._taken: set[ConnectionSlot] = set()
         self._waiting: deque[Instance] = deque()
         self._event = Opened()
         self._exhausted = False
@@ -108,7 +108,9 @@ class ListeningPipe(Generic[ConnectionT]):
 
     def _obstacle(self) -> AcceptStatus:
         return (
-            AcceptStatus.EXHAUSTED if self._exhausted and not self._waiting else AcceptStatus.NOBODY
+            AcceptStatus.EXHAUSTED
+            if self._exhausted and not self._waiting
+            else AcceptStatus.NO_CLIENT
         )
 
     def _next_connected(self) -> ConnectionT | None:
@@ -135,16 +137,16 @@ class ListeningPipe(Generic[ConnectionT]):
         """The stream of the instance's client. The next instance is made before, so that the name
         always exists.
         """
-        place = Place(self, self._taken)
+        slot = ConnectionSlot(self, self._taken)
         try:
-            self._taken.add(place)
+            self._taken.add(slot)
             self._waiting.remove(instance)
             self._try_refill()
             connection: ConnectionT = self._connector.adopt(
-                instance, self._endpoint, self._address, self._kind, place
+                instance, self._endpoint, self._address, self._kind, slot
             )
         except BaseException:
-            self._taken.discard(place)
+            self._taken.discard(slot)
             if instance not in self._waiting:
                 self._drop(instance)
             raise
@@ -165,7 +167,7 @@ class ListeningPipe(Generic[ConnectionT]):
         calls.set_event(self._event.number, signalled=True)
 
     def _count_released(self) -> None:
-        """Called when an accepted stream is about to close its handle: its place is free."""
+        """Called when an accepted stream is about to close its handle: its slot is free."""
         if not self._closed:
             self._try_refill()
             self._set_event()

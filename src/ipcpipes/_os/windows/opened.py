@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 from ..._ffi import ffi, lib
-from ..common.opened import OpenedNumbers
+from ..common.opened import OpenNumbers
 
 __all__ = ["Instance", "Opened"]
 
 
-class Opened(OpenedNumbers):
+class Opened(OpenNumbers):
     """Open handles. The result of a failed call is minus the error code."""
 
     _close_number: Callable[[int], object] = staticmethod(lib.ipc_close)

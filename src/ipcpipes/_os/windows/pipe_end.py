@@ -12,8 +12,8 @@ from ...abc import PeerIdentity
 from ...abc.uncopied import Uncopied
 from ...endpoint import Endpoint
 from ...errors import NotSupported
+from ..common.connection_slot import ConnectionSlot
 from ..common.inheritable import NO_SETTING, InheritableEnd
-from ..common.place import Place
 from . import calls, inheritance as inherited
 from .opened import Opened
 
@@ -43,7 +43,7 @@ class PipeEnd(Uncopied, ABC):
         address: str,
         *,
         server_end: bool,
-        owner: Place | None = None,
+        owner: ConnectionSlot | None = None,
         process: int | None = None,
     ) -> None:
         """Takes the handle out of ``opened``.

@@ -1,4 +1,4 @@
-"""POSIX: how a stream without an event loop sends and receives descriptors; its methods."""
+"""POSIX: the methods of a stream without an event loop that send and receive descriptors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def send_descriptors(
     timeout: float | None = None,
 ) -> None:
     deadline = None if timeout is None else Deadline.after(timeout)
-    outgoing = passing.Outgoing(descriptors)
+    outgoing = passing.OutgoingDescriptors(descriptors)
     buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
     try:
         outgoing.check_data(buffer)
@@ -48,9 +48,12 @@ def send_descriptors(
 
 
 def put_descriptors(
-    self: streams.Stream, data: Any, outgoing: passing.Outgoing, deadline: Deadline | None
+    self: streams.Stream,
+    data: Any,
+    outgoing: passing.OutgoingDescriptors,
+    deadline: Deadline | None,
 ) -> None:
-    """Sends all of it, and the descriptors with its first byte. The caller is inside, to send."""
+    """Sends all of it, and the descriptors with its first byte. The caller holds the send lock."""
     wait = deadline is None
     first = True
     try:
@@ -68,7 +71,7 @@ def put_descriptors(
             elif code != _INTERRUPTED:
                 self._raise_unsendable(-code)
     except BaseException:
-        # As for a send without them: only the C layer knows how far it got.
+        # As for a send without descriptors: only the C layer knows how much was sent.
         if self._position[0]:
             self._send_number = -1
             self._break(f"a send was interrupted after {self._position[0]} bytes")
@@ -81,15 +84,15 @@ def put_pieces_with(
     descriptors: Sequence[int | HasFileno],
     deadline: Deadline | None,
 ) -> None:
-    """Sends all of them, and the descriptors with the first byte. The caller is inside, to send."""
-    outgoing = passing.Outgoing(descriptors)
+    """Sends all pieces, and the descriptors with the first byte. The caller holds the send lock."""
+    outgoing = passing.OutgoingDescriptors(descriptors)
     first, *rest = pieces
     try:
         with ffi.from_buffer(first) as buffer:
             self._put_descriptors(buffer, outgoing, deadline)
         self._put_pieces(rest, deadline)
     except BaseException:
-        # The first piece may be out; a part of it has broken the stream already.
+        # The first piece may be sent; if only a part of it was, the stream is broken already.
         if rest and outgoing.code in (0, _INTERRUPTED):
             self._send_number = -1
             self._break("a send was interrupted half-way")
@@ -105,7 +108,7 @@ def receive_descriptors(
 ) -> tuple[bytes, list[int]]:
     deadline = None if timeout is None else Deadline.after(timeout)
     size = receive_size(max_bytes)
-    incoming = passing.Incoming(size, max_descriptors)
+    incoming = passing.IncomingDescriptors(size, max_descriptors)
     try:
         try:
             del self._may_receive["turn"]
@@ -130,7 +133,7 @@ def receive_descriptors(
 
 
 def get_descriptors(
-    self: streams.Stream, incoming: passing.Incoming, deadline: Deadline | None
+    self: streams.Stream, incoming: passing.IncomingDescriptors, deadline: Deadline | None
 ) -> bytes:
     """1 byte or more and the descriptors with them, ``b""`` at the end. The caller holds the
     receive lock.
@@ -163,15 +166,15 @@ def get_descriptors(
 
 
 def get_enclosed(
-    self: streams.Stream, enclosed: AttachedDescriptors, deadline: Deadline | None
+    self: streams.Stream, attached: AttachedDescriptors, deadline: Deadline | None
 ) -> bytes:
-    """The same for a channel, which has the descriptors in ``enclosed``, and clears
-    ``_receive_fault`` once it has the messages.
+    """As :func:`get_descriptors`, for a channel. It puts the descriptors into ``attached``; the
+    channel clears ``_receive_fault`` when it has the messages.
     """
-    incoming = passing.Incoming(receive_size(None), enclosed.most)
+    incoming = passing.IncomingDescriptors(receive_size(None), attached.most)
     try:
         data = self._get_descriptors(incoming, deadline)
-        enclosed.came(incoming.take())
+        attached.came(incoming.take())
     except BaseException:
         incoming.close()
         raise

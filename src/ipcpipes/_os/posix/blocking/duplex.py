@@ -1,5 +1,5 @@
-"""POSIX: a blocking stream whose one user sends and receives at the same time, and loses nothing
-when it is interrupted.
+"""POSIX: a blocking stream with one user that sends and receives at the same time, and loses
+nothing when it is interrupted.
 """
 
 from __future__ import annotations
@@ -30,30 +30,32 @@ _SIZES = (_READ_SIZE,)
 
 
 class Duplex:
-    """What is on its way out and what has come, of a stream that nobody else uses.
+    """The buffers of a stream that has no other user: bytes to be sent, and received bytes.
 
     One thread may send while another one receives. A signal handler's exception changes neither
-    position: the next operation continues there, and nothing is sent twice. It closes nothing:
-    the stream belongs to its owner.
+    position: the next operation continues there, and nothing is sent twice. This object never
+    closes the stream, which belongs to its owner.
 
     Attributes:
-        came: what was received, in order, or how much of it, where it was given memory; nothing is
-            the end.
+        came: what was received, in order: bytes, or their number where they were put into the
+            caller's memory. Empty bytes or 0 mean the end.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
         self.came: deque[bytes | int] = deque()
         self._stream = stream
-        # What is being sent, how far that is (memory which the C layer counts in), and what comes
-        # after it. From one to the next nothing is called, so that no signal handler runs between.
+        # The bytes that are being sent; how many of them were sent, a counter of the C layer; and
+        # the bytes after them. No function is called between the steps that change them, so that no
+        # signal handler runs in between.
         position = ffi.new(calls.new_position)
         self._outgoing: tuple[Any, Any, memoryview | bytes] = (b"", position, b"")
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
     ) -> None:
-        """Waits for bytes, and puts them into :attr:`came`; or into the memory that ``place``
-        gives. It is asked once something has come, so that who waits holds no memory.
+        """Waits for bytes, and adds them to :attr:`came`; or puts them into the memory that
+        ``place`` returns. ``place`` is called when something can be read, so that a waiting thread
+        holds no memory.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.ReceiveByteStream.receive_some` raises.
@@ -71,7 +73,7 @@ class Duplex:
                 poll.register(stream._require_open(), select.POLLIN)
                 poll.poll()
             try:
-                # In one step that no signal handler gets into, so that none can take what has come.
+                # One step without a signal handler in between, so that no received byte is lost.
                 if place is None:
                     self.came.extend(map(_read, (stream._number,), _SIZES))
                 else:
@@ -86,31 +88,31 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def load(self, octets: bytes) -> None:
-        """Takes what is to be sent next; what was before is on its way."""
-        self._begin(octets, b"")
+    def load(self, data: bytes) -> None:
+        """Sets the bytes to be sent next. Those before must have been sent."""
+        self._begin(data, b"")
 
-    def _begin(self, octets: Any, rest: memoryview | bytes) -> None:
+    def _begin(self, data: Any, rest: memoryview | bytes) -> None:
         position = self._outgoing[1]
         position[0] = 0
-        self._outgoing = (octets, position, rest)
+        self._outgoing = (data, position, rest)
 
-    def lend(self, octets: bytes, memory: memoryview) -> None:
-        """The same with memory behind it that its owner has back with :meth:`keep`."""
-        # What goes first is so much that the other end is not waked for the octets alone.
-        self._begin(b"".join((octets, memory[:_READ_SIZE])), memory[_READ_SIZE:])
+    def lend(self, data: bytes, memory: memoryview) -> None:
+        """As :meth:`load`, followed by memory that stays its owner's, until :meth:`keep`."""
+        # The first send is so large that the other end does not wake up for ``data`` alone.
+        self._begin(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
 
     def keep(self) -> None:
-        """Copies what has not gone of the memory that was lent."""
-        octets, position, rest = self._outgoing
+        """Copies the part of the lent memory that was not sent."""
+        data, position, rest = self._outgoing
         if rest:
-            self._outgoing = (octets, position, bytes(rest))
-        elif type(octets) is not bytes:
-            self._outgoing = (bytes(ffi.buffer(octets)), position, b"")
-            ffi.release(octets)
+            self._outgoing = (data, position, bytes(rest))
+        elif type(data) is not bytes:
+            self._outgoing = (bytes(ffi.buffer(data)), position, b"")
+            ffi.release(data)
 
     def send_now(self) -> bool:
-        """Hands the system what it takes without waiting; whether that was all.
+        """Sends what the system accepts without waiting. Returns whether everything was sent.
 
         Raises:
             What :meth:`ipcpipes.blocking.abc.SendByteStream.send_all` raises.
@@ -121,17 +123,17 @@ class Duplex:
         except KeyError:
             raise stream._busy("sending on") from None
         try:
-            octets, position, rest = self._outgoing
-            while octets:
-                if position[0] < len(octets):
-                    code = _send_from(stream._send_number, octets, len(octets), position, False)
+            data, position, rest = self._outgoing
+            while data:
+                if position[0] < len(data):
+                    code = _send_from(stream._send_number, data, len(data), position, False)
                     if code == _AGAIN:
                         return False
                     if code and code != _INTERRUPTED:
                         stream._raise_unsendable(-code)
                 else:
-                    octets, rest = ffi.from_buffer(rest) if rest else b"", b""
-                    self._begin(octets, rest)
+                    data, rest = ffi.from_buffer(rest) if rest else b"", b""
+                    self._begin(data, rest)
             return True
         finally:
             stream._may_send["turn"] = None
@@ -139,13 +141,13 @@ class Duplex:
                 stream._leave()
 
     def send_on(self, milliseconds: int) -> bool:
-        """The same, once it has waited for room; for so long at the most."""
+        """As :meth:`send_now`, after waiting for room, for ``milliseconds`` at most."""
         return self._go_on(milliseconds, receiving=False)
 
     def send_or_receive(
         self, milliseconds: int, place: Callable[[], memoryview] | None = None
     ) -> bool:
-        """The same, and what comes meanwhile is received, and ends the wait too."""
+        """As :meth:`send_on`; bytes that come meanwhile are received, and end the wait too."""
         return self._go_on(milliseconds, receiving=True, place=place)
 
     def _go_on(
@@ -163,4 +165,4 @@ class Duplex:
         return False
 
     def give_up(self) -> None:
-        """Nobody is going to send the rest."""
+        """The rest will not be sent. On this system there is nothing to do."""

@@ -11,51 +11,51 @@ from typing import TYPE_CHECKING
 from ...common.accept_status import AcceptStatus
 from ...common.forking import remember
 from ...common.threaded_listener import ConnectionT, ThreadedListener
-from .. import calls, listening as places, standard_numbers as standard
-from ..opened import Opened
+from .. import calls, listening, standard_numbers as standard
+from ..opened import OpenDescriptors
 from . import connecting as connections
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
-class Listener(places.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT]):
-    """A listening socket, and a pipe that wakes who waits: shutdown(2) on a listening socket
-    does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
+class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT]):
+    """A listening socket, and a pipe that wakes the thread which waits: shutdown(2) on a listening
+    socket does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
     """
 
     _connector = connections.connector
 
     def _prepare(self) -> None:
-        # The receive end, and the one that is written to.
-        self._pipe = Opened()
+        # The receive end and the send end.
+        self._pipe = OpenDescriptors()
         self._is_woken = False
-        # It may fail, and then there is nothing else to give up.
+        # It may fail, and then there is nothing else to close.
         standard.open_pipe(self._pipe)
         ThreadedListener.__init__(self)
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
         ThreadedListener._begin_anew(self)
-        places.ListeningSocket._in_forked_child(self, text)
-        # The parent's threads wait on these; the next accept makes others.
+        listening.ListeningSocket._in_forked_child(self, text)
+        # The parent's threads wait on these descriptors; the next accept makes others.
         self._close_waker()
 
     def _count_released(self, handle: int = -1) -> None:
-        places.ListeningSocket._count_released(self)
+        listening.ListeningSocket._count_released(self)
 
-    def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
+    def _wait(self, status: AcceptStatus, milliseconds: int) -> None:
         poll = select.poll()
         if self._pipe.numbers:
             poll.register(self._pipe.numbers[0], select.POLLIN)
-        if obstacle is not AcceptStatus.NOBODY:
+        if status is not AcceptStatus.NO_CLIENT:
             poll.poll(milliseconds)
             return
         poll.register(self._fd, select.POLLIN)
-        pause = int(places.LOOK_PAUSE * 1000)
+        pause = int(listening.FILE_CHECK_PAUSE * 1000)
         if self._file is None or 0 <= milliseconds < pause:
             poll.poll(milliseconds)
         elif not poll.poll(pause):
-            self._look_at_file()
+            self._check_file()
 
     def _is_closing(self) -> bool:
         return self._closed
@@ -74,16 +74,16 @@ class Listener(places.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT
         return super()._try_accept()
 
     def _wake(self) -> None:
-        # Without the pipe no thread waits: a forked child that has not accepted yet.
+        # In a forked child that has not accepted yet, there is no pipe and no thread waits.
         if not self._is_woken and self._pipe.numbers:
             self._is_woken = True
             os.write(self._pipe.number, b"x")
 
-    def _give_name_up(self) -> None:
+    def _release_name(self) -> None:
         if self._claim is not None:
             self._claim.release()
 
-    def _give_all_up(self) -> None:
+    def _close_rest(self) -> None:
         self._close_sockets()
         self._close_waker()
 
@@ -92,4 +92,4 @@ class Listener(places.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT
         self._is_woken = False
 
 
-listen = functools.partial(places.listen, Listener)
+listen = functools.partial(listening.listen, Listener)

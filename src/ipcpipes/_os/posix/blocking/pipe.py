@@ -1,8 +1,8 @@
 """POSIX: the ends of a pipe(2) without an event loop.
 
-The descriptors are in non-blocking mode: no call of the system wakes a thread that is inside
-read(2) of a pipe, as shutdown(2) does for a socket, so that who has to wait does it in poll(2),
-where a second pipe says "closing".
+The descriptors are in non-blocking mode. No system call wakes a thread that is inside read(2) of a
+pipe, as shutdown(2) does for a socket. So a thread that has to wait does it in poll(2), and closing
+writes to a second pipe that poll(2) watches too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
 
     @property
     @abstractmethod
-    def _spare_turns(self) -> dict[str, None]:
+    def _spare_lock(self) -> dict[str, None]:
         """The lock of the direction that the pipe does not have."""
 
     def _configure(self, fd: int) -> None:
@@ -61,7 +61,7 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
     def _while_open(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Calls a function of the descriptor, which no thread closes meanwhile."""
         return self._locked(
-            self._spare_turns,
+            self._spare_lock,
             "looking at",
             lambda: function(self._require_open(), *arguments),
         )
@@ -70,7 +70,7 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
         self._used = True
         if self._poll is None:
             self._poll = self._new_poll(events)
-        # After that: who closes from here on finds the waker, and writes.
+        # Checked after that: a thread that closes from here on finds the waker, and writes to it.
         self._require_open()
         if deadline is None:
             self._poll.poll()
@@ -129,7 +129,7 @@ class SendStream(_End, streams.SendStream):
     """
 
     @property
-    def _spare_turns(self) -> dict[str, None]:
+    def _spare_lock(self) -> dict[str, None]:
         return self._may_receive
 
     def _put(self, data: Any, deadline: Deadline | None) -> None:
@@ -142,7 +142,7 @@ class SendStream(_End, streams.SendStream):
                     self._raise_unsendable(-code)
         except BaseException:
             if self._position[0]:
-                self._send_number = -1  # first: another signal can interrupt a call
+                self._send_number = -1  # first: another signal handler can raise in a call
                 self._break(f"a send was interrupted after {self._position[0]} bytes")
             raise
 
@@ -153,7 +153,7 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """
 
     @property
-    def _spare_turns(self) -> dict[str, None]:
+    def _spare_lock(self) -> dict[str, None]:
         return self._may_send
 
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
@@ -183,6 +183,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending
+    with inherited.open_pipe(capacity) as descriptors:
+        sending = SendStream(descriptors)
+        return ReceiveStream(descriptors), sending

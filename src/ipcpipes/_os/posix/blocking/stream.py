@@ -1,8 +1,8 @@
 """POSIX: connected Unix domain sockets as streams for code without an event loop.
 
-The descriptors are in blocking mode, so that an operation is one system call: os.read and the
-C layer's send give the GIL up while they wait, and Python's signal handlers run. Only an
-operation with a timeout has to ask poll(2) first.
+The descriptors are in blocking mode, so that an operation is one system call. os.read and the C
+layer's send release the GIL while they wait, and return for Python's signal handlers. Only an
+operation with a timeout has to call poll(2) first.
 """
 
 from __future__ import annotations
@@ -186,21 +186,21 @@ class _Sending(Socket):
                 ffi.release(buffer)
 
     def _put(self, data: Any, deadline: Deadline | None) -> None:
-        """Sends all of it. The caller is inside, for sending."""
+        """Sends all of it. The caller holds the send lock."""
         try:
             code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
             if code:
                 self._put_rest(data, deadline, code)
         except BaseException:
-            # A TimeoutError, or what a signal handler raised: that may come right after the call,
-            # and then only the C layer knows how far it got.
+            # A TimeoutError, or a signal handler's exception. That can be raised right after the
+            # call, and then only the C layer knows how much was sent.
             if self._position[0]:
-                self._send_number = -1  # first: another signal can interrupt a call
+                self._send_number = -1  # first: another signal handler can raise in a call
                 self._break(f"a send was interrupted after {self._position[0]} bytes")
             raise
 
     def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
-        """Sends all of them. The caller is inside, for sending."""
+        """Sends all pieces. The caller holds the send lock."""
         sent = 0
         try:
             for piece in pieces:
@@ -251,7 +251,7 @@ class _Receiving(Socket, Receiving):
             self._require_open()
 
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """The same into memory; afterwards ``_came`` is the number of received bytes."""
+        """As :meth:`_fetch`, into memory. Afterwards ``_came`` is the number of received bytes."""
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
@@ -281,13 +281,13 @@ class Stream(_Sending, _Receiving):
     _get_enclosed = passing.get_enclosed
 
     def send_eof(self) -> None:
-        """Ends what this end sends; the other direction goes on. Idempotent.
+        """Ends the sending direction; receiving remains possible. Idempotent.
 
         Raises:
             trio.ClosedResourceError: this end is closed.
             trio.BusyResourceError: another thread is sending.
-            trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; the end
-                of the stream would make the part look like the whole.
+            trio.BrokenResourceError: an earlier ``send_all`` was interrupted half-way; with the
+                end of the stream, the part would look complete.
         """
         self._locked(self._may_send, "sending on", self._put_eof)
 

@@ -28,8 +28,8 @@ parent_end = connector.parent_end
 
 
 def still_receives(carrier: object) -> bool:
-    """Whether a peer that sends no more has ended only that half (shutdown(2)). Where the carrier
-    is no connection of ours, the peer is taken to have gone.
+    """Whether a peer that has ended its sending half (shutdown(2)) can still receive. For a carrier
+    that is not a connection of ipcpipes, the answer is no.
     """
     if not isinstance(carrier, (streams.Stream, packets.Packets)):
         return False

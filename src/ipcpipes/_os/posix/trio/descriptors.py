@@ -1,4 +1,4 @@
-"""POSIX: how a trio stream sends and receives descriptors; its methods."""
+"""POSIX: the methods of a trio stream that send and receive descriptors."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
-# A KeyboardInterrupt comes where an operation waits, and not between its steps, where descriptors
-# that have come would be nobody's.
+# KeyboardInterrupt is raised only where an operation waits. Between its steps, received descriptors
+# would have no owner.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
@@ -31,7 +31,7 @@ async def send_descriptors(
     data: bytes | bytearray | memoryview,
     descriptors: Sequence[int | HasFileno],
 ) -> None:
-    outgoing = passing.Outgoing(descriptors)
+    outgoing = passing.OutgoingDescriptors(descriptors)
     if self._sending:
         raise trio.BusyResourceError("another task is sending on this stream")
     buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
@@ -60,9 +60,9 @@ async def send_descriptors(
 async def receive_descriptors(
     self: streams.Stream, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
 ) -> tuple[bytes, list[int]]:
-    incoming = passing.Incoming(receive_size(max_bytes), max_descriptors)
+    incoming = passing.IncomingDescriptors(receive_size(max_bytes), max_descriptors)
 
-    def read(fd: int, incoming: passing.Incoming) -> bytes:
+    def read(fd: int, incoming: passing.IncomingDescriptors) -> bytes:
         try:
             return incoming.receive(fd)
         except trio.BrokenResourceError as error:

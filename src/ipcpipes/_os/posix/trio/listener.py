@@ -14,14 +14,14 @@ import trio
 from .... import abc
 from ...common.accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from ...common.forking import remember
-from .. import listening as places
+from .. import listening
 from . import connecting as connections
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
 class Listener(
-    places.ListeningSocket[connections.ConnectionT], abc.Listener[connections.ConnectionT]
+    listening.ListeningSocket[connections.ConnectionT], abc.Listener[connections.ConnectionT]
 ):
     """A listening socket for trio; see :class:`ipcpipes.abc.Listener`."""
 
@@ -48,7 +48,7 @@ class Listener(
                 found = self._try_accept()
                 if found is AcceptStatus.FULL:
                     await self._room.park()
-                elif found is AcceptStatus.NOBODY:
+                elif found is AcceptStatus.NO_CLIENT:
                     await self._wait_for_client()
                 elif found is AcceptStatus.EXHAUSTED:
                     await trio.sleep(EXHAUSTION_PAUSE)
@@ -65,13 +65,13 @@ class Listener(
         if self._file is None:
             await trio.lowlevel.wait_readable(self._fd)
             return
-        with trio.move_on_after(places.LOOK_PAUSE) as scope:
+        with trio.move_on_after(listening.FILE_CHECK_PAUSE) as scope:
             await trio.lowlevel.wait_readable(self._fd)
         if scope.cancelled_caught:
-            self._look_at_file()
+            self._check_file()
 
     def released(self) -> None:
-        """A stream that we accepted is closed."""
+        """An accepted connection is closed."""
         self._room.unpark()
         self._count_released()
 
@@ -82,7 +82,7 @@ class Listener(
 
     def _in_forked_child(self, text: str) -> None:
         super()._in_forked_child(text)
-        # Tasks that wait here are the parent's, and so is the epoll(7) that has the socket.
+        # Tasks that wait here, and the epoll(7) that has the socket, are the parent's.
         self._accepting = False
         self._room = trio.lowlevel.ParkingLot()
 
@@ -111,11 +111,11 @@ class Listener(
         if self._claim is not None:
             self._claim.release()
         os.close(self._fd)
-        self._plug.close()
-        self._arrived.close()
+        self._blocker.close()
+        self._early.close()
         self._candidate.close()
         # Last: with warnings as errors it raises.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
-listen = functools.partial(places.listen, Listener)
+listen = functools.partial(listening.listen, Listener)

@@ -74,6 +74,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
     """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending
+    with inherited.open_pipe(capacity) as descriptors:
+        sending = SendStream(descriptors)
+        return ReceiveStream(descriptors), sending

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from ....endpoint import Endpoint
 from ...common.accept_status import AcceptStatus
 from .. import calls, inheritance as inherited, standard_numbers as standard
-from ..opened import Opened
+from ..opened import OpenDescriptors
 from . import listener as listeners, stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 
 class SharedName:
-    """A name and the socket that listens there, for the children that inherit it. Clients wait in
-    its queue as long as no child accepts them.
+    """A name and its listening socket, for the children that inherit the socket. Clients wait in
+    its queue until a child accepts them.
     """
 
     def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
@@ -31,33 +31,33 @@ class SharedName:
         )
 
     def copies(self) -> dict[str, int]:
-        """What a child inherits, by name; the caller's own, so that closing this does no harm to
-        a start that is under way.
+        """The descriptors that a child inherits, by name. The caller owns them, so that closing
+        this object does not disturb the start of a child.
         """
         return {"listener": standard.lifted(os.dup(self._listener._fd))}
 
     def close(self) -> None:
-        """Gives the name up. Idempotent."""
+        """Releases the name. Idempotent."""
         self._listener._close()
 
 
 def join_shared(
     endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
 ) -> listeners.Listener[streams.Stream]:
-    """A listener of this process beside those of others.
+    """A listener of this process beside the listeners of other processes.
 
     Args:
         endpoint: the shared one.
-        number: of the socket that was inherited.
+        number: the inherited socket.
     """
     assert number is not None
     fd = inherited.claim_listener(Endpoint.inherited(number), "duplex")
-    with Opened(fd) as opened:
+    with OpenDescriptors(fd) as descriptors:
         return listeners.Listener(
             endpoint,
             inherited.listener_address(fd),
             None,
-            opened,
+            descriptors,
             kind="duplex",
             max_instances=None,
             backlog=backlog,
@@ -70,7 +70,7 @@ def join_shared(
 def accept_waiting(
     listener: listeners.Listener[streams.Stream], limit: int
 ) -> list[streams.Stream]:
-    """Those who have come already, ``limit`` at most. Nobody else may be accepting."""
+    """Accepts the clients that are waiting, ``limit`` at most. No task may be accepting."""
     found: list[streams.Stream] = []
     while len(found) < limit:
         stream = listener._try_accept()

@@ -55,7 +55,7 @@ class Socket(socket_end.SocketEnd, abc.Connection):
         return calls.buffer_size(self._require_open(), sending=False)
 
     def _in_forked_child(self, text: str) -> None:
-        # Tasks inside are the parent's, and so is what their epoll(7) knows of the descriptor.
+        # Tasks inside, and the registration of the descriptor with epoll(7), are the parent's.
         self._sending = self._receiving = False
         if self.ends_at_fork and self._number != -1:
             fd, self._number = self._number, -1
@@ -65,7 +65,7 @@ class Socket(socket_end.SocketEnd, abc.Connection):
     def _close(self) -> None:
         fd, self._number = self._number, -1
         if fd != -1:
-            if self._sending or self._receiving:  # else nobody waits, and it costs a system call
+            if self._sending or self._receiving:  # otherwise it would be a system call in vain
                 trio.lowlevel.notify_closing(fd)
             os.close(fd)
             if self._owner is not None:
@@ -100,7 +100,7 @@ class _Sending(Socket):
             await _checkpoint_if_cancelled()
             fd = self._require_sendable()
             length = len(buffer)
-            # A KeyboardInterrupt can come right after the call and take its result away.
+            # KeyboardInterrupt can be raised right after the call, and then the result is lost.
             self._send_fault = _INTERRUPTED
             sent = self._put(fd, buffer, 0, length)
             if sent == length:
@@ -114,10 +114,10 @@ class _Sending(Socket):
                 ffi.release(buffer)
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Hands the system what it takes without waiting, for those who batch; no checkpoint.
+        """Sends what the system accepts without waiting, for callers that batch. Not a checkpoint.
 
         Returns:
-            How many bytes it has taken, perhaps none.
+            How many bytes were sent, perhaps 0.
 
         Raises:
             What :meth:`send_all` raises.
@@ -141,7 +141,7 @@ class _Sending(Socket):
                 if result < 0 and result != _AGAIN:
                     self._raise_broken(-result)
                 if done == 0:
-                    self._send_fault = None  # when it is cancelled now, it is as it was
+                    self._send_fault = None  # nothing was sent, so cancelling breaks nothing
                 await trio.lowlevel.wait_writable(self._require_open())
                 self._send_fault = _INTERRUPTED
                 result = self._put(self._require_open(), buffer, done, length)
@@ -198,13 +198,13 @@ class _Receiving(Socket):
             fd = self._require_open()
             if self._receive_fault is not None:
                 raise trio.BrokenResourceError(self._receive_fault)
-            # Who had to wait last time will probably have to again, and asking is cheaper than
-            # the exception of a read in vain.
+            # If the last receive had to wait, this one probably has to wait too. To ask first is
+            # cheaper than the exception of a read that finds nothing.
             waited = self._receive_waited and not calls.readable_now(fd)
             if waited:
                 await _wait_readable(fd)
             while True:
-                # read(2) into a new bytes object: a C function of ours would have to copy.
+                # os.read fills a new bytes object; a function of the C layer would have to copy.
                 try:
                     result = read(self._require_open(), argument)
                     break
@@ -235,11 +235,11 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
     async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
-        """Receives into the memory that ``place`` gives, or as bytes where it gives none. It is
-        asked once something has come, so that who waits holds no memory.
+        """Receives into the memory that ``place`` returns, or as bytes if it returns ``None``. It
+        is called when something can be read, so that a waiting task holds no memory.
 
         Returns:
-            Bytes, or the memory and how much has come into it; nothing at the end.
+            Bytes, or the memory and the number of bytes in it; no bytes at the end.
 
         Raises:
             What :meth:`receive_some` raises.
@@ -248,7 +248,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            # To try first would spare nothing: there has to be a pass of the scheduler anyway.
+            # An attempt before the wait would save nothing: this has to be a checkpoint anyway.
             await _wait_readable(self._require_open())
             while True:
                 memory = place()
@@ -266,11 +266,12 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             self._receiving = False
 
     async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
-        """Sends what the system takes of the two, from ``start`` on, once it takes any; it may be
-        cancelled as long as it waits. It is a checkpoint only then.
+        """Sends ``head`` and ``data`` from byte ``start`` of the two together, as far as the system
+        accepts them; waits until it accepts any. It can be cancelled, and is a checkpoint, only
+        while it waits.
 
         Returns:
-            How many bytes it has taken, 1 or more.
+            How many bytes were sent, 1 or more.
 
         Raises:
             What :meth:`send_all` raises.
@@ -278,8 +279,8 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
-        # Released whatever happens: in the circle that an exception's traceback makes, memory that
-        # cffi looks at can crash the garbage collector (Python 3.10, 3.11).
+        # Always released: in the reference cycle of an exception's traceback, memory that cffi has
+        # borrowed can crash the garbage collector (Python 3.10, 3.11).
         buffer: Any = ffi.from_buffer(data)
         try:
             while True:
@@ -297,13 +298,13 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             ffi.release(buffer)
 
     async def send_eof(self) -> None:
-        """Ends what this end sends; the other direction goes on. Twice is as good as once.
+        """Ends the sending direction; receiving remains possible. Idempotent.
 
         Raises:
             trio.ClosedResourceError: this end is closed.
             trio.BusyResourceError: another task is sending.
-            trio.BrokenResourceError: an earlier ``send_all`` was cancelled half-way; the end
-                of the stream would make the part look like the whole.
+            trio.BrokenResourceError: an earlier ``send_all`` was cancelled half-way; with the end
+                of the stream, the part would look complete.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")

@@ -42,10 +42,10 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
     def _wake(self) -> None:
         calls.set_event(self._event.number, signalled=True)
 
-    def _give_clients_up(self) -> None:
+    def _drop_clients(self) -> None:
         self._close_instances()  # the name goes with the last one
 
-    def _give_all_up(self) -> None:
+    def _close_rest(self) -> None:
         self._event.close()
 
 

@@ -1,0 +1,37 @@
+"""The count of a listener's open connections; the same on every system and driver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["ConnectionSlot"]
+
+
+class ConnectionSlot:
+    """One open connection of a listener. It is in the listener's set as long as the connection is
+    open; the size of the set is the number of connections.
+
+    A counter would be wrong after an accept that a signal handler's exception has ended: it is
+    unknown whether the counter was changed before the exception, and whether there is a connection
+    that changes it back. Adding to a set and discarding from it are single, idempotent steps.
+    """
+
+    __slots__ = ("_listener", "_taken")
+
+    def __init__(self, listener: Any, taken: set[ConnectionSlot]) -> None:
+        self._listener = listener
+        self._taken = taken
+
+    def released(self, *handle: int) -> None:
+        """The connection is closed. From any thread, a signal handler or a finalizer (blocking).
+
+        Args:
+            handle: on Windows, the handle, which the listener closes.
+        """
+        self._taken.discard(self)
+        self._listener.released(*handle)
+
+    def released_elsewhere(self, *handle: int) -> None:
+        """As :meth:`released`, from a finalizer (trio)."""
+        self._taken.discard(self)
+        self._listener.released_elsewhere(*handle)
