@@ -64,7 +64,8 @@ class End:
             assert call is not None
             self.calls.append(call)
         elif event is Event.SHUTDOWN:
-            assert all(lost.failure is not None for lost in self.session.take_lost())
+            open_calls = self.session.calls.values()
+            assert all(call.has_ended or call.over or call in open_calls for call in self.calls)
         elif event is Event.CREDIT:
             frame = message if isinstance(message, Frame) else decode(message)
             self._allowed[frame.call, frame.number] += frame.amount
@@ -94,7 +95,7 @@ class End:
                 assert pipe.reader.waiting <= session.limits.credit
         for message in session.take_output():
             self._check_sent(message)
-        session.take_notified()
+        session.sent()
 
     def _check_sent(self, message: bytes) -> None:
         frame = decode(message)

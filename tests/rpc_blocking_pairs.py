@@ -21,6 +21,8 @@ class Calls(rpc.Interface, uuid="5f0a6a52-3a0f-4a51-9f0e-6a0f7d1f2c11", version=
     def plain(self, value: Any) -> Any: ...
     @rpc.operation(timeout=30)
     def limited(self, value: int = 7) -> Any: ...
+    @rpc.operation(maybe=True)
+    def tell(self, value: Any) -> None: ...
     @rpc.operation
     def into(self, numbers: rpc.InPipe[rpc.int32]) -> Any: ...
     @rpc.operation
@@ -40,6 +42,9 @@ class Manager(Calls):
 
     def limited(self, value: int = 7) -> Any:
         return self.does(value)
+
+    def tell(self, value: Any) -> None:
+        self.does(value)
 
     def into(self, numbers: Any) -> Any:
         return self.does(numbers)

@@ -267,8 +267,15 @@ def test_thread_managers_client_that_leaves_is_one_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "ipcpipes.rpc")
-    with served(everything) as client:
+    began = threading.Event()
+
+    def into(numbers: Any) -> list[Any]:
+        began.set()
+        return everything(numbers)
+
+    with served(into) as client:
         client.into.begin().__enter__()
+        assert began.wait(SECONDS)
         client._caller.link.close(rpc.CommFailure("gone"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)

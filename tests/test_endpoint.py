@@ -202,7 +202,8 @@ def test_public_functions_have_run_time_type_hints(module: Any) -> None:
 async def test_address_is_where_the_server_listens(kind: str, endpoint: Endpoint) -> None:
     where = Endpoint.dotnet(endpoint.name) if kind == "dotnet" else endpoint
     if kind == "path":
-        where = Endpoint.path(endpoint.address + ".path")
+        async with await ipcpipes.listen(endpoint):  # which makes the directory
+            where = Endpoint.path(endpoint.address + ".path")
     before = where.address
     async with await ipcpipes.listen(where) as listener:
         assert where.address == listener.address == before

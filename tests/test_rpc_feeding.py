@@ -430,7 +430,8 @@ async def test_an_async_generator_is_closed_however_the_call_ends(end: str) -> N
         if end == "manager":
             raise rpc.Fault("enough")
         if end == "connection":
-            await rpc.current_call()._call.owner.link.transport.aclose()
+            owner: Any = rpc.current_call()._call.owner
+            await owner.link.transport.aclose()
         await drained(pipe)
 
     async with calling(into=into) as acc:

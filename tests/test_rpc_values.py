@@ -194,7 +194,7 @@ async def test_a_maybe_call_returns_at_once_and_reports_nothing() -> None:
         await came.wait()
         assert told == [1, 2, "bad", "last"]
         assert await acc.plain(1) == 1
-        with pytest.raises(TypeError, match="nobody waits"):
+        with pytest.raises(TypeError, match="call it instead of begin"):
             acc.tell.begin(1)
 
 

@@ -13,12 +13,12 @@
 
 from __future__ import annotations
 
-from ._trio.calling import CallEvent
 from ._trio.client import Client, ClientOperation, bind, connect
-from ._trio.current import CurrentCall, current_call
-from ._trio.feeding import PipeControl
 from ._trio.handle import CallHandle
 from ._trio.server import serve, serve_connection
+from .core.current import CurrentCall, current_call
+from .core.events import CallEvent
+from .core.feeding import PipeControl
 from .definition.elements import (
     Length,
     Structure,

@@ -1,4 +1,4 @@
-"""One call at one end under trio: what waits for its pipes, and for its answer."""
+"""One call at one end under trio: the tasks that wait for its pipes and its answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ..core.call import SMALL, Call, Push
-from ..core.session import Event
+from ..core.events import CallEvent
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["CallDriver"]
 
-# A KeyboardInterrupt comes where an operation waits, and not between its steps.
+# KeyboardInterrupt is raised where an operation waits, and not between its steps.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class CallDriver:
-    """Waits where :class:`Call` only says that nothing can go on now."""
+    """Waits where :class:`Call` only says that an operation cannot continue now."""
 
-    scope: trio.CancelScope | None = None  # of what ends with the call
-    # Made where they are needed, which a short call does not.
+    scope: trio.CancelScope | None = None  # of the work that ends when the call fails
+    # Set when they are needed; a short call needs neither.
     _tasks: list[trio.lowlevel.Task] | None = None
     _busy: set[tuple[str, int]] | None = None
 
@@ -39,27 +39,22 @@ class CallDriver:
         self.call = call
         call.owner = self
 
-    def wake(self, event: Event) -> None:
-        """Something has come for this call."""
-        self._wake_tasks()
-
-    def _wake_tasks(self) -> None:
+    def wake(self) -> None:
         tasks, self._tasks = self._tasks, None
         if tasks is not None:
             for task in tasks:
                 trio.lowlevel.reschedule(task)
 
-    def over(self) -> None:
-        """The call is over at this end."""
-        self.link.flush()
-        self._wake_tasks()  # who waits for something still hears of it
+    def stop(self) -> None:
+        if self.scope is not None:
+            self.scope.cancel()
 
-    def sent(self) -> None:
-        """Elements of this call were taken by the system."""
+    def notify(self, event: CallEvent) -> None:
+        pass  # a client's may
 
     async def wait(self) -> None:
-        """Until something has come."""
-        # A ParkingLot for each call would cost more than all its use.
+        """Waits until the call is woken."""
+        # A ParkingLot for each call would cost more than waiting itself.
         task = trio.lowlevel.current_task()
         tasks = self._tasks
         if tasks is None:
@@ -73,13 +68,13 @@ class CallDriver:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def wait_turn(self, index: int, *, into: bool) -> None:
-        """Until it is this pipe's turn, or the call has ended."""
+        """Waits until it is this pipe's turn, or the call has failed."""
         call = self.call
         while call.cursor.turn not in ((into, index), None) and call.failure is None:
             await self.wait()
 
     async def wait_while(self, turns: frozenset[tuple[bool, int]]) -> None:
-        """While one of these pipes has its turn, which somebody else fills or empties."""
+        """Waits while one of these pipes has its turn: another task fills or empties it."""
         while self.call.cursor.turn in turns and self.call.failure is None:
             await self.wait()
 
@@ -97,8 +92,6 @@ class CallDriver:
             octets = call.pull(index, limit)
             self.link.flush()
             if octets is not None:
-                if not octets:
-                    self._wake_tasks()  # another pipe's turn
                 if not waited:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 return octets
@@ -120,7 +113,16 @@ class CallDriver:
         try:
             await self._alone("pushing into", index, self._push, index, octets, element.stride)
         finally:
-            octets.release()  # the user's again, whatever holds the traceback of a cancellation
+            octets.release()  # or the traceback of a cancellation would keep the user's memory
+
+    async def push_octets(self, index: int, octets: memoryview) -> None:
+        """The same for elements as bytes, a chunk of a source. It is released afterwards."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        stride = self.call.outgoing[index].stride
+        try:
+            await self._alone("pushing into", index, self._push, index, octets, stride)
+        finally:
+            octets.release()
 
     async def _push_nothing(self, index: int) -> None:
         # Whether a push is allowed does not depend on whether the data is empty.
@@ -181,14 +183,15 @@ class CallDriver:
             await self.wait()
             call.check_push(index, None)
         self.link.flush()
-        self._wake_tasks()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     @_ki_protected
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:
-        """Only one task at a time; if that fails, this has still been a checkpoint."""
+        """Runs the action, which only one task at a time may do with this pipe. It is a checkpoint
+        also if it fails.
+        """
         key = (doing, index)
         busy = self._busy
         if busy is None:

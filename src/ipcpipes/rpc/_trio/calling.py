@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import trio
 
 from ..core.arguments import encode_arguments
 from ..core.call import Call
-from ..core.results import result_of
-from ..core.session import Event
-from ..definition.operations import Operation, Pipe
-from ..errors import CallCancelled
+from ..core.client import milliseconds_of
+from ..core.events import CallEvent, Notify
+from ..definition.operations import Operation
 from .call_driver import CallDriver
 from .client_link import ClientLink
-from .feeding import drain, feed
-from .pipes import end_of
 
-__all__ = ["CallEvent", "Caller", "ClientCallDriver", "Notify", "run_pipes"]
+__all__ = ["Caller", "ClientCallDriver"]
 
 
 logger = logging.getLogger("ipcpipes.rpc")
-
-
-class CallEvent(enum.Enum):
-    """What ``notify`` is called with (RPC_ASYNC_EVENT in rpcasync.h)."""
-
-    CALL_COMPLETE = "the call is over; complete() does not wait"
-    SEND_COMPLETE = "the system has taken what was pushed"
-    RECEIVE_COMPLETE = "something has come for a pipe, or its end"
-
-
-Notify: TypeAlias = Callable[[CallEvent], object]
 
 
 class Caller:
@@ -43,7 +28,6 @@ class Caller:
 
     def __init__(self, link: ClientLink) -> None:
         self.link = link
-        self.room = trio.lowlevel.ParkingLot()
 
     async def begin(
         self, operation: Operation, values: Sequence[Any], notify: Notify | None
@@ -60,16 +44,20 @@ class Caller:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             octets = encode_arguments(operation, values)
-            session.require_open()
             if operation.options.maybe or not session.has_room or link.is_full:
                 await trio.lowlevel.checkpoint()
-                while (not session.has_room or link.is_full) and session.failure is None:
-                    if session.has_room:
+                while True:
+                    if not session.has_room:
+                        await link.callers.park()
+                    elif link.is_full:
                         await link.wait_room()
                     else:
-                        await self.room.park()
-                session.require_open()
-            call = session.request(operation, octets, _milliseconds())
+                        break
+            milliseconds = None
+            deadline = trio.current_effective_deadline()
+            if deadline != math.inf:
+                milliseconds = milliseconds_of(deadline - trio.current_time())
+            call = session.request(operation, octets, milliseconds)
         except Exception:
             # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -77,22 +65,6 @@ class Caller:
         driver = ClientCallDriver(link, call, notify)
         link.flush()
         return driver
-
-    def may_have_room(self) -> None:
-        """A call has ended, or all have."""
-        if self.room:
-            self.room.unpark_all()
-
-
-def _milliseconds() -> int | None:
-    """What is left until the caller's deadline, for the server."""
-    deadline = trio.current_effective_deadline()
-    if deadline == math.inf:
-        return None
-    left = (deadline - trio.current_time()) * 1000
-    if left < 1:  # also -inf: it was cancelled
-        return 1
-    return min(math.ceil(left), 2**32 - 1)
 
 
 class ClientCallDriver(CallDriver):
@@ -105,85 +77,36 @@ class ClientCallDriver(CallDriver):
         self._notify = notify
         call.notify = notify is not None
 
-    def wake(self, event: Event) -> None:
-        super().wake(event)
-        if self.scope is not None and self.call.failure is not None:
-            self.scope.cancel()
-        if self._notify is None or self.call.over:
-            return
-        if self.is_over:
-            self._tell(CallEvent.CALL_COMPLETE)
-            self._notify = None  # nothing comes after the end
-        elif event is not Event.CREDIT:
-            self._tell(CallEvent.RECEIVE_COMPLETE)
-
-    def sent(self) -> None:
-        self._tell(CallEvent.SEND_COMPLETE)
-
-    def _tell(self, event: CallEvent) -> None:
-        """Not a place for its errors: it may be the task of another call, with others' frames."""
-        if self._notify is not None:
-            try:
-                self._notify(event)
-            except Exception:
-                logger.exception("%r failed", self._notify)
-
-    @property
-    def is_over(self) -> bool:
-        return self.call.is_answered or self.call.failure is not None
+    def notify(self, event: CallEvent) -> None:
+        # An exception must not propagate: the current task may serve another call.
+        assert self._notify is not None
+        try:
+            self._notify(event)
+        except Exception:
+            logger.exception("%r failed", self._notify)
 
     async def answered(self) -> None:
         """Waits for the answer."""
-        if self.is_over:
+        call = self.call
+        if call.has_ended:
             await trio.lowlevel.checkpoint()
-        while not self.is_over:
+        while not call.has_ended:
             if self.link.may_read:
                 await self.link.read_answer()
             else:
                 self.link.read_by_others()
                 await self.wait()
 
-    def result(self) -> Any:
-        """The answer, once.
-
-        Raises:
-            RpcError: it is a failure.
-        """
-        return result_of(self.call)
-
     def leave(self) -> None:
-        """The call is over at this end; it is given up if it is not at the other one."""
         call = self.call
-        if not self.is_over:
-            call.orphan()
+        call.leave()
+        if not call.is_answered:
             self.link.flush()
-        call.over = True
-        call.owner = None  # no circle, in which a large result would lie for a while
-        self._wake_tasks()  # who waits for it still hears that it is over
 
     def abandon(self) -> None:
-        """Gives it up, and lets whoever waits for it know."""
-        self.call.orphan()
-        self.call.lose(CallCancelled())
+        self.call.abandon()
         self.link.flush()
-        self.wake(Event.ANSWER)
 
-
-async def run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
-    """Fills and empties the pipes that something was given for, each in its turn."""
-    call = driver.call
-    with trio.CancelScope() as scope:
-        # What is being read may never come to its end, and then nobody would hear of a failure.
-        driver.scope = scope
-        for pipe, (source, _) in feeds.items():
-            if pipe.into:
-                await driver.wait_turn(pipe.index, into=True)
-                call.raise_failure()
-                await feed(end_of(driver, pipe, serving=False), source, pipe)
-    driver.scope = None
-    if scope.cancelled_caught:
-        call.raise_failure()
-    for pipe, (_, sink) in feeds.items():
-        if pipe.out:
-            await driver.wait_turn(pipe.index, into=False)
-            await drain(end_of(driver, pipe, serving=False), sink, pipe.element)
+    def cancel(self) -> None:
+        self.call.cancel()
+        self.link.flush()

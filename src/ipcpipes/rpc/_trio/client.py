@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
-from ...abc.uncopied import Uncopied
 from ...connections.connect import connect as connect_stream
 from ...connections.nursery import unseen_nursery
 from ...endpoint import EndpointLike
@@ -17,17 +15,18 @@ from ...framing import Buffer
 from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments
-from ..core.call import Call
-from ..core.server_view import ServerView
-from ..core.session import Event, Session
-from ..core.state import Party
+from ..core.client import ClientBase, ClientOperationBase, Feeds, definition_of, too_long
+from ..core.feeding import require_all_pipes
+from ..core.results import result_of
+from ..core.session import Session
+from ..core.state import ConnectionState, Party
 from ..definition.interface import Interface
-from ..definition.operations import Definition, Operation, Pipe
-from ..errors import BindTimeout, CallCancelled, CallTimedOut, CommFailure
+from ..definition.operations import Definition
+from ..errors import BindTimeout, CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .calling import Caller, Notify, run_pipes
+from .calling import Caller
 from .client_link import ClientLink
-from .feeding import check_given
+from .feeding import run_pipes
 from .handle import CallHandle
 from .link import check_keep_alive
 from .transport import FrameTransport, Transport
@@ -36,60 +35,19 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
-_SAME: Any = object()
 # For a server that reads nothing more at the end.
 _LINGER = 10.0  # seconds
 
-_NO_PIPES: Mapping[Pipe, tuple[Any, Any]] = {}
+_NO_PIPES: Feeds = {}
 # A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
 # have to agree on.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
-class Client(Uncopied, ServerView, Generic[InterfaceT]):
-    """The server's implementation of an interface, as the client has it.
-
-    Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
-    the calls are independent: a call whose pipe is blocked does not delay the others. In a forked
-    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the child.
-    """
-
-    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
-
-    def __init__(self, caller: Caller, definition: Definition) -> None:
-        self._caller = caller
-        self._definition = definition
-        self._operations = {
-            name: ClientOperation(caller, one, one.options.timeout, None)
-            for name, one in definition.operations.items()
-        }
-        self._learn(caller.link.session, self._operations)
-
-    def __getattr__(self, name: str) -> ClientOperation:
-        try:
-            operation = self._operations[name]
-        except KeyError:
-            raise AttributeError(f"{self._definition} has no operation {name!r}") from None
-        setattr(self, name, operation)  # found without this the next time
-        return operation
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._operations]
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.transport!r}>"
-
-
-@dataclass(frozen=True, eq=False)
-class ClientOperation(Uncopied):
+class ClientOperation(ClientOperationBase[Caller]):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
-
-    _caller: Caller
-    _operation: Operation
-    _timeout: float | None
-    _notify: Notify | None
+    _has_loop = True
 
     @_ki_protected
     async def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -120,7 +78,10 @@ class ClientOperation(Uncopied):
         operation = self._operation
         try:
             values, given = bind_arguments(operation, arguments, named)
-            feeds = _feeds_of(operation, given) if operation.pipes else _NO_PIPES
+            feeds = _NO_PIPES
+            if operation.pipes:
+                require_all_pipes(operation, given)
+                feeds = self._check(given)
         except Exception:
             await trio.lowlevel.checkpoint()
             raise
@@ -134,9 +95,9 @@ class ClientOperation(Uncopied):
                 # The server measures the time, too: a busy client may get its answer first.
                 if trio.current_time() < deadline:
                     raise
-        raise CallTimedOut(f"{operation} took longer than its {self._timeout:g} s")
+        raise too_long(operation, self._timeout)
 
-    async def _go_through(self, values: list[Any], feeds: Mapping[Pipe, tuple[Any, Any]]) -> Any:
+    async def _go_through(self, values: list[Any], feeds: Feeds) -> Any:
         driver = await self._caller.begin(self._operation, values, self._notify)
         if self._operation.options.maybe:
             return None
@@ -150,7 +111,7 @@ class ClientOperation(Uncopied):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     raise
             await driver.answered()
-            return driver.result()
+            return result_of(driver.call)
         finally:
             driver.leave()
 
@@ -167,48 +128,23 @@ class ClientOperation(Uncopied):
         Raises:
             TypeError, ValueError: as a call does; nothing was sent.
         """
-        if self._operation.options.maybe:
-            raise TypeError(f"nobody waits for {self._operation}; call it")
-        values, given = bind_arguments(self._operation, arguments, named)
-        feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
-        return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
-
-    def with_options(
-        self, *, timeout: float | None = _SAME, notify: Notify | None = _SAME
-    ) -> ClientOperation:
-        """The same operation with other options; what is not given stays as it is.
-
-        Args:
-            timeout: seconds after which a call fails with :class:`CallTimedOut`, more than 0;
-                ``None`` for no limit.
-            notify: called with each :class:`CallEvent` of a call that is begun; it must not wait,
-                and what it raises is logged.
-        """
-        if timeout is _SAME:
-            timeout = self._timeout
-        elif timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-        if notify is _SAME:
-            notify = self._notify
-        return ClientOperation(self._caller, self._operation, timeout, notify)
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc operation {self._operation}>"
+        return CallHandle(*self._beginning(arguments, named))
 
 
-def _feeds_of(operation: Operation, given: Mapping[Pipe, Any]) -> Mapping[Pipe, tuple[Any, Any]]:
-    """The source and the sink of each pipe.
+class Client(ClientBase[InterfaceT]):
+    """The server's implementation of an interface, as the client has it.
 
-    Raises:
-        TypeError: a pipe has no argument, or one that is neither a source nor a sink.
+    Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
+    the calls are independent: a call whose pipe is blocked does not delay the others. In a forked
+    child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the child.
     """
-    missing = [pipe.name for pipe in operation.pipes if pipe not in given]
-    if missing:
-        raise TypeError(
-            f"{operation}() is missing the required pipe argument {missing[0]!r}; give a source "
-            "or a sink for it, or use begin() to drive the pipe yourself"
-        )
-    return {pipe: check_given(pipe, one) for pipe, one in given.items()}
+
+    _caller: Caller
+    _operation_class = ClientOperation
+
+    def __getattr__(self, name: str) -> ClientOperation:
+        operation: ClientOperation = self._find(name)
+        return operation
 
 
 @asynccontextmanager
@@ -234,7 +170,7 @@ async def connect(
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
+        credit: how many bytes of a pipe the server may be ahead of its reader, 131,072 to
             2**32 - 1; what each pipe of a call can take of memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there; the connection ends when it does not answer for as long again. ``None`` does
@@ -328,14 +264,7 @@ async def client_of(
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     session = Session(Party.CLIENT, {}, frame_transport.limits)
-    answered = trio.Event()
-
-    def on_event(event: Event, call: Call | None) -> None:
-        caller.may_have_room()
-        if session.failure is not None or event in (Event.BOUND, Event.REFUSED):
-            answered.set()
-
-    link = ClientLink(frame_transport, session, on_event, keep_alive=keep_alive)
+    link = ClientLink(frame_transport, session, keep_alive=keep_alive)
     caller = Caller(link)
     session.bind(definition)
     # What cancels the block has it take leave of the connection, and not find it ended.
@@ -350,8 +279,9 @@ async def client_of(
         try:
             link.flush()
             with trio.move_on_after(bind_timeout):
-                await answered.wait()
-            if not answered.is_set():
+                while session.state is ConnectionState.BINDING:
+                    await link.callers.park()
+            if session.state is ConnectionState.BINDING:
                 raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
             if session.failure is not None:
                 raise session.failure.again()
@@ -361,15 +291,3 @@ async def client_of(
         finally:
             link.close(CommFailure("the connection was closed here"))
             lasting.cancel()
-
-
-def definition_of(interface: type[Interface]) -> Definition:
-    """What an interface says.
-
-    Raises:
-        TypeError: it is none.
-    """
-    definition = getattr(interface, "_rpc_definition", None)
-    if not isinstance(definition, Definition):
-        raise TypeError(f"{interface!r} is no interface; derive it from rpc.Interface")
-    return definition

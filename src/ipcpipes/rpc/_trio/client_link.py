@@ -1,50 +1,49 @@
-"""The client's end of a connection under trio: the only one who waits for an answer reads it.
+"""The client's end of a connection under trio: a task with the only open call reads its answer.
 
-A task that reads for others costs one pass of the scheduler more for each answer: one in which it
-reads, and one in which who has waited goes on. So a task with the only call of the connection reads
-by itself, and another task stands by: it reads where several wait, and when nobody does.
+If another task read it, each answer would cost one more pass of the scheduler: one in which that
+task reads, and one in which the waiting task continues. So the task with the only call reads, and a
+task of the connection stands by: it reads when several calls are open, and when no task reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
-from ..core.call import Call
-from ..core.session import Event, Session
-from ..errors import CommFailure, RpcError
+from ..core.session import Session
+from ..errors import CommFailure
 from ..wire.format import Frame
-from .link import OF_PIPES, Link
+from .link import Link
 from .transport import FrameTransport
 
 __all__ = ["ClientLink"]
 
-# When nobody has read for so long, the task that stands by does: it answers whether this end is
-# there, and learns when the other one has gone.
+# When no task has read for so long, the task that stands by does: it answers a PING, and sees the
+# end of the connection.
 NAP = 0.02  # seconds
 
 
 class ClientLink(Link):
-    """See :class:`Link`."""
+    """See :class:`Link`.
+
+    Attributes:
+        callers: the tasks that wait until the client is bound, or until it may begin a call.
+    """
 
     def __init__(
-        self,
-        frame_transport: FrameTransport,
-        session: Session,
-        on_event: Callable[[Event, Call | None], object],
-        *,
-        keep_alive: float | None,
+        self, frame_transport: FrameTransport, session: Session, *, keep_alive: float | None
     ) -> None:
-        super().__init__(frame_transport, session, on_event, keep_alive=keep_alive)
+        super().__init__(frame_transport, session, keep_alive=keep_alive)
+        self.callers = trio.lowlevel.ParkingLot()
         self._is_read = False  # by some task
-        self._turns = 0  # how often one has read for itself
+        self._turns = 0  # how often a task has read its own answer
         self._standing_by = trio.lowlevel.ParkingLot()
-        self._awaits_turn = False  # who stands by wants to hear when nobody reads any more
+        self._awaits_turn = False  # the task that stands by waits for the reading task
 
     def read_by_others(self) -> None:
-        """Has the task that stands by read, if nobody does: a call has begun whose user may be
-        elsewhere when something comes for it.
+        """Makes the task that stands by read, unless a task reads: a call has begun, and its user
+        may do something else when frames arrive.
         """
         if not self._is_read:
             self._standing_by.unpark()
@@ -54,17 +53,16 @@ class ClientLink(Link):
 
     @property
     def may_read(self) -> bool:
-        """Whether a task may :meth:`read_answer`: it has the only call, and nobody reads.
+        """Whether a task may :meth:`read_answer`: it has the only call, and no task reads.
 
-        Over streams of others it may not: whether they lose anything where a receive is cancelled
-        is not known.
+        Over a stream that is not ours it may not: a cancelled receive may lose data there.
         """
         return not self._is_read and self._sends_now and len(self.session.calls) == 1
 
-    # A KeyboardInterrupt comes where it waits, and not while it looks at what has come.
+    # KeyboardInterrupt is raised where it waits, and not while it processes frames.
     @trio.lowlevel.enable_ki_protection
     async def read_answer(self) -> None:
-        """Reads what comes next, in the task that waits for it; :attr:`may_read` was asked."""
+        """Reads the next frames in the task that waits for them. Check :attr:`may_read` first."""
         self._is_read = True
         try:
             self._take_all(await self._receive())
@@ -93,14 +91,14 @@ class ClientLink(Link):
             await self._end()
 
     async def _stand_by(self) -> None:
-        """Until somebody has to read for others, or nobody has read for a while."""
+        """Waits until it has to read for other tasks, or until no task has read for a while."""
         session = self.session
         while session.failure is None:
             turns = self._turns
             with trio.move_on_after(NAP):
                 await self._standing_by.park()
             if turns == self._turns and self._is_read:
-                # One that takes long. To wake up for each nap would be for nothing.
+                # A task waits long for its answer; waking up after each nap would be useless.
                 self._awaits_turn = True
                 await self._standing_by.park()
                 self._awaits_turn = False
@@ -111,15 +109,17 @@ class ClientLink(Link):
         self._batching = True
         try:
             for frame in frames:
-                event, call = self._take(frame)
-                if event not in OF_PIPES:
-                    self._on_event(event, call)
+                self._take(frame)
                 if self.session.failure is not None:
                     break
         finally:
             self._batching = False
         self.flush(at_once=True)
 
-    def close(self, failure: RpcError) -> None:
-        super().close(failure)
+    def wake_callers(self) -> None:
+        if self.callers:
+            self.callers.unpark_all()
+
+    def wake_senders(self) -> None:
+        super().wake_senders()
         self._standing_by.unpark()

@@ -1,4 +1,4 @@
-"""The call that a manager serves, as the manager sees it."""
+"""The call that a manager serves under trio."""
 
 from __future__ import annotations
 
@@ -6,126 +6,44 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ...abc.uncopied import Uncopied
-from ..definition.values import encode_result
-from ..errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
+from ..core.current import CurrentCall, encoded_result
+from ..errors import BadStubData, InvalidAsyncHandle, RpcError
 
 if TYPE_CHECKING:
     from ...abc import PeerIdentity
     from ..core.call import Call
+    from .link import Link
 
-__all__ = ["CurrentCall", "current_call"]
-
-_current: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
+__all__ = ["TaskCall", "deadline_of"]
 
 
-def current_call() -> CurrentCall:
-    """The call that this task, or this thread, serves.
+class TaskCall(CurrentCall):
+    """A call that a task serves.
 
-    Raises:
-        rpc.NoCallActive: it serves none.
+    Args:
+        hand_back: runs a function in the task's event loop, from any thread.
+        answered: called in the event loop once the call was answered.
     """
-    try:
-        return _current.get()
-    except LookupError:
-        raise NoCallActive from None
-
-
-class CurrentCall(Uncopied):
-    """A call that is being served.
-
-    It is good until the call is over: its manager has returned or raised, or, after :meth:`defer`,
-    :meth:`complete` or :meth:`abort` was called. From then on its methods raise
-    :class:`InvalidAsyncHandle`.
-
-    Attributes:
-        operation: the name of the operation.
-        peer: who calls.
-        deadline: when the client has no more use for an answer, as :func:`trio.current_time`
-            counts; ``math.inf`` if it did not say. The client gives the call up then, and the
-            manager is cancelled.
-    """
-
-    _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
         self,
+        link: Link,
         call: Call,
         peer: PeerIdentity,
         deadline: float,
         hand_back: Callable[[Callable[[], None]], None],
         answered: Callable[[], None],
     ) -> None:
-        self._call = call
+        super().__init__(call, peer, deadline)
+        self._link = link
         self._hand_back = hand_back
         self._answered = answered
         self._decided = threading.Lock()
         self._thread = threading.get_ident()
-        self.operation = call.operation.name
-        self.peer = peer
-        self.deadline = deadline
-
-    def test_cancel(self) -> bool:
-        """Whether the client wants the call to end (RpcServerTestCancel).
-
-        Raises:
-            rpc.InvalidAsyncHandle: the call is over.
-        """
-        self._require_live()
-        return self._call.cancel_requested
-
-    def defer(self) -> None:
-        """Lets the manager return without answering; :meth:`complete` or :meth:`abort` answers,
-        from any task or thread. The pipes remain usable until then.
-
-        Raises:
-            rpc.InvalidAsyncHandle: the call is over.
-        """
-        self._require_live()
-        self._call.is_deferred = True
-
-    def complete(self, result: Any = None) -> None:
-        """Answers a call that was deferred, from any task or thread (RpcAsyncCompleteCall).
-
-        What comes out is as if the manager had returned it: pipes that have not come to their ends
-        are a failure. Whether the client is still there to hear of it makes no difference.
-
-        Args:
-            result: what the operation returns.
-
-        Raises:
-            rpc.InvalidAsyncHandle: the call is over.
-            RuntimeError: it was not deferred; return the result instead.
-            TypeError, ValueError, OverflowError: the result cannot be sent; the call stays open.
-        """
-        self._require_live()
-        if not self._call.is_deferred:
-            raise RuntimeError("this call was not deferred; return its result")
-        body = encode_result(result, self._call.operation.result_times)
-        self._decide(body, None)
-
-    def abort(self, code: int, message: str = "the server has aborted the call") -> None:
-        """Answers with a failure of your own, from any task or thread (RpcAsyncAbortCall).
-
-        The manager goes on, and what it returns is passed over.
-
-        Args:
-            code: what the client gets as ``error.code``, 1 to 2**32 - 1.
-            message: what it gets as ``error.message``.
-
-        Raises:
-            ValueError: ``code`` is 0 or out of range.
-            rpc.InvalidAsyncHandle: the call is over.
-        """
-        if type(code) is not int or not 1 <= code <= 2**32 - 1:
-            raise ValueError(f"the code of a failure is 1 to 2**32 - 1, not {code!r}")
-        self._require_live()
-        self._decide(None, Fault(message, code=code))
 
     def _require_live(self) -> None:
         if self._call.over or self._decided.locked():
@@ -144,8 +62,7 @@ class CurrentCall(Uncopied):
         call = self._call
         if not call.over:  # the connection's end may have come before
             call.finish(body, error)
-            driver, call.owner = call.owner, None  # no circle, in which large arguments would lie
-            driver.over()
+            self._link.flush()
             self._answered()
 
     def returned(self, result: Any) -> None:
@@ -154,14 +71,12 @@ class CurrentCall(Uncopied):
             return
         if self._call.is_deferred:
             self._call.put_off()
-            self._call.owner.link.flush()
+            self._link.flush()
             return
         try:
-            body = encode_result(result, self._call.operation.result_times)
-        except Exception as error:
-            self.failed(
-                BadStubData(f"the result of {self._call.operation} cannot be sent: {error}")
-            )
+            body = encoded_result(self._call, result)
+        except BadStubData as error:
+            self.failed(error)
         else:
             self._decide(body, None)
 
@@ -169,11 +84,8 @@ class CurrentCall(Uncopied):
         """The manager has raised."""
         if self._call.over:
             return
-        with suppress(InvalidAsyncHandle):  # it, or somebody else, has answered before
+        with suppress(InvalidAsyncHandle):  # it was answered before
             self._decide(None, error)
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc call of {self._call.operation} being served>"
 
 
 def deadline_of(call: Call) -> float:

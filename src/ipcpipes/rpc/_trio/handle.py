@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ...abc.uncopied import Uncopied
-from ..definition.operations import Operation, Pipe
-from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle, RpcError
-from .calling import Caller, ClientCallDriver, Notify, run_pipes
+from ..core.client import CallHandleBase, too_long
+from ..errors import AsyncCallPending, InvalidAsyncHandle, RpcError
+from .calling import Caller, ClientCallDriver
+from .feeding import run_pipes
 from .pipes import end_of
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle(Uncopied):
+class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
     """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
@@ -34,39 +33,19 @@ class CallHandle(Uncopied):
             they have at the server.
     """
 
-    _instead = "they belong to a call, and a call belongs to its connection"
+    _caller: Caller
 
-    def __init__(
-        self,
-        caller: Caller,
-        operation: Operation,
-        values: Sequence[Any],
-        feeds: Mapping[Pipe, tuple[Any, Any]],
-        timeout: float | None,
-        notify: Notify | None,
-    ) -> None:
-        self._caller = caller
-        self._operation = operation
-        self._values = values
-        self._feeds = feeds
-        self._timeout = timeout
-        self._notify = notify
-        self._begun = False
+    def __init__(self, *begun: Any) -> None:
+        super().__init__(*begun)
         self._deadline = math.inf
-        self._given_driver: ClientCallDriver | None = None
         self._pumping: trio.CancelScope | None = None
         self._pumped = trio.Event()
         self._pump_error: BaseException | None = None
-        self.pipes: Mapping[str, Any] = {}
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
-        if self._begun:
-            driver = self._given_driver
-            over = driver is not None and driver.call.over
-            raise InvalidAsyncHandle if over else InvalidAsyncCall
-        self._begun = True
+        self._begin_once()
         if self._timeout is not None:
             self._deadline = trio.current_time() + self._timeout
         with trio.CancelScope(deadline=self._deadline):
@@ -74,10 +53,9 @@ class CallHandle(Uncopied):
                 self._operation, self._values, self._notify
             )
         if self._given_driver is None:
-            raise self._too_long()
+            raise too_long(self._operation, self._timeout)
         driver = self._given_driver
         driver.link.read_by_others()
-        by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
         others = frozenset(
             (into, pipe.index)
             for pipe in self._feeds
@@ -85,7 +63,7 @@ class CallHandle(Uncopied):
             if (pipe.into if into else pipe.out)
         )
         self.pipes = {
-            pipe.name: end_of(driver, pipe, serving=False, others=others) for pipe in by_hand
+            pipe.name: end_of(driver, pipe, serving=False, others=others) for pipe in self._by_hand
         }
         if self._feeds:
             self._pumping = trio.CancelScope()
@@ -144,9 +122,8 @@ class CallHandle(Uncopied):
             raise
         with trio.CancelScope(deadline=self._deadline):
             await self._driver.answered()
-        if not self._driver.is_over:
-            self._driver.leave()
-            raise self._too_long()
+        if not self._driver.call.has_ended:
+            self._fail_too_long()
         if self._pumping is not None and self._driver.call.failure is None:
             await self._pumped.wait()
         return self._result()
@@ -160,49 +137,12 @@ class CallHandle(Uncopied):
         """
         self._require_live()
         pumping = self._pumping is not None and not self._pumped.is_set()
-        if not self._driver.is_over or (pumping and self._driver.call.failure is None):
+        if not self._driver.call.has_ended or (pumping and self._driver.call.failure is None):
             raise AsyncCallPending
         return self._result()
 
-    def cancel(self, *, abortive: bool = True) -> None:
-        """Cancels the call; no effect once it is over.
-
-        Args:
-            abortive: it is over at once, and :meth:`complete` raises :class:`CallCancelled`; the
-                server's manager is cancelled. Otherwise the manager can ask
-                (``current_call().test_cancel()``), and the client waits for what it answers.
-        """
-        driver = self._given_driver
-        if driver is None:
-            raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        if driver.call.over or driver.is_over:
-            return
-        if abortive:
-            driver.abandon()
-        else:
-            driver.call.cancel()
-            driver.link.flush()
-
     def _result(self) -> Any:
-        try:
-            if self._pump_error is not None:
-                raise self._pump_error
-            return self._driver.result()
-        finally:
+        if self._pump_error is not None:
             self._driver.leave()
-
-    @property
-    def _driver(self) -> ClientCallDriver:
-        if self._given_driver is None:
-            raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        return self._given_driver
-
-    def _require_live(self) -> None:
-        if self._driver.call.over:
-            raise InvalidAsyncHandle
-
-    def _too_long(self) -> CallTimedOut:
-        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc call of {self._operation}>"
+            raise self._pump_error
+        return super()._result()

@@ -1,17 +1,17 @@
-"""One end of a connection under trio: what both ends do to read, and the task that writes."""
+"""One end of a connection under trio: how both ends read, and the task that writes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from ..._os.common.forking import remember
-from ..core.call import Call
-from ..core.session import Event, Session
+from ..core.events import Event, Happened
+from ..core.session import Session
 from ..errors import CommFailure, ProtocolError, RpcError
 from ..wire.format import Frame
 from .transport import FrameTransport, joined
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     ArgumentsT = TypeVarTuple("ArgumentsT")
 
-__all__ = ["OF_PIPES", "Link", "check_keep_alive"]
+__all__ = ["Link", "check_keep_alive"]
 
 # A client may answer that much later: see client_link.
 LEAST_KEEP_ALIVE = 0.04  # seconds
-# With so much waiting to be sent, who pushes waits too, and a server begins no new calls.
+# With so many bytes of output, pushes wait, and a server begins no new calls.
 FULL = 1024 * 1024
 # A period of keep_alive is divided into this many parts. A part in which this end did not run,
 # because a step of its program took long or the process was stopped, is counted again.
@@ -37,10 +37,7 @@ PASSES = 5
 # go together, which costs a pass and spares a system call for each.
 FEW = 4
 
-OF_PIPES = frozenset({Event.PROGRESS, Event.CREDIT})
-"""What only the call's owner wants to hear of."""
-
-# A KeyboardInterrupt comes where a task waits, and not between its steps.
+# KeyboardInterrupt is raised where a task waits, and not between its steps.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
@@ -57,9 +54,8 @@ def check_keep_alive(seconds: float | None) -> None:
 class Link(ABC):
     """One end of a connection.
 
-    Lifetime: it owns the carrier, which is closed when reading has come to its end. What is to be
-    sent is sent at once where the system takes it and there is little; else the writer takes all
-    that has gathered since it last looked.
+    Lifetime: it owns the transport, and closes it when reading has ended. A little output is sent
+    at once if the system takes it; otherwise the writer sends all output that has gathered.
 
     Attributes:
         has_ended: reading has come to its end, and no task begins here any more.
@@ -70,19 +66,18 @@ class Link(ABC):
         self,
         frame_transport: FrameTransport,
         session: Session,
-        on_event: Callable[[Event, Call | None], object],
         *,
         keep_alive: float | None,
     ) -> None:
         self.transport = frame_transport
         self.session = session
+        session.owner = self
         self._sends_now = frame_transport.sends_now
-        self._on_event = on_event
         self._keep_alive = keep_alive
         self._heard = False
-        self._batching = False  # frames are looked at, and what they cause is sent together
-        self._writing = False  # the writer has something in its hands
-        self._lent = False  # not the writer, but one that pushes
+        self._batching = False  # frames are processed, and their output is sent together
+        self._writing = False  # the writer, or a push, is sending
+        self._lent = False  # a push is sending its memory, and not the writer
         self._rest = b""
         self._writer = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
@@ -93,7 +88,7 @@ class Link(ABC):
 
     @property
     def is_full(self) -> bool:
-        """Whether who has more to send should wait."""
+        """Whether a task with more to send should wait."""
         return self.session.output_size + len(self._rest) > FULL
 
     @property
@@ -102,18 +97,18 @@ class Link(ABC):
         return self._sends_now and not self._writing
 
     async def wait_room(self) -> None:
-        """Waits while there is too much to be sent."""
+        """Waits while there is too much output."""
         while self.is_full and self.session.failure is None:
             await self._room.park()
 
     async def wait_sent(self) -> None:
-        """Waits until all that is to be sent was sent, or cannot be."""
+        """Waits until all output was sent, or the connection has failed."""
         self.flush()
         while (self._writing or self.session.has_output) and self.session.failure is None:
             await self._room.park()
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Has the output sent, soon, or else at once as far as the system takes it."""
+        """Sends the output soon; with ``at_once``, now as far as the system takes it."""
         session = self.session
         if self._writing or not session.has_output:
             return
@@ -121,30 +116,30 @@ class Link(ABC):
             try:
                 self._send_now()
             except _GONE:
-                self._wake_writer()  # which finds it out, too
+                self._wake_writer()  # which gets the same error
         elif not self._batching:
             self._wake_writer()
 
     def flush_soon(self) -> None:
-        """Has the output sent in the next pass of the scheduler, with what comes until then."""
+        """Sends the output in the next pass of the scheduler, with what is added until then."""
         if not self._writing:
             self._wake_writer()
 
     def _send_now(self) -> None:
         session = self.session
-        frames = session.take_output()
-        notified = session.take_notified() if session.notified else ()
-        self._rest = self.transport.send_now(frames)
-        if self._rest or notified:
-            self._hand_over_rest(notified)
+        self._rest = self.transport.send_now(session.take_output())
+        if self._rest:
+            self._writing = True
+            self._wake_writer()
+        elif session.leaving:
+            session.sent()
 
     async def send_memory(self, head: bytes, octets: memoryview) -> None:
-        """Sends a frame whose body is the user's memory, which is the user's again afterwards; when
-        it is cancelled, the rest is copied, and sent all the same. :attr:`takes_memory` was asked.
+        """Sends a frame whose body is the user's memory, without a copy. If it is cancelled, the
+        rest is copied, and sent later. Check :attr:`takes_memory` first.
         """
         session = self.session
         first = joined([*session.take_output(), head], len(octets))
-        notified = session.take_notified()
         self._writing = self._lent = True
         sent, size = 0, len(first) + len(octets)
         try:
@@ -154,7 +149,7 @@ class Link(ABC):
                     break
                 sent += some
         except _GONE:
-            pass  # the writer finds it out, too
+            pass  # the writer gets the same error
         finally:
             self._lent = False
             if sent < size:
@@ -165,20 +160,15 @@ class Link(ABC):
             else:
                 self._writing = False
                 self._room.unpark_all()
-            _tell_sent(notified)
-
-    def _hand_over_rest(self, notified: Iterable[Call]) -> None:
-        if self._rest:
-            self._writing = True
-            self._wake_writer()
-        _tell_sent(notified)
+            if session.leaving and not self._rest:
+                session.sent()
 
     def _wake_writer(self) -> None:
         self._writer.unpark()
 
     async def run(self) -> None:
-        """Reads and writes until the connection ends, which is no error here: each call on it says
-        so, and ``session.failure`` does.
+        """Reads and writes until the connection ends. It does not raise then: each open call fails,
+        and ``session.failure`` is set.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -189,7 +179,7 @@ class Link(ABC):
 
     @abstractmethod
     async def _read(self) -> None:
-        """Takes what comes until the connection ends, and then :meth:`_end` s it."""
+        """Processes frames until the connection ends, and calls :meth:`_end` then."""
 
     async def _end(self) -> None:
         assert self._nursery is not None
@@ -209,7 +199,7 @@ class Link(ABC):
         self._nursery.start_soon(function, *arguments)
 
     async def _receive(self) -> Sequence[bytes | Frame]:
-        """What has come; nothing when the connection has ended, or has to."""
+        """The next frames; none if the connection has ended."""
         try:
             frames = await self.transport.receive()
         except ProtocolError as error:
@@ -221,41 +211,29 @@ class Link(ABC):
             return frames
         return ()
 
-    def _take(self, frame: bytes | Frame) -> tuple[Event, Call | None]:
-        """Looks at what has come, and wakes who waits for it."""
-        session = self.session
+    def _take(self, frame: bytes | Frame) -> Happened:
+        """Processes a frame. A peer that violates the protocol ends the connection."""
         try:
-            event, call = session.receive(frame)
+            return self.session.receive(frame)
         except ProtocolError as error:
             self.close(error)
             return Event.NOTHING, None
-        if session.failure is not None:
-            self.close(session.failure)
-        elif call is not None:
-            if call.owner is not None:
-                call.owner.wake(event)
-        elif event is Event.SHUTDOWN:
-            for lost in session.take_lost():
-                if lost.owner is not None:
-                    lost.owner.wake(event)
-        return event, call
 
     def close(self, failure: RpcError) -> None:
-        """The connection has ended, or has to: every call on it has failed."""
-        calls = list(self.session.calls.values())
+        """Ends the connection. Every call on it fails."""
         self.session.close(failure)
-        # First: who waits for room hears of the failure before the cancellation that follows it.
+
+    @abstractmethod
+    def wake_callers(self) -> None: ...
+
+    def wake_senders(self) -> None:
         self._room.unpark_all()
-        for call in calls:
-            if call.owner is not None:
-                call.owner.wake(Event.ORPHANED)
-        self._on_event(Event.SHUTDOWN, None)
 
     def _in_forked_child(self, text: str) -> None:
         """In the child, calls fail and nothing more is sent; the tasks are the parent's."""
         self.is_of_parent = True
-        self.session.close(CommFailure(f"this connection was {text}"))
-        self._writing = self._lent = True  # by one that never gives it back
+        self.session.close(CommFailure(f"this connection was {text}"), silently=True)
+        self._writing = self._lent = True  # forever, so that nothing is sent
 
     @_ki_protected
     async def _write(self) -> None:
@@ -272,29 +250,30 @@ class Link(ABC):
                     await self.transport.send_rest(self._rest)
                     self._rest = b""
                 elif session.has_output:
-                    frames = session.take_output()
-                    notified = session.take_notified()
-                    await self.transport.send(frames)
-                    _tell_sent(notified)
-                    # They may be large, and it may be long until the next ones.
-                    del frames, notified
+                    # No variable has the frames: they may be large, and it may be long until the
+                    # next ones.
+                    await self.transport.send(session.take_output())
+                if session.leaving:
+                    session.sent()
                 self._room.unpark_all()
         except _GONE as error:
-            # Reading finds the end itself, after what came before it; a peer that neither reads nor
-            # closes its end has to be left.
+            # The reading task sees the end itself, after the data before it. But a peer may neither
+            # read nor close its end, so the connection is closed here.
             if session.failure is None:
                 self.close(CommFailure(f"the connection ended ({error})"))
             await self.transport.aclose()
 
     async def _say_last_words(self) -> None:
-        """Sends what is left, such as the reason of an end; not for long, and not into a frame."""
+        """Sends the last output, such as the reason for the end, unless a frame is only partly
+        sent. It does not wait long.
+        """
         if not self._writing and self.session.has_output:
             with trio.move_on_after(0.5), suppress(*_GONE):
                 await self.transport.send(self.session.take_output())
 
     @_ki_protected
     async def _watch(self, seconds: float) -> None:
-        """Asks the other end whether it is there, when it has not been heard for a while."""
+        """Sends a PING when the peer was silent, and ends the connection without an answer."""
         session, frame_transport = self.session, self.transport
         while True:
             self._heard = False
@@ -305,7 +284,7 @@ class Link(ABC):
             elif not session.pings:
                 session.ping()
                 self.flush()
-            # The question may still wait behind data that the other end is reading slowly.
+            # The PING may still wait behind data that the peer reads slowly.
             elif not is_held_up or taken == frame_transport.taken_count:
                 self.close(CommFailure(f"the other end was silent for {2 * seconds:g} s"))
                 await frame_transport.aclose()
@@ -332,9 +311,3 @@ class Link(ABC):
     @abstractmethod
     def _have_read(self) -> None:
         """Makes a task read, if no task reads."""
-
-
-def _tell_sent(notified: Iterable[Call]) -> None:
-    for call in notified:
-        if call.owner is not None:
-            call.owner.sent()

@@ -20,8 +20,8 @@ class _End(Uncopied):
     """One end.
 
     Args:
-        others: the turns of pipes that are filled and emptied beside who uses this one, and that
-            are waited for.
+        others: the turns of the pipes that another task fills and empties, and that an operation
+            on this one waits for.
     """
 
     _instead = "they belong to a call, and a call belongs to its connection"

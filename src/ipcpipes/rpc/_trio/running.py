@@ -1,4 +1,4 @@
-"""Runs a coroutine at once, and lets somebody else go on where it has to wait."""
+"""Starts a coroutine in the current task; if it has to wait, another task takes over the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Suspended:
     """A coroutine that was begun in this task and waits for something: the task is now its own.
 
     What it has told trio it waits for is known by this task, so that no other can go on with it.
-    :meth:`finish` has to be awaited before anything else is, and before anybody might wake it.
+    :meth:`finish` has to be awaited before anything else is, and before anything can wake it.
 
     Attributes:
         on_cancelled: to be called when the task's scope was cancelled, and the coroutine with it.

@@ -22,15 +22,17 @@ from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..core.call import Call
+from ..core.current import serving
+from ..core.events import Event
 from ..core.faults import fault_from_exception
 from ..core.managers import GRACE, Managers, ServedOperation, index_managers
-from ..core.session import Event, Session
+from ..core.session import Session
 from ..core.state import ConnectionState, Party
 from ..definition.operations import Operation
 from ..errors import BadStubData, CallTimedOut, RpcError
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import CallDriver
-from .current import CurrentCall, _current, deadline_of
+from .current import TaskCall, deadline_of
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
@@ -66,8 +68,8 @@ async def serve(
     Each call of an ``async def`` runs in a task of its own, which is cancelled when its client
     gives the call up, dies, or has said how long it would wait. A plain ``def`` runs at once, in
     the task that reads the connection: for what takes microseconds. What a manager raises is the
-    call's failure, and its client's affair: it is logged (logger ``ipcpipes.rpc``), and the server
-    goes on. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
+    failure of its call: the client gets it, it is logged (logger ``ipcpipes.rpc``), and the server
+    continues. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
 
     Closing the listener shuts the server down: it tells its clients to begin no new calls. Open
     calls have ``grace`` seconds to end, and clients to read the answers; calls that have not ended
@@ -84,7 +86,7 @@ async def serve(
             while one of its threads waits for something, so that it is ended when it has been idle
             for so long: leave this ``None`` where there are such.
         tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
-            code of the server; for those who may see them.
+            code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask what is offered, as ``python -m ipcpipes call NAME``
             does.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
@@ -100,13 +102,8 @@ async def serve(
     try:
         greet = authenticate_with("server", authkey)
         grace = checked_seconds("grace", grace)
-        server = _Server(
-            managers,
-            Limits(max_frame, credit, max_calls),
-            keep_alive=keep_alive,
-            tracebacks=tracebacks,
-            introspection=introspection,
-        )
+        limits = Limits(max_frame, credit, max_calls)
+        server = _Server(managers, limits, keep_alive, tracebacks, introspection)
     except Exception:
         await trio.lowlevel.checkpoint()
         raise
@@ -152,13 +149,8 @@ async def serve_connection(
         TypeError: it is no such transport; or as :func:`serve`.
     """
     try:
-        server = _Server(
-            managers,
-            Limits(max_frame, credit, max_calls),
-            keep_alive=keep_alive,
-            tracebacks=tracebacks,
-            introspection=introspection,
-        )
+        limits = Limits(max_frame, credit, max_calls)
+        server = _Server(managers, limits, keep_alive, tracebacks, introspection)
     except Exception:
         # Shielded: the transport is not ours, and Cancelled would not say that.
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -189,7 +181,6 @@ class _Server:
         self,
         managers: Managers,
         limits: Limits,
-        *,
         keep_alive: float | None,
         tracebacks: bool,
         introspection: bool,
@@ -295,8 +286,13 @@ class _Connection:
         served = self._served[call.operation.name]
         driver = _ServerCallDriver(self._link, call)
         deadline = deadline_of(call)
-        current = driver.current = CurrentCall(
-            call, self._peer, deadline, self._token.run_sync_soon, self._leave_if_draining
+        current = driver.current = TaskCall(
+            self._link,
+            call,
+            self._peer,
+            deadline,
+            self._token.run_sync_soon,
+            self._leave_if_draining,
         )
         try:
             arguments = served.arguments(call, driver)
@@ -304,7 +300,7 @@ class _Connection:
             current.failed(error)
             return None
         context = copy_context()
-        context.run(_current.set, current)
+        context.run(serving.set, current)
         if served.is_async:
             return self._start(self._run(served.method, arguments, current), context, driver)
         try:
@@ -333,15 +329,15 @@ class _Connection:
             waiting.on_cancelled = partial(self._was_cancelled, driver.current)
         return waiting
 
-    def _was_cancelled(self, current: CurrentCall) -> None:
+    def _was_cancelled(self, current: TaskCall) -> None:
         if not current._call.is_deferred:  # a deferred call is answered elsewhere
             current.failed(CallTimedOut())
         self._leave_if_draining()
 
     async def _run(
-        self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: CurrentCall
+        self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: TaskCall
     ) -> None:
-        """Runs a manager's method, whose errors are its client's affair."""
+        """Runs a manager's method. Its errors are sent to the client."""
         try:
             result = await _interruptible(method, arguments)
         except Exception as error:
@@ -368,7 +364,7 @@ class _Connection:
 class _ServerCallDriver(CallDriver):
     """A call at the server."""
 
-    current: CurrentCall
+    current: TaskCall
     _has_said_why = False  # its manager was told what has ended it
 
     async def _cancellation_point(self) -> None:
@@ -379,16 +375,12 @@ class _ServerCallDriver(CallDriver):
         else:
             self._has_said_why = True
 
-    def wake(self, event: Event) -> None:
-        super().wake(event)
-        # The manager hears of it where it waits: in a pipe by that pipe's failure, which was waked
-        # above and so comes first; anywhere else by its cancellation.
-        if event is Event.ORPHANED:
-            if self.scope is not None:
-                self.scope.cancel()
-            if self.call.is_deferred:
-                self.link.flush()
-                self.current._answered()  # its place is free
+    def stop(self) -> None:
+        # A manager that waits for a pipe was woken before, and so gets that pipe's error first;
+        # anywhere else its task is cancelled.
+        super().stop()
+        if self.call.is_deferred:
+            self.current._answered()  # its place is free
 
 
 @trio.lowlevel.disable_ki_protection

@@ -8,14 +8,17 @@ from collections.abc import Callable
 import trio
 
 from ..core.call import Call
-from ..core.session import Event, Session
+from ..core.events import Event
+from ..core.session import Session
 from ..errors import CommFailure
 from ..wire.format import Frame
-from .link import OF_PIPES, Link
+from .link import Link
 from .running import Suspended
 from .transport import FrameTransport
 
 __all__ = ["ServerLink"]
+
+_OF_CONNECTION = frozenset({Event.BOUND, Event.REFUSED, Event.REQUEST})
 
 
 class ServerLink(Link):
@@ -25,8 +28,6 @@ class ServerLink(Link):
         scope: that of the task that reads, and so of a call that begins in it and has to wait.
     """
 
-    _on_event: Callable[[Event, Call | None], Suspended | None]
-
     def __init__(
         self,
         frame_transport: FrameTransport,
@@ -35,11 +36,15 @@ class ServerLink(Link):
         *,
         keep_alive: float | None,
     ) -> None:
-        super().__init__(frame_transport, session, on_event, keep_alive=keep_alive)
+        super().__init__(frame_transport, session, keep_alive=keep_alive)
+        self._on_event = on_event
         self.scope = trio.CancelScope()
         # What has come and was not looked at, for whichever task reads next; no task holds it
         # otherwise, while it waits.
         self._frames: deque[bytes | Frame] = deque()
+
+    def wake_callers(self) -> None:
+        pass  # a server begins no calls
 
     def _have_read(self) -> None:
         pass  # some task does, unless there is too much to be sent
@@ -95,7 +100,7 @@ class ServerLink(Link):
         try:
             while frames and waiting is None:
                 event, call = self._take(frames.popleft())
-                if event not in OF_PIPES:
+                if event in _OF_CONNECTION:
                     waiting = self._on_event(event, call)
                 if self.session.failure is not None or self.is_full:
                     break

@@ -1,8 +1,7 @@
-"""What frames travel over: a stream, or a channel of messages that somebody else has framed."""
+"""What frames travel over: a stream, or a channel whose messages are frames."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -14,6 +13,7 @@ from ..._os import Stream
 from ...abc import PeerIdentity
 from ..wire.format import MOST_FRAME, Frame, Limits
 from ..wire.frames import READ_SIZE, FrameReader
+from ..wire.joining import joined
 
 __all__ = ["FrameTransport", "Transport", "joined"]
 
@@ -21,10 +21,8 @@ Transport: TypeAlias = trio.abc.Stream | trio.abc.Channel[bytes]
 """A stream, which carries each frame after its length in four bytes, little-endian; or a channel,
 each of whose messages is a frame."""
 
-# How many octets of the waiting frames are sent at a time.
+# How many bytes of the waiting frames are sent at a time.
 PIECE = 256 * 1024
-
-_pack = struct.Struct("<I").pack
 
 
 class FrameTransport:
@@ -87,7 +85,7 @@ class FrameTransport:
         cancelled without harm.
 
         Returns:
-            How many octets it has taken; 0 where it cannot, for :meth:`send_rest`.
+            How many bytes it has taken; 0 if it cannot, for :meth:`send_rest`.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
@@ -162,14 +160,3 @@ class FrameTransport:
 
     def __repr__(self) -> str:
         return repr(self._transport)
-
-
-def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
-    """As they go over a stream: each after its length, that of the last with so much more."""
-    if len(frames) == 1:
-        return _pack(len(frames[0]) + more) + frames[0]
-    parts: list[bytes] = []
-    for frame in frames:
-        parts += (_pack(len(frame)), frame)
-    parts[-2] = _pack(len(frames[-1]) + more)
-    return b"".join(parts)

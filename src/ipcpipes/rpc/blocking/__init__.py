@@ -12,8 +12,8 @@ Both ends choose for themselves: a blocking client talks to a server under trio,
 
 from __future__ import annotations
 
-from .._trio.calling import CallEvent
-from .._trio.feeding import PipeControl
+from ..core.events import CallEvent
+from ..core.feeding import PipeControl
 from .client import Client, ClientOperation, bind, connect
 from .handle import CallHandle
 from .pipes import InOutPipe, InPipe, OutPipe

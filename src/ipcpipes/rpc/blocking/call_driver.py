@@ -1,4 +1,4 @@
-"""One call at one end, for threads: what waits for its pipes, and for its answer."""
+"""One call at one end, for threads that wait for its pipes and its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 
 from ...options import checked_seconds
 from ..core.call import SMALL, Call, Push
-from ..core.session import Event
+from ..core.events import CallEvent
 from ..errors import BadStubData, CallTimedOut, CommFailure
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
@@ -28,11 +28,11 @@ T = TypeVar("T")
 
 
 class CallDriver:
-    """Waits where :class:`Call` only says that nothing can go on now.
+    """Waits where :class:`Call` only says that an operation cannot continue now.
 
     Attributes:
-        call: the call of this exchange, once :meth:`adopt` was called.
-        bells: of the threads that wait for something of this call.
+        call: set by :meth:`adopt`.
+        waiters: the locks of the threads that wait for something of this call.
         taken: see :meth:`take`.
         deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
             never.
@@ -49,18 +49,22 @@ class CallDriver:
         self.taken: dict[int, None] = {}
 
     def adopt(self, call: Call) -> None:
-        """Makes ``call`` the call of this exchange."""
+        """Makes this the owner of ``call``."""
         self.call = call
         call.owner = self
 
-    def wake(self, event: Event) -> None:
-        """Something has come for this call, or it has ended here. With the lock."""
+    # With the lock:
+
+    def wake(self) -> None:
         for waiter in self.waiters:
             if waiter.locked():
                 waiter.release()
 
-    def sent(self) -> None:
-        """Elements of this call are on their way. With the lock."""
+    def stop(self) -> None:
+        pass  # a thread cannot be cancelled
+
+    def notify(self, event: CallEvent) -> None:
+        pass  # a client's may
 
     def too_long(self) -> CallTimedOut:
         return CallTimedOut()
@@ -116,10 +120,7 @@ class CallDriver:
                 del taken[index]
             return octets
 
-        octets = link.wait(pull, self, until, sliced=True, exact=True)
-        if octets is not None and not octets:
-            link.step(lambda: self.wake(Event.PROGRESS), exact=True)  # another pipe's turn
-        return octets
+        return link.wait(pull, self, until, sliced=True, exact=True)
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
@@ -136,7 +137,7 @@ class CallDriver:
         self.link.step(lambda: self.call.check_push(index, None), exact=True)
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
-        """Goes on with a push; whether it came to its end in time."""
+        """Continues a push. Returns whether it was completed in time."""
         call, link = self.call, self.link
         octets = push.octets
         if push.position == 0:
@@ -209,7 +210,7 @@ class CallDriver:
             self._expire()
 
     def end(self, index: int, until: float | None) -> bool:
-        """Ends the pipe; whether that could be in time."""
+        """Ends the pipe. Returns whether that was possible in time."""
         call, link = self.call, self.link
 
         def try_close() -> bool | None:
@@ -217,10 +218,7 @@ class CallDriver:
             link.is_torn = True
             closed = call.close_pipe(index)
             link.is_torn = False
-            if not closed:
-                return None
-            self.wake(Event.PROGRESS)  # another pipe's turn
-            return True
+            return closed or None
 
         ended = link.wait(try_close, self, until, sliced=True, exact=True)
         link.flush(until=until, call=call)

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from functools import partial
 from typing import Any
 
-from .._trio.calling import CallEvent, Notify
 from ..core.call import Call
-from ..core.session import Event
-from ..definition.operations import Operation, Pipe
-from ..errors import CallCancelled, RpcError
+from ..core.client import Feeds, milliseconds_of
+from ..core.events import CallEvent, Notify
+from ..definition.operations import Operation
+from ..errors import RpcError
 from .call_driver import CallDriver
 from .client_link import ClientLink
 from .feeding import PipePump, pumps_of
 from .link import Link
 
-__all__ = ["Caller", "ClientCallDriver", "milliseconds"]
+__all__ = ["Caller", "ClientCallDriver", "milliseconds_until"]
 
 
 class Caller:
-    """Begins calls on a connection, as many at a time as the server takes.
-
-    Attributes:
-        bells: of the threads that wait until it takes one more.
-    """
+    """Begins calls on a connection, as many at a time as the server takes."""
 
     def __init__(self, link: ClientLink) -> None:
         self.link = link
-        self.waiters: list[threading.Lock] = []
 
     def begin(self, driver: ClientCallDriver, operation: Operation, octets: bytes) -> bool:
         """Sends the request. Returns whether the call could be begun in time.
 
         Args:
-            exchange: the exchange of the new call. It exists before the call, so that an exception
-                can never lose a call that has begun.
+            driver: the owner of the new call. It exists before the call, so that an exception can
+                never lose a call that has begun.
             octets: the arguments.
 
         Raises:
@@ -46,10 +40,9 @@ class Caller:
         link, session, deadline = self.link, self.link.session, driver.deadline
 
         def try_to_begin() -> bool | None:
-            session.require_open()
             if not session.has_room:
                 return None
-            call, frame = session.prepare(operation, octets, milliseconds(deadline))
+            call, frame = session.prepare(operation, octets, milliseconds_until(deadline))
             driver.adopt(call)
             session.begin(call, frame)
             return True
@@ -58,24 +51,16 @@ class Caller:
             return False
         if (
             not link.step(try_to_begin, exact=True)
-            and link.wait(try_to_begin, self, deadline, exact=True) is None
+            and link.wait(try_to_begin, link, deadline, exact=True) is None
         ):
             return False
         link.flush(until=deadline)
         return True
 
-    def may_have_room(self) -> None:
-        """A call has ended, or all have. With the lock."""
-        for waiter in self.waiters:
-            if waiter.locked():
-                waiter.release()
 
-
-def milliseconds(deadline: float | None) -> int | None:
-    """What is left until then, for the server."""
-    if deadline is None:
-        return None
-    return int(min(max((deadline - time.monotonic()) * 1000, 1), 2**32 - 1))
+def milliseconds_until(deadline: float | None) -> int | None:
+    """The time that is left, for the server."""
+    return None if deadline is None else milliseconds_of(deadline - time.monotonic())
 
 
 class ClientCallDriver(CallDriver):
@@ -93,32 +78,22 @@ class ClientCallDriver(CallDriver):
         call.notify = self._notify is not None
         self._has_begun = True
 
-    def wake(self, event: Event) -> None:
-        super().wake(event)
-        if self._notify is not None:
-            what = CallEvent.CALL_COMPLETE if self.is_over else CallEvent.RECEIVE_COMPLETE
-            self.link.notice(partial(self._notify, what))
-
-    def sent(self) -> None:
-        if self._notify is not None:
-            self.link.notice(partial(self._notify, CallEvent.SEND_COMPLETE))
-
-    @property
-    def is_over(self) -> bool:
-        return self.call.is_answered or self.call.failure is not None
+    def notify(self, event: CallEvent) -> None:
+        assert self._notify is not None
+        self.link.notice(partial(self._notify, event))
 
     def answered(self, until: float | None, *, sliced: bool = False) -> bool:
-        """Waits for the answer; whether it has come in time."""
+        """Waits for the answer. Returns whether it has come in time."""
         call = self.call
 
-        def is_over() -> bool | None:
-            return call.is_answered or call.failure is not None or None
+        def has_ended() -> bool | None:
+            return call.has_ended or None
 
-        return self.link.wait(is_over, self, until, sliced=sliced, exact=True) is not None
+        return self.link.wait(has_ended, self, until, sliced=sliced, exact=True) is not None
 
     # What was given for its pipes.
 
-    def give(self, given: dict[Pipe, tuple[Any, Any]]) -> None:
+    def give(self, given: Feeds) -> None:
         self._pumps = pumps_of(self, given)
 
     @property
@@ -133,7 +108,7 @@ class ClientCallDriver(CallDriver):
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
         """Fills and empties the pipes that something was given for, as long as one of them has the
-        turn; whether that could be in time.
+        turn. Returns whether that was possible in time.
 
         Args:
             stop: the turn of a pipe that is driven by hand, which comes after them.
@@ -172,7 +147,7 @@ class ClientCallDriver(CallDriver):
                 self._moves = None
                 if self.waiters:
                     with self.link.lock:
-                        CallDriver.wake(self, Event.PROGRESS)
+                        self.wake()
         return True
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
@@ -193,29 +168,21 @@ class ClientCallDriver(CallDriver):
 
     # The end.
 
-    def give_up(self) -> None:
-        """The server need not go on; what it still sends is passed over."""
-        self.link.flush(wait=False, first=self.call.orphan)
-
     def leave(self) -> None:
-        """Ends the call at this end; if it is not over at the other end, it is cancelled.
-        Idempotent, and without effect on a call that has not begun.
+        """Ends the call at this end; it is given up if no answer has come. Idempotent, and without
+        effect on a call that has not begun.
         """
         if not self._has_begun:
             return
-        if not self.call.is_answered:
-            self.give_up()
-        self.call.over = True
-        self.call.owner = None  # no circle, in which a large result would lie for a while
+        if self.call.is_answered and not self.waiters:
+            self.call.leave()  # no lock is needed: no thread waits for a call that was answered
+        else:
+            self.link.flush(wait=False, first=self.call.leave)
         for pump in self._pumps.values():
             pump.close()
 
     def abandon(self) -> None:
-        """Gives it up, and lets whoever waits for it know."""
+        self.link.flush(wait=False, first=self.call.abandon)
 
-        def lose() -> None:
-            self.call.orphan()
-            self.call.lose(CallCancelled())
-            self.wake(Event.ANSWER)
-
-        self.link.flush(wait=False, first=lose)
+    def cancel(self) -> None:
+        self.link.flush(first=self.call.cancel)

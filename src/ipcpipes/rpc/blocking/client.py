@@ -5,31 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-from ...abc.uncopied import Uncopied
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...options import Impersonation, checked_seconds
 from ...security import AccessPolicy
-from .._trio.calling import Notify
-from .._trio.client import definition_of
 from ..core.arguments import bind_arguments, encode_arguments
-from ..core.call import Call
+from ..core.client import ClientBase, ClientOperationBase, Feeds, definition_of, too_long
+from ..core.feeding import require_all_pipes
 from ..core.results import result_of
-from ..core.server_view import ServerView
-from ..core.session import Event, Session
+from ..core.session import Session
 from ..core.state import ConnectionState, Party
 from ..definition.interface import Interface
-from ..definition.operations import Definition, Operation, Pipe
-from ..errors import BindTimeout, CallTimedOut, CommFailure
+from ..definition.operations import Definition, Pipe
+from ..errors import BindTimeout, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import time_of
-from .calling import Caller, ClientCallDriver, milliseconds
+from .calling import Caller, ClientCallDriver, milliseconds_until
 from .client_link import ClientLink
-from .feeding import check_given
 from .handle import CallHandle
 from .sending import LINGER
 from .transport import Transport, transport_of
@@ -39,51 +34,10 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
 
-class Client(Uncopied, ServerView, Generic[InterfaceT]):
-    """The server's implementation of an interface, as the client has it.
-
-    Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
-    and the calls are independent: a call whose pipe is blocked does not delay the others. In a
-    forked child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the
-    child.
-    """
-
-    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
-
-    def __init__(self, caller: Caller, definition: Definition) -> None:
-        self._caller = caller
-        self._definition = definition
-        self._operations = {
-            name: ClientOperation(caller, one, one.options.timeout, None)
-            for name, one in definition.operations.items()
-        }
-        self._learn(caller.link.session, self._operations)
-
-    def __getattr__(self, name: str) -> ClientOperation:
-        try:
-            operation = self._operations[name]
-        except KeyError:
-            raise AttributeError(f"{self._definition} has no operation {name!r}") from None
-        setattr(self, name, operation)  # found without this the next time
-        return operation
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._operations]
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.transport!r}>"
-
-
-@dataclass(frozen=True, eq=False)
-class ClientOperation(Uncopied):
+class ClientOperation(ClientOperationBase[Caller]):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
-    _instead = "connect in the other process: rpc.connect(interface, endpoint)"
-
-    _caller: Caller
-    _operation: Operation
-    _timeout: float | None
-    _notify: Notify | None
+    _has_loop = False
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Calls it, and waits for the result.
@@ -117,39 +71,32 @@ class ClientOperation(Uncopied):
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         if self._notify is None and not operation.options.maybe:
             link = self._caller.link
-            call = link.ask(operation, octets, milliseconds(deadline), deadline)
+            call = link.ask(operation, octets, milliseconds_until(deadline), deadline)
             if call is not None:
-                if not (call.is_answered or call.failure is not None):
-                    raise self._too_long()
+                if not call.has_ended:
+                    raise too_long(operation, self._timeout)
                 call.over = True
                 return result_of(call)
         return self._through_exchange(octets, {}, deadline)
 
     def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
         operation = self._operation
-        missing = [pipe.name for pipe in operation.pipes if pipe not in given]
-        if missing:
-            raise TypeError(
-                f"{operation}() is missing the required pipe argument {missing[0]!r}; give a "
-                "source or a sink for it, or use begin() to drive the pipe yourself"
-            )
-        checked = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        require_all_pipes(operation, given)
+        checked = self._check(given)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         return self._through_exchange(encode_arguments(operation, values), checked, deadline)
 
-    def _through_exchange(
-        self, octets: bytes, given: dict[Pipe, tuple[Any, Any]], deadline: float | None
-    ) -> Any:
+    def _through_exchange(self, octets: bytes, given: Feeds, deadline: float | None) -> Any:
         operation = self._operation
         driver = ClientCallDriver(self._caller.link, deadline, self._notify)
         try:
             if not self._caller.begin(driver, operation, octets):
-                raise self._too_long()
+                raise too_long(operation, self._timeout)
             if operation.options.maybe:
                 return None
             driver.give(given)
             if not (driver.move(deadline) and driver.answered(deadline)):
-                raise self._too_long()
+                raise too_long(operation, self._timeout)
             result = result_of(driver.call)
             driver.leave()
         except BaseException:
@@ -160,9 +107,6 @@ class ClientOperation(Uncopied):
                 raise
             raise
         return result
-
-    def _too_long(self) -> CallTimedOut:
-        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
         """The same, to be gone on with by hand: ``with acc.total.begin(2) as call: ...``.
@@ -178,30 +122,24 @@ class ClientOperation(Uncopied):
         Raises:
             TypeError, ValueError: as a call does; nothing was sent.
         """
-        if self._operation.options.maybe:
-            raise TypeError(f"nobody waits for {self._operation}; call it")
-        values, given = bind_arguments(self._operation, arguments, named)
-        feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
-        return CallHandle(self._caller, self._operation, values, feeds, self._timeout, self._notify)
+        return CallHandle(*self._beginning(arguments, named))
 
-    def with_options(
-        self, *, timeout: float | None = None, notify: Notify | None = None
-    ) -> ClientOperation:
-        """The same operation with other options.
 
-        Args:
-            timeout: seconds after which a call fails with :class:`CallTimedOut`, more than 0;
-                ``None`` for no limit.
-            notify: called with each :class:`CallEvent` of a call that is begun, by a thread that
-                waits for something on this connection: there is no other to do it. It must not
-                wait.
-        """
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-        return ClientOperation(self._caller, self._operation, timeout, notify)
+class Client(ClientBase[InterfaceT]):
+    """The server's implementation of an interface, as the client has it.
 
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc operation {self._operation}>"
+    Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
+    and the calls are independent: a call whose pipe is blocked does not delay the others. In a
+    forked child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the
+    child.
+    """
+
+    _caller: Caller
+    _operation_class = ClientOperation
+
+    def __getattr__(self, name: str) -> ClientOperation:
+        operation: ClientOperation = self._find(name)
+        return operation
 
 
 @contextmanager
@@ -220,15 +158,15 @@ def connect(
 ) -> Iterator[Client[InterfaceT]]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
-    What comes for a client is read by its threads that wait for something, and by nobody while
-    there is none: so a client that is idle does not answer a server's ``keep_alive``.
+    The threads of a client read while they wait for something. No thread reads while none waits, so
+    an idle client does not answer a server's ``keep_alive``.
 
     Args:
         interface: the class that has the operations.
         endpoint, wait, buffer_size, server, impersonation, authkey: as for
             :func:`ipcpipes.blocking.connect`.
         max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may be ahead of who reads it, 131,072 to
+        credit: how many bytes of a pipe the server may be ahead of its reader, 131,072 to
             2**32 - 1; what a call can take of memory.
         bind_timeout: seconds, 0 or more, after connecting, within which the server has to answer
             that it serves the interface; ``math.inf`` waits for ever.
@@ -269,11 +207,10 @@ def bind(
 ) -> Iterator[Client[InterfaceT]]:
     """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
 
-    Over a stream of ipcpipes, who sends receives too, when the other end takes no more before it
-    has sent something. That cannot be had over a channel, or a stream of somebody else's: one
-    thread that leaves more than a megabyte of answers or of pipes lying, and then sends more than
-    the system holds, can stand still for ever with a server that waits for it. Let another thread
-    pull there, or pull first.
+    Over a stream of ipcpipes, a thread that sends also receives when the peer accepts no more data.
+    Over a channel, or a stream of another library, it cannot. There, one thread can deadlock with
+    the server: if it leaves more than a megabyte of answers or pipe data unread, and then sends
+    more than the system buffers. Let another thread pull, or pull first.
 
     Args:
         transport: a blocking stream, or a blocking channel whose messages are ``bytes``; the other
@@ -300,12 +237,7 @@ def _client(
     checked_seconds("bind_timeout", bind_timeout)
     frame_transport = transport_of(transport, limits)
     session = Session(Party.CLIENT, {}, frame_transport.limits)
-
-    def on_event(event: Event, call: Call | None) -> None:
-        if caller.waiters:
-            caller.may_have_room()
-
-    link = ClientLink(frame_transport, session, on_event)
+    link = ClientLink(frame_transport, session)
     caller = Caller(link)
     session.bind(definition)
 

@@ -44,7 +44,6 @@ class ClientLink(Link):
                     or not session.has_room
                 ):
                     return None
-                session.require_open()
                 call, frame = session.prepare(operation, arguments, milliseconds)
                 session.begin(call, frame)
                 self._next_to_send(waiter)
@@ -61,7 +60,7 @@ class ClientLink(Link):
                         self._fail_torn()
                     self.is_torn = True
                     self._take_frames()
-                    is_over = call.is_answered or call.failure is not None
+                    is_over = call.has_ended
                     if is_over:
                         self._leave(waiter)
                     self.is_torn = False

@@ -6,9 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from .._trio.current import CurrentCall
+from ..core.current import CurrentCall
 from ..core.managers import GRACE
-from ..errors import InvalidAsyncHandle, RpcError
+from ..errors import RpcError
+from .call_driver import CallDriver
 
 if TYPE_CHECKING:
     from ...abc import PeerIdentity
@@ -37,12 +38,13 @@ class ThreadCall(CurrentCall):
         self.operation = call.operation.name
         self.peer = peer
         driver = call.owner
+        assert driver is None or isinstance(driver, CallDriver)
         self.deadline = (
             math.inf if driver is None or driver.deadline is None else driver.deadline - GRACE
         )
 
     def test_cancel(self) -> bool:
-        """Whether nobody waits for the answer any more, or the client wants the call to end.
+        """Whether the answer is no longer wanted: the client has cancelled the call, or is gone.
 
         Raises:
             rpc.InvalidAsyncHandle: the call is over.
@@ -52,10 +54,6 @@ class ThreadCall(CurrentCall):
             or self._call.failure is not None
             or time.monotonic() >= self.deadline + GRACE
         )
-
-    def _require_live(self) -> None:
-        if self._call.over:
-            raise InvalidAsyncHandle
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
         self._link.answer(self._call, body, error)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ...abc.uncopied import Uncopied
-from .._trio.calling import Notify
 from ..core.arguments import encode_arguments
-from ..core.results import result_of
-from ..definition.operations import Operation, Pipe
-from ..errors import AsyncCallPending, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
+from ..core.client import CallHandleBase, too_long
+from ..errors import AsyncCallPending
 from .call_driver import time_of
 from .calling import Caller, ClientCallDriver
 from .pipes import end_of
@@ -23,14 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle(Uncopied):
+class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
     """A call that was begun: ``with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
     call up. Several threads may use it: one pushes, another one pulls, a third one cancels.
 
-    What was given for pipes is moved by whoever waits here, since there is nobody else:
-    :meth:`complete`, and an operation of a pipe that comes after them.
+    No thread works in the background, so a thread that waits here moves what was given for pipes:
+    in :meth:`complete`, and in an operation on a pipe that comes after them.
 
     Attributes:
         pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
@@ -38,43 +34,19 @@ class CallHandle(Uncopied):
             :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
     """
 
-    _instead = "they belong to a call, and a call belongs to its connection"
-
-    def __init__(
-        self,
-        caller: Caller,
-        operation: Operation,
-        values: Sequence[Any],
-        feeds: dict[Pipe, tuple[Any, Any]],
-        timeout: float | None,
-        notify: Notify | None,
-    ) -> None:
-        self._caller = caller
-        self._operation = operation
-        self._values = values
-        self._feeds = feeds
-        self._timeout = timeout
-        self._notify = notify
-        self._begun = False
-        self._given_driver: ClientCallDriver | None = None
-        self.pipes: Mapping[str, Any] = {}
+    _caller: Caller
 
     def __enter__(self) -> Self:
-        if self._begun:
-            driver = self._given_driver
-            over = driver is not None and driver.call.over
-            raise InvalidAsyncHandle if over else InvalidAsyncCall
-        self._begun = True
+        self._begin_once()
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         driver = ClientCallDriver(self._caller.link, deadline, self._notify)
         try:
             octets = encode_arguments(self._operation, self._values)
             if not self._caller.begin(driver, self._operation, octets):
-                raise self._too_long()
+                raise too_long(self._operation, self._timeout)
             self._given_driver = driver
             driver.give(self._feeds)
-            by_hand = [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
-            self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in by_hand}
+            self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
         except BaseException:
             driver.leave()
             raise
@@ -122,7 +94,7 @@ class CallHandle(Uncopied):
         """
         driver = self._driver
         try:
-            while (in_time := driver.move(until)) and not driver.is_over:
+            while (in_time := driver.move(until)) and not driver.call.has_ended:
                 if driver.has_to_move:
                     in_time = self._wait_turn(until)
                 else:
@@ -133,8 +105,7 @@ class CallHandle(Uncopied):
             driver.leave()
             raise
         if not in_time and until == driver.deadline:
-            driver.leave()
-            raise self._too_long()
+            self._fail_too_long()
         return in_time
 
     def _wait_turn(self, until: float | None) -> bool:
@@ -144,7 +115,7 @@ class CallHandle(Uncopied):
         driver = self._driver
 
         def can_go_on() -> bool | None:
-            return driver.is_over or driver.can_move or None
+            return driver.call.has_ended or driver.can_move or None
 
         return driver.link.wait(can_go_on, driver, until, sliced=True, exact=True) is not None
 
@@ -159,43 +130,3 @@ class CallHandle(Uncopied):
         if self._goes_on(time_of(0, self._driver.deadline)):
             return self._result()
         raise AsyncCallPending
-
-    def cancel(self, *, abortive: bool = True) -> None:
-        """Cancels the call, from any thread; no effect once it is over.
-
-        Args:
-            abortive: it is over at once, and :meth:`complete` raises :class:`CallCancelled`; the
-                server's manager is told. Otherwise the manager can ask
-                (``current_call().test_cancel()``), and the client waits for what it answers.
-        """
-        driver = self._given_driver
-        if driver is None:
-            raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        if driver.call.over or driver.is_over:
-            return
-        if abortive:
-            driver.abandon()
-        else:
-            driver.link.flush(first=driver.call.cancel)
-
-    def _result(self) -> Any:
-        try:
-            return result_of(self._driver.call)
-        finally:
-            self._driver.leave()
-
-    @property
-    def _driver(self) -> ClientCallDriver:
-        if self._given_driver is None:
-            raise InvalidAsyncHandle("the call has not begun; enter the block first")
-        return self._given_driver
-
-    def _require_live(self) -> None:
-        if self._driver.call.over:
-            raise InvalidAsyncHandle
-
-    def _too_long(self) -> CallTimedOut:
-        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc call of {self._operation}>"

@@ -1,8 +1,8 @@
-"""One end of a connection, for threads: who waits reads, and who sends goes on reading meanwhile.
+"""One end of a connection, for threads: a waiting thread reads, also while it sends.
 
-There is no thread here that does nothing else. A thread that waits for something reads, unless
-another one does; what it reads for others it puts where they find it, and wakes them; and when it
-has what it has waited for, it leaves the reading to one of those that wait.
+No thread is dedicated to reading. A thread that waits for something reads, unless another thread
+does. It processes what it reads for other threads, and wakes them. When it has what it waited for,
+it hands the reading to another waiting thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import trio
 from ..._os.common.deadline import Deadline
 from ..._os.common.forking import remember
 from ..core.call import Call
-from ..core.session import Event, Session
+from ..core.events import Event
+from ..core.session import Session
 from ..errors import CommFailure, ProtocolError, RpcError
 from .sending import FULL, GONE, REFUSED, SLICE, Sending, Waiting, pause, ring
 from .transport import Torn
@@ -31,6 +32,7 @@ __all__ = ["Link"]
 
 T = TypeVar("T")
 
+_REQUEST = Event.REQUEST
 # A timeout may come too early by at most this much.
 _ROUNDING = 0.001  # seconds
 
@@ -38,26 +40,27 @@ _ROUNDING = 0.001  # seconds
 class Link(Sending):
     """One end of a connection.
 
-    Lifetime: it owns the carrier, which is closed when the connection fails, or is closed.
+    Lifetime: it owns the transport, which is closed when the connection fails, or is closed.
 
     Args:
-        watch: a server's.
+        watch: only at a server.
 
     Attributes:
-        reads_for: what the thread that reads waits for itself.
+        reads_for: what the reading thread waits for itself.
+        waiters: the locks of the threads that wait to begin a call, or at a server, for a call.
     """
 
     def __init__(
         self,
         frame_transport: FrameTransport,
         session: Session,
-        on_event: Callable[[Event, Call | None], object],
         *,
         watch: Watch | None = None,
     ) -> None:
         super().__init__(frame_transport, session, takes_turns=watch is not None)
+        session.owner = self
         self.reads_for: object = None
-        self._on_event = on_event
+        self.waiters: list[threading.Lock] = []
         self._watch = watch
         self._has_fallen = False
         self._finisher: int | None = None
@@ -76,20 +79,20 @@ class Link(Sending):
         idle: bool = False,
         exact: bool = False,
     ) -> T | None:
-        """Waits for what the other end sends.
+        """Waits for frames of the peer, until ``attempt`` succeeds.
 
         Args:
-            attempt: is called with the lock, at first and whenever something has come; what it
-                returns is returned, unless that is ``None``. It may raise.
-            exchange: the call that it is about, or what else there is to wait for.
-            until: until when, as :func:`time.monotonic` counts.
-            sliced: something else than what is sent may be waited for too.
-            idle: it is a server's thread, which waits for a call; :class:`Watch` is for it.
-            exact: an exception may interrupt ``attempt`` anywhere, and its result may be lost; what
-                must not be left in the middle it notes itself.
+            attempt: called with the lock, first and whenever frames have arrived. Its result is
+                returned, unless that is ``None``. It may raise.
+            driver: its :attr:`waiters` are woken when it is worth another attempt.
+            until: the deadline, as :func:`time.monotonic` counts.
+            sliced: the attempt may also succeed without a frame, so it is repeated regularly.
+            idle: the thread is a server's that waits for a call; see :class:`Watch`.
+            exact: an exception may interrupt ``attempt`` anywhere, and its result may be lost. It
+                sets :attr:`is_torn` itself around steps that must not be interrupted.
 
         Returns:
-            ``None`` when the time is over.
+            ``None`` at the deadline.
         """
         waiter = threading.Lock()
         following = reading = tried = False
@@ -171,7 +174,7 @@ class Link(Sending):
             waiter.release()
 
     def _leave(self, waiter: threading.Lock) -> None:
-        """This thread reads no more; somebody else may have to."""
+        """This thread stops reading; another thread may have to read."""
         if self._reader is waiter:
             self._reader = self.reads_for = None
         if self._watch is not None and self._watch.left(waiter):
@@ -180,7 +183,7 @@ class Link(Sending):
             self.hand_on()
 
     def hand_on(self) -> None:
-        """Wakes one of those that wait, to read."""
+        """Wakes a waiting thread, so that it reads."""
         for waiter in self._followers:
             if waiter.locked():
                 waiter.release()
@@ -206,11 +209,11 @@ class Link(Sending):
             self.close(CommFailure(f"the connection ended ({error})"))
 
     def look(self) -> None:
-        """Takes what has come, without waiting."""
+        """Processes the frames that have arrived, without waiting."""
         self.wait(lambda: None, until=0.0, exact=True)
 
     def _take_frames(self) -> None:
-        """Looks at what was received. The caller has the lock, and the reading."""
+        """Processes received frames. The caller has the lock, and is the reader."""
         frames = self.transport.frames
         session = self.session
         while frames and not self.has_failed:
@@ -219,15 +222,14 @@ class Link(Sending):
             except ProtocolError as error:
                 self._fail(error)
                 return
-            if call is not None and call.owner is not None:
-                call.owner.wake(event)
-            if event is not Event.PROGRESS:
-                self._on_event(event, call)
+            if event is _REQUEST:
+                assert call is not None
+                self._take_request(call)
         if session.failure is not None:
             self._fail(session.failure)
 
     def _reads(self, waiter: threading.Lock) -> bool:
-        """Whether it has the reading now; looks at what it has read."""
+        """Whether this thread is the reader now; processes what it has read."""
         reading = self._gets_reading(waiter)
         if reading:
             self._take_frames()
@@ -237,30 +239,36 @@ class Link(Sending):
         self._take_frames()
         self._leave(waiter)
 
+    def _take_request(self, call: Call) -> None:
+        """A call begins. With the lock."""
+
+    # For the session, with the lock:
+
+    def wake_callers(self) -> None:
+        for waiter in self.waiters:
+            ring(waiter)
+
+    def wake_senders(self) -> None:
+        for waiter in (*self._followers, *self._room_waiters):
+            ring(waiter)
+
     # The end
 
     def _fail(self, failure: RpcError) -> None:
-        """The connection has ended, or has to: every call on it has failed. With the lock;
-        :meth:`_finish` follows without.
+        """Ends the connection: every call on it fails. With the lock; :meth:`_finish` follows
+        without it.
 
-        If it was interrupted, it is called again: each of its steps may be taken twice.
+        If it is interrupted, it is called again: each of its steps may be taken twice.
         """
         if self._has_fallen:
             return
         self.has_failed = True
-        calls = list(self.session.calls.values())
         self.session.close(failure)
-        for call in calls:
-            if call.owner is not None:
-                call.owner.wake(Event.ORPHANED)
-        self._on_event(Event.SHUTDOWN, None)
-        for waiter in (*self._followers, *self._room_waiters):
-            ring(waiter)
         self._has_fallen = True
 
     def _finish(self) -> None:
         thread = threading.get_ident()
-        # Only one thread does this; if it was interrupted, the same thread does it again.
+        # Only one thread does this. If it is interrupted, the same thread does it again.
         if self._finished or self._finisher not in (None, thread):
             return
         self._finisher = thread
@@ -291,5 +299,6 @@ class Link(Sending):
         self.is_torn = self._unsent = False
         self._reader = self._sender = None
         self._peer_gone = self._finished = True
-        self._fail(CommFailure(f"this connection was {text}"))
+        self.session.close(CommFailure(f"this connection was {text}"), silently=True)
+        self.has_failed = self._has_fallen = True
         self._notices.clear()

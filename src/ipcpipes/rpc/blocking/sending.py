@@ -25,14 +25,14 @@ __all__ = ["FULL", "GONE", "LINGER", "REFUSED", "SLICE", "Sending", "Waiting", "
 
 T = TypeVar("T")
 
-# With so much waiting to be sent, who pushes waits too, and a server reads no more.
+# With so many bytes of output, pushes wait, and a server stops reading.
 FULL = 1024 * 1024
-# What a thread in the middle of a system call can only see when that is over: that somebody has
-# given its call up, or that the reading has become free while it sends.
+# How long a system call may last: a thread inside does not see that its call was given up, or that
+# no thread reads while it sends.
 SLICE = 0.05  # seconds
 # How long a client that closes waits for the server to read what was sent last.
 LINGER = 5.0  # seconds
-# On Windows Ctrl-C does not wake who waits for a lock.
+# On Windows, Ctrl-C does not wake a thread that waits for a lock.
 _LOCK_SLICE = 0.1  # seconds
 
 _ONCE: tuple[tuple[()], ...] = ((),)  # for a call without arguments
@@ -48,34 +48,33 @@ class Waiting(Protocol):
     """What threads wait for.
 
     Attributes:
-        bells: theirs, for whoever brings it about.
+        waiters: their locks. Whatever changes the state releases them.
     """
 
     waiters: list[threading.Lock]
 
 
 class Sending(ABC):
-    """What is sent, by one thread at a time, in the order in which the session gave it out.
+    """The sending half. One thread at a time sends, in the order of the session's output.
 
-    ``lock`` guards the session and all that is here. It is held for steps that do not wait; the
-    carrier is used without it, by the one thread that has the reading, and the one that has the
-    sending. A thread is known here by its bell: a lock that it waits for, and that is released to
-    wake it.
+    ``lock`` guards the session and all attributes here. It is held for steps that do not wait. The
+    transport is used without it, by one reading thread and one sending thread. A thread is
+    identified by its waiter: a lock that it waits for, and that is released to wake it.
 
     Args:
-        takes_turns: whether this end stops reading while there is much to send. A server does; its
-            clients do not, for otherwise both could stand still.
+        takes_turns: whether this end stops reading while there is much output. A server does; its
+            clients do not, because both ends could deadlock.
 
     A signal handler can raise after any call, also in a handler of another exception. So a step
-    that must not be left in the middle sets a note before it begins (:attr:`is_torn`), and clears
-    the note last. An exact step needs no note: it prepares what it changes, and then changes all of
-    it without a call, so that no handler can run in between. Each operation ends with
-    :meth:`withdraw` in ``except BaseException``, even if it has nothing to give back at that point.
+    that must not be interrupted sets :attr:`is_torn` before it begins, and clears it last. An exact
+    step does not need that: it prepares what it changes, and then changes all of it without a call,
+    so that no handler can run in between. Each operation ends with :meth:`withdraw` in ``except
+    BaseException``, even if it has nothing to give back at that point.
 
     Attributes:
         has_failed: the connection has ended, or was closed.
-        is_torn: a step is under way. If another step, with the lock, sees it set, the first step
-            was left in the middle, and the connection has to end.
+        is_torn: a step is running. If another step, with the lock, sees it set, the first step was
+            interrupted, and the connection has to end.
         was_torn: the connection has ended for that reason. Buffered data of pipes may be
             incomplete.
     """
@@ -92,16 +91,16 @@ class Sending(ABC):
         self._takes_turns = takes_turns
         self._reader: threading.Lock | None = None
         self._sender: threading.Lock | None = None
-        self._followers: dict[threading.Lock, None] = {}  # who waits to read, or for what is read
-        self._room_waiters: list[threading.Lock] = []  # who waits for room
-        self._unsent = False  # the carrier has something in its hands
-        self._reads_paused = False  # nobody reads because there is too much to be sent
-        self._peer_gone = False  # the other end takes nothing any more
+        self._followers: dict[threading.Lock, None] = {}  # wait for frames
+        self._room_waiters: list[threading.Lock] = []  # wait until there is less output
+        self._unsent = False  # the transport has unsent data
+        self._reads_paused = False  # because there is too much output
+        self._peer_gone = False  # the peer accepts nothing any more
         self._notices: deque[Callable[[], object]] = deque()
 
     @property
     def is_full(self) -> bool:
-        """Whether who has more to send should wait."""
+        """Whether a thread with more to send should wait."""
         return self.session.output_size > FULL
 
     @property
@@ -111,15 +110,15 @@ class Sending(ABC):
     # Steps
 
     def _fail_torn(self) -> None:
-        """A step was left in the middle: the state of the session, and which frames it has given
-        out, are not known. With the lock.
+        """Ends the connection because a step was interrupted: the state of the session is unknown.
+        With the lock.
         """
         self.was_torn = True
         self._peer_gone = True  # nothing more is sent: data might be missing, or be sent twice
         self._fail(CommFailure(str(Torn())))
 
     def step(self, function: Callable[[], T], *, exact: bool = False) -> T:
-        """Calls it with the lock.
+        """Calls a function with the lock.
 
         Args:
             exact: an exception may interrupt the function anywhere.
@@ -141,11 +140,10 @@ class Sending(ABC):
         return result
 
     def withdraw(self, waiter: threading.Lock | None = None, driver: Waiting | None = None) -> None:
-        """Called when an exception has ended an operation. Gives back what the operation held,
-        which is known by its bell, and ends the connection if the operation was in the middle of a
-        step.
+        """Called when an exception has ended an operation. Gives back what its waiter held, and
+        ends the connection if a step was interrupted.
 
-        It does not touch what other threads do on the connection. Idempotent.
+        It does not affect other threads of the connection. Idempotent.
         """
         with self.lock:
             if self.is_torn:  # a step of this thread: another one would have the lock
@@ -161,11 +159,11 @@ class Sending(ABC):
             self._after_step()
 
     def notice(self, function: Callable[[], object]) -> None:
-        """Has a function of the user's called, once the lock is free. The caller has it."""
+        """Calls a user's function later, without the lock. The caller has the lock."""
         self._notices.append(function)
 
     def _after_step(self) -> None:
-        """What is not for the lock."""
+        """Does what must not be done with the lock."""
         if self.has_failed:
             self._finish()
         while self._notices:
@@ -185,15 +183,15 @@ class Sending(ABC):
 
     @abstractmethod
     def _fail(self, failure: RpcError) -> None:
-        """The connection has ended, or has to. With the lock."""
+        """Ends the connection. With the lock."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """The same without the lock, afterwards."""
+        """The part of :meth:`_fail` that follows without the lock."""
 
     @abstractmethod
     def _unfollow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
-        """The thread with this bell waits for nothing any more. With the lock."""
+        """The thread with this waiter waits no longer. With the lock."""
 
     @abstractmethod
     def _leave(self, waiter: threading.Lock) -> None:
@@ -201,15 +199,15 @@ class Sending(ABC):
 
     @abstractmethod
     def _reads(self, waiter: threading.Lock) -> bool:
-        """Whether it has the reading now; looks at what it has read. With the lock."""
+        """Whether this thread is the reader now; processes what it has read. With the lock."""
 
     @abstractmethod
     def _end_reading(self, waiter: threading.Lock) -> None:
-        """It reads no more. With the lock."""
+        """This thread stops reading. With the lock."""
 
     @abstractmethod
     def hand_on(self) -> None:
-        """Wakes one of those that wait, to read. With the lock."""
+        """Wakes a waiting thread, so that it reads. With the lock."""
 
     # Sending
 
@@ -222,14 +220,14 @@ class Sending(ABC):
         first: Callable[[], object] | None = None,
         call: Call | None = None,
     ) -> None:
-        """Sends what there is to send, unless another thread is at it, who then sends this too.
+        """Sends the output, unless another thread is sending: that thread sends this output, too.
 
         Args:
-            bell: by which the caller may have the reading.
-            wait: or else send what goes without; the rest is sent with what comes next.
-            until: until when to wait, as :func:`time.monotonic` counts.
-            first: a step to be taken before; it may raise.
-            call: for which it waits, unless that has failed meanwhile.
+            waiter: the caller's, if it may be the reader.
+            wait: ``False`` sends what the system takes now; the rest is sent with later output.
+            until: the deadline, as :func:`time.monotonic` counts.
+            first: a step to be taken before, with the lock; it may raise.
+            call: it stops waiting if this call has failed.
         """
         if waiter is None:
             waiter = threading.Lock()
@@ -269,19 +267,17 @@ class Sending(ABC):
             self._after_step()
 
     def _stop_sending(self) -> None:
-        """The other end accepts no more data. The reader finds the end itself, after it has read
-        what came before.
-        """
+        """The peer accepts no more data. The reader sees the end itself, after earlier data."""
         self._peer_gone = True
         self._unsent = False
 
     def _next_to_send(self, waiter: threading.Lock) -> bool:
-        """Loads the carrier; whether there is something, and it is this thread's to send. Exact."""
+        """Loads the transport. Returns whether there is output that this thread sends. Exact."""
         if self._sender is not waiter:
             if self._sender is not None:
                 return False
         elif self._room_waiters and not self._unsent:
-            return False  # it has done its part, and one of those that wait goes on
+            return False  # another thread that waits for room sends next
         if not self._unsent:
             session = self.session
             if session.dirty or session.notified:
@@ -289,7 +285,7 @@ class Sending(ABC):
             if not session.output:
                 return False
             if not self._peer_gone:
-                # Until the next lines the carrier sends nothing, so it can be loaded again.
+                # The transport sends nothing before the next lines, so it can be loaded again.
                 self.transport.load(session.output)
             session.output = []
             session.output_size = 0
@@ -300,15 +296,12 @@ class Sending(ABC):
         return True
 
     def _settle(self) -> None:
-        """Completes the session's output. It may be a part of another step."""
+        """Completes the output. This may be a part of another step."""
         is_part, self.is_torn = self.is_torn, True
         session = self.session
-        if session.notified:
-            for call in session.take_notified():
-                if call.owner is not None:
-                    call.owner.sent()
-        if session.dirty:
-            session.settle()
+        session.settle()
+        if session.leaving:
+            session.sent()
         self.is_torn = is_part
 
     @property
@@ -317,8 +310,8 @@ class Sending(ABC):
         return self._sender is None and not self._unsent and not self._peer_gone
 
     def lend(self, waiter: threading.Lock, head: bytes, octets: memoryview) -> None:
-        """Loads the carrier with a frame whose body is a user's memory, for this thread to send:
-        :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
+        """Loads the transport with a frame whose body is the user's memory, for this thread to
+        send: :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
         """
         session = self.session
         self._settle()
@@ -329,15 +322,13 @@ class Sending(ABC):
         self._sender = waiter
 
     def take_back(self, waiter: threading.Lock) -> None:
-        """Memory that was lent is its user's again; what has not gone was copied, and goes with
-        what comes next.
-        """
+        """Takes back memory that was lent. The rest is copied, and sent with later output."""
         if self._sender is waiter:
             with self.lock:
                 self._end_sending()
 
     def _send_loaded(self, waiter: threading.Lock, until: float | None = None) -> None:
-        """Sends what this thread has loaded, and what others leave to it meanwhile."""
+        """Sends what this thread has loaded, and output that other threads add meanwhile."""
         try:
             if self.transport.send_now() and self._has_sent():
                 return
@@ -348,7 +339,7 @@ class Sending(ABC):
         self.flush(waiter, until=until)
 
     def _has_sent(self) -> bool:
-        """All that was loaded is sent; whether there is nothing more to do about it."""
+        """All loaded data is sent. Returns whether there is nothing more to send."""
         with self.lock:
             self._unsent = False
             if self._room_waiters or self._reads_paused or self.session.has_output:
@@ -368,8 +359,8 @@ class Sending(ABC):
     def _send_on(
         self, waiter: threading.Lock, until: float | None, call: Call | None = None
     ) -> bool:
-        """Sends the rest, and reads meanwhile if nobody else does: the other end may not take
-        more before it has sent what it has. Whether all was sent in time.
+        """Sends the rest, and reads meanwhile unless another thread does: the peer may accept no
+        more before it has sent its own data. Returns whether all was sent in time.
         """
         had_reading = self._reader is waiter
         try:
@@ -397,15 +388,15 @@ class Sending(ABC):
                     self._after_step()
 
     def wait_room(self, until: float | None = None, call: Call | None = None) -> bool:
-        """Waits while there is too much to be sent, or until the call that something is to be sent
-        for has failed; whether there is room now.
+        """Waits while there is too much output, or until the call has failed. Returns whether there
+        is room now.
 
-        Who waits here does not read: whoever sends does that, as long as it has to wait.
+        A thread that waits here does not read: the sending thread reads while it has to wait.
         """
         return self._wait_until(lambda: not self.is_full, until, call)
 
     def wait_sent(self, until: float | None = None) -> bool:
-        """Waits until all that is to be sent was sent; whether that could be in time."""
+        """Waits until all output was sent. Returns whether that was possible in time."""
 
         def is_sent() -> bool:
             return not (self._unsent or self._sender is not None or self.session.has_output)
@@ -435,7 +426,7 @@ class Sending(ABC):
                     self.flush(waiter, until=until, call=call)
                 elif call is None:
                     pause(waiter, until)
-                else:  # its failure rings no bell here
+                else:  # its failure does not wake this waiter
                     soon = time.monotonic() + SLICE
                     pause(waiter, soon if until is None else min(until, soon))
         except BaseException:
@@ -449,7 +440,9 @@ def ring(waiter: threading.Lock) -> None:
 
 
 def pause(waiter: threading.Lock, until: float | None) -> None:
-    """Until the bell rings, or the time is over, or Ctrl-C may have to be looked for."""
+    """Waits until the waiter is released, or until the deadline, or briefly in the main thread, so
+    that Ctrl-C is seen.
+    """
     left = -1.0 if until is None else max(until - time.monotonic(), 0)
     if threading.current_thread() is threading.main_thread():
         left = _LOCK_SLICE if left < 0 else min(left, _LOCK_SLICE)

@@ -56,8 +56,8 @@ def serve(
 
     The methods of a manager are plain functions (``def``); each call runs in a thread. One
     connection has as many threads as it has calls at work, up to ``max_calls``, and one more. What
-    a manager raises is the call's failure, and its client's affair: it is logged (logger
-    ``ipcpipes.rpc``), and the server goes on. What is no ``Exception`` ends the server.
+    a manager raises is the failure of its call: the client gets it, it is logged (logger
+    ``ipcpipes.rpc``), and the server continues. What is no ``Exception`` ends the server.
 
     A thread cannot be cancelled: when a client gives a call up, goes away, or its time is over, the
     manager's pipes fail, and ``rpc.current_call().test_cancel()`` is true. A manager that computes
@@ -86,12 +86,9 @@ def serve(
             is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
+    limits = Limits(max_frame, credit, max_calls)
     server = _Server(
-        managers,
-        Limits(max_frame, credit, max_calls),
-        tracebacks=tracebacks,
-        introspection=introspection,
-        greet=authenticate_with("server", authkey),
+        managers, limits, tracebacks, introspection, authenticate_with("server", authkey)
     )
     del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
@@ -132,13 +129,8 @@ def serve_connection(
         TypeError: it is no such transport; or as :func:`serve`.
         And what a manager raises that is no ``Exception``.
     """
-    server = _Server(
-        managers,
-        Limits(max_frame, credit, max_calls),
-        tracebacks=tracebacks,
-        introspection=introspection,
-        greet=None,
-    )
+    limits = Limits(max_frame, credit, max_calls)
+    server = _Server(managers, limits, tracebacks, introspection, greet=None)
     server.connection(transport).run()
 
 
@@ -149,7 +141,6 @@ class _Server:
         self,
         managers: Managers,
         limits: Limits,
-        *,
         tracebacks: bool,
         introspection: bool,
         greet: Authenticate | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core.call import Call
 from ..core.managers import GRACE
-from ..core.session import Event, Session
+from ..core.session import Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure, RpcError
 from .call_driver import CallDriver
@@ -28,30 +28,22 @@ class ServerLink(Link):
     """A server's end of a connection.
 
     Args:
-        start_another: is called when a call was taken and nobody is left to take the next one;
-            whether there is somebody now.
-
-    Attributes:
-        bells: of the threads that wait for a call.
+        start_another: starts another thread when no idle thread is left to take the next call.
+            Returns whether that was possible.
     """
 
     def __init__(
         self, frame_transport: FrameTransport, session: Session, start_another: Callable[[], bool]
     ) -> None:
-        super().__init__(frame_transport, session, self._happened, watch=Watch())
+        super().__init__(frame_transport, session, watch=Watch())
         self._start_another = start_another
         self._requests: deque[Call] = deque()
         self._room = session.limits.calls  # for so many more threads
         self._idle = 0  # threads that wait for a call, or are about to
-        self._is_last = False  # who has taken a call was the last of them
-        self.waiters: list[threading.Lock] = []
+        self._is_last = False  # the last idle thread has taken a call
         self._until: float | None = None
 
-    def _happened(self, event: Event, call: Call | None) -> None:
-        """With the lock."""
-        if event is not Event.REQUEST:
-            return
-        assert call is not None
+    def _take_request(self, call: Call) -> None:
         milliseconds = call.milliseconds
         if milliseconds is not None:
             CallDriver(self, time.monotonic() + milliseconds / 1000 + GRACE).adopt(call)
@@ -59,7 +51,7 @@ class ServerLink(Link):
             CallDriver(self).adopt(call)
         self._requests.append(call)
         if self.reads_for is self and len(self._requests) == 1:
-            return  # whoever has read it takes it
+            return  # the reading thread takes it
         for waiter in self.waiters:
             if waiter.locked():
                 waiter.release()
@@ -91,20 +83,12 @@ class ServerLink(Link):
         return found[0]
 
     def _replace(self) -> None:
-        """Somebody has to read while this thread is at work."""
+        """Starts a thread that reads while this thread is at work."""
         with self.lock:
             is_last, self._is_last = self._is_last, False
         if is_last and not self._start_another():
             with self.lock:
                 self._room += 1
-
-    def finish(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
-        """Answers a call, as :meth:`Call.finish` does. With the lock."""
-        call.finish(body, error)
-        driver: CallDriver | None = call.owner
-        if driver is not None:
-            driver.wake(Event.ANSWER)
-            call.owner = None  # no circle, in which large arguments would lie for a while
 
     def put_off(self, call: Call) -> None:
         """The manager has returned and answers later."""
@@ -117,7 +101,7 @@ class ServerLink(Link):
         Raises:
             InvalidAsyncHandle: it was answered before.
         """
-        self.flush(first=lambda: self.finish(call, body, error))
+        self.flush(first=lambda: call.finish(body, error))
         self.end_when_done()
 
     def answer_and_go_on(
@@ -137,8 +121,8 @@ class ServerLink(Link):
                     self._fail_torn()
                 self.is_torn = True
                 try:
-                    if not call.over:  # or else the manager, or somebody else, has answered
-                        self.finish(call, body, error)
+                    if not call.over:  # or else it was answered before
+                        call.finish(body, error)
                     is_mine = self._next_to_send(waiter)
                 except REFUSED:
                     self.is_torn = False

@@ -11,13 +11,12 @@ from contextvars import copy_context
 import trio
 
 from ...abc import PeerIdentity
-from .._trio.current import _current
 from ..core.call import Call
+from ..core.current import encoded_result, serving as current_call
 from ..core.faults import fault_from_exception
 from ..core.managers import ServedOperation
 from ..core.session import Session
 from ..core.state import ConnectionState
-from ..definition.values import encode_result
 from ..errors import BadStubData, CommFailure, RpcError
 from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
@@ -41,7 +40,7 @@ class Connection:
     reading to another one. A manager that waits for a pipe reads, too. There are as many threads
     as calls were ever at work at a time, and one more.
 
-    Lifetime: it owns the carrier. The threads end with the connection, and when their managers
+    Lifetime: it owns the transport. The threads end with the connection, and when their managers
     have returned; :meth:`run` returns after them.
     """
 
@@ -75,7 +74,7 @@ class Connection:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None and self._knows_peer():
                 self._served = self._all_served[str(session.definition.uuid)]
-                # Where what the calls leave behind is nobody's affair.
+                # In a copy of the context, so that calls do not change the caller's.
                 copy_context().run(self._work)
         finally:
             link.close(CommFailure("the connection was closed"))
@@ -136,7 +135,7 @@ class Connection:
             arguments = served.arguments(call, call.owner)
         except BadStubData as error:
             return None, error
-        _current.set(current)
+        current_call.set(current)
         try:
             result = served.method(*arguments)
         except Exception as error:
@@ -145,9 +144,9 @@ class Connection:
             self._link.put_off(call)
             return None
         try:
-            return encode_result(result, call.operation.result_times), None
-        except Exception as error:
-            return None, BadStubData(f"the result of {call.operation} cannot be sent: {error}")
+            return encoded_result(call, result), None
+        except BadStubData as error:
+            return None, error
 
     def _start_another(self) -> bool:
         thread = threading.Thread(target=self._work_along, name="ipcpipes rpc")

@@ -17,10 +17,10 @@ from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
 from ...framing import LengthPrefixed, Splitter
-from .._trio.transport import joined
 from ..errors import ProtocolError
 from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
+from ..wire.joining import joined
 
 __all__ = ["FrameTransport", "Torn", "Transport", "transport_of"]
 
@@ -96,7 +96,7 @@ class FrameTransport(Protocol):
         """The same, and what comes meanwhile is received, and ends the wait too."""
 
     def close(self) -> None:
-        """From any thread; it wakes who is inside."""
+        """Closes it, from any thread. Threads that wait for it are woken."""
 
 
 class _OwnTransport:
@@ -183,7 +183,7 @@ class _OwnTransport:
 
 
 class _ForeignTransport:
-    """Over anything else, where who sends cannot receive meanwhile."""
+    """Over anything else. A thread that sends cannot receive meanwhile."""
 
     def __init__(self, channel: Any, limits: Limits) -> None:
         self._channel = channel

@@ -1,4 +1,4 @@
-"""Who reads while a server's thread runs a manager: another one, when that takes its time."""
+"""Which thread reads while a server's thread runs a manager: another one, if that takes long."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 __all__ = ["Watch"]
 
-# A manager that takes longer runs beside others; until then those that come after it wait. To wake
-# a thread for each call, so that it reads at once, was measured: with two switches between threads,
-# and the fight for the interpreter's lock, a call of 40 us took 65.
+# Calls that arrive wait so long for a running manager; after that they run beside it. Waking a
+# thread for each call, so that it reads at once, was measured: with two switches between threads,
+# and the contention for the interpreter's lock, a call of 40 us took 65.
 PERIOD = 0.002  # seconds
-# So often nothing has happened, and the watch sleeps until there is a call: waking it costs as much
-# as that, but only after a pause.
+# After so many periods without a call, the watch sleeps until there is one. Waking it costs as much
+# as waking a thread for a call, but only after a pause.
 QUIET = 25
 
 
@@ -28,30 +28,30 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._bell: threading.Lock | None = None
-        self._turns = 0  # how often somebody has left the reading
+        self._waiter: threading.Lock | None = None
+        self._turns = 0  # how often a thread has stopped reading
         self._seen = 0
         self._quiet = 0
 
     def begin(self, waiter: threading.Lock) -> None:
-        """This idle thread is going to wait, and watches if nobody else does."""
-        if self._bell is None:
-            self._bell = waiter
+        """This idle thread is going to wait, and watches unless another one does."""
+        if self._waiter is None:
+            self._waiter = waiter
             self._seen = self._turns
             self._quiet = 0
 
     def until(self, waiter: threading.Lock) -> float | None:
-        """How long this thread waits for its bell, as :func:`time.monotonic` counts."""
-        if self._bell is waiter and self._quiet <= QUIET:
+        """Until when this thread waits, as :func:`time.monotonic` counts."""
+        if self._waiter is waiter and self._quiet <= QUIET:
             return time.monotonic() + PERIOD
         return None
 
     def waits(self, waiter: threading.Lock, is_free: bool) -> bool:
         """Whether this thread watches and leaves the reading alone for now."""
-        if self._bell is not waiter:
+        if self._waiter is not waiter:
             return False
         if is_free and self._seen == self._turns:
-            self._bell = None
+            self._waiter = None
             return False
         self._quiet = self._quiet + 1 if self._seen == self._turns else 0
         self._seen = self._turns
@@ -61,15 +61,15 @@ class Watch:
         """This thread has something else to do than to read or to watch.
 
         Returns:
-            Whether the reading is taken in time without waking anybody for it.
+            Whether a thread will read soon, without being woken now.
         """
         self._turns += 1
-        if self._bell is waiter:
-            self._bell = None
-        if self._bell is None:
+        if self._waiter is waiter:
+            self._waiter = None
+        if self._waiter is None:
             return False
         if self._quiet > QUIET:
             self._quiet = 0
-            if self._bell.locked():
-                self._bell.release()
+            if self._waiter.locked():
+                self._waiter.release()
         return True

@@ -1,11 +1,11 @@
-"""One call at one end, without I/O: its pipes, whose turn it is, and how it ends."""
+"""One call at one end, without I/O: its pipes, their turns, and how it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..definition.operations import Operation, Pipe
+from ..definition.operations import Operation
 from ..errors import (
     BadStubData,
     CallCancelled,
@@ -18,7 +18,9 @@ from ..errors import (
     RpcError,
 )
 from ..wire.format import Kind, encode, pack_head
-from ..wire.ndr import LARGEST_COUNT, ChunkReader, ChunkWriter
+from ..wire.ndr import LARGEST_COUNT
+from .call_pipes import Incoming, Outgoing
+from .events import CallEvent, CallOwner, Event
 from .state import CallState, Cursor, Party, next_call
 
 if TYPE_CHECKING:
@@ -26,65 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-# Elements below this wait for company until the output is sent next, or there is so much of them.
+# Pushes up to SMALL bytes are collected until the output is sent next, or until BATCH bytes.
 SMALL = 4 * 1024
 BATCH = 32 * 1024
 # Looked up once; see session.py.
 _RESPONSE, _FAULT = Kind.RESPONSE, Kind.FAULT
-# A count, with the gaps around it.
+_ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
+# The count of a chunk, with its alignment gaps.
 _PREFIX = 16
 
 
-class _Incoming:
-    """A pipe that is received."""
-
-    def __init__(self, pipe: Pipe, credit: int) -> None:
-        self.pipe = pipe
-        self.reader = ChunkReader(pipe.element, pipe.range, most=credit)
-        self._window = credit
-        self._credit = credit  # what the other end may still send
-
-    def arrived(self, octets: memoryview) -> None:
-        if len(octets) > self._credit:
-            raise ProtocolError(
-                f"{len(octets):,} octets came for the pipe {self.pipe.name}, where "
-                f"{self._credit:,} were allowed"
-            )
-        self._credit -= len(octets)
-        self.reader.feed(octets)
-
-    def grant(self) -> int:
-        """How many octets more may come now: 0, or so many that it pays to say so."""
-        more = self._window - self._credit - self.reader.waiting
-        if self.reader.ended or more < self._window // 2:
-            return 0
-        self._credit += more
-        return more
-
-
-class _Outgoing:
-    """A pipe that is sent."""
-
-    def __init__(self, pipe: Pipe, credit: int, turn: tuple[bool, int]) -> None:
-        self.pipe = pipe
-        self.turn = turn
-        self.stride = pipe.element.stride
-        self.writer = ChunkWriter(pipe.element)
-        self.credit = credit
-        self.small = bytearray()
-        self.spoilt = False  # a chunk was begun, and will not be finished
-
-    @property
-    def is_special(self) -> bool:
-        """Whether each push has to be looked at: its chunks are bounded."""
-        return self.pipe.range is not None
-
-
 class Push:
-    """Elements on their way into a pipe: as much at a time as the credit allows.
+    """Elements that are being pushed into a pipe, as many at a time as the credit allows.
 
-    Without a range, each fragment is a chunk of its own, so that the pipe is whole after each. With
-    one the chunk is what the user pushed, and has to be sent whole once it has begun.
+    If the pipe has no range, each fragment is a chunk, so that a push can end after any of them. If
+    it has one, the user's push is one chunk, which has to be completed once it has begun.
     """
 
     def __init__(self, octets: memoryview, count: int) -> None:
@@ -100,22 +58,22 @@ class Push:
 class Call:
     """One call at one end of a connection."""
 
-    # How each begins: a short call ends with most of it as it was, and has not paid for it.
+    # Class attributes, because a short call never sets most of them.
     state = CallState.NEW
     body: memoryview = memoryview(b"")  # the arguments, then the result
     milliseconds: int | None = None
     cancel_requested = False
-    failure: RpcError | None = None  # what has ended it, from the other end
+    failure: RpcError | None = None
     latched: PipeError | BadStubData | None = None
-    over = False  # at this end: it was answered, or the answer was taken
+    over = False  # at a server, it was answered; at a client, its user has finished with it
     is_answered = False
-    owner: Any = None  # what waits for it, in the driver
+    owner: CallOwner | None = None
     is_given_up = False  # at the client
     is_deferred = False  # at the server: its manager may return without an answer
-    notify = False  # whether its user wants to hear of what was sent
+    notify = False  # whether its user is told what happens
     cursor = Cursor((), ())
-    incoming: Mapping[int, _Incoming] = {}
-    outgoing: Mapping[int, _Outgoing] = {}
+    incoming: Mapping[int, Incoming] = {}
+    outgoing: Mapping[int, Outgoing] = {}
     _arriving: tuple[int, ...] = ()
 
     def __init__(self, session: Session, number: int, operation: Operation) -> None:
@@ -132,10 +90,10 @@ class Call:
             receives, sends = sends, receives
         self.cursor = Cursor(operation.ins, operation.outs)
         credit = self.session.limits.credit
-        self.incoming = {i: _Incoming(operation.pipes[i], credit) for i in receives}
+        self.incoming = {i: Incoming(operation.pipes[i], credit) for i in receives}
         credit = self.session.peer_credit
         into = not self._serving
-        self.outgoing = {i: _Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
+        self.outgoing = {i: Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
         self._arriving = tuple(receives)
 
     def advance(self, sender: Party, kind: Kind) -> None:
@@ -144,16 +102,16 @@ class Call:
         """
         self.state = next_call(self.state, sender, kind)
 
-    # What comes from the other end.
+    # What arrives from the peer.
 
     def arrived(self, index: int, octets: memoryview) -> None:
-        """Octets of a pipe.
+        """Bytes of a pipe have arrived.
 
         Raises:
-            ProtocolError: it is not that pipe's turn, or they are more than was allowed.
+            ProtocolError: it is not that pipe's turn, or they exceed its credit.
         """
         if self.state is CallState.ORPHANED or self.failure is not None:
-            return  # nobody will pull it
+            return  # they will not be pulled
         if not self._arriving or self._arriving[0] != index:
             raise ProtocolError(f"pipe {index} of {self.operation} came out of turn")
         if not self._serving and self._has_turn_into:
@@ -162,7 +120,7 @@ class Call:
         try:
             pipe.arrived(octets)
         except (InvalidBound, BadStubData) as error:
-            # The data's fault and not the connection's.
+            # Invalid data ends the call and not the connection.
             self.lose(error)
             if not self._serving:
                 self._give_up()
@@ -204,7 +162,7 @@ class Call:
             self.release()
 
     def lose(self, failure: RpcError) -> None:
-        """Nothing more can come of it."""
+        """The call has failed."""
         if self.failure is None:
             self.failure = failure
 
@@ -222,10 +180,53 @@ class Call:
         self.body = body
         self.is_answered = True
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether an answer or a failure has come."""
+        return self.is_answered or self.failure is not None
+
+    def inform(self, event: Event) -> None:
+        """Tells the owner what has happened: wakes what waits, stops what works for a call that has
+        failed, and notifies the user.
+        """
+        owner = self.owner
+        if owner is None:
+            return
+        owner.wake()
+        # A manager is not stopped by invalid data of a pipe: its next pull raises the error.
+        if self.failure is not None and (event is _ORPHANED or not self._serving):
+            owner.stop()
+        if self.notify and not self.over:
+            if self.is_answered or self.failure is not None:
+                owner.notify(CallEvent.CALL_COMPLETE)
+                self.notify = False  # nothing follows the end
+            elif event is _PROGRESS:
+                owner.notify(CallEvent.RECEIVE_COMPLETE)
+
+    def was_sent(self) -> None:
+        """The system has taken elements that were pushed."""
+        if self.notify and not self.over and self.owner is not None:
+            self.owner.notify(CallEvent.SEND_COMPLETE)
+
     # What goes to the other end.
 
+    def abandon(self) -> None:
+        """Cancels it at once, at the client: it has failed, and the server is told."""
+        self.orphan()
+        self.lose(CallCancelled())
+        self.inform(Event.ANSWER)
+
+    def leave(self) -> None:
+        """Its user has finished with it, at the client: it is given up if no answer has come."""
+        if not self.is_answered:
+            self.orphan()
+        self.over = True
+        if self.owner is not None:
+            self.owner.wake()  # what still waits for it sees that it is over
+            self.owner = None  # no circle, in which a large result would stay for a while
+
     def orphan(self) -> None:
-        """Gives it up, at the client: nothing that still comes is waited for."""
+        """Gives it up, at the client. What still arrives for it is dropped."""
         for pipe in self.incoming.values():
             pipe.reader.clear()
         self._give_up()
@@ -237,7 +238,7 @@ class Call:
             self.session.emit(Kind.ORPHANED, self.id)
 
     def cancel(self) -> None:
-        """Asks the server to come to an end, at the client."""
+        """Asks the server to end the call, at the client."""
         if self.state is CallState.OPEN and self._is_open:
             self.advance(self.session.party, Kind.CANCEL)
             self.session.emit(Kind.CANCEL, self.id)
@@ -249,7 +250,7 @@ class Call:
         return session.calls.get(self.id) is self and not session.failure
 
     def finish(self, body: bytes | None, error: RpcError | None) -> RpcError | None:
-        """Answers it, at the server; what the answer is a failure with, if it is one.
+        """Answers it, at the server. Returns the failure that the client gets, if it gets one.
 
         Raises:
             InvalidAsyncHandle: it was answered before.
@@ -275,11 +276,14 @@ class Call:
             self.advance(session.party, _RESPONSE if error is None else _FAULT)
             session.forget(self)
             if self.operation.options.maybe:
-                return error  # nobody waits for it
-            if error is not None:
+                pass  # the client expects no answer
+            elif error is not None:
                 session.emit_fault(self.id, error)
             elif body is not None:
                 session.emit_frame(pack_head(_RESPONSE, 0, 0, 0, self.id) + body)
+        if self.owner is not None:
+            self.owner.wake()  # what still waits for it sees that it is over
+            self.owner = None  # no circle, in which large arguments would stay for a while
         return error
 
     def release(self) -> None:
@@ -296,7 +300,7 @@ class Call:
 
     def raise_failure(self) -> None:
         """Raises:
-        RpcError: what has ended it, if something has.
+        RpcError: the failure of the call, if it has one.
         """
         if self.failure is not None:
             raise self.failure.again()
@@ -304,10 +308,10 @@ class Call:
     # Its pipes.
 
     def pull(self, index: int, max_elements: int = LARGEST_COUNT) -> memoryview | None:
-        """Elements that have come, as octets, each with its padding; none at the end, once.
+        """The elements that have arrived, as bytes with padding; once at the end, no bytes.
 
         Returns:
-            ``None`` when there is nothing now.
+            ``None`` if nothing has arrived.
 
         Raises:
             PipeError: what :meth:`ipcpipes.rpc.InPipe.pull` raises.
@@ -333,10 +337,10 @@ class Call:
                 self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
             return octets
         if pipe.reader.ended:
-            self.cursor.advance()
+            self._end_turn()
             return memoryview(b"")
         self.raise_failure()
-        # What lies here is less than an element; the credit must allow the rest of it.
+        # The buffer has less than an element; the credit must allow the rest of it.
         more = pipe.grant()
         if more and self._is_open:
             self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
@@ -359,7 +363,7 @@ class Call:
             self.latched = error
 
     def check_push(self, index: int, count: int | None) -> None:
-        """Whether so many elements may be pushed now; ``None`` is the end.
+        """Checks that so many elements may be pushed now; ``None`` is the end of the pipe.
 
         Raises:
             PipeError: what :meth:`ipcpipes.rpc.OutPipe.push` raises.
@@ -382,7 +386,7 @@ class Call:
             raise
 
     def push_small(self, index: int, octets: memoryview | bytes) -> bool:
-        """Takes elements along with others; ``False`` when there is no room for them now.
+        """Collects elements, to send them with others. Returns ``False`` if the credit is used up.
 
         Raises:
             PipeError: what :meth:`check_push` raises.
@@ -405,11 +409,11 @@ class Call:
             self.session.has_small(self)
         pipe.small += octets
         if pipe.is_special:
-            self.flush()  # where counts are limited, they are kept
+            self.flush()  # a chunk of a pipe with a range is not merged with others
         return True
 
     def push_some(self, index: int, push: Push) -> bool:
-        """Puts what can go now into the output, copied; whether anything could.
+        """Copies what the credit allows into the output. Returns whether that was anything.
 
         Raises:
             RpcError: the call has ended.
@@ -421,8 +425,8 @@ class Call:
         return True
 
     def push_in_place(self, index: int, push: Push) -> tuple[bytes, memoryview] | None:
-        """The next frame for the pipe, to be sent after what is in the output: its head, and the
-        user's memory as it is. ``None`` when nothing can go now.
+        """The next frame for the pipe, to be sent after the output: its head, and the user's memory
+        without a copy. ``None`` if the credit allows nothing now.
 
         Raises:
             RpcError: the call has ended.
@@ -460,7 +464,7 @@ class Call:
             self.session.notified[self] = None
 
     def _emit_pipe(
-        self, index: int, pipe: _Outgoing, prefix: bytes, octets: memoryview | bytes
+        self, index: int, pipe: Outgoing, prefix: bytes, octets: memoryview | bytes
     ) -> None:
         body = b"".join((prefix, octets))
         pipe.credit -= len(body)
@@ -468,7 +472,7 @@ class Call:
         self._count_notice()
 
     def flush(self) -> None:
-        """Sends the small elements that have waited for company."""
+        """Makes frames of the small elements that were collected."""
         for index, pipe in self.outgoing.items():
             if pipe.small:
                 octets, pipe.small = pipe.small, bytearray()
@@ -480,12 +484,17 @@ class Call:
                     self._emit_pipe(index, pipe, prefix, memoryview(octets)[:end])
 
     def close_pipe(self, index: int) -> bool:
-        """Ends the pipe; ``False`` when there is no credit for it now."""
+        """Ends the pipe. Returns ``False`` if there is no credit for that now."""
         self.flush()
         pipe = self.outgoing[index]
         octets = pipe.writer.end()
         if len(octets) > pipe.credit:
             return False
         self._emit_pipe(index, pipe, b"", octets)
-        self.cursor.advance()
+        self._end_turn()
         return True
+
+    def _end_turn(self) -> None:
+        self.cursor.advance()
+        if self.owner is not None:
+            self.owner.wake()  # another task or thread may wait for the next pipe's turn

@@ -1,7 +1,7 @@
-"""One end of a connection: its calls, pipes and credits. Messages in, events and messages out.
+"""One end of a connection: its calls, pipes and credits. Frames in, events and frames out.
 
-There is no I/O here, and no waiting: what cannot go on now says so, and whoever drives it asks
-again when something has come. So it is the same with an event loop and without.
+There is no I/O here, and no waiting: an operation that cannot continue now says so, and the driver
+tries it again once the session has woken it. So all drivers share this code.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ from ..wire.bodies import (
     encode_fault,
 )
 from ..wire.format import (
-    FRAGMENT,
-    HEAD,
     LEAST_CREDIT,
     LEAST_FRAME,
     MAYBE,
@@ -50,118 +48,46 @@ from ..wire.format import (
 )
 from .binding import refusal_of
 from .call import Call
-from .events import Event, Happened
+from .events import Event, Happened, SessionOwner
+from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 
 __all__ = ["Event", "Happened", "Session"]
 
 _NOTHING: Happened = (Event.NOTHING, None)
-# Members of an enumeration cost as much as a call where they are looked up by name (Python 3.10,
-# 3.11).
+# Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
+_PROGRESS, _CREDIT = Event.PROGRESS, Event.CREDIT
 _REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
 _DONE = CallState.DONE
+_OPEN = ConnectionState.OPEN
 
 
-class Session:
+class Session(Outbox):
     """One end of one connection.
 
     Args:
         party: which end.
-        definitions: what a server serves, what a client wants, by the text of their uuid.
+        definitions: the interfaces that a server serves, by their uuid as text; empty for a client.
         limits: what this end accepts.
     """
 
     def __init__(self, party: Party, definitions: Mapping[str, Definition], limits: Limits) -> None:
-        self.party = party
-        self.peer = Party.SERVER if party is Party.CLIENT else Party.CLIENT
+        super().__init__(party, limits)
         self._enter(ConnectionState.UNBOUND)
-        self.limits = limits
         self.calls: dict[int, Call] = {}
-        self.output: list[bytes] = []
-        self.output_size = 0
         self.failure: RpcError | None = None
         self.pings = 0
         self.definition: Definition | None = None
         self.peer_credit = 0
-        self.peer_max_frame = 0
-        self._largest = 0  # of the frames that can be sent
         self.server_version = (0, 0)
-        self.fragment = 0
         self.peer_calls = 0
+        self.owner: SessionOwner | None = None
         self._definitions = definitions
         self._by_number: list[Operation] = []
         self._numbers: dict[str, tuple[int, str]] = {}
         self._last_call = 0
-        self.dirty: dict[Call, None] = {}
-        self.notified: dict[Call, None] = {}
-        self._lost: list[Call] = []
-        self._maybes = 0  # of the calls, those that nobody waits for
-
-    # What goes out.
-
-    def emit(
-        self,
-        kind: Kind,
-        call: int = 0,
-        body: bytes = b"",
-        *,
-        flags: int = 0,
-        number: int = 0,
-        amount: int = 0,
-    ) -> None:
-        """Puts a frame into the output."""
-        self.emit_frame(encode(kind, call, body, flags=flags, number=number, amount=amount))
-
-    def emit_frame(self, frame: bytes) -> None:
-        """The same for one that is made."""
-        self.output.append(frame)
-        self.output_size += len(frame)
-
-    def has_small(self, call: Call) -> None:
-        """A pipe of this call has elements that wait for company."""
-        self.dirty[call] = None
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self.output or self.dirty)
-
-    def take_notified(self) -> list[Call]:
-        """The calls whose user wants to hear that what they have pushed was sent."""
-        notified = list(self.notified)
-        self.notified.clear()
-        return notified
-
-    def take_lost(self) -> list[Call]:
-        """The calls that a shutdown of the server has ended before they were begun."""
-        lost, self._lost = self._lost, []
-        return lost
-
-    def settle(self) -> None:
-        """Makes frames of the elements that have waited for company."""
-        for call in self.dirty:
-            call.flush()
-        self.dirty.clear()
-
-    def take_output(self) -> list[bytes]:
-        """The frames to send now, in order."""
-        self.settle()
-        output, self.output = self.output, []
-        self.output_size = 0
-        return output
-
-    def fits(self, body: bytes) -> bool:
-        """Whether a frame with this body can be sent: the other end takes it, and this end's
-        channel carries it.
-        """
-        return len(body) + HEAD.size <= self._largest
-
-    def too_large(self, what: str, body: bytes) -> str:
-        """The error text for a body that does not fit."""
-        limit = f"the {self.peer.name.lower()} takes frames of at most {self.peer_max_frame:,}"
-        if self.limits.carried < self.peer_max_frame:
-            limit = f"this end's channel carries messages of at most {self.limits.carried:,}"
-        return f"{what} {len(body):,} bytes, and {limit}; send large values through a pipe"
+        self._maybes = 0  # of the calls, those without an answer
 
     # The client.
 
@@ -182,7 +108,7 @@ class Session:
     def require_open(self) -> None:
         """Raises:
         ServerUnavailable: the server begins no new calls, or the connection has ended.
-        ProtocolError, UnknownInterface: that is why it has ended.
+        ProtocolError, UnknownInterface: the connection has ended for this reason.
         """
         if self.state is ConnectionState.OPEN:
             return
@@ -197,10 +123,10 @@ class Session:
         )
 
     def number_of(self, operation: Operation) -> int:
-        """By which number the server knows the operation.
+        """The number of the operation at the server.
 
         Raises:
-            ProcnumOutOfRange: it does not.
+            ProcnumOutOfRange: the server does not have it.
             WrongPipeVersion: it has other pipes there.
         """
         number, pipes = self._numbers.get(operation.name, (-1, ""))
@@ -216,7 +142,7 @@ class Session:
         return number
 
     def _because_older(self) -> str:
-        """The part of an error text that says that the server is older; "" if it is not."""
+        """The part of an error text that says that the server is older, or ``""``."""
         assert self.definition is not None
         if self.server_version >= self.definition.version:
             return ""
@@ -236,11 +162,17 @@ class Session:
 
     @property
     def has_room(self) -> bool:
-        """Whether the server takes one more call now."""
+        """Whether the server accepts another call now.
+
+        Raises:
+            RpcError: it begins no new calls; see :meth:`require_open`.
+        """
+        if self.state is not _OPEN:
+            self.require_open()
         return len(self.calls) < self.peer_calls
 
     def request(self, operation: Operation, arguments: bytes, milliseconds: int | None) -> Call:
-        """Begins a call, as :meth:`prepare` and :meth:`begin` do."""
+        """Prepares a call and begins it."""
         call, frame = self.prepare(operation, arguments, milliseconds)
         self.begin(call, frame)
         return call
@@ -248,12 +180,12 @@ class Session:
     def prepare(
         self, operation: Operation, arguments: bytes, milliseconds: int | None
     ) -> tuple[Call, bytes]:
-        """The next call, and the frame that asks for it. The session is not changed, so a call that
-        was prepared need not begin. :meth:`require_open` was asked.
+        """Makes the next call and its REQUEST frame. The session is not changed, so a call that was
+        prepared need not begin. Call :meth:`require_open` first.
 
         Raises:
             ProcnumOutOfRange, WrongPipeVersion: what :meth:`number_of` raises.
-            TooLarge: the arguments are larger than the server takes.
+            TooLarge: the arguments are larger than the server accepts.
         """
         number = self.number_of(operation)
         if not self.fits(arguments):
@@ -267,11 +199,11 @@ class Session:
         return call, pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments
 
     def begin(self, call: Call, frame: bytes) -> None:
-        """Begins the call that was prepared last. A signal handler's exception comes before all of
-        it, or after.
+        """Begins the call that was prepared last. A signal handler can raise before or after this,
+        but not in between.
         """
         size = self.output_size + len(frame)
-        # From here on nothing is called, so that no signal handler can run in between.
+        # From here on nothing is called, so no signal handler can run.
         if call.state is not _DONE:
             self.calls[call.id] = call
         self._last_call = call.id
@@ -281,36 +213,49 @@ class Session:
     # The server.
 
     def shut_down(self, message: str = "the server is going away") -> None:
-        """Begins no new calls; those that are open go on."""
+        """Begins no new calls. Open calls continue."""
         if self.state is ConnectionState.OPEN:
             self._enter(ConnectionState.DRAINING)
             self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(0, message, self._last_call)))
 
     # Both.
 
-    def close(self, failure: RpcError) -> None:
-        """The connection is gone, or has to go: every call on it has failed with this."""
+    def close(self, failure: RpcError, *, silently: bool = False) -> None:
+        """The connection has failed, or has to end: every call on it has failed with this.
+
+        If it is interrupted, it is called again: each of its steps may be taken twice.
+
+        Args:
+            silently: wakes nothing. In a forked child, tasks and threads are the parent's.
+        """
         if self.state is ConnectionState.CLOSED and self.failure is not None:
             return
         if isinstance(failure, ProtocolError) and self.state is not ConnectionState.UNBOUND:
             self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(failure.code, failure.message)))
-        for call in self.calls.values():
+        calls = list(self.calls.values())
+        for call in calls:
             call.cancel_requested = True
             call.lose(CommFailure(f"{CommFailure.default_message}: {failure.message}"))
         self._enter(ConnectionState.CLOSED)
+        if not silently:
+            if self.owner is not None:
+                self.owner.wake_senders()
+                self.owner.wake_callers()
+            for call in calls:
+                call.inform(Event.ORPHANED)
         self.failure = failure  # last: what an exception interrupts before is done again
 
     def ping(self) -> None:
-        """Asks the other end whether it is there."""
+        """Asks the peer for a PONG."""
         self.pings += 1
         if self.state in (ConnectionState.OPEN, ConnectionState.DRAINING):
             self.emit(Kind.PING)
 
     def receive(self, message: bytes | Frame) -> Happened:
-        """Takes a message of the other end; or a frame, where it was taken apart already.
+        """Processes a frame of the peer, decoded or not.
 
         Raises:
-            ProtocolError: the other end does not keep to the protocol. :meth:`close` has to follow.
+            ProtocolError: the peer violates the protocol. Call :meth:`close` then.
         """
         frame = message if isinstance(message, Frame) else decode(message)
         kind = frame.kind
@@ -320,7 +265,18 @@ class Session:
         if receive is not None:
             return receive(self, frame)
         call = self._call_of(frame)
-        return _NOTHING if call is None else _OF_CALLS[kind](self, call, frame)
+        if call is None:
+            return _NOTHING
+        event = _OF_CALLS[kind](self, call, frame)
+        owner = call.owner
+        if owner is not None:
+            if call.failure is None and not call.notify:
+                owner.wake()  # what Call.inform does then, for each message
+            else:
+                call.inform(event)
+        if event is _ANSWER and self.owner is not None:
+            self.owner.wake_callers()
+        return event, call
 
     def _advance(self, sender: Party, kind: Kind) -> None:
         self._enter(next_connection(self.state, sender, kind))
@@ -330,7 +286,7 @@ class Session:
         self._stays = kinds_within(state, self.peer)
 
     def _ping(self, _: Frame) -> Happened:
-        if not self.output or self.output[-1] != _PONG:  # so that they do not pile up
+        if not self.output or self.output[-1] != _PONG:  # one PONG answers any number of PINGs
             self.emit_frame(_PONG)
         return _NOTHING
 
@@ -366,11 +322,6 @@ class Session:
         )
         return Event.BOUND, None
 
-    def _set_max_frame(self, theirs: int) -> None:
-        self.peer_max_frame = theirs
-        self._largest = min(theirs, self.limits.carried)
-        self.fragment = min(FRAGMENT, self._largest - HEAD.size)
-
     def _bind_ack(self, frame: Frame) -> Happened:
         given = decode_bind_ack(frame)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
@@ -382,12 +333,14 @@ class Session:
         self._numbers = {
             name: (number, pipes) for number, (name, pipes) in enumerate(given.operations)
         }
+        self._wake_callers()
         return Event.BOUND, None
 
     def _bind_nak(self, frame: Frame) -> Happened:
         reason = decode_reason(frame)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
         self.failure = kind(reason.message, code=failure_code(reason.code))
+        self._wake_callers()
         return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:
@@ -398,27 +351,34 @@ class Session:
         self._advance(self.peer, Kind.SHUTDOWN)
         for call in list(self.calls.values()):
             if call.id > reason.last_call:
-                del self.calls[call.id]
                 call.lose(ServerUnavailable(f"{reason.message}; this call was not begun"))
-                self._lost.append(call)
+                del self.calls[call.id]
+                call.inform(Event.SHUTDOWN)
+        self._wake_callers()
         return Event.SHUTDOWN, None
+
+    def _wake_callers(self) -> None:
+        if self.owner is not None:
+            self.owner.wake_callers()
 
     def _request(self, frame: Frame) -> Happened:
         if frame.call != self._last_call + 1:
             raise ProtocolError(f"call {frame.call} follows call {self._last_call}")
         self._last_call = frame.call
         if self.state is ConnectionState.DRAINING:
-            return _NOTHING  # the client learns that it was not begun, if it has not yet
+            return _NOTHING  # the SHUTDOWN tells the client that the call was not begun
         maybe = bool(frame.flags & MAYBE)
         error: RpcError | None = None
         if frame.number >= len(self._by_number):
             error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
         elif maybe and self._maybes >= self.limits.calls:
-            return _NOTHING  # which is what "maybe" means
+            return _NOTHING  # a maybe call may be dropped
         elif not maybe and len(self.calls) - self._maybes >= self.limits.calls:
             error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
         elif maybe != self._by_number[frame.number].options.maybe:
-            error = ProtocolError("the ends differ about whether somebody waits for the answer")
+            error = ProtocolError(
+                "the client and the server differ about maybe=True for this operation"
+            )
         if error is not None:
             if not maybe:
                 self.emit_fault(frame.call, error)
@@ -433,7 +393,7 @@ class Session:
         return _BEGUN, call
 
     def _call_of(self, frame: Frame) -> Call | None:
-        """The call that it is about, which it may come for now; ``None`` for one that is over."""
+        """The open call of a frame that may arrive in its state; ``None`` if the call is over."""
         call = self.calls.get(frame.call)
         if call is not None:
             call.advance(self.peer, frame.kind)
@@ -443,37 +403,37 @@ class Session:
             raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
         return call
 
-    def _pipe(self, call: Call, frame: Frame) -> Happened:
+    def _pipe(self, call: Call, frame: Frame) -> Event:
         call.arrived(frame.number, frame.body)
-        return Event.PROGRESS, call
+        return _PROGRESS
 
-    def _credit(self, call: Call, frame: Frame) -> Happened:
+    def _credit(self, call: Call, frame: Frame) -> Event:
         call.credited(frame.number, frame.amount)
-        return Event.CREDIT, call
+        return _CREDIT
 
-    def _cancel(self, call: Call, _: Frame) -> Happened:
+    def _cancel(self, call: Call, _: Frame) -> Event:
         call.cancel_requested = True
-        return Event.CANCEL, call
+        return Event.CANCEL
 
-    def _orphaned(self, call: Call, _: Frame) -> Happened:
+    def _orphaned(self, call: Call, _: Frame) -> Event:
         call.orphaned()
-        return Event.ORPHANED, call
+        return Event.ORPHANED
 
-    def _response(self, call: Call, frame: Frame) -> Happened:
+    def _response(self, call: Call, frame: Frame) -> Event:
         if not call.is_given_up:
             call.answered(frame.body)
-        # Not before: an answer that is none ends the connection, and this call with it.
+        # Not before: an invalid answer ends the connection, and this call with it.
         del self.calls[call.id]
-        return _ANSWER, call
+        return _ANSWER
 
-    def _fault(self, call: Call, frame: Frame) -> Happened:
+    def _fault(self, call: Call, frame: Frame) -> Event:
         body = decode_fault(frame)
         call.lose(error_from_fault(body.code, body.message, body.type, body.traceback))
         del self.calls[call.id]
-        return _ANSWER, call
+        return _ANSWER
 
     def forget(self, call: Call) -> None:
-        """This call was answered, or needs no answer."""
+        """Removes a call that was answered, or needs no answer."""
         del self.calls[call.id]
         self._maybes -= call.operation.options.maybe
 
@@ -492,7 +452,7 @@ _OF_CONNECTIONS: dict[Kind, Callable[[Session, Frame], Happened]] = {
     Kind.PONG: Session._pong,
     Kind.SHUTDOWN: Session._shutdown,
 }
-_OF_CALLS: dict[Kind, Callable[[Session, Call, Frame], Happened]] = {
+_OF_CALLS: dict[Kind, Callable[[Session, Call, Frame], Event]] = {
     Kind.RESPONSE: Session._response,
     Kind.FAULT: Session._fault,
     Kind.PIPE: Session._pipe,

@@ -1,0 +1,54 @@
+"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts."""
+
+from __future__ import annotations
+
+from ..definition.operations import Pipe
+from ..errors import ProtocolError
+from ..wire.ndr import ChunkReader, ChunkWriter
+
+__all__ = ["Incoming", "Outgoing"]
+
+
+class Incoming:
+    """A pipe that is received."""
+
+    def __init__(self, pipe: Pipe, credit: int) -> None:
+        self.pipe = pipe
+        self.reader = ChunkReader(pipe.element, pipe.range, most=credit)
+        self._window = credit
+        self._credit = credit  # how much the peer may still send
+
+    def arrived(self, octets: memoryview) -> None:
+        if len(octets) > self._credit:
+            raise ProtocolError(
+                f"{len(octets):,} octets came for the pipe {self.pipe.name}, where "
+                f"{self._credit:,} were allowed"
+            )
+        self._credit -= len(octets)
+        self.reader.feed(octets)
+
+    def grant(self) -> int:
+        """How many more bytes the peer may send: 0, or enough to be worth a CREDIT frame."""
+        more = self._window - self._credit - self.reader.waiting
+        if self.reader.ended or more < self._window // 2:
+            return 0
+        self._credit += more
+        return more
+
+
+class Outgoing:
+    """A pipe that is sent."""
+
+    def __init__(self, pipe: Pipe, credit: int, turn: tuple[bool, int]) -> None:
+        self.pipe = pipe
+        self.turn = turn
+        self.stride = pipe.element.stride
+        self.writer = ChunkWriter(pipe.element)
+        self.credit = credit
+        self.small = bytearray()
+        self.spoilt = False  # a chunk was begun and cannot be completed
+
+    @property
+    def is_special(self) -> bool:
+        """Whether each push has to be checked, because the pipe has a range."""
+        return self.pipe.range is not None

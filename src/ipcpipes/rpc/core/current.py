@@ -1,0 +1,144 @@
+"""The call that a manager serves, as the manager sees it: what all drivers have of it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from ...abc.uncopied import Uncopied
+from ..definition.values import encode_result
+from ..errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
+
+if TYPE_CHECKING:
+    from ...abc import PeerIdentity
+    from .call import Call
+
+__all__ = ["CurrentCall", "current_call", "encoded_result", "serving"]
+
+serving: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
+
+
+def current_call() -> CurrentCall:
+    """The call that this task, or this thread, serves.
+
+    Raises:
+        rpc.NoCallActive: it does not serve a call.
+    """
+    try:
+        return serving.get()
+    except LookupError:
+        raise NoCallActive from None
+
+
+class CurrentCall(Uncopied):
+    """A call that is being served.
+
+    It is valid until the call is over: until its manager returns or raises, or after :meth:`defer`,
+    until :meth:`complete` or :meth:`abort` is called. Then its methods raise
+    :class:`InvalidAsyncHandle`.
+
+    Attributes:
+        operation: the name of the operation.
+        peer: the identity of the client.
+        deadline: when the client has no more use for an answer, as :func:`trio.current_time`
+            counts, or in a thread, :func:`time.monotonic`; ``math.inf`` if it did not say. The
+            client gives the call up then, and a manager under trio is cancelled.
+    """
+
+    _instead = "they belong to a call, and a call belongs to its connection"
+
+    def __init__(
+        self,
+        call: Call,
+        peer: PeerIdentity,
+        deadline: float,
+    ) -> None:
+        self._call = call
+        self.operation = call.operation.name
+        self.peer = peer
+        self.deadline = deadline
+
+    def test_cancel(self) -> bool:
+        """Whether the client wants the call to end (RpcServerTestCancel).
+
+        Raises:
+            rpc.InvalidAsyncHandle: the call is over.
+        """
+        self._require_live()
+        return self._call.cancel_requested
+
+    def defer(self) -> None:
+        """Lets the manager return without answering; :meth:`complete` or :meth:`abort` answers,
+        from any task or thread. The pipes remain usable until then.
+
+        Raises:
+            rpc.InvalidAsyncHandle: the call is over.
+        """
+        self._require_live()
+        self._call.is_deferred = True
+
+    def complete(self, result: Any = None) -> None:
+        """Answers a call that was deferred, from any task or thread (RpcAsyncCompleteCall).
+
+        The effect is as if the manager had returned the result: the call fails if a pipe has not
+        come to its end. It does not matter whether the client is still connected.
+
+        Args:
+            result: what the operation returns.
+
+        Raises:
+            rpc.InvalidAsyncHandle: the call is over.
+            RuntimeError: it was not deferred; return the result instead.
+            TypeError, ValueError, OverflowError: the result cannot be sent; the call stays open.
+        """
+        self._require_live()
+        if not self._call.is_deferred:
+            raise RuntimeError("this call was not deferred; return its result")
+        body = encode_result(result, self._call.operation.result_times)
+        self._decide(body, None)
+
+    def abort(self, code: int, message: str = "the server has aborted the call") -> None:
+        """Answers with a failure of your own, from any task or thread (RpcAsyncAbortCall).
+
+        The manager continues, and its result is ignored.
+
+        Args:
+            code: what the client gets as ``error.code``, 1 to 2**32 - 1.
+            message: what it gets as ``error.message``.
+
+        Raises:
+            ValueError: ``code`` is 0 or out of range.
+            rpc.InvalidAsyncHandle: the call is over.
+        """
+        if type(code) is not int or not 1 <= code <= 2**32 - 1:
+            raise ValueError(f"the code of a failure is 1 to 2**32 - 1, not {code!r}")
+        self._require_live()
+        self._decide(None, Fault(message, code=code))
+
+    def _require_live(self) -> None:
+        if self._call.over:
+            raise InvalidAsyncHandle
+
+    @abstractmethod
+    def _decide(self, body: bytes | None, error: RpcError | None) -> None:
+        """Answers the call, from any task or thread.
+
+        Raises:
+            InvalidAsyncHandle: it was answered before.
+        """
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc call of {self._call.operation} being served>"
+
+
+def encoded_result(call: Call, result: object) -> bytes:
+    """The body of the answer with what the manager returned.
+
+    Raises:
+        BadStubData: it cannot be sent.
+    """
+    try:
+        return encode_result(result, call.operation.result_times)
+    except Exception as error:
+        raise BadStubData(f"the result of {call.operation} cannot be sent: {error}") from None

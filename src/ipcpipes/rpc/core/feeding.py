@@ -1,0 +1,344 @@
+"""What a client may give for a pipe, how it is cut into chunks, and how chunks get out again.
+
+The generators here call no function of the user that may wait: they yield a :class:`Step`, and the
+driver sends back what the function returned.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from ..definition.elements import Element
+from ..definition.operations import Operation, Pipe
+from ..errors import PipeAppMemory
+from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, cut
+
+__all__ = [
+    "Pieces",
+    "PipeControl",
+    "Step",
+    "check_given",
+    "emptying",
+    "is_asynchronous",
+    "is_chunk",
+    "most_of",
+    "pieces_of",
+    "require_all_pipes",
+]
+
+# An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
+BATCH = 32 * 1024
+BATCH_DELAY = 0.001  # seconds
+
+Given: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class PipeControl:
+    """MIDL's pipe control structure, for a user that chooses the memory.
+
+    Attributes:
+        pull: ``pull(buffer)`` fills a writable memoryview of elements and returns how many, 0 at
+            the end. It may be an async function. For pipes towards the server.
+        push: ``push(chunk)`` is given a memoryview of the elements that have arrived, and once, at
+            the end, an empty one. It may be an async function. For pipes towards the client.
+            Structures are bytes here, in both functions.
+        alloc: ``alloc(size)`` returns writable memory, of which as many whole elements are used as
+            fit, up to ``size`` bytes; ``None`` allocates.
+    """
+
+    pull: Callable[[memoryview], Any] | None = None
+    push: Callable[[memoryview], Any] | None = None
+    alloc: Callable[[int], Any] | None = None
+
+
+class Step(NamedTuple):
+    """A call of a user's function, for the driver.
+
+    Attributes:
+        may_block: it reads from or writes to a file, which may take its time.
+    """
+
+    function: Callable[..., Any]
+    argument: Any
+    may_block: bool = False
+
+
+Pieces: TypeAlias = "Generator[memoryview | Step, Any, None]"
+"""Yields the chunks of a pipe as bytes, and steps whose results are sent back."""
+
+
+def check_given(pipe: Pipe, given: Given) -> tuple[Given, Given]:
+    """Splits what was given for a pipe into (source, sink).
+
+    Raises:
+        TypeError: it cannot be one.
+    """
+    source = sink = given
+    if pipe.into and pipe.out and not isinstance(given, PipeControl):
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(
+                f"the pipe {pipe.name} goes in both directions; give (source, sink), not {given!r}"
+            )
+        source, sink = given
+    if pipe.into:
+        _check_source(pipe, source)
+    if pipe.out:
+        _check_sink(pipe, sink)
+    return source, sink
+
+
+def require_all_pipes(operation: Operation, given: Mapping[Pipe, Given]) -> None:
+    """Raises:
+    TypeError: nothing was given for a pipe.
+    """
+    for pipe in operation.pipes:
+        if pipe not in given:
+            raise TypeError(
+                f"{operation}() is missing the required pipe argument {pipe.name!r}; give a source "
+                "or a sink for it, or use begin() to drive the pipe yourself"
+            )
+
+
+def _check_source(pipe: Pipe, source: Given) -> None:
+    if isinstance(source, PipeControl):
+        if source.pull is None:
+            raise TypeError(f"the control of the pipe {pipe.name} needs a pull function")
+        return
+    if isinstance(source, str) or not (
+        _is_memory(source)
+        or callable(source)
+        or hasattr(source, "read")
+        or isinstance(source, Iterable)
+        or hasattr(source, "__aiter__")
+    ):
+        raise TypeError(
+            f"the pipe {pipe.name} is filled from memory, a file, an iterable or a pull function, "
+            f"not from {source!r}"
+        )
+    if isinstance(source, io.TextIOBase):
+        raise TypeError(f"the pipe {pipe.name} is filled from a binary file; open it with 'rb'")
+
+
+def _check_sink(pipe: Pipe, sink: Given) -> None:
+    if isinstance(sink, PipeControl):
+        if sink.push is None:
+            raise TypeError(f"the control of the pipe {pipe.name} needs a push function")
+        return
+    if not (callable(sink) or hasattr(sink, "write") or hasattr(sink, "extend")):
+        raise TypeError(
+            f"the pipe {pipe.name} is emptied into a file, a list, a bytearray or a push function, "
+            f"not into {sink!r}"
+        )
+    if isinstance(sink, io.TextIOBase):
+        raise TypeError(f"the pipe {pipe.name} is emptied into a binary file; open it with 'wb'")
+
+
+def is_asynchronous(given: Given) -> bool:
+    """Whether a source or a sink needs an event loop."""
+    functions = [given, getattr(given, "read", None), getattr(given, "write", None)]
+    if isinstance(given, PipeControl):
+        functions = [given.pull, given.push, given.alloc]
+    return any(map(inspect.iscoroutinefunction, functions)) or (
+        hasattr(given, "__aiter__") and not isinstance(given, Iterable)
+    )
+
+
+def _is_memory(value: object) -> bool:
+    """Whether it is elements in memory."""
+    if isinstance(value, Structures):
+        return True
+    try:
+        memoryview(value).release()  # type: ignore[arg-type]
+    except (TypeError, BufferError):
+        return False
+    return True
+
+
+# Into the pipe
+
+
+def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
+    """The chunks of a source that is not an asynchronous iterable.
+
+    Args:
+        clock: the time in seconds.
+
+    Raises:
+        InvalidBound: no chunks of the pipe's range have this number of elements in total.
+        And what the source raises.
+    """
+    element = pipe.element
+    # No more is asked for at a time than the range allows in a chunk.
+    size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
+    if _is_memory(source):
+        yield from cut(bytes_of(source, element), pipe)
+        return
+    cutter = Cutter(pipe)
+    if isinstance(source, PipeControl):
+        yield from _from_control(source, element, size, cutter)
+    elif hasattr(source, "read"):
+        yield from _from_file(source, size // element.stride * element.stride, element, cutter)
+    elif isinstance(source, Iterable):
+        yield from _from_iterable(source, _Batch(element, size, clock), cutter)
+    else:
+        step = Step(source, size // element.stride)
+        while len(elements := (yield step)):
+            yield from cutter.add(bytes_of(elements, element))
+    yield from cutter.rest()
+
+
+def _room_for(control: PipeControl, size: int, element: Element) -> memoryview:
+    """The user's memory, or else new memory, of whole elements."""
+    memory: Any = bytearray(size) if control.alloc is None else control.alloc(size)
+    octets = memoryview(memory).cast("B")[:size]
+    whole = len(octets) // element.stride * element.stride
+    if not whole:
+        raise PipeAppMemory(
+            f"alloc({size:,}) gave {len(octets):,} bytes, less than one {element.name}"
+        )
+    return octets[:whole]
+
+
+def _typed(octets: memoryview, element: Element) -> memoryview:
+    return octets if element.structure else octets.cast(element.format)  # type: ignore[call-overload]
+
+
+def _from_control(control: PipeControl, element: Element, size: int, cutter: Cutter) -> Pieces:
+    assert control.pull is not None
+    while True:
+        room = _room_for(control, size, element)
+        most = len(room) // element.stride
+        count = yield Step(control.pull, _typed(room, element))
+        if type(count) is not int or not 0 <= count <= most:
+            raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
+        if not count:
+            return
+        yield from cutter.add(room[: count * element.stride])
+
+
+def _from_file(file: Any, size: int, element: Element, cutter: Cutter) -> Pieces:
+    stride = element.stride
+    rest = b""  # what is read may end anywhere in an element
+    step = Step(file.read, size, not isinstance(file, io.BytesIO))
+    while data := (yield step):
+        if isinstance(data, str):
+            raise TypeError("a pipe is filled from a binary file; open it with 'rb'")
+        if rest:
+            data = rest + data
+        whole = len(data) // stride * stride
+        rest = data[whole:]
+        yield from cutter.add(memoryview(data)[:whole])
+    if rest:
+        raise ValueError(f"the file ends inside an element: {len(rest)} bytes of {stride} are left")
+
+
+def is_chunk(item: object) -> bool:
+    """Whether what an iterable has given is several elements."""
+    return isinstance(item, (list, tuple)) or _is_memory(item)
+
+
+class _Batch:
+    """Collects single elements and small chunks until they make a chunk that is worth sending.
+
+    Args:
+        size: the largest chunk in bytes.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, element: Element, size: int, clock: Callable[[], float]) -> None:
+        self.element = element
+        self._size = min(size, BATCH)
+        self._clock = clock
+        self._items: list[Any] = []
+        self._most = max(self._size // element.stride, 1)
+        self._octets = bytearray()
+        self._since = 0.0
+
+    def add(self, item: object) -> bool:
+        """Adds an element or a chunk. Returns whether it is time to send what there is."""
+        if not self._items and not self._octets:
+            self._since = self._clock()
+        if is_chunk(item):
+            self._pack()
+            self._octets += bytes_of(item, self.element)
+        else:
+            self._items.append(item)
+        return (
+            len(self._octets) >= self._size
+            or len(self._items) >= self._most
+            or self._clock() - self._since > BATCH_DELAY
+        )
+
+    def _pack(self) -> None:
+        if self._items:
+            self._octets += bytes_of(self._items, self.element)
+            self._items = []
+
+    def take(self) -> memoryview:
+        self._pack()
+        octets, self._octets = self._octets, bytearray()
+        return memoryview(octets)
+
+
+def _is_large(item: object) -> bool:
+    """Whether it is sent without waiting for more."""
+    return type(item) is not int and _is_memory(item) and memoryview(item).nbytes >= BATCH  # type: ignore[arg-type]
+
+
+def _from_iterable(source: Iterable[Any], batch: _Batch, cutter: Cutter) -> Pieces:
+    iterator = iter(source)
+    try:
+        for item in iterator:
+            if _is_large(item):
+                yield from cutter.add(batch.take())
+                yield from cutter.add(bytes_of(item, batch.element))
+            elif batch.add(item):
+                yield from cutter.add(batch.take())
+        yield from cutter.add(batch.take())
+    finally:
+        if inspect.isgenerator(iterator):
+            iterator.close()
+
+
+# Out of the pipe
+
+
+def most_of(sink: Given, element: Element) -> int | None:
+    """How many elements to pull at a time for this sink."""
+    return (PIECE // element.stride or 1) if isinstance(sink, PipeControl) else None
+
+
+def emptying(sink: Given, chunk: Any, element: Element) -> Generator[Step, Any, None]:
+    """Puts a chunk into the sink. A push function gets an empty one at the end of the pipe."""
+    if isinstance(sink, PipeControl):
+        yield from _into_control(sink, chunk, element)
+    elif hasattr(sink, "write"):
+        octets = memoryview(bytes(chunk)) if isinstance(chunk, Structures) else chunk.cast("B")
+        while octets:
+            written = yield Step(sink.write, octets, not isinstance(sink, io.BytesIO))
+            # An unbuffered file may take a part of it.
+            octets = octets[len(octets) if written is None else written :]
+    elif hasattr(sink, "extend"):
+        octets = isinstance(sink, bytearray) and isinstance(chunk, Structures)
+        sink.extend(chunk.memory if octets else chunk)
+    else:
+        yield Step(sink, chunk)
+
+
+def _into_control(control: PipeControl, chunk: Any, element: Element) -> Generator[Step, Any, None]:
+    assert control.push is not None
+    octets = chunk.memory if isinstance(chunk, Structures) else chunk.cast("B")
+    size = len(octets)
+    if not size:
+        yield Step(control.push, _typed(memoryview(b""), element))
+    while octets:
+        room = _room_for(control, size, element)
+        count = min(len(room), len(octets))
+        room[:count] = octets[:count]
+        octets = octets[count:]
+        yield Step(control.push, _typed(room[:count], element))
