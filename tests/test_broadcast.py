@@ -519,7 +519,7 @@ async def test_unsubscribed_channel_stays_usable(framing: Any, how: str) -> None
         assert len(received) == 2, "what waited is withdrawn"
 
 
-async def test_unsubscribing_waits_for_a_client_that_does_not_read_and_can_be_cancelled() -> None:
+async def test_unsubscribe_waits_for_the_client_and_can_be_cancelled() -> None:
     news = Broadcaster()
     async with trio.open_nursery() as nursery:
         server, client = await under_way(news, nursery, LengthPrefixed())
@@ -551,7 +551,7 @@ async def test_cancelled_serve_waits_one_second_at_most(monkeypatch: pytest.Monk
     await client.aclose()
 
 
-async def test_unsubscribing_a_channel_that_is_not_served_is_a_checkpoint() -> None:
+async def test_unsubscribing_an_unserved_channel_is_a_checkpoint() -> None:
     news = Broadcaster()
     server, client = await over_memory()
     async with server, client:

@@ -168,7 +168,7 @@ async def test_workers_that_crash_at_random_moments_leave_nothing() -> None:
 
 
 @pytest.mark.skipif(WINDOWS, reason="SIGKILL at any moment, on Linux")
-def test_a_parent_that_is_killed_while_it_starts_children_leaves_none() -> None:
+def test_parent_killed_while_starting_children_leaves_none() -> None:
     """Each of them ends by itself, because its pipe does."""
     import subprocess
     import time

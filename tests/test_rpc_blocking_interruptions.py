@@ -220,7 +220,7 @@ def test_an_interrupted_call_sends_nothing_twice(
 
 @pytest.mark.parametrize("error", [Alarm, ValueError, TimeoutError])
 @pytest.mark.parametrize("name", ["plain", "limited", "small", "push", "notified"])
-def test_what_a_handler_raises_is_not_taken_for_an_error_of_the_call(
+def test_exception_of_a_handler_is_not_an_error_of_the_call(
     name: str, error: type[Exception]
 ) -> None:
     """No thread but this one receives, so that the steps are the same each time."""
@@ -242,7 +242,7 @@ def test_what_a_handler_raises_is_not_taken_for_an_error_of_the_call(
 
 @pytest.mark.parametrize("error", [Interruption, ValueError])
 @pytest.mark.parametrize("operation", ["tell", "begin"])
-def test_a_call_that_is_interrupted_as_it_begins_leaves_the_connection_alone(
+def test_call_interrupted_at_its_beginning_breaks_no_connection(
     operation: str, error: type[BaseException]
 ) -> None:
     def begin() -> None:

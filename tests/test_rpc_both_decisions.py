@@ -54,6 +54,26 @@ async def test_notify_keeps_the_timeout_of_the_operation(driver: Driver) -> None
                         await call.complete()
 
 
+async def test_timeout_keeps_the_notify_function_of_an_operation(driver: Driver) -> None:
+    events: list[CallEvent] = []
+    async with driver.calling(into=drained) as acc:
+        operation = acc.into.with_options(notify=events.append).with_options(timeout=SECONDS)
+        async with operation.begin() as call:
+            await pushed(call.pipes["numbers"], [1])
+            assert await call.complete() == [1]
+    assert events[-1] is CALL
+
+
+async def test_options_of_none_are_taken_back(driver: Driver) -> None:
+    events: list[CallEvent] = []
+    async with driver.calling(into=drained) as acc:
+        operation = acc.into.with_options(notify=events.append, timeout=SECONDS)
+        async with operation.with_options(notify=None, timeout=None).begin() as call:
+            await pushed(call.pipes["numbers"], [1])
+            assert await call.complete() == [1]
+    assert not events
+
+
 # Notifications
 
 

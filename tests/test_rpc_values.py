@@ -63,7 +63,7 @@ async def test_48_arguments_go_in_at_entry_and_results_out_at_return() -> None:
         assert await acc.both_value(([], []), 40) == 40
 
 
-async def test_arguments_that_are_not_of_their_types_never_reach_the_manager() -> None:
+async def test_wrong_argument_types_never_reach_the_manager() -> None:
     async with calling() as acc:
         with bad_stub_data() as caught:
             await acc.both_value(numbers=([], []), value="no number")

@@ -246,7 +246,7 @@ async def test_unsendable_descriptors_raise_at_the_sender() -> None:
         assert await heard.until(1) == [b"none with all is well"]
 
 
-async def test_a_client_that_the_master_has_accepted_is_handed_to_a_worker() -> None:
+async def test_client_accepted_by_the_master_is_handed_to_a_worker() -> None:
     if sys.platform == "win32":
         pytest.skip("Windows passes no pipes that are connected with overlapped operations")
     import socket
