@@ -106,7 +106,7 @@ def test_used_end_cannot_be_handed_over(opener: Opener) -> None:
     send_all(sender, b"abc")
     assert receive_some(receiver) == b"abc"
     for end in (receiver, sender):
-        with pytest.raises(RuntimeError, match="used here"):
+        with pytest.raises(RuntimeError, match="was used in this process"):
             end.hand_over()
     # It is as it was.
     if isinstance(sender, blocking.AnonymousSendStream):

@@ -50,7 +50,7 @@ def test_pipe_cannot_shrink_below_its_contents(opener: Opener) -> None:
     receiver, sender = opener()
     send_all(sender, bytes(40_000))
     with pytest.raises(
-        OSError, match="a pipe cannot be made to hold 4,096 bytes: more are"
+        OSError, match="a pipe cannot be made to hold 4,096 bytes: it contains"
     ) as info:
         receiver.set_capacity(4096)
     assert info.value.errno == errno.EBUSY
