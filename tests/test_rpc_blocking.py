@@ -40,7 +40,7 @@ def test_managers_that_cannot_be_served_are_refused() -> None:
 
 def test_options_of_a_listener_are_refused_beside_a_listener() -> None:
     with streams.listen(unique_endpoint()) as listener:
-        with pytest.raises(TypeError, match="given its options"):
+        with pytest.raises(TypeError, match="a listener has its own access"):
             blocking.serve(Manager(), listener, backlog=7)
 
 

@@ -167,23 +167,33 @@ async def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size, server, impersonation, authkey: as for
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
+        wait: how many seconds to wait for a server that is not there yet or has no room, 0 or more;
+            ``math.inf`` waits without limit.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
+            hint. ``None`` for 524,288. On Windows the server's value holds.
+        server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
+            means this user for a plain name, and any user for other endpoints. See
             :func:`ipcpipes.connect`.
-        max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may be ahead of its reader, 131,072 to
-            2**32 - 1; what each pipe of a call can take of memory.
+        impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
+            ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
+        authkey: a secret of 16 bytes or more that both ends have to prove that they have; ``None``
+            for none.
+        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may send before this end has pulled them,
+            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
-            is there; the connection ends when it does not answer for as long again. ``None`` does
-            not ask: the system tells when a process ends, and not when it hangs.
-        bind_timeout: seconds, 0 or more, after connecting, within which the server has to answer
-            that it serves the interface; ``math.inf`` waits for ever.
+            is there. The connection ends if the server does not answer within as many seconds.
+            ``None`` does not ask: the system tells when a process ends, but not when it hangs.
+        bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
+            interface; ``math.inf`` waits without limit.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
-        rpc.UnknownInterface: the server does not serve it, or not this version.
+        rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.connect` raises.
@@ -221,26 +231,37 @@ async def bind(
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[InterfaceT]]:
-    """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
+    """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
     Args:
+        interface: the class that has the operations.
         transport: a trio stream, or a trio channel whose messages are ``bytes``; the other end runs
-            :func:`serve_connection`. It belongs to the client from now on, which closes it, unless
-            this raises TypeError or ValueError.
-        interface, max_frame, credit, keep_alive, bind_timeout: as for :func:`connect`.
+            :func:`serve_connection`. The client closes it, except when this raises TypeError or
+            ValueError.
+        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may send before this end has pulled them,
+            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+        keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
+            is there. The connection ends if the server does not answer within as many seconds.
+            ``None`` does not ask: the system tells when a process ends, but not when it hangs.
+        bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
+            interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``async with``: a :class:`Client`.
+        For ``async with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
-        TypeError: it is no such transport.
-        And what :func:`connect` raises once it has connected.
+        rpc.BindTimeout: the server has not answered in time.
+        rpc.UnknownInterface: the server does not serve the interface, or not this version.
+        rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
+        TypeError: ``transport`` is neither.
+        ValueError: a limit is out of range.
     """
     try:
         definition = definition_of(interface)
         limits = Limits(max_frame=max_frame, credit=credit)
     except Exception:
-        # Shielded: the transport is not ours, and Cancelled would not say that.
+        # Shielded: the caller keeps the transport, which Cancelled would not say.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     async with client_of(definition, transport, limits, keep_alive, bind_timeout) as client:
@@ -255,7 +276,7 @@ async def client_of(
     keep_alive: float | None,
     bind_timeout: float = BIND_TIMEOUT,
 ) -> AsyncIterator[Client[Any]]:
-    """What every way to become a client comes down to; see :func:`connect`."""
+    """The common part of every way to become a client."""
     try:
         check_keep_alive(keep_alive)
         bind_timeout = checked_seconds("bind_timeout", bind_timeout)
@@ -267,7 +288,7 @@ async def client_of(
     link = ClientLink(frame_transport, session, keep_alive=keep_alive)
     caller = Caller(link)
     session.bind(definition)
-    # What cancels the block has it take leave of the connection, and not find it ended.
+    # Shielded: if the block is cancelled, the connection still works while the block ends.
     lasting = trio.CancelScope(shield=True)
 
     async def run() -> None:

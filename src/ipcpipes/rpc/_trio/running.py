@@ -13,13 +13,14 @@ __all__ = ["Suspended", "started"]
 
 
 class Suspended:
-    """A coroutine that was begun in this task and waits for something: the task is now its own.
+    """A coroutine that was begun in this task and has to wait. The task belongs to it from now on.
 
-    What it has told trio it waits for is known by this task, so that no other can go on with it.
-    :meth:`finish` has to be awaited before anything else is, and before anything can wake it.
+    The coroutine has told trio that this task waits, so no other task can continue it. The task has
+    to await :meth:`finish` before it awaits anything else, and before the coroutine can be woken.
 
     Attributes:
-        on_cancelled: to be called when the task's scope was cancelled, and the coroutine with it.
+        on_cancelled: to be called if the scope of the task was cancelled, and the coroutine with
+            it.
     """
 
     on_cancelled: Callable[[], None] = staticmethod(lambda: None)
@@ -32,7 +33,7 @@ class Suspended:
         self._context = context
 
     async def finish(self) -> None:
-        """Goes on with it to its end."""
+        """Runs the coroutine to its end."""
         trio.lowlevel.current_task().context = self._context
         await self._go_on()
 
@@ -52,12 +53,13 @@ class Suspended:
 
 
 def started(coroutine: Coroutine[Any, Any, None], context: Context) -> Suspended | None:
-    """Runs it up to where it waits; ``None`` when it did not have to.
+    """Runs a coroutine until it waits. Returns ``None`` if it has ended without waiting.
 
-    That is most of a short call's time: a task for it would begin one pass of the scheduler later.
+    A new task would begin one pass of the scheduler later, which is most of the time of a short
+    call.
 
     Args:
-        context: what it runs in, here and afterwards.
+        context: the context of the coroutine, here and afterwards.
     """
     try:
         message = context.run(coroutine.send, None)

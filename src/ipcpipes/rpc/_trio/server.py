@@ -65,36 +65,47 @@ async def serve(
 ) -> None:
     """Listens on ``endpoint`` and serves the managers' operations to each client, until cancelled.
 
-    Each call of an ``async def`` runs in a task of its own, which is cancelled when its client
-    gives the call up, dies, or has said how long it would wait. A plain ``def`` runs at once, in
-    the task that reads the connection: for what takes microseconds. What a manager raises is the
-    failure of its call: the client gets it, it is logged (logger ``ipcpipes.rpc``), and the server
-    continues. What is no ``Exception`` (``KeyboardInterrupt``) ends the server.
+    Each call of an ``async def`` runs in a task of its own. The task is cancelled when the client
+    cancels the call, when the client disconnects, and when the client's deadline for the call has
+    passed. A plain ``def`` runs in the task that reads the connection: use it for work that takes
+    microseconds. An exception of a manager is the failure of its call: the client gets it, it is
+    logged (logger ``ipcpipes.rpc``), and the server continues. An exception that is not an
+    ``Exception``, such as ``KeyboardInterrupt``, ends the server.
 
     Closing the listener shuts the server down: it tells its clients to begin no new calls. Open
-    calls have ``grace`` seconds to end, and clients to read the answers; calls that have not ended
+    calls have ``grace`` seconds to end, and clients to read the answers. Calls that have not ended
     by then are cancelled, and ``serve`` returns. Cancelling ``serve`` cancels all calls at once.
 
     Args:
-        managers: an instance of a class derived from an interface; or several, of different ones.
-        max_frame: the largest arguments that are taken, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe a client may be ahead of the manager, 131,072 to 2**32 - 1;
-            what each pipe of a call can take of memory.
-        max_calls: how many calls one connection may have open, 1 to 1,048,576; a client of ours
-            waits then.
-        keep_alive: as for :func:`connect`. A client of :mod:`ipcpipes.rpc.blocking` answers only
-            while one of its threads waits for something, so that it is ended when it has been idle
-            for so long: leave this ``None`` where there are such.
-        tracebacks: whether clients get the traceback of what a manager raises. It shows paths and
-            code of the server: enable it only if all clients may see them.
-        introspection: whether clients may ask what is offered, as ``python -m ipcpipes call NAME``
-            does.
+        managers: an instance of a class derived from an interface; or several, of different
+            interfaces.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
+        access: the users that may connect; ``None`` for this user only.
+        max_instances: how many connections may be open at a time, 1 or more; ``None`` for no limit.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4,096.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint. ``None`` for 524,288 (Windows: 65,536).
+        authkey: a secret of 16 bytes or more that clients have to prove that they have; ``None`` to
+            ask for none. See :func:`ipcpipes.listen`.
+        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may send before the manager has pulled them,
+            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+        max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
+            of ipcpipes waits before it begins more.
+        keep_alive: seconds, 0.04 or more, after which a client that was silent is asked whether it
+            is there. The connection ends if the client does not answer within as many seconds.
+            ``None`` does not ask: the system tells when a process ends, but not when it hangs. A
+            client of :mod:`ipcpipes.rpc.blocking` answers only while one of its threads waits, so
+            an idle one would be disconnected: use ``None`` for such clients.
+        tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
+            and code of the server: enable it only if all clients may see them.
+        introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
+            call NAME`` does.
+        grace: seconds, 0 or more; ``math.inf`` waits for all calls.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
-        endpoint, access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.listen`.
-        authkey, grace: as for :func:`ipcpipes.serve`.
 
     Raises:
-        TypeError: a manager implements no interface, or two the same.
+        TypeError: a manager implements no interface, or two managers implement the same interface.
         TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
             is not 0 or more seconds.
         And everything that :func:`ipcpipes.listen` raises.
@@ -131,28 +142,41 @@ async def serve_connection(
     introspection: bool = False,
     finishing: trio.Event | None = None,
 ) -> None:
-    """Serves the client at the other end of one connection, until that ends: a child's stream, its
-    parent's, a channel, a socket with TLS. The client is made by :func:`bind`.
+    """Serves the client at the other end of one connection, until the connection ends: for the
+    stream of a child or a parent, a channel, or a socket with TLS. The client calls :func:`bind`.
 
     Args:
+        managers: an instance of a class derived from an interface; or several, of different
+            interfaces.
+        transport: a trio stream, or a trio channel whose messages are ``bytes``. This function
+            closes it, except when it raises TypeError or ValueError.
+        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may send before the manager has pulled them,
+            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+        max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
+            of ipcpipes waits before it begins more.
+        keep_alive: seconds, 0.04 or more, after which a client that was silent is asked whether it
+            is there, as for :func:`serve`; ``None`` does not ask.
+        tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
+            and code of the server: enable it only if all clients may see them.
+        introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
+            call NAME`` does.
         finishing: an event. Once it is set, the client is told to begin no new calls (a new call
             raises :class:`ServerUnavailable`; the client can connect again), open calls run to
             their ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve`,
             the ``finishing`` event of that worker, so that the workers of a group drain their
             connections; elsewhere, the connection lasts until the client ends it.
-        transport: a trio stream, or a trio channel whose messages are ``bytes``. It belongs to this
-            function from now on, which closes it, unless it raises TypeError or ValueError.
-        managers, max_frame, credit, max_calls, keep_alive, tracebacks, introspection: as for
-            :func:`serve`.
 
     Raises:
-        TypeError: it is no such transport; or as :func:`serve`.
+        TypeError: ``transport`` is neither; or a manager implements no interface, or two managers
+            implement the same interface.
+        ValueError: a limit is out of range.
     """
     try:
         limits = Limits(max_frame, credit, max_calls)
         server = _Server(managers, limits, keep_alive, tracebacks, introspection)
     except Exception:
-        # Shielded: the transport is not ours, and Cancelled would not say that.
+        # Shielded: the caller keeps the transport, which Cancelled would not say.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     if finishing is None:
@@ -175,7 +199,7 @@ class _Served(ServedOperation):
 
 
 class _Server:
-    """The managers, and the connections they are served on."""
+    """The managers, and the connections of their clients."""
 
     def __init__(
         self,
@@ -196,7 +220,7 @@ class _Server:
         self.is_shut_down = False
 
     async def handle(self, transport: Transport) -> None:
-        """Serves one client, unless it has come too late."""
+        """Serves one client, unless the server has been shut down."""
         if self.is_shut_down:
             return
         try:
@@ -211,22 +235,22 @@ class _Server:
             self.connections.discard(connection)
 
     async def shut_down_when(self, finishing: trio.Event) -> None:
-        """Waits for the event, and then begins no new calls. A client that has just connected is
-        told once it has bound, so that it knows that it can connect again.
+        """Waits for the event, and then tells the clients to begin no new calls. A client that has
+        not bound yet is told after that, so that it knows that it can connect again.
         """
         await finishing.wait()
         for connection in self.connections:
             connection.shut_down_once_bound()
 
     def shut_down(self) -> None:
-        """No new calls."""
+        """Tells the clients to begin no new calls."""
         self.is_shut_down = True
         for connection in self.connections:
             connection.shut_down()
 
 
 class _Connection:
-    """One client. Its calls run in the nursery of its link, and end with it."""
+    """The connection of one client. Its calls run in the nursery of the link, and end with it."""
 
     def __init__(self, server: _Server, transport: Transport) -> None:
         self._server = server
@@ -272,7 +296,7 @@ class _Connection:
             return self._begin(call)
         if event is Event.BOUND:
             assert self._session.definition is not None
-            # Not before something has come: Windows may not know until then.
+            # Not earlier: Windows may not know the peer before the first data has arrived.
             self._peer = self._frame_transport.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
@@ -308,7 +332,7 @@ class _Connection:
         except Exception as error:
             current.failed(self._fault(error, call))
         else:
-            if inspect.isawaitable(result):  # the method was wrapped by a function of another kind
+            if inspect.isawaitable(result):  # a decorator has hidden that the method is async
                 return self._start(self._run(lambda: result, [], current), context, driver)
             current.returned(result)
         return None
@@ -322,7 +346,7 @@ class _Connection:
             scope.deadline = deadline + GRACE
         waiting = started(running, context)
         if waiting is None:
-            driver.scope = None  # it is for the next call
+            driver.scope = None  # the next call uses this scope
             if deadline != math.inf:
                 scope.deadline = math.inf
         else:
@@ -343,7 +367,7 @@ class _Connection:
         except Exception as error:
             current.failed(self._fault(error, current._call))
         except BaseExceptionGroup as group:
-            # Of a manager's nursery that was cancelled, with what its tasks have raised meanwhile.
+            # A nursery of the manager was cancelled, and its tasks have raised other errors.
             cancelled, errors = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(errors, Exception):
                 raise
@@ -365,25 +389,25 @@ class _ServerCallDriver(CallDriver):
     """A call at the server."""
 
     current: TaskCall
-    _has_said_why = False  # its manager was told what has ended it
+    _has_raised_failure = False  # whether the manager knows what has ended the call
 
     async def _cancellation_point(self) -> None:
         # Raise the error that ended the call before the cancellation that it causes. Raise it only
         # once, so that a manager that continues anyway can be cancelled.
-        if self.call.failure is None or self._has_said_why:
+        if self.call.failure is None or self._has_raised_failure:
             await trio.lowlevel.checkpoint_if_cancelled()
         else:
-            self._has_said_why = True
+            self._has_raised_failure = True
 
     def stop(self) -> None:
-        # A manager that waits for a pipe was woken before, and so gets that pipe's error first;
-        # anywhere else its task is cancelled.
+        # A manager that waits for a pipe has been woken already, and gets the error of the pipe. A
+        # manager that waits for anything else is cancelled.
         super().stop()
         if self.call.is_deferred:
-            self.current._answered()  # its place is free
+            self.current._answered()  # another call may begin
 
 
 @trio.lowlevel.disable_ki_protection
 async def _interruptible(method: Callable[..., Awaitable[Any]], arguments: list[Any]) -> Any:
-    """A manager's own steps, where the rest of its task is protected from Ctrl-C."""
+    """Runs the code of a manager, which Ctrl-C may interrupt. The rest of the task is protected."""
     return await method(*arguments)

@@ -163,20 +163,30 @@ def connect(
 
     Args:
         interface: the class that has the operations.
-        endpoint, wait, buffer_size, server, impersonation, authkey: as for
-            :func:`ipcpipes.blocking.connect`.
-        max_frame: the largest result that is taken, in bytes, 65,536 to 2**31 - 1.
-        credit: how many bytes of a pipe the server may be ahead of its reader, 131,072 to
-            2**32 - 1; what a call can take of memory.
-        bind_timeout: seconds, 0 or more, after connecting, within which the server has to answer
-            that it serves the interface; ``math.inf`` waits for ever.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`.
+        wait: how many seconds to wait for a server that is not there yet or has no room, 0 or more;
+            ``math.inf`` waits without limit.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
+            hint. ``None`` for 524,288. On Windows the server's value holds.
+        server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
+            means this user for a plain name, and any user for other endpoints. See
+            :func:`ipcpipes.connect`.
+        impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
+            ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
+        authkey: a secret of 16 bytes or more that both ends have to prove that they have; ``None``
+            for none.
+        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may send before this end has pulled them,
+            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+        bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
+            interface; ``math.inf`` waits without limit.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
-        rpc.UnknownInterface: the server does not serve it, or not this version.
+        rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.connect` raises.
@@ -205,7 +215,7 @@ def bind(
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
 ) -> Iterator[Client[InterfaceT]]:
-    """The same over a connection that is there: a child's ``stream``, a channel, a socket with TLS.
+    """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
     Over a stream of ipcpipes, a thread that sends also receives when the peer accepts no more data.
     Over a channel, or a stream of another library, it cannot. There, one thread can deadlock with
@@ -213,17 +223,25 @@ def bind(
     more than the system buffers. Let another thread pull, or pull first.
 
     Args:
-        transport: a blocking stream, or a blocking channel whose messages are ``bytes``; the other
-            end runs :func:`serve_connection`, of either kind. It belongs to the client from now on,
-            which closes it. What they need is said by :mod:`ipcpipes.blocking.abc`.
-        interface, max_frame, credit, bind_timeout: as for :func:`connect`.
+        interface: the class that has the operations.
+        transport: a blocking stream, or a blocking channel whose messages are ``bytes``
+            (:mod:`ipcpipes.blocking.abc`); the other end runs ``serve_connection``, of either
+            driver. The client closes it.
+        max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe the server may send before this end has pulled them,
+            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+        bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
+            interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``with``: a :class:`Client`.
+        For ``with``: a :class:`Client`, whose attributes are the operations.
 
     Raises:
-        TypeError: it is no such transport.
-        And what :func:`connect` raises once it has connected.
+        rpc.BindTimeout: the server has not answered in time.
+        rpc.UnknownInterface: the server does not serve the interface, or not this version.
+        rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
+        TypeError: ``transport`` is neither.
+        ValueError: a limit is out of range.
     """
     limits = Limits(max_frame=max_frame, credit=credit)
     with _client(definition_of(interface), transport, limits, bind_timeout) as client:

@@ -1,4 +1,4 @@
-"""The server's side without an event loop: managers that run in threads."""
+"""The server of the blocking driver: managers run in threads."""
 
 from __future__ import annotations
 
@@ -54,34 +54,48 @@ def serve(
     ...     thread.start()
     ...     ...                                              # the rest of the program
 
-    The methods of a manager are plain functions (``def``); each call runs in a thread. One
-    connection has as many threads as it has calls at work, up to ``max_calls``, and one more. What
-    a manager raises is the failure of its call: the client gets it, it is logged (logger
-    ``ipcpipes.rpc``), and the server continues. What is no ``Exception`` ends the server.
+    The methods of a manager are plain functions (``def``); each call runs in a thread. A connection
+    has one thread for each call that runs, up to ``max_calls``, and one more. An exception of a
+    manager is the failure of its call: the client gets it, it is logged (logger ``ipcpipes.rpc``),
+    and the server continues. An exception that is not an ``Exception`` ends the server.
 
-    A thread cannot be cancelled: when a client gives a call up, goes away, or its time is over, the
-    manager's pipes fail, and ``rpc.current_call().test_cancel()`` is true. A manager that computes
-    for long asks that.
+    A thread cannot be cancelled. When a client cancels a call or disconnects, or the deadline of
+    the call has passed, the manager's pipes fail, and ``rpc.current_call().test_cancel()`` returns
+    true. A manager that computes for a long time has to ask for that.
 
     Closing the listener, from any thread, shuts the server down: it tells its clients to begin no
     new calls. Open calls have ``grace`` seconds to end, and clients to read the answers; then the
     connections are closed. ``serve`` returns after all of its threads have ended, so it also waits
-    for a manager that still runs after that. Ctrl-C closes the connections at once, waits for the
-    managers that still run, and propagates.
+    for managers that are still running then. Ctrl-C closes the connections at once, waits for the
+    managers that are still running, and raises KeyboardInterrupt.
 
     Args:
-        managers: an instance of a class derived from an interface; or several, of different ones.
-        endpoint: what to listen on; or a listener that :func:`ipcpipes.blocking.listen` has made,
-            which is closed when this returns.
-        access, max_instances, backlog, buffer_size: as for :func:`ipcpipes.blocking.listen`; not
-            with a listener.
-        authkey: a secret that clients have to prove that they have, as for
-            :func:`ipcpipes.rpc.serve`.
-        max_frame, credit, max_calls, tracebacks, introspection: as for :func:`ipcpipes.rpc.serve`.
-        grace: seconds, 0 or more; ``math.inf`` waits for all calls, whatever their clients do.
+        managers: an instance of a class derived from an interface; or several, of different
+            interfaces.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`; or a listener of
+            :func:`ipcpipes.blocking.listen`, which is closed when this returns. A listener has its
+            own access, max_instances, backlog and buffer_size.
+        access: the users that may connect; ``None`` for this user only.
+        max_instances: how many connections may be open at a time, 1 or more; ``None`` for no limit.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4,096.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint. ``None`` for 524,288 (Windows: 65,536).
+        authkey: a secret of 16 bytes or more that clients have to prove that they have; ``None`` to
+            ask for none. See :func:`ipcpipes.listen`.
+        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may send before the manager has pulled them,
+            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+        max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
+            of ipcpipes waits before it begins more.
+        tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
+            and code of the server: enable it only if all clients may see them.
+        introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
+            call NAME`` does.
+        grace: seconds, 0 or more; ``math.inf`` waits for all calls.
 
     Raises:
-        TypeError: a manager implements no interface, or two the same, or has an ``async`` method.
+        TypeError: a manager implements no interface or has an ``async`` method, or two managers
+            implement the same interface.
         TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or ``grace``
             is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.listen` raises.
@@ -101,7 +115,10 @@ def serve(
             buffer_size=buffer_size,
         )
     elif (access, max_instances, backlog, buffer_size) != (None, None, DEFAULT_BACKLOG, None):
-        raise TypeError("a listener has been given its options when it was made")
+        raise TypeError(
+            "a listener has its own access, max_instances, backlog and buffer_size: give them to "
+            "listen()"
+        )
     server.run(endpoint, grace)
 
 
@@ -115,19 +132,31 @@ def serve_connection(
     tracebacks: bool = False,
     introspection: bool = False,
 ) -> None:
-    """Serves the client at the other end of one connection, until that ends: a child's stream, its
-    parent's, a channel. The client is made by :func:`bind`, of either kind.
+    """Serves the client at the other end of one connection, until the connection ends: for the
+    stream of a child or a parent, or a channel. The client calls ``bind``, of either driver.
 
-    Calls run in this thread, and in others when there are several.
+    Calls run in this thread; several calls at a time run in other threads too.
 
     Args:
-        transport: a blocking stream, or a blocking channel whose messages are ``bytes``. It belongs
-            to this function from now on, which closes it. Closing it from another thread ends this.
-        managers, max_frame, credit, max_calls, tracebacks, introspection: as for :func:`serve`.
+        managers: an instance of a class derived from an interface; or several, of different
+            interfaces.
+        transport: a blocking stream, or a blocking channel whose messages are ``bytes``. This
+            function closes it. Closing it in another thread ends this function.
+        max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
+        credit: how many bytes of a pipe a client may send before the manager has pulled them,
+            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+        max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
+            of ipcpipes waits before it begins more.
+        tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
+            and code of the server: enable it only if all clients may see them.
+        introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
+            call NAME`` does.
 
     Raises:
-        TypeError: it is no such transport; or as :func:`serve`.
-        And what a manager raises that is no ``Exception``.
+        TypeError: ``transport`` is neither; or a manager implements no interface or has an
+            ``async`` method, or two managers implement the same interface.
+        ValueError: a limit is out of range.
+        And every exception of a manager that is not an ``Exception``.
     """
     limits = Limits(max_frame, credit, max_calls)
     server = _Server(managers, limits, tracebacks, introspection, greet=None)
@@ -135,7 +164,7 @@ def serve_connection(
 
 
 class _Server:
-    """The managers, and the connections they are served on."""
+    """The managers, and the connections of their clients."""
 
     def __init__(
         self,
@@ -159,14 +188,14 @@ class _Server:
                         "loop; make it with def, or serve it with ipcpipes.rpc.serve"
                     )
         self._lock = threading.Lock()
-        self._connections: dict[Connection | _Greeted, threading.Thread] = {}
-        self._begun: set[Connection | _Greeted] = set()  # their threads run
+        self._connections: dict[Connection | _Authenticating, threading.Thread] = {}
+        self._begun: set[Connection | _Authenticating] = set()  # their threads run
         self._is_shut_down = False
         self.until: float | None = None
         self._error: BaseException | None = None
 
     def connection(self, transport: Transport) -> Connection:
-        """A new client."""
+        """The connection of a new client."""
         frame_transport = transport_of(transport, self._limits)
         session = Session(Party.SERVER, self._definitions, frame_transport.limits)
         return Connection(frame_transport, session, self._served, tracebacks=self._tracebacks)
@@ -195,13 +224,13 @@ class _Server:
             raise self._error
 
     def _start(self, listener: Listener[Stream], stream: Stream) -> None:
-        connection: Connection | _Greeted | None = None
+        connection: Connection | _Authenticating | None = None
         thread: threading.Thread | None = None
         try:
             connection = (
                 self.connection(stream)
                 if self._greet is None
-                else _Greeted(self, stream, self._greet)
+                else _Authenticating(self, stream, self._greet)
             )
             thread = threading.Thread(
                 target=self._serve, args=(listener, connection), name="ipcpipes rpc"
@@ -218,7 +247,7 @@ class _Server:
             # The system has no more threads; the client finds its connection closed.
             logger.warning("a client was turned away: %s", error)
 
-    def _serve(self, listener: Listener[Any], connection: Connection | _Greeted) -> None:
+    def _serve(self, listener: Listener[Any], connection: Connection | _Authenticating) -> None:
         with self._lock:
             if connection not in self._connections:
                 return
@@ -233,8 +262,8 @@ class _Server:
         finally:
             self._forget(connection, begun=True)
 
-    def _forget(self, connection: Connection | _Greeted, *, begun: bool) -> bool:
-        """This connection has ended, or its thread has never begun to serve it."""
+    def _forget(self, connection: Connection | _Authenticating, *, begun: bool) -> bool:
+        """Removes a connection that has ended, or whose thread has never begun to serve it."""
         with self._lock:
             if (connection in self._begun) is not begun:
                 return False
@@ -257,7 +286,7 @@ class _Server:
         with self._lock:
             return self._is_shut_down
 
-    def _all(self) -> list[Connection | _Greeted]:
+    def _all(self) -> list[Connection | _Authenticating]:
         with self._lock:
             return list(self._connections)
 
@@ -274,7 +303,7 @@ class _Server:
                     return False
 
 
-class _Greeted:
+class _Authenticating:
     """A connection whose client has to prove first that it has the secret."""
 
     def __init__(self, server: _Server, stream: Stream, greet: Authenticate) -> None:
@@ -286,9 +315,10 @@ class _Greeted:
     def run(self) -> None:
         try:
             with suppress(trio.ClosedResourceError):  # the server ends
-                self._let_in()
+                self._authenticate()
             if self._connection is not None:
-                # Before it is looked: so that one of the two sees the other.
+                # The connection is set before this is asked. So a shutdown at this moment either
+                # sees the connection, or is seen here.
                 if self._server.is_shut_down():
                     self._connection.shut_down(self._server.until)
                     self._connection.end_when_done()
@@ -296,7 +326,7 @@ class _Greeted:
         finally:
             self._stream.close()
 
-    def _let_in(self) -> None:
+    def _authenticate(self) -> None:
         try:
             self._greet(self._stream)
         except AuthenticationFailed as error:
