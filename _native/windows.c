@@ -280,7 +280,7 @@ static uint32_t ipc_peek(intptr_t handle)
 }
 
 /* Reads the size of the next message, or of the rest of a message that was read in part; 0 if
- * there is none. */
+ * no message is waiting. */
 static uint32_t ipc_message_rest(intptr_t handle, uint32_t *rest)
 {
     DWORD left;

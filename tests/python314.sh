@@ -9,8 +9,8 @@ packages=python3.14,python3.14-venv,python3.14-dev,gcc,libc6-dev,ca-certificates
 
 if [ ! -e "$root/opt/complete" ]; then
     rm -rf "$root"
-    # Scripts of older releases know forky's layout under the name of sid.
-    debootstrap --variant=minbase "--include=$packages" forky "$root" http://deb.debian.org/debian sid
+    # From the default mirror. Older versions have no script for forky; that of sid fits.
+    debootstrap --variant=minbase "--include=$packages" forky "$root" "" sid
     chroot "$root" python3.14 -m venv /opt/venv
     touch "$root/opt/complete"
 fi

@@ -110,7 +110,7 @@ class Driver(ABC):
                 await self.look(acc)
 
     async def stopped(self, count: Callable[[], int]) -> int:
-        """The count of something that goes on, when it has stopped: it no longer changes."""
+        """Waits until the count no longer changes, and returns it."""
         before = -1
         while before != count():
             before = count()

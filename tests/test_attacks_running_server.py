@@ -198,7 +198,7 @@ async def test_removed_lock_file_does_not_free_the_name(short_tmp: Path, full: b
 
 
 async def test_moved_directory_does_not_end_the_server(short_tmp: Path) -> None:
-    """The server goes on and closes without errors; files in the old place now stay unchanged."""
+    """The server keeps serving and closes without an error. The old place is left alone."""
     old, new = short_tmp / "old", short_tmp / "new"
     old.mkdir()
     async with await ipcpipes.listen(old / "s") as listener:

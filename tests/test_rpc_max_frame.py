@@ -115,7 +115,7 @@ def test_the_blocking_channel_of_this_end_limits_what_it_sends() -> None:
 
 
 class SocketStream:
-    """A blocking stream that is none of ours."""
+    """A blocking stream of another library."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

@@ -92,7 +92,7 @@ def _endless() -> list[Any]:
 CANNOT_BE_SENT = {
     "an object": object(),
     "a number of 65 bits": 2**64,
-    "text that is none": "\udc80",
+    "text that is not Unicode": "\udc80",
     "itself": _endless(),
 }
 

@@ -52,7 +52,7 @@ async def test_group_takes_any_framing_with_empty_messages(framing: Any) -> None
 
 
 class Stars(ipcpipes.Framing):
-    """Messages between stars; an empty one is none."""
+    """Messages between stars. The splitter drops empty messages."""
 
     max_size = 1000
 

@@ -34,7 +34,7 @@ _CHILD_TRANSPORT = {
 async def diagnose(arguments: argparse.Namespace) -> None:
     """Starts an echo server in a second process, sends real data through it, checks
     every byte that comes back, and prints round-trip times, throughput, the real
-    address and who is at the other end.
+    address and the identity of the peer.
 
     FILE, or standard input when a file or a pipe is redirected there, is sent as
     messages of at most 64 KiB and then as one stream. Without any, generated data

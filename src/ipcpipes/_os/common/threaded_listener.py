@@ -193,7 +193,7 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or why there is none."""
+        """Accepts a client: the connection, or the reason why the listener has to wait."""
 
     @abstractmethod
     def _count_released(self, handle: int = -1) -> None:

@@ -90,7 +90,7 @@ class HandleHeaderReader(PendingHandles):
         """Takes a packet.
 
         Raises:
-            FramingError: a header is due, and this packet is none; or its handles are refused.
+            FramingError: the packet should be a header and is not; or its handles are refused.
         """
         self._arrived.extend(self.pairs((part,)))
 

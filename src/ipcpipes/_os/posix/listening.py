@@ -60,7 +60,7 @@ class ListeningSocket(Generic[ConnectionT]):
         _candidate: the client that is being accepted. One object serves all accepts, because a new
             one costs time.
         _is_shared: other processes accept from the socket too, so its queue must not be changed.
-        _file: the socket file; ``None`` if there is none, or it is known to be gone.
+        _file: the socket file; ``None`` in the abstract namespace, and when the file was lost.
     """
 
     _connector: ClassVar[connecting.Connector]
@@ -111,7 +111,7 @@ class ListeningSocket(Generic[ConnectionT]):
         return calls.readable(self._address)
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or why there is none."""
+        """Accepts a client: the connection, or the reason why the listener has to wait."""
         if len(self._taken) >= self._max_instances:
             return AcceptStatus.FULL
         candidate = self._candidate

@@ -118,6 +118,7 @@ class PacketSocket(socket_end.SocketEnd):
         return bool(taken)
 
     def _wait_for_packet(self, deadline: Deadline) -> None:
+        """Waits until a packet can be received. Only blocking sockets get a deadline, and wait."""
         raise NotImplementedError
 
     def _take_with_descriptors(

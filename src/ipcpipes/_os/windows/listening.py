@@ -99,7 +99,7 @@ class ListeningPipe(Generic[ConnectionT]):
         return self._address
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """A new connection, or the reason why there is none."""
+        """Accepts a client: the connection, or the reason why the listener has to wait."""
         self._try_refill()
         # The event is reset before the check: a client that comes later sets it again.
         calls.set_event(self._event.number, signalled=False)

@@ -30,7 +30,7 @@ class MessageChannel(Protocol):
     @property
     @abstractmethod
     def endpoint(self) -> Endpoint | None:
-        """The endpoint that was connected to or listened on, ``None`` where there is none."""
+        """The endpoint that was connected to or listened on; ``None`` for a stream without one."""
 
     @property
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 from ..core.call import Push
@@ -20,19 +21,20 @@ __all__ = ["Drain", "Feed", "PipePump", "pumps_of"]
 _LOOK = 0.05  # seconds
 
 
-class PipePump:
+class PipePump(ABC):
     """Fills or empties a pipe in its turn. It can stop at a deadline and continue later."""
 
     def __init__(self, driver: CallDriver, pipe: Pipe) -> None:
         self._driver = driver
         self._pipe = pipe
 
+    @abstractmethod
     def run(self, until: float | None) -> bool:
-        """Whether it came to the end of the pipe in time."""
-        raise NotImplementedError
+        """Moves elements until the deadline. Returns whether the pipe has come to its end."""
 
+    @abstractmethod
     def close(self) -> None:
-        """It will not continue."""
+        """Releases what it holds; it is not run again."""
 
 
 class Feed(PipePump):
@@ -98,6 +100,9 @@ class Drain(PipePump):
         super().__init__(driver, pipe)
         self._most = most_of(sink, pipe.element)
         self._sink = sink
+
+    def close(self) -> None:
+        pass  # the user's sink stays open
 
     def run(self, until: float | None) -> bool:
         driver, pipe = self._driver, self._pipe

@@ -58,7 +58,9 @@ class ServerLink(Link):
                 break
 
     def _take_call(self) -> tuple[Call | None] | None:
-        """The call, or no call at the end; ``None`` when there is none yet. With the lock."""
+        """Takes a waiting call. Returns ``(call,)``; ``(None,)`` at the end of the connection; or
+        ``None`` if no call is waiting. With the lock.
+        """
         if self._requests:
             self._idle -= 1
             if not self._idle and self._room > 0:

@@ -128,7 +128,7 @@ class Connection:
         link.end_when_done()  # also after a call that was given up
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
-        """Calls the manager: the result, or why there is none; ``None`` if it answers later."""
+        """Calls the manager. Returns the result or the failure; ``None`` if it answers later."""
         current = ThreadCall(self._link, call, self._peer)
         served = self._served[call.operation.name]
         try:

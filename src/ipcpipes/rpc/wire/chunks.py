@@ -238,7 +238,7 @@ def _chunks_for(count: int, pipe: Pipe) -> int:
     """The number of chunks for so many elements.
 
     Raises:
-        InvalidBound: there is none.
+        InvalidBound: no number of chunks fits the range.
     """
     limits = pipe.range
     if limits is None:
