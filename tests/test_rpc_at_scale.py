@@ -26,7 +26,7 @@ if sys.platform != "linux":
 
 import resource
 
-SECONDS = 40  # longer than anything takes, so that only a hang runs into it
+SECONDS = 200  # far longer than a loaded machine takes, so that only a hang runs into it
 MIB = 2**20
 
 INTERFACE = """
