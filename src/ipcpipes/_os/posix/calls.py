@@ -213,8 +213,9 @@ def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
         return ()
 
 
-def buffer_size(fd: int, *, sending: bool) -> int:
-    return _check(lib.ipc_buffer_size(fd, sending))
+def buffer_sizes(fd: int) -> tuple[int, int]:
+    """(for sending, for receiving)"""
+    return _check(lib.ipc_buffer_size(fd, True)), _check(lib.ipc_buffer_size(fd, False))
 
 
 def hint_buffer_size(fd: int, size: int) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...common.deadline import Deadline
-from ...common.inheritable import USED
 from ...common.locks import ResultT
 from .. import (
     calls,
@@ -104,23 +103,6 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
             if fd != -1:
                 os.close(fd)
         self._woken = self._waker = -1
-
-    def _take_out(self) -> int:
-        fd = self._take_number(USED if self._used else None)
-        # Programs expect inherited descriptors in blocking mode.
-        os.set_blocking(fd, True)
-        return fd
-
-    def close(self) -> None:
-        super().close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        if getattr(self, "_is_held", False):
-            self._close_waker()
-        super().__del__()
 
 
 class SendStream(_End, streams.SendStream):

@@ -11,8 +11,7 @@ import errno
 import os
 import select
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,16 +20,11 @@ from ...._ffi import ffi
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
-from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.shared_handle import SharedHandle
-from ...handles.attached import AttachedDescriptors
-from .. import calls, impersonation, socket_end
+from .. import calls, socket_end
 from . import descriptors as passing
 
 assert sys.platform != "win32" or not TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
@@ -48,11 +42,8 @@ class Socket(socket_end.SocketEnd, SharedHandle):
     thread is inside.
     """
 
-    # The channel's store for descriptors, closed when no thread is inside.
-    _enclosed: AttachedDescriptors | None = None
-
     def _prepare(self, fd: int) -> None:
-        SharedHandle.__init__(self, -1)
+        self._renew_locks()
         # The descriptor as long as something can be sent, so that a send has one thing to check.
         self._send_number = fd
         self._position = ffi.new(calls.new_position)
@@ -60,34 +51,14 @@ class Socket(socket_end.SocketEnd, SharedHandle):
 
     def _configure(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
-        self._buffer_sizes = (
-            calls.buffer_size(fd, sending=True),
-            calls.buffer_size(fd, sending=False),
-        )
+        self._found_sizes = calls.buffer_sizes(fd)
         os.set_blocking(fd, True)
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
-    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+    def _buffer_sizes(self) -> tuple[int, int]:
         self._require_open()
-        require_accepted(self._owner)
-        return run_as_blocking(impersonation.Client(self._credentials), fn, args)
-
-    @property
-    def send_buffer_size(self) -> int:
-        self._require_open()
-        return self._buffer_sizes[0]
-
-    @property
-    def receive_buffer_size(self) -> int:
-        self._require_open()
-        return self._buffer_sizes[1]
-
-    def _busy(self, doing: str) -> Exception:
-        # The thread that closes may also hold the lock, for a moment.
-        if self._number == -1:
-            return self._closed_here()
-        return trio.BusyResourceError(f"another thread is {doing} this stream")
+        return self._found_sizes
 
     def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
         poll = select.poll()
@@ -123,14 +94,11 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         self._send_number = -1
         calls.close_half(number, True)
 
-    def close(self) -> None:
-        self._shut()
-
     def _in_forked_child(self, text: str) -> None:
         self._begin_anew()
         if self.ends_at_fork and self._number != -1:
             self._closed_text = f"this stream was {text}"
-            self._shut()
+            self._close()
 
     def _hide(self) -> None:
         self._send_number = -1
@@ -145,22 +113,6 @@ class Socket(socket_end.SocketEnd, SharedHandle):
             self._enclosed.close()
         if self._owner is not None:
             self._owner.released()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_held", False):
-            return
-        text = f"unclosed {self!r}"
-        os.close(max(self._number, self._doomed))
-        if self._owner is not None:
-            self._owner.released()
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class _Sending(Socket):

@@ -6,10 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import trio
-
 from .... import abc
-from ...common.inheritable import USED
 from .. import calls, inheritance as inherited, pipe_size as pipe, socket_end
 from . import stream as streams
 
@@ -33,26 +30,6 @@ class _End(socket_end.AnonymousEnd, streams.Socket, abc.AnonymousPipeEnd):
         fd = super()._require_open()
         self._used = True
         return fd
-
-    def _take_out(self) -> int:
-        super()._require_open()
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this end")
-        if self._used:
-            raise RuntimeError(USED)
-        fd, self._number = self._number, -1
-        # Programs expect inherited descriptors in blocking mode.
-        os.set_blocking(fd, True)
-        return fd
-
-    def _close(self) -> None:
-        super()._close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        super().__del__()
 
 
 class SendStream(_End, streams.SendStream):

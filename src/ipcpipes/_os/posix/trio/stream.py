@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -14,9 +13,9 @@ import trio
 from .... import abc
 from ...._ffi import ffi
 from ....errors import DescriptorsLost
-from ...common.own_thread import ResultT, require_accepted, run_as
 from ...common.receive_size import receive_size, writable_bytes
-from .. import calls, impersonation, socket_end
+from ...common.trio_end import TrioEnd
+from .. import calls, socket_end
 from . import descriptors as passing
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -30,29 +29,17 @@ _cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
 _wait_readable = trio.lowlevel.wait_readable
 
 
-class Socket(socket_end.SocketEnd, abc.Connection):
+class Socket(socket_end.SocketEnd, TrioEnd):
     """One connected descriptor, in non-blocking mode, until :meth:`aclose`."""
 
-    _sending = False
-    _receiving = False
     _receive_waited = False
 
     def _prepare(self, fd: int) -> None:
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
-    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        self._require_open()
-        require_accepted(self._owner)
-        return await run_as(impersonation.Client(self._credentials), fn, args)
-
-    @property
-    def send_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=True)
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=False)
+    def _buffer_sizes(self) -> tuple[int, int]:
+        return calls.buffer_sizes(self._require_open())
 
     def _in_forked_child(self, text: str) -> None:
         # Tasks inside, and the registration of the descriptor with epoll(7), are the parent's.
@@ -71,19 +58,10 @@ class Socket(socket_end.SocketEnd, abc.Connection):
             if self._owner is not None:
                 self._owner.released()
 
-    async def aclose(self) -> None:
-        self._close()
-        await trio.lowlevel.checkpoint()
-
-    def __del__(self) -> None:
-        if self._number == -1:
-            return
-        text = f"unclosed {self!r}"
-        os.close(self._number)
+    def _give_up(self, number: int) -> None:
+        os.close(number)
         if self._owner is not None:
             self._owner.released_elsewhere()
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class _Sending(Socket):

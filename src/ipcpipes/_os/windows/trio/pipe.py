@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-import trio
-
 from .... import abc
-from ...common.inheritable import USED
 from .. import inheritance as inherited, pipe_end
 from . import stream as streams
 
@@ -31,26 +27,6 @@ class _End(pipe_end.AnonymousEnd, streams.Pipe, abc.AnonymousPipeEnd):
             super()._prepare(self._number)
             self._used = True
         return self._number
-
-    def _take_out(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this end")
-        if self._used:
-            raise RuntimeError(USED)
-        handle, self._number = self._number, -1
-        os.set_handle_inheritable(handle, True)
-        return handle
-
-    def _close(self) -> None:
-        super()._close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        super().__del__()
 
 
 class SendStream(_End, streams.SendStream):
