@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -15,6 +15,9 @@ from .own_thread import Client, require_accepted
 
 if TYPE_CHECKING:
     from ...endpoint import Endpoint
+
+Kind = Literal["duplex", "send", "receive", "messages"]
+"""What a connection carries, and in which direction."""
 
 
 class ConnectionEnd(Uncopied, ABC):

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import (
@@ -19,8 +19,15 @@ from ...errors import (
     untrusted_error,
 )
 from ...options import Impersonation
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
-from . import address as addresses, calls, impersonation as impersonating, inheritance as inherited
+from . import (
+    address as addresses,
+    calls,
+    impersonation as impersonating,
+    inheritance as inherited,
+    socket_end,
+)
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -30,37 +37,9 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 # only while in use.
 DEFAULT_BUFFER_SIZE = 512 * 1024
 
-Kind = Literal["duplex", "send", "receive", "messages"]
-
 _NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
 # The errors for a file that is not a socket: of Linux, of Linux without rights to it, of macOS.
 _NO_SOCKET = (errno.ECONNREFUSED, errno.EACCES, errno.ENOTSOCK)
-
-
-class SocketType(Protocol):
-    """A driver's class for connected sockets."""
-
-    def __call__(
-        self,
-        descriptors: OpenDescriptors,
-        endpoint: Endpoint,
-        address: bytes,
-        credentials: calls.Peer,
-        owner: ConnectionSlot | None = None,
-        /,
-    ) -> Any:
-        """Takes over the last of ``descriptors``; if it raises, the descriptor stays there.
-
-        Args:
-            owner: of a connection that a listener has accepted.
-        """
-
-
-class PipeEndType(Protocol):
-    """A driver's class for the ends of pipes."""
-
-    def __call__(self, descriptors: OpenDescriptors, endpoint: Endpoint, /) -> Any:
-        """The same for a pipe, whose peer is unknown."""
 
 
 class Connector:
@@ -68,10 +47,16 @@ class Connector:
 
     Results are ``Any`` here: the overloads of the public functions say once which type belongs to
     which kind.
+
+    Args:
+        sockets: the driver's classes for connected sockets.
+        pipe_ends: the driver's classes for the ends of pipes.
     """
 
     def __init__(
-        self, sockets: Mapping[Kind, SocketType], pipe_ends: Mapping[Kind, PipeEndType]
+        self,
+        sockets: Mapping[Kind, type[socket_end.SocketEnd]],
+        pipe_ends: Mapping[Kind, type[socket_end.AnonymousEnd]],
     ) -> None:
         self._sockets = sockets
         self._pipe_ends = pipe_ends

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ...endpoint import Endpoint
 from ...errors import EndpointError, NotSupported, connect_error, in_use_error
 from ..common.accept_status import AcceptStatus
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
 from . import (
     address as addresses,
@@ -72,7 +73,7 @@ class ListeningSocket(Generic[ConnectionT]):
         claim: posix_claim.Claim | None,
         descriptors: OpenDescriptors,
         *,
-        kind: connecting.Kind,
+        kind: Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -83,7 +84,7 @@ class ListeningSocket(Generic[ConnectionT]):
         self._address = address
         self._claim = claim
         self._fd = -1
-        self._kind: connecting.Kind = kind
+        self._kind: Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = buffer_size
@@ -258,7 +259,7 @@ def listen(
     listener: type[ListenerT],
     endpoint: Endpoint,
     *,
-    kind: connecting.Kind,
+    kind: Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,

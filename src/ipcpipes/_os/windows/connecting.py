@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, untrusted_error
 from ...options import Impersonation
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
-from . import calls, inheritance as inherited
+from . import calls, inheritance as inherited, pipe_end
 from .opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-Kind = Literal["duplex", "send", "receive", "messages"]
-
-
-class PipeType(Protocol):
-    """A driver's class for connected pipes."""
-
-    def __call__(
-        self,
-        opened: Opened,
-        endpoint: Endpoint,
-        address: str,
-        /,
-        *,
-        server_end: bool,
-        owner: ConnectionSlot | None = None,
-        process: int | None = None,
-    ) -> Any:
-        """Takes over the handle in ``opened``; see :class:`.pipe_end.PipeEnd`. If it raises, the
-        handle stays there.
-        """
-
-
-class PipeEndType(Protocol):
-    """A driver's class for the ends of anonymous pipes."""
-
-    def __call__(self, opened: Opened, endpoint: Endpoint, /) -> Any:
-        """The same for an end whose peer is unknown."""
 
 
 class Connector:
@@ -51,15 +24,16 @@ class Connector:
     which kind.
 
     Args:
-        pipe_ends: for overlapped handles.
-        synchronous_ends: for handles that were opened without FILE_FLAG_OVERLAPPED.
+        pipes: the driver's classes for connected pipes.
+        pipe_ends: the driver's classes for the ends of anonymous pipes, for overlapped handles.
+        synchronous_ends: the same for handles that were opened without FILE_FLAG_OVERLAPPED.
     """
 
     def __init__(
         self,
-        pipes: Mapping[Kind, PipeType],
-        pipe_ends: Mapping[Kind, PipeEndType],
-        synchronous_ends: Mapping[Kind, PipeEndType],
+        pipes: Mapping[Kind, type[pipe_end.PipeEnd]],
+        pipe_ends: Mapping[Kind, type[pipe_end.AnonymousEnd]],
+        synchronous_ends: Mapping[Kind, type[pipe_end.AnonymousEnd]],
     ) -> None:
         self._pipes = pipes
         self._pipe_ends = pipe_ends

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
 from ..common.accept_status import AcceptStatus
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
 from . import calls, connecting
 from .opened import Instance, Opened
@@ -51,7 +52,7 @@ class ListeningPipe(Generic[ConnectionT]):
         endpoint: Endpoint,
         address: str,
         *,
-        kind: connecting.Kind,
+        kind: Kind,
         max_instances: int | None,
         backlog: int,
         buffer_size: int | None,
@@ -59,7 +60,7 @@ class ListeningPipe(Generic[ConnectionT]):
     ) -> None:
         self._endpoint = endpoint
         self._address = address
-        self._kind: connecting.Kind = kind
+        self._kind: Kind = kind
         self._max_instances = math.inf if max_instances is None else max_instances
         self._backlog = backlog
         self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
@@ -238,7 +239,7 @@ def listen(
     listener: type[InstancesT],
     endpoint: Endpoint,
     *,
-    kind: connecting.Kind,
+    kind: Kind,
     max_instances: int | None,
     backlog: int,
     buffer_size: int | None,
