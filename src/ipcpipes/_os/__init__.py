@@ -17,6 +17,7 @@ import sys
 from ..endpoint import resolve_by
 from .common.connection_end import Kind as Kind
 from .common.trio_end import TrioEnd
+from .common.trio_listener import accept_waiting as accept_waiting
 
 if sys.platform == "win32":
     from .windows import calls, inheritance, process
@@ -46,7 +47,6 @@ still_receives = connecting.still_receives
 Listener = listener.Listener
 listen = listener.listen
 SharedName = shared.SharedName
-accept_waiting = shared.accept_waiting
 join_shared = shared.join_shared
 
 Stream = stream.Stream

@@ -31,7 +31,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         self._is_woken = False
         # It may fail, and then there is nothing else to close.
         standard.open_pipe(self._pipe)
-        ThreadedListener.__init__(self)
+        super()._prepare()
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
@@ -56,9 +56,6 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
             poll.poll(milliseconds)
         elif not poll.poll(pause):
             self._check_file()
-
-    def _is_closing(self) -> bool:
-        return self._closed
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
         if not self._pipe.numbers:

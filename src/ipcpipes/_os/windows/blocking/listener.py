@@ -21,9 +21,6 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
 
     _connector = connections.connector
 
-    def _prepare(self) -> None:
-        ThreadedListener.__init__(self)
-
     def _close(self) -> None:
         self.close()
 

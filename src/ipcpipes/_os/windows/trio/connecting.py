@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .. import connecting
 from . import packets, pipe, stream as streams, synchronous
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-ConnectionT = TypeVar(
-    "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
-)
 
 connector = connecting.Connector(
     {
