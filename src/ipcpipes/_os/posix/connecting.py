@@ -143,11 +143,7 @@ class Connector:
         else:
             calls.keep_urgent_inline(fd)
         if credentials is None:
-            credentials = (
-                inherited.credentials(fd)
-                if endpoint.kind == "inherited"
-                else calls.peer_credentials(fd)
-            )
+            credentials = calls.peer_credentials(fd)
         return self._sockets[kind](descriptors, endpoint, address, credentials, owner)
 
     def _adopt_inherited(self, endpoint: Endpoint, kind: Kind, buffer_size: int | None) -> Any:
@@ -155,8 +151,10 @@ class Connector:
         with OpenDescriptors(fd) as descriptors:
             if is_pipe:
                 return self._pipe_ends[kind](descriptors, endpoint)
-            address = inherited.address_of(fd)
-            return self.adopt(descriptors, endpoint, address, kind, buffer_size, None)
+            # It has no name.
+            address = b"descriptor %d" % fd
+            maker = inherited.credentials(fd)
+            return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, maker)
 
 
 def _open(

@@ -93,15 +93,13 @@ class AnonymousEnd(InheritableEnd, PipeEnd):
     After it was handed over, the handle is kept in ``_handed_over`` until it is disposed of.
     """
 
+    _peer = PeerIdentity()
+
     def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
         handle = opened.number
         endpoint = Endpoint.inherited(handle) if endpoint is None else endpoint
         address = inherited.address_of(handle)
         super().__init__(opened, endpoint, address, server_end=False, process=0)
-
-    @property
-    def peer(self) -> PeerIdentity:
-        return PeerIdentity()
 
     @property
     def capacity(self) -> int:

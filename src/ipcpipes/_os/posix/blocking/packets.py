@@ -70,6 +70,3 @@ class Packets(sockets.PacketSocket, streams.Socket):
 
     def _wait_for_packet(self, deadline: Deadline) -> None:
         self._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
-
-    def _put_eof(self) -> None:
-        self._shut_sending()

@@ -24,6 +24,7 @@ from .. import (
     socket_end,
     standard_numbers as standard,
 )
+from ..opened import OpenDescriptors
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -36,10 +37,10 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
     """Lifetime: as for any socket, until it is handed over; see :class:`.AnonymousEnd`.
 
     Attributes:
-        _woken, _waker: the pipe that wakes the thread which waits; made when first needed.
+        _waker: the two ends of the pipe that wakes the thread which waits; opened when first
+            needed.
     """
 
-    _woken = _waker = -1
     _poll: select.poll | None = None
 
     @property
@@ -48,6 +49,7 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
         """The lock of the direction that the pipe does not have."""
 
     def _configure(self, fd: int) -> None:
+        self._waker = OpenDescriptors()
         os.set_blocking(fd, False)
 
     @property
@@ -77,32 +79,26 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
             raise deadline.error(what)
 
     def _new_poll(self, events: int) -> select.poll:
-        if self._waker == -1:
-            self._woken, self._waker = standard.pipe()
+        if not self._waker.numbers:
+            standard.open_pipe(self._waker)
         poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
+        poll.register(self._waker.numbers[0], select.POLLIN)
         poll.register(self._require_open(), events)
         return poll
 
     def _wake(self, number: int) -> None:
-        if self._waker != -1:
-            os.write(self._waker, b"x")
+        if self._waker.numbers:
+            os.write(self._waker.number, b"x")
 
     def _in_forked_child(self, text: str) -> None:
         super()._in_forked_child(text)
         # The parent's threads wait on these.
-        self._close_waker()
+        self._waker.close()
         self._poll = None
 
     def _give_up(self, number: int) -> None:
         super()._give_up(number)
-        self._close_waker()
-
-    def _close_waker(self) -> None:
-        for fd in (self._woken, self._waker):
-            if fd != -1:
-                os.close(fd)
-        self._woken = self._waker = -1
+        self._waker.close()
 
 
 class SendStream(_End, streams.SendStream):

@@ -84,7 +84,7 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         if self._send_fault is None:
             self._send_fault = fault
 
-    def _shut_sending(self) -> None:
+    def _put_eof(self) -> None:
         number = self._require_open()
         if self._eof_sent:
             return
@@ -242,9 +242,6 @@ class Stream(_Sending, _Receiving):
                 end of the stream, the part would look complete.
         """
         self._locked(self._may_send, "sending on", self._put_eof)
-
-    def _put_eof(self) -> None:
-        self._shut_sending()
 
 
 class SendStream(_Sending):

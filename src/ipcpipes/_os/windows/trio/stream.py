@@ -67,6 +67,16 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
             raise self._closed_here()
         return calls.buffer_sizes(self._number)
 
+    async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
+        """Reads once. Returns the error code and the number of bytes; see :meth:`finish`."""
+        operation = calls.new_operation()
+        code = calls.begin_read(self._require_open(), operation, memory, size)
+        if code == 0:
+            code = await self.finish(operation, owner)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return code, int(calls.transferred(operation))
+
     async def finish(self, operation: Any, owner: object) -> int:
         """Waits for the completion of a submitted operation. Returns its error code, 0 for success.
 
@@ -178,7 +188,7 @@ class _Receiving(Pipe):
         size = receive_size(max_bytes)
         buffer = calls.new_buffer("char[]", size)
         count = await self._receive(buffer, size, buffer)
-        return ffi.buffer(buffer, count)[:] if count > 0 else b""
+        return ffi.buffer(buffer, count)[:] if count else b""
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
         view = writable_bytes(buffer)
@@ -191,25 +201,16 @@ class _Receiving(Pipe):
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
+            count = 0
             # A zero-byte message of a message-type pipe is neither data nor the end.
-            while (count := await self._read(memory, size, owner)) == 0:
-                pass
-            return max(count, 0)
+            while not count:
+                code, count = await self._read(memory, size, owner)
+                if code != 0:
+                    self._require_good_end(code)
+                    return 0
+            return count
         finally:
             self._receiving = False
-
-    async def _read(self, memory: Any, size: int, owner: object) -> int:
-        """Returns the number of received bytes, or -1 at the end of the stream."""
-        operation = calls.new_operation()
-        code = calls.begin_read(self._require_open(), operation, memory, size)
-        if code == 0:
-            code = await self.finish(operation, owner)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        if code == 0:
-            return int(calls.transferred(operation))
-        self._require_good_end(code)
-        return -1
 
 
 class Stream(_Sending, _Receiving, passing.HandlePassingEnd, abc.ByteStream):

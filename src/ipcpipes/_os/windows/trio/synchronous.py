@@ -83,14 +83,11 @@ class ReceiveStream(anonymous.ReceiveStream):
         self._used = True
         return self._number
 
-    async def _read(self, memory: Any, size: int, owner: object) -> int:
+    async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
         for pause in pauses():
             code, count = calls.read_now(self._require_open(), memory, size)
             if code != calls.WAIT_TIMEOUT:
                 break
             await trio.sleep(pause)
         await trio.lowlevel.cancel_shielded_checkpoint()
-        if code == 0:
-            return count
-        self._require_good_end(code)
-        return -1
+        return code, count
