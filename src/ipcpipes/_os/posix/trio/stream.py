@@ -5,23 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
 
 from .... import abc
 from ...._ffi import ffi
+from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....errors import DescriptorsLost
 from ...common.receive_size import receive_size, writable_bytes
 from ...common.trio_end import TrioEnd
-from .. import calls, socket_end
-from . import descriptors as passing
+from .. import calls, passing, socket_end
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
+
+# KeyboardInterrupt is raised only where an operation waits. Between its steps, received descriptors
+# would have no owner.
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 # Looked up once: they are called for every message.
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
@@ -207,8 +211,56 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
 
     carries_descriptors = True
-    send_descriptors = passing.send_descriptors
-    receive_descriptors = passing.receive_descriptors
+
+    @_ki_protected
+    async def send_descriptors(
+        self,
+        data: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+    ) -> None:
+        outgoing = passing.OutgoingDescriptors(descriptors)
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        self._sending = True
+        try:
+            outgoing.check_data(buffer)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            position: Any = ffi.new(calls.new_position)
+            waited = False
+            while (code := outgoing.send(self._require_sendable(), buffer, position)) == _AGAIN:
+                await trio.lowlevel.wait_writable(self._number)
+                waited = True
+            if position[0]:
+                await self._send_rest(buffer, position[0], len(buffer), 0)
+            elif code:
+                self._raise_broken(-code)
+            elif not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+            if buffer is not data:
+                ffi.release(buffer)
+
+    @_ki_protected
+    async def receive_descriptors(
+        self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
+    ) -> tuple[bytes, list[int]]:
+        incoming = passing.IncomingDescriptors(receive_size(max_bytes), max_descriptors)
+
+        def read(fd: int, incoming: passing.IncomingDescriptors) -> bytes:
+            try:
+                return incoming.receive(fd)
+            except trio.BrokenResourceError as error:
+                self._receive_fault = str(error)
+                raise
+
+        try:
+            data = await self._receive(read, incoming, b"")
+            return data, incoming.take()
+        except BaseException:
+            incoming.close()
+            raise
 
     async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
