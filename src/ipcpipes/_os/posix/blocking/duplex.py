@@ -66,12 +66,8 @@ class Duplex:
         except KeyError:
             raise stream._busy("receiving from") from None
         try:
-            if deadline is not None:
-                stream._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
-            elif place is not None:
-                poll = select.poll()
-                poll.register(stream._require_open(), select.POLLIN)
-                poll.poll()
+            if deadline is not None or place is not None:
+                stream._wait(select.POLLIN, deadline)
             try:
                 # One step without a signal handler in between, so that no received byte is lost.
                 if place is None:

@@ -7,7 +7,6 @@ writes to a second pipe that poll(2) watches too.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import sys
@@ -28,9 +27,6 @@ from ..opened import OpenDescriptors
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
-
-_AGAIN = -errno.EAGAIN
-_INTERRUPTED = -errno.EINTR
 
 
 class _End(socket_end.AnonymousEnd, streams.Socket):
@@ -67,23 +63,22 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
             lambda: function(self._require_open(), *arguments),
         )
 
-    def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
-        self._used = True
+    def _wait(self, event: int, deadline: Deadline | None) -> None:
         if self._poll is None:
-            self._poll = self._new_poll(events)
+            self._poll = self._new_poll(event)
         # Checked after that: a thread that closes from here on finds the waker, and writes to it.
         self._require_open()
         if deadline is None:
             self._poll.poll()
-        elif not self._poll.poll(deadline.milliseconds(what, first=False)):
-            raise deadline.error(what)
+        elif not self._poll.poll(deadline.milliseconds(streams.TOO_LATE[event], first=False)):
+            raise deadline.error(streams.TOO_LATE[event])
 
-    def _new_poll(self, events: int) -> select.poll:
+    def _new_poll(self, event: int) -> select.poll:
         if not self._waker.numbers:
             standard.open_pipe(self._waker)
         poll = select.poll()
         poll.register(self._waker.numbers[0], select.POLLIN)
-        poll.register(self._require_open(), events)
+        poll.register(self._require_open(), event)
         return poll
 
     def _wake(self, number: int) -> None:
@@ -114,10 +109,7 @@ class SendStream(_End, streams.SendStream):
         self._used = True
         try:
             while code := calls.write_rest(self._send_number, data, len(data), self._position):
-                if code == _AGAIN:
-                    self._wait_ready(select.POLLOUT, deadline, streams.NO_ROOM)
-                elif code != _INTERRUPTED:
-                    self._raise_unsendable(-code)
+                self._wait_for_room(code, deadline)
         except BaseException:
             if self._position[0]:
                 self._send_number = -1  # first: another signal handler can raise in a call
@@ -153,7 +145,7 @@ class ReceiveStream(_End, streams.ReceiveStream):
                 # In one step, as in a socket's _fetch.
                 (self._came,) = map(read, (self._number,), (argument,))
             except BlockingIOError:
-                self._wait_ready(select.POLLIN, deadline, streams.NOTHING_CAME)
+                self._wait(select.POLLIN, deadline)
             except OSError as error:
                 self._check_end(error)
                 self._came = end

@@ -30,8 +30,8 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
-NOTHING_CAME = "nothing was received"
-NO_ROOM = "not all could be sent"
+# The beginning of the error text, for an event that a thread waits for in vain.
+TOO_LATE = {select.POLLIN: "nothing was received", select.POLLOUT: "not all could be sent"}
 
 # Looked up once: they are called for every message.
 _read = os.read
@@ -62,11 +62,24 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         self._require_open()
         return self._found_sizes
 
-    def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
+    def _wait(self, event: int, deadline: Deadline | None) -> None:
+        """Waits until something can be received or sent. A receive waits before its first attempt,
+        and a send after it.
+        """
         poll = select.poll()
-        poll.register(self._require_open(), events)
-        if not poll.poll(deadline.milliseconds(what, first)):
-            raise deadline.error(what)
+        poll.register(self._require_open(), event)
+        milliseconds = None
+        if deadline is not None:
+            milliseconds = deadline.milliseconds(TOO_LATE[event], first=event == select.POLLIN)
+        if not poll.poll(milliseconds) and deadline is not None:
+            raise deadline.error(TOO_LATE[event])
+
+    def _wait_for_room(self, code: int, deadline: Deadline | None) -> None:
+        """Waits until a send that has ended with ``code`` can go on, or raises."""
+        if code == _AGAIN:
+            self._wait(select.POLLOUT, deadline)
+        elif code != _INTERRUPTED:
+            self._raise_unsendable(-code)
 
     def _raise_unsendable(self, code: int) -> None:
         self._require_open()
@@ -172,13 +185,8 @@ class _Sending(Socket):
             raise
 
     def _put_rest(self, data: Any, deadline: Deadline | None, code: int) -> None:
-        first = True
         while code:
-            if code == _AGAIN and deadline is not None:
-                self._wait(select.POLLOUT, deadline, NO_ROOM, first=first)
-                first = False
-            elif code != _INTERRUPTED:
-                self._raise_unsendable(-code)
+            self._wait_for_room(code, deadline)
             code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
 
 
@@ -193,7 +201,7 @@ class _Receiving(Socket, Receiving):
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline)
         try:
             # The interpreter runs signal handlers after a call. Here the step that unpacks calls
             # read(2), and the next step stores the result.
@@ -209,7 +217,7 @@ class _Receiving(Socket, Receiving):
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline)
         try:
             (self._came,) = map(_readv, (self._number,), ((view,),))
         except OSError as error:
@@ -257,7 +265,6 @@ class Stream(_Sending, _Receiving):
         lock.
         """
         wait = deadline is None
-        first = True
         try:
             while True:
                 self._require_sendable()
@@ -267,11 +274,7 @@ class Stream(_Sending, _Receiving):
                     return
                 if not code:
                     return
-                if code == _AGAIN and deadline is not None:
-                    self._wait(select.POLLOUT, deadline, NO_ROOM, first=first)
-                    first = False
-                elif code != _INTERRUPTED:
-                    self._raise_unsendable(-code)
+                self._wait_for_room(code, deadline)
         except BaseException:
             # As for a send without descriptors: only the C layer knows how much was sent.
             if self._position[0]:
@@ -346,7 +349,7 @@ class Stream(_Sending, _Receiving):
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline)
         self._receive_fault = RECEIVE_INTERRUPTED
         try:
             data = incoming.receive(self._number)
