@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import math
 from abc import ABC, abstractmethod
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import trio
 
 from ...abc.uncopied import Uncopied
-from .accept_status import AcceptStatus
 from .connection_end import Kind
 from .connection_slot import ConnectionSlot
 
@@ -20,6 +20,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ipcpipes")
 
 ConnectionT = TypeVar("ConnectionT")
+
+
+class AcceptStatus(enum.Enum):
+    """Why an accept returned no connection."""
+
+    NO_CLIENT = enum.auto()
+    """No client is waiting."""
+    FULL = enum.auto()
+    """``max_instances`` connections are open."""
+    VANISHED = enum.auto()
+    """There was a client; it has left, or it is refused."""
+    EXHAUSTED = enum.auto()
+    """The system is out of descriptors or memory."""
+
+
+EXHAUSTION_PAUSE = 0.05
+"""Seconds until the next attempt: no system tells when descriptors or memory are free again."""
 
 
 class ListenOptions(NamedTuple):

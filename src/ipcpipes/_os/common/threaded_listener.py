@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
-from .accept_status import EXHAUSTION_PAUSE, AcceptStatus
 from .deadline import Deadline
-from .listening import ListenerCore
+from .listening import EXHAUSTION_PAUSE, AcceptStatus, ListenerCore
 from .own_thread import defer_if_acting
 
 if TYPE_CHECKING:

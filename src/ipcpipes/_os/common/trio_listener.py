@@ -9,8 +9,7 @@ from typing import TypeVar
 import trio
 
 from ... import abc
-from .accept_status import EXHAUSTION_PAUSE, AcceptStatus
-from .listening import ListenerCore
+from .listening import EXHAUSTION_PAUSE, AcceptStatus, ListenerCore
 from .trio_end import TrioEnd
 
 ConnectionT = TypeVar("ConnectionT", bound=TrioEnd)

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
@@ -49,17 +49,20 @@ class Connector:
     which kind.
 
     Args:
-        sockets: the driver's classes for connected sockets.
-        pipe_ends: the driver's classes for the ends of pipes.
+        streams, packets, pipe: the modules of the driver with these names.
     """
 
-    def __init__(
-        self,
-        sockets: Mapping[Kind, type[socket_end.SocketEnd]],
-        pipe_ends: Mapping[Kind, type[socket_end.AnonymousEnd]],
-    ) -> None:
-        self._sockets = sockets
-        self._pipe_ends = pipe_ends
+    def __init__(self, streams: Any, packets: Any, pipe: Any) -> None:
+        self._sockets: dict[Kind, type[socket_end.SocketEnd]] = {
+            "duplex": streams.Stream,
+            "send": streams.SendStream,
+            "receive": streams.ReceiveStream,
+            "messages": packets.Packets,
+        }
+        self._pipe_ends: dict[Kind, type[socket_end.AnonymousEnd]] = {
+            "send": pipe.SendStream,
+            "receive": pipe.ReceiveStream,
+        }
 
     def connect(
         self,

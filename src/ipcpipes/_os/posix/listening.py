@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, NotSupported, connect_error, in_use_error
-from ..common.accept_status import AcceptStatus
 from ..common.connection_slot import ConnectionSlot
-from ..common.listening import ConnectionT, ListenerCore, ListenOptions, logger
+from ..common.listening import AcceptStatus, ConnectionT, ListenerCore, ListenOptions, logger
 from . import (
     address as addresses,
     calls,

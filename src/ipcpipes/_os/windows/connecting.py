@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
@@ -24,20 +23,23 @@ class Connector:
     which kind.
 
     Args:
-        pipes: the driver's classes for connected pipes.
-        pipe_ends: the driver's classes for the ends of anonymous pipes, for overlapped handles.
-        synchronous_ends: the same for handles that were opened without FILE_FLAG_OVERLAPPED.
+        streams, packets, pipe, synchronous: the modules of the driver with these names.
     """
 
-    def __init__(
-        self,
-        pipes: Mapping[Kind, type[pipe_end.PipeEnd]],
-        pipe_ends: Mapping[Kind, type[pipe_end.AnonymousEnd]],
-        synchronous_ends: Mapping[Kind, type[pipe_end.AnonymousEnd]],
-    ) -> None:
-        self._pipes = pipes
-        self._pipe_ends = pipe_ends
-        self._synchronous_ends = synchronous_ends
+    def __init__(self, streams: Any, packets: Any, pipe: Any, synchronous: Any) -> None:
+        self._pipes: dict[Kind, type[pipe_end.PipeEnd]] = {
+            "duplex": streams.Stream,
+            "send": streams.SendStream,
+            "receive": streams.ReceiveStream,
+            "messages": packets.Packets,
+        }
+        # By kind, and whether the handle was opened without FILE_FLAG_OVERLAPPED.
+        self._pipe_ends: dict[tuple[Kind, bool], type[pipe_end.AnonymousEnd]] = {
+            ("send", False): pipe.SendStream,
+            ("receive", False): pipe.ReceiveStream,
+            ("send", True): synchronous.SendStream,
+            ("receive", True): synchronous.ReceiveStream,
+        }
 
     def connect(
         self,
@@ -70,7 +72,7 @@ class Connector:
         """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
         with Opened(number) as opened:
             if kind in ("send", "receive"):
-                return self._pipe_ends[kind](opened, endpoint)
+                return self._pipe_ends[kind, False](opened, endpoint)
             # The system would name the process that opened the pipe: this one.
             address = f"handle {endpoint.name}"
             return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
@@ -87,9 +89,8 @@ class Connector:
         handle = inherited.claim(endpoint, kind)
         with Opened(handle) as opened:
             if kind in ("send", "receive"):
-                is_synchronous = calls.is_synchronous(handle)
-                ends = self._synchronous_ends if is_synchronous else self._pipe_ends
-                return ends[kind](opened, endpoint)
+                is_synchronous = bool(calls.is_synchronous(handle))
+                return self._pipe_ends[kind, is_synchronous](opened, endpoint)
             address = inherited.address_of(handle)
             return self._pipes[kind](opened, endpoint, address, server_end=False)
 

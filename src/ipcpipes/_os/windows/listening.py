@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
-from ..common.accept_status import AcceptStatus
 from ..common.connection_slot import ConnectionSlot
-from ..common.listening import ConnectionT, ListenerCore, ListenOptions
+from ..common.listening import AcceptStatus, ConnectionT, ListenerCore, ListenOptions
 from . import calls, connecting
 from .opened import Instance, Opened
 

@@ -6,18 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import connecting
-from . import packets, pipe, stream as streams
+from . import packets, pipe, stream
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-connector = connecting.Connector(
-    {
-        "duplex": streams.Stream,
-        "send": streams.SendStream,
-        "receive": streams.ReceiveStream,
-        "messages": packets.Packets,
-    },
-    {"send": pipe.SendStream, "receive": pipe.ReceiveStream},
-)
+connector = connecting.Connector(stream, packets, pipe)
 connect = connector.connect
 parent_end = connector.parent_end

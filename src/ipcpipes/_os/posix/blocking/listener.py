@@ -8,8 +8,8 @@ import select
 import sys
 from typing import TYPE_CHECKING
 
-from ...common.accept_status import AcceptStatus
 from ...common.forking import remember
+from ...common.listening import AcceptStatus
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening, standard_numbers as standard
 from ..opened import OpenDescriptors

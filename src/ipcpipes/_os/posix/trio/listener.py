@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ...common.accept_status import AcceptStatus
 from ...common.forking import remember
+from ...common.listening import AcceptStatus
 from ...common.trio_listener import ConnectionT, TrioListener
 from .. import listening
 from . import connecting as connections

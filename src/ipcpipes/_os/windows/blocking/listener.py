@@ -6,7 +6,7 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from ...common.accept_status import AcceptStatus
+from ...common.listening import AcceptStatus
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening as instances
 from . import connecting as connections, stream as streams

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ...common.accept_status import AcceptStatus
+from ...common.listening import AcceptStatus
 from ...common.trio_listener import ConnectionT, TrioListener
 from .. import calls, listening as instances
 from . import connecting as connections
