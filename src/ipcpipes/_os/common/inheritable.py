@@ -9,7 +9,7 @@ import trio
 from .connection_end import ConnectionEnd
 
 NO_SETTING = "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
-USED = "this end was used in this process; hand over an end that was not used"
+_USED = "this end was used in this process; hand over an end that was not used"
 
 
 class InheritableEnd(ConnectionEnd):
@@ -39,7 +39,7 @@ class InheritableEnd(ConnectionEnd):
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
-            number = self._take_number(USED if self._used else None)
+            number = self._take_number(_USED if self._used else None)
             self._prepare_for_child(number)
             self._handed_over = number
             self._is_gone = True

@@ -8,25 +8,20 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from .deadline import Deadline
 from .listening import EXHAUSTION_PAUSE, AcceptStatus, ListenerCore
 from .own_thread import defer_if_acting
+from .shared_handle import SharedHandle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Connection(Protocol):
-    """A connection that a listener accepts."""
-
-    def close(self) -> None: ...
-
-
-ConnectionT = TypeVar("ConnectionT", bound=Connection)
+ConnectionT = TypeVar("ConnectionT", bound=SharedHandle)
 
 
 class ThreadedListener(ListenerCore[ConnectionT]):

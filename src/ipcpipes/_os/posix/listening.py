@@ -168,11 +168,8 @@ class ListeningSocket(ListenerCore[ConnectionT]):
             raise
         return connection
 
-    def _count_released(self) -> None:
-        """Makes room for the next client, after a connection was closed."""
-        self._adjust_queue()
-
     def _adjust_queue(self) -> None:
+        """Makes room for as many clients as are allowed now."""
         if self._fd == -1 or self._max_instances == math.inf or self._is_shared:
             return
         free = int(self._max_instances) - len(self._taken) - len(self._early.numbers)

@@ -138,23 +138,21 @@ class Duplex:
 
     def send_on(self, milliseconds: int) -> bool:
         """As :meth:`send_now`, after waiting for room, for ``milliseconds`` at most."""
-        return self._go_on(milliseconds, receiving=False)
+        return self._go_on(milliseconds, select.POLLOUT, None)
 
     def send_or_receive(
         self, milliseconds: int, place: Callable[[], memoryview] | None = None
     ) -> bool:
         """As :meth:`send_on`; bytes that come meanwhile are received, and end the wait too."""
-        return self._go_on(milliseconds, receiving=True, place=place)
+        return self._go_on(milliseconds, select.POLLOUT | select.POLLIN, place)
 
     def _go_on(
-        self, milliseconds: int, *, receiving: bool, place: Callable[[], memoryview] | None = None
+        self, milliseconds: int, events: int, place: Callable[[], memoryview] | None
     ) -> bool:
         poll = select.poll()
-        poll.register(
-            self._stream._require_open(), select.POLLOUT | (select.POLLIN if receiving else 0)
-        )
+        poll.register(self._stream._require_open(), events)
         for _, found in poll.poll(milliseconds):
-            if receiving and found & ~select.POLLOUT:
+            if events & select.POLLIN and found & ~select.POLLOUT:
                 self.receive(Deadline(0), place)
             if found & ~select.POLLIN:
                 return self.send_now()

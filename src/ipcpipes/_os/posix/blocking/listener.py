@@ -41,7 +41,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         self._close_waker()
 
     def _count_released(self, handle: int = -1) -> None:
-        listening.ListeningSocket._count_released(self)
+        self._adjust_queue()
 
     def _wait(self, status: AcceptStatus, milliseconds: int) -> None:
         poll = select.poll()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +38,6 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
 
     _poll: select.poll | None = None
 
-    @property
-    @abstractmethod
-    def _spare_lock(self) -> dict[str, None]:
-        """The lock of the direction that the pipe does not have."""
-
     def _configure(self, fd: int) -> None:
         self._waker = OpenDescriptors()
         os.set_blocking(fd, False)
@@ -57,11 +51,9 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
 
     def _while_open(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Calls a function of the descriptor, which no thread closes meanwhile."""
-        return self._locked(
-            self._spare_lock,
-            "looking at",
-            lambda: function(self._require_open(), *arguments),
-        )
+        # The lock of the direction that the pipe does not have.
+        lock = self._may_receive if isinstance(self, SendStream) else self._may_send
+        return self._locked(lock, "looking at", lambda: function(self._require_open(), *arguments))
 
     def _wait(self, event: int, deadline: Deadline | None) -> None:
         if self._poll is None:
@@ -101,10 +93,6 @@ class SendStream(_End, streams.SendStream):
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
 
-    @property
-    def _spare_lock(self) -> dict[str, None]:
-        return self._may_receive
-
     def _put(self, data: Any, deadline: Deadline | None) -> None:
         self._used = True
         try:
@@ -121,10 +109,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The end of an anonymous pipe that data comes out of; see
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
-
-    @property
-    def _spare_lock(self) -> dict[str, None]:
-        return self._may_send
 
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         self._read(os.read, size, deadline, b"")

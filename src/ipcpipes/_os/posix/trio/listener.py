@@ -42,7 +42,7 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
     def released(self) -> None:
         """An accepted connection is closed."""
         self._room.unpark()
-        self._count_released()
+        self._adjust_queue()
 
     def released_elsewhere(self) -> None:
         """The same, from a finalizer."""

@@ -37,7 +37,6 @@ class SendStream(_End, streams.SendStream):
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
 
-    _shut_half = None
     _put = staticmethod(calls.write)
 
 
@@ -45,8 +44,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The end of an anonymous pipe that data comes out of; see
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
-
-    _shut_half = None
 
 
 def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
