@@ -13,6 +13,7 @@ waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in w
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from ..endpoint import resolve_by
 from .common.connection_end import Kind as Kind
@@ -20,11 +21,11 @@ from .common.trio_end import TrioEnd
 from .common.trio_listener import accept_waiting as accept_waiting
 
 if sys.platform == "win32":
-    from .windows import calls, inheritance, process
+    from .windows import calls, inheritance, listening, process
     from .windows.calls import resolve
     from .windows.trio import connecting, listener, packets, pipe, shared, stream
 else:
-    from .posix import calls, inheritance, process
+    from .posix import calls, inheritance, listening, process
     from .posix.address import resolve_text as resolve
     from .posix.trio import connecting, listener, packets, pipe, shared, stream
 
@@ -40,12 +41,12 @@ inheriting = inheritance.inheriting
 open_pair = inheritance.open_pair
 forgets_children = process.forgets_children
 
-connect = connecting.connect
-parent_end = connecting.parent_end
+connect = connecting.connector.connect
+parent_end = connecting.connector.parent_end
 still_receives = connecting.still_receives
 
 Listener = listener.Listener
-listen = listener.listen
+listen = partial(listening.listen, Listener)
 SharedName = shared.SharedName
 join_shared = shared.join_shared
 
@@ -55,7 +56,6 @@ ReceiveStream = stream.ReceiveStream
 Packets = packets.Packets
 AnonymousSendStream = pipe.SendStream
 AnonymousReceiveStream = pipe.ReceiveStream
-open_anonymous_pipe = pipe.open_anonymous_pipe
 
 resolve_by(resolve)
 
@@ -63,3 +63,12 @@ resolve_by(resolve)
 def close_connection(connection: TrioEnd) -> None:
     """Closes a connection without a checkpoint."""
     connection._close()
+
+
+def open_anonymous_pipe(
+    capacity: int | None,
+) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
+    """(receive end, send end)"""
+    with inheritance.open_pipe(capacity) as opened:
+        sending = AnonymousSendStream(opened)
+        return AnonymousReceiveStream(opened), sending

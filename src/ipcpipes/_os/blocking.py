@@ -6,18 +6,19 @@ A module of its own, so that trio programs do not load it.
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 if sys.platform == "win32":
-    from .windows import process
+    from .windows import inheritance, listening, process
     from .windows.blocking import connecting, duplex, listener, packets, pipe, stream
 else:
-    from .posix import process
+    from .posix import inheritance, listening, process
     from .posix.blocking import connecting, duplex, listener, packets, pipe, stream
 
-connect = connecting.connect
-parent_end = connecting.parent_end
+connect = connecting.connector.connect
+parent_end = connecting.connector.parent_end
 Listener = listener.Listener
-listen = listener.listen
+listen = partial(listening.listen, Listener)
 
 Stream = stream.Stream
 SendStream = stream.SendStream
@@ -26,7 +27,15 @@ Duplex = duplex.Duplex
 Packets = packets.Packets
 AnonymousSendStream = pipe.SendStream
 AnonymousReceiveStream = pipe.ReceiveStream
-open_anonymous_pipe = pipe.open_anonymous_pipe
 
 close_input = process.close_input
 ends_within = process.ends_within
+
+
+def open_anonymous_pipe(
+    capacity: int | None,
+) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
+    """(receive end, send end)"""
+    with inheritance.open_pipe(capacity) as opened:
+        sending = AnonymousSendStream(opened)
+        return AnonymousReceiveStream(opened), sending

@@ -172,9 +172,8 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
     def _unclosed_number(self) -> int:
         return max(self._number, self._doomed)
 
-    @abstractmethod
     def _hide(self) -> None:
-        """Clears the other attributes that contain the number."""
+        """Clears the other attributes that contain the number, if there are any."""
 
     @abstractmethod
     def _wake(self, number: int) -> None:

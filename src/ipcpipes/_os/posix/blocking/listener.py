@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import select
 import sys
@@ -87,6 +86,3 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
     def _close_waker(self) -> None:
         self._pipe.close()
         self._is_woken = False
-
-
-listen = functools.partial(listening.listen, Listener)

@@ -17,7 +17,6 @@ from ...common.deadline import Deadline
 from ...common.locks import ResultT
 from .. import (
     calls,
-    inheritance as inherited,
     pipe_size as pipe,
     socket_end,
     standard_numbers as standard,
@@ -133,10 +132,3 @@ class ReceiveStream(_End, streams.ReceiveStream):
             except OSError as error:
                 self._check_end(error)
                 self._came = end
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as descriptors:
-        sending = SendStream(descriptors)
-        return ReceiveStream(descriptors), sending

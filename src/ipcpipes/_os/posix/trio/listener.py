@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -65,6 +64,3 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
             trio.lowlevel.notify_closing(self._fd)
         self._close_sockets()
         self._room.unpark_all()
-
-
-listen = functools.partial(listening.listen, Listener)

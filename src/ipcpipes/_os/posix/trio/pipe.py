@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .... import abc
-from .. import calls, inheritance as inherited, pipe_size as pipe, socket_end
+from .. import calls, pipe_size as pipe, socket_end
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -44,10 +44,3 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The end of an anonymous pipe that data comes out of; see
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as descriptors:
-        sending = SendStream(descriptors)
-        return ReceiveStream(descriptors), sending

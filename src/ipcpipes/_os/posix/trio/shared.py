@@ -20,8 +20,8 @@ class SharedName:
     """
 
     def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
-        self._listener: listeners.Listener[streams.Stream] = listeners.listen(
-            endpoint, permissions=permissions, backlog=backlog
+        self._listener: listeners.Listener[streams.Stream] = listening.listen(
+            listeners.Listener, endpoint, permissions=permissions, backlog=backlog
         )
 
     def copies(self) -> dict[str, int]:

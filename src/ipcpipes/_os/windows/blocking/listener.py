@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,3 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
 
     def _close_rest(self) -> None:
         self._event.close()
-
-
-listen = functools.partial(instances.listen, Listener)

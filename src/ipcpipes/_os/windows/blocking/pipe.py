@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ...common.deadline import Deadline
-from .. import inheritance as inherited, pipe_end
+from .. import pipe_end
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -34,10 +34,3 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The receive end of an anonymous pipe; see
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending

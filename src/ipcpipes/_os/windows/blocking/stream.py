@@ -175,9 +175,6 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
         if self._send_fault is None:
             self._send_fault = fault
 
-    def _hide(self) -> None:
-        """Nothing else leads to the handle."""
-
     def _wake(self, number: int) -> None:
         calls.set_event(self._closing, signalled=True)
 

@@ -11,8 +11,6 @@ from . import packets, pipe, stream, synchronous
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 connector = connecting.Connector(stream, packets, pipe, synchronous)
-connect = connector.connect
-parent_end = connector.parent_end
 
 
 def still_receives(carrier: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING
 
@@ -61,6 +60,3 @@ class Listener(instances.ListeningPipe[ConnectionT], TrioListener[ConnectionT]):
             calls.set_event(self._event.number, signalled=True)
         else:
             self._event.close()
-
-
-listen = functools.partial(instances.listen, Listener)

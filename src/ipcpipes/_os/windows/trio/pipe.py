@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .... import abc
-from .. import inheritance as inherited, pipe_end
+from .. import pipe_end
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -35,10 +35,3 @@ class SendStream(_End, streams.SendStream):
 
 class ReceiveStream(_End, streams.ReceiveStream):
     """The receive end of an anonymous pipe; see :class:`ipcpipes.abc.AnonymousPipeEnd`."""
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending
