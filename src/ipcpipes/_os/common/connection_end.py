@@ -11,7 +11,7 @@ import trio
 from ...abc import PeerIdentity
 from ...abc.uncopied import Uncopied
 from .connection_slot import ConnectionSlot
-from .own_thread import Client, require_accepted
+from .own_thread import Client
 
 if TYPE_CHECKING:
     from ...endpoint import Endpoint
@@ -70,7 +70,10 @@ class ConnectionEnd(Uncopied, ABC):
     def _accepted_client(self) -> Client:
         """The client at the other end, for a thread that will act as it; to be closed."""
         self._require_open()
-        require_accepted(self._owner)
+        if self._owner is None:
+            raise RuntimeError(
+                "run_as_client is for the server's end: no listener has accepted this connection"
+            )
         return self._client()
 
     @property
@@ -97,6 +100,12 @@ class ConnectionEnd(Uncopied, ABC):
     @abstractmethod
     def _prepare(self, number: int) -> None:
         """Makes what the driver needs to use this descriptor or handle."""
+
+    @abstractmethod
+    def _begin_anew(self) -> None:
+        """Resets the state to that of an unused end, for a forked child: the tasks or threads that
+        were inside do not exist there, and what they wait on is the parent's.
+        """
 
     @abstractmethod
     def _buffer_sizes(self) -> tuple[int, int]:

@@ -8,7 +8,6 @@ import trio
 
 from .connection_end import ConnectionEnd
 
-NO_SETTING = "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
 _USED = "this end was used in this process; hand over an end that was not used"
 
 

@@ -60,9 +60,6 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
         return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _begin_anew(self) -> None:
-        """Resets the state to that of an unused handle, for a forked child: the threads that were
-        inside do not exist there, and the objects that they wait on are the parent's.
-        """
         self._renew_locks()
         self._dispose()
 

@@ -24,6 +24,9 @@ class TrioEnd(ConnectionEnd, abc.Connection):
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         return await run_as(self._accepted_client(), fn, args)
 
+    def _begin_anew(self) -> None:
+        self._sending = self._receiving = False
+
     async def aclose(self) -> None:
         self._close()
         await trio.lowlevel.checkpoint()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import trio
@@ -53,8 +52,11 @@ class SocketEnd(ConnectionEnd):
         # Last: until then the caller closes the descriptor.
         (self._number,) = descriptors.handed_over()
 
-    @abstractmethod
-    def _in_forked_child(self, text: str) -> None: ...
+    def _in_forked_child(self, text: str) -> None:
+        self._begin_anew()
+        if self.ends_at_fork and self._number != -1:
+            self._closed_text = f"this stream was {text}"
+            self._close()
 
     @property
     def address(self) -> str:

@@ -14,7 +14,7 @@ from ...endpoint import Endpoint
 from ...errors import NotSupported
 from ..common.connection_end import ConnectionEnd
 from ..common.connection_slot import ConnectionSlot
-from ..common.inheritable import NO_SETTING, InheritableEnd
+from ..common.inheritable import InheritableEnd
 from . import calls, inheritance as inherited
 from .opened import Opened
 
@@ -108,7 +108,9 @@ class AnonymousEnd(InheritableEnd, PipeEnd):
     def set_capacity(self, size: int) -> None:
         if self._number == -1:
             raise self._closed_here()
-        raise NotSupported(NO_SETTING)
+        raise NotSupported(
+            "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
+        )
 
     def _prepare_for_child(self, number: int) -> None:
         os.set_handle_inheritable(number, True)

@@ -84,11 +84,8 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def load(self, data: bytes) -> None:
+    def load(self, data: Any, rest: memoryview | bytes = b"") -> None:
         """Sets the bytes to be sent next. Those before must have been sent."""
-        self._begin(data, b"")
-
-    def _begin(self, data: Any, rest: memoryview | bytes) -> None:
         position = self._outgoing[1]
         position[0] = 0
         self._outgoing = (data, position, rest)
@@ -96,7 +93,7 @@ class Duplex:
     def lend(self, data: bytes, memory: memoryview) -> None:
         """As :meth:`load`, followed by memory that stays its owner's, until :meth:`keep`."""
         # The first send is so large that the other end does not wake up for ``data`` alone.
-        self._begin(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
+        self.load(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
 
     def keep(self) -> None:
         """Copies the part of the lent memory that was not sent."""
@@ -129,7 +126,7 @@ class Duplex:
                         stream._raise_unsendable(-code)
                 else:
                     data, rest = ffi.from_buffer(rest) if rest else b"", b""
-                    self._begin(data, rest)
+                    self.load(data, rest)
             return True
         finally:
             stream._may_send["turn"] = None

@@ -109,12 +109,6 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         self._send_number = -1
         calls.close_half(number, True)
 
-    def _in_forked_child(self, text: str) -> None:
-        self._begin_anew()
-        if self.ends_at_fork and self._number != -1:
-            self._closed_text = f"this stream was {text}"
-            self._close()
-
     def _hide(self) -> None:
         self._send_number = -1
 

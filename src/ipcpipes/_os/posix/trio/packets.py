@@ -41,9 +41,7 @@ class Packets(sockets.PacketSocket, streams.Socket):
         self._sending = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._require_open()
-            if self._eof_sent:
-                raise trio.ClosedResourceError("nothing can be sent after send_eof")
+            self._require_sendable()
             waited = False
             for packet in packets:
                 while (result := send(self._require_open(), packet)) in _AGAIN:

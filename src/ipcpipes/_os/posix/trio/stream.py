@@ -45,14 +45,6 @@ class Socket(socket_end.SocketEnd, TrioEnd):
     def _buffer_sizes(self) -> tuple[int, int]:
         return calls.buffer_sizes(self._require_open())
 
-    def _in_forked_child(self, text: str) -> None:
-        # Tasks inside, and the registration of the descriptor with epoll(7), are the parent's.
-        self._sending = self._receiving = False
-        if self.ends_at_fork and self._number != -1:
-            fd, self._number = self._number, -1
-            self._closed_text = f"this stream was {text}"
-            os.close(fd)
-
     def _close(self) -> None:
         fd, self._number = self._number, -1
         if fd != -1:
@@ -61,6 +53,14 @@ class Socket(socket_end.SocketEnd, TrioEnd):
             os.close(fd)
             if self._owner is not None:
                 self._owner.released()
+
+    def _require_sendable(self) -> int:
+        fd = self._require_open()
+        if self._eof_sent:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        return fd
 
     def _give_up(self, number: int) -> None:
         os.close(number)
@@ -133,14 +133,6 @@ class _Sending(Socket):
                 self._send_fault = f"a send_all was cancelled after {done} of {length} bytes"
             raise
         self._send_fault = None
-
-    def _require_sendable(self) -> int:
-        fd = self._require_open()
-        if self._eof_sent:
-            raise trio.ClosedResourceError("nothing can be sent after send_eof")
-        if self._send_fault is not None:
-            raise trio.BrokenResourceError(self._send_fault)
-        return fd
 
     def _raise_broken(self, code: int) -> None:
         self._send_fault = calls.send_fault(code)
