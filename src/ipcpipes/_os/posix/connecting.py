@@ -87,6 +87,7 @@ class Connector:
         descriptors = OpenDescriptors()
         try:
             fd = _open(descriptors, endpoint, address, packets, impersonation)
+            others = []
             if fd in _NO_SERVER:
                 # The server may have another environment.
                 others = addresses.elsewhere(endpoint, address)
@@ -95,12 +96,10 @@ class Connector:
                     if addresses.is_safe(endpoint, other):
                         found = _open(descriptors, endpoint, other, packets, impersonation)
                     if found not in _NO_SERVER:
-                        fd, address = found, other
+                        fd, address, others = found, other, []
                         break
-                else:
-                    raise _refusal(-fd, endpoint, address, waited, others)
             if fd < 0:
-                raise _refusal(-fd, endpoint, address, waited)
+                raise _refusal(-fd, endpoint, address, waited, others)
             server = None
             try:
                 if trusts is not None:
@@ -179,7 +178,7 @@ def _open(
 
 
 def _refusal(
-    code: int, endpoint: Endpoint, address: bytes, waited: float, others: Sequence[bytes] = ()
+    code: int, endpoint: Endpoint, address: bytes, waited: float, others: Sequence[bytes]
 ) -> EndpointError:
     where = calls.readable(address)
     if code in _NO_SOCKET and address[:1] != b"\0":

@@ -24,9 +24,12 @@ class _End(pipe_end.AnonymousEnd, streams.Pipe, abc.AnonymousPipeEnd):
         if self._number == -1:
             raise self._closed_here()
         if not self._used:
-            super()._prepare(self._number)
+            self._begin_use(self._number)
             self._used = True
         return self._number
+
+    def _begin_use(self, handle: int) -> None:
+        super()._prepare(handle)
 
 
 class SendStream(_End, streams.SendStream):
