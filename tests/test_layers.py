@@ -186,13 +186,11 @@ def test_system_twins_have_the_same_file_names(one: str, other: str) -> None:
     ]
     only_posix = {
         "address.py",
-        "blocking/descriptors.py",
         "claim.py",
         "pipe_size.py",
         "removing.py",
         "socket_end.py",
         "standard_numbers.py",
-        "trio/descriptors.py",
     }
     only_windows = {
         "blocking/synchronous.py",

@@ -13,93 +13,62 @@ waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in w
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from ..endpoint import resolve_by
+from .common.connection_end import Kind as Kind
+from .common.trio_end import TrioEnd
+from .common.trio_listener import accept_waiting as accept_waiting
 
 if sys.platform == "win32":
-    from .windows.calls import (
-        Permissions as Permissions,
-        ServerCheck as ServerCheck,
-        resolve as resolve,
-        transport as transport,
-    )
-    from .windows.connecting import Kind as Kind
-    from .windows.inheritance import (
-        APART as APART,
-        child_environment as child_environment,
-        close as close_number,
-        fingerprint as fingerprint,
-        inheriting as inheriting,
-        open_pair as open_pair,
-    )
-    from .windows.process import forgets_children as forgets_children
-    from .windows.trio.connecting import (
-        connect as connect,
-        parent_end as parent_end,
-        still_receives as still_receives,
-    )
-    from .windows.trio.listener import Listener as Listener, listen as listen
-    from .windows.trio.packets import Packets as Packets
-    from .windows.trio.pipe import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .windows.trio.shared import (
-        SharedName as SharedName,
-        accept_waiting as accept_waiting,
-        join_shared as join_shared,
-    )
-    from .windows.trio.stream import (
-        ReceiveStream as ReceiveStream,
-        SendStream as SendStream,
-        Stream as Stream,
-    )
+    from .windows import calls, inheritance, listening, process
+    from .windows.calls import resolve
+    from .windows.trio import connecting, listener, packets, pipe, shared, stream
 else:
+    from .posix import calls, inheritance, listening, process
     from .posix.address import resolve_text as resolve
-    from .posix.calls import (
-        Permissions as Permissions,
-        ServerCheck as ServerCheck,
-        transport as transport,
-    )
-    from .posix.connecting import Kind as Kind
-    from .posix.inheritance import (
-        APART as APART,
-        child_environment as child_environment,
-        close as close_number,
-        fingerprint as fingerprint,
-        inheriting as inheriting,
-        open_pair as open_pair,
-    )
-    from .posix.process import forgets_children as forgets_children
-    from .posix.trio.connecting import (
-        connect as connect,
-        parent_end as parent_end,
-        still_receives as still_receives,
-    )
-    from .posix.trio.listener import Listener as Listener, listen as listen
-    from .posix.trio.packets import Packets as Packets
-    from .posix.trio.pipe import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .posix.trio.shared import (
-        SharedName as SharedName,
-        accept_waiting as accept_waiting,
-        join_shared as join_shared,
-    )
-    from .posix.trio.stream import (
-        ReceiveStream as ReceiveStream,
-        SendStream as SendStream,
-        Stream as Stream,
-    )
+    from .posix.trio import connecting, listener, packets, pipe, shared, stream
 
-__all__ = ["AnonymousReceiveStream", "AnonymousSendStream", "close_number"]
+Permissions = calls.Permissions
+ServerCheck = calls.ServerCheck
+transport = calls.transport
+
+APART = inheritance.APART
+child_environment = inheritance.child_environment
+close_number = inheritance.close
+fingerprint = inheritance.fingerprint
+inheriting = inheritance.inheriting
+open_pair = inheritance.open_pair
+forgets_children = process.forgets_children
+
+connect = connecting.connector.connect
+parent_end = connecting.connector.parent_end
+still_receives = connecting.still_receives
+
+Listener = listener.Listener
+listen = partial(listening.listen, Listener)
+SharedName = shared.SharedName
+join_shared = shared.join_shared
+
+Stream = stream.Stream
+SendStream = stream.SendStream
+ReceiveStream = stream.ReceiveStream
+Packets = packets.Packets
+AnonymousSendStream = pipe.SendStream
+AnonymousReceiveStream = pipe.ReceiveStream
 
 resolve_by(resolve)
 
 
-def close_connection(connection: Stream | SendStream | ReceiveStream | Packets) -> None:
+def close_connection(connection: TrioEnd) -> None:
     """Closes a connection without a checkpoint."""
     connection._close()
+
+
+def open_anonymous_pipe(
+    capacity: int | None,
+) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
+    """(receive end, send end)"""
+    with inheritance.open_pipe(capacity) as opened:
+        sending = AnonymousSendStream(opened)
+        return AnonymousReceiveStream(opened), sending

@@ -6,38 +6,36 @@ A module of its own, so that trio programs do not load it.
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 if sys.platform == "win32":
-    from .windows.blocking.connecting import connect as connect, parent_end as parent_end
-    from .windows.blocking.duplex import Duplex as Duplex
-    from .windows.blocking.listener import Listener as Listener, listen as listen
-    from .windows.blocking.packets import Packets as Packets
-    from .windows.blocking.pipe import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .windows.blocking.stream import (
-        ReceiveStream as ReceiveStream,
-        SendStream as SendStream,
-        Stream as Stream,
-    )
-    from .windows.process import close_input as close_input, ends_within as ends_within
+    from .windows import inheritance, listening, process
+    from .windows.blocking import connecting, duplex, listener, packets, pipe, stream
 else:
-    from .posix.blocking.connecting import connect as connect, parent_end as parent_end
-    from .posix.blocking.duplex import Duplex as Duplex
-    from .posix.blocking.listener import Listener as Listener, listen as listen
-    from .posix.blocking.packets import Packets as Packets
-    from .posix.blocking.pipe import (
-        ReceiveStream as AnonymousReceiveStream,
-        SendStream as AnonymousSendStream,
-        open_anonymous_pipe as open_anonymous_pipe,
-    )
-    from .posix.blocking.stream import (
-        ReceiveStream as ReceiveStream,
-        SendStream as SendStream,
-        Stream as Stream,
-    )
-    from .posix.process import close_input as close_input, ends_within as ends_within
+    from .posix import inheritance, listening, process
+    from .posix.blocking import connecting, duplex, listener, packets, pipe, stream
 
-__all__ = ["AnonymousReceiveStream", "AnonymousSendStream"]
+connect = connecting.connector.connect
+parent_end = connecting.connector.parent_end
+Listener = listener.Listener
+listen = partial(listening.listen, Listener)
+
+Stream = stream.Stream
+SendStream = stream.SendStream
+ReceiveStream = stream.ReceiveStream
+Duplex = duplex.Duplex
+Packets = packets.Packets
+AnonymousSendStream = pipe.SendStream
+AnonymousReceiveStream = pipe.ReceiveStream
+
+close_input = process.close_input
+ends_within = process.ends_within
+
+
+def open_anonymous_pipe(
+    capacity: int | None,
+) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
+    """(receive end, send end)"""
+    with inheritance.open_pipe(capacity) as opened:
+        sending = AnonymousSendStream(opened)
+        return AnonymousReceiveStream(opened), sending

@@ -34,7 +34,7 @@ class NativeMessageChannel(NativeCore, Channel):
         self._into: Any = self._arrived if self._headers is None else self._headers.reader
         if self._attached is not None:
             carrying: Any = packets  # only POSIX packets carry attached descriptors
-            carrying.enclosed = self._attached
+            carrying._enclosed = self._attached
 
     @property
     def endpoint(self) -> Endpoint:

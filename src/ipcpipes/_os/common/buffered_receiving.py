@@ -114,6 +114,3 @@ class Receiving(SharedHandle):
     @abstractmethod
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
         """As :meth:`_fetch`, into memory. Afterwards ``_came`` is the number of received bytes."""
-
-    @abstractmethod
-    def _require_open(self) -> int: ...

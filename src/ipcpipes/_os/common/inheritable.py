@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import trio
 
-from ...abc.uncopied import Uncopied
+from .connection_end import ConnectionEnd
 
-NO_SETTING = "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
-USED = "this end was used in this process; hand over an end that was not used"
+_USED = "this end was used in this process; hand over an end that was not used"
 
 
-class InheritableEnd(Uncopied, ABC):
+class InheritableEnd(ConnectionEnd):
     """An end that can be handed over to a child.
 
     Handing over takes the descriptor or handle out of the stream, so that this process can no
@@ -24,11 +23,24 @@ class InheritableEnd(Uncopied, ABC):
     _used = False
     _handed_over = -1
     _is_gone = False
-    _closed_text = "this stream was closed here"
+
+    @property
+    @abstractmethod
+    def capacity(self) -> int: ...
+
+    @property
+    def send_buffer_size(self) -> int:
+        return self.capacity
+
+    @property
+    def receive_buffer_size(self) -> int:
+        return self.capacity
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
-            self._handed_over = self._take_out()
+            number = self._take_number(_USED if self._used else None)
+            self._prepare_for_child(number)
+            self._handed_over = number
             self._is_gone = True
         return str(self._handed_over)
 
@@ -38,18 +50,23 @@ class InheritableEnd(Uncopied, ABC):
         if number != -1:
             self._close_number(number)
 
+    def _close(self) -> None:
+        super()._close()
+        self.dispose_local_copy()
+
     def _closed_here(self) -> trio.ClosedResourceError:
         if self._is_gone:
             return trio.ClosedResourceError("this end was handed over to a child")
-        return trio.ClosedResourceError(self._closed_text)
+        return super()._closed_here()
+
+    def __del__(self) -> None:
+        if self._handed_over != -1:
+            self._number, self._handed_over = self._handed_over, -1
+        super().__del__()
 
     @abstractmethod
-    def _take_out(self) -> int:
-        """Takes the number out of the stream, and returns it.
-
-        Raises:
-            trio.ClosedResourceError, trio.BusyResourceError, RuntimeError: as ``hand_over`` says.
-        """
+    def _prepare_for_child(self, number: int) -> None:
+        """Makes a descriptor or handle what a child expects."""
 
     @abstractmethod
     def _close_number(self, number: int) -> None:

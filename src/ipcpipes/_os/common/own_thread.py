@@ -24,16 +24,6 @@ class Client(Protocol):
     def close(self) -> None: ...
 
 
-def require_accepted(owner: object) -> None:
-    """Raises:
-    RuntimeError: no listener has accepted the connection, so its peer is not a client.
-    """
-    if owner is None:
-        raise RuntimeError(
-            "run_as_client is for the server's end: no listener has accepted this connection"
-        )
-
-
 class _Acting(threading.local):
     """The work that was deferred in this thread; ``None`` unless the thread acts as a client."""
 

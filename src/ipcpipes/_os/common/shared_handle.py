@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import threading
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from ...abc.uncopied import Uncopied
+import trio
+
+from .connection_end import ConnectionEnd
 from .locks import SendReceiveLocks
+from .own_thread import ResultT, run_as_blocking
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class SharedHandle(Uncopied, SendReceiveLocks, ABC):
+class SharedHandle(ConnectionEnd, SendReceiveLocks):
     """A descriptor or handle with two directions, for sending and receiving.
 
     A thread that uses it holds the lock of the direction meanwhile (the thread is "inside"), reads
@@ -19,31 +26,44 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
     ``_number`` is -1 by then. So the last thread that leaves closes the number, while no other
     thread is inside, and no thread uses the number afterwards.
 
-    :meth:`_shut` and :meth:`_leave` never wait. They may run in a signal handler or finalizer,
+    :meth:`_close` and :meth:`_leave` never wait. They may run in a signal handler or finalizer,
     between any two steps of a thread that is inside.
 
     Attributes:
-        _number: the descriptor or handle; -1 when this object is closed.
         _doomed: the number between closing and the moment when the last thread has left.
     """
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self._doomed = -1
-        self._renew_locks()
+    _doomed = -1
+    # The channel's PendingHandles, closed when no thread is inside.
+    _enclosed: Any = None
 
     def _renew_locks(self) -> None:
         SendReceiveLocks.__init__(self)
         self._shutting = threading.Lock()
 
+    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+        return run_as_blocking(self._accepted_client(), fn, args)
+
+    def close(self) -> None:
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _busy(self, doing: str) -> Exception:
+        # The thread that closes may also hold the lock, for a moment.
+        if self._number == -1:
+            return self._closed_here()
+        return trio.BusyResourceError(f"another thread is {doing} this stream")
+
     def _begin_anew(self) -> None:
-        """Resets the state to that of an unused handle, for a forked child: the threads that were
-        inside do not exist there, and the objects that they wait on are the parent's.
-        """
         self._renew_locks()
         self._dispose()
 
-    def _shut(self) -> None:
+    def _close(self) -> None:
         """Closes, from any thread. Idempotent."""
         if not self._shutting.acquire(blocking=False):
             return  # never released: it is closed once
@@ -80,12 +100,6 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
         raise self._busy("using")
 
     def _take_number(self, refusal: str | None) -> int:
-        """Closes this object, and returns its number, which stays open.
-
-        Raises:
-            RuntimeError: with the text ``refusal``, if it is not ``None`` and this is still open.
-            What :meth:`_busy` makes, if a thread is inside or this is closed.
-        """
         taken: list[dict[str, None]] = []
         try:
             for lock in (self._may_receive, self._may_send):
@@ -152,18 +166,12 @@ class SharedHandle(Uncopied, SendReceiveLocks, ABC):
             self._give_up(number)
 
     @property
-    def _is_held(self) -> bool:
-        """Whether this object still has to close the number."""
-        return self._number != -1 or self._doomed != -1
+    def _unclosed_number(self) -> int:
+        return max(self._number, self._doomed)
 
-    @abstractmethod
     def _hide(self) -> None:
-        """Clears the other attributes that contain the number."""
+        """Clears the other attributes that contain the number, if there are any."""
 
     @abstractmethod
     def _wake(self, number: int) -> None:
         """Wakes the threads that wait inside."""
-
-    @abstractmethod
-    def _give_up(self, number: int) -> None:
-        """Closes the number, and tells the objects that depend on it."""

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import threading
 import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from ...abc.uncopied import Uncopied
-from .accept_status import EXHAUSTION_PAUSE, AcceptStatus
-from .connection_slot import ConnectionSlot
 from .deadline import Deadline
+from .listening import EXHAUSTION_PAUSE, AcceptStatus, ListenerCore
 from .own_thread import defer_if_acting
+from .shared_handle import SharedHandle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Connection(Protocol):
-    """A connection that a listener accepts."""
-
-    def close(self) -> None: ...
+ConnectionT = TypeVar("ConnectionT", bound=SharedHandle)
 
 
-ConnectionT = TypeVar("ConnectionT", bound=Connection)
-
-
-class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
+class ThreadedListener(ListenerCore[ConnectionT]):
     """Adds threads and waiting to the system's part of a listener.
 
     The thread that accepts holds ``_accepting``, also while it waits; the objects that it waits on
@@ -41,11 +34,10 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
     and the thread that holds the lock does the job before it leaves.
     """
 
-    _instead = "to serve one endpoint from several processes, use a WorkerGroup"
+    _ended = True
 
-    def __init__(self) -> None:
+    def _prepare(self) -> None:
         self._begin_anew()
-        self._closed = False
         self._ended = False
 
     def _begin_anew(self) -> None:
@@ -167,10 +159,6 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
         while self._jobs:
             self._jobs.popleft()()
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this listener was closed here")
-
     def __enter__(self) -> Self:
         return self
 
@@ -178,7 +166,7 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_ended", True):
+        if self._ended:
             return
         text = f"unclosed {self!r}"
         self._release_name()
@@ -188,12 +176,6 @@ class ThreadedListener(Uncopied, ABC, Generic[ConnectionT]):
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # The system's part
-
-    _taken: set[ConnectionSlot]
-
-    @abstractmethod
-    def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """Accepts a client: the connection, or the reason why the listener has to wait."""
 
     @abstractmethod
     def _count_released(self, handle: int = -1) -> None:

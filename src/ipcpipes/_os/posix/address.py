@@ -136,24 +136,24 @@ def _dotnet_directory(endpoint: Endpoint) -> str:
 
 def _directories() -> Iterator[str]:
     """The directories of plain names; a server uses the first. There is always at least one."""
-    user = os.geteuid()
     wanted = os.environ.get("XDG_RUNTIME_DIR", "")
     # A subdirectory, because other programs have sockets with plain names in the directory itself
     # (docker.sock, pipewire-0).
     if wanted:
-        fault = _runtime_directory_fault(wanted)
-        if not fault:
-            yield wanted.rstrip("/") + "/ipcpipes"
-        else:
-            _log_once(f"XDG_RUNTIME_DIR is not used for plain names: {wanted!r} {fault}")
-    given = f"/run/user/{user}"
+        yield from _usable(wanted, f"XDG_RUNTIME_DIR is not used for plain names: {wanted!r}")
+    given = f"/run/user/{os.geteuid()}"
     if given != wanted.rstrip("/") and os.path.isdir(given):
-        fault = _runtime_directory_fault(given)
-        if not fault:
-            yield given + "/ipcpipes"
-        else:
-            _log_once(f"{given} is not used for plain names: it {fault}")
+        yield from _usable(given, f"{given} is not used for plain names: it")
     yield _last_resort()
+
+
+def _usable(runtime_directory: str, refusal: str) -> Iterator[str]:
+    """The directory for plain names in a runtime directory, unless that has a fault."""
+    fault = _runtime_directory_fault(runtime_directory)
+    if fault:
+        _log_once(f"{refusal} {fault}")
+    else:
+        yield runtime_directory.rstrip("/") + "/ipcpipes"
 
 
 def _last_resort() -> str:

@@ -25,6 +25,11 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 accept = lib.ipc_accept
 close_half = lib.ipc_close_half
+# Asks for a buffer size. A system that refuses so large a buffer (the BSDs) keeps its own.
+hint_buffer_size = lib.ipc_set_buffer_size
+# Leaves urgent bytes of the peer in their place among the others. A system without urgent bytes
+# may refuse; the error is ignored.
+keep_urgent_inline = lib.ipc_keep_urgent_inline
 next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 readable_now = lib.ipc_readable
@@ -213,20 +218,9 @@ def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
         return ()
 
 
-def buffer_size(fd: int, *, sending: bool) -> int:
-    return _check(lib.ipc_buffer_size(fd, sending))
-
-
-def hint_buffer_size(fd: int, size: int) -> None:
-    """Asks for a buffer size. A system that refuses so large a buffer (the BSDs) keeps its own."""
-    lib.ipc_set_buffer_size(fd, size)
-
-
-def keep_urgent_inline(fd: int) -> None:
-    """Leaves urgent bytes of the peer in their place among the others. A system without urgent
-    bytes may refuse; the error is ignored.
-    """
-    lib.ipc_keep_urgent_inline(fd)
+def buffer_sizes(fd: int) -> tuple[int, int]:
+    """(for sending, for receiving)"""
+    return _check(lib.ipc_buffer_size(fd, True)), _check(lib.ipc_buffer_size(fd, False))
 
 
 class FileId(NamedTuple):

@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import (
@@ -19,8 +19,15 @@ from ...errors import (
     untrusted_error,
 )
 from ...options import Impersonation
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
-from . import address as addresses, calls, impersonation as impersonating, inheritance as inherited
+from . import (
+    address as addresses,
+    calls,
+    impersonation as impersonating,
+    inheritance as inherited,
+    socket_end,
+)
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -30,37 +37,9 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 # only while in use.
 DEFAULT_BUFFER_SIZE = 512 * 1024
 
-Kind = Literal["duplex", "send", "receive", "messages"]
-
 _NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
 # The errors for a file that is not a socket: of Linux, of Linux without rights to it, of macOS.
 _NO_SOCKET = (errno.ECONNREFUSED, errno.EACCES, errno.ENOTSOCK)
-
-
-class SocketType(Protocol):
-    """A driver's class for connected sockets."""
-
-    def __call__(
-        self,
-        descriptors: OpenDescriptors,
-        endpoint: Endpoint,
-        address: bytes,
-        credentials: calls.Peer,
-        owner: ConnectionSlot | None = None,
-        /,
-    ) -> Any:
-        """Takes over the last of ``descriptors``; if it raises, the descriptor stays there.
-
-        Args:
-            owner: of a connection that a listener has accepted.
-        """
-
-
-class PipeEndType(Protocol):
-    """A driver's class for the ends of pipes."""
-
-    def __call__(self, descriptors: OpenDescriptors, endpoint: Endpoint, /) -> Any:
-        """The same for a pipe, whose peer is unknown."""
 
 
 class Connector:
@@ -68,13 +47,22 @@ class Connector:
 
     Results are ``Any`` here: the overloads of the public functions say once which type belongs to
     which kind.
+
+    Args:
+        streams, packets, pipe: the modules of the driver with these names.
     """
 
-    def __init__(
-        self, sockets: Mapping[Kind, SocketType], pipe_ends: Mapping[Kind, PipeEndType]
-    ) -> None:
-        self._sockets = sockets
-        self._pipe_ends = pipe_ends
+    def __init__(self, streams: Any, packets: Any, pipe: Any) -> None:
+        self._sockets: dict[Kind, type[socket_end.SocketEnd]] = {
+            "duplex": streams.Stream,
+            "send": streams.SendStream,
+            "receive": streams.ReceiveStream,
+            "messages": packets.Packets,
+        }
+        self._pipe_ends: dict[Kind, type[socket_end.AnonymousEnd]] = {
+            "send": pipe.SendStream,
+            "receive": pipe.ReceiveStream,
+        }
 
     def connect(
         self,
@@ -99,6 +87,7 @@ class Connector:
         descriptors = OpenDescriptors()
         try:
             fd = _open(descriptors, endpoint, address, packets, impersonation)
+            others = []
             if fd in _NO_SERVER:
                 # The server may have another environment.
                 others = addresses.elsewhere(endpoint, address)
@@ -107,12 +96,10 @@ class Connector:
                     if addresses.is_safe(endpoint, other):
                         found = _open(descriptors, endpoint, other, packets, impersonation)
                     if found not in _NO_SERVER:
-                        fd, address = found, other
+                        fd, address, others = found, other, []
                         break
-                else:
-                    raise _refusal(-fd, endpoint, address, waited, others)
             if fd < 0:
-                raise _refusal(-fd, endpoint, address, waited)
+                raise _refusal(-fd, endpoint, address, waited, others)
             server = None
             try:
                 if trusts is not None:
@@ -158,11 +145,7 @@ class Connector:
         else:
             calls.keep_urgent_inline(fd)
         if credentials is None:
-            credentials = (
-                inherited.credentials(fd)
-                if endpoint.kind == "inherited"
-                else calls.peer_credentials(fd)
-            )
+            credentials = calls.peer_credentials(fd)
         return self._sockets[kind](descriptors, endpoint, address, credentials, owner)
 
     def _adopt_inherited(self, endpoint: Endpoint, kind: Kind, buffer_size: int | None) -> Any:
@@ -170,8 +153,10 @@ class Connector:
         with OpenDescriptors(fd) as descriptors:
             if is_pipe:
                 return self._pipe_ends[kind](descriptors, endpoint)
-            address = inherited.address_of(fd)
-            return self.adopt(descriptors, endpoint, address, kind, buffer_size, None)
+            # It has no name.
+            address = b"descriptor %d" % fd
+            maker = inherited.credentials(fd)
+            return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, maker)
 
 
 def _open(
@@ -193,7 +178,7 @@ def _open(
 
 
 def _refusal(
-    code: int, endpoint: Endpoint, address: bytes, waited: float, others: Sequence[bytes] = ()
+    code: int, endpoint: Endpoint, address: bytes, waited: float, others: Sequence[bytes]
 ) -> EndpointError:
     where = calls.readable(address)
     if code in _NO_SOCKET and address[:1] != b"\0":

@@ -33,12 +33,13 @@ def open_pair(kind: str) -> tuple[int, int]:
     """Two connected ends: the parent's, of this ``kind``, and the child's. No process inherits
     either before it is handed over. The child's end is in blocking mode, as programs expect.
     """
-    if kind == "receive":
-        return standard.pipe()
-    if kind == "send":
-        childs, ours = standard.pipe()
-        return ours, childs
-    return calls.pair(packets=kind == "messages")
+    if kind not in _WAYS:
+        return calls.pair(packets=kind == "messages")
+    with OpenDescriptors() as descriptors:
+        standard.open_pipe(descriptors)
+        receiving, sending = descriptors.numbers
+        descriptors.numbers.clear()
+        return (receiving, sending) if kind == "receive" else (sending, receiving)
 
 
 def open_pipe(capacity: int | None) -> OpenDescriptors:
@@ -133,11 +134,6 @@ def claim_listener(endpoint: Endpoint, kind: str) -> int:
     _check_socket(endpoint, where, fd, kind, listening=True)
     _take_over(fd)
     return fd
-
-
-def address_of(fd: int) -> bytes:
-    """The address of an inherited end, as text: it has no name."""
-    return b"descriptor %d" % fd
 
 
 def listener_address(fd: int) -> bytes:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, NotSupported, connect_error, in_use_error
-from ..common.accept_status import AcceptStatus
 from ..common.connection_slot import ConnectionSlot
+from ..common.listening import AcceptStatus, ConnectionT, ListenerCore, ListenOptions, logger
 from . import (
     address as addresses,
     calls,
@@ -25,8 +24,6 @@ from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-logger = logging.getLogger("ipcpipes")
-
 _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
@@ -36,10 +33,8 @@ _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 # pause would wake a sleeping machine more often.
 FILE_CHECK_PAUSE = 10.0
 
-ConnectionT = TypeVar("ConnectionT")
 
-
-class ListeningSocket(Generic[ConnectionT]):
+class ListeningSocket(ListenerCore[ConnectionT]):
     """A listening socket, the claim to its name, and the count of its open connections.
 
     ``max_instances`` limits the accepted connections that are open. A client above the limit should
@@ -55,7 +50,6 @@ class ListeningSocket(Generic[ConnectionT]):
     One thread at a time uses this. The driver's listener adds the waiting.
 
     Attributes:
-        _taken: one :class:`ConnectionSlot` for each open connection.
         _early: clients that were taken out of the queue before they can be accepted.
         _candidate: the client that is being accepted. One object serves all accepts, because a new
             one costs time.
@@ -69,49 +63,32 @@ class ListeningSocket(Generic[ConnectionT]):
         self,
         endpoint: Endpoint,
         address: bytes,
+        options: ListenOptions,
         claim: posix_claim.Claim | None,
         descriptors: OpenDescriptors,
         *,
-        kind: connecting.Kind,
-        max_instances: int | None,
-        backlog: int,
-        buffer_size: int | None,
-        permissions: calls.Permissions,
         is_shared: bool = False,
     ) -> None:
-        self._endpoint = endpoint
+        self._set_up(endpoint, options)
         self._address = address
         self._claim = claim
         self._fd = -1
-        self._kind: connecting.Kind = kind
-        self._max_instances = math.inf if max_instances is None else max_instances
-        self._backlog = backlog
-        self._buffer_size = buffer_size
-        self._admits = permissions.admits
+        self._admits = options.permissions.admits
         self._is_shared = is_shared
         self._file = removing.file_at(address) if claim is None else claim.socket_file
-        self._taken: set[ConnectionSlot] = set()
         self._blocker = OpenDescriptors()
         self._early = OpenDescriptors()
         self._candidate = OpenDescriptors()
-        self._exhausted = False
         self._prepare()
+        self._closed = False
         # Last: until then the caller closes the descriptor.
         (self._fd,) = descriptors.handed_over()
-
-    def _prepare(self) -> None:
-        """Makes what the driver needs, before the listener owns the socket."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
 
     @property
     def address(self) -> str:
         return calls.readable(self._address)
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """Accepts a client: the connection, or the reason why the listener has to wait."""
         if len(self._taken) >= self._max_instances:
             return AcceptStatus.FULL
         candidate = self._candidate
@@ -133,9 +110,7 @@ class ListeningSocket(Generic[ConnectionT]):
         if fd == _AGAIN:
             return AcceptStatus.NO_CLIENT
         if fd in _EXHAUSTED:
-            if not self._exhausted:
-                logger.warning("%r: %s; waiting for it to end", self, os.strerror(-fd))
-            self._exhausted = True
+            self._note_exhausted(os.strerror(-fd))
             return AcceptStatus.EXHAUSTED
         if fd not in _VANISHED:
             raise OSError(-fd, os.strerror(-fd), self.address)
@@ -148,16 +123,12 @@ class ListeningSocket(Generic[ConnectionT]):
         if self._file is None or removing.is_at(self._address, self._file):
             return
         self._file = None
-        if not self._is_closing():
+        if not self._closed:
             logger.error(
                 "%r: another program has removed or replaced its socket file, and clients no "
                 "longer reach it; close it and listen again",
                 self,
             )
-
-    def _is_closing(self) -> bool:
-        """Whether the name was released, or is about to be."""
-        return self._fd == -1
 
     def _admit(self, candidate: OpenDescriptors) -> ConnectionT | None:
         """The connection of ``candidate``; ``None`` if the client has left or is refused."""
@@ -197,11 +168,8 @@ class ListeningSocket(Generic[ConnectionT]):
             raise
         return connection
 
-    def _count_released(self) -> None:
-        """Makes room for the next client, after a connection was closed."""
-        self._adjust_queue()
-
     def _adjust_queue(self) -> None:
+        """Makes room for as many clients as are allowed now."""
         if self._fd == -1 or self._max_instances == math.inf or self._is_shared:
             return
         free = int(self._max_instances) - len(self._taken) - len(self._early.numbers)
@@ -246,38 +214,20 @@ class ListeningSocket(Generic[ConnectionT]):
         self._early.close()
         self._candidate.close()
 
-    def __repr__(self) -> str:
-        state = " closed" if self._fd == -1 else ""
-        return f"<ipcpipes Listener {self.address!r}{state}>"
-
 
 ListenerT = TypeVar("ListenerT", bound=ListeningSocket[Any])
 
 
-def listen(
-    listener: type[ListenerT],
-    endpoint: Endpoint,
-    *,
-    kind: connecting.Kind,
-    max_instances: int | None,
-    backlog: int,
-    buffer_size: int | None,
-    permissions: calls.Permissions,
-) -> ListenerT:
-    """Takes the name and listens. If it fails, nothing of it remains."""
-    connecting.check_kind(kind)
-    options: dict[str, Any] = {
-        "kind": kind,
-        "max_instances": max_instances,
-        "backlog": backlog,
-        "buffer_size": buffer_size,
-        "permissions": permissions,
-    }
+def listen(listener: type[ListenerT], endpoint: Endpoint, **asked: Any) -> ListenerT:
+    """Takes the name and listens. If it fails, nothing of it remains.
+
+    Args:
+        asked: the values of :class:`.ListenOptions`.
+    """
+    options = ListenOptions(**asked)
+    connecting.check_kind(options.kind)
     if endpoint.kind == "inherited":
-        fd = inherited.claim_listener(endpoint, kind)
-        with OpenDescriptors(fd) as descriptors:
-            where = inherited.listener_address(fd)
-            return listener(endpoint, where, None, descriptors, is_shared=True, **options)
+        return adopt(listener, endpoint, endpoint, options)
     address = addresses.resolve(endpoint)
     addresses.check_directory_safety(endpoint, address, create=True)
     if address[:1] == b"\0" and not calls.can_tell_users_apart():
@@ -291,14 +241,13 @@ def listen(
     try:
         if claim is not None:
             claim.take()
-        queue = min(backlog, max_instances or backlog)
+        queue = min(options.backlog, options.max_instances or options.backlog)
         file = calls.BoundFile() if claim is None else claim.bound
-        fd = calls.listen(
-            descriptors, file, address, permissions, queue, packets=kind == "messages"
-        )
+        packets = options.kind == "messages"
+        fd = calls.listen(descriptors, file, address, options.permissions, queue, packets=packets)
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
-        return listener(endpoint, address, claim, descriptors, **options)
+        return listener(endpoint, address, options, claim, descriptors)
     except BaseException as error:
         descriptors.close()
         if claim is not None:
@@ -310,3 +259,13 @@ def listen(
         if error.errno == errno.EADDRINUSE:
             raise in_use_error(endpoint, path, None) from None
         raise connect_error("errno", error.errno or errno.EIO, endpoint, path) from None
+
+
+def adopt(
+    listener: type[ListenerT], endpoint: Endpoint, socket: Endpoint, options: ListenOptions
+) -> ListenerT:
+    """A listener at ``endpoint`` with an inherited socket; other processes accept from it too."""
+    fd = inherited.claim_listener(socket, options.kind)
+    with OpenDescriptors(fd) as descriptors:
+        where = inherited.listener_address(fd)
+        return listener(endpoint, where, options, None, descriptors, is_shared=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import chain, starmap
 
 from ..common.opened import OpenNumbers
 
@@ -17,7 +16,3 @@ class OpenDescriptors(OpenNumbers):
     __slots__ = ()
 
     _close_number: Callable[[int], object] = staticmethod(os.close)
-
-    def open_pipe(self) -> None:
-        """Calls :func:`os.pipe`, and keeps the receive end and, after it, the send end."""
-        self.numbers.extend(chain.from_iterable(starmap(os.pipe, ((),))))

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain, starmap
 from typing import TYPE_CHECKING
 
 from .opened import OpenDescriptors
@@ -48,24 +49,10 @@ def lift(descriptors: OpenDescriptors) -> None:
 
 
 def open_pipe(descriptors: OpenDescriptors) -> None:
-    """Adds a receive end and a send end to ``descriptors``."""
-    descriptors.open_pipe()
+    """Adds the receive end and, after it, the send end of a new pipe(2) to ``descriptors``."""
+    # In one step with the call; see OpenNumbers.
+    descriptors.numbers.extend(chain.from_iterable(starmap(os.pipe, ((),))))
     lift(descriptors)
-
-
-def pipe() -> tuple[int, int]:
-    """(receive end, send end), as :func:`os.pipe`."""
-    receiving, sending = os.pipe()
-    try:
-        receiving = lifted(receiving)
-    except OSError:
-        os.close(sending)
-        raise
-    try:
-        return receiving, lifted(sending)
-    except OSError:
-        os.close(receiving)
-        raise
 
 
 @contextmanager

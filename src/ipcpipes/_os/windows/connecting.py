@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, untrusted_error
 from ...options import Impersonation
+from ..common.connection_end import Kind
 from ..common.connection_slot import ConnectionSlot
-from . import calls, inheritance as inherited
+from . import calls, inheritance as inherited, pipe_end
 from .opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-Kind = Literal["duplex", "send", "receive", "messages"]
-
-
-class PipeType(Protocol):
-    """A driver's class for connected pipes."""
-
-    def __call__(
-        self,
-        opened: Opened,
-        endpoint: Endpoint,
-        address: str,
-        /,
-        *,
-        server_end: bool,
-        owner: ConnectionSlot | None = None,
-        process: int | None = None,
-    ) -> Any:
-        """Takes over the handle in ``opened``; see :class:`.pipe_end.PipeEnd`. If it raises, the
-        handle stays there.
-        """
-
-
-class PipeEndType(Protocol):
-    """A driver's class for the ends of anonymous pipes."""
-
-    def __call__(self, opened: Opened, endpoint: Endpoint, /) -> Any:
-        """The same for an end whose peer is unknown."""
 
 
 class Connector:
@@ -51,19 +23,23 @@ class Connector:
     which kind.
 
     Args:
-        pipe_ends: for overlapped handles.
-        synchronous_ends: for handles that were opened without FILE_FLAG_OVERLAPPED.
+        streams, packets, pipe, synchronous: the modules of the driver with these names.
     """
 
-    def __init__(
-        self,
-        pipes: Mapping[Kind, PipeType],
-        pipe_ends: Mapping[Kind, PipeEndType],
-        synchronous_ends: Mapping[Kind, PipeEndType],
-    ) -> None:
-        self._pipes = pipes
-        self._pipe_ends = pipe_ends
-        self._synchronous_ends = synchronous_ends
+    def __init__(self, streams: Any, packets: Any, pipe: Any, synchronous: Any) -> None:
+        self._pipes: dict[Kind, type[pipe_end.PipeEnd]] = {
+            "duplex": streams.Stream,
+            "send": streams.SendStream,
+            "receive": streams.ReceiveStream,
+            "messages": packets.Packets,
+        }
+        # By kind, and whether the handle was opened without FILE_FLAG_OVERLAPPED.
+        self._pipe_ends: dict[tuple[Kind, bool], type[pipe_end.AnonymousEnd]] = {
+            ("send", False): pipe.SendStream,
+            ("receive", False): pipe.ReceiveStream,
+            ("send", True): synchronous.SendStream,
+            ("receive", True): synchronous.ReceiveStream,
+        }
 
     def connect(
         self,
@@ -96,7 +72,7 @@ class Connector:
         """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
         with Opened(number) as opened:
             if kind in ("send", "receive"):
-                return self._pipe_ends[kind](opened, endpoint)
+                return self._pipe_ends[kind, False](opened, endpoint)
             # The system would name the process that opened the pipe: this one.
             address = f"handle {endpoint.name}"
             return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
@@ -113,9 +89,8 @@ class Connector:
         handle = inherited.claim(endpoint, kind)
         with Opened(handle) as opened:
             if kind in ("send", "receive"):
-                is_synchronous = calls.is_synchronous(handle)
-                ends = self._synchronous_ends if is_synchronous else self._pipe_ends
-                return ends[kind](opened, endpoint)
+                is_synchronous = bool(calls.is_synchronous(handle))
+                return self._pipe_ends[kind, is_synchronous](opened, endpoint)
             address = inherited.address_of(handle)
             return self._pipes[kind](opened, endpoint, address, server_end=False)
 

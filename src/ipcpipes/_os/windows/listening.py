@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import sys
 from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ...endpoint import Endpoint
 from ...errors import EndpointError, connect_error, in_use_error
-from ..common.accept_status import AcceptStatus
 from ..common.connection_slot import ConnectionSlot
+from ..common.listening import AcceptStatus, ConnectionT, ListenerCore, ListenOptions
 from . import calls, connecting
 from .opened import Instance, Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-logger = logging.getLogger("ipcpipes")
-
 DEFAULT_BUFFER_SIZE = 65536
 
-ConnectionT = TypeVar("ConnectionT")
 
-
-class ListeningPipe(Generic[ConnectionT]):
+class ListeningPipe(ListenerCore[ConnectionT]):
     """Pipe instances that wait for clients.
 
     ``backlog`` instances wait at any time, each with a pending ConnectNamedPipe, because a client
@@ -46,35 +40,15 @@ class ListeningPipe(Generic[ConnectionT]):
 
     _connector: ClassVar[connecting.Connector]
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        address: str,
-        *,
-        kind: connecting.Kind,
-        max_instances: int | None,
-        backlog: int,
-        buffer_size: int | None,
-        permissions: calls.Permissions,
-    ) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, address: str, options: ListenOptions) -> None:
+        self._set_up(endpoint, options)
         self._address = address
-        self._kind: connecting.Kind = kind
-        self._max_instances = math.inf if max_instances is None else max_instances
-        self._backlog = backlog
-        self._buffer_size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
-        self._permissions = permissions
-        self._taken: set[ConnectionSlot] = set()
+        self._permissions: calls.Permissions = options.permissions.at(endpoint)
         self._waiting: deque[Instance] = deque()
         self._event = Opened()
-        self._exhausted = False
         self._prepare()
         # Last: afterwards the finalizer expects all attributes.
         self._closed = False
-
-    @abstractmethod
-    def _prepare(self) -> None:
-        """Makes what the driver needs."""
 
     def _open(self, *, first: bool) -> None:
         """Takes the name.
@@ -91,23 +65,15 @@ class ListeningPipe(Generic[ConnectionT]):
         """Closes everything."""
 
     @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
-    @property
     def address(self) -> str:
         return self._address
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """Accepts a client: the connection, or the reason why the listener has to wait."""
         self._try_refill()
         # The event is reset before the check: a client that comes later sets it again.
         calls.set_event(self._event.number, signalled=False)
         # Not stored in a variable: the traceback of an exception must not keep the stream open.
-        return self._next_connected() or self._obstacle()
-
-    def _obstacle(self) -> AcceptStatus:
-        return (
+        return self._next_connected() or (
             AcceptStatus.EXHAUSTED
             if self._exhausted and not self._waiting
             else AcceptStatus.NO_CLIENT
@@ -180,9 +146,7 @@ class ListeningPipe(Generic[ConnectionT]):
             calls.require_system_error(error)
             if error.winerror not in calls.EXHAUSTED:
                 raise
-            if not self._exhausted:
-                logger.warning("%r: %s; waiting for it to end", self, error)
-            self._exhausted = True
+            self._note_exhausted(error)
         else:
             self._exhausted = False
 
@@ -201,7 +165,7 @@ class ListeningPipe(Generic[ConnectionT]):
                 self._address,
                 first=first,
                 kind=self._kind,
-                buffer_size=self._buffer_size,
+                buffer_size=self._buffer_size or DEFAULT_BUFFER_SIZE,
                 permissions=self._permissions,
             )
             if first and -result in (calls.ERROR_ACCESS_DENIED, calls.ERROR_PIPE_BUSY):
@@ -226,38 +190,22 @@ class ListeningPipe(Generic[ConnectionT]):
             instance.close()
         self._waiting.clear()
 
-    def __repr__(self) -> str:
-        state = " closed" if self._closed else ""
-        return f"<ipcpipes Listener {self.address!r}{state}>"
-
 
 InstancesT = TypeVar("InstancesT", bound=ListeningPipe[Any])
 
 
 def listen(
-    listener: type[InstancesT],
-    endpoint: Endpoint,
-    *,
-    kind: connecting.Kind,
-    max_instances: int | None,
-    backlog: int,
-    buffer_size: int | None,
-    permissions: calls.Permissions,
-    is_shared: bool = False,
+    listener: type[InstancesT], endpoint: Endpoint, *, is_shared: bool = False, **asked: Any
 ) -> InstancesT:
-    """Takes the name and listens. If it raises, everything that it opened is closed again."""
+    """Takes the name and listens. If it raises, everything that it opened is closed again.
+
+    Args:
+        is_shared: another process has made the first instance of the name.
+        asked: the values of :class:`.ListenOptions`.
+    """
     address = calls.resolve(endpoint)
-    made = listener(
-        endpoint,
-        address,
-        kind=kind,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        permissions=permissions.at(endpoint),
-    )
+    made = listener(endpoint, address, ListenOptions(**asked))
     try:
-        # Another process has made the first instance of a shared name.
         made._open(first=not is_shared)
     except BaseException as error:
         made._close()

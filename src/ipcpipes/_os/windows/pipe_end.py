@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import trio
 
 from ...abc import PeerIdentity
-from ...abc.uncopied import Uncopied
 from ...endpoint import Endpoint
 from ...errors import NotSupported
+from ..common.connection_end import ConnectionEnd
 from ..common.connection_slot import ConnectionSlot
-from ..common.inheritable import NO_SETTING, InheritableEnd
+from ..common.inheritable import InheritableEnd
 from . import calls, inheritance as inherited
 from .opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
-class PipeEnd(Uncopied, ABC):
+class PipeEnd(ConnectionEnd):
     """One handle of a connected pipe.
 
     Attributes:
         sent_some: whether the system may have begun to write data, which the peer may have read.
-        _number: the handle; -1 before :meth:`__init__` has ended, and after closing.
         _known_process: the process at the other end, where our caller knows it. Otherwise it is
             asked of the system, which names the process that opened the other end.
-        _send_fault: why nothing can be sent any more.
     """
 
+    _word_for_number = "handle"
     sent_some = False
-    _number = -1
-    _peer: PeerIdentity | None = None
-    _send_fault: str | None = None
 
     def __init__(
         self,
@@ -62,14 +59,6 @@ class PipeEnd(Uncopied, ABC):
         # Last: until then the caller closes what is opened.
         (self._number,) = opened.handed_over()
 
-    @abstractmethod
-    def _prepare(self, handle: int) -> None:
-        """Makes what the driver needs to use this handle."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return self._endpoint
-
     @property
     def address(self) -> str:
         return self._address
@@ -86,31 +75,6 @@ class PipeEnd(Uncopied, ABC):
     @abstractmethod
     def _look_up_peer(self, handle: int) -> PeerIdentity: ...
 
-    @property
-    def send_buffer_size(self) -> int:
-        return self._buffer_sizes()[0]
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return self._buffer_sizes()[1]
-
-    @abstractmethod
-    def _buffer_sizes(self) -> tuple[int, int]:
-        """(for sending, for receiving)
-
-        Raises:
-            trio.ClosedResourceError: this end is closed.
-            OSError: the system does not tell.
-        """
-
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        return self._number
-
-    def _closed_here(self) -> trio.ClosedResourceError:
-        return trio.ClosedResourceError("this stream was closed here")
-
     def _require_sendable(self) -> None:
         self._require_open()
         if self._send_fault is not None:
@@ -122,16 +86,14 @@ class PipeEnd(Uncopied, ABC):
         if code not in calls.PEER_GONE:
             raise trio.BrokenResourceError(str(calls.winerror(code)))
 
-    def __repr__(self) -> str:
-        state = "closed" if self._number == -1 else f"handle {self._number}"
-        return f"<ipcpipes {type(self).__name__} {self.address!r} {state}>"
-
 
 class AnonymousEnd(InheritableEnd, PipeEnd):
     """One handle of an anonymous pipe.
 
     After it was handed over, the handle is kept in ``_handed_over`` until it is disposed of.
     """
+
+    _peer = PeerIdentity()
 
     def __init__(self, opened: Opened, endpoint: Endpoint | None = None) -> None:
         handle = opened.number
@@ -140,25 +102,18 @@ class AnonymousEnd(InheritableEnd, PipeEnd):
         super().__init__(opened, endpoint, address, server_end=False, process=0)
 
     @property
-    def peer(self) -> PeerIdentity:
-        return PeerIdentity()
-
-    @property
     def capacity(self) -> int:
         return max(self._buffer_sizes())
-
-    @property
-    def send_buffer_size(self) -> int:
-        return self.capacity
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return self.capacity
 
     def set_capacity(self, size: int) -> None:
         if self._number == -1:
             raise self._closed_here()
-        raise NotSupported(NO_SETTING)
+        raise NotSupported(
+            "the size of a pipe is set when it is made: open_anonymous_pipe(capacity=...)"
+        )
+
+    def _prepare_for_child(self, number: int) -> None:
+        os.set_handle_inheritable(number, True)
 
     def _close_number(self, number: int) -> None:
         calls.close(number)

@@ -66,12 +66,8 @@ class Duplex:
         except KeyError:
             raise stream._busy("receiving from") from None
         try:
-            if deadline is not None:
-                stream._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
-            elif place is not None:
-                poll = select.poll()
-                poll.register(stream._require_open(), select.POLLIN)
-                poll.poll()
+            if deadline is not None or place is not None:
+                stream._wait(select.POLLIN, deadline)
             try:
                 # One step without a signal handler in between, so that no received byte is lost.
                 if place is None:
@@ -88,11 +84,8 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def load(self, data: bytes) -> None:
+    def load(self, data: Any, rest: memoryview | bytes = b"") -> None:
         """Sets the bytes to be sent next. Those before must have been sent."""
-        self._begin(data, b"")
-
-    def _begin(self, data: Any, rest: memoryview | bytes) -> None:
         position = self._outgoing[1]
         position[0] = 0
         self._outgoing = (data, position, rest)
@@ -100,7 +93,7 @@ class Duplex:
     def lend(self, data: bytes, memory: memoryview) -> None:
         """As :meth:`load`, followed by memory that stays its owner's, until :meth:`keep`."""
         # The first send is so large that the other end does not wake up for ``data`` alone.
-        self._begin(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
+        self.load(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
 
     def keep(self) -> None:
         """Copies the part of the lent memory that was not sent."""
@@ -133,7 +126,7 @@ class Duplex:
                         stream._raise_unsendable(-code)
                 else:
                     data, rest = ffi.from_buffer(rest) if rest else b"", b""
-                    self._begin(data, rest)
+                    self.load(data, rest)
             return True
         finally:
             stream._may_send["turn"] = None
@@ -142,23 +135,21 @@ class Duplex:
 
     def send_on(self, milliseconds: int) -> bool:
         """As :meth:`send_now`, after waiting for room, for ``milliseconds`` at most."""
-        return self._go_on(milliseconds, receiving=False)
+        return self._go_on(milliseconds, select.POLLOUT, None)
 
     def send_or_receive(
         self, milliseconds: int, place: Callable[[], memoryview] | None = None
     ) -> bool:
         """As :meth:`send_on`; bytes that come meanwhile are received, and end the wait too."""
-        return self._go_on(milliseconds, receiving=True, place=place)
+        return self._go_on(milliseconds, select.POLLOUT | select.POLLIN, place)
 
     def _go_on(
-        self, milliseconds: int, *, receiving: bool, place: Callable[[], memoryview] | None = None
+        self, milliseconds: int, events: int, place: Callable[[], memoryview] | None
     ) -> bool:
         poll = select.poll()
-        poll.register(
-            self._stream._require_open(), select.POLLOUT | (select.POLLIN if receiving else 0)
-        )
+        poll.register(self._stream._require_open(), events)
         for _, found in poll.poll(milliseconds):
-            if receiving and found & ~select.POLLOUT:
+            if events & select.POLLIN and found & ~select.POLLOUT:
                 self.receive(Deadline(0), place)
             if found & ~select.POLLIN:
                 return self.send_now()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import select
 import sys
 from typing import TYPE_CHECKING
 
-from ...common.accept_status import AcceptStatus
 from ...common.forking import remember
+from ...common.listening import AcceptStatus
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening, standard_numbers as standard
 from ..opened import OpenDescriptors
@@ -31,7 +30,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         self._is_woken = False
         # It may fail, and then there is nothing else to close.
         standard.open_pipe(self._pipe)
-        ThreadedListener.__init__(self)
+        super()._prepare()
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
@@ -41,7 +40,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         self._close_waker()
 
     def _count_released(self, handle: int = -1) -> None:
-        listening.ListeningSocket._count_released(self)
+        self._adjust_queue()
 
     def _wait(self, status: AcceptStatus, milliseconds: int) -> None:
         poll = select.poll()
@@ -56,9 +55,6 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
             poll.poll(milliseconds)
         elif not poll.poll(pause):
             self._check_file()
-
-    def _is_closing(self) -> bool:
-        return self._closed
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
         if not self._pipe.numbers:
@@ -90,6 +86,3 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
     def _close_waker(self) -> None:
         self._pipe.close()
         self._is_woken = False
-
-
-listen = functools.partial(listening.listen, Listener)

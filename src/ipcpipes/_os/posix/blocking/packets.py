@@ -17,9 +17,6 @@ from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-_AGAIN = -errno.EAGAIN
-_INTERRUPTED = -errno.EINTR
-
 
 class Packets(sockets.PacketSocket, streams.Socket):
     """Packets in both directions, for one channel, which holds the lock of the direction."""
@@ -58,18 +55,10 @@ class Packets(sockets.PacketSocket, streams.Socket):
     def _put_packet(
         self, send: Callable[..., int], packet: Buffer, deadline: Deadline | None
     ) -> None:
-        first = True
         while code := send(self._send_number, packet, wait=deadline is None):
-            if code == _AGAIN and deadline is not None:
-                self._wait(select.POLLOUT, deadline, streams.NO_ROOM, first=first)
-                first = False
-            elif code == -errno.EMSGSIZE:
+            if code == -errno.EMSGSIZE:
                 raise self._too_large(packet)
-            elif code != _INTERRUPTED:
-                self._raise_unsendable(-code)
+            self._wait_for_room(code, deadline)
 
     def _wait_for_packet(self, deadline: Deadline) -> None:
-        self._wait(select.POLLIN, deadline, streams.NOTHING_CAME, first=True)
-
-    def _put_eof(self) -> None:
-        self._shut_sending()
+        self._wait(select.POLLIN, deadline)

@@ -7,48 +7,38 @@ writes to a second pipe that poll(2) watches too.
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import sys
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...common.deadline import Deadline
-from ...common.inheritable import USED
 from ...common.locks import ResultT
 from .. import (
     calls,
-    inheritance as inherited,
     pipe_size as pipe,
     socket_end,
     standard_numbers as standard,
 )
+from ..opened import OpenDescriptors
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
-
-_AGAIN = -errno.EAGAIN
-_INTERRUPTED = -errno.EINTR
 
 
 class _End(socket_end.AnonymousEnd, streams.Socket):
     """Lifetime: as for any socket, until it is handed over; see :class:`.AnonymousEnd`.
 
     Attributes:
-        _woken, _waker: the pipe that wakes the thread which waits; made when first needed.
+        _waker: the two ends of the pipe that wakes the thread which waits; opened when first
+            needed.
     """
 
-    _woken = _waker = -1
     _poll: select.poll | None = None
 
-    @property
-    @abstractmethod
-    def _spare_lock(self) -> dict[str, None]:
-        """The lock of the direction that the pipe does not have."""
-
     def _configure(self, fd: int) -> None:
+        self._waker = OpenDescriptors()
         os.set_blocking(fd, False)
 
     @property
@@ -60,67 +50,41 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
 
     def _while_open(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
         """Calls a function of the descriptor, which no thread closes meanwhile."""
-        return self._locked(
-            self._spare_lock,
-            "looking at",
-            lambda: function(self._require_open(), *arguments),
-        )
+        # The lock of the direction that the pipe does not have.
+        lock = self._may_receive if isinstance(self, SendStream) else self._may_send
+        return self._locked(lock, "looking at", lambda: function(self._require_open(), *arguments))
 
-    def _wait_ready(self, events: int, deadline: Deadline | None, what: str) -> None:
-        self._used = True
+    def _wait(self, event: int, deadline: Deadline | None) -> None:
         if self._poll is None:
-            self._poll = self._new_poll(events)
+            self._poll = self._new_poll(event)
         # Checked after that: a thread that closes from here on finds the waker, and writes to it.
         self._require_open()
         if deadline is None:
             self._poll.poll()
-        elif not self._poll.poll(deadline.milliseconds(what, first=False)):
-            raise deadline.error(what)
+        elif not self._poll.poll(deadline.milliseconds(streams.TOO_LATE[event], first=False)):
+            raise deadline.error(streams.TOO_LATE[event])
 
-    def _new_poll(self, events: int) -> select.poll:
-        if self._waker == -1:
-            self._woken, self._waker = standard.pipe()
+    def _new_poll(self, event: int) -> select.poll:
+        if not self._waker.numbers:
+            standard.open_pipe(self._waker)
         poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
-        poll.register(self._require_open(), events)
+        poll.register(self._waker.numbers[0], select.POLLIN)
+        poll.register(self._require_open(), event)
         return poll
 
     def _wake(self, number: int) -> None:
-        if self._waker != -1:
-            os.write(self._waker, b"x")
+        if self._waker.numbers:
+            os.write(self._waker.number, b"x")
 
     def _in_forked_child(self, text: str) -> None:
         super()._in_forked_child(text)
         # The parent's threads wait on these.
-        self._close_waker()
+        self._waker.close()
         self._poll = None
 
     def _give_up(self, number: int) -> None:
         super()._give_up(number)
-        self._close_waker()
-
-    def _close_waker(self) -> None:
-        for fd in (self._woken, self._waker):
-            if fd != -1:
-                os.close(fd)
-        self._woken = self._waker = -1
-
-    def _take_out(self) -> int:
-        fd = self._take_number(USED if self._used else None)
-        # Programs expect inherited descriptors in blocking mode.
-        os.set_blocking(fd, True)
-        return fd
-
-    def close(self) -> None:
-        super().close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        if getattr(self, "_is_held", False):
-            self._close_waker()
-        super().__del__()
+        self._waker.close()
 
 
 class SendStream(_End, streams.SendStream):
@@ -128,18 +92,11 @@ class SendStream(_End, streams.SendStream):
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
 
-    @property
-    def _spare_lock(self) -> dict[str, None]:
-        return self._may_receive
-
     def _put(self, data: Any, deadline: Deadline | None) -> None:
         self._used = True
         try:
             while code := calls.write_rest(self._send_number, data, len(data), self._position):
-                if code == _AGAIN:
-                    self._wait_ready(select.POLLOUT, deadline, streams.NO_ROOM)
-                elif code != _INTERRUPTED:
-                    self._raise_unsendable(-code)
+                self._wait_for_room(code, deadline)
         except BaseException:
             if self._position[0]:
                 self._send_number = -1  # first: another signal handler can raise in a call
@@ -151,10 +108,6 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The end of an anonymous pipe that data comes out of; see
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
-
-    @property
-    def _spare_lock(self) -> dict[str, None]:
-        return self._may_send
 
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         self._read(os.read, size, deadline, b"")
@@ -175,14 +128,7 @@ class ReceiveStream(_End, streams.ReceiveStream):
                 # In one step, as in a socket's _fetch.
                 (self._came,) = map(read, (self._number,), (argument,))
             except BlockingIOError:
-                self._wait_ready(select.POLLIN, deadline, streams.NOTHING_CAME)
+                self._wait(select.POLLIN, deadline)
             except OSError as error:
                 self._check_end(error)
                 self._came = end
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as descriptors:
-        sending = SendStream(descriptors)
-        return ReceiveStream(descriptors), sending

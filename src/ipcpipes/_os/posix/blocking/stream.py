@@ -11,31 +11,27 @@ import errno
 import os
 import select
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from ...._ffi import ffi
+from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
-from ...common.own_thread import ResultT, require_accepted, run_as_blocking
+from ...common.receive_size import RECEIVE_INTERRUPTED, receive_size
 from ...common.shared_handle import SharedHandle
 from ...handles.attached import AttachedDescriptors
-from .. import calls, impersonation, socket_end
-from . import descriptors as passing
+from .. import calls, passing, socket_end
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
-NOTHING_CAME = "nothing was received"
-NO_ROOM = "not all could be sent"
+# The beginning of the error text, for an event that a thread waits for in vain.
+TOO_LATE = {select.POLLIN: "nothing was received", select.POLLOUT: "not all could be sent"}
 
 # Looked up once: they are called for every message.
 _read = os.read
@@ -48,11 +44,8 @@ class Socket(socket_end.SocketEnd, SharedHandle):
     thread is inside.
     """
 
-    # The channel's store for descriptors, closed when no thread is inside.
-    _enclosed: AttachedDescriptors | None = None
-
     def _prepare(self, fd: int) -> None:
-        SharedHandle.__init__(self, -1)
+        self._renew_locks()
         # The descriptor as long as something can be sent, so that a send has one thing to check.
         self._send_number = fd
         self._position = ffi.new(calls.new_position)
@@ -60,40 +53,33 @@ class Socket(socket_end.SocketEnd, SharedHandle):
 
     def _configure(self, fd: int) -> None:
         # Asked once, because a property cannot keep the descriptor from being closed.
-        self._buffer_sizes = (
-            calls.buffer_size(fd, sending=True),
-            calls.buffer_size(fd, sending=False),
-        )
+        self._found_sizes = calls.buffer_sizes(fd)
         os.set_blocking(fd, True)
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
-    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
+    def _buffer_sizes(self) -> tuple[int, int]:
         self._require_open()
-        require_accepted(self._owner)
-        return run_as_blocking(impersonation.Client(self._credentials), fn, args)
+        return self._found_sizes
 
-    @property
-    def send_buffer_size(self) -> int:
-        self._require_open()
-        return self._buffer_sizes[0]
-
-    @property
-    def receive_buffer_size(self) -> int:
-        self._require_open()
-        return self._buffer_sizes[1]
-
-    def _busy(self, doing: str) -> Exception:
-        # The thread that closes may also hold the lock, for a moment.
-        if self._number == -1:
-            return self._closed_here()
-        return trio.BusyResourceError(f"another thread is {doing} this stream")
-
-    def _wait(self, events: int, deadline: Deadline, what: str, *, first: bool) -> None:
+    def _wait(self, event: int, deadline: Deadline | None) -> None:
+        """Waits until something can be received or sent. A receive waits before its first attempt,
+        and a send after it.
+        """
         poll = select.poll()
-        poll.register(self._require_open(), events)
-        if not poll.poll(deadline.milliseconds(what, first)):
-            raise deadline.error(what)
+        poll.register(self._require_open(), event)
+        milliseconds = None
+        if deadline is not None:
+            milliseconds = deadline.milliseconds(TOO_LATE[event], first=event == select.POLLIN)
+        if not poll.poll(milliseconds) and deadline is not None:
+            raise deadline.error(TOO_LATE[event])
+
+    def _wait_for_room(self, code: int, deadline: Deadline | None) -> None:
+        """Waits until a send that has ended with ``code`` can go on, or raises."""
+        if code == _AGAIN:
+            self._wait(select.POLLOUT, deadline)
+        elif code != _INTERRUPTED:
+            self._raise_unsendable(-code)
 
     def _raise_unsendable(self, code: int) -> None:
         self._require_open()
@@ -113,7 +99,7 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         if self._send_fault is None:
             self._send_fault = fault
 
-    def _shut_sending(self) -> None:
+    def _put_eof(self) -> None:
         number = self._require_open()
         if self._eof_sent:
             return
@@ -122,15 +108,6 @@ class Socket(socket_end.SocketEnd, SharedHandle):
         self._eof_sent = True
         self._send_number = -1
         calls.close_half(number, True)
-
-    def close(self) -> None:
-        self._shut()
-
-    def _in_forked_child(self, text: str) -> None:
-        self._begin_anew()
-        if self.ends_at_fork and self._number != -1:
-            self._closed_text = f"this stream was {text}"
-            self._shut()
 
     def _hide(self) -> None:
         self._send_number = -1
@@ -145,22 +122,6 @@ class Socket(socket_end.SocketEnd, SharedHandle):
             self._enclosed.close()
         if self._owner is not None:
             self._owner.released()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_held", False):
-            return
-        text = f"unclosed {self!r}"
-        os.close(max(self._number, self._doomed))
-        if self._owner is not None:
-            self._owner.released()
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class _Sending(Socket):
@@ -218,13 +179,8 @@ class _Sending(Socket):
             raise
 
     def _put_rest(self, data: Any, deadline: Deadline | None, code: int) -> None:
-        first = True
         while code:
-            if code == _AGAIN and deadline is not None:
-                self._wait(select.POLLOUT, deadline, NO_ROOM, first=first)
-                first = False
-            elif code != _INTERRUPTED:
-                self._raise_unsendable(-code)
+            self._wait_for_room(code, deadline)
             code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
 
 
@@ -239,7 +195,7 @@ class _Receiving(Socket, Receiving):
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline)
         try:
             # The interpreter runs signal handlers after a call. Here the step that unpacks calls
             # read(2), and the next step stores the result.
@@ -255,7 +211,7 @@ class _Receiving(Socket, Receiving):
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
-            self._wait(select.POLLIN, deadline, NOTHING_CAME, first=True)
+            self._wait(select.POLLIN, deadline)
         try:
             (self._came,) = map(_readv, (self._number,), ((view,),))
         except OSError as error:
@@ -273,12 +229,151 @@ class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
 
     carries_descriptors = True
-    send_descriptors = passing.send_descriptors
-    receive_descriptors = passing.receive_descriptors
-    _put_descriptors = passing.put_descriptors
-    _put_pieces_with = passing.put_pieces_with
-    _get_descriptors = passing.get_descriptors
-    _get_enclosed = passing.get_enclosed
+
+    def send_descriptors(
+        self,
+        data: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        outgoing = passing.OutgoingDescriptors(descriptors)
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        try:
+            outgoing.check_data(buffer)
+            self._locked(
+                self._may_send, "sending on", self._put_descriptors, buffer, outgoing, deadline
+            )
+        finally:
+            if buffer is not data:
+                ffi.release(buffer)
+
+    def _put_descriptors(
+        self,
+        data: Any,
+        outgoing: passing.OutgoingDescriptors,
+        deadline: Deadline | None,
+    ) -> None:
+        """Sends all of it, and the descriptors with its first byte. The caller holds the send
+        lock.
+        """
+        wait = deadline is None
+        try:
+            while True:
+                self._require_sendable()
+                code = outgoing.send(self._send_number, data, self._position, wait=wait)
+                if self._position[0]:
+                    self._put_rest(data, deadline, code)
+                    return
+                if not code:
+                    return
+                self._wait_for_room(code, deadline)
+        except BaseException:
+            # As for a send without descriptors: only the C layer knows how much was sent.
+            if self._position[0]:
+                self._send_number = -1
+                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            raise
+
+    def _put_pieces_with(
+        self,
+        pieces: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno],
+        deadline: Deadline | None,
+    ) -> None:
+        """Sends all pieces, and the descriptors with the first byte. The caller holds the send
+        lock.
+        """
+        outgoing = passing.OutgoingDescriptors(descriptors)
+        first, *rest = pieces
+        try:
+            with ffi.from_buffer(first) as buffer:
+                self._put_descriptors(buffer, outgoing, deadline)
+            self._put_pieces(rest, deadline)
+        except BaseException:
+            # The first piece may be sent; if only a part of it was, the stream is broken already.
+            if rest and outgoing.code in (0, _INTERRUPTED):
+                self._send_number = -1
+                self._break("a send was interrupted half-way")
+            raise
+
+    def receive_descriptors(
+        self,
+        max_bytes: int | None = None,
+        max_descriptors: int = MOST_DESCRIPTORS,
+        *,
+        timeout: float | None = None,
+    ) -> tuple[bytes, list[int]]:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        size = receive_size(max_bytes)
+        incoming = passing.IncomingDescriptors(size, max_descriptors)
+        try:
+            try:
+                del self._may_receive["turn"]
+            except KeyError:
+                raise self._busy("receiving from") from None
+            try:
+                if self._came is not None:
+                    came = self._require_whole()
+                    data, self._came = came[:size], came[size:] or None
+                    return data, []
+                data = self._get_descriptors(incoming, deadline)
+                numbers = incoming.take()
+                self._receive_fault = None
+                return data, numbers
+            finally:
+                self._may_receive["turn"] = None
+                if self._number == -1:
+                    self._leave()
+        except BaseException:
+            incoming.close()
+            raise
+
+    def _get_descriptors(
+        self, incoming: passing.IncomingDescriptors, deadline: Deadline | None
+    ) -> bytes:
+        """1 byte or more and the descriptors with them, ``b""`` at the end. The caller holds the
+        receive lock.
+
+        Descriptors cannot be kept for the next receive, so a signal handler's exception breaks the
+        stream once something has come: ``_receive_fault`` is already set when this returns, and the
+        caller clears it as the last step.
+        """
+        if self._receive_fault is not None:
+            self._raise_fault()
+        if deadline is not None:
+            self._wait(select.POLLIN, deadline)
+        self._receive_fault = RECEIVE_INTERRUPTED
+        try:
+            data = incoming.receive(self._number)
+        except trio.BrokenResourceError as error:
+            self._receive_fault = str(error)
+            raise
+        except BaseException as error:
+            if not incoming.has_come:
+                self._receive_fault = None
+                if isinstance(error, OSError):
+                    self._check_end(error)
+                    return b""
+            raise
+        if not data:
+            self._receive_fault = None
+            self._require_open()
+        return data
+
+    def _get_enclosed(self, attached: AttachedDescriptors, deadline: Deadline | None) -> bytes:
+        """As :meth:`_get_descriptors`, for a channel. It puts the descriptors into ``attached``;
+        the channel clears ``_receive_fault`` when it has the messages.
+        """
+        incoming = passing.IncomingDescriptors(receive_size(None), attached.most)
+        try:
+            data = self._get_descriptors(incoming, deadline)
+            attached.came(incoming.take())
+        except BaseException:
+            incoming.close()
+            raise
+        return data
 
     def send_eof(self) -> None:
         """Ends the sending direction; receiving remains possible. Idempotent.
@@ -290,9 +385,6 @@ class Stream(_Sending, _Receiving):
                 end of the stream, the part would look complete.
         """
         self._locked(self._may_send, "sending on", self._put_eof)
-
-    def _put_eof(self) -> None:
-        self._shut_sending()
 
 
 class SendStream(_Sending):

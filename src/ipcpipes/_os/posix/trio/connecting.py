@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .. import calls, connecting
-from . import packets, pipe, stream as streams
+from . import packets, pipe, stream
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-ConnectionT = TypeVar(
-    "ConnectionT", streams.Stream, streams.SendStream, streams.ReceiveStream, packets.Packets
-)
-
-connector = connecting.Connector(
-    {
-        "duplex": streams.Stream,
-        "send": streams.SendStream,
-        "receive": streams.ReceiveStream,
-        "messages": packets.Packets,
-    },
-    {"send": pipe.SendStream, "receive": pipe.ReceiveStream},
-)
-connect = connector.connect
-parent_end = connector.parent_end
+connector = connecting.Connector(stream, packets, pipe)
 
 
 def still_receives(carrier: object) -> bool:
     """Whether a peer that has ended its sending half (shutdown(2)) can still receive. For a carrier
     that is not a connection of ipcpipes, the answer is no.
     """
-    if not isinstance(carrier, (streams.Stream, packets.Packets)):
+    if not isinstance(carrier, (stream.Stream, packets.Packets)):
         return False
     return calls.peer_left(carrier._number) == 0

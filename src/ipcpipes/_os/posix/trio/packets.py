@@ -12,7 +12,6 @@ import trio
 
 from ....abc import HasFileno
 from ....framing import Buffer
-from ...handles.attached import AttachedDescriptors
 from .. import calls, packets as sockets
 from . import stream as streams
 
@@ -25,15 +24,6 @@ class Packets(sockets.PacketSocket, streams.Socket):
     """Packets in both directions. It serves one channel. The channel takes care that one task sends
     and one receives at a time, and that nothing is sent after a part of a batch was cancelled.
     """
-
-    @property
-    def enclosed(self) -> AttachedDescriptors | None:
-        """The channel's store for descriptors that come with packets."""
-        return self._enclosed
-
-    @enclosed.setter
-    def enclosed(self, store: AttachedDescriptors) -> None:
-        self._enclosed = store
 
     async def send_packets(
         self, packets: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
@@ -51,9 +41,7 @@ class Packets(sockets.PacketSocket, streams.Socket):
         self._sending = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._require_open()
-            if self._eof_sent:
-                raise trio.ClosedResourceError("nothing can be sent after send_eof")
+            self._require_sendable()
             waited = False
             for packet in packets:
                 while (result := send(self._require_open(), packet)) in _AGAIN:

@@ -6,11 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import trio
-
 from .... import abc
-from ...common.inheritable import USED
-from .. import calls, inheritance as inherited, pipe_size as pipe, socket_end
+from .. import calls, pipe_size as pipe, socket_end
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -34,33 +31,12 @@ class _End(socket_end.AnonymousEnd, streams.Socket, abc.AnonymousPipeEnd):
         self._used = True
         return fd
 
-    def _take_out(self) -> int:
-        super()._require_open()
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this end")
-        if self._used:
-            raise RuntimeError(USED)
-        fd, self._number = self._number, -1
-        # Programs expect inherited descriptors in blocking mode.
-        os.set_blocking(fd, True)
-        return fd
-
-    def _close(self) -> None:
-        super()._close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        super().__del__()
-
 
 class SendStream(_End, streams.SendStream):
     """The end of an anonymous pipe that data goes into; see
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
 
-    _shut_half = None
     _put = staticmethod(calls.write)
 
 
@@ -68,12 +44,3 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The end of an anonymous pipe that data comes out of; see
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
-
-    _shut_half = None
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as descriptors:
-        sending = SendStream(descriptors)
-        return ReceiveStream(descriptors), sending

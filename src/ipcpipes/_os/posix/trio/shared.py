@@ -7,9 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ....endpoint import Endpoint
-from ...common.accept_status import AcceptStatus
-from .. import calls, inheritance as inherited, standard_numbers as standard
-from ..opened import OpenDescriptors
+from ...common.listening import ListenOptions
+from .. import calls, listening, standard_numbers as standard
 from . import listener as listeners, stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -21,13 +20,8 @@ class SharedName:
     """
 
     def __init__(self, endpoint: Endpoint, permissions: calls.Permissions, backlog: int) -> None:
-        self._listener: listeners.Listener[streams.Stream] = listeners.listen(
-            endpoint,
-            kind="duplex",
-            max_instances=None,
-            backlog=backlog,
-            buffer_size=None,
-            permissions=permissions,
+        self._listener: listeners.Listener[streams.Stream] = listening.listen(
+            listeners.Listener, endpoint, permissions=permissions, backlog=backlog
         )
 
     def copies(self) -> dict[str, int]:
@@ -51,31 +45,5 @@ def join_shared(
         number: the inherited socket.
     """
     assert number is not None
-    fd = inherited.claim_listener(Endpoint.inherited(number), "duplex")
-    with OpenDescriptors(fd) as descriptors:
-        return listeners.Listener(
-            endpoint,
-            inherited.listener_address(fd),
-            None,
-            descriptors,
-            kind="duplex",
-            max_instances=None,
-            backlog=backlog,
-            buffer_size=None,
-            permissions=permissions,
-            is_shared=True,
-        )
-
-
-def accept_waiting(
-    listener: listeners.Listener[streams.Stream], limit: int
-) -> list[streams.Stream]:
-    """Accepts the clients that are waiting, ``limit`` at most. No task may be accepting."""
-    found: list[streams.Stream] = []
-    while len(found) < limit:
-        stream = listener._try_accept()
-        if not isinstance(stream, AcceptStatus):
-            found.append(stream)
-        elif stream is not AcceptStatus.VANISHED:
-            break
-    return found
+    options = ListenOptions(permissions, backlog)
+    return listening.adopt(listeners.Listener, endpoint, Endpoint.inherited(number), options)

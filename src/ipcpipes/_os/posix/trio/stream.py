@@ -5,24 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
 
 from .... import abc
 from ...._ffi import ffi
+from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....errors import DescriptorsLost
-from ...common.own_thread import ResultT, require_accepted, run_as
 from ...common.receive_size import receive_size, writable_bytes
-from .. import calls, impersonation, socket_end
-from . import descriptors as passing
+from ...common.trio_end import TrioEnd
+from .. import calls, passing, socket_end
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
+
+# KeyboardInterrupt is raised only where an operation waits. Between its steps, received descriptors
+# would have no owner.
+_ki_protected = trio.lowlevel.enable_ki_protection
 
 # Looked up once: they are called for every message.
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
@@ -30,37 +33,17 @@ _cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
 _wait_readable = trio.lowlevel.wait_readable
 
 
-class Socket(socket_end.SocketEnd, abc.Connection):
+class Socket(socket_end.SocketEnd, TrioEnd):
     """One connected descriptor, in non-blocking mode, until :meth:`aclose`."""
 
-    _sending = False
-    _receiving = False
     _receive_waited = False
 
     def _prepare(self, fd: int) -> None:
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
-    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        self._require_open()
-        require_accepted(self._owner)
-        return await run_as(impersonation.Client(self._credentials), fn, args)
-
-    @property
-    def send_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=True)
-
-    @property
-    def receive_buffer_size(self) -> int:
-        return calls.buffer_size(self._require_open(), sending=False)
-
-    def _in_forked_child(self, text: str) -> None:
-        # Tasks inside, and the registration of the descriptor with epoll(7), are the parent's.
-        self._sending = self._receiving = False
-        if self.ends_at_fork and self._number != -1:
-            fd, self._number = self._number, -1
-            self._closed_text = f"this stream was {text}"
-            os.close(fd)
+    def _buffer_sizes(self) -> tuple[int, int]:
+        return calls.buffer_sizes(self._require_open())
 
     def _close(self) -> None:
         fd, self._number = self._number, -1
@@ -71,19 +54,18 @@ class Socket(socket_end.SocketEnd, abc.Connection):
             if self._owner is not None:
                 self._owner.released()
 
-    async def aclose(self) -> None:
-        self._close()
-        await trio.lowlevel.checkpoint()
+    def _require_sendable(self) -> int:
+        fd = self._require_open()
+        if self._eof_sent:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
+        if self._send_fault is not None:
+            raise trio.BrokenResourceError(self._send_fault)
+        return fd
 
-    def __del__(self) -> None:
-        if self._number == -1:
-            return
-        text = f"unclosed {self!r}"
-        os.close(self._number)
+    def _give_up(self, number: int) -> None:
+        os.close(number)
         if self._owner is not None:
             self._owner.released_elsewhere()
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class _Sending(Socket):
@@ -151,14 +133,6 @@ class _Sending(Socket):
                 self._send_fault = f"a send_all was cancelled after {done} of {length} bytes"
             raise
         self._send_fault = None
-
-    def _require_sendable(self) -> int:
-        fd = self._require_open()
-        if self._eof_sent:
-            raise trio.ClosedResourceError("nothing can be sent after send_eof")
-        if self._send_fault is not None:
-            raise trio.BrokenResourceError(self._send_fault)
-        return fd
 
     def _raise_broken(self, code: int) -> None:
         self._send_fault = calls.send_fault(code)
@@ -229,8 +203,56 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
     """A connection in both directions; see :class:`ipcpipes.abc.ByteStream`."""
 
     carries_descriptors = True
-    send_descriptors = passing.send_descriptors
-    receive_descriptors = passing.receive_descriptors
+
+    @_ki_protected
+    async def send_descriptors(
+        self,
+        data: bytes | bytearray | memoryview,
+        descriptors: Sequence[int | HasFileno],
+    ) -> None:
+        outgoing = passing.OutgoingDescriptors(descriptors)
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        self._sending = True
+        try:
+            outgoing.check_data(buffer)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            position: Any = ffi.new(calls.new_position)
+            waited = False
+            while (code := outgoing.send(self._require_sendable(), buffer, position)) == _AGAIN:
+                await trio.lowlevel.wait_writable(self._number)
+                waited = True
+            if position[0]:
+                await self._send_rest(buffer, position[0], len(buffer), 0)
+            elif code:
+                self._raise_broken(-code)
+            elif not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+            if buffer is not data:
+                ffi.release(buffer)
+
+    @_ki_protected
+    async def receive_descriptors(
+        self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
+    ) -> tuple[bytes, list[int]]:
+        incoming = passing.IncomingDescriptors(receive_size(max_bytes), max_descriptors)
+
+        def read(fd: int, incoming: passing.IncomingDescriptors) -> bytes:
+            try:
+                return incoming.receive(fd)
+            except trio.BrokenResourceError as error:
+                self._receive_fault = str(error)
+                raise
+
+        try:
+            data = await self._receive(read, incoming, b"")
+            return data, incoming.take()
+        except BaseException:
+            incoming.close()
+            raise
 
     async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int

@@ -6,19 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import connecting
-from . import packets, pipe, stream as streams, synchronous
+from . import packets, pipe, stream, synchronous
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
-connector = connecting.Connector(
-    {
-        "duplex": streams.Stream,
-        "send": streams.SendStream,
-        "receive": streams.ReceiveStream,
-        "messages": packets.Packets,
-    },
-    {"send": pipe.SendStream, "receive": pipe.ReceiveStream},
-    {"send": synchronous.SendStream, "receive": synchronous.ReceiveStream},
-)
-connect = connector.connect
-parent_end = connector.parent_end
+connector = connecting.Connector(stream, packets, pipe, synchronous)

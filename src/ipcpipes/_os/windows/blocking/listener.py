@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import TYPE_CHECKING
 
-from ...common.accept_status import AcceptStatus
+from ...common.listening import AcceptStatus
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening as instances
 from . import connecting as connections, stream as streams
@@ -20,9 +19,6 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
     """
 
     _connector = connections.connector
-
-    def _prepare(self) -> None:
-        ThreadedListener.__init__(self)
 
     def _close(self) -> None:
         self.close()
@@ -47,6 +43,3 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
 
     def _close_rest(self) -> None:
         self._event.close()
-
-
-listen = functools.partial(instances.listen, Listener)

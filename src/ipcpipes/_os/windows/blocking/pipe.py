@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ...common.deadline import Deadline
-from ...common.inheritable import USED
-from .. import inheritance as inherited, pipe_end
+from .. import pipe_end
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -23,20 +21,9 @@ class _End(pipe_end.AnonymousEnd, streams.Pipe):
         self._used = True
         return super()._transfer(operation, memory, size, deadline, sending=sending)
 
-    def _take_out(self) -> int:
-        handle = self._take_number(USED if self._used else None)
+    def _prepare_for_child(self, number: int) -> None:
         self._events.close()
-        os.set_handle_inheritable(handle, True)
-        return handle
-
-    def close(self) -> None:
-        super().close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        super().__del__()
+        super()._prepare_for_child(number)
 
 
 class SendStream(_End, streams.SendStream):
@@ -47,10 +34,3 @@ class ReceiveStream(_End, streams.ReceiveStream):
     """The receive end of an anonymous pipe; see
     :class:`ipcpipes.blocking.abc.AnonymousPipeEnd`.
     """
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending

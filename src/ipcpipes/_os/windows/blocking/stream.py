@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +22,12 @@ from ....abc import PeerIdentity
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
-from ...common.own_thread import ResultT, require_accepted, run_as_blocking
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from ...common.shared_handle import SharedHandle
-from ...handles.pending import PendingHandles
 from .. import calls, impersonation, passing, pipe_end
 from ..opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # The longest wait in the main thread in milliseconds, so that Python's signal handlers run: Ctrl-C
 # does not end a wait of the system.
@@ -55,16 +49,13 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
     that waits for the operation.
     """
 
-    # Of the channel over this pipe; closed when no thread is inside.
-    _enclosed: PendingHandles | None = None
     # The result of the last read: its memory, error code, and number of bytes. The code that takes
     # the result sets this to None as the last step, so that a signal handler's exception loses
     # nothing.
     _unread: tuple[Any, int, int] | None = None
-    _receive_fault: str | None = None
 
     def _prepare(self, handle: int) -> None:
-        SharedHandle.__init__(self, -1)
+        self._renew_locks()
         # Asked once, because a property cannot keep the handle from being closed.
         self._peer_process = (
             calls.peer_process(handle, server_end=self._server_end)
@@ -86,24 +77,15 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
         # user that connected.
         return PeerIdentity(pid=self._peer_process or None)
 
-    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        self._require_open()
-        require_accepted(self._owner)
+    def _client(self) -> impersonation.Client:
         with self._held() as handle:
-            client = impersonation.Client(handle)
-        return run_as_blocking(client, fn, args)
+            return impersonation.Client(handle)
 
     def _buffer_sizes(self) -> tuple[int, int]:
         self._require_open()
         if isinstance(self._found_sizes, OSError):
             raise self._found_sizes
         return self._found_sizes
-
-    def _busy(self, doing: str) -> Exception:
-        # The thread that closes may also hold the lock, for a moment.
-        if self._number == -1:
-            return self._closed_here()
-        return trio.BusyResourceError(f"another thread is {doing} this stream")
 
     def _read(self, memory: Any, size: int, deadline: Deadline | None) -> tuple[Any, int, int]:
         """Reads once into ``memory``, or returns the result of an interrupted read (``_unread``).
@@ -193,12 +175,6 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
         if self._send_fault is None:
             self._send_fault = fault
 
-    def close(self) -> None:
-        self._shut()
-
-    def _hide(self) -> None:
-        """Nothing else leads to the handle."""
-
     def _wake(self, number: int) -> None:
         calls.set_event(self._closing, signalled=True)
 
@@ -213,20 +189,6 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
                 self._owner.released(number)
         finally:
             self._events.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_is_held", False):
-            return
-        text = f"unclosed {self!r}"
-        self._give_up(max(self._number, self._doomed))
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
 
 class _Sending(Pipe):

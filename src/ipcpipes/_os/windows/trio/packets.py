@@ -95,13 +95,3 @@ class Packets(packets.MessagePipe, streams.Pipe):
             part.updated(count)
         self._part = None
         return part.message()
-
-    async def _read(self, memory: object, size: int, owner: object) -> tuple[int, int]:
-        """(error code, number of bytes)"""
-        operation = calls.new_operation()
-        code = calls.begin_read(self._require_open(), operation, memory, size)
-        if code == 0:
-            code = await self.finish(operation, owner)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        return code, int(calls.transferred(operation))

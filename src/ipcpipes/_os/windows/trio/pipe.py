@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
-import trio
-
 from .... import abc
-from ...common.inheritable import USED
-from .. import inheritance as inherited, pipe_end
+from .. import pipe_end
 from . import stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -28,29 +24,12 @@ class _End(pipe_end.AnonymousEnd, streams.Pipe, abc.AnonymousPipeEnd):
         if self._number == -1:
             raise self._closed_here()
         if not self._used:
-            super()._prepare(self._number)
+            self._begin_use(self._number)
             self._used = True
         return self._number
 
-    def _take_out(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        if self._sending or self._receiving:
-            raise trio.BusyResourceError("another task is using this end")
-        if self._used:
-            raise RuntimeError(USED)
-        handle, self._number = self._number, -1
-        os.set_handle_inheritable(handle, True)
-        return handle
-
-    def _close(self) -> None:
-        super()._close()
-        self.dispose_local_copy()
-
-    def __del__(self) -> None:
-        if self._handed_over != -1:
-            self._number, self._handed_over = self._handed_over, -1
-        super().__del__()
+    def _begin_use(self, handle: int) -> None:
+        super()._prepare(handle)
 
 
 class SendStream(_End, streams.SendStream):
@@ -59,10 +38,3 @@ class SendStream(_End, streams.SendStream):
 
 class ReceiveStream(_End, streams.ReceiveStream):
     """The receive end of an anonymous pipe; see :class:`ipcpipes.abc.AnonymousPipeEnd`."""
-
-
-def open_anonymous_pipe(capacity: int | None) -> tuple[ReceiveStream, SendStream]:
-    """(receive end, send end)"""
-    with inherited.open_pipe(capacity) as opened:
-        sending = SendStream(opened)
-        return ReceiveStream(opened), sending

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ....endpoint import Endpoint
 from ....errors import connect_error, in_use_error, untrusted_error
-from ...common.accept_status import AcceptStatus
 from .. import calls, listening as instances
 from ..opened import Opened
 from . import listener as listeners, stream as streams
@@ -61,11 +60,8 @@ def join_shared(
     listener = instances.listen(
         listeners.Listener[streams.Stream],
         endpoint,
-        kind="duplex",
-        max_instances=None,
-        backlog=backlog,
-        buffer_size=None,
         permissions=permissions,
+        backlog=backlog,
         is_shared=True,
     )
     # All instances have the owner and access list of the first one. If the parent has ended,
@@ -75,16 +71,3 @@ def join_shared(
         listener._close()
         raise untrusted_error(endpoint, listener.address, owner)
     return listener
-
-
-def accept_waiting(
-    listener: listeners.Listener[streams.Stream], limit: int
-) -> list[streams.Stream]:
-    """Accepts clients that have already connected, ``limit`` at most. No task may be accepting."""
-    found: list[streams.Stream] = []
-    while len(found) < limit:
-        stream = listener._try_accept()
-        if isinstance(stream, AcceptStatus):
-            break
-        found.append(stream)
-    return found

@@ -9,7 +9,6 @@ operation was really cancelled.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from .... import abc
 from ...._ffi import ffi
 from ....abc import PeerIdentity
 from ....errors import NotSupported
-from ...common.own_thread import ResultT, require_accepted, run_as
 from ...common.receive_size import receive_size, writable_bytes
+from ...common.trio_end import TrioEnd
 from .. import calls, impersonation, passing, pipe_end
 
 assert sys.platform == "win32" or not TYPE_CHECKING
@@ -29,7 +28,7 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 _abandoned: list[object] = []
 
 
-class Pipe(pipe_end.PipeEnd, abc.Connection):
+class Pipe(pipe_end.PipeEnd, TrioEnd):
     """One handle of a pipe.
 
     Lifetime: it owns the handle in ``opened`` from the end of :meth:`__init__` to :meth:`aclose`.
@@ -42,8 +41,6 @@ class Pipe(pipe_end.PipeEnd, abc.Connection):
 
     _pending = 0
     _doomed = -1
-    _sending = False
-    _receiving = False
 
     def _prepare(self, handle: int) -> None:
         try:
@@ -62,15 +59,23 @@ class Pipe(pipe_end.PipeEnd, abc.Connection):
             return calls.process_identity(self._known_process)
         return calls.peer_identity(handle, server_end=self._server_end)
 
-    async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        handle = self._require_open()
-        require_accepted(self._owner)
-        return await run_as(impersonation.Client(handle), fn, args)
+    def _client(self) -> impersonation.Client:
+        return impersonation.Client(self._require_open())
 
     def _buffer_sizes(self) -> tuple[int, int]:
         if self._number == -1:
             raise self._closed_here()
         return calls.buffer_sizes(self._number)
+
+    async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
+        """Reads once. Returns the error code and the number of bytes; see :meth:`finish`."""
+        operation = calls.new_operation()
+        code = calls.begin_read(self._require_open(), operation, memory, size)
+        if code == 0:
+            code = await self.finish(operation, owner)
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        return code, int(calls.transferred(operation))
 
     async def finish(self, operation: Any, owner: object) -> int:
         """Waits for the completion of a submitted operation. Returns its error code, 0 for success.
@@ -112,20 +117,11 @@ class Pipe(pipe_end.PipeEnd, abc.Connection):
                 self._doomed = handle
                 calls.cancel(handle)
 
-    async def aclose(self) -> None:
-        self._close()
-        await trio.lowlevel.checkpoint()
-
-    def __del__(self) -> None:
-        if self._number == -1:
-            return
-        text = f"unclosed {self!r}"
+    def _give_up(self, number: int) -> None:
         if self._owner is None:
-            calls.close(self._number)
+            calls.close(number)
         else:
-            self._owner.released_elsewhere(self._number)
-        # Last: with warnings as errors it raises.
-        warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+            self._owner.released_elsewhere(number)
 
 
 class _Sending(Pipe):
@@ -192,7 +188,7 @@ class _Receiving(Pipe):
         size = receive_size(max_bytes)
         buffer = calls.new_buffer("char[]", size)
         count = await self._receive(buffer, size, buffer)
-        return ffi.buffer(buffer, count)[:] if count > 0 else b""
+        return ffi.buffer(buffer, count)[:] if count else b""
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
         view = writable_bytes(buffer)
@@ -205,25 +201,16 @@ class _Receiving(Pipe):
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
+            count = 0
             # A zero-byte message of a message-type pipe is neither data nor the end.
-            while (count := await self._read(memory, size, owner)) == 0:
-                pass
-            return max(count, 0)
+            while not count:
+                code, count = await self._read(memory, size, owner)
+                if code != 0:
+                    self._require_good_end(code)
+                    return 0
+            return count
         finally:
             self._receiving = False
-
-    async def _read(self, memory: Any, size: int, owner: object) -> int:
-        """Returns the number of received bytes, or -1 at the end of the stream."""
-        operation = calls.new_operation()
-        code = calls.begin_read(self._require_open(), operation, memory, size)
-        if code == 0:
-            code = await self.finish(operation, owner)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        if code == 0:
-            return int(calls.transferred(operation))
-        self._require_good_end(code)
-        return -1
 
 
 class Stream(_Sending, _Receiving, passing.HandlePassingEnd, abc.ByteStream):

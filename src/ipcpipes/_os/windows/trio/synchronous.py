@@ -20,14 +20,9 @@ class SendStream(anonymous.SendStream):
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
 
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        if not self._used:
-            # Not earlier: an end that is handed over unused has the mode in which it came.
-            calls.write_without_waiting(self._number)
-            self._used = True
-        return self._number
+    def _begin_use(self, handle: int) -> None:
+        # Not earlier: an end that is handed over unused has the mode in which it came.
+        calls.write_without_waiting(handle)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         if self._sending:
@@ -77,20 +72,14 @@ class ReceiveStream(anonymous.ReceiveStream):
     :class:`ipcpipes.abc.AnonymousPipeEnd`.
     """
 
-    def _require_open(self) -> int:
-        if self._number == -1:
-            raise self._closed_here()
-        self._used = True
-        return self._number
+    def _begin_use(self, handle: int) -> None:
+        """Nothing is to be done."""
 
-    async def _read(self, memory: Any, size: int, owner: object) -> int:
+    async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
         for pause in pauses():
             code, count = calls.read_now(self._require_open(), memory, size)
             if code != calls.WAIT_TIMEOUT:
                 break
             await trio.sleep(pause)
         await trio.lowlevel.cancel_shielded_checkpoint()
-        if code == 0:
-            return count
-        self._require_good_end(code)
-        return -1
+        return code, count
