@@ -95,7 +95,6 @@ class ConnectRequest:
     def __init__(
         self,
         endpoint: EndpointLike,
-        *,
         kind: Kind,
         wait: float,
         buffer_size: int | None,
@@ -175,7 +174,6 @@ class ListenerWrapper:
 
 def listen_arguments(
     endpoint: EndpointLike,
-    *,
     kind: Kind,
     access: AccessPolicy | None,
     max_instances: int | None,

@@ -15,7 +15,7 @@ from ..connections.serving import serve_listener
 from ..endpoint import EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.resolving import kind_of, resolve_framing
-from ..opening import ListenerWrapper
+from ..opening import ConnectRequest, ListenerWrapper, listen_arguments
 from ..options import (
     DEFAULT_BACKLOG,
     DEFAULT_GRACE,
@@ -125,12 +125,7 @@ async def connect_messages(
     del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
     connection = await open_connection(
-        endpoint,
-        kind=kind_of(framing),
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
+        ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
     )
     channel: MessageChannel | NativeMessageChannel = channel_over(
         connection, framing, max_descriptors
@@ -240,15 +235,12 @@ async def listen_messages(
     """
     key = None if authkey is None else derive_key(authkey)
     del authkey
-    listener: Any = await _listen(
-        endpoint,
-        resolve_framing(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        max_descriptors=max_descriptors,
+    framing = resolve_framing(framing)
+    check_max_descriptors(max_descriptors)
+    connections = await open_listener(
+        listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
     )
+    listener: Any = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)
 
 
@@ -339,21 +331,10 @@ async def serve_messages(
     authenticate = authenticate_with("server", authkey)
     del authkey
     grace = checked_seconds("grace", grace)
-    listener = await _listen(
-        endpoint,
-        resolve_framing(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        max_descriptors=max_descriptors,
-    )
-    await serve_listener(handler, listener, task_status, authenticate, grace)
-
-
-async def _listen(
-    endpoint: EndpointLike, framing: Framing | Native, *, max_descriptors: int, **options: Any
-) -> _MessageListener[Any]:
+    framing = resolve_framing(framing)
     check_max_descriptors(max_descriptors)
-    below = await open_listener(endpoint, kind=kind_of(framing), **options)
-    return _MessageListener(below, framing, max_descriptors)
+    connections = await open_listener(
+        listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
+    )
+    listener: Any = _MessageListener(connections, framing, max_descriptors)
+    await serve_listener(handler, listener, task_status, authenticate, grace)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from ..._os import blocking as _os
 from ...authentication.challenge import derive_key
 from ...endpoint import EndpointLike
 from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
+from ...opening import ConnectRequest, listen_arguments
 from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ...security import AccessPolicy
 from .. import abc
 from ..authentication.handshake import authenticate_with
 from ..authentication.listener import AuthenticatingListener
-from ..connections.connect import authenticate_or_close, open_connection, open_listener
+from ..connections.connect import authenticate_or_close, open_connection
 from ..wrapping import WrappingListener
 from .framed import MessageChannel, NativeMessageChannel, channel_over
 
@@ -117,12 +119,7 @@ def connect_messages(
     del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
     connection = open_connection(
-        endpoint,
-        kind=kind_of(framing),
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
+        ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
     )
     channel: MessageChannel | NativeMessageChannel = channel_over(
         connection, framing, max_descriptors
@@ -232,13 +229,8 @@ def listen_messages(
     key = None if authkey is None else derive_key(authkey)
     del authkey
     check_max_descriptors(max_descriptors)
-    connections = open_listener(
-        endpoint,
-        kind=kind_of(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
+    connections = _os.listen(
+        **listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)
