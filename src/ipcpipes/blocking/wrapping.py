@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-import trio
+from typing import Generic, TypeVar
 
 from ..abc.uncopied import Uncopied
 from ..opening import ListenerWrapper
 from . import abc
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
 
@@ -25,23 +18,5 @@ class WrappingListener(
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 
-    @abstractmethod
-    def accept(self, *, timeout: float | None = None) -> ConnectionT_co: ...
-
     def close(self) -> None:
         self._below.close()
-
-    def __iter__(self) -> Iterator[ConnectionT_co]:
-        return self
-
-    def __next__(self) -> ConnectionT_co:
-        try:
-            return self.accept()
-        except trio.ClosedResourceError:
-            raise StopIteration from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -5,10 +5,8 @@ common.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import trio
 
 from ..._os.common.deadline import Deadline
 from ..._os.handles.pending import PendingHandles
@@ -235,23 +233,8 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             self._receive_fault = pending.give_part_up()
             self._raise_fault()
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return self.receive()
-        except trio.EndOfChannel:
-            raise StopIteration from None
-
     def close(self) -> None:
         self._carrier.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _require_open(self) -> object:
         return self._carrier._require_open()
