@@ -10,8 +10,8 @@ import trio
 from .. import abc
 from ..errors import AuthenticationFailed
 from .challenge import DEFAULT_SECONDS
-from .handshake import HandshakeTransport
-from .listener_core import AuthenticatingListenerCore, Candidate, log_refusal, logger
+from .core import AuthenticatingListenerCore, log_refusal, logger
+from .handshake import HandshakeDriver
 
 __all__ = ["AuthenticatingListener"]
 
@@ -50,65 +50,53 @@ class AuthenticatingListener(
     async def _wait_for_client(self) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            for candidate in self._candidates:
-                nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
+            for driver, until in self._candidates.items():
+                nursery.start_soon(self._authenticate, driver, until, nursery.cancel_scope)
             try:
                 while True:
                     connection = await self._below.accept()
                     if self._closed:  # while accept() returned
                         await trio.aclose_forcefully(connection)
                         continue
-                    candidate = Candidate(
-                        connection,
-                        HandshakeTransport(connection),
-                        self._handshake(),
-                        trio.current_time() + DEFAULT_SECONDS,
-                    )
-                    self._candidates.append(candidate)
-                    nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
+                    driver = HandshakeDriver("server", self._key, connection)
+                    until = self._candidates[driver] = trio.current_time() + DEFAULT_SECONDS
+                    nursery.start_soon(self._authenticate, driver, until, nursery.cancel_scope)
             except Exception as error:
                 failure = error  # raised outside the nursery, so that it is not in a group
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    async def _authenticate(self, candidate: Candidate, accepting: trio.CancelScope) -> None:
+    async def _authenticate(
+        self, driver: HandshakeDriver, until: float, accepting: trio.CancelScope
+    ) -> None:
         """Runs the handshake until the client is authenticated or turned away, or ``accepting`` is
         cancelled, which happens once a client is authenticated.
         """
-        connection, handshake = candidate.connection, candidate.handshake
+        connection = driver.connection
         try:
-            with trio.move_on_after(max(candidate.until - trio.current_time(), _LEAST_SECONDS)):
-                await candidate.transport.run(handshake)
-                if self._remove(candidate):
+            with trio.move_on_after(max(until - trio.current_time(), _LEAST_SECONDS)):
+                await driver.run()
+                # Not if aclose() has closed the connection meanwhile.
+                if self._candidates.pop(driver, None) is not None:
                     self._authenticated.append(connection)
                 accepting.cancel()
                 return
-            raise handshake.timed_out(DEFAULT_SECONDS)
+            raise driver.handshake.timed_out(DEFAULT_SECONDS)
         except AuthenticationFailed as error:
-            self._remove(candidate)
+            self._candidates.pop(driver, None)
             log_refusal(self.endpoint, connection, error)
-            await candidate.transport.send_refusal(handshake)
+            await driver.send_refusal()
         except trio.ClosedResourceError:
             return  # aclose() has closed it
         except Exception:
-            self._remove(candidate)
+            self._candidates.pop(driver, None)
             logger.exception("the handshake with a client of %s failed", self.endpoint)
         await trio.aclose_forcefully(connection)
 
-    def _remove(self, candidate: Candidate) -> bool:
-        """Returns whether it was still a candidate: closing this listener removes all of them."""
-        if candidate not in self._candidates:
-            return False
-        self._candidates.remove(candidate)
-        return True
-
     async def aclose(self) -> None:
         self._closed = True
-        connections = [
-            *(candidate.connection for candidate in self._candidates),
-            *self._authenticated,
-        ]
+        connections = [*(driver.connection for driver in self._candidates), *self._authenticated]
         self._candidates.clear()
         self._authenticated.clear()
         try:

@@ -10,7 +10,7 @@ import trio
 from .. import _os, abc
 from .._os import Listener, ReceiveStream, SendStream, Stream
 from ..authentication import Authenticate, AuthenticatingListener, authenticate_with
-from ..authentication.challenge import check_both_ways, derive_key
+from ..authentication.core import key_of
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..opening import ConnectRequest, listen_arguments, pauses
@@ -233,8 +233,7 @@ async def listen(
     When it fails, nothing is left behind.
     """
     check_direction(direction)
-    check_both_ways(authkey, direction)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey, direction)
     del authkey
     listener: Any = await open_listener(
         listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)

@@ -12,7 +12,7 @@ import trio
 
 from .. import abc
 from ..authentication import Authenticate
-from ..authentication.listener_core import log_refusal
+from ..authentication.core import log_refusal
 from ..endpoint import Endpoint
 from ..errors import (
     AuthenticationFailed,

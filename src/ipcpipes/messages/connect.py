@@ -9,7 +9,7 @@ import trio
 
 from .. import abc
 from ..authentication import AuthenticatingListener, authenticate_with
-from ..authentication.challenge import derive_key
+from ..authentication.core import key_of
 from ..connections.connect import authenticate_or_close, open_connection, open_listener
 from ..connections.serving import serve_listener
 from ..endpoint import EndpointLike
@@ -233,7 +233,7 @@ async def listen_messages(
 
     When it fails, nothing is left behind.
     """
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey)
     del authkey
     framing = resolve_framing(framing)
     check_max_descriptors(max_descriptors)

@@ -12,11 +12,11 @@ import trio
 
 from ..._os.common.deadline import Deadline, is_of_deadline
 from ...authentication.challenge import DEFAULT_SECONDS
-from ...authentication.listener_core import AuthenticatingListenerCore, Candidate, log_refusal
+from ...authentication.core import AuthenticatingListenerCore, log_refusal
 from ...errors import AuthenticationFailed
 from .. import abc
 from ..wrapping import WrappingListener
-from .handshake import HandshakeTransport
+from .handshake import HandshakeDriver
 
 __all__ = ["AuthenticatingListener"]
 
@@ -68,41 +68,34 @@ class AuthenticatingListener(
                 if is_last or not is_of_deadline(error):
                     raise
                 continue
-            self._candidates.append(
-                Candidate(
-                    connection,
-                    HandshakeTransport(connection),
-                    self._handshake(),
-                    Deadline(DEFAULT_SECONDS),
-                )
-            )
+            driver = HandshakeDriver("server", self._key, connection)
+            self._candidates[driver] = Deadline(DEFAULT_SECONDS)
             length = _SHORTEST_SLICE
 
     def _continue_handshakes(self) -> None:
         """Continues each handshake as far as possible without waiting."""
-        for candidate in list(self._candidates):
-            connection, handshake = candidate.connection, candidate.handshake
+        for driver, until in list(self._candidates.items()):
             try:
                 # Checked first, so that data that has arrived by then is still read.
-                is_late = not candidate.until.remaining
+                is_late = not until.remaining
                 try:
-                    candidate.transport.run(handshake, Deadline(0))
+                    driver.run(Deadline(0))
                 except TimeoutError as error:
                     if not is_of_deadline(error):
                         raise
                     if not is_late:
                         continue
-                    raise handshake.timed_out(DEFAULT_SECONDS) from None
-                self._authenticated.append(connection)
-                self._candidates.remove(candidate)
+                    raise driver.handshake.timed_out(DEFAULT_SECONDS) from None
+                self._authenticated.append(driver.connection)
+                del self._candidates[driver]
                 continue
             except AuthenticationFailed as error:
-                log_refusal(self.endpoint, connection, error)
-                candidate.transport.send_refusal(handshake)
+                log_refusal(self.endpoint, driver.connection, error)
+                driver.send_refusal()
             except trio.ClosedResourceError:
                 pass  # close() has closed it
-            self._candidates.remove(candidate)
-            connection.close()
+            del self._candidates[driver]
+            driver.connection.close()
 
     def close(self) -> None:
         self._closed = True
@@ -117,7 +110,7 @@ class AuthenticatingListener(
 
     def _close_clients(self) -> None:
         while self._candidates:
-            self._candidates.pop().connection.close()
+            self._candidates.popitem()[0].connection.close()
         while self._authenticated:
             connection: Any = self._authenticated.popleft()
             connection.close()

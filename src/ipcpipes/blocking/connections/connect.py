@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from ..._os import blocking as _os
 from ..._os.blocking import Listener, ReceiveStream, SendStream, Stream
-from ...authentication.challenge import check_both_ways, derive_key
+from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...opening import ConnectRequest, listen_arguments, pauses
@@ -231,8 +231,7 @@ def listen(
     When it fails, nothing is left behind.
     """
     check_direction(direction)
-    check_both_ways(authkey, direction)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey, direction)
     del authkey
     listener: Listener[Any] = _os.listen(
         **listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)

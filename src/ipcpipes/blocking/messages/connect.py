@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from ..._os import blocking as _os
-from ...authentication.challenge import derive_key
+from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
@@ -226,7 +226,7 @@ def listen_messages(
     When it fails, nothing is left behind.
     """
     framing = resolve_framing(framing)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey)
     del authkey
     check_max_descriptors(max_descriptors)
     connections = _os.listen(
