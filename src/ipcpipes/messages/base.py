@@ -99,7 +99,7 @@ class Channel(ChannelCore, abc.MessageChannel):
     @ki_protected
     async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
         messages = self._checked([flat(value)])
-        if self._headers is not None:
+        if self._handles is not None:
             await self._in_turn(self._transmit_with_handles, messages, descriptors)
         else:
             self._require_carrying()
@@ -108,8 +108,8 @@ class Channel(ChannelCore, abc.MessageChannel):
     async def _transmit_with_handles(
         self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
     ) -> None:
-        assert self._headers is not None
-        with self._headers.giving(descriptors) as header:
+        assert self._handles is not None
+        with self._handles.giving(descriptors) as header:
             await self._transmit(self._wire(messages, header))
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:

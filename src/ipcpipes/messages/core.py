@@ -14,7 +14,13 @@ import trio
 
 from .._os.common.receive_size import RECEIVE_INTERRUPTED
 from .._os.handles.attached import AttachedDescriptors
-from .._os.handles.headers import NO_HANDLES, Handles
+from .._os.handles.headers import (
+    NO_HANDLES,
+    HandleHeaderReader,
+    HandleHeaderSplitter,
+    Handles,
+    header_too_large,
+)
 from .._os.handles.pending import PendingHandles
 from ..authentication.challenge import refusal_in
 from ..errors import (
@@ -27,7 +33,6 @@ from ..errors import (
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import pieces
 from ..options import check_max_descriptors
-from .handles import HandleHeaders
 
 ChannelT = TypeVar("ChannelT")
 
@@ -65,6 +70,7 @@ class ChannelCore:
             ``max_descriptors``.
         _attached: the same, if the system passes descriptors with data (POSIX).
         _headers: the same, if the channel sends a header before each message (a Windows pipe).
+        _handles: gives handles to the peer's process then.
         _receive_fault: why nothing can be received any more: the peer's fault, or (a text) a
             receive was interrupted in the middle of a step.
     """
@@ -82,23 +88,22 @@ class ChannelCore:
         self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
             None
         )
-        self._headers: HandleHeaders | None = None
+        self._handles: Handles | None = None
+        self._headers: HandleHeaderReader | None = None
         self._attached: AttachedDescriptors | None = None
+        self._pending: PendingHandles | None = None
         if max_descriptors and isinstance(carrier, PassesHandles):
-            self._headers = HandleHeaders(
-                carrier.handles(), max_descriptors, self._arrived, max_size
-            )
+            self._handles = carrier.handles()
+            self._headers = HandleHeaderReader(max_descriptors, self._arrived, self._handles)
+            self._pending = self._headers
         elif max_descriptors:
             self._require_carrying()
-            self._attached = AttachedDescriptors(max_descriptors, self._arrived)
-        self._pending: PendingHandles | None = self._attached
-        if self._headers is not None:
-            self._pending = self._headers.reader
+            self._pending = self._attached = AttachedDescriptors(max_descriptors, self._arrived)
         if framing is not None:
             # Its messages are pairs where those are what arrives.
             self._splitter: Any = framing.splitter()
             if self._headers is not None:
-                self._splitter = self._headers.splitter(self._splitter)
+                self._splitter = HandleHeaderSplitter(self._splitter, self._headers)
 
     @property
     def max_size(self) -> int:
@@ -138,8 +143,18 @@ class ChannelCore:
             FramingError: one of them cannot be framed.
         """
         if self._headers is not None:
-            messages = self._headers.before_each(messages, header)
+            messages = self._with_headers(messages, header)
         return messages if self._framing is None else pieces(self._framing, messages)
+
+    def _with_headers(self, messages: Sequence[Buffer], header: bytes) -> list[Buffer]:
+        """The header before each of the messages.
+
+        Raises:
+            MessageTooLarge: the header is too large for the framing.
+        """
+        if len(header) > self._max_size:
+            raise header_too_large(header, self._max_size)
+        return [part for message in messages for part in (header, message)]
 
     def _end(self) -> bool:
         """Processes the end of the stream. Returns whether that has completed messages.

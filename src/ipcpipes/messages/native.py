@@ -31,7 +31,7 @@ class NativeMessageChannel(NativeCore, Channel):
         self._packets = packets
         self._native = native
         # Where received packets are appended.
-        self._into: Any = self._arrived if self._headers is None else self._headers.reader
+        self._into: Any = self._arrived if self._headers is None else self._headers
         if self._attached is not None:
             carrying: Any = packets  # only POSIX packets carry attached descriptors
             carrying.enclosed = self._attached
@@ -73,7 +73,7 @@ class NativeMessageChannel(NativeCore, Channel):
                     self._check_first_packet()
                 return
             if self._headers is not None:
-                self._headers.reader.end()
+                self._headers.end()
         except FramingError as error:
             self._break_receiving(error)
         else:

@@ -91,7 +91,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     ) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
         messages = self._checked([flat(value)])
-        if self._headers is not None:
+        if self._handles is not None:
             self._in_send_turn(self._transmit_with_handles, (messages, descriptors), deadline)
         else:
             self._require_carrying()
@@ -104,8 +104,8 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         deadline: Deadline | None,
     ) -> None:
         messages, descriptors = given
-        assert self._headers is not None
-        with self._headers.giving(descriptors) as header:
+        assert self._handles is not None
+        with self._handles.giving(descriptors) as header:
             self._transmit(self._wire(messages, header), deadline)
 
     def _in_send_turn(

@@ -28,7 +28,7 @@ class NativeMessageChannel(NativeCore, Channel):
         super().__init__(packets, max_size, None, max_descriptors)
         self._native = native
         # Where received packets are appended.
-        self._into: Any = self._arrived if self._headers is None else self._headers.reader
+        self._into: Any = self._arrived if self._headers is None else self._headers
 
     def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
         self._carrier._put_packets(wire, deadline)
@@ -48,7 +48,7 @@ class NativeMessageChannel(NativeCore, Channel):
                     self._check_first_packet()
                 return None
             if self._headers is not None:
-                self._headers.reader.end()
+                self._headers.end()
         except FramingError as error:
             self._break_receiving(error)
             return None
