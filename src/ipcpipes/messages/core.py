@@ -5,10 +5,10 @@ channel. It does no I/O.
 from __future__ import annotations
 
 import functools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 import trio
 
@@ -22,6 +22,7 @@ from .._os.handles.headers import (
     header_too_large,
 )
 from .._os.handles.pending import PendingHandles
+from ..abc import PeerIdentity
 from ..authentication.challenge import refusal_in
 from ..errors import (
     AuthenticationFailed,
@@ -34,7 +35,12 @@ from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import pieces
 from ..options import check_max_descriptors
 
-ChannelT = TypeVar("ChannelT")
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..endpoint import Endpoint
+
+ChannelT = TypeVar("ChannelT", bound="ChannelCore")
 
 # How many packets one receive_many returns at most.
 MOST_MESSAGES = 1024
@@ -50,7 +56,7 @@ class PassesHandles(Protocol):
     def handles(self) -> Handles: ...
 
 
-class ChannelCore:
+class ChannelCore(ABC):
     """The state that the channels of both drivers have in common.
 
     Messages that were received together with an earlier one wait in ``_arrived``. While it is not
@@ -76,6 +82,18 @@ class ChannelCore:
     """
 
     _may_be_refused = False
+    _half_closeable: type  # the driver's contract for channels that can end their sending half
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Chooses the class: over a carrier that can end its sending half, the channel has
+        ``send_eof`` too.
+
+        The carrier is the first argument, or ``stream``, in subclasses too.
+        """
+        carrier = args[0] if args else options.get("stream")
+        if hasattr(carrier, "send_eof") or hasattr(carrier, "_put_eof"):
+            cls = _with_send_eof(cls)
+        return super().__new__(cls)
 
     def __init__(
         self, carrier: Any, max_size: int, framing: Framing | None, max_descriptors: int
@@ -104,6 +122,16 @@ class ChannelCore:
             self._splitter: Any = framing.splitter()
             if self._headers is not None:
                 self._splitter = HandleHeaderSplitter(self._splitter, self._headers)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        endpoint: Endpoint | None = getattr(self._carrier, "endpoint", None)
+        return endpoint
+
+    @property
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._carrier, "peer", PeerIdentity())
+        return peer
 
     @property
     def max_size(self) -> int:
@@ -211,18 +239,24 @@ class ChannelCore:
         self._check_refusal(first if self._pending is None else first[0])
 
     @abstractmethod
+    def _send_eof(self) -> Any:
+        """``send_eof`` of a channel that has it."""
+
+    @abstractmethod
     def _require_open(self) -> object:
         """Raises:
         trio.ClosedResourceError: this end has closed the channel.
         """
 
 
-class NativeCore:
+class NativeCore(ChannelCore):
     """What is different for packets, which the system keeps apart."""
 
-    _carrier: Any
-    _max_size: int
-    _native: Native
+    def __init__(self, packets: Any, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, min(native.max_size, packets.largest), None, max_descriptors)
+        self._native = native
+        # Where received packets are appended.
+        self._into: Any = self._arrived if self._headers is None else self._headers
 
     @property
     def address(self) -> str:
@@ -237,15 +271,15 @@ class NativeCore:
 
 
 @functools.cache
-def with_send_eof(cls: type[ChannelT], contract: type, send_eof: Any) -> type[ChannelT]:
+def _with_send_eof(cls: type[ChannelT]) -> type[ChannelT]:
     """The class for a channel over a carrier with ``send_eof``: ``cls`` and the method. It is made
     once for each class, also for a user's subclass.
     """
     if hasattr(cls, "send_eof"):
         return cls
-    members = {"send_eof": send_eof, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    members = {"send_eof": cls._send_eof, "__module__": cls.__module__, "__doc__": cls.__doc__}
     metaclass: Any = type(cls)
-    made: type[ChannelT] = metaclass(cls.__name__, (cls, contract), members)
+    made: type[ChannelT] = metaclass(cls.__name__, (cls, cls._half_closeable), members)
     made.__qualname__ = cls.__qualname__
     return made
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 from ..._os.common.deadline import Deadline
 from ..._os.handles.pending import PendingHandles
@@ -14,15 +14,9 @@ from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
 from ...framing import Buffer, Framing
 from ...framing.outgoing import flat, flat_all
-from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore, with_send_eof
+from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore
 from .. import abc
 from .transport import MessageTransport
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from ...abc import PeerIdentity
-    from ...endpoint import Endpoint
 
 ResultT = TypeVar("ResultT")
 
@@ -35,16 +29,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     lock.
     """
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Chooses the class: over a carrier that can end its sending half, the channel has
-        ``send_eof`` too.
-
-        The carrier is the first argument, or ``stream``, in subclasses too.
-        """
-        carrier = args[0] if args else options.get("stream")
-        if hasattr(carrier, "send_eof") or hasattr(carrier, "_put_eof"):
-            cls = with_send_eof(cls, abc.HalfCloseableMessageChannel, _send_eof)
-        return super().__new__(cls)
+    _half_closeable = abc.HalfCloseableMessageChannel
 
     def __init__(
         self,
@@ -57,16 +42,6 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         if self._pending is not None:
             # It is closed with the connection, when no thread is inside it.
             self._carrier._enclosed = self._pending
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        endpoint: Endpoint | None = self._carrier.endpoint
-        return endpoint
-
-    @property
-    def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = self._carrier.peer
-        return peer
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         result: ResultT = self._carrier.run_as_client(fn, *args)
@@ -233,6 +208,9 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             self._receive_fault = pending.give_part_up()
             self._raise_fault()
 
+    def _send_eof(self) -> None:
+        self._in_send_turn(lambda *_: self._carrier._put_eof(), None, None)
+
     def close(self) -> None:
         self._carrier.close()
 
@@ -257,7 +235,3 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         Raises:
             What :meth:`receive` raises.
         """
-
-
-def _send_eof(self: Channel) -> None:
-    self._in_send_turn(lambda *_: self._carrier._put_eof(), None, None)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 
-from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ...abc import HasFileno
 from ...errors import FramingError
-from ...framing import Buffer, Native
+from ...framing import Buffer
 from ...messages.core import ENDED, NativeCore
 from .base import Channel
 
@@ -22,13 +20,6 @@ class NativeMessageChannel(NativeCore, Channel):
     See :class:`ipcpipes.blocking.abc.MessageChannel` for what it does. On Linux it is a
     :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too.
     """
-
-    def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
-        max_size = min(native.max_size, packets.largest)
-        super().__init__(packets, max_size, None, max_descriptors)
-        self._native = native
-        # Where received packets are appended.
-        self._into: Any = self._arrived if self._headers is None else self._headers
 
     def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
         self._carrier._put_packets(wire, deadline)
