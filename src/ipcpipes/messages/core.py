@@ -69,6 +69,8 @@ class ChannelCore(ABC):
         framing: how messages are told apart; ``None`` if the carrier keeps them apart itself.
 
     Attributes:
+        _connection: what the channel was made over. It differs from the carrier if the carrier is
+            an adapter.
         _may_be_refused: true until the first bytes arrive at a client without a key, because they
             can say that the server requires one.
         _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
@@ -99,7 +101,7 @@ class ChannelCore(ABC):
         self, carrier: Any, max_size: int, framing: Framing | None, max_descriptors: int
     ) -> None:
         check_max_descriptors(max_descriptors)
-        self._carrier = carrier
+        self._carrier = self._connection = carrier
         self._max_size = max_size
         self._framing = framing
         self._arrived: deque[Any] = deque()
@@ -125,12 +127,12 @@ class ChannelCore(ABC):
 
     @property
     def endpoint(self) -> Endpoint | None:
-        endpoint: Endpoint | None = getattr(self._carrier, "endpoint", None)
+        endpoint: Endpoint | None = getattr(self._connection, "endpoint", None)
         return endpoint
 
     @property
     def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._carrier, "peer", PeerIdentity())
+        peer: PeerIdentity = getattr(self._connection, "peer", PeerIdentity())
         return peer
 
     @property

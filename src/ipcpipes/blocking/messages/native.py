@@ -21,14 +21,16 @@ class NativeMessageChannel(NativeCore, Channel):
     :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too.
     """
 
-    def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
-        self._carrier._put_packets(wire, deadline)
-
-    def _transmit_with(
-        self, wire: tuple[Sequence[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    def _transmit(
+        self,
+        deadline: Deadline | None,
+        wire: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        packets, descriptors = wire
-        self._carrier._put_packets(packets, deadline, descriptors)
+        if descriptors is None:
+            self._carrier._put_packets(wire, deadline)
+        else:
+            self._carrier._put_packets(wire, deadline, descriptors)
 
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:
