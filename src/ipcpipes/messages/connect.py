@@ -15,7 +15,7 @@ from ..connections.serving import serve_listener
 from ..endpoint import EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.resolving import kind_of, resolve_framing
-from ..opening import ConnectRequest, ListenerWrapper, listen_arguments
+from ..opening import ConnectRequest, listen_arguments
 from ..options import (
     DEFAULT_BACKLOG,
     DEFAULT_GRACE,
@@ -24,6 +24,7 @@ from ..options import (
     checked_seconds,
 )
 from ..security import AccessPolicy
+from .core import MessageListenerCore
 from .framed import MessageChannel, NativeMessageChannel, channel_over
 
 if TYPE_CHECKING:
@@ -137,15 +138,8 @@ async def connect_messages(
     return channel
 
 
-class _MessageListener(ListenerWrapper, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
     """Returns the connections of the listener below as channels."""
-
-    def __init__(
-        self, below: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
-    ) -> None:
-        super().__init__(below)
-        self._framing = framing
-        self._max_descriptors = max_descriptors
 
     async def accept(self) -> ChannelT_co:
         connection = await self._below.accept()
@@ -154,9 +148,6 @@ class _MessageListener(ListenerWrapper, abc.Listener[ChannelT_co], Generic[Chann
 
     async def aclose(self) -> None:
         await self._below.aclose()
-
-    def __repr__(self) -> str:
-        return f"<{self._below!r} for messages, {self._framing!r}>"
 
 
 @overload

@@ -33,6 +33,7 @@ from ..errors import (
 )
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import pieces
+from ..opening import ListenerWrapper
 from ..options import check_max_descriptors
 
 if TYPE_CHECKING:
@@ -270,6 +271,18 @@ class NativeCore(ChannelCore):
         if self._max_size < self._native.max_size:
             return MessageTooLarge(size, self._max_size, "the system's limit for one packet is")
         return MessageTooLarge(size, self._max_size)
+
+
+class MessageListenerCore(ListenerWrapper):
+    """A listener that makes channels of the connections that the listener below accepts."""
+
+    def __init__(self, below: Any, framing: Framing | Native, max_descriptors: int) -> None:
+        super().__init__(below)
+        self._framing = framing
+        self._max_descriptors = max_descriptors
+
+    def __repr__(self) -> str:
+        return f"<{self._below!r} for messages, {self._framing!r}>"
 
 
 @functools.cache

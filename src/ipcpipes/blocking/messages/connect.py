@@ -9,6 +9,7 @@ from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
+from ...messages.core import MessageListenerCore
 from ...opening import ConnectRequest, listen_arguments
 from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ...security import AccessPolicy
@@ -131,23 +132,13 @@ def connect_messages(
     return channel
 
 
-class _MessageListener(WrappingListener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, WrappingListener[ChannelT_co], Generic[ChannelT_co]):
     """Returns the connections of the listener below as channels."""
-
-    def __init__(
-        self, below: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
-    ) -> None:
-        super().__init__(below)
-        self._framing = framing
-        self._max_descriptors = max_descriptors
 
     def accept(self, *, timeout: float | None = None) -> ChannelT_co:
         connection = self._below.accept(timeout=timeout)
         channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
         return channel
-
-    def __repr__(self) -> str:
-        return f"<{self._below!r} for messages, {self._framing!r}>"
 
 
 @overload
