@@ -119,19 +119,19 @@ async def run_handshake(
     within: float = DEFAULT_SECONDS,
 ) -> None:
     seconds = checked_seconds("within", within)
-    driver = HandshakeDriver(side, key, stream)
+    transport = HandshakeTransport(side, key, stream)
     try:
         with trio.move_on_after(seconds):
-            await driver.run()
+            await transport.run()
             return
         # Reached only when the deadline has passed.
-        raise driver.handshake.timed_out(seconds)
+        raise transport.handshake.timed_out(seconds)
     except AuthenticationFailed:
-        await driver.send_refusal()
+        await transport.send_refusal()
         raise
 
 
-class HandshakeDriver:
+class HandshakeTransport:
     """The handshake over one connection: below its framing.
 
     Raises:

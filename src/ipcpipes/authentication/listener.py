@@ -11,7 +11,7 @@ from .. import abc
 from ..errors import AuthenticationFailed
 from .challenge import DEFAULT_SECONDS
 from .core import AuthenticatingListenerCore, log_refusal, logger
-from .handshake import HandshakeDriver
+from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
@@ -50,17 +50,17 @@ class AuthenticatingListener(
     async def _wait_for_client(self) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            for driver, until in self._candidates.items():
-                nursery.start_soon(self._authenticate, driver, until, nursery.cancel_scope)
+            for candidate, until in self._candidates.items():
+                nursery.start_soon(self._authenticate, candidate, until, nursery.cancel_scope)
             try:
                 while True:
                     connection = await self._below.accept()
                     if self._closed:  # while accept() returned
                         await trio.aclose_forcefully(connection)
                         continue
-                    driver = HandshakeDriver("server", self._key, connection)
-                    until = self._candidates[driver] = trio.current_time() + DEFAULT_SECONDS
-                    nursery.start_soon(self._authenticate, driver, until, nursery.cancel_scope)
+                    candidate = HandshakeTransport("server", self._key, connection)
+                    until = self._candidates[candidate] = trio.current_time() + DEFAULT_SECONDS
+                    nursery.start_soon(self._authenticate, candidate, until, nursery.cancel_scope)
             except Exception as error:
                 failure = error  # raised outside the nursery, so that it is not in a group
                 nursery.cancel_scope.cancel()
@@ -68,35 +68,35 @@ class AuthenticatingListener(
             raise failure
 
     async def _authenticate(
-        self, driver: HandshakeDriver, until: float, accepting: trio.CancelScope
+        self, candidate: HandshakeTransport, until: float, accepting: trio.CancelScope
     ) -> None:
         """Runs the handshake until the client is authenticated or turned away, or ``accepting`` is
         cancelled, which happens once a client is authenticated.
         """
-        connection = driver.connection
+        connection = candidate.connection
         try:
             with trio.move_on_after(max(until - trio.current_time(), _LEAST_SECONDS)):
-                await driver.run()
+                await candidate.run()
                 # Not if aclose() has closed the connection meanwhile.
-                if self._candidates.pop(driver, None) is not None:
+                if self._candidates.pop(candidate, None) is not None:
                     self._authenticated.append(connection)
                 accepting.cancel()
                 return
-            raise driver.handshake.timed_out(DEFAULT_SECONDS)
+            raise candidate.handshake.timed_out(DEFAULT_SECONDS)
         except AuthenticationFailed as error:
-            self._candidates.pop(driver, None)
+            self._candidates.pop(candidate, None)
             log_refusal(self.endpoint, connection, error)
-            await driver.send_refusal()
+            await candidate.send_refusal()
         except trio.ClosedResourceError:
             return  # aclose() has closed it
         except Exception:
-            self._candidates.pop(driver, None)
+            self._candidates.pop(candidate, None)
             logger.exception("the handshake with a client of %s failed", self.endpoint)
         await trio.aclose_forcefully(connection)
 
     async def aclose(self) -> None:
         self._closed = True
-        connections = [*(driver.connection for driver in self._candidates), *self._authenticated]
+        connections = [*(each.connection for each in self._candidates), *self._authenticated]
         self._candidates.clear()
         self._authenticated.clear()
         try:

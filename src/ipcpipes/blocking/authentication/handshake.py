@@ -121,21 +121,21 @@ def run_handshake(
     within: float = DEFAULT_SECONDS,
 ) -> None:
     seconds = checked_seconds("within", within)
-    driver = HandshakeDriver(side, key, stream)
+    transport = HandshakeTransport(side, key, stream)
     try:
         deadline = Deadline.after(seconds)
         try:
-            driver.run(deadline)
+            transport.run(deadline)
         except TimeoutError as error:
             if deadline is None or deadline.remaining:
                 raise  # a signal handler raised it
-            raise driver.handshake.timed_out(seconds) from error
+            raise transport.handshake.timed_out(seconds) from error
     except AuthenticationFailed:
-        driver.send_refusal()
+        transport.send_refusal()
         raise
 
 
-class HandshakeDriver:
+class HandshakeTransport:
     """The handshake over one connection: below its framing.
 
     Raises:

@@ -16,7 +16,7 @@ from ...authentication.core import AuthenticatingListenerCore, log_refusal
 from ...errors import AuthenticationFailed
 from .. import abc
 from ..wrapping import WrappingListener
-from .handshake import HandshakeDriver
+from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
@@ -68,34 +68,34 @@ class AuthenticatingListener(
                 if is_last or not is_of_deadline(error):
                     raise
                 continue
-            driver = HandshakeDriver("server", self._key, connection)
-            self._candidates[driver] = Deadline(DEFAULT_SECONDS)
+            candidate = HandshakeTransport("server", self._key, connection)
+            self._candidates[candidate] = Deadline(DEFAULT_SECONDS)
             length = _SHORTEST_SLICE
 
     def _continue_handshakes(self) -> None:
         """Continues each handshake as far as possible without waiting."""
-        for driver, until in list(self._candidates.items()):
+        for candidate, until in list(self._candidates.items()):
             try:
                 # Checked first, so that data that has arrived by then is still read.
                 is_late = not until.remaining
                 try:
-                    driver.run(Deadline(0))
+                    candidate.run(Deadline(0))
                 except TimeoutError as error:
                     if not is_of_deadline(error):
                         raise
                     if not is_late:
                         continue
-                    raise driver.handshake.timed_out(DEFAULT_SECONDS) from None
-                self._authenticated.append(driver.connection)
-                del self._candidates[driver]
+                    raise candidate.handshake.timed_out(DEFAULT_SECONDS) from None
+                self._authenticated.append(candidate.connection)
+                del self._candidates[candidate]
                 continue
             except AuthenticationFailed as error:
-                log_refusal(self.endpoint, driver.connection, error)
-                driver.send_refusal()
+                log_refusal(self.endpoint, candidate.connection, error)
+                candidate.send_refusal()
             except trio.ClosedResourceError:
                 pass  # close() has closed it
-            del self._candidates[driver]
-            driver.connection.close()
+            del self._candidates[candidate]
+            candidate.connection.close()
 
     def close(self) -> None:
         self._closed = True
