@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hmac import HMAC
-from typing import Generic, TypeVar
+from typing import Any
 
 import trio
 
@@ -15,25 +15,21 @@ from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
-ConnectionT_co = TypeVar("ConnectionT_co", bound=trio.abc.AsyncResource, covariant=True)
-
 # A client still has this long if its deadline passed while no task was in accept(): what it has
 # sent by then is read.
 _LEAST_SECONDS = 0.1
 
 
-class AuthenticatingListener(
-    AuthenticatingListenerCore, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]
-):
+class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
     """All handshakes run concurrently while a task is in :meth:`accept`, and pause otherwise,
     because no task that the user did not start runs in the background.
     """
 
-    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+    def __init__(self, below: abc.Listener[Any], key: HMAC) -> None:
         super().__init__(below, key)
         self._accepting = False
 
-    async def accept(self) -> ConnectionT_co:
+    async def accept(self) -> Any:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting")
         self._accepting = True
@@ -42,8 +38,7 @@ class AuthenticatingListener(
                 await trio.lowlevel.checkpoint()
             while not self._authenticated or self._closed:
                 await self._wait_for_client()
-            connection: ConnectionT_co = self._authenticated.popleft()
-            return connection
+            return self._authenticated.popleft()
         finally:
             self._accepting = False
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any
 
 from ..abc.uncopied import Uncopied
 from ..opening import ListenerWrapper
 from . import abc
 
-ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
 
-
-class WrappingListener(
-    ListenerWrapper, Uncopied, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]
-):
+class WrappingListener(ListenerWrapper, Uncopied, abc.Listener[Any]):
     """A subclass says what to make of the connections of the listener below, which it owns."""
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"

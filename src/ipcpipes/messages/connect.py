@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import trio
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..opening import ConnectMessagesOptions, ListenMessagesOptions, ServeMessagesOptions
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]
-
-ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
 
 
 @overload
@@ -138,13 +136,12 @@ async def connect_messages(
     return channel
 
 
-class _MessageListener(MessageListenerCore, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, abc.Listener[Any]):
     """Returns the connections of the listener below as channels."""
 
-    async def accept(self) -> ChannelT_co:
+    async def accept(self) -> Any:
         connection = await self._below.accept()
-        channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
-        return channel
+        return channel_over(connection, self._framing, self._max_descriptors)
 
     async def aclose(self) -> None:
         await self._below.aclose()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from hmac import HMAC
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import trio
 
@@ -20,24 +20,20 @@ from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
-ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
-
 # While handshakes run, the wait for the next client is divided into slices, and each handshake is
 # continued between two slices. (A thread for each handshake was rejected, because the user did not
 # start it.)
 _SHORTEST_SLICE, _LONGEST_SLICE = 0.0005, 0.02  # seconds
 
 
-class AuthenticatingListener(
-    AuthenticatingListenerCore, WrappingListener[ConnectionT_co], Generic[ConnectionT_co]
-):
+class AuthenticatingListener(AuthenticatingListenerCore, WrappingListener):
     """All handshakes run concurrently while a thread is in :meth:`accept`, and pause otherwise."""
 
-    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+    def __init__(self, below: abc.Listener[Any], key: HMAC) -> None:
         super().__init__(below, key)
         self._may_accept: dict[str, None] = {"turn": None}
 
-    def accept(self, *, timeout: float | None = None) -> ConnectionT_co:
+    def accept(self, *, timeout: float | None = None) -> Any:
         deadline = Deadline.after(timeout)
         try:
             del self._may_accept["turn"]
@@ -50,13 +46,12 @@ class AuthenticatingListener(
             if self._closed:
                 self._close_clients()
 
-    def _accept(self, deadline: Deadline | None) -> ConnectionT_co:
+    def _accept(self, deadline: Deadline | None) -> Any:
         length = _SHORTEST_SLICE
         while True:
             self._continue_handshakes()
             if self._authenticated and not self._closed:
-                authenticated: ConnectionT_co = self._authenticated.popleft()
-                return authenticated
+                return self._authenticated.popleft()
             seconds = None if deadline is None else deadline.remaining
             is_last = seconds == 0
             if self._candidates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from ..._os import blocking as _os
 from ...authentication.core import key_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ...opening import ConnectMessagesOptions, ListenMessagesOptions
 
 __all__ = ["connect_messages", "listen_messages"]
-
-ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
 
 
 @overload
@@ -132,13 +130,12 @@ def connect_messages(
     return channel
 
 
-class _MessageListener(MessageListenerCore, WrappingListener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, WrappingListener):
     """Returns the connections of the listener below as channels."""
 
-    def accept(self, *, timeout: float | None = None) -> ChannelT_co:
+    def accept(self, *, timeout: float | None = None) -> Any:
         connection = self._below.accept(timeout=timeout)
-        channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
-        return channel
+        return channel_over(connection, self._framing, self._max_descriptors)
 
 
 @overload
