@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import trio
 
-from .. import _os, abc
+from .. import _os
 from .._os import Listener, ReceiveStream, SendStream, Stream
 from ..authentication import Authenticate, AuthenticatingListener, authenticate_with
 from ..authentication.core import key_of
@@ -120,21 +120,18 @@ async def connect(
     check_direction(direction)
     authenticate = authenticate_with("client", authkey, direction)
     del authkey  # as in authenticate_as_client
-    stream: Stream | SendStream | ReceiveStream = await open_connection(
-        ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
-    )
+    request = ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
+    stream: Stream | SendStream | ReceiveStream = await open_connection(request)
     if authenticate is not None and isinstance(stream, Stream):
         await authenticate_or_close(stream, authenticate)
     return stream
 
 
-async def authenticate_or_close(
-    stream: trio.abc.Stream | abc.MessageChannel, authenticate: Authenticate
-) -> None:
+async def authenticate_or_close(connection: Any, authenticate: Authenticate) -> None:
     try:
-        await authenticate(stream)
+        await authenticate(connection)
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(connection)
         raise
 
 
@@ -235,9 +232,8 @@ async def listen(
     check_direction(direction)
     key = key_of(authkey, direction)
     del authkey
-    listener: Any = await open_listener(
-        listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
-    )
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener: Any = await open_listener(arguments)
     if key is not None:
         listener = AuthenticatingListener(listener, key)
     return cast("Listener[Any]", listener)  # it has the same methods
@@ -345,7 +341,6 @@ async def serve(
     del authkey
     grace = checked_seconds("grace", grace)
     check_direction(direction)
-    listener = await open_listener(
-        listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
-    )
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener = await open_listener(arguments)
     await serve_listener(handler, listener, task_status, authenticate, grace)

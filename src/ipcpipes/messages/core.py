@@ -8,7 +8,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
@@ -48,13 +48,6 @@ MOST_MESSAGES = 1024
 
 ENDED = "the other end has closed"
 NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not receive descriptors"
-
-
-@runtime_checkable
-class PassesHandles(Protocol):
-    """A Windows pipe: channels over it send a header before each message to pass handles."""
-
-    def handles(self) -> Handles: ...
 
 
 class ChannelCore(ABC):
@@ -113,7 +106,7 @@ class ChannelCore(ABC):
         self._headers: HandleHeaderReader | None = None
         self._attached: AttachedDescriptors | None = None
         self._pending: PendingHandles | None = None
-        if max_descriptors and isinstance(carrier, PassesHandles):
+        if max_descriptors and hasattr(carrier, "handles"):  # a Windows pipe
             self._handles = carrier.handles()
             self._headers = HandleHeaderReader(max_descriptors, self._arrived, self._handles)
             self._pending = self._headers
@@ -128,13 +121,11 @@ class ChannelCore(ABC):
 
     @property
     def endpoint(self) -> Endpoint | None:
-        endpoint: Endpoint | None = getattr(self._connection, "endpoint", None)
-        return endpoint
+        return getattr(self._connection, "endpoint", None)
 
     @property
     def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._connection, "peer", PeerIdentity())
-        return peer
+        return getattr(self._connection, "peer", PeerIdentity())
 
     @property
     def max_size(self) -> int:
@@ -146,7 +137,7 @@ class ChannelCore(ABC):
         """
         if getattr(self._carrier, "carries_descriptors", False):
             return
-        if isinstance(self._carrier, PassesHandles):
+        if hasattr(self._carrier, "handles"):
             raise RuntimeError(
                 "handles go over a Windows pipe when the channels at both ends were made with "
                 "max_descriptors=, and this one was not"

@@ -112,19 +112,18 @@ def connect(
     check_direction(direction)
     authenticate = authenticate_with("client", authkey, direction)
     del authkey  # as in authenticate_as_client
-    stream: Stream | SendStream | ReceiveStream = open_connection(
-        ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
-    )
+    request = ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
+    stream: Stream | SendStream | ReceiveStream = open_connection(request)
     if authenticate is not None:
         authenticate_or_close(stream, authenticate)
     return stream
 
 
-def authenticate_or_close(stream: Any, authenticate: Authenticate) -> None:
+def authenticate_or_close(connection: Any, authenticate: Authenticate) -> None:
     try:
-        authenticate(stream)
+        authenticate(connection)
     except BaseException:
-        stream.close()
+        connection.close()
         raise
 
 
@@ -233,9 +232,8 @@ def listen(
     check_direction(direction)
     key = key_of(authkey, direction)
     del authkey
-    listener: Listener[Any] = _os.listen(
-        **listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
-    )
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener: Listener[Any] = _os.listen(**arguments)
     if key is None:
         return listener
     try:

@@ -117,9 +117,8 @@ def connect_messages(
     authenticate = authenticate_with("client", authkey)
     del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
-    connection = open_connection(
-        ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
-    )
+    request = ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
+    connection = open_connection(request)
     channel: MessageChannel | NativeMessageChannel = channel_over(
         connection, framing, max_descriptors
     )
