@@ -407,7 +407,7 @@ async def test_send_cancelled_before_first_byte_sends_nothing() -> None:
         left, right = await channels((ipcpipes, ipcpipes))
         async with left, right:
             with watched() as pipe:
-                clog(left._stream)
+                clog(left.stream)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(left.send_descriptors, bytes(size), [pipe])
                     await trio.testing.wait_all_tasks_blocked()
@@ -415,7 +415,7 @@ async def test_send_cancelled_before_first_byte_sends_nothing() -> None:
                 pipe.close_here()
                 assert not pipe.is_open_anywhere
                 assert left._send_fault is None
-                assert left._stream._send_fault is None
+                assert left.stream._send_fault is None
 
 
 async def test_channel_closed_while_receiving_keeps_none() -> None:

@@ -135,8 +135,8 @@ async def test_handles_without_their_message_break_the_channel(
         client: Any = await ipcpipes.connect_messages(
             listener.endpoint, framing=framing, max_descriptors=1
         )
-        before_each = client._headers.before_each
-        client._headers.before_each = lambda *given: before_each(*given)[:1]  # the header alone
+        with_headers = client._with_headers
+        client._with_headers = lambda *given: with_headers(*given)[:1]  # the header alone
         async with client, await listener.accept() as server:
             reading, writing = os.pipe()
             os.close(reading)

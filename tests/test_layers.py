@@ -37,7 +37,6 @@ ROOMS = [
     "opening",
     "authentication",
     "connections",
-    "messages.handles",
     "messages.core",
     "messages",
     "child",
@@ -76,7 +75,7 @@ TWINS = [
     ("messages", "blocking.messages"),
 ]
 # Modules of one twin that hold what both decide alike: the other twin imports them, too.
-SHARED = {"messages.handles", "messages.core"}
+SHARED = {"messages.core"}
 WITHOUT_IO = ["rpc.definition", "rpc.wire", "rpc.core", "framing", "authentication.challenge"]
 
 

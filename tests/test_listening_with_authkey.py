@@ -308,8 +308,8 @@ def test_alarm_during_a_handshake_ends_accept(endpoint: Endpoint) -> None:
     with blocking.listen(endpoint, authkey=KEY) as listener, blocking.connect(endpoint):
         with pytest.raises(TimeoutError, match="within"):
             listener.accept(timeout=0.05)
-        candidate: Any = listener
-        candidate._candidates[0].connection.receive_some = interrupted
+        handshakes: Any = listener
+        next(iter(handshakes._candidates)).connection.receive_some = interrupted
         with pytest.raises(TimeoutError, match="an alarm"):
             listener.accept(timeout=5)
 

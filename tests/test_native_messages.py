@@ -61,7 +61,7 @@ async def test_error_names_the_limit_of_the_system() -> None:
         if WINDOWS:
             assert limit == 2**32 - 1
             return
-        assert limit == left._packets.send_buffer_size - 32
+        assert limit == left._carrier.send_buffer_size - 32
         with pytest.raises(MessageTooLarge, match="the system's limit for one packet is") as caught:
             await left.send(bytes(limit + 1))
         assert (caught.value.size, caught.value.max_size) == (limit + 1, limit)
@@ -78,18 +78,18 @@ async def test_receive_cancelled_between_reads_loses_nothing(
         messages = [bytes([number]) * (70_000 + number) for number in range(20)]
         received: list[bytes] = []
         cancelled = 0
-        read = right._packets._read
+        read = right._carrier._read
         scope = trio.CancelScope()
 
         async def read_or_be_cancelled(memory: Any, size: int, owner: object) -> tuple[int, int]:
-            if right._packets._part is not None and cancelled <= len(received):
+            if right._carrier._part is not None and cancelled <= len(received):
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
             code: int
             code, count = await read(memory, size, owner)
             return code, count
 
-        monkeypatch.setattr(right._packets, "_read", read_or_be_cancelled)
+        monkeypatch.setattr(right._carrier, "_read", read_or_be_cancelled)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.send_many, messages)
             while len(received) < len(messages):
@@ -105,11 +105,11 @@ async def test_receive_cancelled_between_reads_loses_nothing(
 @pytest.mark.parametrize("then", ["closes", "goes on"])
 async def test_abandoned_message_is_incomplete(then: str, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = await pair()
-    read = right._packets._read
+    read = right._carrier._read
     scope = trio.CancelScope()
 
     async def read_or_be_cancelled(memory: Any, size: int, owner: object) -> tuple[int, int]:
-        if right._packets._part is not None:
+        if right._carrier._part is not None:
             scope.cancel()
             await trio.lowlevel.checkpoint()
         code: int
@@ -120,7 +120,7 @@ async def test_abandoned_message_is_incomplete(then: str, monkeypatch: pytest.Mo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.send, bytes(1_000_000))
             await trio.testing.wait_all_tasks_blocked(0.05)
-            monkeypatch.setattr(right._packets, "_read", read_or_be_cancelled)
+            monkeypatch.setattr(right._carrier, "_read", read_or_be_cancelled)
             with scope:
                 await right.receive()
             assert scope.cancelled_caught

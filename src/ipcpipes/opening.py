@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .options import (
+    LARGEST_BACKLOG,
     Impersonation,
+    check_choice,
     check_count,
-    check_impersonation,
-    check_listen,
     checked_seconds,
 )
 from .security import AccessPolicy, compile_policy, server_check
@@ -95,7 +95,6 @@ class ConnectRequest:
     def __init__(
         self,
         endpoint: EndpointLike,
-        *,
         kind: Kind,
         wait: float,
         buffer_size: int | None,
@@ -105,7 +104,7 @@ class ConnectRequest:
         self._endpoint = Endpoint.of(endpoint)
         self.wait = checked_seconds("wait", wait)
         check_count("buffer_size", buffer_size)
-        check_impersonation(impersonation)
+        check_choice("impersonation", impersonation, get_args(Impersonation))
         self._options = {
             "kind": kind,
             "buffer_size": buffer_size,
@@ -175,7 +174,6 @@ class ListenerWrapper:
 
 def listen_arguments(
     endpoint: EndpointLike,
-    *,
     kind: Kind,
     access: AccessPolicy | None,
     max_instances: int | None,
@@ -193,7 +191,9 @@ def listen_arguments(
     policy = AccessPolicy.current_user() if access is None else access
     if not isinstance(policy, AccessPolicy):
         raise TypeError(f"access must be an AccessPolicy or None, not {access!r}")
-    check_listen(max_instances=max_instances, backlog=backlog, buffer_size=buffer_size)
+    check_count("max_instances", max_instances)
+    check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
+    check_count("buffer_size", buffer_size)
     return {
         "endpoint": where,
         "kind": kind,

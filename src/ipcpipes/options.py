@@ -77,21 +77,3 @@ def check_direction(value: object) -> None:
     ValueError: ``value`` is not a direction.
     """
     check_choice("direction", value, get_args(Direction))
-
-
-def check_impersonation(value: object) -> None:
-    """Raises:
-    ValueError: ``value`` is not a level of impersonation.
-    """
-    check_choice("impersonation", value, get_args(Impersonation))
-
-
-def check_listen(*, max_instances: object, backlog: object, buffer_size: object) -> None:
-    """Checks the numbers that every function for listening takes.
-
-    Raises:
-        TypeError, ValueError: one of them is of the wrong type, or out of range.
-    """
-    check_count("max_instances", max_instances)
-    check_count("backlog", backlog, limit=LARGEST_BACKLOG, optional=False)
-    check_count("buffer_size", buffer_size)

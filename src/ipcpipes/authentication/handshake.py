@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from hmac import HMAC
+from typing import Any
 
 import trio
 
@@ -13,14 +14,8 @@ from .. import abc
 from ..errors import AuthenticationFailed
 from ..framing import Buffer
 from ..options import Direction, checked_seconds
-from .challenge import (
-    DEFAULT_SECONDS,
-    SEND_SECONDS,
-    Handshake,
-    Side,
-    check_both_ways,
-    derive_key,
-)
+from .challenge import DEFAULT_SECONDS, SEND_SECONDS, Handshake, Side, derive_key
+from .core import key_of
 
 Authenticate = Callable[[trio.abc.Stream | abc.MessageChannel], Awaitable[None]]
 
@@ -68,7 +63,7 @@ async def authenticate_as_client(
     """
     key = derive_key(authkey)
     del authkey  # an error report with the variables of each frame must not contain it
-    await run_handshake("client", stream, key, within)
+    await run_handshake("client", key, stream, within)
 
 
 async def authenticate_as_server(
@@ -106,73 +101,67 @@ async def authenticate_as_server(
     """
     key = derive_key(authkey)
     del authkey
-    await run_handshake("server", stream, key, within)
+    await run_handshake("server", key, stream, within)
 
 
 def authenticate_with(
     side: Side, authkey: Buffer | None, direction: Direction = "duplex"
 ) -> Authenticate | None:
-    """The first step on each new connection, if there is an ``authkey``.
-
-    Raises:
-        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or the
-            connections go only one way.
-    """
-    check_both_ways(authkey, direction)
-    if authkey is None:
-        return None
-    key = derive_key(authkey)
-    return lambda stream: run_handshake(side, stream, key, DEFAULT_SECONDS)
+    """The first step on each new connection, if there is an ``authkey``; see :func:`key_of`."""
+    key = key_of(authkey, direction)
+    return None if key is None else partial(run_handshake, side, key)
 
 
 async def run_handshake(
-    side: Side, stream: trio.abc.Stream | abc.MessageChannel, key: HMAC, within: float
+    side: Side,
+    key: HMAC,
+    stream: trio.abc.Stream | abc.MessageChannel,
+    within: float = DEFAULT_SECONDS,
 ) -> None:
     seconds = checked_seconds("within", within)
-    transport = HandshakeTransport(stream)
-    handshake = Handshake(side, key, getattr(stream, "endpoint", None))
+    transport = HandshakeTransport(side, key, stream)
     try:
         with trio.move_on_after(seconds):
-            await transport.run(handshake)
+            await transport.run()
             return
         # Reached only when the deadline has passed.
-        raise handshake.timed_out(seconds)
+        raise transport.handshake.timed_out(seconds)
     except AuthenticationFailed:
-        await transport.send_refusal(handshake)
+        await transport.send_refusal()
         raise
 
 
 class HandshakeTransport:
-    """How one connection sends and receives a handshake: below its framing.
+    """The handshake over one connection: below its framing.
 
     Raises:
         TypeError: the connection is neither a stream nor a message channel.
     """
 
-    def __init__(self, connection: trio.abc.Stream | abc.MessageChannel) -> None:
-        below = (
-            getattr(connection, "stream", connection)
-            if isinstance(connection, abc.MessageChannel)
-            else connection
-        )
-        self._send: Callable[[bytes], Awaitable[None]]
-        self._receive: Callable[[Handshake], Awaitable[None]]
-        if isinstance(below, trio.abc.Stream):
-            self._send, self._receive = below.send_all, partial(_receive_bytes, below)
-        elif isinstance(below, abc.MessageChannel):
-            self._send, self._receive = below.send, partial(_receive_message, below)
-        else:
+    def __init__(
+        self, side: Side, key: HMAC, connection: trio.abc.Stream | abc.MessageChannel
+    ) -> None:
+        self.connection = connection
+        self.handshake = Handshake(side, key, getattr(connection, "endpoint", None))
+        below: Any = connection
+        if isinstance(connection, abc.MessageChannel):
+            below = getattr(connection, "stream", connection)
+        self._below = below
+        self._is_stream = isinstance(below, trio.abc.Stream)
+        if not self._is_stream and not isinstance(below, abc.MessageChannel):
             raise TypeError(
                 f"stream must be a trio.abc.Stream or a message channel, not {connection!r}"
             )
+        self._send = below.send_all if self._is_stream else below.send
 
-    async def run(self, handshake: Handshake) -> None:
+    async def run(self) -> None:
         """Continues the handshake until the peer is authenticated. If it is cancelled while it
         receives, it can be called again.
 
         Raises:
             AuthenticationFailed: the handshake has failed.
         """
+        handshake = self.handshake
         try:
             while True:
                 if handshake.outgoing:
@@ -180,24 +169,19 @@ class HandshakeTransport:
                     handshake.outgoing = b""
                 if not handshake.missing:
                     return
-                await self._receive(handshake)
+                if self._is_stream:
+                    # Read no byte beyond the handshake: what follows is the application's.
+                    handshake.receive(await self._below.receive_some(handshake.missing))
+                else:
+                    handshake.receive_message(await self._below.receive())
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
 
-    async def send_refusal(self, handshake: Handshake) -> None:
+    async def send_refusal(self) -> None:
         """Sends the refusal that a failed peer gets, if any."""
-        if handshake.refusal:
+        if self.handshake.refusal:
             with (
                 trio.move_on_after(SEND_SECONDS, shield=True),
                 suppress(trio.BrokenResourceError, trio.ClosedResourceError),
             ):
-                await self._send(handshake.refusal)
-
-
-async def _receive_bytes(stream: trio.abc.Stream, handshake: Handshake) -> None:
-    # Read no byte beyond the handshake: what follows is the application's.
-    handshake.receive(await stream.receive_some(handshake.missing))
-
-
-async def _receive_message(channel: abc.MessageChannel, handshake: Handshake) -> None:
-    handshake.receive_message(await channel.receive())
+                await self._send(self.handshake.refusal)

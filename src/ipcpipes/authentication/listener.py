@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from hmac import HMAC
-from typing import Generic, TypeVar
+from typing import Any
 
 import trio
 
 from .. import abc
 from ..errors import AuthenticationFailed
 from .challenge import DEFAULT_SECONDS
+from .core import AuthenticatingListenerCore, log_refusal, logger
 from .handshake import HandshakeTransport
-from .listener_core import AuthenticatingListenerCore, Candidate, log_refusal, logger
 
 __all__ = ["AuthenticatingListener"]
-
-ConnectionT_co = TypeVar("ConnectionT_co", bound=trio.abc.AsyncResource, covariant=True)
 
 # A client still has this long if its deadline passed while no task was in accept(): what it has
 # sent by then is read.
 _LEAST_SECONDS = 0.1
 
 
-class AuthenticatingListener(
-    AuthenticatingListenerCore, abc.Listener[ConnectionT_co], Generic[ConnectionT_co]
-):
+class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
     """All handshakes run concurrently while a task is in :meth:`accept`, and pause otherwise,
     because no task that the user did not start runs in the background.
     """
 
-    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+    def __init__(self, below: abc.Listener[Any], key: HMAC) -> None:
         super().__init__(below, key)
         self._accepting = False
 
-    async def accept(self) -> ConnectionT_co:
+    async def accept(self) -> Any:
         if self._accepting:
             raise trio.BusyResourceError("another task is accepting")
         self._accepting = True
@@ -42,73 +38,60 @@ class AuthenticatingListener(
                 await trio.lowlevel.checkpoint()
             while not self._authenticated or self._closed:
                 await self._wait_for_client()
-            connection: ConnectionT_co = self._authenticated.popleft()
-            return connection
+            return self._authenticated.popleft()
         finally:
             self._accepting = False
 
     async def _wait_for_client(self) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            for candidate in self._candidates:
-                nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
+            for candidate, until in self._candidates.items():
+                nursery.start_soon(self._authenticate, candidate, until, nursery.cancel_scope)
             try:
                 while True:
                     connection = await self._below.accept()
                     if self._closed:  # while accept() returned
                         await trio.aclose_forcefully(connection)
                         continue
-                    candidate = Candidate(
-                        connection,
-                        HandshakeTransport(connection),
-                        self._handshake(),
-                        trio.current_time() + DEFAULT_SECONDS,
-                    )
-                    self._candidates.append(candidate)
-                    nursery.start_soon(self._authenticate, candidate, nursery.cancel_scope)
+                    candidate = HandshakeTransport("server", self._key, connection)
+                    until = self._candidates[candidate] = trio.current_time() + DEFAULT_SECONDS
+                    nursery.start_soon(self._authenticate, candidate, until, nursery.cancel_scope)
             except Exception as error:
                 failure = error  # raised outside the nursery, so that it is not in a group
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    async def _authenticate(self, candidate: Candidate, accepting: trio.CancelScope) -> None:
+    async def _authenticate(
+        self, candidate: HandshakeTransport, until: float, accepting: trio.CancelScope
+    ) -> None:
         """Runs the handshake until the client is authenticated or turned away, or ``accepting`` is
         cancelled, which happens once a client is authenticated.
         """
-        connection, handshake = candidate.connection, candidate.handshake
+        connection = candidate.connection
         try:
-            with trio.move_on_after(max(candidate.until - trio.current_time(), _LEAST_SECONDS)):
-                await candidate.transport.run(handshake)
-                if self._remove(candidate):
+            with trio.move_on_after(max(until - trio.current_time(), _LEAST_SECONDS)):
+                await candidate.run()
+                # Not if aclose() has closed the connection meanwhile.
+                if self._candidates.pop(candidate, None) is not None:
                     self._authenticated.append(connection)
                 accepting.cancel()
                 return
-            raise handshake.timed_out(DEFAULT_SECONDS)
+            raise candidate.handshake.timed_out(DEFAULT_SECONDS)
         except AuthenticationFailed as error:
-            self._remove(candidate)
+            self._candidates.pop(candidate, None)
             log_refusal(self.endpoint, connection, error)
-            await candidate.transport.send_refusal(handshake)
+            await candidate.send_refusal()
         except trio.ClosedResourceError:
             return  # aclose() has closed it
         except Exception:
-            self._remove(candidate)
+            self._candidates.pop(candidate, None)
             logger.exception("the handshake with a client of %s failed", self.endpoint)
         await trio.aclose_forcefully(connection)
 
-    def _remove(self, candidate: Candidate) -> bool:
-        """Returns whether it was still a candidate: closing this listener removes all of them."""
-        if candidate not in self._candidates:
-            return False
-        self._candidates.remove(candidate)
-        return True
-
     async def aclose(self) -> None:
         self._closed = True
-        connections = [
-            *(candidate.connection for candidate in self._candidates),
-            *self._authenticated,
-        ]
+        connections = [*(each.connection for each in self._candidates), *self._authenticated]
         self._candidates.clear()
         self._authenticated.clear()
         try:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import trio
 
-from .. import _os, abc
-from .._os import Kind, Listener, ReceiveStream, SendStream, Stream
+from .. import _os
+from .._os import Listener, ReceiveStream, SendStream, Stream
 from ..authentication import Authenticate, AuthenticatingListener, authenticate_with
-from ..authentication.challenge import check_both_ways, derive_key
+from ..authentication.core import key_of
 from ..endpoint import EndpointLike
 from ..framing import Buffer
 from ..opening import ConnectRequest, listen_arguments, pauses
@@ -120,32 +120,23 @@ async def connect(
     check_direction(direction)
     authenticate = authenticate_with("client", authkey, direction)
     del authkey  # as in authenticate_as_client
-    stream: Stream | SendStream | ReceiveStream = await open_connection(
-        endpoint,
-        kind=direction,
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
-    )
+    request = ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
+    stream: Stream | SendStream | ReceiveStream = await open_connection(request)
     if authenticate is not None and isinstance(stream, Stream):
         await authenticate_or_close(stream, authenticate)
     return stream
 
 
-async def authenticate_or_close(
-    stream: trio.abc.Stream | abc.MessageChannel, authenticate: Authenticate
-) -> None:
+async def authenticate_or_close(connection: Any, authenticate: Authenticate) -> None:
     try:
-        await authenticate(stream)
+        await authenticate(connection)
     except BaseException:
-        await trio.aclose_forcefully(stream)
+        await trio.aclose_forcefully(connection)
         raise
 
 
-async def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
-    """The common part of every way to connect; see :func:`connect` for the options."""
-    request = ConnectRequest(endpoint, kind=kind, **options)
+async def open_connection(request: ConnectRequest) -> Any:
+    """The common part of every way to connect."""
     await trio.lowlevel.checkpoint()
     deadline = trio.current_time() + request.wait
     back_off = pauses()
@@ -239,25 +230,17 @@ async def listen(
     When it fails, nothing is left behind.
     """
     check_direction(direction)
-    check_both_ways(authkey, direction)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey, direction)
     del authkey
-    listener: Any = await open_listener(
-        endpoint,
-        kind=direction,
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-    )
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener: Any = await open_listener(arguments)
     if key is not None:
         listener = AuthenticatingListener(listener, key)
     return cast("Listener[Any]", listener)  # it has the same methods
 
 
-async def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:
-    """The common part of every way to listen; see :func:`listen` for the options."""
-    arguments = listen_arguments(endpoint, kind=kind, **options)
+async def open_listener(arguments: dict[str, Any]) -> Listener[Any]:
+    """The common part of every way to listen."""
     await trio.lowlevel.checkpoint()
     return _os.listen(**arguments)
 
@@ -357,12 +340,7 @@ async def serve(
     authenticate = authenticate_with("server", authkey, direction)
     del authkey
     grace = checked_seconds("grace", grace)
-    listener: Listener[Any] = await listen(
-        endpoint,
-        access=access,
-        max_instances=max_instances,
-        direction=direction,
-        backlog=backlog,
-        buffer_size=buffer_size,
-    )
+    check_direction(direction)
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener = await open_listener(arguments)
     await serve_listener(handler, listener, task_status, authenticate, grace)

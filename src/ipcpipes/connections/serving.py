@@ -12,7 +12,7 @@ import trio
 
 from .. import abc
 from ..authentication import Authenticate
-from ..authentication.listener_core import log_refusal
+from ..authentication.core import log_refusal
 from ..endpoint import Endpoint
 from ..errors import (
     AuthenticationFailed,
@@ -120,43 +120,23 @@ async def handle_client(
 
 
 def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
-    """Logs the error that has ended a handler. If its client has left, that is not an error."""
-    if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
-        return  # already logged by the code that disconnected the client
-    if (departure := _departure_of(error, connection)) is not None:
-        logger.info("a client of %s has left: %s", endpoint, departure)
-    elif (violation := _violation_of(error, connection)) is not None:
-        logger.warning("a client of %s was disconnected: %s", endpoint, violation)
-    else:
-        logger.error("the handler of a client of %s failed", endpoint, exc_info=error)
-
-
-def _departure_of(error: BaseException, connection: object) -> BaseException | None:
-    """The error that a handler got because its client left; ``None`` for any other error.
+    """Logs the error that has ended a handler. If its client has left, that is not an error.
 
     Args:
         error: the handler's error, or a group of errors, as a nursery raises it.
         connection: the handler's own stream or channel. An error of another connection that the
             handler has used is a failure of the handler.
-
-    Returns:
-        A :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of this connection.
     """
+    if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
+        return  # already logged by the code that disconnected the client
     ends = list(single_errors(error))
-    if all(_is_of(each, connection) and _violation_in(each) is None for each in ends):
-        return ends[0]
-    return None
-
-
-def _violation_of(
-    error: BaseException, connection: object
-) -> FramingError | DescriptorsLost | None:
-    """The error for bytes from the client that are not a message, or descriptors that this process
-    does not take; ``None`` for any other error.
-    """
-    ends = list(single_errors(error))
-    violations = [_violation_in(each) for each in ends if _is_of(each, connection)]
-    return violations[0] if len(violations) == len(ends) else None
+    violations = [each for each in map(_violation_in, ends) if each is not None]
+    if not all(_is_of(each, connection) for each in ends):
+        logger.error("the handler of a client of %s failed", endpoint, exc_info=error)
+    elif violations:
+        logger.warning("a client of %s was disconnected: %s", endpoint, violations[0])
+    else:
+        logger.info("a client of %s has left: %s", endpoint, ends[0])
 
 
 def _is_of(error: BaseException, connection: object) -> bool:
@@ -176,6 +156,9 @@ def _is_of(error: BaseException, connection: object) -> bool:
 
 
 def _violation_in(error: BaseException) -> FramingError | DescriptorsLost | None:
+    """The error for bytes from the client that are not a message, or descriptors that this process
+    does not take; ``None`` for any other error.
+    """
     if isinstance(error, DescriptorsLost):
         return error
     cause = error.__cause__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import trio
 
@@ -14,10 +14,7 @@ from .._os.common.forking import remember
 from ..abc import HasFileno
 from ..framing import Buffer, Framing
 from ..framing.outgoing import flat, flat_all
-from .core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore, with_send_eof
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from .core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore
 
 ResultT = TypeVar("ResultT")
 
@@ -50,15 +47,7 @@ class Channel(ChannelCore, abc.MessageChannel):
     Lifetime: it owns its carrier, and closes it.
     """
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Chooses the class: over a carrier with ``send_eof``, the channel has ``send_eof`` too.
-
-        The carrier is the first argument, or ``stream``, in subclasses too.
-        """
-        carrier = args[0] if args else options.get("stream")
-        if hasattr(carrier, "send_eof"):
-            cls = with_send_eof(cls, abc.HalfCloseableMessageChannel, _send_eof)
-        return super().__new__(cls)
+    _half_closeable = abc.HalfCloseableMessageChannel
 
     def __init__(
         self,
@@ -99,7 +88,7 @@ class Channel(ChannelCore, abc.MessageChannel):
     @ki_protected
     async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
         messages = self._checked([flat(value)])
-        if self._headers is not None:
+        if self._handles is not None:
             await self._in_turn(self._transmit_with_handles, messages, descriptors)
         else:
             self._require_carrying()
@@ -108,8 +97,8 @@ class Channel(ChannelCore, abc.MessageChannel):
     async def _transmit_with_handles(
         self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
     ) -> None:
-        assert self._headers is not None
-        with self._headers.giving(descriptors) as header:
+        assert self._handles is not None
+        with self._handles.giving(descriptors) as header:
             await self._transmit(self._wire(messages, header))
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -247,6 +236,10 @@ class Channel(ChannelCore, abc.MessageChannel):
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
 
+    @ki_protected
+    async def _send_eof(self) -> None:
+        await self._in_turn(self._carrier.send_eof)
+
     async def aclose(self) -> None:
         self._drop_arrived()
         await self._carrier.aclose()
@@ -285,8 +278,3 @@ class Channel(ChannelCore, abc.MessageChannel):
         Raises:
             What :meth:`receive` raises.
         """
-
-
-@ki_protected
-async def _send_eof(self: Channel) -> None:
-    await self._in_turn(self._carrier.send_eof)

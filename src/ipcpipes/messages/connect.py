@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import trio
 
 from .. import abc
 from ..authentication import AuthenticatingListener, authenticate_with
-from ..authentication.challenge import derive_key
+from ..authentication.core import key_of
 from ..connections.connect import authenticate_or_close, open_connection, open_listener
 from ..connections.serving import serve_listener
 from ..endpoint import EndpointLike
 from ..framing import Buffer, Framing, Native
 from ..framing.resolving import kind_of, resolve_framing
-from ..opening import ListenerWrapper
+from ..opening import ConnectRequest, listen_arguments
 from ..options import (
     DEFAULT_BACKLOG,
     DEFAULT_GRACE,
@@ -24,6 +24,7 @@ from ..options import (
     checked_seconds,
 )
 from ..security import AccessPolicy
+from .core import MessageListenerCore
 from .framed import MessageChannel, NativeMessageChannel, channel_over
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from ..opening import ConnectMessagesOptions, ListenMessagesOptions, ServeMessagesOptions
 
 __all__ = ["connect_messages", "listen_messages", "serve_messages"]
-
-ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
 
 
 @overload
@@ -124,14 +123,8 @@ async def connect_messages(
     authenticate = authenticate_with("client", authkey)
     del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
-    connection = await open_connection(
-        endpoint,
-        kind=kind_of(framing),
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
-    )
+    request = ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
+    connection = await open_connection(request)
     channel: MessageChannel | NativeMessageChannel = channel_over(
         connection, framing, max_descriptors
     )
@@ -142,26 +135,15 @@ async def connect_messages(
     return channel
 
 
-class _MessageListener(ListenerWrapper, abc.Listener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, abc.Listener[Any]):
     """Returns the connections of the listener below as channels."""
 
-    def __init__(
-        self, below: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
-    ) -> None:
-        super().__init__(below)
-        self._framing = framing
-        self._max_descriptors = max_descriptors
-
-    async def accept(self) -> ChannelT_co:
+    async def accept(self) -> Any:
         connection = await self._below.accept()
-        channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
-        return channel
+        return channel_over(connection, self._framing, self._max_descriptors)
 
     async def aclose(self) -> None:
         await self._below.aclose()
-
-    def __repr__(self) -> str:
-        return f"<{self._below!r} for messages, {self._framing!r}>"
 
 
 @overload
@@ -238,17 +220,14 @@ async def listen_messages(
 
     When it fails, nothing is left behind.
     """
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey)
     del authkey
-    listener: Any = await _listen(
-        endpoint,
-        resolve_framing(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        max_descriptors=max_descriptors,
+    framing = resolve_framing(framing)
+    check_max_descriptors(max_descriptors)
+    connections = await open_listener(
+        listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
     )
+    listener: Any = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)
 
 
@@ -339,21 +318,10 @@ async def serve_messages(
     authenticate = authenticate_with("server", authkey)
     del authkey
     grace = checked_seconds("grace", grace)
-    listener = await _listen(
-        endpoint,
-        resolve_framing(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-        max_descriptors=max_descriptors,
-    )
-    await serve_listener(handler, listener, task_status, authenticate, grace)
-
-
-async def _listen(
-    endpoint: EndpointLike, framing: Framing | Native, *, max_descriptors: int, **options: Any
-) -> _MessageListener[Any]:
+    framing = resolve_framing(framing)
     check_max_descriptors(max_descriptors)
-    below = await open_listener(endpoint, kind=kind_of(framing), **options)
-    return _MessageListener(below, framing, max_descriptors)
+    connections = await open_listener(
+        listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
+    )
+    listener: Any = _MessageListener(connections, framing, max_descriptors)
+    await serve_listener(handler, listener, task_status, authenticate, grace)

@@ -5,17 +5,24 @@ channel. It does no I/O.
 from __future__ import annotations
 
 import functools
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
 from .._os.common.receive_size import RECEIVE_INTERRUPTED
 from .._os.handles.attached import AttachedDescriptors
-from .._os.handles.headers import NO_HANDLES, Handles
+from .._os.handles.headers import (
+    NO_HANDLES,
+    HandleHeaderReader,
+    HandleHeaderSplitter,
+    Handles,
+    header_too_large,
+)
 from .._os.handles.pending import PendingHandles
+from ..abc import PeerIdentity
 from ..authentication.challenge import refusal_in
 from ..errors import (
     AuthenticationFailed,
@@ -26,10 +33,15 @@ from ..errors import (
 )
 from ..framing import Buffer, Framing, LengthPrefixed, Native
 from ..framing.outgoing import pieces
+from ..opening import ListenerWrapper
 from ..options import check_max_descriptors
-from .handles import HandleHeaders
 
-ChannelT = TypeVar("ChannelT")
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..endpoint import Endpoint
+
+ChannelT = TypeVar("ChannelT", bound="ChannelCore")
 
 # How many packets one receive_many returns at most.
 MOST_MESSAGES = 1024
@@ -38,14 +50,7 @@ ENDED = "the other end has closed"
 NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not receive descriptors"
 
 
-@runtime_checkable
-class PassesHandles(Protocol):
-    """A Windows pipe: channels over it send a header before each message to pass handles."""
-
-    def handles(self) -> Handles: ...
-
-
-class ChannelCore:
+class ChannelCore(ABC):
     """The state that the channels of both drivers have in common.
 
     Messages that were received together with an earlier one wait in ``_arrived``. While it is not
@@ -58,6 +63,8 @@ class ChannelCore:
         framing: how messages are told apart; ``None`` if the carrier keeps them apart itself.
 
     Attributes:
+        _connection: what the channel was made over. It differs from the carrier if the carrier is
+            an adapter.
         _may_be_refused: true until the first bytes arrive at a client without a key, because they
             can say that the server requires one.
         _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
@@ -65,40 +72,60 @@ class ChannelCore:
             ``max_descriptors``.
         _attached: the same, if the system passes descriptors with data (POSIX).
         _headers: the same, if the channel sends a header before each message (a Windows pipe).
+        _handles: gives handles to the peer's process then.
         _receive_fault: why nothing can be received any more: the peer's fault, or (a text) a
             receive was interrupted in the middle of a step.
     """
 
     _may_be_refused = False
+    _half_closeable: type  # the driver's contract for channels that can end their sending half
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Chooses the class: over a carrier that can end its sending half, the channel has
+        ``send_eof`` too.
+
+        The carrier is the first argument, or ``stream``, in subclasses too.
+        """
+        carrier = args[0] if args else options.get("stream")
+        if hasattr(carrier, "send_eof") or hasattr(carrier, "_put_eof"):
+            cls = _with_send_eof(cls)
+        return super().__new__(cls)
 
     def __init__(
         self, carrier: Any, max_size: int, framing: Framing | None, max_descriptors: int
     ) -> None:
         check_max_descriptors(max_descriptors)
-        self._carrier = carrier
+        self._carrier = self._connection = carrier
         self._max_size = max_size
         self._framing = framing
         self._arrived: deque[Any] = deque()
         self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
             None
         )
-        self._headers: HandleHeaders | None = None
+        self._handles: Handles | None = None
+        self._headers: HandleHeaderReader | None = None
         self._attached: AttachedDescriptors | None = None
-        if max_descriptors and isinstance(carrier, PassesHandles):
-            self._headers = HandleHeaders(
-                carrier.handles(), max_descriptors, self._arrived, max_size
-            )
+        self._pending: PendingHandles | None = None
+        if max_descriptors and hasattr(carrier, "handles"):  # a Windows pipe
+            self._handles = carrier.handles()
+            self._headers = HandleHeaderReader(max_descriptors, self._arrived, self._handles)
+            self._pending = self._headers
         elif max_descriptors:
             self._require_carrying()
-            self._attached = AttachedDescriptors(max_descriptors, self._arrived)
-        self._pending: PendingHandles | None = self._attached
-        if self._headers is not None:
-            self._pending = self._headers.reader
+            self._pending = self._attached = AttachedDescriptors(max_descriptors, self._arrived)
         if framing is not None:
             # Its messages are pairs where those are what arrives.
             self._splitter: Any = framing.splitter()
             if self._headers is not None:
-                self._splitter = self._headers.splitter(self._splitter)
+                self._splitter = HandleHeaderSplitter(self._splitter, self._headers)
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return getattr(self._connection, "endpoint", None)
+
+    @property
+    def peer(self) -> PeerIdentity:
+        return getattr(self._connection, "peer", PeerIdentity())
 
     @property
     def max_size(self) -> int:
@@ -110,7 +137,7 @@ class ChannelCore:
         """
         if getattr(self._carrier, "carries_descriptors", False):
             return
-        if isinstance(self._carrier, PassesHandles):
+        if hasattr(self._carrier, "handles"):
             raise RuntimeError(
                 "handles go over a Windows pipe when the channels at both ends were made with "
                 "max_descriptors=, and this one was not"
@@ -138,8 +165,18 @@ class ChannelCore:
             FramingError: one of them cannot be framed.
         """
         if self._headers is not None:
-            messages = self._headers.before_each(messages, header)
+            messages = self._with_headers(messages, header)
         return messages if self._framing is None else pieces(self._framing, messages)
+
+    def _with_headers(self, messages: Sequence[Buffer], header: bytes) -> list[Buffer]:
+        """The header before each of the messages.
+
+        Raises:
+            MessageTooLarge: the header is too large for the framing.
+        """
+        if len(header) > self._max_size:
+            raise header_too_large(header, self._max_size)
+        return [part for message in messages for part in (header, message)]
 
     def _end(self) -> bool:
         """Processes the end of the stream. Returns whether that has completed messages.
@@ -196,18 +233,24 @@ class ChannelCore:
         self._check_refusal(first if self._pending is None else first[0])
 
     @abstractmethod
+    def _send_eof(self) -> Any:
+        """``send_eof`` of a channel that has it."""
+
+    @abstractmethod
     def _require_open(self) -> object:
         """Raises:
         trio.ClosedResourceError: this end has closed the channel.
         """
 
 
-class NativeCore:
+class NativeCore(ChannelCore):
     """What is different for packets, which the system keeps apart."""
 
-    _carrier: Any
-    _max_size: int
-    _native: Native
+    def __init__(self, packets: Any, native: Native, max_descriptors: int = 0) -> None:
+        super().__init__(packets, min(native.max_size, packets.largest), None, max_descriptors)
+        self._native = native
+        # Where received packets are appended.
+        self._into: Any = self._arrived if self._headers is None else self._headers
 
     @property
     def address(self) -> str:
@@ -221,16 +264,28 @@ class NativeCore:
         return MessageTooLarge(size, self._max_size)
 
 
+class MessageListenerCore(ListenerWrapper):
+    """A listener that makes channels of the connections that the listener below accepts."""
+
+    def __init__(self, below: Any, framing: Framing | Native, max_descriptors: int) -> None:
+        super().__init__(below)
+        self._framing = framing
+        self._max_descriptors = max_descriptors
+
+    def __repr__(self) -> str:
+        return f"<{self._below!r} for messages, {self._framing!r}>"
+
+
 @functools.cache
-def with_send_eof(cls: type[ChannelT], contract: type, send_eof: Any) -> type[ChannelT]:
+def _with_send_eof(cls: type[ChannelT]) -> type[ChannelT]:
     """The class for a channel over a carrier with ``send_eof``: ``cls`` and the method. It is made
     once for each class, also for a user's subclass.
     """
     if hasattr(cls, "send_eof"):
         return cls
-    members = {"send_eof": send_eof, "__module__": cls.__module__, "__doc__": cls.__doc__}
+    members = {"send_eof": cls._send_eof, "__module__": cls.__module__, "__doc__": cls.__doc__}
     metaclass: Any = type(cls)
-    made: type[ChannelT] = metaclass(cls.__name__, (cls, contract), members)
+    made: type[ChannelT] = metaclass(cls.__name__, (cls, cls._half_closeable), members)
     made.__qualname__ = cls.__qualname__
     return made
 

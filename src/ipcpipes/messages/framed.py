@@ -7,12 +7,12 @@ same contract.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from .. import abc
-from ..abc import HasFileno, PeerIdentity
+from ..abc import HasFileno
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, Native
@@ -20,9 +20,6 @@ from ..framing.outgoing import LARGE
 from .base import Channel, ki_protected
 from .core import ENDED, stream_framing
 from .native import NativeMessageChannel
-
-if TYPE_CHECKING:
-    from ..endpoint import Endpoint
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
@@ -65,7 +62,6 @@ class MessageChannel(Channel):
             raise TypeError(f"a channel is made over a trio.abc.Stream, not {stream!r}")
         framing = stream_framing(framing)
         super().__init__(stream, framing.max_size, framing, max_descriptors)
-        self._stream = stream
         self._reports_sent_bytes = isinstance(stream, abc.SendByteStream)
         can_be_quick = self._reports_sent_bytes and self._headers is None
         self._quick_size = min(self._max_size, LARGE - 1) if can_be_quick else -1
@@ -80,21 +76,13 @@ class MessageChannel(Channel):
     @property
     def stream(self) -> trio.abc.Stream:
         """The stream below the channel."""
-        return self._stream
+        stream: trio.abc.Stream = self._carrier
+        return stream
 
     @property
     def framing(self) -> Framing:
         """How messages are told apart."""
         return self._framing
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        return getattr(self._stream, "endpoint", None)
-
-    @property
-    def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
-        return peer
 
     @ki_protected
     async def send(self, value: Buffer) -> None:
@@ -121,9 +109,8 @@ class MessageChannel(Channel):
             await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if descriptors is not None:
-                assert isinstance(self._stream, abc.ByteStream)
                 wire = [piece for piece in wire if len(piece)]
-                await self._stream.send_descriptors(wire[0], descriptors)
+                await self._carrier.send_descriptors(wire[0], descriptors)
                 sent = 1
             for piece in wire[sent:] if wire else (b"",):
                 await self._send_all(piece)
@@ -152,7 +139,7 @@ class MessageChannel(Channel):
                 if await self._fill_attached():
                     return
             else:
-                data = await self._stream.receive_some()
+                data = await self._carrier.receive_some()
                 if self._may_be_refused:
                     self._check_refusal(bytes(data))
                 if data:
@@ -169,9 +156,8 @@ class MessageChannel(Channel):
         """Receives data and the descriptors attached to it. Returns false at the end."""
         attached = self._attached
         assert attached is not None
-        assert isinstance(self._stream, abc.ByteStream)
         try:
-            data, numbers = await self._stream.receive_descriptors(None, attached.most)
+            data, numbers = await self._carrier.receive_descriptors(None, attached.most)
         except DescriptorsLost as lost:
             self._keep_messages_before(lost)
             if not self._arrived:
@@ -184,7 +170,7 @@ class MessageChannel(Channel):
         return bool(data)
 
     def __repr__(self) -> str:
-        return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
+        return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._carrier!r}>"
 
 
 def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:

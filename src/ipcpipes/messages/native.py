@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
-from ..abc import HasFileno, PeerIdentity
+from ..abc import HasFileno
 from ..errors import FramingError
 from ..framing import Buffer, Native
 from .base import Channel
@@ -26,40 +26,30 @@ class NativeMessageChannel(NativeCore, Channel):
     """
 
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
-        max_size = min(native.max_size, packets.largest)
-        super().__init__(packets, max_size, None, max_descriptors)
-        self._packets = packets
-        self._native = native
-        # Where received packets are appended.
-        self._into: Any = self._arrived if self._headers is None else self._headers.reader
+        super().__init__(packets, native, max_descriptors)
         if self._attached is not None:
-            carrying: Any = packets  # only POSIX packets carry attached descriptors
-            carrying._enclosed = self._attached
+            self._carrier._enclosed = self._attached
 
     @property
     def endpoint(self) -> Endpoint:
-        return self._packets.endpoint
-
-    @property
-    def peer(self) -> PeerIdentity:
-        return self._packets.peer
+        endpoint: Endpoint = self._carrier.endpoint
+        return endpoint
 
     async def _transmit(
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
         try:
             if descriptors is None:
-                await self._packets.send_packets(wire)
+                await self._carrier.send_packets(wire)
             else:
-                packets: Any = self._packets  # as in __init__
-                await packets.send_packets(wire, descriptors)
+                await self._carrier.send_packets(wire, descriptors)
         except trio.ClosedResourceError:
             raise
         except trio.BrokenResourceError as error:
             self._send_fault = str(error)
             raise
         except BaseException:
-            if self._packets.sent_some:
+            if self._carrier.sent_some:
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 
@@ -68,16 +58,16 @@ class NativeMessageChannel(NativeCore, Channel):
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            if await self._packets.receive_packets(self._into, self._native.max_size, limit):
+            if await self._carrier.receive_packets(self._into, self._native.max_size, limit):
                 if self._may_be_refused and self._arrived:
                     self._check_first_packet()
                 return
             if self._headers is not None:
-                self._headers.reader.end()
+                self._headers.end()
         except FramingError as error:
             self._break_receiving(error)
         else:
             raise trio.EndOfChannel(ENDED)
 
     def __repr__(self) -> str:
-        return f"<ipcpipes {NativeMessageChannel.__name__} over {self._packets!r}>"
+        return f"<ipcpipes {NativeMessageChannel.__name__} over {self._carrier!r}>"

@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import trio
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -156,14 +158,20 @@ class MessageChannel(Protocol):
         The peer can still read what was sent before. Idempotent.
         """
 
-    @abstractmethod
-    def __iter__(self) -> Iterator[bytes]: ...
-    @abstractmethod
-    def __next__(self) -> bytes: ...
-    @abstractmethod
-    def __enter__(self) -> Self: ...
-    @abstractmethod
-    def __exit__(self, *_: object) -> None: ...
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self.receive()
+        except trio.EndOfChannel:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         """Runs ``fn(*args)`` under the client's identity; see :meth:`Connection.run_as_client`."""

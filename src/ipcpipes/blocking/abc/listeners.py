@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import trio
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -57,7 +59,17 @@ class Listener(Protocol[ConnectionT_co]):
         On Windows the name becomes free when the last accepted connection has closed too.
         """
 
-    def __iter__(self) -> Iterator[ConnectionT_co]: ...
-    def __next__(self) -> ConnectionT_co: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
+    def __iter__(self) -> Iterator[ConnectionT_co]:
+        return self
+
+    def __next__(self) -> ConnectionT_co:
+        try:
+            return self.accept()
+        except trio.ClosedResourceError:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from hmac import HMAC
 from typing import Any
 
@@ -15,9 +16,9 @@ from ...authentication.challenge import (
     SEND_SECONDS,
     Handshake,
     Side,
-    check_both_ways,
     derive_key,
 )
+from ...authentication.core import key_of
 from ...errors import AuthenticationFailed
 from ...framing import Buffer
 from ...options import Direction, checked_seconds
@@ -66,7 +67,7 @@ def authenticate_as_client(
     """
     key = derive_key(authkey)
     del authkey  # an error report with the variables of each frame must not contain it
-    run_handshake("client", stream, key, within)
+    run_handshake("client", key, stream, within)
 
 
 def authenticate_as_server(
@@ -102,71 +103,65 @@ def authenticate_as_server(
     """
     key = derive_key(authkey)
     del authkey
-    run_handshake("server", stream, key, within)
+    run_handshake("server", key, stream, within)
 
 
 def authenticate_with(
     side: Side, authkey: Buffer | None, direction: Direction = "duplex"
 ) -> Authenticate | None:
-    """The first step on each new connection, if there is an ``authkey``.
-
-    Raises:
-        TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or the
-            connections go only one way.
-    """
-    check_both_ways(authkey, direction)
-    if authkey is None:
-        return None
-    key = derive_key(authkey)
-    return lambda stream: run_handshake(side, stream, key, DEFAULT_SECONDS)
+    """The first step on each new connection, if there is an ``authkey``; see :func:`key_of`."""
+    key = key_of(authkey, direction)
+    return None if key is None else partial(run_handshake, side, key)
 
 
 def run_handshake(
-    side: Side, stream: abc.BareStream | abc.MessageChannel, key: HMAC, within: float
+    side: Side,
+    key: HMAC,
+    stream: abc.BareStream | abc.MessageChannel,
+    within: float = DEFAULT_SECONDS,
 ) -> None:
     seconds = checked_seconds("within", within)
-    transport = HandshakeTransport(stream)
-    handshake = Handshake(side, key, getattr(stream, "endpoint", None))
+    transport = HandshakeTransport(side, key, stream)
     try:
         deadline = Deadline.after(seconds)
         try:
-            transport.run(handshake, deadline)
+            transport.run(deadline)
         except TimeoutError as error:
             if deadline is None or deadline.remaining:
                 raise  # a signal handler raised it
-            raise handshake.timed_out(seconds) from error
+            raise transport.handshake.timed_out(seconds) from error
     except AuthenticationFailed:
-        transport.send_refusal(handshake)
+        transport.send_refusal()
         raise
 
 
 class HandshakeTransport:
-    """How one connection sends and receives a handshake: below its framing.
+    """The handshake over one connection: below its framing.
 
     Raises:
         TypeError: the connection is neither a stream nor a message channel.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, side: Side, key: HMAC, connection: Any) -> None:
+        self.connection = connection
+        self.handshake = Handshake(side, key, getattr(connection, "endpoint", None))
         below = connection
         if not _has(connection, "send_all") and _has(connection, "send"):
             below = getattr(connection, "stream", connection)
         self._below = below
-        self._send: Callable[..., object]
-        if _has(below, "send_all"):
-            self._send, self._receive = below.send_all, self._receive_bytes
-        elif _has(below, "send"):
-            self._send, self._receive = below.send, self._receive_message
-        else:
+        self._is_stream = _has(below, "send_all")
+        if not self._is_stream and not _has(below, "send"):
             raise TypeError(f"stream must be a stream or a message channel, not {connection!r}")
+        self._send = below.send_all if self._is_stream else below.send
 
-    def run(self, handshake: Handshake, deadline: Deadline | None) -> None:
+    def run(self, deadline: Deadline | None) -> None:
         """Continues the handshake until the peer is authenticated.
 
         Raises:
             TimeoutError: the deadline has passed; it can be called again.
             AuthenticationFailed: the handshake has failed.
         """
+        handshake = self.handshake
         try:
             while True:
                 if handshake.outgoing:
@@ -175,22 +170,21 @@ class HandshakeTransport:
                     handshake.outgoing = b""
                 if not handshake.missing:
                     return
-                self._receive(handshake, _remaining(deadline))
+                timeout = _remaining(deadline)
+                if self._is_stream:
+                    # Read no byte beyond the handshake: what follows is the application's.
+                    data = self._below.receive_some(handshake.missing, timeout=timeout)
+                    handshake.receive(data)
+                else:
+                    handshake.receive_message(self._below.receive(timeout=timeout))
         except (trio.BrokenResourceError, trio.EndOfChannel) as error:
             raise handshake.ended(error) from error
 
-    def send_refusal(self, handshake: Handshake) -> None:
+    def send_refusal(self) -> None:
         """Sends the refusal that a failed peer gets, if any."""
-        if handshake.refusal:
+        if self.handshake.refusal:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError):
-                self._send(handshake.refusal, timeout=SEND_SECONDS)
-
-    def _receive_bytes(self, handshake: Handshake, timeout: float | None) -> None:
-        # Read no byte beyond the handshake: what follows is the application's.
-        handshake.receive(self._below.receive_some(handshake.missing, timeout=timeout))
-
-    def _receive_message(self, handshake: Handshake, timeout: float | None) -> None:
-        handshake.receive_message(self._below.receive(timeout=timeout))
+                self._send(self.handshake.refusal, timeout=SEND_SECONDS)
 
 
 def _has(connection: object, method: str) -> bool:

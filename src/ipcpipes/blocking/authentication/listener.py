@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from hmac import HMAC
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import trio
 
 from ..._os.common.deadline import Deadline, is_of_deadline
 from ...authentication.challenge import DEFAULT_SECONDS
-from ...authentication.listener_core import AuthenticatingListenerCore, Candidate, log_refusal
+from ...authentication.core import AuthenticatingListenerCore, log_refusal
 from ...errors import AuthenticationFailed
 from .. import abc
 from ..wrapping import WrappingListener
@@ -20,24 +20,20 @@ from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
-ConnectionT_co = TypeVar("ConnectionT_co", covariant=True)
-
 # While handshakes run, the wait for the next client is divided into slices, and each handshake is
 # continued between two slices. (A thread for each handshake was rejected, because the user did not
 # start it.)
 _SHORTEST_SLICE, _LONGEST_SLICE = 0.0005, 0.02  # seconds
 
 
-class AuthenticatingListener(
-    AuthenticatingListenerCore, WrappingListener[ConnectionT_co], Generic[ConnectionT_co]
-):
+class AuthenticatingListener(AuthenticatingListenerCore, WrappingListener):
     """All handshakes run concurrently while a thread is in :meth:`accept`, and pause otherwise."""
 
-    def __init__(self, below: abc.Listener[ConnectionT_co], key: HMAC) -> None:
+    def __init__(self, below: abc.Listener[Any], key: HMAC) -> None:
         super().__init__(below, key)
         self._may_accept: dict[str, None] = {"turn": None}
 
-    def accept(self, *, timeout: float | None = None) -> ConnectionT_co:
+    def accept(self, *, timeout: float | None = None) -> Any:
         deadline = Deadline.after(timeout)
         try:
             del self._may_accept["turn"]
@@ -50,13 +46,12 @@ class AuthenticatingListener(
             if self._closed:
                 self._close_clients()
 
-    def _accept(self, deadline: Deadline | None) -> ConnectionT_co:
+    def _accept(self, deadline: Deadline | None) -> Any:
         length = _SHORTEST_SLICE
         while True:
             self._continue_handshakes()
             if self._authenticated and not self._closed:
-                authenticated: ConnectionT_co = self._authenticated.popleft()
-                return authenticated
+                return self._authenticated.popleft()
             seconds = None if deadline is None else deadline.remaining
             is_last = seconds == 0
             if self._candidates:
@@ -68,41 +63,34 @@ class AuthenticatingListener(
                 if is_last or not is_of_deadline(error):
                     raise
                 continue
-            self._candidates.append(
-                Candidate(
-                    connection,
-                    HandshakeTransport(connection),
-                    self._handshake(),
-                    Deadline(DEFAULT_SECONDS),
-                )
-            )
+            candidate = HandshakeTransport("server", self._key, connection)
+            self._candidates[candidate] = Deadline(DEFAULT_SECONDS)
             length = _SHORTEST_SLICE
 
     def _continue_handshakes(self) -> None:
         """Continues each handshake as far as possible without waiting."""
-        for candidate in list(self._candidates):
-            connection, handshake = candidate.connection, candidate.handshake
+        for candidate, until in list(self._candidates.items()):
             try:
                 # Checked first, so that data that has arrived by then is still read.
-                is_late = not candidate.until.remaining
+                is_late = not until.remaining
                 try:
-                    candidate.transport.run(handshake, Deadline(0))
+                    candidate.run(Deadline(0))
                 except TimeoutError as error:
                     if not is_of_deadline(error):
                         raise
                     if not is_late:
                         continue
-                    raise handshake.timed_out(DEFAULT_SECONDS) from None
-                self._authenticated.append(connection)
-                self._candidates.remove(candidate)
+                    raise candidate.handshake.timed_out(DEFAULT_SECONDS) from None
+                self._authenticated.append(candidate.connection)
+                del self._candidates[candidate]
                 continue
             except AuthenticationFailed as error:
-                log_refusal(self.endpoint, connection, error)
-                candidate.transport.send_refusal(handshake)
+                log_refusal(self.endpoint, candidate.connection, error)
+                candidate.send_refusal()
             except trio.ClosedResourceError:
                 pass  # close() has closed it
-            self._candidates.remove(candidate)
-            connection.close()
+            del self._candidates[candidate]
+            candidate.connection.close()
 
     def close(self) -> None:
         self._closed = True
@@ -117,7 +105,7 @@ class AuthenticatingListener(
 
     def _close_clients(self) -> None:
         while self._candidates:
-            self._candidates.pop().connection.close()
+            self._candidates.popitem()[0].connection.close()
         while self._authenticated:
             connection: Any = self._authenticated.popleft()
             connection.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from ..._os import Kind, blocking as _os
+from ..._os import blocking as _os
 from ..._os.blocking import Listener, ReceiveStream, SendStream, Stream
-from ...authentication.challenge import check_both_ways, derive_key
+from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...opening import ConnectRequest, listen_arguments, pauses
@@ -112,30 +112,23 @@ def connect(
     check_direction(direction)
     authenticate = authenticate_with("client", authkey, direction)
     del authkey  # as in authenticate_as_client
-    stream: Stream | SendStream | ReceiveStream = open_connection(
-        endpoint,
-        kind=direction,
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
-    )
+    request = ConnectRequest(endpoint, direction, wait, buffer_size, server, impersonation)
+    stream: Stream | SendStream | ReceiveStream = open_connection(request)
     if authenticate is not None:
         authenticate_or_close(stream, authenticate)
     return stream
 
 
-def authenticate_or_close(stream: Any, authenticate: Authenticate) -> None:
+def authenticate_or_close(connection: Any, authenticate: Authenticate) -> None:
     try:
-        authenticate(stream)
+        authenticate(connection)
     except BaseException:
-        stream.close()
+        connection.close()
         raise
 
 
-def open_connection(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Any:
-    """The common part of every way to connect; see :func:`connect` for the options."""
-    request = ConnectRequest(endpoint, kind=kind, **options)
+def open_connection(request: ConnectRequest) -> Any:
+    """The common part of every way to connect."""
     deadline = time.monotonic() + request.wait
     back_off = pauses()
     connection: Any = None
@@ -237,17 +230,10 @@ def listen(
     When it fails, nothing is left behind.
     """
     check_direction(direction)
-    check_both_ways(authkey, direction)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey, direction)
     del authkey
-    listener = open_listener(
-        endpoint,
-        kind=direction,
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
-    )
+    arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
+    listener: Listener[Any] = _os.listen(**arguments)
     if key is None:
         return listener
     try:
@@ -256,8 +242,3 @@ def listen(
     except BaseException:
         listener.close()
         raise
-
-
-def open_listener(endpoint: EndpointLike, *, kind: Kind, **options: Any) -> Listener[Any]:
-    """The common part of every way to listen; see :func:`listen` for the options."""
-    return _os.listen(**listen_arguments(endpoint, kind=kind, **options))

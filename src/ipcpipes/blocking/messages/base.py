@@ -5,26 +5,20 @@ common.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import trio
-
+from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
+from ...errors import NotSupported
 from ...framing import Buffer, Framing
 from ...framing.outgoing import flat, flat_all
-from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore, with_send_eof
+from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore
 from .. import abc
-from .transport import MessageTransport
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from ...abc import PeerIdentity
-    from ...endpoint import Endpoint
+from .foreign import ForeignStream
 
 ResultT = TypeVar("ResultT")
 
@@ -37,20 +31,11 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     lock.
     """
 
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Chooses the class: over a carrier that can end its sending half, the channel has
-        ``send_eof`` too.
-
-        The carrier is the first argument, or ``stream``, in subclasses too.
-        """
-        carrier = args[0] if args else options.get("stream")
-        if hasattr(carrier, "send_eof") or hasattr(carrier, "_put_eof"):
-            cls = with_send_eof(cls, abc.HalfCloseableMessageChannel, _send_eof)
-        return super().__new__(cls)
+    _half_closeable = abc.HalfCloseableMessageChannel
 
     def __init__(
         self,
-        carrier: MessageTransport,
+        carrier: _os.Stream | _os.Packets | ForeignStream,
         max_size: int,
         framing: Framing | None,
         max_descriptors: int,
@@ -60,18 +45,11 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             # It is closed with the connection, when no thread is inside it.
             self._carrier._enclosed = self._pending
 
-    @property
-    def endpoint(self) -> Endpoint | None:
-        endpoint: Endpoint | None = self._carrier.endpoint
-        return endpoint
-
-    @property
-    def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = self._carrier.peer
-        return peer
-
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        result: ResultT = self._carrier.run_as_client(fn, *args)
+        run = getattr(self._connection, "run_as_client", None)
+        if run is None:
+            raise NotSupported("this channel is not over a connection of ipcpipes")
+        result: ResultT = run(fn, *args)
         return result
 
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
@@ -82,7 +60,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def _send(self, messages: list[Buffer], timeout: float | None) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
-        self._in_send_turn(self._transmit, self._wire(self._checked(messages)), deadline)
+        self._in_send_turn(deadline, self._transmit, self._wire(self._checked(messages)))
 
     def send_descriptors(
         self,
@@ -93,25 +71,24 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     ) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
         messages = self._checked([flat(value)])
-        if self._headers is not None:
-            self._in_send_turn(self._transmit_with_handles, (messages, descriptors), deadline)
+        if self._handles is not None:
+            self._in_send_turn(deadline, self._transmit_with_handles, messages, descriptors)
         else:
             self._require_carrying()
-            wire = self._wire(messages)
-            self._in_send_turn(self._transmit_with, (wire, descriptors), deadline)
+            self._in_send_turn(deadline, self._transmit, self._wire(messages), descriptors)
 
     def _transmit_with_handles(
         self,
-        given: tuple[Sequence[Buffer], Sequence[int | HasFileno]],
         deadline: Deadline | None,
+        messages: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno],
     ) -> None:
-        messages, descriptors = given
-        assert self._headers is not None
-        with self._headers.giving(descriptors) as header:
-            self._transmit(self._wire(messages, header), deadline)
+        assert self._handles is not None
+        with self._handles.giving(descriptors) as header:
+            self._transmit(deadline, self._wire(messages, header))
 
     def _in_send_turn(
-        self, action: Callable[..., None], wire: object, deadline: Deadline | None
+        self, deadline: Deadline | None, action: Callable[..., None], *arguments: object
     ) -> None:
         carrier = self._carrier
         while True:
@@ -121,7 +98,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             except KeyError:
                 carrier._queue(deadline)
         try:
-            action(wire, deadline)
+            action(deadline, *arguments)
         finally:
             carrier._may_send["turn"] = None
             if carrier._waiting or carrier._number == -1:
@@ -235,36 +212,25 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             self._receive_fault = pending.give_part_up()
             self._raise_fault()
 
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            return self.receive()
-        except trio.EndOfChannel:
-            raise StopIteration from None
+    def _send_eof(self) -> None:
+        self._in_send_turn(None, lambda _: self._carrier._put_eof())
 
     def close(self) -> None:
         self._carrier.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _require_open(self) -> object:
         return self._carrier._require_open()
 
     @abstractmethod
-    def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
-        """Sends it. The caller holds the carrier's turn to send."""
-
-    @abstractmethod
-    def _transmit_with(
-        self, wire: tuple[Sequence[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    def _transmit(
+        self,
+        deadline: Deadline | None,
+        wire: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        """Sends one message with descriptors. The caller holds the carrier's turn to send."""
+        """Sends it, with the descriptors if it is one message with some. The caller holds the
+        carrier's turn to send.
+        """
 
     @abstractmethod
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
@@ -274,7 +240,3 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         Raises:
             What :meth:`receive` raises.
         """
-
-
-def _send_eof(self: Channel) -> None:
-    self._in_send_turn(lambda *_: self._carrier._put_eof(), None, None)

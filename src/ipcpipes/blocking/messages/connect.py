@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from ...authentication.challenge import derive_key
+from ..._os import blocking as _os
+from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
+from ...messages.core import MessageListenerCore
+from ...opening import ConnectRequest, listen_arguments
 from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
 from ...security import AccessPolicy
 from .. import abc
 from ..authentication.handshake import authenticate_with
 from ..authentication.listener import AuthenticatingListener
-from ..connections.connect import authenticate_or_close, open_connection, open_listener
+from ..connections.connect import authenticate_or_close, open_connection
 from ..wrapping import WrappingListener
 from .framed import MessageChannel, NativeMessageChannel, channel_over
 
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from ...opening import ConnectMessagesOptions, ListenMessagesOptions
 
 __all__ = ["connect_messages", "listen_messages"]
-
-ChannelT_co = TypeVar("ChannelT_co", bound=abc.MessageChannel, covariant=True)
 
 
 @overload
@@ -116,14 +117,8 @@ def connect_messages(
     authenticate = authenticate_with("client", authkey)
     del authkey  # as in authenticate_as_client
     check_max_descriptors(max_descriptors)
-    connection = open_connection(
-        endpoint,
-        kind=kind_of(framing),
-        wait=wait,
-        buffer_size=buffer_size,
-        server=server,
-        impersonation=impersonation,
-    )
+    request = ConnectRequest(endpoint, kind_of(framing), wait, buffer_size, server, impersonation)
+    connection = open_connection(request)
     channel: MessageChannel | NativeMessageChannel = channel_over(
         connection, framing, max_descriptors
     )
@@ -134,23 +129,12 @@ def connect_messages(
     return channel
 
 
-class _MessageListener(WrappingListener[ChannelT_co], Generic[ChannelT_co]):
+class _MessageListener(MessageListenerCore, WrappingListener):
     """Returns the connections of the listener below as channels."""
 
-    def __init__(
-        self, below: abc.Listener[Any], framing: Framing | Native, max_descriptors: int
-    ) -> None:
-        super().__init__(below)
-        self._framing = framing
-        self._max_descriptors = max_descriptors
-
-    def accept(self, *, timeout: float | None = None) -> ChannelT_co:
+    def accept(self, *, timeout: float | None = None) -> Any:
         connection = self._below.accept(timeout=timeout)
-        channel: ChannelT_co = channel_over(connection, self._framing, self._max_descriptors)
-        return channel
-
-    def __repr__(self) -> str:
-        return f"<{self._below!r} for messages, {self._framing!r}>"
+        return channel_over(connection, self._framing, self._max_descriptors)
 
 
 @overload
@@ -229,16 +213,11 @@ def listen_messages(
     When it fails, nothing is left behind.
     """
     framing = resolve_framing(framing)
-    key = None if authkey is None else derive_key(authkey)
+    key = key_of(authkey)
     del authkey
     check_max_descriptors(max_descriptors)
-    connections = open_listener(
-        endpoint,
-        kind=kind_of(framing),
-        access=access,
-        max_instances=max_instances,
-        backlog=backlog,
-        buffer_size=buffer_size,
+    connections = _os.listen(
+        **listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)

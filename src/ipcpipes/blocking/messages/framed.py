@@ -23,8 +23,8 @@ from ...framing.outgoing import LARGE
 from ...messages.core import ENDED, stream_framing
 from .. import abc
 from .base import Channel
+from .foreign import ForeignStream
 from .native import NativeMessageChannel
-from .transport import ForeignStream, StreamTransport
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
@@ -66,11 +66,9 @@ class MessageChannel(Channel):
         self, stream: abc.BareStream, framing: Framing | None = None, *, max_descriptors: int = 0
     ) -> None:
         framing = stream_framing(framing)
-        carrier: StreamTransport = (
-            stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
-        )
+        carrier = stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
-        self._stream = stream
+        self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         # Looked up once: they are called for every message.
         self._join = framing.join
@@ -82,7 +80,8 @@ class MessageChannel(Channel):
     @property
     def stream(self) -> abc.BareStream:
         """The stream below the channel."""
-        return self._stream
+        stream: abc.BareStream = self._connection
+        return stream
 
     @property
     def framing(self) -> Framing:
@@ -109,14 +108,17 @@ class MessageChannel(Channel):
         else:
             super().send(value, timeout=timeout)
 
-    def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
-        self._carrier._put_pieces(wire or [b""], deadline)
-
-    def _transmit_with(
-        self, wire: tuple[Sequence[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    def _transmit(
+        self,
+        deadline: Deadline | None,
+        wire: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        pieces, descriptors = wire
-        self._carrier._put_pieces_with([one for one in pieces if len(one)], descriptors, deadline)
+        if descriptors is None:
+            self._carrier._put_pieces(wire or [b""], deadline)
+        else:
+            wire = [piece for piece in wire if len(piece)]
+            self._carrier._put_pieces_with(wire, descriptors, deadline)
 
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:
@@ -182,9 +184,7 @@ class MessageChannel(Channel):
         return bool(data)
 
     def __repr__(self) -> str:
-        return (
-            f"<ipcpipes blocking {MessageChannel.__name__} {self._framing!r} over {self._stream!r}>"
-        )
+        return f"<ipcpipes blocking MessageChannel {self._framing!r} over {self._connection!r}>"
 
 
 def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:

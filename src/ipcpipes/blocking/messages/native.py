@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import trio
 
-from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ...abc import HasFileno
 from ...errors import FramingError
-from ...framing import Buffer, Native
+from ...framing import Buffer
 from ...messages.core import ENDED, NativeCore
 from .base import Channel
 
@@ -23,21 +21,16 @@ class NativeMessageChannel(NativeCore, Channel):
     :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too.
     """
 
-    def __init__(self, packets: _os.Packets, native: Native, max_descriptors: int = 0) -> None:
-        max_size = min(native.max_size, packets.largest)
-        super().__init__(packets, max_size, None, max_descriptors)
-        self._native = native
-        # Where received packets are appended.
-        self._into: Any = self._arrived if self._headers is None else self._headers.reader
-
-    def _transmit(self, wire: Sequence[Buffer], deadline: Deadline | None) -> None:
-        self._carrier._put_packets(wire, deadline)
-
-    def _transmit_with(
-        self, wire: tuple[Sequence[Buffer], Sequence[int | HasFileno]], deadline: Deadline | None
+    def _transmit(
+        self,
+        deadline: Deadline | None,
+        wire: Sequence[Buffer],
+        descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        packets, descriptors = wire
-        self._carrier._put_packets(packets, deadline, descriptors)
+        if descriptors is None:
+            self._carrier._put_packets(wire, deadline)
+        else:
+            self._carrier._put_packets(wire, deadline, descriptors)
 
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
         if self._receive_fault is not None:
@@ -48,7 +41,7 @@ class NativeMessageChannel(NativeCore, Channel):
                     self._check_first_packet()
                 return None
             if self._headers is not None:
-                self._headers.reader.end()
+                self._headers.end()
         except FramingError as error:
             self._break_receiving(error)
             return None

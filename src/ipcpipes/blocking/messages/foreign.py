@@ -1,27 +1,20 @@
-"""The interface between a blocking channel and the stream or packets below it."""
+"""A stream of another library below a blocking channel."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import trio
 
 from ..._os.common.deadline import Deadline
 from ..._os.common.locks import SendReceiveLocks
 from ..._os.common.receive_size import RECEIVE_INTERRUPTED
-from ...abc import PeerIdentity
-from ...errors import NotSupported
 from ...framing import Buffer
 
 if TYPE_CHECKING:
-    from ...endpoint import Endpoint
     from ..abc import BareStream
-
-ResultT = TypeVar("ResultT")
 
 # After these errors a stream is unchanged, according to its contract, or raises the same error
 # again.
@@ -33,49 +26,11 @@ _NOTHING_LOST = (
 )
 
 
-class MessageTransport(Protocol):
-    """The inner methods that every connection of ipcpipes has for the channel over it. With them
-    the channel needs no second lock and no second call for an operation. The rules for the turns
-    are in ``_os/common/locks.py``.
-    """
-
-    _number: int
-    _may_send: dict[str, None]
-    _may_receive: dict[str, None]
-    _waiting: deque[threading.Lock]
-
-    @property
-    def endpoint(self) -> Endpoint | None: ...
-    @property
-    def peer(self) -> PeerIdentity: ...
-    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT: ...
-    def close(self) -> None: ...
-    def _queue(self, deadline: Deadline | None) -> None: ...
-    def _leave(self) -> None: ...
-    def _busy(self, doing: str) -> Exception: ...
-    def _require_open(self) -> object: ...
-
-
-class StreamTransport(MessageTransport, Protocol):
-    """A stream: sends and receives bytes in the order of the calls.
-
-    Attributes:
-        _came: data that was received and that the channel has not processed yet: bytes (empty at
-            the end of the stream), or the number of bytes that were put into the channel's memory.
-            The channel sets it to None once it has made messages of it, so that a signal handler's
-            exception loses nothing.
-    """
-
-    _came: bytes | int | None
-
-    def _put(self, data: Buffer, deadline: Deadline | None) -> None: ...
-    def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None: ...
-    def _fetch(self, size: int, deadline: Deadline | None) -> None: ...
-    def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None: ...
-
-
 class ForeignStream(SendReceiveLocks):
-    """An adapter that gives a stream of another library this interface.
+    """An adapter that gives a stream of another library the inner methods that a channel calls on
+    streams of ipcpipes. With them the channel needs no second lock and no second call for an
+    operation. The rules for the turns are in ``_os/common/locks.py``, and those for ``_came`` in
+    ``_os/common/buffered_receiving.py``.
 
     The stream's own ``close`` has to wake the threads that use it. There is no descriptor here:
     ``_number`` says only whether the stream is closed (-1).
@@ -92,22 +47,6 @@ class ForeignStream(SendReceiveLocks):
         self._receive_fault: str | None = None
         self._came: bytes | int | None = None
         self._receive_into: Callable[..., int] | None = getattr(stream, "receive_into", None)
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        return getattr(self._stream, "endpoint", None)
-
-    @property
-    def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._stream, "peer", PeerIdentity())
-        return peer
-
-    def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
-        run = getattr(self._stream, "run_as_client", None)
-        if run is None:
-            raise NotSupported("this channel is not over a connection of ipcpipes")
-        result: ResultT = run(fn, *args)
-        return result
 
     def close(self) -> None:
         self._number = -1
