@@ -14,9 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import ipcpipes
 
 from . import output
-from .echo.diagnose import diagnose
-from .echo.send import send
-from .echo.serve import echo_to_parent, serve
+from .echo.commands import diagnose, echo_to_parent, send, serve
 
 __all__ = ["parse"]
 
