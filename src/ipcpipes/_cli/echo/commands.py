@@ -95,13 +95,13 @@ async def send(arguments: argparse.Namespace) -> None:
     error says what), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
     """
     with contextlib.closing(await open_source(arguments.file)) as source:
-        async with await ipcpipes.connect(arguments.name, wait=arguments.wait) as stream:
+        stream = await ipcpipes.connect(arguments.name, wait=arguments.wait)
+        async with stream, trio.open_nursery() as nursery:
             transfer = StreamTransfer(stream)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(transfer.fail_when_stalled)
-                nursery.start_soon(show_progress, transfer.ledger, source.size)
-                streamed = await transfer.stream_through(source.read)
-                nursery.cancel_scope.cancel()
+            nursery.start_soon(transfer.fail_when_stalled)
+            nursery.start_soon(show_progress, transfer.ledger, source.size)
+            streamed = await transfer.stream_through(source.read)
+            nursery.cancel_scope.cancel()
     output.write(
         "{total_bytes} bytes sent and back, every one right, in {seconds:.3f} s, "
         "{megabytes_per_second:.1f} MB/s".format(**streamed)
@@ -116,18 +116,15 @@ async def serve(arguments: argparse.Namespace) -> None:
     wrong usage, 130 Ctrl-C, 143 SIGTERM.
     """
     # The kernel closes the parent's end of this stream however the parent ends, also by SIGKILL.
-    async with contextlib.AsyncExitStack() as stack:
-        if arguments.as_child:
-            await stack.enter_async_context(ipcpipes.parent_stream(cancel_on_end=True))
-        nursery = await stack.enter_async_context(trio.open_nursery())
+    parent = ipcpipes.parent_stream(cancel_on_end=True) if arguments.as_child else None
+    async with parent or contextlib.nullcontext(), trio.open_nursery() as nursery:
+        serving = functools.partial(ipcpipes.serve, _echo)
         if arguments.rpc:
             # Imported here, so that the other commands do not load it.
             from ... import rpc
             from .calls import EchoManager
 
             serving = functools.partial(rpc.serve, EchoManager(), introspection=True)
-        else:
-            serving = functools.partial(ipcpipes.serve, _echo)
         listener: Listener[ByteStream] = await nursery.start(serving, arguments.name)
         output.write(f"listening on {listener.endpoint} at {listener.address}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
@@ -169,13 +170,10 @@ class StreamTransfer(Transfer):
             raise self._ended() from None
 
     async def _receive_some(self) -> bytes:
-        try:
-            data = await self._stream.receive_some()
-        except trio.BrokenResourceError:
-            raise self._ended() from None
-        if not data:
-            raise self._ended()
-        return bytes(data)
+        with contextlib.suppress(trio.BrokenResourceError):
+            if data := await self._stream.receive_some():
+                return bytes(data)
+        raise self._ended()
 
     def _ended(self) -> ConnectionEnded:
         ledger = self.ledger
