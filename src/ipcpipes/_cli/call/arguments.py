@@ -7,12 +7,10 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-import trio
 
 from ...rpc.definition.describing import JsonKind
 from ...rpc.definition.elements import Element
@@ -20,12 +18,9 @@ from ...rpc.definition.introspection import OperationDescription, ParameterDescr
 from ...rpc.definition.operations import Operation, Pipe
 from ..failure import Failure
 from ..output import printable
+from ..source import in_thread
 
 __all__ = ["Arguments"]
-
-# A pipe or a terminal may never have a byte, so that it is read in a thread. After a cancellation
-# the thread stays in its read until the process ends.
-_in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
 
 
 class Arguments:
@@ -85,7 +80,7 @@ class Arguments:
             OSError: a file cannot be read.
         """
         for name, file in self._unread.items():
-            self.values[name] = await _in_thread(file.read)
+            self.values[name] = await in_thread(file.read)
 
     def _pipe(self, pipe: Pipe, text: str | None) -> Any:
         if not pipe.out:
@@ -119,7 +114,7 @@ class Arguments:
             return data + source.read(rest) if rest else data
 
         async def pull(max_elements: int) -> bytes:
-            data: bytes = await _in_thread(read, max_elements * stride)
+            data: bytes = await in_thread(read, max_elements * stride)
             if len(data) % stride:
                 raise Failure(f"the input of {pipe.name} ends inside an element")
             self.returned += len(data)
@@ -161,7 +156,7 @@ class Arguments:
             octets = chunk.cast("B") if len(pipe.element.format) == 1 else chunk
             self.returned += len(octets)
             try:
-                await _in_thread(file.write, octets if as_text is None else as_text(chunk))
+                await in_thread(file.write, octets if as_text is None else as_text(chunk))
             except OSError as error:
                 raise Failure(
                     f"cannot write what came through {pipe.name}: {error.strerror}"
