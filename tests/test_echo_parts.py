@@ -229,10 +229,10 @@ async def test_small_buffers_do_not_deadlock() -> None:
         await nursery.start(partial(ipcpipes.serve, echo, endpoint, buffer_size=4096))
         async with await ipcpipes.connect(endpoint, buffer_size=4096) as stream:
             with trio.fail_after(LIMIT):
-                round_trips, streamed = await measure(StreamTransfer(stream), None, 0.01)
+                measured = await measure(StreamTransfer(stream), None, 0.01)
         nursery.cancel_scope.cancel()
-    assert [each["message_bytes"] for each in round_trips] == list(SIZES)
-    assert streamed["total_bytes"] > 0
+    assert [each["message_bytes"] for each in measured["round_trips"]] == list(SIZES)
+    assert measured["stream"]["total_bytes"] > 0
 
 
 async def test_a_server_that_never_answers_gets_bounded_data(

@@ -18,7 +18,7 @@ from ...abc import ByteStream, Listener
 from .. import output
 from ..progress import show_progress
 from ..source import CHUNK, Source, open_source, rewindable, unasked_input
-from .measure import SEED, Measured, measure
+from .measure import SEED, measure
 from .process import AS_CHILD, second_process, server_stream
 from .report import as_json, as_text
 from .transfer import StreamTransfer, Transfer
@@ -147,10 +147,10 @@ async def _echo(stream: ByteStream) -> None:
 
 
 def _facts(
-    stream: ByteStream, carried_by: str, source: Source | None, measured: Measured
+    stream: ByteStream, carried_by: str, source: Source | None, measured: dict[str, Any]
 ) -> dict[str, Any]:
     """The report, with the keys of the JSON document."""
-    round_trips, streamed = measured
+    transfers = [*measured["round_trips"], measured["stream"]]
     return {
         "ok": True,
         "endpoint": stream.endpoint.name,
@@ -170,8 +170,7 @@ def _facts(
             "cffi": _cffi_backend.__version__,
         },
         "input": {"name": source and source.name, "seed": None if source else SEED},
-        "round_trips": round_trips,
-        "stream": streamed,
+        **measured,
         "child": None,
-        "verified_bytes": sum(each["total_bytes"] for each in [*round_trips, streamed]),
+        "verified_bytes": sum(each["total_bytes"] for each in transfers),
     }

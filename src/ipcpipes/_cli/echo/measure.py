@@ -15,7 +15,7 @@ from ..source import CHUNK, Source
 from .report import round_trip_figures
 from .transfer import Read, Transfer
 
-__all__ = ["SEED", "SIZES", "Measured", "generated", "measure"]
+__all__ = ["SEED", "SIZES", "generated", "measure"]
 
 SEED = 1
 SIZES = (1, 64, 2**10, 2**14, 2**16, 2**20)
@@ -24,13 +24,14 @@ SIZES = (1, 64, 2**10, 2**14, 2**16, 2**20)
 _WARM_UP = 20  # round trips
 _VARIANTS = 16
 
-Measured = tuple[list[dict[str, Any]], dict[str, Any]]
-"""The figures of each size of message (none if the input is empty), and of the stream."""
 
-
-async def measure(transfer: Transfer, source: Source | None, seconds: float) -> Measured:
+async def measure(transfer: Transfer, source: Source | None, seconds: float) -> dict[str, Any]:
     """Sends the user's input, first as messages of at most :data:`CHUNK` bytes and then as a
     stream; or without input generated data, which takes about ``seconds``.
+
+    Returns:
+        The figures of each size of message (none if the input is empty) and of the stream, with the
+        keys of the JSON document.
 
     Raises:
         Failure: the input cannot be read, or the echo differs or does not come.
@@ -53,7 +54,7 @@ async def measure(transfer: Transfer, source: Source | None, seconds: float) -> 
             source.rewind()
         streamed = await transfer.stream_through(stream_read)
         nursery.cancel_scope.cancel()
-    return round_trips, streamed
+    return {"round_trips": round_trips, "stream": streamed}
 
 
 def generated(size: int, seconds: float) -> Iterator[bytes]:
