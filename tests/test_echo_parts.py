@@ -20,12 +20,18 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes._cli.echo import process
-from ipcpipes._cli.echo.figures import percentile, round_trip_figures, stream_figures
 from ipcpipes._cli.echo.ledger import Ledger
 from ipcpipes._cli.echo.measure import SIZES, generated, measure
 from ipcpipes._cli.echo.process import AS_CHILD, second_process, server_stream
-from ipcpipes._cli.echo.report import as_json, as_text, readable_size
-from ipcpipes._cli.echo.transfer import fail_when_stalled, round_trip, stream_through
+from ipcpipes._cli.echo.report import (
+    as_json,
+    as_text,
+    percentile,
+    readable_size,
+    round_trip_figures,
+    stream_figures,
+)
+from ipcpipes._cli.echo.transfer import StreamTransfer
 from ipcpipes._cli.failure import ConnectionEnded, Failure, WrongBytes, explain
 from ipcpipes.errors import single_errors
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
@@ -198,7 +204,7 @@ async def test_a_round_trip_checks_what_comes_back(
     """A message that fits the buffer is sent before its echo is received."""
     client, server = memory_stream_pair()
     monkeypatch.setattr(type(client), "send_buffer_size", buffer_size)
-    ledger = Ledger()
+    transfer = StreamTransfer(client)
 
     async def answer(data: bytes) -> None:
         await server.receive_some()
@@ -206,11 +212,11 @@ async def test_a_round_trip_checks_what_comes_back(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, b"right")
-        assert await round_trip(client, b"right", ledger) > 0
+        assert await transfer.round_trip(b"right") > 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer, b"wrong")
         with pytest.raises(WrongBytes):
-            await round_trip(client, b"right", ledger)
+            await transfer.round_trip(b"right")
 
 
 async def test_small_buffers_do_not_deadlock() -> None:
@@ -223,19 +229,17 @@ async def test_small_buffers_do_not_deadlock() -> None:
         await nursery.start(partial(ipcpipes.serve, echo, endpoint, buffer_size=4096))
         async with await ipcpipes.connect(endpoint, buffer_size=4096) as stream:
             with trio.fail_after(LIMIT):
-                round_trips, streamed = await measure(
-                    partial(round_trip, stream), partial(stream_through, stream), None, 0.01
-                )
+                measured = await measure(StreamTransfer(stream), None, 0.01)
         nursery.cancel_scope.cancel()
-    assert [each["message_bytes"] for each in round_trips] == list(SIZES)
-    assert streamed["total_bytes"] > 0
+    assert [each["message_bytes"] for each in measured["round_trips"]] == list(SIZES)
+    assert measured["stream"]["total_bytes"] > 0
 
 
 async def test_a_server_that_never_answers_gets_bounded_data(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     client, server = memory_stream_pair()
-    ledger = Ledger()
+    transfer = StreamTransfer(client)
 
     async def swallow() -> None:
         while await server.receive_some():
@@ -247,9 +251,10 @@ async def test_a_server_that_never_answers_gets_bounded_data(
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - a group; looked into below
         async with trio.open_nursery() as nursery:
             nursery.start_soon(swallow)
-            nursery.start_soon(fail_when_stalled, ledger)
-            await stream_through(client, endless, ledger)
+            nursery.start_soon(transfer.fail_when_stalled)
+            await transfer.stream_through(endless)
     assert "nothing came back for 30 s" in str(explain(caught.value))
+    ledger = transfer.ledger
     assert ledger.sent == ledger.under_way <= 2**22 + 65536
 
 
@@ -273,14 +278,14 @@ def python(program: str) -> list[str]:
 
 @pytest.mark.parametrize("is_used", [True, False])
 async def test_a_killed_child_is_a_failure(is_used: bool) -> None:
-    ledger = Ledger()
     with failing(KILLED):
         async with second_process("child", AS_CHILD) as child:
-            await round_trip(child.stream, b"x", ledger)
+            transfer = StreamTransfer(child.stream)
+            await transfer.round_trip(b"x")
             child.process.kill()
             await child.wait()
             if is_used:
-                await round_trip(child.stream, b"x", ledger)
+                await transfer.round_trip(b"x")
     assert child.status is not None
 
 
@@ -288,14 +293,14 @@ async def test_a_killed_child_is_a_failure(is_used: bool) -> None:
 async def test_ctrl_c_on_the_child_alone_shows_no_traceback() -> None:
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        ledger = Ledger()
         # The last line of a traceback would follow.
         with failing("the child process ended with status 130"):
             async with second_process("child", AS_CHILD) as child:
-                await round_trip(child.stream, b"x", ledger)
+                transfer = StreamTransfer(child.stream)
+                await transfer.round_trip(b"x")
                 os.kill(child.pid, signal.SIGINT)
                 await child.wait()
-                await round_trip(child.stream, b"x", ledger)
+                await transfer.round_trip(b"x")
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -314,7 +319,7 @@ async def test_ctrl_c_on_the_child_alone_shows_no_traceback() -> None:
 async def test_a_failure_has_the_last_line_of_the_child(program: str, end: str) -> None:
     with failing(f"the server process ended {end}"):
         async with second_process("server", python(program)) as child:
-            await round_trip(child.stream, b"x", Ledger())
+            await StreamTransfer(child.stream).round_trip(b"x")
 
 
 @posix_signals
@@ -347,13 +352,13 @@ async def test_wrong_bytes_come_before_the_end_of_the_child() -> None:
     """)
     with pytest.raises(WrongBytes, match="byte 2 is 0x58 and was sent as 0x78"):
         async with second_process("child", program) as child:
-            await round_trip(child.stream, b"12x", Ledger())
+            await StreamTransfer(child.stream).round_trip(b"12x")
 
 
 async def test_a_child_that_leaves_too_early_is_a_failure() -> None:
     with failing("the server closed the connection or died: 0 of 1 bytes came back"):
         async with second_process("child", python("")) as child:
-            await round_trip(child.stream, b"x", Ledger())
+            await StreamTransfer(child.stream).round_trip(b"x")
 
 
 async def test_a_child_that_does_not_end_is_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +379,7 @@ async def test_a_missing_program_is_an_os_error() -> None:
 async def test_other_errors_of_the_block_come_out() -> None:
     with pytest.raises(ZeroDivisionError):
         async with second_process("child", AS_CHILD) as child:
-            await round_trip(child.stream, b"x", Ledger())  # it has started
+            await StreamTransfer(child.stream).round_trip(b"x")  # it has started
             raise ZeroDivisionError
     assert (child.reason, child.status) == ("exited", 0)
 
@@ -397,22 +402,22 @@ async def test_a_connection_made_during_ctrl_c_is_closed(monkeypatch: pytest.Mon
 
 _PARENT = """
 import sys, trio
-from ipcpipes._cli.echo.ledger import Ledger
 from ipcpipes._cli.echo.process import AS_CHILD, second_process
-from ipcpipes._cli.echo.transfer import stream_through
+from ipcpipes._cli.echo.transfer import StreamTransfer
 
 async def main():
-    ledger = Ledger()
     async with second_process("child", AS_CHILD) as child:
+        transfer = StreamTransfer(child.stream)
+
         async def endless():
             # By then it echoes.
-            if ledger.returned and not told:
+            if transfer.ledger.returned and not told:
                 print(child.pid, flush=True)
                 told.append(True)
             return bytes(65536)
 
         told = []
-        await stream_through(child.stream, endless, ledger)
+        await transfer.stream_through(endless)
 
 trio.run(main)
 """

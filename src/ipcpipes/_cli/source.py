@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from contextlib import closing
+from functools import partial
 from io import FileIO
 from typing import IO
 
@@ -15,10 +16,15 @@ import trio
 
 from .failure import Failure
 
-__all__ = ["CHUNK", "Source", "open_source", "rewindable", "unasked_input"]
+__all__ = ["CHUNK", "Source", "in_thread", "open_source", "rewindable", "unasked_input"]
 
 CHUNK = 2**16
 """How many bytes are read, sent and received at a time."""
+
+in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+"""Runs a function that waits for another process, such as a read of a pipe, which may never have a
+byte. After a cancellation the thread stays in its system call until the process ends: only commands
+that end are cancelled."""
 
 _FIRST_BYTE_WITHIN = 1.0  # seconds
 _COPY_LIMIT = 2**30
@@ -60,11 +66,8 @@ class Source:
                 return os.read(self._file.fileno(), CHUNK)
             # Windows has no overlapped reads of anonymous pipes and consoles. On POSIX,
             # trio.lowlevel.FdStream would set O_NONBLOCK for all processes that share the
-            # descriptor, such as the shell on the same terminal. After a cancellation the thread
-            # stays in its read until the process ends: only commands that end are cancelled.
-            return await trio.to_thread.run_sync(
-                os.read, self._file.fileno(), CHUNK, abandon_on_cancel=True
-            )
+            # descriptor, such as the shell on the same terminal.
+            return await in_thread(os.read, self._file.fileno(), CHUNK)
         except OSError as error:
             raise Failure(f"cannot read {self.name}: {error.strerror}") from None
 
@@ -83,7 +86,7 @@ async def open_source(name: str | None) -> Source:
         return _standard_input()
     try:
         # In a thread: opening a FIFO waits for a process that writes to it.
-        file = await trio.to_thread.run_sync(FileIO, name, abandon_on_cancel=True)
+        file = await in_thread(FileIO, name)
     except OSError as error:
         raise Failure(f"cannot read {name}: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
@@ -116,9 +119,7 @@ async def _pipe_speaks(fd: int) -> bool:
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return False
     try:
-        readable, _, _ = await trio.to_thread.run_sync(
-            select.select, [fd], [], [], _FIRST_BYTE_WITHIN, abandon_on_cancel=True
-        )
+        readable, _, _ = await in_thread(select.select, [fd], [], [], _FIRST_BYTE_WITHIN)
     except OSError:
         # Windows waits for sockets only. A thread that read a byte instead could not be stopped,
         # and would take the byte from the next reader.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import trio
@@ -10,7 +10,7 @@ import trio.testing
 
 from ..abc import HalfCloseableMessageChannel, MessageChannel, PeerIdentity
 from ..errors import MessageTooLarge
-from .raises import raises
+from .expecting import cancels, checkpoints, raises
 
 ChannelMaker = Callable[[], Awaitable[tuple[MessageChannel, MessageChannel]]]
 
@@ -37,7 +37,7 @@ async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: b
     Raises:
         AssertionError: a channel breaks the contract.
     """
-    for check in (
+    checks = [
         _check_messages,
         _check_batches,
         _check_invalid_messages,
@@ -50,20 +50,14 @@ async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: b
         _check_closed_peer,
         _check_close,
         _check_half_close,
-    ):
-        await _with_ends(channel_maker, check)
+    ]
     if cancels_sends:
-        for check in (_check_unsent_cancelled_send, _check_cancelled_send):
-            await _with_ends(channel_maker, check)
-
-
-async def _with_ends(
-    channel_maker: ChannelMaker, check: Callable[[MessageChannel, MessageChannel], Awaitable[None]]
-) -> None:
-    for swapped in (False, True):
-        left, right = await channel_maker()
-        async with left, right:
-            await check(*((right, left) if swapped else (left, right)))
+        checks += [_check_unsent_cancelled_send, _check_cancelled_send]
+    for check in checks:
+        for swapped in (False, True):
+            left, right = await channel_maker()
+            async with left, right:
+                await check(*((right, left) if swapped else (left, right)))
 
 
 def _message(size: int, seed: int = 0) -> bytes:
@@ -75,38 +69,37 @@ def _sizes(channel: MessageChannel) -> list[int]:
     return [size for size in _SIZES if size <= channel.max_size]
 
 
-async def _send_all(channel: MessageChannel, messages: list[bytes]) -> None:
+async def _send_all(channel: MessageChannel, messages: Iterable[bytes]) -> None:
     for message in messages:
         await channel.send(message)
 
 
-async def _receive_count(channel: MessageChannel, count: int, received: list[bytes]) -> None:
-    for _ in range(count):
-        received.append(await channel.receive())
-
-
-async def _exchange(sender: MessageChannel, receiver: MessageChannel, message: bytes) -> None:
+async def _receive_batches(channel: MessageChannel, count: int) -> list[bytes]:
     got: list[bytes] = []
+    while len(got) < count:
+        batch = await channel.receive_many()
+        assert batch, "receive_many returns at least one message"
+        got += batch
+    return got
+
+
+async def _exchange(sender: MessageChannel, receiver: MessageChannel, *messages: bytes) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_receive_count, receiver, 1, got)
-        await sender.send(message)
-    assert got == [message]
+        nursery.start_soon(_send_all, sender, messages)
+        got = [await receiver.receive() for _ in messages]
+    assert got == [*messages], "each message arrives whole, once, and in order"
+    assert all(type(message) is bytes for message in got)
 
 
 async def _check_messages(sender: MessageChannel, receiver: MessageChannel) -> None:
     assert isinstance(sender, trio.abc.Channel)
     assert isinstance(sender.peer, PeerIdentity)
     assert sender.max_size >= 64, "the kit's own messages need 64 bytes"
-    for size in _sizes(sender):
-        await _exchange(sender, receiver, _message(size))
     sizes = _sizes(sender)
+    for size in sizes:
+        await _exchange(sender, receiver, _message(size))
     messages = [_message(size, seed) for seed in range(3) for size in (0, *sizes, *reversed(sizes))]
-    got: list[bytes] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_send_all, sender, messages)
-        nursery.start_soon(_receive_count, receiver, len(messages), got)
-    assert got == messages, "each message arrives whole, once, and in order"
-    assert all(type(message) is bytes for message in got)
+    await _exchange(sender, receiver, *messages)
     for borrowed in (bytearray(b"abc"), memoryview(b"abc"), memoryview(b"zabc")[1:]):
         await sender.send(borrowed)
         assert await receiver.receive() == b"abc"
@@ -121,82 +114,51 @@ async def _check_batches(sender: MessageChannel, receiver: MessageChannel) -> No
         [_message(size) for size in _sizes(sender)] * 3,
         [b""] * 50,
     ):
-        got: list[bytes] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sender.send_many, messages)
-            while len(got) < len(messages):
-                batch = await receiver.receive_many()
-                assert batch, "receive_many returns at least one message"
-                got += batch
-        assert got == messages
+            assert await _receive_batches(receiver, len(messages)) == messages
     await sender.send_many((b"a", bytearray(b"b"), memoryview(b"c")))
     assert await receiver.receive() == b"a"
-    got = []
-    while len(got) < 2:
-        got += await receiver.receive_many()
-    assert got == [b"b", b"c"]
+    assert await _receive_batches(receiver, 2) == [b"b", b"c"]
 
 
 async def _check_invalid_messages(sender: MessageChannel, receiver: MessageChannel) -> None:
     if sender.max_size < 2**31:
         too_large = bytes(sender.max_size + 1)
-        for attempt in (sender.send(too_large), sender.send_many([b"first", too_large])):
-            with raises(MessageTooLarge) as caught:
-                await attempt
-            assert isinstance(caught.error, MessageTooLarge)
-            assert caught.error.size == len(too_large)
-            assert caught.error.max_size == sender.max_size
+        for send, sent in ((sender.send, too_large), (sender.send_many, [b"first", too_large])):
+            error = await raises(MessageTooLarge, send, sent)
+            assert (error.size, error.max_size) == (len(too_large), sender.max_size)
     nonsense: Any
-    for nonsense in ("text", 5, None, [b"list"]):
-        with raises(TypeError):
-            await sender.send(nonsense)
+    for nonsense in ("text", 5, None, [b"list"], memoryview(b"abcdef")[::2]):
+        await raises(TypeError, sender.send, nonsense)
     for nonsense in (b"bytes", bytearray(b"bytes"), "text", 5, [b"good", "bad"]):
-        with raises(TypeError):
-            await sender.send_many(nonsense)
-    with raises(TypeError):
-        await sender.send(memoryview(b"abcdef")[::2])
+        await raises(TypeError, sender.send_many, nonsense)
     # Nothing of that was sent.
     await _exchange(sender, receiver, b"still good")
 
 
 async def _check_checkpoints(sender: MessageChannel, receiver: MessageChannel) -> None:
-    with trio.testing.assert_checkpoints():
-        await sender.send(b"a")
-    with trio.testing.assert_checkpoints():
-        await sender.send_many([b"b", b"c"])
-    with trio.testing.assert_checkpoints():
-        await sender.send_many([])
+    await checkpoints(sender.send, b"a")
+    await checkpoints(sender.send_many, [b"b", b"c"])
+    await checkpoints(sender.send_many, [])
     for _ in range(3):
-        with trio.testing.assert_checkpoints():
-            await receiver.receive()
+        await checkpoints(receiver.receive)
     await sender.send_many([b"d", b"e"])
-    with trio.testing.assert_checkpoints():
-        first = await receiver.receive()
-    with trio.testing.assert_checkpoints():
-        rest = await receiver.receive_many()
+    first = await checkpoints(receiver.receive)
+    rest = await checkpoints(receiver.receive_many)
     assert [first, *rest] == [b"d", b"e"]
-    with trio.testing.assert_checkpoints():
-        await receiver.aclose()
-    with trio.testing.assert_checkpoints():
-        await receiver.aclose()
+    await checkpoints(receiver.aclose)
+    await checkpoints(receiver.aclose)
 
 
 async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChannel) -> None:
-    async def receive_cancelled(receive: Callable[[], Awaitable[object]]) -> None:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await receive()
-        assert scope.cancelled_caught, (
-            "a cancelled receive must raise Cancelled, also when a message is there"
-        )
-
-    await receive_cancelled(receiver.receive)
-    await receive_cancelled(receiver.receive_many)
+    await cancels(receiver.receive)
+    await cancels(receiver.receive_many)
     await sender.send_many([b"one", b"two"])
-    await receive_cancelled(receiver.receive)
+    await cancels(receiver.receive)
     assert await receiver.receive() == b"one"
-    await receive_cancelled(receiver.receive)
-    await receive_cancelled(receiver.receive_many)
+    await cancels(receiver.receive)
+    await cancels(receiver.receive_many)
     assert await receiver.receive() == b"two"
     # Cancelled while it waits, before and in the middle of a large message.
     message = _message(min(_LARGE, sender.max_size))
@@ -205,11 +167,10 @@ async def _check_cancelled_receive(sender: MessageChannel, receiver: MessageChan
     async def receive_with_cancels() -> None:
         schedules = 0
         while not got:
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_cancel_after, scope, schedules)
-                    got.append(await receiver.receive())
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_after, nursery.cancel_scope, schedules)
+                got.append(await receiver.receive())
+                nursery.cancel_scope.cancel()
             schedules += 1
 
     async with trio.open_nursery() as nursery:
@@ -231,10 +192,8 @@ async def _check_busy(sender: MessageChannel, receiver: MessageChannel) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receiver.receive)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        with raises(trio.BusyResourceError):
-            await receiver.receive()
-        with raises(trio.BusyResourceError):
-            await receiver.receive_many()
+        await raises(trio.BusyResourceError, receiver.receive)
+        await raises(trio.BusyResourceError, receiver.receive_many)
         nursery.cancel_scope.cancel()
     await _exchange(sender, receiver, b"one at a time")
 
@@ -252,11 +211,10 @@ async def _check_many_senders(sender: MessageChannel, receiver: MessageChannel) 
             else:
                 await sender.send(message)
 
-    got: list[bytes] = []
     async with trio.open_nursery() as nursery:
         for number in range(10):
             nursery.start_soon(send_some, number)
-        await _receive_count(receiver, 80, got)
+        got = [await receiver.receive() for _ in range(80)]
     seen: dict[int, list[int]] = {number: [] for number in range(10)}
     for index, message in enumerate(got):
         number, step = map(int, message.split(b" ")[:2])
@@ -269,14 +227,9 @@ async def _check_many_senders(sender: MessageChannel, receiver: MessageChannel) 
 
 async def _check_both_directions_at_once(left: MessageChannel, right: MessageChannel) -> None:
     messages = [_message(min(_LARGE, left.max_size, right.max_size), seed) for seed in range(10)]
-    at_left: list[bytes] = []
-    at_right: list[bytes] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_send_all, left, messages)
-        nursery.start_soon(_send_all, right, messages)
-        nursery.start_soon(_receive_count, left, len(messages), at_left)
-        nursery.start_soon(_receive_count, right, len(messages), at_right)
-    assert at_left == at_right == messages
+        nursery.start_soon(_exchange, left, right, *messages)
+        nursery.start_soon(_exchange, right, left, *messages)
 
 
 async def _check_end(sender: MessageChannel, receiver: MessageChannel) -> None:
@@ -284,10 +237,8 @@ async def _check_end(sender: MessageChannel, receiver: MessageChannel) -> None:
     await sender.aclose()
     assert [message async for message in receiver] == [b"last", b"", b"words", b""]
     for _ in range(2):
-        with raises(trio.EndOfChannel):
-            await receiver.receive()
-        with raises(trio.EndOfChannel):
-            await receiver.receive_many()
+        await raises(trio.EndOfChannel, receiver.receive)
+        await raises(trio.EndOfChannel, receiver.receive_many)
 
 
 async def _check_closed_peer(sender: MessageChannel, receiver: MessageChannel) -> None:
@@ -295,42 +246,28 @@ async def _check_closed_peer(sender: MessageChannel, receiver: MessageChannel) -
     await receiver.aclose()
     for _ in range(2):
         # The system may accept messages until it notices that the peer has closed.
-        with raises(trio.BrokenResourceError):
-            for _ in range(_ENOUGH):
-                await sender.send(b"too late")
-    with raises(trio.BrokenResourceError):
-        await sender.send_many([b"too", b"late"])
-    with raises(trio.EndOfChannel):
-        await sender.receive()
+        await raises(trio.BrokenResourceError, _send_all, sender, [b"too late"] * _ENOUGH)
+    await raises(trio.BrokenResourceError, sender.send_many, [b"too", b"late"])
+    await raises(trio.EndOfChannel, sender.receive)
 
 
 async def _check_close(channel: MessageChannel, other: MessageChannel) -> None:
-    async def receive_until_closed() -> None:
-        with raises(trio.ClosedResourceError):
-            await channel.receive()
-
     await other.send_many([b"never", b"asked", b"for"])
     assert await channel.receive() == b"never"
-    got: list[bytes] = []
-    while len(got) < 2:
-        got += await channel.receive_many()
+    await _receive_batches(channel, 2)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(receive_until_closed)
+        nursery.start_soon(raises, trio.ClosedResourceError, channel.receive)
         await trio.testing.wait_all_tasks_blocked(0.01)
         await channel.aclose()
-    for attempt in (channel.receive, channel.receive_many):
-        with raises(trio.ClosedResourceError):
-            await attempt()
-    with raises(trio.ClosedResourceError):
-        await channel.send(b"x")
-    with raises(trio.ClosedResourceError):
-        await channel.send_many([])
+    await raises(trio.ClosedResourceError, channel.receive)
+    await raises(trio.ClosedResourceError, channel.receive_many)
+    await raises(trio.ClosedResourceError, channel.send, b"x")
+    await raises(trio.ClosedResourceError, channel.send_many, [])
     await channel.aclose()
     with trio.CancelScope() as scope:
         scope.cancel()
         await other.aclose()
-    with raises(trio.ClosedResourceError):
-        await other.receive()
+    await raises(trio.ClosedResourceError, other.receive)
 
 
 async def _check_half_close(sender: MessageChannel, receiver: MessageChannel) -> None:
@@ -338,23 +275,17 @@ async def _check_half_close(sender: MessageChannel, receiver: MessageChannel) ->
         assert not hasattr(sender, "send_eof")
         return
     await sender.send(b"that was all")
-    with trio.testing.assert_checkpoints():
-        await sender.send_eof()
+    await checkpoints(sender.send_eof)
     await sender.send_eof()
-    with raises(trio.ClosedResourceError):
-        await sender.send(b"after the end")
+    await raises(trio.ClosedResourceError, sender.send, b"after the end")
     assert [message async for message in receiver] == [b"that was all"]
-    with raises(trio.EndOfChannel):
-        await receiver.receive()
+    await raises(trio.EndOfChannel, receiver.receive)
     await _exchange(receiver, sender, b"the other direction goes on")
 
 
 async def _check_unsent_cancelled_send(sender: MessageChannel, receiver: MessageChannel) -> None:
-    for send in (sender.send, lambda message: sender.send_many([message])):
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await send(b"never sent")
-        assert scope.cancelled_caught
+    await cancels(sender.send, b"never sent")
+    await cancels(sender.send_many, [b"never sent"])
     await _exchange(sender, receiver, b"as it was")
 
 
@@ -367,25 +298,20 @@ async def _check_cancelled_send(sender: MessageChannel, receiver: MessageChannel
             await sender.send(message)
             sent.append(message)
 
-    async def queue_up() -> None:
-        await sender.send(b"never sent")
-
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fill)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        nursery.start_soon(queue_up)
+        nursery.start_soon(sender.send, b"never sent")
         await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
     if len(sent) == len(messages):
         return  # the channel never blocks; it may be in memory
-    got: list[bytes] = []
-    await _receive_count(receiver, len(sent), got)
+    got = [await receiver.receive() for _ in sent]
     assert got == sent, "messages that were sent before arrive"
     try:
         await sender.send(b"more")
     except trio.BrokenResourceError:
-        with raises(trio.BrokenResourceError):
-            await sender.send_many([b"more"])
+        await raises(trio.BrokenResourceError, sender.send_many, [b"more"])
     else:
         assert await receiver.receive() == b"more", "no bytes of a cancelled message arrive"
     await _exchange(receiver, sender, b"the other direction goes on")

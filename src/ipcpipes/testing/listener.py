@@ -8,11 +8,10 @@ import trio
 import trio.testing
 
 from ..abc import ByteStream, Listener
-from .raises import raises
+from .expecting import cancels, checkpoints, raises
 
-ListenerMaker = Callable[
-    [], Awaitable[tuple[Listener[ByteStream], Callable[[], Awaitable[ByteStream]]]]
-]
+Connect = Callable[[], Awaitable[ByteStream]]
+ListenerMaker = Callable[[], Awaitable[tuple[Listener[ByteStream], Connect]]]
 
 
 async def check_listener(listener_maker: ListenerMaker) -> None:
@@ -27,100 +26,81 @@ async def check_listener(listener_maker: ListenerMaker) -> None:
     Raises:
         AssertionError: the listener breaks the contract.
     """
-    await _check_accept(listener_maker)
-    await _check_early_clients(listener_maker)
-    await _check_cancelled_accept(listener_maker)
-    await _check_close(listener_maker)
+    for check in (
+        _check_accept,
+        _check_early_clients,
+        _check_cancelled_accept,
+        _check_close,
+        _check_close_before_accept,
+    ):
+        listener, connect = await listener_maker()
+        async with listener:
+            await check(listener, connect)
 
 
-async def _check_accept(listener_maker: ListenerMaker) -> None:
-    listener, connect = await listener_maker()
-    async with listener:
-        assert isinstance(listener, trio.abc.Listener)
-        assert listener.connection_count == 0
-        client = await connect()
-        with trio.testing.assert_checkpoints():
-            server = await listener.accept()
-        async with client, server:
-            assert listener.connection_count == 1
-            assert server.endpoint == listener.endpoint
-            await _check_echo(client, server)
-            await _check_echo(server, client)
-
-            async def accept() -> None:
-                with raises(trio.BusyResourceError):
-                    await listener.accept()
-                nursery.cancel_scope.cancel()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listener.accept)
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.start_soon(accept)
-        assert listener.connection_count == 0
-
-
-async def _check_early_clients(listener_maker: ListenerMaker) -> None:
-    listener, connect = await listener_maker()
-    async with listener:
-        silent = await connect()
-        await silent.aclose()
-        closed = await connect()
-        await closed.send_all(b"last words")
-        await closed.aclose()
-        async with await connect() as client:
-            async with await listener.accept() as server:
-                assert await _receive_all(server) == b"last words"
-            async with await listener.accept() as server:
-                await _check_echo(client, server)
-
-
-async def _check_cancelled_accept(listener_maker: ListenerMaker) -> None:
-    listener, connect = await listener_maker()
-    async with listener:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await listener.accept()
-        assert scope.cancelled_caught
-        client = await connect()
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await listener.accept()
-        assert scope.cancelled_caught, "accept must be a checkpoint, also when a client is waiting"
-        async with client, await listener.accept() as server:
-            await _check_echo(client, server)
+async def _check_accept(listener: Listener[ByteStream], connect: Connect) -> None:
+    assert isinstance(listener, trio.abc.Listener)
+    assert listener.connection_count == 0
+    client = await connect()
+    server = await checkpoints(listener.accept)
+    async with client, server:
+        assert listener.connection_count == 1
+        assert server.endpoint == listener.endpoint
+        await _check_echo(client, server)
+        await _check_echo(server, client)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listener.accept)
             await trio.testing.wait_all_tasks_blocked()
+            await raises(trio.BusyResourceError, listener.accept)
             nursery.cancel_scope.cancel()
-        async with await connect() as client, await listener.accept() as server:
+    assert listener.connection_count == 0
+
+
+async def _check_early_clients(listener: Listener[ByteStream], connect: Connect) -> None:
+    silent = await connect()
+    await silent.aclose()
+    closed = await connect()
+    await closed.send_all(b"last words")
+    await closed.aclose()
+    async with await connect() as client:
+        async with await listener.accept() as server:
+            assert await _receive_all(server) == b"last words"
+        async with await listener.accept() as server:
             await _check_echo(client, server)
 
 
-async def _check_close(listener_maker: ListenerMaker) -> None:
-    listener, connect = await listener_maker()
+async def _check_cancelled_accept(listener: Listener[ByteStream], connect: Connect) -> None:
+    await cancels(listener.accept)
+    client = await connect()
+    await cancels(listener.accept)
+    async with client, await listener.accept() as server:
+        await _check_echo(client, server)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listener.accept)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     async with await connect() as client, await listener.accept() as server:
+        await _check_echo(client, server)
 
-        async def accept() -> None:
-            with raises(trio.ClosedResourceError):
-                await listener.accept()
 
+async def _check_close(listener: Listener[ByteStream], connect: Connect) -> None:
+    async with await connect() as client, await listener.accept() as server:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(accept)
+            nursery.start_soon(raises, trio.ClosedResourceError, listener.accept)
             await trio.testing.wait_all_tasks_blocked()
-            with trio.testing.assert_checkpoints():
-                await listener.aclose()
-        await accept()
+            await checkpoints(listener.aclose)
+        await raises(trio.ClosedResourceError, listener.accept)
         await listener.aclose()
         await _check_echo(client, server)
-    with raises(OSError):
-        await connect()
+    await raises(OSError, connect)
 
-    listener, connect = await listener_maker()
+
+async def _check_close_before_accept(listener: Listener[ByteStream], connect: Connect) -> None:
     async with await connect() as waiting:
         with trio.CancelScope() as scope:
             scope.cancel()
             await listener.aclose()
-        await accept()
+        await raises(trio.ClosedResourceError, listener.accept)
         assert await waiting.receive_some() == b"", "a client that was not accepted sees the end"
 
 

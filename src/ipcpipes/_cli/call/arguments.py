@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import codecs
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import trio
+import msgspec
 
+from ...rpc.definition.describing import JsonKind
 from ...rpc.definition.elements import Element
-from ...rpc.definition.introspection import OperationDescription
+from ...rpc.definition.introspection import OperationDescription, ParameterDescription
 from ...rpc.definition.operations import Operation, Pipe
 from ..failure import Failure
 from ..output import printable
-from .values import decode_json, value_of
+from ..source import in_thread
 
 __all__ = ["Arguments"]
-
-_PIECE = 256 * 1024  # bytes that are read at a time
-
-# A pipe or a terminal may never have a byte, so that it is read in a thread. After a cancellation
-# the thread stays in its read until the process ends.
-_in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
 
 
 class Arguments:
@@ -76,7 +71,7 @@ class Arguments:
             if described[name].takes_bytes and _names_file(text):
                 self._unread[name] = self._open_input(text)
             else:
-                self.values[name] = value_of(described[name], text)
+                self.values[name] = _value_of(described[name], text)
 
     async def read(self) -> None:
         """Reads the values that are the bytes of a file.
@@ -85,7 +80,7 @@ class Arguments:
             OSError: a file cannot be read.
         """
         for name, file in self._unread.items():
-            self.values[name] = await _in_thread(file.read)
+            self.values[name] = await in_thread(file.read)
 
     def _pipe(self, pipe: Pipe, text: str | None) -> Any:
         if not pipe.out:
@@ -103,7 +98,7 @@ class Arguments:
             raise Failure(f"the pipe {pipe.name} needs a source: {pipe.name}=@FILE")
         if not _names_file(text):
             wanted = f"the pipe {pipe.name} takes @FILE, - or a JSON list"
-            elements = decode_json(wanted, text)
+            elements = _decode_json(wanted, text)
             if not isinstance(elements, list):
                 raise Failure(f"{wanted}, not {text}")
             return elements
@@ -111,7 +106,6 @@ class Arguments:
             self.total = (self.total or 0) + Path(text[1:]).stat().st_size
         source: Any = self._open_input(text)
         stride = pipe.element.stride
-        step = max(_PIECE // stride, 1) * stride
 
         def read(size: int) -> bytes:
             # read1 returns what there is: the rest may come much later.
@@ -120,7 +114,7 @@ class Arguments:
             return data + source.read(rest) if rest else data
 
         async def pull(max_elements: int) -> bytes:
-            data: bytes = await _in_thread(read, min(step, max_elements * stride))
+            data: bytes = await in_thread(read, max_elements * stride)
             if len(data) % stride:
                 raise Failure(f"the input of {pipe.name} ends inside an element")
             self.returned += len(data)
@@ -162,7 +156,7 @@ class Arguments:
             octets = chunk.cast("B") if len(pipe.element.format) == 1 else chunk
             self.returned += len(octets)
             try:
-                await _in_thread(file.write, octets if as_text is None else as_text(chunk))
+                await in_thread(file.write, octets if as_text is None else as_text(chunk))
             except OSError as error:
                 raise Failure(
                     f"cannot write what came through {pipe.name}: {error.strerror}"
@@ -188,6 +182,67 @@ def _texts_by_name(operation: Operation, words: Sequence[str]) -> dict[str, str]
             raise Failure(f"{name} is given twice")
         texts[name] = text
     return texts
+
+
+def _value_of(parameter: ParameterDescription, text: str) -> Any:
+    """The value of JSON text. It is the text itself if the parameter takes text, and the text is
+    not JSON of another kind that the parameter takes.
+
+    Raises:
+        Failure: the text is not valid JSON, or the parameter takes only bytes.
+    """
+    name = parameter.name
+    wanted = f"{name} is {parameter.type}"
+    if parameter.takes_bytes:
+        wanted = f"{wanted} ({name}=@FILE, or {name}=- for standard input)"
+        if not parameter.json:
+            raise Failure(f"{wanted}, not {text}")
+    # A server of an older version sends only the type.
+    takes: Sequence[str] = parameter.json or (["string"] if parameter.type == "str" else [])
+    takes_text = "string" in takes
+    if takes_text or (not takes and not text.startswith(("[", "{", '"'))):
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            return text
+        return text if takes_text and _kind(value) not in takes else value
+    return _decode_json(wanted, text)
+
+
+def _decode_json(wanted: str, text: str) -> Any:
+    """The value of JSON text.
+
+    Raises:
+        Failure: the text is not valid JSON. The message names the position and what was ``wanted``.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        found = re.search(r"\(byte (\d+)\)", str(error))
+        # If the text ends too early, the error names no byte.
+        octets = text.encode(errors="surrogatepass")
+        before = octets[: int(found[1]) if found else len(octets)]
+        place = len(before.decode(errors="replace")) + 1
+        raise Failure(
+            f"{wanted}, and {text} is not valid JSON: {_reason(error)}, at character {place}"
+        ) from None
+
+
+def _kind(value: Any) -> JsonKind:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    text = str(error).removeprefix("JSON is malformed: ")
+    return "it ends too early" if "truncated" in text else text.partition(" (byte")[0]
 
 
 def _text_of(element: Element, *, is_terminal: bool) -> Callable[[Any], bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -36,16 +37,13 @@ async def call(command: argparse.Namespace) -> None:
     if command.operation is None:
         output.write(_listing(interfaces) or "nothing but the list itself")
         return
-    description = _interface(interfaces, command.operation)
+    interface, dot, name = command.operation.rpartition(".")
+    if not dot:
+        raise Failure(f"{name} is not INTERFACE.OPERATION; the interfaces are {_names(interfaces)}")
+    description = _find(interfaces, interface, "the server has no interface")
+    described = _find(description.operations, name, f"{description.name} has no operation")
     definition = definition_of(description)
-    name = command.operation.rpartition(".")[2]
-    operation = definition.operations.get(name)
-    if operation is None:
-        raise Failure(
-            f"{description.name} has no operation {name}; it has "
-            f"{', '.join(definition.operations) or 'none'}"
-        )
-    described = next(one for one in description.operations if one.name == name)
+    operation = definition.operations[name]
     with ExitStack() as files:
         arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
         await arguments.read()
@@ -98,15 +96,16 @@ def _listing(interfaces: list[InterfaceDescription]) -> str:
     return "\n".join(map(output.printable, lines))
 
 
-def _interface(interfaces: list[InterfaceDescription], wanted: str) -> InterfaceDescription:
-    name, dot, _ = wanted.rpartition(".")
-    names = ", ".join(one.name for one in interfaces) or "none"
-    if not dot:
-        raise Failure(f"{wanted} is not INTERFACE.OPERATION; the interfaces are {names}")
-    for one in interfaces:
+def _find(described: Sequence[Any], name: str, missing: str) -> Any:
+    """The interface or operation of that name. The failure begins with ``missing``."""
+    for one in described:
         if one.name == name:
             return one
-    raise Failure(f"the server has no interface {name}; it has {names}")
+    raise Failure(f"{missing} {name}; it has {_names(described)}")
+
+
+def _names(described: Sequence[Any]) -> str:
+    return ", ".join(one.name for one in described) or "none"
 
 
 async def _make_call(

@@ -1,6 +1,6 @@
 """``python -m ipcpipes echo``: whether local IPC works on this machine, for this user, how fast.
 
-``diagnose``, ``serve`` and ``send`` are the three commands. ``process`` starts the second process
-of the diagnostic; ``transfer`` (a stream) and ``calls`` (RPC) move the data; ``measure`` decides
-what they move. ``ledger``, ``figures`` and ``report`` do no I/O.
+``commands`` has the three commands. ``process`` starts the second process of the diagnostic;
+``transfer`` (a stream) and ``calls`` (RPC) move the data; ``measure`` decides what they move.
+``ledger`` and ``report`` do no I/O.
 """

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import trio
 
 from ... import rpc
-from .figures import stream_figures
-from .ledger import Ledger
+from .transfer import Transfer
 
-__all__ = ["Echo", "EchoManager", "round_trip", "stream_through"]
+__all__ = ["CallTransfer", "Echo", "EchoManager"]
 
 
 class Echo(rpc.Interface, uuid="b6a0b8f4-7a3b-4a0e-8d2a-3f0f5f6d2a51", version=(1, 0)):
@@ -65,48 +63,24 @@ class EchoManager(Echo):
         return self._channels.setdefault(number, trio.open_memory_channel(1))
 
 
-async def round_trip(client: rpc.Client[Echo], data: bytes, ledger: Ledger) -> float:
-    """Sends one message by a call, and checks what that returns.
-
-    Returns:
-        The seconds of the call.
-
-    Raises:
-        WrongBytes: the echo differs.
-        rpc.CommFailure: the peer closed the connection or died.
+class CallTransfer(Transfer):
+    """Sends a message by a call that returns it, and a stream by a pipe of one call, so that it
+    comes back by a pipe of another call.
     """
-    ledger.send(data)
-    begin = time.perf_counter()
-    answer = await client.echo(data)
-    seconds = time.perf_counter() - begin
-    ledger.receive(answer)
-    return seconds
 
+    def __init__(self, client: rpc.Client[Echo]) -> None:
+        super().__init__()
+        self._client = client
 
-async def stream_through(
-    client: rpc.Client[Echo], read: Callable[[], Awaitable[bytes]], ledger: Ledger
-) -> dict[str, Any]:
-    """Sends what ``read`` returns, until ``b""``, through a pipe of one call, and checks what comes
-    back through a pipe of another call.
+    async def _exchange(self, data: bytes) -> list[bytes]:
+        return [await self._client.echo(data)]
 
-    Raises:
-        WrongBytes: the echo differs.
-        rpc.CommFailure: the peer closed the connection or died.
-        Failure: from ``read``.
-    """
-    before = ledger.sent
-    begin = time.perf_counter()
-    number = secrets.randbits(32)  # the server's other clients use other ones
+    async def _exchange_all(self, pull: Callable[[int], Awaitable[bytes]]) -> None:
+        number = secrets.randbits(32)  # the server's other clients use other ones
 
-    async def chunks() -> AsyncIterator[bytes]:
-        while chunk := await read():
-            ledger.send(chunk)
-            yield chunk
+        def check(chunk: Any) -> None:
+            self.ledger.receive(bytes(chunk))
 
-    def check(chunk: Any) -> None:
-        ledger.receive(bytes(chunk))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(client.there, number, data=chunks()))
-        await client.back(number, data=check)
-    return stream_figures(ledger.sent - before, time.perf_counter() - begin)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(self._client.there, number, data=pull))
+            await self._client.back(number, data=check)

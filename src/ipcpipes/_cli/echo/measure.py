@@ -6,17 +6,16 @@ import itertools
 import random
 import time
 from array import array
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import trio
 
 from ..source import CHUNK, Source
-from .figures import round_trip_figures
-from .ledger import Ledger
-from .transfer import fail_when_stalled
+from .report import round_trip_figures
+from .transfer import Read, Transfer
 
-__all__ = ["SEED", "SIZES", "Measured", "generated", "measure"]
+__all__ = ["SEED", "SIZES", "generated", "measure"]
 
 SEED = 1
 SIZES = (1, 64, 2**10, 2**14, 2**16, 2**20)
@@ -25,48 +24,37 @@ SIZES = (1, 64, 2**10, 2**14, 2**16, 2**20)
 _WARM_UP = 20  # round trips
 _VARIANTS = 16
 
-Measured = tuple[list[dict[str, Any]], dict[str, Any]]
-"""The figures of each size of message (none if the input is empty), and of the stream."""
 
-Read = Callable[[], Awaitable[bytes]]
-RoundTrip = Callable[[bytes, Ledger], Awaitable[float]]
-StreamThrough = Callable[[Read, Ledger], Awaitable[dict[str, Any]]]
-
-
-async def measure(
-    round_trip: RoundTrip, stream_through: StreamThrough, source: Source | None, seconds: float
-) -> Measured:
+async def measure(transfer: Transfer, source: Source | None, seconds: float) -> dict[str, Any]:
     """Sends the user's input, first as messages of at most :data:`CHUNK` bytes and then as a
     stream; or without input generated data, which takes about ``seconds``.
 
-    Args:
-        round_trip: sends one message and checks its echo; the seconds that takes.
-        stream_through: sends what a function returns, until ``b""``, and checks the echo meanwhile.
+    Returns:
+        The figures of each size of message (none if the input is empty) and of the stream, with the
+        keys of the JSON document.
 
     Raises:
         Failure: the input cannot be read, or the echo differs or does not come.
-        And all that ``round_trip`` and ``stream_through`` raise.
+        And all that ``transfer`` raises.
     """
     if source is None:
         share = seconds / (len(SIZES) + 1)
-        message_reads = [_reader(generated(size, share)) for size in SIZES]
-        stream_read = _reader(generated(CHUNK, share))
+        *message_reads, stream_read = [_reader(generated(size, share)) for size in (*SIZES, CHUNK)]
     else:
         message_reads, stream_read = [source.read], source.read
-    ledger = Ledger()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(fail_when_stalled, ledger)
+        nursery.start_soon(transfer.fail_when_stalled)
         # The first round trips pay for much that happens only once.
         for turn in range(_WARM_UP):
-            await round_trip(bytes([turn]), ledger)
+            await transfer.round_trip(bytes([turn]))
         round_trips = []
         for read in message_reads:
-            round_trips += await _send_messages(read, round_trip, ledger)
+            round_trips += await _send_messages(read, transfer)
         if source is not None:
             source.rewind()
-        streamed = await stream_through(stream_read, ledger)
+        streamed = await transfer.stream_through(stream_read)
         nursery.cancel_scope.cancel()
-    return round_trips, streamed
+    return {"round_trips": round_trips, "stream": streamed}
 
 
 def generated(size: int, seconds: float) -> Iterator[bytes]:
@@ -89,12 +77,12 @@ def _reader(messages: Iterator[bytes]) -> Read:
     return read
 
 
-async def _send_messages(read: Read, round_trip: RoundTrip, ledger: Ledger) -> list[dict[str, Any]]:
+async def _send_messages(read: Read, transfer: Transfer) -> list[dict[str, Any]]:
     """One entry, or none if there is no message."""
     times = array("d")
     total = largest = 0
     while data := await read():
-        times.append(await round_trip(data, ledger))
+        times.append(await transfer.round_trip(data))
         total += len(data)
         largest = max(largest, len(data))
     return [round_trip_figures(largest, total, times)] if times else []
