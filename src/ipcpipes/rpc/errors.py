@@ -60,6 +60,15 @@ class DefinitionError(IpcError, TypeError):
         return f"{self.where}: {self.text} (rule: {self.rule})"
 
 
+class BrokenRule(Exception):
+    """A definition breaks a rule. :class:`DefinitionError` has the place in addition."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(rule, text)
+        self.rule = rule
+        self.text = text
+
+
 def failure_code(code: object) -> int | None:
     """The code if it can be the status of a failure; else ``None``."""
     if isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32:

@@ -16,12 +16,11 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, ge
 import msgspec
 
 from ...errors import NotSupported
-from ..errors import BadElement
+from ..errors import BadElement, BrokenRule
 from .parameters import unaliased
 
 __all__ = [
     "Element",
-    "IllegalElement",
     "Length",
     "Structure",
     "boolean",
@@ -71,15 +70,6 @@ class Element:
     def stride(self) -> int:
         """The distance from one element to the next. There is no padding after the last one."""
         return -(-self.size // self.alignment) * self.alignment
-
-
-class IllegalElement(Exception):
-    """No pipe can carry a type: the reason, with what to use instead, and the rule."""
-
-    def __init__(self, text: str, rule: str = "elements") -> None:
-        super().__init__(text, rule)
-        self.text = text
-        self.rule = rule
 
 
 # A type checker sees the types of the values: int, float and bool.
@@ -187,14 +177,14 @@ def element_of(annotation: object) -> Element:
     """The element for a type.
 
     Raises:
-        IllegalElement: no pipe can carry the type.
+        BrokenRule: no pipe can carry the type.
     """
     annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
         return layout_of(annotation).element
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
         if not all(-(2**31) <= member < 2**31 for member in annotation):
-            raise IllegalElement(f"{annotation.__name__} has values beyond 32 bits")
+            raise BrokenRule("elements", f"{annotation.__name__} has values beyond 32 bits")
         return _ENUM
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
@@ -203,15 +193,16 @@ def element_of(annotation: object) -> Element:
         if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
-            raise IllegalElement(
+            raise BrokenRule(
+                "elements",
                 f"an enumeration has 32 bits ([v1_enum]) and no other size; use {base.__name__} "
-                "as it is"
+                "as it is",
             )
         if elements or (isinstance(base, type) and issubclass(base, Structure)):
-            raise IllegalElement(
-                "an element has one representation; remove the annotation", "no transmit_as"
+            raise BrokenRule(
+                "no transmit_as", "an element has one representation; remove the annotation"
             )
-    raise IllegalElement(_why_not(annotation))
+    raise BrokenRule("elements", _why_not(annotation))
 
 
 def _why_not(annotation: object) -> str:
@@ -319,7 +310,7 @@ def layout_of(structure: type[Structure]) -> Layout:
     """The layout of a structure, computed once.
 
     Raises:
-        IllegalElement: no pipe can carry the type of a field.
+        BrokenRule: no pipe can carry the type of a field.
     """
     layout = _layouts.get(structure)
     if layout is None:
@@ -344,9 +335,10 @@ class _Part:
 def _lay_out(structure: type[Structure]) -> Layout:
     part = _structure_part(structure)
     if part.size > LARGEST:
-        raise IllegalElement(
+        raise BrokenRule(
+            "elements",
             f"{structure.__name__} has {part.size:,} bytes, above {LARGEST:,}; use a pipe of its "
-            "parts"
+            "parts",
         )
     element = Element(part.description, part.size, part.alignment, part.format, structure)
     packer = struct.Struct("<" + part.format)
@@ -360,16 +352,18 @@ def _padding(position: int, alignment: int) -> int:
 
 def _structure_part(structure: type[Structure], within: tuple[type[Structure], ...] = ()) -> _Part:
     if structure in within:
-        raise IllegalElement(f"{structure.__name__} would contain itself, which needs a pointer")
+        raise BrokenRule(
+            "elements", f"{structure.__name__} would contain itself, which needs a pointer"
+        )
     try:
         hints = field_types(structure)
     except Exception as error:
-        raise IllegalElement(
-            f"the fields of {structure.__name__} cannot be understood: {error}"
+        raise BrokenRule(
+            "elements", f"the fields of {structure.__name__} cannot be understood: {error}"
         ) from None
     names = structure.__struct_fields__
     if not names:
-        raise IllegalElement(f"{structure.__name__} has no fields; add one")
+        raise BrokenRule("elements", f"{structure.__name__} has no fields; add one")
     parts = []
     formats: list[Any] = []
     offsets: list[int] = []
@@ -377,9 +371,9 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
     for name in names:
         try:
             part = _part(hints[name], (*within, structure))
-        except IllegalElement as error:
+        except BrokenRule as error:
             text = f"its field {structure.__name__}.{name}: {error.text}"
-            raise IllegalElement(text, error.rule) from None
+            raise BrokenRule(error.rule, text) from None
         gap = _padding(size, part.alignment)
         if gap:
             letters += f"{gap}x"
@@ -460,7 +454,7 @@ def _array_part(annotation: object, length: int, within: tuple[type[Structure], 
     gap = _padding(part.size, part.alignment)
     size = length * part.size + (length - 1) * gap
     if size > LARGEST:
-        raise IllegalElement(f"an array of {size:,} bytes is above {LARGEST:,}")
+        raise BrokenRule("elements", f"an array of {size:,} bytes is above {LARGEST:,}")
     if len(part.format) == 1:
         letters = f"{length}{part.format}"
     else:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from types import FrameType, MappingProxyType
 from typing import Any, ClassVar, TypeVar, overload
 
-from ..errors import DefinitionError
+from ..errors import BrokenRule, DefinitionError
 from .operations import Definition, Operation, Options
-from .rules import check_implementation, define
+from .rules import check_implementation, checking, define
 
 __all__ = ["Interface", "operation"]
 
@@ -108,14 +108,15 @@ class Interface(abc.ABC):
         }
         base = getattr(cls, "_rpc_definition", None)
         if uuid is not None or version is not None:
-            _check_bases(cls)
+            with checking(f"interface {cls.__name__}"):
+                _check_bases(cls)
+                identity = _uuid(uuid), _version(version)
             inherited = {} if base is None else base.operations
-            cls._rpc_definition = define(
-                cls, _uuid(cls, uuid), _version(cls, version), marked, inherited, _scope()
-            )
+            cls._rpc_definition = define(cls, *identity, marked, inherited, _scope())
         elif marked or base is None:
-            raise _identity_error(
-                cls,
+            raise DefinitionError(
+                "identity",
+                f"interface {cls.__name__}",
                 f"an interface needs a uuid and a version: {cls.__name__}(rpc.Interface, "
                 f'uuid="{uuids.uuid4()}", version=(1, 0))',
             )
@@ -123,15 +124,11 @@ class Interface(abc.ABC):
             _check_manager(cls, base.operations)
 
 
-def _identity_error(cls: type, text: str) -> DefinitionError:
-    return DefinitionError("identity", f"interface {cls.__name__}", text)
-
-
 def _check_bases(cls: type) -> None:
     bases = [one for one in cls.__bases__ if hasattr(one, "_rpc_definition")]
     if len(bases) > 1:
-        raise _identity_error(
-            cls,
+        raise BrokenRule(
+            "identity",
             f"it inherits from {' and '.join(one.__name__ for one in bases)}, both of which number "
             "their operations from 0; inherit from one of them",
         )
@@ -145,24 +142,23 @@ def _scope() -> Mapping[str, Any]:
     return MappingProxyType({}) if frame is None else frame.f_locals
 
 
-def _uuid(cls: type, value: str | uuids.UUID | None) -> uuids.UUID:
+def _uuid(value: str | uuids.UUID | None) -> uuids.UUID:
     try:
         return value if isinstance(value, uuids.UUID) else uuids.UUID(value)
     except (TypeError, ValueError, AttributeError):
-        raise _identity_error(
-            cls,
-            f'uuid={value!r} is not a UUID; a new one: uuid="{uuids.uuid4()}"',
+        raise BrokenRule(
+            "identity", f'uuid={value!r} is not a UUID; a new one: uuid="{uuids.uuid4()}"'
         ) from None
 
 
-def _version(cls: type, value: tuple[int, int] | None) -> tuple[int, int]:
+def _version(value: tuple[int, int] | None) -> tuple[int, int]:
     if (
         not isinstance(value, tuple)
         or len(value) != 2
         or not all(type(number) is int and 0 <= number <= 0xFFFF for number in value)
     ):
-        raise _identity_error(
-            cls,
+        raise BrokenRule(
+            "identity",
             f"version={value!r} is not a version; use (major, minor), such as version=(1, 0)",
         )
     return value
