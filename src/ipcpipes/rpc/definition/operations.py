@@ -14,9 +14,7 @@ from ...framing.messagepack import check_depth
 from .collisions import SHORT, key_limit_of
 from .defaults import factory_of
 from .elements import Element
-from .parameters import (
-    Range,
-)
+from .parameters import Range
 from .type_parts import can_nest
 from .values import Times, encoded_or_none, times_of
 
