@@ -1,5 +1,5 @@
-"""A second implementation of LengthPrefixed, in a few lines of plain Python, for comparison with the
-C code. It takes the whole stream at once and does not avoid copies.
+"""A second implementation of LengthPrefixed, in a few lines of plain Python, for comparison with
+the C code. It takes the whole stream at once and does not avoid copies.
 """
 
 from __future__ import annotations
