@@ -6,7 +6,6 @@ The rules are checked when a class is made.
 from __future__ import annotations
 
 import abc
-import inspect
 import sys
 import uuid as uuids
 from collections.abc import Callable, Mapping
@@ -14,8 +13,8 @@ from types import FrameType, MappingProxyType
 from typing import Any, ClassVar, TypeVar, overload
 
 from ..errors import BrokenRule, DefinitionError
-from .operations import Definition, Operation, Options
-from .rules import check_implementation, checking, define
+from .operations import Definition, Options
+from .rules import check_manager, checking, define
 
 __all__ = ["Interface", "operation"]
 
@@ -121,7 +120,7 @@ class Interface(abc.ABC):
                 f'uuid="{uuids.uuid4()}", version=(1, 0))',
             )
         else:
-            _check_manager(cls, base.operations)
+            check_manager(cls, base.operations)
 
 
 def _check_bases(cls: type) -> None:
@@ -162,10 +161,3 @@ def _version(value: tuple[int, int] | None) -> tuple[int, int]:
             f"version={value!r} is not a version; use (major, minor), such as version=(1, 0)",
         )
     return value
-
-
-def _check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
-    for name, one in operations.items():
-        implementation = inspect.getattr_static(cls, name)
-        if not getattr(implementation, "__isabstractmethod__", False):
-            check_implementation(cls, implementation, one)

@@ -32,7 +32,7 @@ from .parameters import (
 )
 from .type_parts import all_parts_of
 
-__all__ = ["check_implementation", "checking", "define"]
+__all__ = ["check_manager", "checking", "define"]
 
 _PIPES: dict[object, tuple[bool, bool]] = {
     InPipe: (True, False),
@@ -301,17 +301,21 @@ def _own_parameters(function: object) -> list[inspect.Parameter]:
     return parameters[1:]
 
 
-def check_implementation(cls: type, implementation: object, operation: Operation) -> None:
-    """Checks a manager's method against the operation.
+def check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
+    """Checks the methods of a manager against the operations. Some may be missing.
 
     Raises:
-        DefinitionError: it is not a method, or has other parameters.
+        DefinitionError: one is not a method, or has other parameters.
     """
-    with checking(f"manager {cls.__name__}, operation {operation.name}"):
-        names = tuple(parameter.name for parameter in _own_parameters(implementation))
-        if names != operation.parameters:
-            raise BrokenRule(
-                "parameters",
-                f"its parameters are ({', '.join(names)}), but the interface has "
-                f"({', '.join(operation.parameters)})",
-            )
+    for name, operation in operations.items():
+        implementation = inspect.getattr_static(cls, name)
+        if getattr(implementation, "__isabstractmethod__", False):
+            continue
+        with checking(f"manager {cls.__name__}, operation {name}"):
+            names = tuple(parameter.name for parameter in _own_parameters(implementation))
+            if names != operation.parameters:
+                raise BrokenRule(
+                    "parameters",
+                    f"its parameters are ({', '.join(names)}), but the interface has "
+                    f"({', '.join(operation.parameters)})",
+                )
