@@ -349,7 +349,8 @@ FAULT_STATUS = {
     1723: 0x1C010014,  # nca_server_too_busy
 }
 
-_CLASSES = {
+# The classes of the failures that a server sends, by their codes. Any other code is a Fault.
+FAULT_CLASSES = {
     kind.default_code: kind
     for kind in (
         Fault,
@@ -367,19 +368,3 @@ _CLASSES = {
         ServerTooBusy,
     )
 }
-
-
-def error_from_fault(
-    code: int,
-    message: str,
-    type: str | None = None,  # noqa: A002
-    traceback: str | None = None,
-) -> RpcError:
-    """The client's exception for a fault of the server: the class of its code, else
-    :class:`Fault`.
-
-    Args:
-        code: from the server; one that cannot be a failure's becomes RPC_S_CALL_FAILED.
-    """
-    kind = _CLASSES.get(code, Fault)
-    return kind(message, code=failure_code(code), type=type, traceback=traceback)

@@ -16,10 +16,9 @@ from ..errors import (
     PipeError,
     ProtocolError,
     RpcError,
-    error_from_fault,
 )
-from ..wire.bodies import decode_body
-from ..wire.format import FaultBody, Frame, Kind, pack_head
+from ..wire.bodies import decode_fault
+from ..wire.format import Frame, Kind, pack_head
 from ..wire.ndr import LARGEST_COUNT
 from .call_pipes import Incoming, Outgoing
 from .events import CallEvent, CallOwner, Event
@@ -185,8 +184,7 @@ class Call:
 
     def failed(self, frame: Frame) -> None:
         """The server's failure."""
-        body = decode_body(frame, FaultBody)
-        self.lose(error_from_fault(body.code, body.message, body.type, body.traceback))
+        self.lose(decode_fault(frame))
 
     @property
     def has_ended(self) -> bool:
@@ -325,28 +323,25 @@ class Call:
         Raises:
             PipeError: what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
+        octets = None
         try:
-            return self._pull(index, max_elements)
+            self._require_live()
+            if self._serving:
+                self.raise_failure()
+            self._check_turn(index, pulling=True)
+            pipe = self.incoming[index]
+            if pipe.reader.has_elements:
+                if max_elements < 1:
+                    raise PipeAppMemory("a pull of no elements, and there are some")
+                octets = pipe.reader.take(max_elements)
+            elif pipe.reader.ended:
+                self._end_turn()
+                return memoryview(b"")
+            else:
+                self.raise_failure()
         except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
-
-    def _pull(self, index: int, max_elements: int) -> memoryview | None:
-        self._require_live()
-        if self._serving:
-            self.raise_failure()
-        self._check_turn(index, pulling=True)
-        pipe = self.incoming[index]
-        octets = None
-        if pipe.reader.has_elements:
-            if max_elements < 1:
-                raise PipeAppMemory("a pull of no elements, and there are some")
-            octets = pipe.reader.take(max_elements)
-        elif pipe.reader.ended:
-            self._end_turn()
-            return memoryview(b"")
-        else:
-            self.raise_failure()
         # Also if the buffer has less than an element: the credit must allow the rest of it.
         more = pipe.grant()
         if more and self._is_open:

@@ -8,10 +8,10 @@ from typing import TypeVar
 import msgspec
 
 from ...framing.messagepack import check_depth
-from ..errors import Fault, ProtocolError, RpcError, failure_code
+from ..errors import FAULT_CLASSES, Fault, ProtocolError, RpcError, failure_code
 from .format import FaultBody, Frame
 
-__all__ = ["decode_body", "encode_body", "encode_fault"]
+__all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
 
 # Characters of a fault's message and type, if the whole fault does not fit into a frame.
 LONGEST_TEXT = 4 * 1024
@@ -32,6 +32,19 @@ def decode_body(frame: Frame, kind: type[BodyT]) -> BodyT:
     # ValueError: too many levels, or text that is not UTF-8.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"the body of {frame.kind.name} is malformed: {error}") from None
+
+
+def decode_fault(frame: Frame) -> RpcError:
+    """The client's exception for a fault of the server: the class of its code, else
+    :class:`Fault`. A code that cannot be a failure's becomes RPC_S_CALL_FAILED.
+
+    Raises:
+        ProtocolError: the body is malformed.
+    """
+    body = decode_body(frame, FaultBody)
+    kind = FAULT_CLASSES.get(body.code, Fault)
+    code = failure_code(body.code)
+    return kind(body.message, code=code, type=body.type, traceback=body.traceback)
 
 
 def encode_fault(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:
