@@ -8,8 +8,6 @@ from ..definition.operations import Definition
 from ..errors import ProtocolError, UnknownInterface
 from ..wire.format import LEAST_CREDIT, LEAST_FRAME, VERSION, Bind, Reason
 
-__all__ = ["refusal_of"]
-
 
 def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | None:
     """Why the server refuses a client with this BIND; ``None`` if it accepts the client.
