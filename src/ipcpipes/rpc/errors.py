@@ -349,22 +349,14 @@ FAULT_STATUS = {
     1723: 0x1C010014,  # nca_server_too_busy
 }
 
-# The classes of the failures that a server sends, by their codes. Any other code is a Fault.
-FAULT_CLASSES = {
-    kind.default_code: kind
-    for kind in (
-        Fault,
-        WrongPipeOrder,
-        PipeClosed,
-        PipeEmpty,
-        PipeDisciplineError,
-        PipeAppMemory,
-        WrongPipeVersion,
-        CommFailure,
-        CallCancelled,
-        InvalidBound,
-        BadStubData,
-        ProcnumOutOfRange,
-        ServerTooBusy,
-    )
-}
+# The failures that a server sends with their own codes. Any other code is a Fault.
+_SENT: tuple[type[RpcError], ...] = (
+    *PipeError.__subclasses__(),
+    Fault,
+    CommFailure,
+    CallCancelled,
+    BadStubData,
+    ProcnumOutOfRange,
+    ServerTooBusy,
+)
+FAULT_CLASSES = {kind.default_code: kind for kind in _SENT}

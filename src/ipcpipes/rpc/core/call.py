@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..definition.operations import Operation
@@ -37,6 +38,7 @@ _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 _PREFIX = 16
 
 
+@dataclass(eq=False)
 class Push:
     """Elements that are being pushed into a pipe, as many at a time as the credit allows.
 
@@ -44,10 +46,9 @@ class Push:
     it has one, the user's push is one chunk, which has to be completed once it has begun.
     """
 
-    def __init__(self, octets: memoryview, count: int) -> None:
-        self.octets = octets
-        self.count = count
-        self.position = 0
+    octets: memoryview
+    count: int
+    position: int = 0
 
     @property
     def done(self) -> bool:

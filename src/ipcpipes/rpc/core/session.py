@@ -292,7 +292,7 @@ class Session(Outbox):
         refusal = refusal_of(wanted, self._definitions)
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
-            self.emit(Kind.BIND_NAK, 0, encode_body(refusal))
+            self.emit(Kind.BIND_NAK, 0, encode_body(Reason(refusal.code, refusal.message)))
             return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
         self._by_number = list(self.definition.operations.values())
