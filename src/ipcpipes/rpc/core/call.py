@@ -438,6 +438,7 @@ class Call:
         self.flush()
         pipe = self.outgoing[index]
         room = min(pipe.credit, self.session.fragment) - _PREFIX
+        room = min(room, len(push.octets) - push.position)
         return self._next_frame(pipe, push, room) if room >= pipe.stride else None
 
     def _next_frame(self, pipe: Outgoing, push: Push, room: int) -> tuple[bytes, memoryview]:
@@ -446,7 +447,7 @@ class Call:
         stride = element.stride
         ranged = pipe.pipe.range is not None
         start = push.position
-        count = min(room, len(push.octets) - start) // stride
+        count = room // stride
         end = push.position = start + count * stride
         prefix = b""
         if not ranged:
