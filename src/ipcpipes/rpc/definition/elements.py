@@ -360,16 +360,14 @@ def _structure_layout(
         for name, part in zip(names, parts, strict=True):
             part.flatten(getattr(value, name), scalars)
 
+    has_only_positional = structure.__match_args__ == names
+
     def build(scalars: Iterator[Any]) -> Any:
-        return structure(*[part.build(scalars) for part in parts])
+        values = [part.build(scalars) for part in parts]
+        if has_only_positional:
+            return structure(*values)
+        return structure(**dict(zip(names, values, strict=True)))
 
-    def build_by_name(scalars: Iterator[Any]) -> Any:
-        return structure(
-            **{name: part.build(scalars) for name, part in zip(names, parts, strict=True)}
-        )
-
-    if structure.__match_args__ != names:  # some are keyword-only
-        build = build_by_name
     described = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
     fields = ", ".join(f"{n}: {part.element.name}" for n, part in zip(names, parts, strict=True))
     return Layout(
