@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from ipcpipes.framing import ContentLength, LengthPrefixed, Lines, reference
-from tests import content_length_model
+from ipcpipes.framing import ContentLength, LengthPrefixed, Lines
+from tests import content_length_model, length_prefixed_model
 from tests.receiving import check_every_cut_is_the_same, in_parts, receive
 
 T = TypeVar("T")
@@ -61,13 +61,13 @@ def content_length(data: bytes) -> None:
 def c_against_reference(data: bytes) -> None:
     kind, limit, cuts, stream = _read(data, _PREFIXES)
     framing = LengthPrefixed(kind.width, kind.byteorder, limit)
-    messages, fault = reference.split(framing, stream)
+    messages, fault = length_prefixed_model.split(framing, stream)
     for in_place in (False, True):
         received = receive(framing, in_parts(stream, cuts), in_place=in_place)
         assert received.messages == messages
         same = (type(received.fault), str(received.fault)) == (type(fault), str(fault))
         assert same or limit == _NO_MEMORY
-    assert framing.join(messages) == reference.joined(framing, messages)
+    assert framing.join(messages) == length_prefixed_model.joined(framing, messages)
 
 
 def seeds() -> Iterable[bytes]:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import pytest
 
 from ipcpipes.errors import IncompleteMessage, MessageTooLarge
-from ipcpipes.framing import LengthPrefixed, reference
+from ipcpipes.framing import LengthPrefixed
 
+from . import length_prefixed_model
 from .receiving import check_every_cut_is_the_same, receive
 
 Width = Literal[1, 2, 4, 8]
@@ -34,7 +35,7 @@ def test_the_bytes_on_the_wire(width: Width, byteorder: Order, wire: bytes) -> N
     assert framing.join(messages) == wire
     assert b"".join(b"".join(framing.frame(message)) for message in messages) == wire
     assert b"".join(framing.join([message]) for message in messages) == wire
-    assert reference.joined(framing, messages) == wire
+    assert length_prefixed_model.joined(framing, messages) == wire
     assert check_every_cut_is_the_same(framing, wire, [1]).messages == messages
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes.errors import FramingError, IncompleteMessage, MessageTooLarge
-from ipcpipes.framing import ContentLength, Framing, LengthPrefixed, Lines, reference
+from ipcpipes.framing import ContentLength, Framing, LengthPrefixed, Lines
 
-from . import content_length_model
+from . import content_length_model, length_prefixed_model
 from .receiving import check_every_cut_is_the_same, in_parts, receive
 
 EXAMPLES = os.environ.get("IPCPIPES_EXAMPLES")
@@ -128,13 +128,13 @@ def test_sent_messages_arrive(kind: str, data: st.DataObject) -> None:
 def test_c_code_agrees_with_the_reference(width: Any, byteorder: Any, data: st.DataObject) -> None:
     framing = LengthPrefixed(width, byteorder, data.draw(LIMITS))
     stream = data.draw(prefixed_streams(framing))
-    messages, fault = reference.split(framing, stream)
+    messages, fault = length_prefixed_model.split(framing, stream)
     received = receive(
         framing, in_parts(stream, data.draw(CUTS)), in_place=data.draw(st.booleans())
     )
     assert received.messages == messages
     assert (type(received.fault), str(received.fault)) == (type(fault), str(fault))
-    assert framing.join(messages) == reference.joined(framing, messages)
+    assert framing.join(messages) == length_prefixed_model.joined(framing, messages)
     if fault is None:
         assert framing.join(messages) == stream
 

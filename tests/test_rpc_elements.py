@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes import rpc
-from ipcpipes.rpc.definition.elements import LARGEST, Element, IllegalElement, element_of, layout_of
+from ipcpipes.rpc.definition.elements import LARGEST, Element, element_of, layout_of
+from ipcpipes.rpc.errors import BrokenRule
 from ipcpipes.rpc.wire.chunks import Structures, bytes_of, chunk_of
 from ipcpipes.rpc.wire.format import HEAD, LEAST_CREDIT, LEAST_FRAME
 
@@ -163,7 +164,7 @@ class Empty(rpc.Structure):
 
 
 def test_a_structure_has_a_field() -> None:
-    with pytest.raises(IllegalElement, match="Empty has no fields; add one"):
+    with pytest.raises(BrokenRule, match="Empty has no fields; add one"):
         element_of(Empty)
 
 
@@ -186,7 +187,7 @@ def of_bytes(length: int) -> Any:
 
 def test_an_element_has_a_largest_size() -> None:
     assert element_of(of_bytes(LARGEST)).size == LARGEST
-    with pytest.raises(IllegalElement, match=f"an array of {LARGEST + 1:,} bytes is above"):
+    with pytest.raises(BrokenRule, match=f"an array of {LARGEST + 1:,} bytes is above"):
         element_of(of_bytes(LARGEST + 1))
 
 
@@ -196,7 +197,7 @@ class Halves(rpc.Structure):
 
 
 def test_a_structure_has_a_largest_size() -> None:
-    with pytest.raises(IllegalElement, match=f"Halves has {LARGEST + 2:,} bytes, above "):
+    with pytest.raises(BrokenRule, match=f"Halves has {LARGEST + 2:,} bytes, above "):
         element_of(Halves)
 
 

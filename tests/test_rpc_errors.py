@@ -16,7 +16,8 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
-from ipcpipes.rpc.errors import error_from_fault
+from ipcpipes.rpc.wire.bodies import decode_fault, encode_body
+from ipcpipes.rpc.wire.format import Kind, decode, encode
 
 from .children import python_child
 from .rpc_over_links import (
@@ -345,13 +346,15 @@ async def test_a_manager_can_choose_any_code() -> None:
 
 
 def test_an_invalid_code_from_the_peer_is_replaced() -> None:
+    def received(code: int, message: str) -> rpc.RpcError:
+        body = encode_body({"code": code, "message": message})
+        return decode_fault(decode(encode(Kind.FAULT, 1, body)))
+
     for code in (0, -1, 2**32):
-        error = error_from_fault(code, "odd")
+        error = received(code, "odd")
         assert (type(error), error.code, error.message) == (rpc.Fault, 1726, "odd")
-    assert (type(error_from_fault(1831, "order")), error_from_fault(77, "mine").code) == (
-        rpc.WrongPipeOrder,
-        77,
-    )
+    assert type(received(1831, "order")) is rpc.WrongPipeOrder
+    assert received(77, "mine").code == 77
 
 
 # The taxonomy.

@@ -10,8 +10,8 @@ import pytest
 from ipcpipes import rpc
 from ipcpipes.framing.messagepack import DEEPEST, check_depth
 from ipcpipes.rpc.definition.type_parts import can_nest
-from ipcpipes.rpc.wire.bodies import decode_bind
-from ipcpipes.rpc.wire.format import Kind, decode, encode
+from ipcpipes.rpc.wire.bodies import decode_body
+from ipcpipes.rpc.wire.format import Bind, Kind, decode, encode
 
 from .rpc_both_drivers import DRIVERS, connected, served
 from .rpc_over_links import bad_stub_data
@@ -146,4 +146,4 @@ def test_a_too_deep_body_is_a_protocol_error(depth: int) -> None:
     """Also in a field that the receiver does not know."""
     body = b"\x81\xa4more" + b"\x91" * depth + b"\0"
     with pytest.raises(rpc.ProtocolError, match=f"the body of BIND is .*: {TOO_DEEP}"):
-        decode_bind(decode(encode(Kind.BIND, 0, body)))
+        decode_body(decode(encode(Kind.BIND, 0, body)), Bind)

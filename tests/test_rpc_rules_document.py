@@ -208,17 +208,16 @@ def test_the_document_shows_the_tested_interface() -> None:
 
 def rules_of_the_code() -> set[str]:
     """The rule of each call that refuses a definition."""
-    rules = {"elements"}  # the default of IllegalElement
+    rules: set[str] = set()
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
-            if name not in ("DefinitionError", "IllegalElement", "_fail"):
+            if name not in ("DefinitionError", "BrokenRule"):
                 continue
-            place = 1 if name == "IllegalElement" else 0
-            with contextlib.suppress(ValueError, IndexError):
-                rules.add(str(ast.literal_eval(node.args[place])))
+            with contextlib.suppress(ValueError):
+                rules.add(str(ast.literal_eval(node.args[0])))
     return rules | {"not idempotent", "not maybe"}  # their text is composed
 
 

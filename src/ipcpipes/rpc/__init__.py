@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from . import errors
 from ._trio.client import Client, ClientOperation, bind, connect
 from ._trio.handle import CallHandle
 from ._trio.server import serve, serve_connection
@@ -37,75 +38,24 @@ from .definition.elements import (
 )
 from .definition.interface import Interface, operation
 from .definition.parameters import Chunk, InOutPipe, InPipe, OutPipe, PipeName, Range
-from .errors import (
-    AsyncCallPending,
-    BadStubData,
-    BindTimeout,
-    CallCancelled,
-    CallTimedOut,
-    CommFailure,
-    DefinitionError,
-    Fault,
-    InvalidAsyncCall,
-    InvalidAsyncHandle,
-    InvalidBound,
-    NoCallActive,
-    PipeAppMemory,
-    PipeClosed,
-    PipeDisciplineError,
-    PipeEmpty,
-    PipeError,
-    ProcnumOutOfRange,
-    ProtocolError,
-    RpcError,
-    ServerTooBusy,
-    ServerUnavailable,
-    UnknownInterface,
-    WrongPipeOrder,
-    WrongPipeVersion,
-)
+from .errors import *  # noqa: F403  # every name in its __all__
 
 __all__ = [
-    "AsyncCallPending",
-    "BadStubData",
-    "BindTimeout",
-    "CallCancelled",
     "CallEvent",
     "CallHandle",
-    "CallTimedOut",
     "Chunk",
     "Client",
     "ClientOperation",
-    "CommFailure",
     "CurrentCall",
-    "DefinitionError",
-    "Fault",
     "InOutPipe",
     "InPipe",
     "Interface",
-    "InvalidAsyncCall",
-    "InvalidAsyncHandle",
-    "InvalidBound",
     "Length",
-    "NoCallActive",
     "OutPipe",
-    "PipeAppMemory",
-    "PipeClosed",
     "PipeControl",
-    "PipeDisciplineError",
-    "PipeEmpty",
-    "PipeError",
     "PipeName",
-    "ProcnumOutOfRange",
-    "ProtocolError",
     "Range",
-    "RpcError",
-    "ServerTooBusy",
-    "ServerUnavailable",
     "Structure",
-    "UnknownInterface",
-    "WrongPipeOrder",
-    "WrongPipeVersion",
     "bind",
     "boolean",
     "byte",
@@ -125,3 +75,4 @@ __all__ = [
     "uint32",
     "uint64",
 ]
+__all__ += errors.__all__

@@ -60,6 +60,15 @@ class DefinitionError(IpcError, TypeError):
         return f"{self.where}: {self.text} (rule: {self.rule})"
 
 
+class BrokenRule(Exception):
+    """A definition breaks a rule. :class:`DefinitionError` has the place in addition."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(rule, text)
+        self.rule = rule
+        self.text = text
+
+
 def failure_code(code: object) -> int | None:
     """The code if it can be the status of a failure; else ``None``."""
     if isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32:
@@ -340,37 +349,14 @@ FAULT_STATUS = {
     1723: 0x1C010014,  # nca_server_too_busy
 }
 
-_CLASSES = {
-    kind.default_code: kind
-    for kind in (
-        Fault,
-        WrongPipeOrder,
-        PipeClosed,
-        PipeEmpty,
-        PipeDisciplineError,
-        PipeAppMemory,
-        WrongPipeVersion,
-        CommFailure,
-        CallCancelled,
-        InvalidBound,
-        BadStubData,
-        ProcnumOutOfRange,
-        ServerTooBusy,
-    )
-}
-
-
-def error_from_fault(
-    code: int,
-    message: str,
-    type: str | None = None,  # noqa: A002
-    traceback: str | None = None,
-) -> RpcError:
-    """The client's exception for a fault of the server: the class of its code, else
-    :class:`Fault`.
-
-    Args:
-        code: from the server; one that cannot be a failure's becomes RPC_S_CALL_FAILED.
-    """
-    kind = _CLASSES.get(code, Fault)
-    return kind(message, code=failure_code(code), type=type, traceback=traceback)
+# The failures that a server sends with their own codes. Any other code is a Fault.
+_SENT: tuple[type[RpcError], ...] = (
+    *PipeError.__subclasses__(),
+    Fault,
+    CommFailure,
+    CallCancelled,
+    BadStubData,
+    ProcnumOutOfRange,
+    ServerTooBusy,
+)
+FAULT_CLASSES = {kind.default_code: kind for kind in _SENT}

@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..definition.operations import Definition
-from ..errors import ProtocolError, UnknownInterface
-from ..wire.format import LEAST_CREDIT, LEAST_FRAME, VERSION, Bind, Reason
-
-__all__ = ["refusal_of"]
+from ..errors import ProtocolError, RpcError, UnknownInterface
+from ..wire.format import LEAST_CREDIT, LEAST_FRAME, VERSION, Bind
 
 
-def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> Reason | None:
+def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> RpcError | None:
     """Why the server refuses a client with this BIND; ``None`` if it accepts the client.
 
     Args:
         definitions: the interfaces that the server serves, by their uuid as text.
     """
     if wanted.protocol != VERSION:
-        return Reason(
-            ProtocolError.default_code,
-            f"the client uses version {wanted.protocol} of the protocol, not {VERSION}",
+        return ProtocolError(
+            f"the client uses version {wanted.protocol} of the protocol, not {VERSION}"
         )
     if wanted.credit < LEAST_CREDIT or wanted.max_frame < LEAST_FRAME:
-        return Reason(ProtocolError.default_code, "the client's limits are too low")
+        return ProtocolError("the client's limits are too low")
     definition = definitions.get(wanted.uuid)
     if definition is None:
-        return Reason(
-            UnknownInterface.default_code,
-            f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})",
+        return UnknownInterface(
+            f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})"
         )
     # A client of a higher minor version uses only what the answer says that the server has.
     if wanted.version[0] != definition.version[0]:
-        return Reason(
-            UnknownInterface.default_code,
+        return UnknownInterface(
             f"the server serves {definition}, which is incompatible with the client's version "
-            f"{wanted.version[0]}.{wanted.version[1]}: the major versions differ",
+            f"{wanted.version[0]}.{wanted.version[1]}: the major versions differ"
         )
     return None

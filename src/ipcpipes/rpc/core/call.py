@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..definition.operations import Operation
@@ -17,7 +18,8 @@ from ..errors import (
     ProtocolError,
     RpcError,
 )
-from ..wire.format import Kind, encode, pack_head
+from ..wire.bodies import decode_fault
+from ..wire.format import Frame, Kind, pack_head
 from ..wire.ndr import LARGEST_COUNT
 from .call_pipes import Incoming, Outgoing
 from .events import CallEvent, CallOwner, Event
@@ -26,18 +28,17 @@ from .state import CallState, Cursor, Party, next_call
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["Call"]
-
 # Pushes up to SMALL bytes are collected until the output is sent next, or until BATCH bytes.
 SMALL = 4 * 1024
 BATCH = 32 * 1024
 # Looked up once; see session.py.
-_RESPONSE, _FAULT = Kind.RESPONSE, Kind.FAULT
+_RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 # The count of a chunk, with its alignment gaps.
 _PREFIX = 16
 
 
+@dataclass(eq=False)
 class Push:
     """Elements that are being pushed into a pipe, as many at a time as the credit allows.
 
@@ -45,10 +46,9 @@ class Push:
     it has one, the user's push is one chunk, which has to be completed once it has begun.
     """
 
-    def __init__(self, octets: memoryview, count: int) -> None:
-        self.octets = octets
-        self.count = count
-        self.position = 0
+    octets: memoryview
+    count: int
+    position: int = 0
 
     @property
     def done(self) -> bool:
@@ -59,7 +59,7 @@ class Call:
     """One call at one end of a connection."""
 
     # Class attributes, because a short call never sets most of them.
-    state = CallState.NEW
+    state = CallState.OPEN  # it is made with its REQUEST
     body: memoryview = memoryview(b"")  # the arguments, then the result
     milliseconds: int | None = None
     cancel_requested = False
@@ -96,15 +96,9 @@ class Call:
         self.outgoing = {i: Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
         self._arriving = tuple(receives)
 
-    def advance(self, sender: Party, kind: Kind) -> None:
-        """Raises:
-        ProtocolError: this frame may not come now.
-        """
-        self.state = next_call(self.state, sender, kind)
-
     # What arrives from the peer.
 
-    def arrived(self, index: int, octets: memoryview) -> None:
+    def arrived(self, frame: Frame) -> None:
         """Bytes of a pipe have arrived.
 
         Raises:
@@ -112,13 +106,14 @@ class Call:
         """
         if self.state is CallState.ORPHANED or self.failure is not None:
             return  # they will not be pulled
+        index = frame.number
         if not self._arriving or self._arriving[0] != index:
             raise ProtocolError(f"pipe {index} of {self.operation} came out of turn")
         if not self._serving and self._has_turn_into:
             raise ProtocolError(f"{self.operation} answered before it had all its in-pipes")
         pipe = self.incoming[index]
         try:
-            pipe.arrived(octets)
+            pipe.arrived(frame.body)
         except (InvalidBound, BadStubData) as error:
             # Invalid data ends the call and not the connection.
             self.lose(error)
@@ -133,18 +128,22 @@ class Call:
         turn = self.cursor.turn
         return turn is not None and turn[0]
 
-    def credited(self, index: int, amount: int) -> None:
+    def credited(self, frame: Frame) -> None:
         """Raises:
         ProtocolError: there is no such pipe.
         """
         if self.state is CallState.ORPHANED:
             return
-        pipe = self.outgoing.get(index)
+        pipe = self.outgoing.get(frame.number)
         if pipe is None:
-            raise ProtocolError(f"{self.operation} sends no pipe {index} from here")
-        pipe.credit += amount
+            raise ProtocolError(f"{self.operation} sends no pipe {frame.number} from here")
+        pipe.credit += frame.amount
 
-    def orphaned(self) -> None:
+    def cancelled(self, _: Frame) -> None:
+        """The client asks for the end of the call."""
+        self.cancel_requested = True
+
+    def orphaned(self, _: Frame) -> None:
         """The client has cancelled the call. Buffered data of its pipes is dropped, because no pull
         returns it any more. The place of a deferred call becomes free, because its manager may
         never answer.
@@ -166,19 +165,25 @@ class Call:
         if self.failure is None:
             self.failure = failure
 
-    def answered(self, body: memoryview) -> None:
+    def answered(self, frame: Frame) -> None:
         """The server's answer.
 
         Raises:
             ProtocolError: its pipes have not come to their ends.
         """
+        if self.is_given_up:
+            return
         if self.operation.pipes:
             if self._has_turn_into:
                 raise ProtocolError(f"{self.operation} was answered before it had all its in-pipes")
             if self._arriving:
                 raise ProtocolError(f"{self.operation} was answered before its pipes had ended")
-        self.body = body
+        self.body = frame.body
         self.is_answered = True
+
+    def failed(self, frame: Frame) -> None:
+        """The server's failure."""
+        self.lose(decode_fault(frame))
 
     @property
     def has_ended(self) -> bool:
@@ -233,14 +238,14 @@ class Call:
 
     def _give_up(self) -> None:
         if self.state in (CallState.OPEN, CallState.CANCELLING) and self._is_open:
-            self.advance(self.session.party, Kind.ORPHANED)
+            self.state = next_call(self.state, self.session.party, Kind.ORPHANED)
             self.is_given_up = True
             self.session.emit(Kind.ORPHANED, self.id)
 
     def cancel(self) -> None:
         """Asks the server to end the call, at the client."""
         if self.state is CallState.OPEN and self._is_open:
-            self.advance(self.session.party, Kind.CANCEL)
+            self.state = next_call(self.state, self.session.party, Kind.CANCEL)
             self.session.emit(Kind.CANCEL, self.id)
 
     @property
@@ -273,7 +278,8 @@ class Call:
         if self._is_open:
             if self.outgoing:
                 self.flush()
-            self.advance(session.party, _RESPONSE if error is None else _FAULT)
+            kind = _RESPONSE if error is None else _FAULT
+            self.state = next_call(self.state, session.party, kind)
             session.forget(self)
             if self.operation.options.maybe:
                 pass  # the client expects no answer
@@ -289,7 +295,7 @@ class Call:
     def release(self) -> None:
         """Answers a client that has cancelled the call; the manager continues. Idempotent."""
         if self._is_open:
-            self.advance(self.session.party, Kind.FAULT)
+            self.state = next_call(self.state, self.session.party, Kind.FAULT)
             self.session.forget(self)
             if not self.operation.options.maybe:
                 self.session.emit_fault(self.id, self.failure or CallCancelled())
@@ -316,37 +322,33 @@ class Call:
         Raises:
             PipeError: what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
+        octets = None
         try:
-            return self._pull(index, max_elements)
+            self._require_live()
+            if self._serving:
+                self.raise_failure()
+            self._check_turn(index, pulling=True)
+            pipe = self.incoming[index]
+            if pipe.reader.has_elements:
+                if max_elements < 1:
+                    raise PipeAppMemory("a pull of no elements, and there are some")
+                octets = pipe.reader.take(max_elements)
+            elif pipe.reader.ended:
+                self._end_turn()
+                return memoryview(b"")
+            else:
+                self.raise_failure()
         except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
-
-    def _pull(self, index: int, max_elements: int) -> memoryview | None:
-        self._require_live()
-        if self._serving:
-            self.raise_failure()
-        self._check_turn(index, into=self._serving, pulling=True)
-        pipe = self.incoming[index]
-        if pipe.reader.has_elements:
-            if max_elements < 1:
-                raise PipeAppMemory("a pull of no elements, and there are some")
-            octets = pipe.reader.take(max_elements)
-            more = pipe.grant()
-            if more and self._is_open:
-                self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
-            return octets
-        if pipe.reader.ended:
-            self._end_turn()
-            return memoryview(b"")
-        self.raise_failure()
-        # The buffer has less than an element; the credit must allow the rest of it.
+        # Also if the buffer has less than an element: the credit must allow the rest of it.
         more = pipe.grant()
         if more and self._is_open:
             self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
-        return None
+        return octets
 
-    def _check_turn(self, index: int, *, into: bool, pulling: bool) -> None:
+    def _check_turn(self, index: int, *, pulling: bool) -> None:
+        into = self._serving is pulling
         try:
             self.cursor.check(index, into=into, pulling=pulling)
         except PipeError as error:
@@ -371,7 +373,7 @@ class Call:
         try:
             self._require_live()
             self.raise_failure()
-            self._check_turn(index, into=not self._serving, pulling=False)
+            self._check_turn(index, pulling=False)
             pipe = self.outgoing[index]
             if pipe.spoilt:
                 raise BadStubData("an earlier push was cancelled in the middle of its chunk")
@@ -406,7 +408,7 @@ class Call:
         if size + _PREFIX > pipe.credit:
             return False
         if not pipe.small:
-            self.session.has_small(self)
+            self.session.dirty[self] = None
         pipe.small += octets
         if pipe.is_special:
             self.flush()  # a chunk of a pipe with a range is not merged with others
@@ -435,53 +437,41 @@ class Call:
         self.raise_failure()
         self.flush()
         pipe = self.outgoing[index]
+        room = min(pipe.credit, self.session.fragment) - _PREFIX
+        room = min(room, len(push.octets) - push.position)
+        return self._next_frame(pipe, push, room) if room >= pipe.stride else None
+
+    def _next_frame(self, pipe: Outgoing, push: Push, room: int) -> tuple[bytes, memoryview]:
+        """The next frame of a push: its head, and as many elements as fit into ``room`` bytes."""
         element = pipe.pipe.element
         stride = element.stride
         ranged = pipe.pipe.range is not None
-        room = min(pipe.credit, self.session.fragment) - _PREFIX
         start = push.position
-        count = min(room // stride, (len(push.octets) - start) // stride)
-        if count < 1:
-            return None
-        end = start + count * stride
-        push.position = end
-        if ranged:
-            prefix = pipe.writer.prefix(push.count) if start == 0 else b""
-            last = push.done
-        else:
+        count = room // stride
+        end = push.position = start + count * stride
+        prefix = b""
+        if not ranged:
             prefix = pipe.writer.prefix(count)
-            last = True
-        if last:
-            end -= stride - element.size
+        elif start == 0:
+            prefix = pipe.writer.prefix(push.count)
+        if not ranged or push.done:
+            end -= stride - element.size  # the last element of a chunk has no padding
         octets = push.octets[start:end]
         pipe.credit -= len(prefix) + len(octets)
         pipe.spoilt = ranged and not push.done
-        self._count_notice()
-        return encode(Kind.PIPE, self.id, prefix, number=index), octets
-
-    def _count_notice(self) -> None:
         if self.notify:
             self.session.notified[self] = None
-
-    def _emit_pipe(
-        self, index: int, pipe: Outgoing, prefix: bytes, octets: memoryview | bytes
-    ) -> None:
-        body = b"".join((prefix, octets))
-        pipe.credit -= len(body)
-        self.session.emit(Kind.PIPE, self.id, body, number=index)
-        self._count_notice()
+        return pack_head(_PIPE, 0, pipe.pipe.index, 0, self.id) + prefix, octets
 
     def flush(self) -> None:
         """Makes frames of the small elements that were collected."""
-        for index, pipe in self.outgoing.items():
+        for pipe in self.outgoing.values():
             if pipe.small:
                 octets, pipe.small = pipe.small, bytearray()
                 if self._is_open and self.state is not CallState.ORPHANED:
-                    element = pipe.pipe.element
-                    stride = element.stride
-                    prefix = pipe.writer.prefix(len(octets) // stride)
-                    end = len(octets) - (stride - element.size)
-                    self._emit_pipe(index, pipe, prefix, memoryview(octets)[:end])
+                    push = Push(memoryview(octets), len(octets) // pipe.stride)
+                    parts = self._next_frame(pipe, push, len(octets))
+                    self.session.emit_frame(b"".join(parts))
 
     def close_pipe(self, index: int) -> bool:
         """Ends the pipe. Returns ``False`` if there is no credit for that now."""
@@ -490,7 +480,10 @@ class Call:
         octets = pipe.writer.end()
         if len(octets) > pipe.credit:
             return False
-        self._emit_pipe(index, pipe, b"", octets)
+        pipe.credit -= len(octets)
+        self.session.emit(Kind.PIPE, self.id, octets, number=index)
+        if self.notify:
+            self.session.notified[self] = None
         self._end_turn()
         return True
 

@@ -17,19 +17,6 @@ from ..definition.operations import Operation, Pipe
 from ..errors import PipeAppMemory
 from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, cut
 
-__all__ = [
-    "Pieces",
-    "PipeControl",
-    "Step",
-    "check_given",
-    "emptying",
-    "is_asynchronous",
-    "is_chunk",
-    "most_of",
-    "pieces_of",
-    "require_all_pipes",
-]
-
 # An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
 BATCH = 32 * 1024
 BATCH_DELAY = 0.001  # seconds
@@ -184,7 +171,7 @@ def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
     elif hasattr(source, "read"):
         yield from _from_file(source, size // element.stride * element.stride, element, cutter)
     elif isinstance(source, Iterable):
-        yield from _from_iterable(source, _Batch(element, size, clock), cutter)
+        yield from _from_iterable(source, element, size, clock, cutter)
     else:
         step = Step(source, size // element.stride)
         while len(elements := (yield step)):
@@ -242,64 +229,39 @@ def is_chunk(item: object) -> bool:
     return isinstance(item, (list, tuple)) or _is_memory(item)
 
 
-class _Batch:
-    """Collects single elements and small chunks until they make a chunk that is worth sending.
-
-    Args:
-        size: the largest chunk in bytes.
-        clock: the time in seconds.
-    """
-
-    def __init__(self, element: Element, size: int, clock: Callable[[], float]) -> None:
-        self.element = element
-        self._size = min(size, BATCH)
-        self._clock = clock
-        self._items: list[Any] = []
-        self._most = max(self._size // element.stride, 1)
-        self._octets = bytearray()
-        self._since = 0.0
-
-    def add(self, item: object) -> bool:
-        """Adds an element or a chunk. Returns whether it is time to send what there is."""
-        if not self._items and not self._octets:
-            self._since = self._clock()
-        if is_chunk(item):
-            self._pack()
-            self._octets += bytes_of(item, self.element)
-        else:
-            self._items.append(item)
-        return (
-            len(self._octets) >= self._size
-            or len(self._items) >= self._most
-            or self._clock() - self._since > BATCH_DELAY
-        )
-
-    def _pack(self) -> None:
-        if self._items:
-            self._octets += bytes_of(self._items, self.element)
-            self._items = []
-
-    def take(self) -> memoryview:
-        self._pack()
-        octets, self._octets = self._octets, bytearray()
-        return memoryview(octets)
-
-
-def _is_large(item: object) -> bool:
-    """Whether it is sent without waiting for more."""
-    return type(item) is not int and _is_memory(item) and memoryview(item).nbytes >= BATCH  # type: ignore[arg-type]
-
-
-def _from_iterable(source: Iterable[Any], batch: _Batch, cutter: Cutter) -> Pieces:
+def _from_iterable(
+    source: Iterable[Any], element: Element, size: int, clock: Callable[[], float], cutter: Cutter
+) -> Pieces:
+    """Collects single elements and small chunks until they make a chunk that is worth sending."""
+    size = min(size, BATCH)
+    most = max(size // element.stride, 1)
+    octets = bytearray()
+    items: list[Any] = []  # single elements, which follow the octets
+    since = 0.0
     iterator = iter(source)
     try:
         for item in iterator:
-            if _is_large(item):
-                yield from cutter.add(batch.take())
-                yield from cutter.add(bytes_of(item, batch.element))
-            elif batch.add(item):
-                yield from cutter.add(batch.take())
-        yield from cutter.add(batch.take())
+            if not octets and not items:
+                since = clock()
+            if is_chunk(item):
+                if items:
+                    octets += bytes_of(items, element)
+                    items = []
+                chunk = bytes_of(item, element)
+                if len(chunk) >= BATCH:  # it is not copied, and does not wait for more
+                    yield from cutter.add(memoryview(octets))
+                    yield from cutter.add(chunk)
+                    octets = bytearray()
+                    continue
+                octets += chunk
+            else:
+                items.append(item)
+            if len(octets) >= size or len(items) >= most or clock() - since > BATCH_DELAY:
+                octets += bytes_of(items, element)
+                yield from cutter.add(memoryview(octets))
+                octets, items = bytearray(), []
+        octets += bytes_of(items, element)
+        yield from cutter.add(memoryview(octets))
     finally:
         if inspect.isgenerator(iterator):
             iterator.close()

@@ -10,8 +10,6 @@ from .state import Party
 if TYPE_CHECKING:
     from .call import Call
 
-__all__ = ["Outbox"]
-
 
 class Outbox:
     """The output of one end of a connection.
@@ -48,26 +46,15 @@ class Outbox:
         self.fragment = min(FRAGMENT, self._largest - HEAD.size)
 
     def emit(
-        self,
-        kind: Kind,
-        call: int = 0,
-        body: bytes = b"",
-        *,
-        flags: int = 0,
-        number: int = 0,
-        amount: int = 0,
+        self, kind: Kind, call: int = 0, body: bytes = b"", *, number: int = 0, amount: int = 0
     ) -> None:
         """Puts a frame into the output."""
-        self.emit_frame(encode(kind, call, body, flags=flags, number=number, amount=amount))
+        self.emit_frame(encode(kind, call, body, number=number, amount=amount))
 
     def emit_frame(self, frame: bytes) -> None:
         """Puts an encoded frame into the output."""
         self.output.append(frame)
         self.output_size += len(frame)
-
-    def has_small(self, call: Call) -> None:
-        """A pipe of this call has small elements that are not in a frame yet."""
-        self.dirty[call] = None
 
     @property
     def has_output(self) -> bool:

@@ -19,17 +19,9 @@ from ..errors import (
     TooLarge,
     UnknownInterface,
     WrongPipeVersion,
-    error_from_fault,
     failure_code,
 )
-from ..wire.bodies import (
-    decode_bind,
-    decode_bind_ack,
-    decode_fault,
-    decode_reason,
-    encode_body,
-    encode_fault,
-)
+from ..wire.bodies import decode_body, encode_body, encode_fault
 from ..wire.format import (
     LEAST_CREDIT,
     LEAST_FRAME,
@@ -52,12 +44,9 @@ from .events import Event, Happened, SessionOwner
 from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 
-__all__ = ["Event", "Happened", "Session"]
-
 _NOTHING: Happened = (Event.NOTHING, None)
 # Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
-_PROGRESS, _CREDIT = Event.PROGRESS, Event.CREDIT
 _REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
 _DONE = CallState.DONE
 _OPEN = ConnectionState.OPEN
@@ -191,7 +180,6 @@ class Session(Outbox):
         if not self.fits(arguments):
             raise TooLarge(self.too_large(f"the arguments of {operation} have", arguments))
         call = Call(self, self._last_call + 1, operation)
-        call.advance(self.party, _REQUEST)
         flags = TIMED if milliseconds else 0
         if operation.options.maybe:
             call.state = CallState.DONE
@@ -267,14 +255,19 @@ class Session(Outbox):
         call = self._call_of(frame)
         if call is None:
             return _NOTHING
-        event = _OF_CALLS[kind](self, call, frame)
+        event, take = _OF_CALLS[kind]
+        take(call, frame)
+        is_over = event is _ANSWER
+        if is_over:
+            # Not before: an invalid answer ends the connection, and this call with it.
+            del self.calls[call.id]
         owner = call.owner
         if owner is not None:
             if call.failure is None and not call.notify:
                 owner.wake()  # what Call.inform does then, for each message
             else:
                 call.inform(event)
-        if event is _ANSWER and self.owner is not None:
+        if is_over and self.owner is not None:
             self.owner.wake_callers()
         return event, call
 
@@ -295,11 +288,11 @@ class Session(Outbox):
         return _NOTHING
 
     def _bind(self, frame: Frame) -> Happened:
-        wanted = decode_bind(frame)
+        wanted = decode_body(frame, Bind)
         refusal = refusal_of(wanted, self._definitions)
         if refusal is not None:
             self._advance(self.party, Kind.BIND_NAK)
-            self.emit(Kind.BIND_NAK, 0, encode_body(refusal))
+            self.emit(Kind.BIND_NAK, 0, encode_body(Reason(refusal.code, refusal.message)))
             return Event.REFUSED, None
         self.definition = self._definitions[wanted.uuid]
         self._by_number = list(self.definition.operations.values())
@@ -323,7 +316,7 @@ class Session(Outbox):
         return Event.BOUND, None
 
     def _bind_ack(self, frame: Frame) -> Happened:
-        given = decode_bind_ack(frame)
+        given = decode_body(frame, BindAck)
         if given.credit < LEAST_CREDIT or given.max_frame < LEAST_FRAME or given.calls < 1:
             raise ProtocolError("the server's limits are too low")
         self.server_version = given.version
@@ -337,14 +330,14 @@ class Session(Outbox):
         return Event.BOUND, None
 
     def _bind_nak(self, frame: Frame) -> Happened:
-        reason = decode_reason(frame)
+        reason = decode_body(frame, Reason)
         kind = UnknownInterface if reason.code == UnknownInterface.default_code else ProtocolError
         self.failure = kind(reason.message, code=failure_code(reason.code))
         self._wake_callers()
         return Event.REFUSED, None
 
     def _shutdown(self, frame: Frame) -> Happened:
-        reason = decode_reason(frame)
+        reason = decode_body(frame, Reason)
         if reason.code:
             self.close(CommFailure(f"the other end has closed the connection: {reason.message}"))
             return Event.SHUTDOWN, None
@@ -384,7 +377,6 @@ class Session(Outbox):
                 self.emit_fault(frame.call, error)
             return _NOTHING
         call = Call(self, frame.call, self._by_number[frame.number])
-        call.advance(self.peer, _REQUEST)
         call.body = frame.body
         if frame.flags & TIMED:
             call.milliseconds = frame.amount
@@ -396,41 +388,12 @@ class Session(Outbox):
         """The open call of a frame that may arrive in its state; ``None`` if the call is over."""
         call = self.calls.get(frame.call)
         if call is not None:
-            call.advance(self.peer, frame.kind)
+            call.state = next_call(call.state, self.peer, frame.kind)
         elif 0 < frame.call <= self._last_call:
             next_call(CallState.DONE, self.peer, frame.kind)
         else:
             raise ProtocolError(f"{frame.kind.name} for call {frame.call}, which never was")
         return call
-
-    def _pipe(self, call: Call, frame: Frame) -> Event:
-        call.arrived(frame.number, frame.body)
-        return _PROGRESS
-
-    def _credit(self, call: Call, frame: Frame) -> Event:
-        call.credited(frame.number, frame.amount)
-        return _CREDIT
-
-    def _cancel(self, call: Call, _: Frame) -> Event:
-        call.cancel_requested = True
-        return Event.CANCEL
-
-    def _orphaned(self, call: Call, _: Frame) -> Event:
-        call.orphaned()
-        return Event.ORPHANED
-
-    def _response(self, call: Call, frame: Frame) -> Event:
-        if not call.is_given_up:
-            call.answered(frame.body)
-        # Not before: an invalid answer ends the connection, and this call with it.
-        del self.calls[call.id]
-        return _ANSWER
-
-    def _fault(self, call: Call, frame: Frame) -> Event:
-        body = decode_fault(frame)
-        call.lose(error_from_fault(body.code, body.message, body.type, body.traceback))
-        del self.calls[call.id]
-        return _ANSWER
 
     def forget(self, call: Call) -> None:
         """Removes a call that was answered, or needs no answer."""
@@ -452,11 +415,11 @@ _OF_CONNECTIONS: dict[Kind, Callable[[Session, Frame], Happened]] = {
     Kind.PONG: Session._pong,
     Kind.SHUTDOWN: Session._shutdown,
 }
-_OF_CALLS: dict[Kind, Callable[[Session, Call, Frame], Event]] = {
-    Kind.RESPONSE: Session._response,
-    Kind.FAULT: Session._fault,
-    Kind.PIPE: Session._pipe,
-    Kind.CREDIT: Session._credit,
-    Kind.CANCEL: Session._cancel,
-    Kind.ORPHANED: Session._orphaned,
+_OF_CALLS: dict[Kind, tuple[Event, Callable[[Call, Frame], None]]] = {
+    Kind.RESPONSE: (_ANSWER, Call.answered),
+    Kind.FAULT: (_ANSWER, Call.failed),
+    Kind.PIPE: (Event.PROGRESS, Call.arrived),
+    Kind.CREDIT: (Event.CREDIT, Call.credited),
+    Kind.CANCEL: (Event.CANCEL, Call.cancelled),
+    Kind.ORPHANED: (Event.ORPHANED, Call.orphaned),
 }

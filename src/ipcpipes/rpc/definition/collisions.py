@@ -23,8 +23,6 @@ from msgspec import inspect as types
 from ...framing.messagepack import DEEPEST, ITEMS_OF_ARRAYS, TEXTS, may_collide
 from .type_parts import DICTS, RECORDS, parts_of
 
-__all__ = ["MOST_NUMBERS", "MOST_OTHERS", "SHORT", "KeyLimit", "key_limit_of"]
-
 # The limits for one set or dict. For several, the squares of their sizes are added.
 MOST_NUMBERS = 16 * 1024
 MOST_OTHERS = 1024
@@ -79,21 +77,42 @@ class KeyLimit:
             )
 
 
-@dataclass
-class _Found:
-    """The findings in the types of an operation."""
+class _Search:
+    """Looks for such keys in the types of an operation."""
 
-    is_limited: bool = False
-    flags: int = 0
-    declared: int = 0
+    def __init__(self) -> None:
+        self.is_limited = False
+        self.flags = 0
+        self.declared = 0
+        self._visited: set[tuple[int, bool]] = set()
 
-    def add(self, key: types.Type, most: int | None, *, in_array: bool, is_repeated: bool) -> None:
+    def look_into(self, info: types.Type, *, is_repeated: bool = False) -> None:
+        """Looks into a type, and into the types that it consists of.
+
+        Args:
+            is_repeated: it is inside another container, so that there may be many of it.
+        """
+        if isinstance(info, RECORDS):
+            # A type that can contain itself may occur many times.
+            is_repeated = is_repeated or (id(info), False) in self._visited
+            if (id(info), is_repeated) in self._visited:
+                return
+            self._visited.add((id(info), is_repeated))
+        if isinstance(info, types.AnyType):
+            self._add(info, None, 0, is_repeated=True)
+        elif isinstance(info, (types.SetType, types.FrozenSetType)):
+            self._add(info.item_type, info.max_length, ITEMS_OF_ARRAYS, is_repeated=is_repeated)
+        elif isinstance(info, DICTS):
+            self._add(info.key_type, info.max_length, 0, is_repeated=is_repeated)
+        is_container = isinstance(info, (types.CollectionType, *DICTS))
+        for part in parts_of(info):
+            self.look_into(part, is_repeated=is_repeated or is_container)
+
+    def _add(self, key: types.Type, most: int | None, flags: int, *, is_repeated: bool) -> None:
         """A set or a dict with such keys.
 
         Args:
             most: its ``max_length``.
-            in_array: it is a set.
-            is_repeated: it is inside another container, so that there may be many of it.
         """
         weight = _weight_of(key)
         if weight == _SEEDED:
@@ -103,42 +122,17 @@ class _Found:
             self.declared = max(self.declared, most * weight)
             if not is_repeated:
                 return  # its max_length alone limits it
-        if in_array:
-            self.flags |= ITEMS_OF_ARRAYS
-        if _may_be_text(key):
-            self.flags |= TEXTS
+        self.flags |= flags | (TEXTS if _may_be_text(key) else 0)
 
 
 def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
     """The limit for arguments of these types; ``None`` if a client can predict no key's hash."""
-    found = _Found()
-    visited: set[tuple[int, bool]] = set()
-    infos = types.multi_type_info(annotations)
-    for info in infos:
-        _look_into(info, found, visited, is_repeated=False)
-    if not found.is_limited:
+    search = _Search()
+    for info in types.multi_type_info(annotations):
+        search.look_into(info)
+    if not search.is_limited:
         return None
-    return KeyLimit(found.flags, max(MOST_NUMBERS, found.declared) ** 2)
-
-
-def _look_into(
-    info: types.Type, found: _Found, visited: set[tuple[int, bool]], *, is_repeated: bool
-) -> None:
-    if isinstance(info, RECORDS):
-        # A type that can contain itself may occur many times.
-        is_repeated = is_repeated or (id(info), False) in visited
-        if (id(info), is_repeated) in visited:
-            return
-        visited.add((id(info), is_repeated))
-    if isinstance(info, types.AnyType):
-        found.add(info, None, in_array=False, is_repeated=True)
-    elif isinstance(info, (types.SetType, types.FrozenSetType)):
-        found.add(info.item_type, info.max_length, in_array=True, is_repeated=is_repeated)
-    elif isinstance(info, DICTS):
-        found.add(info.key_type, info.max_length, in_array=False, is_repeated=is_repeated)
-    is_container = isinstance(info, (types.CollectionType, *DICTS))
-    for part in parts_of(info):
-        _look_into(part, found, visited, is_repeated=is_repeated or is_container)
+    return KeyLimit(search.flags, max(MOST_NUMBERS, search.declared) ** 2)
 
 
 def _weight_of(key: types.Type, within: tuple[int, ...] = ()) -> int:

@@ -10,15 +10,6 @@ from msgspec import inspect
 
 from .type_parts import RECORDS, parts_of
 
-__all__ = [
-    "FieldDescription",
-    "JsonKind",
-    "TypeDescription",
-    "described_types",
-    "json_kinds",
-    "takes_bytes",
-]
-
 JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
 
 
@@ -131,23 +122,19 @@ def _choices(each: inspect.EnumType | inspect.LiteralType) -> list[Any]:
 
 def _describe(each: inspect.Type, found: dict[type, TypeDescription]) -> None:
     if isinstance(each, inspect.EnumType):
-        found.setdefault(
-            each.cls, TypeDescription(each.cls.__name__, "choices", choices=_choices(each))
-        )
+        name = each.cls.__name__
+        found.setdefault(each.cls, TypeDescription(name, "choices", choices=_choices(each)))
     elif isinstance(each, RECORDS):
         if each.cls in found:
             return
-        is_array = _kinds_of(each) == {"array"}
-        one = TypeDescription(each.cls.__name__, "array" if is_array else "object")
-        found[each.cls] = one  # before its fields, which may have the same type
+        fields = [_field(field) for field in each.fields]
         if isinstance(each, inspect.StructType) and each.tag is not None:
-            one.fields.append(FieldDescription(str(each.tag_field), _json(each.tag)))
-        for field in each.fields:
-            one.fields.append(_field(field))
-            _describe(field.type, found)
-    else:
-        for inner in parts_of(each):
-            _describe(inner, found)
+            fields.insert(0, FieldDescription(str(each.tag_field), _json(each.tag)))
+        kind: Literal["array", "object"] = "array" if _kinds_of(each) == {"array"} else "object"
+        # Before its fields, which may have the same type.
+        found[each.cls] = TypeDescription(each.cls.__name__, kind, fields)
+    for inner in parts_of(each):
+        _describe(inner, found)
 
 
 def _field(field: inspect.Field) -> FieldDescription:

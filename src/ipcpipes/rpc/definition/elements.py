@@ -11,34 +11,14 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from ...errors import NotSupported
-from ..errors import BadElement
+from ..errors import BadElement, BrokenRule
 from .parameters import unaliased
-
-__all__ = [
-    "Element",
-    "IllegalElement",
-    "Length",
-    "Structure",
-    "boolean",
-    "byte",
-    "checked_boolean",
-    "element_of",
-    "float32",
-    "float64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-]
 
 if sys.byteorder != "little":
     raise NotSupported("ipcpipes.rpc needs a little-endian processor: it does not convert elements")
@@ -71,15 +51,6 @@ class Element:
     def stride(self) -> int:
         """The distance from one element to the next. There is no padding after the last one."""
         return -(-self.size // self.alignment) * self.alignment
-
-
-class IllegalElement(Exception):
-    """No pipe can carry a type: the reason, with what to use instead, and the rule."""
-
-    def __init__(self, text: str, rule: str = "elements") -> None:
-        super().__init__(text, rule)
-        self.text = text
-        self.rule = rule
 
 
 # A type checker sees the types of the values: int, float and bool.
@@ -187,14 +158,14 @@ def element_of(annotation: object) -> Element:
     """The element for a type.
 
     Raises:
-        IllegalElement: no pipe can carry the type.
+        BrokenRule: no pipe can carry the type.
     """
     annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
         return layout_of(annotation).element
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum):
         if not all(-(2**31) <= member < 2**31 for member in annotation):
-            raise IllegalElement(f"{annotation.__name__} has values beyond 32 bits")
+            raise BrokenRule("elements", f"{annotation.__name__} has values beyond 32 bits")
         return _ENUM
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
@@ -203,15 +174,16 @@ def element_of(annotation: object) -> Element:
         if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
-            raise IllegalElement(
+            raise BrokenRule(
+                "elements",
                 f"an enumeration has 32 bits ([v1_enum]) and no other size; use {base.__name__} "
-                "as it is"
+                "as it is",
             )
         if elements or (isinstance(base, type) and issubclass(base, Structure)):
-            raise IllegalElement(
-                "an element has one representation; remove the annotation", "no transmit_as"
+            raise BrokenRule(
+                "no transmit_as", "an element has one representation; remove the annotation"
             )
-    raise IllegalElement(_why_not(annotation))
+    raise BrokenRule("elements", _why_not(annotation))
 
 
 def _why_not(annotation: object) -> str:
@@ -275,16 +247,32 @@ def _fixed_array(annotation: object) -> tuple[object, int] | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """The element of a structure, and the conversion of its values to scalars and back."""
+    """The conversion of values to scalars and back: of structures, and of their fields.
+
+    Attributes:
+        element: what the values are in memory; its ``structure`` is set for structures only.
+        flatten: appends the scalars of a value to a list.
+        build: makes a value of the next scalars.
+        numpy: a typestr for NumPy; for a structure, a name, a format and an offset for each field.
+            A list of fields would need a name for each gap, which could equal the name of a field:
+            NumPy's own are "f1" and so on.
+        shape: of an array.
+    """
 
     element: Element
-    name: str
-    packer: struct.Struct
     flatten: Callable[[Any, list[Any]], None]
     build: Callable[[Iterator[Any]], Any]
-    array_description: dict[str, Any]
-    """For NumPy's dtype: a name, a format and an offset for each field. A list of fields would need
-    a name for each gap, which could equal the name of a field: NumPy's own are "f1" and so on."""
+    numpy: Any
+    shape: tuple[int, ...] = ()
+
+    @cached_property
+    def _packer(self) -> struct.Struct:
+        return struct.Struct("<" + self.element.format)
+
+    @property
+    def array_description(self) -> dict[str, Any]:
+        """For NumPy's dtype of an array of such structures."""
+        return {**self.numpy, "itemsize": self.element.stride}
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
         """Raises:
@@ -294,7 +282,7 @@ class Layout:
         scalars: list[Any] = []
         try:
             self.flatten(value, scalars)
-            self.packer.pack_into(memory, position, *scalars)
+            self._packer.pack_into(memory, position, *scalars)
         except (struct.error, ValueError, OverflowError) as error:
             raise ValueError(f"{value!r} does not fit its structure: {error}") from None
 
@@ -304,90 +292,66 @@ class Layout:
             enumeration, or ``__post_init__`` of the class refuses it.
         """
         try:
-            return self.build(iter(self.packer.unpack_from(memory, position)))
+            return self.build(iter(self._packer.unpack_from(memory, position)))
         except Exception as error:
-            place = position // self.element.stride
+            assert self.element.structure is not None
+            name, place = self.element.structure.__name__, position // self.element.stride
             raise BadElement(
-                f"element {place:,} of this chunk is not a valid {self.name}: {error}"
+                f"element {place:,} of this chunk is not a valid {name}: {error}"
             ) from error
 
 
-_layouts: dict[type[Structure], Layout] = {}
-
-
+@cache
 def layout_of(structure: type[Structure]) -> Layout:
     """The layout of a structure, computed once.
 
     Raises:
-        IllegalElement: no pipe can carry the type of a field.
+        BrokenRule: no pipe can carry the type of a field.
     """
-    layout = _layouts.get(structure)
-    if layout is None:
-        layout = _layouts[structure] = _lay_out(structure)
+    layout = _structure_layout(structure)
+    if layout.element.size > LARGEST:
+        raise BrokenRule(
+            "elements",
+            f"{structure.__name__} has {layout.element.size:,} bytes, above {LARGEST:,}; use a "
+            "pipe of its parts",
+        )
     return layout
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The layout of a field, or of an array's items, without its position."""
-
-    size: int
-    alignment: int
-    format: str
-    description: str
-    flatten: Callable[[Any, list[Any]], None]
-    build: Callable[[Iterator[Any]], Any]
-    numpy: Any  # a typestr; for a structure, a description as in Layout
-    shape: tuple[int, ...] = ()
-
-
-def _lay_out(structure: type[Structure]) -> Layout:
-    part = _structure_part(structure)
-    if part.size > LARGEST:
-        raise IllegalElement(
-            f"{structure.__name__} has {part.size:,} bytes, above {LARGEST:,}; use a pipe of its "
-            "parts"
-        )
-    element = Element(part.description, part.size, part.alignment, part.format, structure)
-    packer = struct.Struct("<" + part.format)
-    description = {**part.numpy, "itemsize": element.stride}
-    return Layout(element, structure.__name__, packer, part.flatten, part.build, description)
-
-
-def _padding(position: int, alignment: int) -> int:
-    return -position % alignment
-
-
-def _structure_part(structure: type[Structure], within: tuple[type[Structure], ...] = ()) -> _Part:
+def _structure_layout(
+    structure: type[Structure], within: tuple[type[Structure], ...] = ()
+) -> Layout:
     if structure in within:
-        raise IllegalElement(f"{structure.__name__} would contain itself, which needs a pointer")
+        raise BrokenRule(
+            "elements", f"{structure.__name__} would contain itself, which needs a pointer"
+        )
     try:
         hints = field_types(structure)
     except Exception as error:
-        raise IllegalElement(
-            f"the fields of {structure.__name__} cannot be understood: {error}"
+        raise BrokenRule(
+            "elements", f"the fields of {structure.__name__} cannot be understood: {error}"
         ) from None
     names = structure.__struct_fields__
     if not names:
-        raise IllegalElement(f"{structure.__name__} has no fields; add one")
-    parts = []
+        raise BrokenRule("elements", f"{structure.__name__} has no fields; add one")
+    parts: list[Layout] = []
     formats: list[Any] = []
     offsets: list[int] = []
     size, letters, alignment = 0, "", 1
     for name in names:
         try:
-            part = _part(hints[name], (*within, structure))
-        except IllegalElement as error:
+            part = _layout(hints[name], (*within, structure))
+        except BrokenRule as error:
             text = f"its field {structure.__name__}.{name}: {error.text}"
-            raise IllegalElement(text, error.rule) from None
-        gap = _padding(size, part.alignment)
+            raise BrokenRule(error.rule, text) from None
+        gap = -size % part.element.alignment
         if gap:
             letters += f"{gap}x"
-        letters += part.format
+        letters += part.element.format
         formats.append((part.numpy, part.shape) if part.shape else part.numpy)
         offsets.append(size + gap)
-        size += gap + part.size
-        alignment = max(alignment, part.alignment)
+        size += gap + part.element.size
+        alignment = max(alignment, part.element.alignment)
         parts.append(part)
 
     def flatten(value: Any, scalars: list[Any]) -> None:
@@ -396,86 +360,72 @@ def _structure_part(structure: type[Structure], within: tuple[type[Structure], .
         for name, part in zip(names, parts, strict=True):
             part.flatten(getattr(value, name), scalars)
 
+    has_only_positional = structure.__match_args__ == names
+
     def build(scalars: Iterator[Any]) -> Any:
-        return structure(*[part.build(scalars) for part in parts])
+        values = [part.build(scalars) for part in parts]
+        if has_only_positional:
+            return structure(*values)
+        return structure(**dict(zip(names, values, strict=True)))
 
-    def build_by_name(scalars: Iterator[Any]) -> Any:
-        return structure(
-            **{name: part.build(scalars) for name, part in zip(names, parts, strict=True)}
-        )
-
-    if structure.__match_args__ != names:  # some are keyword-only
-        build = build_by_name
     described = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
-    fields = ", ".join(f"{n}: {p.description}" for n, p in zip(names, parts, strict=True))
-    return _Part(size, alignment, letters, f"{{{fields}}}", flatten, build, described)
+    fields = ", ".join(f"{n}: {part.element.name}" for n, part in zip(names, parts, strict=True))
+    return Layout(
+        Element(f"{{{fields}}}", size, alignment, letters, structure), flatten, build, described
+    )
 
 
-def _part(annotation: object, within: tuple[type[Structure], ...]) -> _Part:
+def _layout(annotation: object, within: tuple[type[Structure], ...]) -> Layout:
     annotation = unaliased(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Structure):
-        return _structure_part(annotation, within)
+        return _structure_layout(annotation, within)
     array = _fixed_array(annotation)
-    if array is not None:
-        return _array_part(*array, within)
-    element = element_of(annotation)
-    build: Callable[[Iterator[Any]], Any] = next
-    flatten: Callable[[Any, list[Any]], None] = _flatten_scalar
-    if element.format == "?":
-        flatten = _flatten_boolean
-    if isinstance(annotation, type) and element is _ENUM:
-        build, flatten = _of_members(annotation)
-    size, letter = element.size, element.format
-    typestr = f"{'|' if size == 1 else '<'}{_NUMPY.get(letter, 'u')}{size}"
-    return _Part(size, element.alignment, letter, element.name, flatten, build, typestr)
-
-
-def _of_members(
-    enumeration: type,
-) -> tuple[Callable[[Iterator[Any]], Any], Callable[[Any, list[Any]], None]]:
-    """Conversions between the members and their numbers. Both ends refuse other numbers."""
-
-    def build(scalars: Iterator[Any]) -> Any:
-        return enumeration(next(scalars))
-
-    def flatten(value: Any, scalars: list[Any]) -> None:
-        scalars.append(enumeration(value))
-
-    return build, flatten
+    return _scalar_layout(annotation) if array is None else _array_layout(*array, within)
 
 
 _NUMPY = {**dict.fromkeys("bhiq", "i"), "f": "f", "d": "f", "?": "b"}
 
 
-def _flatten_scalar(value: Any, scalars: list[Any]) -> None:
-    scalars.append(value)
+def _scalar_layout(kind: Any) -> Layout:
+    element = element_of(kind)
+    order = "|" if element.size == 1 else "<"
+    typestr = f"{order}{_NUMPY.get(element.format, 'u')}{element.size}"
+    if element is _ENUM:  # both ends refuse other numbers than those of the members
+        return Layout(
+            element,
+            lambda value, scalars: scalars.append(kind(value)),
+            lambda scalars: kind(next(scalars)),
+            typestr,
+        )
+    if element.format == "?":
+        return Layout(
+            element, lambda value, scalars: scalars.append(checked_boolean(value)), next, typestr
+        )
+    return Layout(element, lambda value, scalars: scalars.append(value), next, typestr)
 
 
-def _flatten_boolean(value: Any, scalars: list[Any]) -> None:
-    scalars.append(checked_boolean(value))
-
-
-def _array_part(annotation: object, length: int, within: tuple[type[Structure], ...]) -> _Part:
-    part = _part(annotation, within)
-    gap = _padding(part.size, part.alignment)
-    size = length * part.size + (length - 1) * gap
+def _array_layout(annotation: object, length: int, within: tuple[type[Structure], ...]) -> Layout:
+    part = _layout(annotation, within)
+    item = part.element
+    gap = -item.size % item.alignment
+    size = length * item.size + (length - 1) * gap
     if size > LARGEST:
-        raise IllegalElement(f"an array of {size:,} bytes is above {LARGEST:,}")
-    if len(part.format) == 1:
-        letters = f"{length}{part.format}"
+        raise BrokenRule("elements", f"an array of {size:,} bytes is above {LARGEST:,}")
+    if len(item.format) == 1:
+        letters = f"{length}{item.format}"
     else:
-        letters = (f"{gap}x" * bool(gap)).join([part.format] * length)
+        letters = (f"{gap}x" * bool(gap)).join([item.format] * length)
 
     def flatten(value: Sequence[Any], scalars: list[Any]) -> None:
         if len(value) != length:
             raise ValueError(f"an array of {length} elements, not {len(value)}")
-        for item in value:
-            part.flatten(item, scalars)
+        for each in value:
+            part.flatten(each, scalars)
 
     def build(scalars: Iterator[Any]) -> Any:
         return [part.build(scalars) for _ in range(length)]
 
+    element = Element(f"{item.name}[{length}]", size, item.alignment, letters)
     # NumPy has no array whose last item has no padding.
     numpy, shape = (f"|V{size}", ()) if gap else (part.numpy, (length, *part.shape))
-    description = f"{part.description}[{length}]"
-    return _Part(size, part.alignment, letters, description, flatten, build, numpy, shape)
+    return Layout(element, flatten, build, numpy, shape)

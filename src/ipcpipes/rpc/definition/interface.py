@@ -6,18 +6,15 @@ The rules are checked when a class is made.
 from __future__ import annotations
 
 import abc
-import inspect
 import sys
 import uuid as uuids
 from collections.abc import Callable, Mapping
 from types import FrameType, MappingProxyType
 from typing import Any, ClassVar, TypeVar, overload
 
-from ..errors import DefinitionError
-from .operations import Definition, Operation, Options
-from .rules import check_implementation, define
-
-__all__ = ["Interface", "operation"]
+from ..errors import BrokenRule, DefinitionError
+from .operations import Definition, Options
+from .rules import check_manager, checking, define
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -108,30 +105,27 @@ class Interface(abc.ABC):
         }
         base = getattr(cls, "_rpc_definition", None)
         if uuid is not None or version is not None:
-            _check_bases(cls)
+            with checking(f"interface {cls.__name__}"):
+                _check_bases(cls)
+                identity = _uuid(uuid), _version(version)
             inherited = {} if base is None else base.operations
-            cls._rpc_definition = define(
-                cls, _uuid(cls, uuid), _version(cls, version), marked, inherited, _scope()
-            )
+            cls._rpc_definition = define(cls, *identity, marked, inherited, _scope())
         elif marked or base is None:
-            raise _identity_error(
-                cls,
+            raise DefinitionError(
+                "identity",
+                f"interface {cls.__name__}",
                 f"an interface needs a uuid and a version: {cls.__name__}(rpc.Interface, "
                 f'uuid="{uuids.uuid4()}", version=(1, 0))',
             )
         else:
-            _check_manager(cls, base.operations)
-
-
-def _identity_error(cls: type, text: str) -> DefinitionError:
-    return DefinitionError("identity", f"interface {cls.__name__}", text)
+            check_manager(cls, base.operations)
 
 
 def _check_bases(cls: type) -> None:
     bases = [one for one in cls.__bases__ if hasattr(one, "_rpc_definition")]
     if len(bases) > 1:
-        raise _identity_error(
-            cls,
+        raise BrokenRule(
+            "identity",
             f"it inherits from {' and '.join(one.__name__ for one in bases)}, both of which number "
             "their operations from 0; inherit from one of them",
         )
@@ -145,31 +139,23 @@ def _scope() -> Mapping[str, Any]:
     return MappingProxyType({}) if frame is None else frame.f_locals
 
 
-def _uuid(cls: type, value: str | uuids.UUID | None) -> uuids.UUID:
+def _uuid(value: str | uuids.UUID | None) -> uuids.UUID:
     try:
         return value if isinstance(value, uuids.UUID) else uuids.UUID(value)
     except (TypeError, ValueError, AttributeError):
-        raise _identity_error(
-            cls,
-            f'uuid={value!r} is not a UUID; a new one: uuid="{uuids.uuid4()}"',
+        raise BrokenRule(
+            "identity", f'uuid={value!r} is not a UUID; a new one: uuid="{uuids.uuid4()}"'
         ) from None
 
 
-def _version(cls: type, value: tuple[int, int] | None) -> tuple[int, int]:
+def _version(value: tuple[int, int] | None) -> tuple[int, int]:
     if (
         not isinstance(value, tuple)
         or len(value) != 2
         or not all(type(number) is int and 0 <= number <= 0xFFFF for number in value)
     ):
-        raise _identity_error(
-            cls,
+        raise BrokenRule(
+            "identity",
             f"version={value!r} is not a version; use (major, minor), such as version=(1, 0)",
         )
     return value
-
-
-def _check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
-    for name, one in operations.items():
-        implementation = inspect.getattr_static(cls, name)
-        if not getattr(implementation, "__isabstractmethod__", False):
-            check_implementation(cls, implementation, one)

@@ -16,8 +16,6 @@ from .interface import Interface, operation
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import Range
 
-__all__ = ["InterfaceDescription", "Introspection", "IntrospectionManager", "definition_of"]
-
 
 class PipeDescription(msgspec.Struct):
     """The elements of a pipe; ``format`` is a format of :mod:`struct`."""
@@ -125,26 +123,23 @@ def _operation(one: Operation) -> OperationDescription:
 
 def _parameter(one: Operation, name: str) -> ParameterDescription:
     pipe = one.pipe_names.get(name)
-    if pipe is None:
-        default = msgspec.to_builtins(one.defaults.get(name))
-        return ParameterDescription(
-            name,
-            "value",
-            _type_name(one.types[name]),
-            name in one.defaults,
-            default,
-            json=json_kinds(one.types[name]),
-            takes_bytes=takes_bytes(one.types[name]),
+    if pipe is not None:
+        element = pipe.element
+        bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)
+        description = PipeDescription(
+            element.name, element.size, element.alignment, element.format, bounds
         )
-    element = pipe.element
-    bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)
-    kind: Literal["in", "out", "inout"] = "out"
-    if pipe.into:
-        kind = "inout" if pipe.out else "in"
-    description = PipeDescription(
-        element.name, element.size, element.alignment, element.format, bounds
+        return ParameterDescription(name, pipe.direction, element.name, pipe=description)
+    kind = one.types[name]
+    return ParameterDescription(
+        name,
+        "value",
+        _type_name(kind),
+        name in one.defaults,
+        msgspec.to_builtins(one.defaults.get(name)),
+        json=json_kinds(kind),
+        takes_bytes=takes_bytes(kind),
     )
-    return ParameterDescription(name, kind, element.name, pipe=description)
 
 
 def _type_name(annotation: Any) -> str:

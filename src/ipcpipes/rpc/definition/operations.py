@@ -6,7 +6,7 @@ import uuid as uuids
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -14,13 +14,9 @@ from ...framing.messagepack import check_depth
 from .collisions import SHORT, key_limit_of
 from .defaults import factory_of
 from .elements import Element
-from .parameters import (
-    Range,
-)
+from .parameters import Range
 from .type_parts import can_nest
 from .values import Times, encoded_or_none, times_of
-
-__all__ = ["Definition", "Operation", "Options", "Pipe"]
 
 Decode: TypeAlias = Callable[[bytes | memoryview], Any]
 
@@ -56,10 +52,13 @@ class Pipe:
     range: Range | None
     type_name: str | None
 
+    @property
+    def direction(self) -> Literal["in", "out", "inout"]:
+        return "inout" if self.into and self.out else "in" if self.into else "out"
+
     def __str__(self) -> str:
-        direction = "inout" if self.into and self.out else "in" if self.into else "out"
         bounds = f" range({self.range.low}, {self.range.high})" if self.range else ""
-        return f"{direction} {self.element.name}{bounds}"
+        return f"{self.direction} {self.element.name}{bounds}"
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ import dataclasses
 import inspect
 import uuid as uuids
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from ..errors import DefinitionError
+from ..errors import BrokenRule, DefinitionError
 from .defaults import shared_default
-from .elements import IllegalElement, element_of
+from .elements import element_of
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import (
     LONGEST_NAME,
@@ -31,8 +31,6 @@ from .parameters import (
     unaliased,
 )
 from .type_parts import all_parts_of
-
-__all__ = ["check_implementation", "define"]
 
 _PIPES: dict[object, tuple[bool, bool]] = {
     InPipe: (True, False),
@@ -62,199 +60,185 @@ def define(
     operations = dict(inherited)
     for name, (function, options) in marked.items():
         number = operations[name].number if name in operations else len(operations)
-        operations[name] = _Maker(cls.__name__, name, function, options, scope).operation(number)
+        operations[name] = _operation(cls.__name__, name, number, function, options, scope)
     return Definition(
         cls.__name__, uuid, version, MappingProxyType(operations), inspect.getdoc(cls) or ""
     )
 
 
-@dataclass(frozen=True)
-class _Maker:
-    """Makes one operation of a method."""
+@contextmanager
+def checking(where: str) -> Iterator[None]:
+    """Adds the place to the error of a broken rule."""
+    try:
+        yield
+    except BrokenRule as error:
+        raise DefinitionError(error.rule, where, error.text) from None
 
-    interface: str
-    name: str
-    function: Callable[..., Any]
-    options: Options
-    scope: Mapping[str, Any]
 
-    def operation(self, number: int) -> Operation:
-        parameters = self._parameters()
-        hints = self._hints()
-        result = hints.pop("return", NoneType)
-        self._check_result(result)
-        types: dict[str, Any] = {}
-        pipes: list[Pipe] = []
-        for name, parameter in parameters.items():
-            annotation = hints[name]
-            has_default = parameter.default is not parameter.empty
-            pipe = self._pipe(name, annotation, len(pipes), has_default=has_default)
+def _operation(
+    interface: str,
+    name: str,
+    number: int,
+    function: Callable[..., Any],
+    options: Options,
+    scope: Mapping[str, Any],
+) -> Operation:
+    """Makes an operation of a method."""
+    where = f"interface {interface}, operation {name}"
+    with checking(where):
+        parameters = _own_parameters(function)
+    for parameter in parameters:
+        with checking(f"{where}, parameter {parameter.name}"):
+            _check_parameter(parameter)
+    with checking(where):
+        hints = _hints(function, scope)
+    result = hints.pop("return", NoneType)
+    with checking(f"{where}, its result"):
+        _check_result(result, options)
+    types: dict[str, Any] = {}
+    pipes: list[Pipe] = []
+    for parameter in parameters:
+        annotation = hints[parameter.name]
+        with checking(f"{where}, parameter {parameter.name}"):
+            pipe = _pipe(parameter, annotation, len(pipes), options)
             if pipe is not None:
                 pipes.append(pipe)
             else:
-                self._check_type(f"parameter {name}", annotation)
-                types[name] = annotation
-        defaults = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
-        return Operation(
-            self.interface,
-            self.name,
-            number,
-            tuple(parameters),
-            MappingProxyType(types),
-            MappingProxyType(defaults),
-            tuple(pipes),
-            result,
-            self.options,
-            inspect.getdoc(self.function) or "",
+                _check_type(annotation)
+                types[parameter.name] = annotation
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    return Operation(
+        interface,
+        name,
+        number,
+        tuple(one.name for one in parameters),
+        MappingProxyType(types),
+        MappingProxyType(defaults),
+        tuple(pipes),
+        result,
+        options,
+        inspect.getdoc(function) or "",
+    )
+
+
+def _hints(function: Callable[..., Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(function, localns=dict(scope), include_extras=True)
+        return {name: unaliased(hint) for name, hint in hints.items()}
+    except DefinitionError:
+        raise
+    except Exception as error:
+        raise BrokenRule("types", f"its annotations cannot be understood: {error}") from None
+
+
+def _check_parameter(parameter: inspect.Parameter) -> None:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise BrokenRule("parameters", "the number of parameters is fixed; use a list or a dict")
+    if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+        raise BrokenRule("parameters", "it must work by position and by name; remove the / or *")
+    if parameter.annotation is parameter.empty:
+        raise BrokenRule("parameters", "it has no type; annotate it")
+
+
+def _check_result(result: Any, options: Options) -> None:
+    if _contains_pipe(result):
+        raise BrokenRule(
+            "only a parameter", "a pipe cannot be a result; use a parameter of rpc.OutPipe"
+        )
+    if options.maybe and result is not NoneType:
+        raise BrokenRule("maybe", "the client does not wait for a result; annotate it with -> None")
+    _check_type(result)
+
+
+def _check_type(annotation: Any) -> None:
+    if _contains_pipe(annotation):
+        raise BrokenRule(
+            "only a parameter",
+            "a pipe cannot be part of another type; make it a parameter of its own",
+        )
+    try:
+        info = msgspec.inspect.type_info(annotation)
+    except Exception as error:
+        raise BrokenRule("types", f"msgspec does not support it: {error}") from None
+    for part in all_parts_of(info):
+        if isinstance(part, msgspec.inspect.CustomType):
+            name = getattr(part.cls, "__name__", str(part.cls))
+            cure = "use a dataclass, a msgspec.Struct or a TypedDict"
+            raise BrokenRule("types", f"{name} cannot be sent; {cure}")
+    shared = shared_default(info)
+    if shared is not None:
+        raise BrokenRule(
+            "types",
+            f"the default of {shared} is mutable, and all calls would share it; use a "
+            "dataclass with default_factory, or None",
         )
 
-    @property
-    def _where(self) -> str:
-        return f"interface {self.interface}, operation {self.name}"
 
-    def _fail(self, rule: str, what: str | None, text: str) -> NoReturn:
-        raise DefinitionError(rule, self._where if what is None else f"{self._where}, {what}", text)
+def _pipe(
+    parameter: inspect.Parameter, annotation: Any, index: int, options: Options
+) -> Pipe | None:
+    """The pipe of a parameter; ``None`` if the parameter is a value."""
+    notes: list[Any] = []
+    kind = annotation
+    if get_origin(kind) is Annotated:
+        kind, *notes = get_args(kind)
+    if isinstance(kind, (InPipe, OutPipe)):
+        raise BrokenRule("by reference", "the annotation is a pipe object; use the pipe type")
+    if _is_bare_pipe(kind):
+        raise BrokenRule(
+            "elements", f"the type of the elements is missing; write {kind.__name__}[rpc.byte]"
+        )
+    if get_origin(kind) not in _PIPES:
+        if _is_optional_pipe(kind):
+            raise BrokenRule(
+                "never optional", "a pipe cannot be optional; remove None, and pass an empty pipe"
+            )
+        return None
+    if parameter.default is not parameter.empty:
+        raise BrokenRule("never optional", "a pipe cannot have a default; remove the default")
+    for flag, reason in (
+        ("idempotent", "the data of a pipe cannot be sent again"),
+        ("maybe", "a pipe needs a client that waits for the call"),
+    ):
+        if getattr(options, flag):
+            raise BrokenRule(f"not {flag}", f"{reason}; remove {flag}=True or the pipe")
+    (carried,) = get_args(kind)
+    if _contains_pipe(carried):
+        raise BrokenRule(
+            "only a parameter", "a pipe cannot carry pipes; make it a parameter of its own"
+        )
+    element = element_of(carried)
+    limits, type_name = _notes_of(notes)
+    into, out = _PIPES[get_origin(kind)]
+    return Pipe(parameter.name, index, into, out, element, limits, type_name)
 
-    def _hints(self) -> dict[str, Any]:
-        try:
-            hints = get_type_hints(self.function, localns=dict(self.scope), include_extras=True)
-            return {name: unaliased(hint) for name, hint in hints.items()}
-        except DefinitionError:
-            raise
-        except Exception as error:
-            self._fail("types", None, f"its annotations cannot be understood: {error}")
 
-    def _parameters(self) -> dict[str, inspect.Parameter]:
-        parameters = _own_parameters(self.function, self._where)
-        for parameter in parameters:
-            what = f"parameter {parameter.name}"
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                self._fail(
-                    "parameters", what, "the number of parameters is fixed; use a list or a dict"
+def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
+    limits: Range | None = None
+    type_name: str | None = None
+    for note in notes:
+        if isinstance(note, Range):
+            if limits is not None:
+                raise BrokenRule("once", f"a pipe has one range; remove {limits} or {note}")
+            limits = note
+        elif isinstance(note, PipeName):
+            if type_name is not None:
+                raise BrokenRule(
+                    "once", f"its type has one name; remove {type_name!r} or {note.name!r}"
                 )
-            if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-                self._fail(
-                    "parameters", what, "it must work by position and by name; remove the / or *"
+            type_name = note.name
+            if not 1 <= len(type_name) <= LONGEST_NAME:
+                raise BrokenRule(
+                    "name",
+                    f"the name {type_name!r} of its type has {len(type_name)} characters; use "
+                    f"1 to {LONGEST_NAME}",
                 )
-            if parameter.annotation is parameter.empty:
-                self._fail("parameters", what, "it has no type; annotate it")
-        return {parameter.name: parameter for parameter in parameters}
-
-    def _check_result(self, result: Any) -> None:
-        if _contains_pipe(result):
-            self._fail(
-                "only a parameter",
-                "its result",
-                "a pipe cannot be a result; use a parameter of rpc.OutPipe",
+        else:
+            raise BrokenRule(
+                "no transmit_as",
+                f"a pipe has one representation, and {note!r} would be another; remove it",
             )
-        if self.options.maybe and result is not NoneType:
-            self._fail(
-                "maybe",
-                "its result",
-                "the client does not wait for a result; annotate it with -> None",
-            )
-        self._check_type("its result", result)
-
-    def _check_type(self, what: str, annotation: Any) -> None:
-        if _contains_pipe(annotation):
-            self._fail(
-                "only a parameter",
-                what,
-                "a pipe cannot be part of another type; make it a parameter of its own",
-            )
-        try:
-            info = msgspec.inspect.type_info(annotation)
-        except Exception as error:
-            self._fail("types", what, f"msgspec does not support it: {error}")
-        for part in all_parts_of(info):
-            if isinstance(part, msgspec.inspect.CustomType):
-                name = getattr(part.cls, "__name__", str(part.cls))
-                cure = "use a dataclass, a msgspec.Struct or a TypedDict"
-                self._fail("types", what, f"{name} cannot be sent; {cure}")
-        shared = shared_default(info)
-        if shared is not None:
-            self._fail(
-                "types",
-                what,
-                f"the default of {shared} is mutable, and all calls would share it; use a "
-                "dataclass with default_factory, or None",
-            )
-
-    def _pipe(self, name: str, annotation: Any, index: int, *, has_default: bool) -> Pipe | None:
-        what = f"parameter {name}"
-        notes: list[Any] = []
-        kind = annotation
-        if get_origin(kind) is Annotated:
-            kind, *notes = get_args(kind)
-        if isinstance(kind, (InPipe, OutPipe)):
-            self._fail("by reference", what, "the annotation is a pipe object; use the pipe type")
-        if _is_bare_pipe(kind):
-            self._fail(
-                "elements",
-                what,
-                f"the type of the elements is missing; write {kind.__name__}[rpc.byte]",
-            )
-        if get_origin(kind) not in _PIPES:
-            if _is_optional_pipe(kind):
-                self._fail(
-                    "never optional",
-                    what,
-                    "a pipe cannot be optional; remove None, and pass an empty pipe",
-                )
-            return None
-        if has_default:
-            self._fail("never optional", what, "a pipe cannot have a default; remove the default")
-        for flag, reason in (
-            ("idempotent", "the data of a pipe cannot be sent again"),
-            ("maybe", "a pipe needs a client that waits for the call"),
-        ):
-            if getattr(self.options, flag):
-                self._fail(f"not {flag}", what, f"{reason}; remove {flag}=True or the pipe")
-        (carried,) = get_args(kind)
-        if _contains_pipe(carried):
-            self._fail(
-                "only a parameter",
-                what,
-                "a pipe cannot carry pipes; make it a parameter of its own",
-            )
-        try:
-            element = element_of(carried)
-        except IllegalElement as error:
-            self._fail(error.rule, what, error.text)
-        limits, type_name = self._notes(what, notes)
-        into, out = _PIPES[get_origin(kind)]
-        return Pipe(name, index, into, out, element, limits, type_name)
-
-    def _notes(self, what: str, notes: list[Any]) -> tuple[Range | None, str | None]:
-        limits: Range | None = None
-        type_name: str | None = None
-        for note in notes:
-            if isinstance(note, Range):
-                if limits is not None:
-                    self._fail("once", what, f"a pipe has one range; remove {limits} or {note}")
-                limits = note
-            elif isinstance(note, PipeName):
-                if type_name is not None:
-                    self._fail(
-                        "once",
-                        what,
-                        f"its type has one name; remove {type_name!r} or {note.name!r}",
-                    )
-                type_name = note.name
-                if not 1 <= len(type_name) <= LONGEST_NAME:
-                    self._fail(
-                        "name",
-                        what,
-                        f"the name {type_name!r} of its type has {len(type_name)} characters; use "
-                        f"1 to {LONGEST_NAME}",
-                    )
-            else:
-                self._fail(
-                    "no transmit_as",
-                    what,
-                    f"a pipe has one representation, and {note!r} would be another; remove it",
-                )
-        return limits, type_name
+    return limits, type_name
 
 
 def _is_optional_pipe(annotation: Any) -> bool:
@@ -301,33 +285,35 @@ def _field_types(cls: type) -> Iterator[Any]:
             return
 
 
-def _own_parameters(function: object, where: str) -> list[inspect.Parameter]:
+def _own_parameters(function: object) -> list[inspect.Parameter]:
     """The parameters of a method, without ``self``.
 
     Raises:
-        DefinitionError: it is not a method.
+        BrokenRule: it is not a method.
     """
     if not inspect.isfunction(function):
-        text = "it is not a method; define it with def or async def"
-        raise DefinitionError("parameters", where, text)
+        raise BrokenRule("parameters", "it is not a method; define it with def or async def")
     parameters = [*inspect.signature(function).parameters.values()]
     if not parameters:
-        raise DefinitionError("parameters", where, "its first parameter, self, is missing")
+        raise BrokenRule("parameters", "its first parameter, self, is missing")
     return parameters[1:]
 
 
-def check_implementation(cls: type, implementation: object, operation: Operation) -> None:
-    """Checks a manager's method against the operation.
+def check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
+    """Checks the methods of a manager against the operations. Some may be missing.
 
     Raises:
-        DefinitionError: it is not a method, or has other parameters.
+        DefinitionError: one is not a method, or has other parameters.
     """
-    where = f"manager {cls.__name__}, operation {operation.name}"
-    names = tuple(parameter.name for parameter in _own_parameters(implementation, where))
-    if names != operation.parameters:
-        raise DefinitionError(
-            "parameters",
-            where,
-            f"its parameters are ({', '.join(names)}), but the interface has "
-            f"({', '.join(operation.parameters)})",
-        )
+    for name, operation in operations.items():
+        implementation = inspect.getattr_static(cls, name)
+        if getattr(implementation, "__isabstractmethod__", False):
+            continue
+        with checking(f"manager {cls.__name__}, operation {name}"):
+            names = tuple(parameter.name for parameter in _own_parameters(implementation))
+            if names != operation.parameters:
+                raise BrokenRule(
+                    "parameters",
+                    f"its parameters are ({', '.join(names)}), but the interface has "
+                    f"({', '.join(operation.parameters)})",
+                )

@@ -8,17 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from ...framing.messagepack import check_depth
-from ..errors import Fault, ProtocolError, RpcError, failure_code
-from .format import Bind, BindAck, FaultBody, Frame, Reason
-
-__all__ = [
-    "decode_bind",
-    "decode_bind_ack",
-    "decode_fault",
-    "decode_reason",
-    "encode_body",
-    "encode_fault",
-]
+from ..errors import FAULT_CLASSES, Fault, ProtocolError, RpcError, failure_code
+from .format import FaultBody, Frame
 
 # Characters of a fault's message and type, if the whole fault does not fit into a frame.
 LONGEST_TEXT = 4 * 1024
@@ -28,28 +19,30 @@ BodyT = TypeVar("BodyT")
 encode_body = msgspec.msgpack.Encoder().encode
 
 
-def _decoder_of(kind: type[BodyT]) -> Callable[[Frame], BodyT]:
-    decode = msgspec.msgpack.Decoder(kind).decode
+def decode_body(frame: Frame, kind: type[BodyT]) -> BodyT:
+    """Raises:
+    ProtocolError: the body is malformed.
+    """
+    try:
+        # Fields that this version does not know may contain anything.
+        check_depth(frame.body)
+        return msgspec.msgpack.decode(frame.body, type=kind)
+    # ValueError: too many levels, or text that is not UTF-8.
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ProtocolError(f"the body of {frame.kind.name} is malformed: {error}") from None
 
-    def body_of(frame: Frame) -> BodyT:
-        """Raises:
+
+def decode_fault(frame: Frame) -> RpcError:
+    """The client's exception for a fault of the server: the class of its code, else
+    :class:`Fault`. A code that cannot be a failure's becomes RPC_S_CALL_FAILED.
+
+    Raises:
         ProtocolError: the body is malformed.
-        """
-        try:
-            # Fields that this version does not know may contain anything.
-            check_depth(frame.body)
-            return decode(frame.body)
-        # ValueError: too many levels, or text that is not UTF-8.
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"the body of {frame.kind.name} is malformed: {error}") from None
-
-    return body_of
-
-
-decode_bind = _decoder_of(Bind)
-decode_bind_ack = _decoder_of(BindAck)
-decode_reason = _decoder_of(Reason)
-decode_fault = _decoder_of(FaultBody)
+    """
+    body = decode_body(frame, FaultBody)
+    kind = FAULT_CLASSES.get(body.code, Fault)
+    code = failure_code(body.code)
+    return kind(body.message, code=code, type=body.type, traceback=body.traceback)
 
 
 def encode_fault(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:

@@ -14,8 +14,6 @@ import msgspec
 
 from ..errors import ProtocolError
 
-__all__ = ["Frame", "Kind", "decode", "encode"]
-
 VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
 pack_head = HEAD.pack

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-__all__ = ["joined"]
-
 _pack = struct.Struct("<I").pack
 
 

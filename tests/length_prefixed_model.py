@@ -1,17 +1,13 @@
-"""The default framing in a few lines of plain Python, as the definition of what
-:mod:`.length_prefixed` does.
-
-The C code is tested and fuzzed against it, and it is a pattern for an implementation in another
-language. It takes the whole stream at once and does not avoid copies.
+"""A second implementation of LengthPrefixed, in a few lines of plain Python, for comparison with
+the C code. It takes the whole stream at once and does not avoid copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import IncompleteMessage, MessageTooLarge
-from .contract import Buffer
-from .length_prefixed import LengthPrefixed
+from ipcpipes.errors import IncompleteMessage, MessageTooLarge
+from ipcpipes.framing import Buffer, LengthPrefixed
 
 
 def joined(framing: LengthPrefixed, messages: Sequence[Buffer]) -> bytes:
