@@ -6,8 +6,7 @@ from collections import Counter
 from contextlib import suppress
 
 from ipcpipes.rpc.core.call import SMALL, Call, Push
-from ipcpipes.rpc.core.events import Event
-from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.session import Event, Session
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import CallCancelled, Fault, ProtocolError, RpcError
 from ipcpipes.rpc.wire.format import HEAD, Frame, Kind, decode

@@ -11,8 +11,7 @@ import msgspec
 from ipcpipes import rpc
 from ipcpipes.rpc.core.arguments import encode_arguments
 from ipcpipes.rpc.core.call import Call, Push
-from ipcpipes.rpc.core.events import Event, Happened
-from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.session import Event, Happened, Session
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.definition.operations import Definition
 from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.events import Event
+from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.wire.format import HEAD, LEAST_FRAME, MAYBE, Kind, Limits, decode, encode
 

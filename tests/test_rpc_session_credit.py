@@ -6,7 +6,7 @@ import pytest
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.call import Call
-from ipcpipes.rpc.core.events import Event
+from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.definition.elements import LARGEST
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, Kind, Limits, decode, encode

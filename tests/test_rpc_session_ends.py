@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.events import Event
+from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import ProtocolError
 from ipcpipes.rpc.wire.format import Kind, encode

@@ -7,7 +7,7 @@ import pytest
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.call import Call
-from ipcpipes.rpc.core.events import Event
+from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import CallState, ConnectionState, Party
 
 from .rpc_pair_work import Work

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.events import Event
-from ipcpipes.rpc.core.session import Session
+from ipcpipes.rpc.core.session import Event, Session
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import ProtocolError
 from ipcpipes.rpc.wire.format import Kind, decode, encode

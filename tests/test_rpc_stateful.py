@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.call import Call, Push
-from ipcpipes.rpc.core.events import Event
+from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.definition.operations import Operation, Pipe
 from ipcpipes.rpc.wire.format import LEAST_CREDIT, LEAST_FRAME, Kind, Limits, decode

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from .._ffi import ffi, lib
 
+__all__ = [
+    "DEEPEST",
+    "ITEMS_OF_ARRAYS",
+    "NO_LIMIT",
+    "TEXTS",
+    "TooDeep",
+    "check_depth",
+    "may_collide",
+]
+
 DEEPEST: int = lib.IPC_DEEPEST
 """How many levels of arrays and maps a value may have; empty ones do not count. msgspec has no such
 option. Python's own limit depends on its version: 1,000 levels together with the stack of the

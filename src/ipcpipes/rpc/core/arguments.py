@@ -8,6 +8,8 @@ from typing import Any
 from ..definition.operations import Operation, Pipe
 from ..definition.values import encode, encoded_or_none, keep_offsets, may_have_times
 
+__all__ = ["bind_arguments", "encode_arguments"]
+
 
 def bind_arguments(
     operation: Operation, given: Sequence[Any], named: Mapping[str, Any]

@@ -8,6 +8,8 @@ from ..definition.operations import Definition
 from ..errors import ProtocolError, RpcError, UnknownInterface
 from ..wire.format import LEAST_CREDIT, LEAST_FRAME, VERSION, Bind
 
+__all__ = ["refusal_of"]
+
 
 def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> RpcError | None:
     """Why the server refuses a client with this BIND; ``None`` if it accepts the client.

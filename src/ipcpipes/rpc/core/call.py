@@ -28,6 +28,8 @@ from .state import CallState, Cursor, Party, next_call
 if TYPE_CHECKING:
     from .session import Session
 
+__all__ = ["Call"]
+
 # Pushes up to SMALL bytes are collected until the output is sent next, or until BATCH bytes.
 SMALL = 4 * 1024
 BATCH = 32 * 1024

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from .call import Call
 
+__all__ = ["CallEvent", "CallOwner", "Event", "Happened", "Notify", "SessionOwner"]
+
 
 class Event(enum.Enum):
     """What a frame has brought."""

@@ -12,6 +12,8 @@ from .call import Call
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
+__all__ = ["fault_from_exception"]
+
 logger = logging.getLogger("ipcpipes.rpc")
 
 LONGEST_MESSAGE = 4 * 1024

@@ -17,6 +17,19 @@ from ..definition.operations import Operation, Pipe
 from ..errors import PipeAppMemory
 from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, cut
 
+__all__ = [
+    "Pieces",
+    "PipeControl",
+    "Step",
+    "check_given",
+    "emptying",
+    "is_asynchronous",
+    "is_chunk",
+    "most_of",
+    "pieces_of",
+    "require_all_pipes",
+]
+
 # An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
 BATCH = 32 * 1024
 BATCH_DELAY = 0.001  # seconds

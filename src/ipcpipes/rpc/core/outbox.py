@@ -10,6 +10,8 @@ from .state import Party
 if TYPE_CHECKING:
     from .call import Call
 
+__all__ = ["Outbox"]
+
 
 class Outbox:
     """The output of one end of a connection.

@@ -44,6 +44,8 @@ from .events import Event, Happened, SessionOwner
 from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 
+__all__ = ["Event", "Happened", "Session"]
+
 _NOTHING: Happened = (Event.NOTHING, None)
 # Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST

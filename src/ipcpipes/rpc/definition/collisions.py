@@ -23,6 +23,8 @@ from msgspec import inspect as types
 from ...framing.messagepack import DEEPEST, ITEMS_OF_ARRAYS, TEXTS, may_collide
 from .type_parts import DICTS, RECORDS, parts_of
 
+__all__ = ["MOST_NUMBERS", "MOST_OTHERS", "SHORT", "KeyLimit", "key_limit_of"]
+
 # The limits for one set or dict. For several, the squares of their sizes are added.
 MOST_NUMBERS = 16 * 1024
 MOST_OTHERS = 1024

@@ -15,6 +15,8 @@ from msgspec import NODEFAULT, UNSET, inspect as types
 
 from .type_parts import all_parts_of
 
+__all__ = ["factory_of", "shared_default"]
+
 
 def factory_of(value: object) -> Callable[[], Any]:
     """A function that returns a new copy of the default for each call."""

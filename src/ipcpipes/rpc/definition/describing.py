@@ -10,6 +10,15 @@ from msgspec import inspect
 
 from .type_parts import RECORDS, parts_of
 
+__all__ = [
+    "FieldDescription",
+    "JsonKind",
+    "TypeDescription",
+    "described_types",
+    "json_kinds",
+    "takes_bytes",
+]
+
 JsonKind = Literal["string", "number", "boolean", "null", "array", "object"]
 
 

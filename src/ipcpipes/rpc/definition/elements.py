@@ -20,6 +20,26 @@ from ...errors import NotSupported
 from ..errors import BadElement, BrokenRule
 from .parameters import unaliased
 
+__all__ = [
+    "Element",
+    "Length",
+    "Structure",
+    "boolean",
+    "byte",
+    "checked_boolean",
+    "element_of",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
+
 if sys.byteorder != "little":
     raise NotSupported("ipcpipes.rpc needs a little-endian processor: it does not convert elements")
 

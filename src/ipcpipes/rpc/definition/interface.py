@@ -16,6 +16,8 @@ from ..errors import BrokenRule, DefinitionError
 from .operations import Definition, Options
 from .rules import check_manager, checking, define
 
+__all__ = ["Interface", "operation"]
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _MARK = "__ipcpipes_operation__"

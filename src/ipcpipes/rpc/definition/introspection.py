@@ -16,6 +16,8 @@ from .interface import Interface, operation
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import Range
 
+__all__ = ["InterfaceDescription", "Introspection", "IntrospectionManager", "definition_of"]
+
 
 class PipeDescription(msgspec.Struct):
     """The elements of a pipe; ``format`` is a format of :mod:`struct`."""

@@ -18,6 +18,8 @@ from .parameters import Range
 from .type_parts import can_nest
 from .values import Times, encoded_or_none, times_of
 
+__all__ = ["Definition", "Operation", "Options", "Pipe"]
+
 Decode: TypeAlias = Callable[[bytes | memoryview], Any]
 
 

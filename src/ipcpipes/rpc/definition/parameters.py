@@ -23,6 +23,17 @@ from ..errors import DefinitionError
 if TYPE_CHECKING:
     from typing_extensions import Buffer, Self
 
+__all__ = [
+    "Chunk",
+    "InOutPipe",
+    "InPipe",
+    "OutPipe",
+    "PipeName",
+    "Range",
+    "is_alias",
+    "unaliased",
+]
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 

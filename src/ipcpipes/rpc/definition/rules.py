@@ -32,6 +32,8 @@ from .parameters import (
 )
 from .type_parts import all_parts_of
 
+__all__ = ["check_manager", "checking", "define"]
+
 _PIPES: dict[object, tuple[bool, bool]] = {
     InPipe: (True, False),
     OutPipe: (False, True),

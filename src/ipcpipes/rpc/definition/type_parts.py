@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import inspect as types
 
+__all__ = ["DICTS", "RECORDS", "all_parts_of", "can_nest", "parts_of"]
+
 # Later versions of msgspec also have a frozen one.
 DICTS: tuple[Any, ...] = (types.DictType, getattr(types, "FrozenDictType", types.DictType))
 RECORDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)

@@ -18,6 +18,16 @@ from msgspec import inspect as types
 
 from .type_parts import all_parts_of
 
+__all__ = [
+    "Times",
+    "encode",
+    "encode_result",
+    "encoded_or_none",
+    "keep_offsets",
+    "may_have_times",
+    "times_of",
+]
+
 # The first bytes of a timestamp, for each of its three sizes (the MessagePack specification,
 # "Timestamp extension type").
 _TIMESTAMPS = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")

@@ -11,6 +11,8 @@ from ...framing.messagepack import check_depth
 from ..errors import FAULT_CLASSES, Fault, ProtocolError, RpcError, failure_code
 from .format import FaultBody, Frame
 
+__all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
+
 # Characters of a fault's message and type, if the whole fault does not fit into a frame.
 LONGEST_TEXT = 4 * 1024
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..definition.operations import Pipe
     from ..definition.parameters import Range
 
+__all__ = ["Cutter", "Structures", "bytes_of", "chunk_of", "cut"]
+
 # The format letters of struct and of the buffer protocol, by kind of number. The sizes of some
 # differ between systems; the size of the items is compared separately.
 _KINDS = {

@@ -14,6 +14,8 @@ import msgspec
 
 from ..errors import ProtocolError
 
+__all__ = ["Frame", "Kind", "decode", "encode"]
+
 VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
 pack_head = HEAD.pack

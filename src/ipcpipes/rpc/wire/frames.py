@@ -13,6 +13,8 @@ from ...authentication.challenge import refusal_in
 from ..errors import ProtocolError
 from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
 
+__all__ = ["READ_SIZE", "FrameReader"]
+
 READ_SIZE = 64 * 1024
 """Bytes of one read while little data arrives. A full read means that more is on its way."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+__all__ = ["joined"]
+
 _pack = struct.Struct("<I").pack
 
 

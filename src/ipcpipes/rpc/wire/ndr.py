@@ -17,6 +17,8 @@ from ..definition.parameters import Range
 from ..errors import InvalidBound, ProtocolError
 from .format import DEFAULT_CREDIT
 
+__all__ = ["ChunkReader", "ChunkWriter"]
+
 _COUNT = struct.Struct("<I")
 LARGEST_COUNT = 2**32 - 1
 # Smaller pieces are copied together, because each piece costs an object or two.
