@@ -17,11 +17,7 @@ from . import abc as abc
 from .abc import PeerIdentity
 from .authentication import authenticate_as_client, authenticate_as_server
 from .broadcast import Broadcaster
-from .child.anonymous import (
-    AnonymousReceiveStream,
-    AnonymousSendStream,
-    open_anonymous_pipe,
-)
+from .child.anonymous import AnonymousReceiveStream, AnonymousSendStream, open_anonymous_pipe
 from .child.group.group import WorkerGroup
 from .child.group.worker import Worker, group_worker
 from .child.lines import LinePiece
