@@ -32,17 +32,13 @@ class Child(ChildBase):
         process: the :class:`trio.Process`.
     """
 
+    process: trio.Process
+
     def __init__(
         self, process: trio.Process, ends: dict[str, Any], lifeline: Any, captures: list[Capture]
     ) -> None:
-        super().__init__(ends)
-        self.process = process
-        self._lifeline = lifeline
+        super().__init__(process, ends, lifeline)
         self._captures = captures
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
     @property
     def stream(self) -> Stream:
@@ -63,19 +59,6 @@ class Child(ChildBase):
         """
         channel: abc.MessageChannel = self._end("channel")
         return channel
-
-    def _poll(self) -> int | None:
-        return self.process.returncode
-
-    def terminate(self) -> None:
-        if self.process.returncode is None:
-            self._asked = "terminated"
-            self.process.terminate()
-
-    def kill(self) -> None:
-        if self.process.returncode is None:
-            self._asked = "killed"
-            self.process.kill()
 
     async def wait(self) -> int:
         """Waits for the end of the process, and returns its :attr:`status`. The pipes stay open."""
@@ -112,15 +95,13 @@ class Child(ChildBase):
 
     async def _end_by_force(self, grace: float) -> None:
         try:
-            if self.process.returncode is None:
-                self.terminate()
-                with trio.move_on_after(grace):
-                    await self.process.wait()
+            self.terminate()
+            with trio.move_on_after(grace):
+                await self.process.wait()
         finally:
             # Ctrl-C shortens the wait, but the process is still killed and reaped.
-            if self.process.returncode is None:
-                self.kill()
-                await self.process.wait()
+            self.kill()
+            await self.process.wait()
 
     async def _close_outputs(self) -> None:
         captured = [capture.stream for capture in self._captures]
