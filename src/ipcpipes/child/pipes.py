@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _os
@@ -28,17 +28,6 @@ class GivenEnd(Protocol):
 
     def hand_over(self) -> str: ...
     def dispose_local_copy(self) -> None: ...
-
-
-@contextmanager
-def naming(words: Sequence[Word]) -> Iterator[None]:
-    """Adds the name of the program to an error of its start; Windows does not name it."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = words[0]
-        raise
 
 
 class ChildPipes:
@@ -133,30 +122,45 @@ class ChildPipes:
         kind: Kind = "send" if hasattr(end, "send_all") else "receive"
         self._handles[name] = Handle(number, kind, _os.fingerprint(int(number)))
 
-    @property
-    def texts(self) -> dict[str, str]:
-        """The numbers of the child's handles as text, by their public names."""
-        return {
-            name.partition(".")[2] or name: handle.number
-            for name, handle in self._handles.items()
-            if name != "lifeline"
-        }
+    @contextmanager
+    def starting(
+        self, command: Command, env: Mapping[str, str] | None, options: Mapping[str, Any]
+    ) -> Iterator[tuple[list[Word], dict[str, Any]]]:
+        """For the block that starts the child: the arguments of subprocess.Popen with which the
+        child inherits its ends, and only these.
 
-    def command(self, command: Command) -> list[Word]:
-        """The program and its arguments; a function is called with the numbers."""
-        words = command(self.texts) if callable(command) else command
-        if isinstance(words, (str, bytes)) or not isinstance(words, Sequence) or not words:
-            raise TypeError(f"a command is a sequence of one word or more, not {words!r}")
-        return list(words)
-
-    def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
-        """``base``, or this process' environment, with the variables that name the handles."""
+        Args:
+            command, env: as for :func:`ipcpipes.open_child`.
+            options: of subprocess.Popen.
+        """
+        words = self._words(command)
         ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
-        return _os.child_environment(base, ours, is_ours)
+        given = {**options, "env": _os.child_environment(env, ours, is_ours)}
+        numbers = [int(handle.number) for handle in self._handles.values()]
+        with _os.inheriting(numbers, given) as complete:
+            try:
+                yield words, complete
+            except OSError as error:
+                # Windows does not name the program.
+                if error.filename is None:
+                    error.filename = words[0]
+                raise
 
-    def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
-        """The options of subprocess.Popen that make the child inherit its ends, and only these."""
-        return _os.inheriting([int(handle.number) for handle in self._handles.values()], options)
+    def _words(self, command: Command) -> list[Word]:
+        """The program and its arguments; a function is called with the numbers of the handles as
+        text, by their public names.
+        """
+        if callable(command):
+            command = command(
+                {
+                    name.removeprefix("pipe."): handle.number
+                    for name, handle in self._handles.items()
+                    if name != "lifeline"
+                }
+            )
+        if isinstance(command, (str, bytes)) or not isinstance(command, Sequence) or not command:
+            raise TypeError(f"a command is a sequence of one word or more, not {command!r}")
+        return list(command)
 
     def started(self) -> None:
         """Closes the child's ends in this process, since the child has its copies now. Otherwise
@@ -174,25 +178,20 @@ class ChildPipes:
         return parent_end(number, endpoint, kind, pid)
 
     def taken(
-        self,
-        parent_end: Callable[..., Any],
-        pid: int,
-        framed: Callable[..., Any],
-        native: Callable[..., Any],
+        self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
     ) -> dict[str, Any]:
         """All of this process' ends except the lifeline, by the names of :class:`Child`'s
         attributes: ``stream``, ``channel`` or ``pipes``.
 
         Args:
             parent_end: makes a stream of a descriptor, for the driver.
-            framed, native: make a channel over a stream.
+            channel_over: makes a channel over a stream.
         """
         if "stream" in self._handles:
             return {"stream": self.take("stream", parent_end, pid)}
         if self.framing is not None:
-            make = native if isinstance(self.framing, Native) else framed
             carrier = self.take("channel", parent_end, pid)
-            return {"channel": make(carrier, self.framing, max_descriptors=self._max_descriptors)}
+            return {"channel": channel_over(carrier, self.framing, self._max_descriptors)}
         names = [name for name in self._names if name in self._ours]
         return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
 

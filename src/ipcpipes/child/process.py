@@ -13,11 +13,11 @@ from .. import _os, abc
 from .._os import Stream
 from ..connections.nursery import unseen_nursery
 from ..framing import Framing, Native
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 from ..options import check_count, checked_seconds
 from .base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
-from .pipes import ChildPipes, naming
+from .pipes import ChildPipes
 
 if TYPE_CHECKING:
     from .pipes import Command, Redirection
@@ -219,9 +219,6 @@ async def run_child(
     open_ends: Callable[[], ChildPipes],
     command: Command,
     *,
-    stdin: Redirection = None,
-    stdout: Redirection | LineSink = None,
-    stderr: Redirection | LineSink = None,
     longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
@@ -231,19 +228,14 @@ async def run_child(
     grace = checked_seconds("grace", grace)
     check_child_options("open_child", longest_line=longest_line, **options)
     warn_of_unknown_ends()
-    sinks = {
-        name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
-    }
-    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    streams.update(dict.fromkeys(sinks, subprocess.PIPE))
+    sinks = {name: options[name] for name in ("stdout", "stderr") if callable(options.get(name))}
+    options.update(dict.fromkeys(sinks, subprocess.PIPE))
     with open_ends() as ends:
-        words = ends.command(command)
-        given = {**streams, "env": ends.environment(env), **options}
-        with ends.inheriting(given) as complete, naming(words):
+        with ends.starting(command, env, options) as (words, complete):
             process = await trio.lowlevel.open_process(words, **complete)
         try:
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+            found = ends.taken(_os.parent_end, process.pid, channel_over)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
             captures = [
                 Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()

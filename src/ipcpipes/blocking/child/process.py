@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..._os import blocking as _os
 from ..._os.blocking import Stream
 from ...child.base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
-from ...child.pipes import ChildPipes, naming
+from ...child.pipes import ChildPipes
 from ...framing import Framing, Native
 from ...options import checked_seconds
 from .. import abc
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 
 if TYPE_CHECKING:
     from ...child.pipes import Command, Redirection
@@ -186,13 +186,11 @@ def open_child(
             ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends,
             _deferred_ctrl_c(),
         ):
-            words = ends.command(command)
-            streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-            given = {**streams, "env": ends.environment(env), **options}
-            with ends.inheriting(given) as complete, naming(words):
+            options.update(stdin=stdin, stdout=stdout, stderr=stderr)
+            with ends.starting(command, env, options) as (words, complete):
                 process = subprocess.Popen(words, **complete)
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
+            found = ends.taken(_os.parent_end, process.pid, channel_over)
             lifeline = ends.take("lifeline", _os.parent_end, process.pid)
             child = Child(process, found, lifeline)
         yield child
