@@ -90,7 +90,7 @@ class Child(ChildBase):
                     await self._end_by_force(last_grace)
                 finally:
                     for capture in self._captures:
-                        capture.child_ended()
+                        capture.reads.child_ended()
                     await self._close_outputs()
 
     async def _end_by_force(self, grace: float) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
@@ -14,16 +15,14 @@ from ... import _os
 from ...abc import HasFileno, MessageChannel
 from ...connections.nursery import unseen_nursery
 from ...framing import Buffer
+from ..last_reads import LastReads
 from ..process import Child
 from .restarts import Crashes, Restarts
 from .talk import Talk
 
 KILL_AFTER = 5.0
 """Seconds between terminating a worker and killing it."""
-# When a worker has ended, the rest of its messages is in the pipe, and the next reads return it.
-# More than that comes from a process that the worker has forked.
-_PATIENCE = 0.5  # seconds without anything
-_MOST_READS = 100
+_MOST_READS = 100  # after the end of the worker
 
 
 class Delivery:
@@ -86,9 +85,7 @@ class Member:
         self._outbox: deque[Delivery] = deque()
         self._posted = trio.Event()
         self._is_gone = False
-        self._has_ended = False
-        self._reads_left = _MOST_READS
-        self._waiting = trio.CancelScope()
+        self._reads = LastReads(_MOST_READS)
 
     def post(
         self, message: Buffer, descriptors: Sequence[int | HasFileno] | None = None
@@ -142,26 +139,14 @@ class Member:
 
     async def _receive(self, talk: Talk, channel: MessageChannel) -> list[tuple[Any, ...]]:
         """The next messages; an empty list at the end."""
-        for _ in range(2):
-            with trio.CancelScope(deadline=self._deadline()) as self._waiting:
-                try:
-                    return await talk.receive(channel)
-                except (trio.EndOfChannel, trio.BrokenResourceError):
-                    # A worker that is killed while it sends leaves a part of a message.
-                    return []
-            # Other tasks may have used up the time: read once more, without waiting.
+        # A worker that is killed while it sends leaves a part of a message.
+        with suppress(trio.EndOfChannel, trio.BrokenResourceError):
+            return await self._reads.read(partial(talk.receive, channel)) or []
         return []
-
-    def _deadline(self) -> float:
-        if not self._has_ended:
-            return math.inf
-        self._reads_left -= 1
-        return trio.current_time() + _PATIENCE if self._reads_left > 0 else -math.inf
 
     async def _watch(self, child: Child) -> None:
         await child.wait()
-        self._has_ended = True
-        self._waiting.deadline = trio.current_time() + _PATIENCE
+        self._reads.child_ended()
 
     async def _deliver(self, channel: MessageChannel) -> None:
         while True:
