@@ -14,10 +14,11 @@ import trio
 from ... import _os
 from ...abc import HasFileno, MessageChannel
 from ...connections.nursery import unseen_nursery
+from ...errors import WorkerFailed
 from ...framing import Buffer
 from ..last_reads import LastReads
 from ..process import Child
-from .restarts import Crashes, Restarts
+from .restarts import Crashes
 from .talk import Talk
 
 KILL_AFTER = 5.0
@@ -70,15 +71,15 @@ class Member:
 
     Attributes:
         number: the number of the worker.
-        child: the process, once it is started.
+        child: the process.
         ready: set when the worker has said that it is ready.
         ended: set when the process has ended and its last message was received.
         retired: whether it was told to finish, so that its end does not count as a crash.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, child: Child) -> None:
         self.number = number
-        self.child: Child | None = None
+        self.child = child
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.retired = False
@@ -101,15 +102,24 @@ class Member:
             self._posted.set()
         return delivery
 
-    async def converse(self, child: Child, talk: Talk) -> None:
+    @property
+    def end(self) -> str:
+        """Why the process has ended, for the log."""
+        return f"{self.child.reason}, status {self.child.status}"
+
+    def failure(self, text: str) -> WorkerFailed:
+        """The exception for a worker that has ended."""
+        return WorkerFailed(self.number, self.child.status, f"{text} ({self.end})")
+
+    async def converse(self, talk: Talk) -> None:
         """Sends the queued messages and handles the received ones, until the channel or the process
         ends.
         """
-        channel = child.channel
+        channel = self.child.channel
         try:
             async with unseen_nursery() as nursery:
                 nursery.start_soon(self._deliver, channel)
-                nursery.start_soon(self._watch, child)
+                nursery.start_soon(self._watch)
                 while messages := await self._receive(talk, channel):
                     for message, *descriptors in messages:
                         if message and talk.on_message is not None:
@@ -130,7 +140,6 @@ class Member:
         """Terminates the process, and kills it if that does not end it. Messages that it has sent
         are still received.
         """
-        assert self.child is not None
         self.child.terminate()
         with trio.move_on_after(KILL_AFTER):
             await self.child.wait()
@@ -144,8 +153,8 @@ class Member:
             return await self._reads.read(partial(talk.receive, channel)) or []
         return []
 
-    async def _watch(self, child: Child) -> None:
-        await child.wait()
+    async def _watch(self) -> None:
+        await self.child.wait()
         self._reads.child_ended()
 
     async def _deliver(self, channel: MessageChannel) -> None:
@@ -174,17 +183,12 @@ class Member:
 class Slot:
     """The place of the worker with this number, which a restart fills again."""
 
-    def __init__(self, number: int, restarts: Restarts) -> None:
+    def __init__(self, number: int, crashes: Crashes) -> None:
         self.number = number
         self.current: Member | None = None
         # Held by the task that puts a worker into this slot.
         self.filling = trio.Lock()
-        self.crashes = Crashes(restarts)
-
-
-def end_of(child: Child) -> str:
-    """Why the process has ended, for the log."""
-    return f"{child.reason}, status {child.status}"
+        self.crashes = crashes
 
 
 async def all_delivered(deliveries: Iterable[Delivery]) -> None:
