@@ -31,6 +31,10 @@ class Adopted(NamedTuple):
     max_descriptors: int
     handover: Handover
 
+    def channel(self, channel_over: Callable[..., Any]) -> Any:
+        """The channel, made by this function of the driver."""
+        return channel_over(self.ends["channel"], self.framing, self.max_descriptors)
+
 
 def adopt(
     environment: MutableMapping[str, str],
@@ -68,7 +72,8 @@ def adopt(
     ends: dict[str, Any] = {}
     try:
         for name, handle in handles.items():
-            ends[name] = _taken_over(handle, connect)
+            endpoint = Endpoint.inherited(handle.number)
+            ends[name] = connect(endpoint, kind=handle.kind, buffer_size=None, waited=0.0)
     except BaseException as error:
         for end in ends.values():
             close(end)
@@ -112,8 +117,3 @@ def _agreed_descriptors(given: int | None, told: int) -> int:
             "0 at both ends, or more than 0 at both ends"
         )
     return told if given is None else given
-
-
-def _taken_over(handle: Handle, connect: Callable[..., Any]) -> Any:
-    endpoint = Endpoint.inherited(handle.number)
-    return connect(endpoint, kind=handle.kind, buffer_size=None, waited=0.0)

@@ -14,7 +14,7 @@ from .._os import Stream
 from ..connections.nursery import unseen_nursery
 from ..errors import NoParent
 from ..framing import Framing, Native
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 from .adopting import Adopted, adopt
 
 __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
@@ -76,7 +76,7 @@ async def parent_channel(
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing, max_descriptors) as adopted,
-        channel_over(adopted) as channel,
+        adopted.channel(channel_over) as channel,
     ):
         if adopted.handover.group is not None:
             raise NoParent("this process is a worker of a WorkerGroup; call group_worker()")
@@ -105,14 +105,6 @@ async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[
         for name, end in adopted.ends.items():
             pipes[name[5:]] = await stack.enter_async_context(end)
         yield pipes
-
-
-def channel_over(adopted: Adopted) -> abc.MessageChannel:
-    carrier = adopted.ends["channel"]
-    most = adopted.max_descriptors
-    if isinstance(adopted.framing, Native):
-        return NativeMessageChannel(carrier, adopted.framing, most)
-    return MessageChannel(carrier, adopted.framing, max_descriptors=most)
 
 
 @asynccontextmanager

@@ -65,9 +65,7 @@ def parent_channel(
     if adopted.handover.group is not None:
         adopted.ends["channel"].close()
         raise NoParent("a worker of a WorkerGroup has an event loop: ipcpipes.group_worker()")
-    channel: abc.MessageChannel = channel_over(
-        adopted.ends["channel"], adopted.framing, adopted.max_descriptors
-    )
+    channel: abc.MessageChannel = adopted.channel(channel_over)
     return channel
 
 

@@ -17,8 +17,9 @@ from ...connections.serving import handle_client, server_finishing
 from ...endpoint import Endpoint
 from ...errors import NoParent
 from ...framing import Framing, Native
+from ...messages.framed import channel_over
 from ...security import compile_policy, policy_from_document
-from ..parent import adopted_ends, channel_over
+from ..parent import adopted_ends
 from .talk import check_message
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ async def group_worker(
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing) as adopted,
-        channel_over(adopted) as channel,
+        adopted.channel(channel_over) as channel,
     ):
         group = adopted.handover.group
         if group is None:
