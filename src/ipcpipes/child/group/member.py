@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,20 +27,15 @@ KILL_AFTER = 5.0
 _MOST_READS = 100  # after the end of the worker
 
 
+@dataclass(eq=False)
 class Delivery:
     """A message that is being sent to a worker, and the result."""
 
-    def __init__(
-        self,
-        message: bytes,
-        outbox: deque[Delivery],
-        descriptors: Sequence[int | HasFileno] | None,
-    ) -> None:
-        self.message = message
-        self.descriptors = descriptors
-        self.over = trio.Event()
-        self.failure: Exception | None = None
-        self._outbox = outbox
+    message: bytes
+    outbox: deque[Delivery]
+    descriptors: Sequence[int | HasFileno] | None
+    over: trio.Event = field(default_factory=trio.Event)
+    failure: Exception | None = None
 
     async def wait(self) -> None:
         """Waits until the system has taken the whole message. If this is cancelled before the
@@ -53,8 +49,8 @@ class Delivery:
         try:
             await self.over.wait()
         except trio.Cancelled:
-            if self in self._outbox:
-                self._outbox.remove(self)
+            if self in self.outbox:
+                self.outbox.remove(self)
             elif self.descriptors is not None:
                 with trio.CancelScope(shield=True):
                     await self.over.wait()
