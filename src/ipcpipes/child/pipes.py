@@ -34,7 +34,7 @@ class ChildPipes:
     """The pipes of a child that is not started yet: both ends of each.
 
     Lifetime: a context manager. ``__init__`` opens all pipes. After the start of the child,
-    :meth:`started` closes the child's ends in this process, and :meth:`take` hands this process'
+    :meth:`started` closes the child's ends in this process, and :meth:`taken` hands this process'
     ends out. The end of the block closes what is left.
 
     Args:
@@ -171,32 +171,30 @@ class ChildPipes:
         while self._given:
             self._given.pop().dispose_local_copy()
 
-    def take(self, name: str, parent_end: Callable[..., Any], pid: int) -> Any:
-        """The stream or packets over this process' end of this name."""
-        number, kind = self._ours.pop(name)
-        endpoint = Endpoint.inherited(self._handles[name].number)
-        return parent_end(number, endpoint, kind, pid)
-
     def taken(
         self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
-    ) -> dict[str, Any]:
-        """All of this process' ends except the lifeline, by the names of :class:`Child`'s
-        attributes: ``stream``, ``channel`` or ``pipes``.
+    ) -> tuple[dict[str, Any], Any]:
+        """This process' ends by the names of :class:`Child`'s attributes (``stream``, ``channel``
+        or ``pipes``), and the lifeline.
 
         Args:
             parent_end: makes a stream of a descriptor, for the driver.
             channel_over: makes a channel over a stream.
         """
-        if "stream" in self._handles:
-            return {"stream": self.take("stream", parent_end, pid)}
-        if self.framing is not None:
-            carrier = self.take("channel", parent_end, pid)
-            return {"channel": channel_over(carrier, self.framing, self._max_descriptors)}
-        names = [name for name in self._names if name in self._ours]
-        return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
+        ends: dict[str, Any] = {}
+        for name in [name for name in (*self._names, "lifeline") if name in self._ours]:
+            number, kind = self._ours.pop(name)
+            endpoint = Endpoint.inherited(self._handles[name].number)
+            ends[name] = parent_end(number, endpoint, kind, pid)
+            if name == "channel":
+                ends[name] = channel_over(ends[name], self.framing, self._max_descriptors)
+        lifeline = ends.pop("lifeline")
+        if "stream" in self._handles or "channel" in self._handles:
+            return ends, lifeline
+        return {"pipes": {name.removeprefix("pipe."): end for name, end in ends.items()}}, lifeline
 
     def close(self) -> None:
-        """Closes the ends that :meth:`take` has not handed out."""
+        """Closes the ends that :meth:`taken` has not handed out."""
         self.started()
         while self._ours:
             _os.close_number(self._ours.popitem()[1][0])

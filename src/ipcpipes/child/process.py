@@ -34,12 +34,6 @@ class Child(ChildBase):
 
     process: trio.Process
 
-    def __init__(
-        self, process: trio.Process, ends: dict[str, Any], lifeline: Any, captures: list[Capture]
-    ) -> None:
-        super().__init__(process, ends, lifeline)
-        self._captures = captures
-
     @property
     def stream(self) -> Stream:
         """The byte stream to the child.
@@ -87,27 +81,13 @@ class Child(ChildBase):
             # Also when the wait was cancelled; then the process is terminated at once.
             with trio.CancelScope(shield=True):
                 try:
-                    await self._end_by_force(last_grace)
+                    self.terminate()
+                    with trio.move_on_after(last_grace):
+                        await self.process.wait()
                 finally:
-                    for capture in self._captures:
-                        capture.reads.child_ended()
-                    await self._close_outputs()
-
-    async def _end_by_force(self, grace: float) -> None:
-        try:
-            self.terminate()
-            with trio.move_on_after(grace):
-                await self.process.wait()
-        finally:
-            # Ctrl-C shortens the wait, but the process is still killed and reaped.
-            self.kill()
-            await self.process.wait()
-
-    async def _close_outputs(self) -> None:
-        captured = [capture.stream for capture in self._captures]
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None and stream not in captured:
-                await stream.aclose()
+                    # Ctrl-C shortens the wait, but the process is still killed and reaped.
+                    self.kill()
+                    await self.process.wait()
 
 
 @asynccontextmanager
@@ -235,24 +215,28 @@ async def run_child(
             process = await trio.lowlevel.open_process(words, **complete)
         try:
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, channel_over)
-            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            captures = [
-                Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()
-            ]
-            child = Child(process, found, lifeline, captures)
+            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
         except BaseException:  # a framing of the user's own, perhaps
-            await _kill_and_reap(process)
+            process.kill()
+            await _reap(process)
             raise
-    async with _reading(captures) if captures else nullcontext():
-        try:
-            yield child
-        finally:
-            await child._finish(grace)
+    captures = [Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()]
+    try:
+        async with _reading(captures) if captures else nullcontext():
+            try:
+                yield child
+            finally:
+                try:
+                    await child._finish(grace)
+                finally:
+                    for capture in captures:
+                        capture.reads.child_ended()
+    finally:
+        await _reap(process)
 
 
-async def _kill_and_reap(process: trio.Process) -> None:
-    process.kill()
+async def _reap(process: trio.Process) -> None:
+    """Waits for the end of the process, and closes its pipes."""
     with trio.CancelScope(shield=True):
         await process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):

@@ -190,9 +190,7 @@ def open_child(
             with ends.starting(command, env, options) as (words, complete):
                 process = subprocess.Popen(words, **complete)
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, channel_over)
-            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            child = Child(process, found, lifeline)
+            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
         yield child
     finally:
         if child is not None:
