@@ -18,20 +18,18 @@ Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
 # asyncio reports the same status for a child whose exit status is unknown.
 UNKNOWN = 255
 
-# Options for inheritance and encoding.
-_REFUSED = (
-    "close_fds",
-    "pass_fds",
-    "shell",
-    "text",
-    "encoding",
-    "errors",
-    "universal_newlines",
-    "bufsize",
-)
-
 _OURS = "ipcpipes sets it"
-_REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
+# Options for inheritance and encoding, and why they are refused.
+_REFUSED = {
+    "close_fds": _OURS,
+    "pass_fds": _OURS,
+    "shell": 'name it in the command: ["sh", "-c", ...]',
+    "text": _OURS,
+    "encoding": _OURS,
+    "errors": _OURS,
+    "universal_newlines": _OURS,
+    "bufsize": _OURS,
+}
 
 
 def check_options(function: str, options: Mapping[str, object]) -> None:
@@ -43,9 +41,9 @@ def check_options(function: str, options: Mapping[str, object]) -> None:
     Raises:
         TypeError: an option is refused; the text names it.
     """
-    for name in _REFUSED:
+    for name, reason in _REFUSED.items():
         if name in options:
-            raise TypeError(f"{function} takes no {name}: {_REASONS.get(name, _OURS)}")
+            raise TypeError(f"{function} takes no {name}: {reason}")
     try:
         # The options depend on the version of Python.
         inspect.signature(subprocess.Popen).bind((), **options)

@@ -106,9 +106,7 @@ class Capture:
         reads: stops the reading when it is told that the child has ended.
     """
 
-    def __init__(
-        self, stream: trio.abc.ReceiveStream, sink: LineSink, longest: int = LONGEST_LINE
-    ) -> None:
+    def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink, longest: int) -> None:
         self.stream = stream
         self._sink = sink
         self._lines = LineSplitter(longest)

@@ -56,21 +56,20 @@ class ChildPipes:
         group: Mapping[str, Any] | None = None,
         max_descriptors: int = 0,
     ) -> None:
-        self._group = group
-        self._max_descriptors = max_descriptors
         self._ours: dict[str, tuple[int, Kind]] = {}
         self._handles: dict[str, Handle] = {}
         self._theirs: list[int] = list((lent or {}).values())
         self._given: list[GivenEnd] = []
         try:
             check_max_descriptors(max_descriptors)
-            self.framing = None if framing is None else resolve_framing(framing)
-            if max_descriptors and self.framing is None:
+            framing = None if framing is None else resolve_framing(framing)
+            if max_descriptors and framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
-            if isinstance(self.framing, Framing):
+            if isinstance(framing, Framing):
                 # A framing of the user's own may fail: better now than after the start.
-                self.framing.splitter()
-            wanted = self._wanted(pipes)
+                framing.splitter()
+            self._handover = Handover(self._handles, framing, group, max_descriptors)
+            wanted = _wanted(framing, pipes)
             self._names = list(wanted)
             # First, so that they are closed if a later step fails.
             for name, given in wanted.items():
@@ -90,25 +89,6 @@ class ChildPipes:
         except BaseException:
             self.close()
             raise
-
-    def _wanted(self, pipes: Mapping[str, str | GivenEnd] | None) -> dict[str, str | GivenEnd]:
-        if pipes is None:
-            if self.framing is None:
-                return {"stream": "duplex"}
-            return {"channel": kind_of(self.framing)}
-        if self.framing is not None:
-            raise TypeError("a child has a channel (framing=) or pipes, not both")
-        check_pipe_names(pipes)
-        for name, kind in pipes.items():
-            if kind not in ("duplex", "send", "receive") and not hasattr(kind, "hand_over"):
-                raise ValueError(
-                    f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
-                    f"anonymous pipe, not {kind!r}"
-                )
-        given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
-        if len(given) != len(set(given)):
-            raise ValueError("the same end cannot be handed over under two names")
-        return {f"pipe.{name}": kind for name, kind in pipes.items()}
 
     def _open(self, name: str, kind: Kind) -> None:
         ours, theirs = _os.open_pair(kind)
@@ -134,7 +114,7 @@ class ChildPipes:
             options: of subprocess.Popen.
         """
         words = self._words(command)
-        ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
+        ours = variables(self._handover)
         given = {**options, "env": _os.child_environment(env, ours, is_ours)}
         numbers = [int(handle.number) for handle in self._handles.values()]
         with _os.inheriting(numbers, given) as complete:
@@ -187,7 +167,8 @@ class ChildPipes:
             endpoint = Endpoint.inherited(self._handles[name].number)
             ends[name] = parent_end(number, endpoint, kind, pid)
             if name == "channel":
-                ends[name] = channel_over(ends[name], self.framing, self._max_descriptors)
+                told = self._handover
+                ends[name] = channel_over(ends[name], told.framing, told.max_descriptors)
         lifeline = ends.pop("lifeline")
         if "stream" in self._handles or "channel" in self._handles:
             return ends, lifeline
@@ -204,3 +185,25 @@ class ChildPipes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _wanted(
+    framing: Framing | Native | None, pipes: Mapping[str, str | GivenEnd] | None
+) -> dict[str, str | GivenEnd]:
+    if pipes is None:
+        if framing is None:
+            return {"stream": "duplex"}
+        return {"channel": kind_of(framing)}
+    if framing is not None:
+        raise TypeError("a child has a channel (framing=) or pipes, not both")
+    check_pipe_names(pipes)
+    for name, kind in pipes.items():
+        if kind not in ("duplex", "send", "receive") and not hasattr(kind, "hand_over"):
+            raise ValueError(
+                f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
+                f"anonymous pipe, not {kind!r}"
+            )
+    given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
+    if len(given) != len(set(given)):
+        raise ValueError("the same end cannot be handed over under two names")
+    return {f"pipe.{name}": kind for name, kind in pipes.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -222,7 +222,9 @@ async def run_child(
             raise
     captures = [Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()]
     try:
-        async with _reading(captures) if captures else nullcontext():
+        async with unseen_nursery() as nursery:
+            for capture in captures:
+                nursery.start_soon(capture.run)
             try:
                 yield child
             finally:
@@ -242,11 +244,3 @@ async def _reap(process: trio.Process) -> None:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 await stream.aclose()
-
-
-@asynccontextmanager
-async def _reading(captures: list[Capture]) -> AsyncIterator[None]:
-    async with unseen_nursery() as nursery:
-        for capture in captures:
-            nursery.start_soon(capture.run)
-        yield
