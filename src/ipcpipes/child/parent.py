@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -115,7 +114,7 @@ async def adopted_ends(
     max_descriptors: int | None = None,
 ) -> AsyncIterator[Adopted]:
     await trio.lowlevel.checkpoint()
-    adopted = adopt(os.environ, wanted, _os.connect, _os.close_connection, framing, max_descriptors)
+    adopted = adopt(wanted, _os.connect, _os.close_connection, framing, max_descriptors)
     async with adopted.lifeline:
         if not cancel_on_end:
             yield adopted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -89,9 +88,7 @@ def parent_pipes() -> Iterator[Mapping[str, Any]]:
 def _adopted(
     wanted: str, framing: Framing | Native | None = None, max_descriptors: int | None = None
 ) -> Adopted:
-    adopted = adopt(
-        os.environ, wanted, _os.connect, lambda end: end.close(), framing, max_descriptors
-    )
+    adopted = adopt(wanted, _os.connect, lambda end: end.close(), framing, max_descriptors)
     # Without an event loop no code waits for the lifeline besides the stream.
     adopted.lifeline.close()
     return adopted

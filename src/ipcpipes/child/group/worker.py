@@ -236,7 +236,7 @@ async def group_worker(
         try:
             with suppress(trio.BrokenResourceError):  # the master has ended: there is no work
                 await channel.send(b"")
-            yield Worker(group["number"], channel, listener, adopted.max_descriptors)
+            yield Worker(group["number"], channel, listener, adopted.handover.max_descriptors)
         finally:
             if listener is not None:
                 with trio.CancelScope(shield=True):
