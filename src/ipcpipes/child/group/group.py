@@ -6,8 +6,8 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -172,13 +172,16 @@ class WorkerGroup(Uncopied):
         caught: list[signal.Signals] = []
         in_main_thread = threading.current_thread() is threading.main_thread()
         await trio.lowlevel.checkpoint()
-        async with unseen_nursery() as outer:
-            try:
-                if handle_signals and in_main_thread:
-                    await outer.start(self._heed_signals, caught)
-                await self._run(task_status)
-            finally:
-                self._signals.cancel()
+        with ExitStack() as stack:
+            async with unseen_nursery() as outer:
+                try:
+                    if handle_signals and in_main_thread:
+                        receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+                        signals = stack.enter_context(receiver)
+                        outer.start_soon(self._heed_signals, signals, caught)
+                    await self._run(task_status)
+                finally:
+                    self._signals.cancel()
         if self._failure is not None:
             raise self._failure
         return caught[0] if caught else None
@@ -467,12 +470,11 @@ class WorkerGroup(Uncopied):
                 nursery.start_soon(self._retire, member)
 
     async def _heed_signals(
-        self, caught: list[signal.Signals], *, task_status: trio.TaskStatus[None]
+        self, signals: AsyncIterator[int], caught: list[signal.Signals]
     ) -> None:
         # Until all workers have ended, also when the group is cancelled: a signal that is not
         # handled would end this process and leave the workers running.
-        with self._signals, trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
+        with self._signals:
             async for number in signals:
                 caught.append(signal.Signals(number))
                 record_end(caught[-1])
