@@ -13,15 +13,11 @@ without an event loop starts at :mod:`ipcpipes.blocking`.
 
 from __future__ import annotations
 
-from . import abc as abc
+from . import abc as abc, errors
 from .abc import PeerIdentity
 from .authentication import authenticate_as_client, authenticate_as_server
 from .broadcast import Broadcaster
-from .child.anonymous import (
-    AnonymousReceiveStream,
-    AnonymousSendStream,
-    open_anonymous_pipe,
-)
+from .child.anonymous import AnonymousReceiveStream, AnonymousSendStream, open_anonymous_pipe
 from .child.group.group import WorkerGroup
 from .child.group.worker import Worker, group_worker
 from .child.lines import LinePiece
@@ -29,29 +25,7 @@ from .child.parent import parent_channel, parent_pipes, parent_stream
 from .child.process import Child, open_child
 from .connections.connect import Listener, ReceiveStream, SendStream, Stream, connect, listen, serve
 from .endpoint import Endpoint
-from .errors import (
-    AuthenticationFailed,
-    DescriptorsLost,
-    EndpointBusy,
-    EndpointDenied,
-    EndpointError,
-    EndpointInUse,
-    EndpointNotFound,
-    EndpointRefused,
-    FramingError,
-    ImpersonationRefused,
-    IncompleteMessage,
-    InvalidEndpoint,
-    IpcError,
-    MessageTooLarge,
-    NoParent,
-    NotAnEndpoint,
-    NotSupported,
-    UnknownAccount,
-    UnsafeDirectory,
-    UntrustedServer,
-    WorkerFailed,
-)
+from .errors import *  # noqa: F403  # every name in its __all__
 from .framing import NATIVE, ContentLength, Framing, LengthPrefixed, Lines, Native, Splitter
 from .messages.connect import connect_messages, listen_messages, serve_messages
 from .messages.framed import MessageChannel, NativeMessageChannel
@@ -65,47 +39,26 @@ __all__ = [
     "AccessPolicy",
     "AnonymousReceiveStream",
     "AnonymousSendStream",
-    "AuthenticationFailed",
     "Broadcaster",
     "Child",
     "ContentLength",
-    "DescriptorsLost",
     "Endpoint",
-    "EndpointBusy",
-    "EndpointDenied",
-    "EndpointError",
-    "EndpointInUse",
-    "EndpointNotFound",
-    "EndpointRefused",
     "Framing",
-    "FramingError",
     "Group",
-    "ImpersonationRefused",
-    "IncompleteMessage",
-    "InvalidEndpoint",
-    "IpcError",
     "LengthPrefixed",
     "LinePiece",
     "Lines",
     "Listener",
     "MessageChannel",
-    "MessageTooLarge",
     "Native",
     "NativeMessageChannel",
-    "NoParent",
-    "NotAnEndpoint",
-    "NotSupported",
     "PeerIdentity",
     "ReceiveStream",
     "SendStream",
     "Splitter",
     "Stream",
-    "UnknownAccount",
-    "UnsafeDirectory",
-    "UntrustedServer",
     "User",
     "Worker",
-    "WorkerFailed",
     "WorkerGroup",
     "abc",
     "authenticate_as_client",
@@ -125,3 +78,4 @@ __all__ = [
     "serve",
     "serve_messages",
 ]
+__all__ += errors.__all__

@@ -15,6 +15,7 @@ from .errors import MessageTooLarge
 from .framing import Buffer, Framing
 from .messages.base import Channel
 from .messages.framed import MessageChannel
+from .options import check_choice
 
 __all__ = ["Broadcaster"]
 
@@ -100,7 +101,6 @@ class _Client:
             await trio.sleep_forever()
         except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self.why = str(error)
-            self.leave()
             self._sending.cancel()
             scope.cancel()
         finally:
@@ -136,8 +136,7 @@ class Broadcaster(Uncopied):
             raise TypeError(f"backlog must be an int, not {backlog!r}")
         if backlog < 1:
             raise ValueError(f"backlog must be 1 or more, not {backlog}")
-        if when_slow not in ("disconnect", "drop"):
-            raise ValueError(f'when_slow must be "disconnect" or "drop", not {when_slow!r}')
+        check_choice("when_slow", when_slow, ("disconnect", "drop"))
         self._backlog = backlog
         self._drops = when_slow == "drop"
         self._clients: set[_Client] = set()

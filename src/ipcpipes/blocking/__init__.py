@@ -11,38 +11,16 @@ Each end chooses independently: a blocking client can talk to a trio server, and
 
 from __future__ import annotations
 
-from .._os.blocking import (
-    Listener as Listener,
-    ReceiveStream as ReceiveStream,
-    SendStream as SendStream,
-    Stream as Stream,
-)
-from . import abc as abc
-from .authentication.handshake import (
-    authenticate_as_client as authenticate_as_client,
-    authenticate_as_server as authenticate_as_server,
-)
-from .child.anonymous import (
-    AnonymousReceiveStream as AnonymousReceiveStream,
-    AnonymousSendStream as AnonymousSendStream,
-    open_anonymous_pipe as open_anonymous_pipe,
-)
-from .child.parent import (
-    parent_channel as parent_channel,
-    parent_pipes as parent_pipes,
-    parent_stream as parent_stream,
-)
-from .child.process import Child as Child, open_child as open_child
-from .connections.connect import connect as connect, listen as listen
-from .messages.connect import (
-    connect_messages as connect_messages,
-    listen_messages as listen_messages,
-)
-from .messages.framed import (
-    MessageChannel as MessageChannel,
-    NativeMessageChannel as NativeMessageChannel,
-)
-from .running import run as run
+from .._os.blocking import Listener, ReceiveStream, SendStream, Stream
+from . import abc
+from .authentication.handshake import authenticate_as_client, authenticate_as_server
+from .child.anonymous import AnonymousReceiveStream, AnonymousSendStream, open_anonymous_pipe
+from .child.parent import parent_channel, parent_pipes, parent_stream
+from .child.process import Child, open_child
+from .connections.connect import connect, listen
+from .messages.connect import connect_messages, listen_messages
+from .messages.framed import MessageChannel, NativeMessageChannel
+from .running import run
 
 __all__ = [
     "AnonymousReceiveStream",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import _os
@@ -20,30 +21,31 @@ class Adopted(NamedTuple):
     Attributes:
         ends: the streams that were wanted, by name.
         lifeline: a stream that ends when the parent ends or leaves its block.
-        framing: the framing of the channel.
-        max_descriptors: how many descriptors may come with one of its messages.
-        handover: everything that the environment said.
+        handover: everything that the environment said; for a channel, with the framing and the
+            ``max_descriptors`` that both ends use.
     """
 
     ends: dict[str, Any]
     lifeline: Any
-    framing: Framing | Native | None
-    max_descriptors: int
     handover: Handover
+
+    def channel(self, channel_over: Callable[..., Any]) -> Any:
+        """The channel, made by this function of the driver."""
+        told = self.handover
+        return channel_over(self.ends["channel"], told.framing, told.max_descriptors)
 
 
 def adopt(
-    environment: MutableMapping[str, str],
     wanted: str,
     connect: Callable[..., Any],
     close: Callable[[Any], object],
     framing: Framing | Native | None = None,
     max_descriptors: int | None = None,
 ) -> Adopted:
-    """Makes streams of the handles that the parent has handed to this process.
+    """Makes streams of the handles that the parent has handed to this process, and removes from
+    the environment the variables that name them.
 
     Args:
-        environment: names the handles. The variables are removed from it.
         wanted: ``stream``, ``channel``, or ``pipe.`` for all pipes.
         connect: makes a stream of a handle, for the driver.
         close: closes what ``connect`` has returned.
@@ -57,25 +59,28 @@ def adopt(
         framing = resolve_framing(framing)
     if max_descriptors is not None:
         check_max_descriptors(max_descriptors)
-    handover = take(environment, wanted)
+    handover = take(os.environ, wanted)
     handles = {name: handle for name, handle in handover.handles.items() if name.startswith(wanted)}
     handles["lifeline"] = handover.handles["lifeline"]
     for name, handle in handles.items():
         _check_fingerprint(name, handle)
     if "channel" in handles:
-        framing = _agreed(framing, handover.framing, handles["channel"].kind)
-        max_descriptors = _agreed_descriptors(max_descriptors, handover.max_descriptors)
+        handover = handover._replace(
+            framing=_agreed(framing, handover.framing, handles["channel"].kind),
+            max_descriptors=_agreed_descriptors(max_descriptors, handover.max_descriptors),
+        )
     ends: dict[str, Any] = {}
     try:
         for name, handle in handles.items():
-            ends[name] = _taken_over(handle, connect)
+            endpoint = Endpoint.inherited(handle.number)
+            ends[name] = connect(endpoint, kind=handle.kind, buffer_size=None, waited=0.0)
     except BaseException as error:
         for end in ends.values():
             close(end)
         if isinstance(error, EndpointError):
             raise NoParent(str(error)) from error
         raise
-    return Adopted(ends, ends.pop("lifeline"), framing, max_descriptors or 0, handover)
+    return Adopted(ends, ends.pop("lifeline"), handover)
 
 
 def _check_fingerprint(name: str, handle: Handle) -> None:
@@ -112,8 +117,3 @@ def _agreed_descriptors(given: int | None, told: int) -> int:
             "0 at both ends, or more than 0 at both ends"
         )
     return told if given is None else given
-
-
-def _taken_over(handle: Handle, connect: Callable[..., Any]) -> Any:
-    endpoint = Endpoint.inherited(handle.number)
-    return connect(endpoint, kind=handle.kind, buffer_size=None, waited=0.0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from .. import _os
@@ -19,20 +18,18 @@ Reason = Literal["exited", "signalled", "terminated", "killed", "unknown"]
 # asyncio reports the same status for a child whose exit status is unknown.
 UNKNOWN = 255
 
-# Options for inheritance and encoding.
-_REFUSED = (
-    "close_fds",
-    "pass_fds",
-    "shell",
-    "text",
-    "encoding",
-    "errors",
-    "universal_newlines",
-    "bufsize",
-)
-
 _OURS = "ipcpipes sets it"
-_REASONS = {"shell": 'name it in the command: ["sh", "-c", ...]'}
+# Options for inheritance and encoding, and why they are refused.
+_REFUSED = {
+    "close_fds": _OURS,
+    "pass_fds": _OURS,
+    "shell": 'name it in the command: ["sh", "-c", ...]',
+    "text": _OURS,
+    "encoding": _OURS,
+    "errors": _OURS,
+    "universal_newlines": _OURS,
+    "bufsize": _OURS,
+}
 
 
 def check_options(function: str, options: Mapping[str, object]) -> None:
@@ -44,9 +41,9 @@ def check_options(function: str, options: Mapping[str, object]) -> None:
     Raises:
         TypeError: an option is refused; the text names it.
     """
-    for name in _REFUSED:
+    for name, reason in _REFUSED.items():
         if name in options:
-            raise TypeError(f"{function} takes no {name}: {_REASONS.get(name, _OURS)}")
+            raise TypeError(f"{function} takes no {name}: {reason}")
     try:
         # The options depend on the version of Python.
         inspect.signature(subprocess.Popen).bind((), **options)
@@ -68,13 +65,15 @@ def warn_of_unknown_ends() -> None:
         )
 
 
-class ChildBase(Uncopied, ABC):
+class ChildBase(Uncopied):
     """A child process, and this process' ends of its pipes."""
 
     _instead = "only the process that started the child can use it"
 
-    def __init__(self, ends: dict[str, Any]) -> None:
+    def __init__(self, process: Any, ends: dict[str, Any], lifeline: Any) -> None:
+        self.process = process
         self._ends = ends
+        self._lifeline = lifeline
         self._asked: Reason | None = None
         self._status: int | None = None
         self._may_be_forgotten = _os.forgets_children()
@@ -90,12 +89,9 @@ class ChildBase(Uncopied, ABC):
             raise AttributeError(f"this child was opened without {name}; it has {there}")
         return self._ends[name]
 
-    def _all_ends(self) -> Iterator[Any]:
-        for end in self._ends.values():
-            if isinstance(end, Mapping):
-                yield from end.values()
-            else:
-                yield end
+    def _all_ends(self) -> Iterable[Any]:
+        ends: Mapping[str, Any] = self._ends.get("pipes", self._ends)
+        return ends.values()
 
     @property
     def pipes(self) -> Mapping[str, Any]:
@@ -110,9 +106,10 @@ class ChildBase(Uncopied, ABC):
         return pipes
 
     @property
-    @abstractmethod
     def pid(self) -> int:
         """The process id."""
+        pid: int = self.process.pid
+        return pid
 
     @property
     def status(self) -> int | None:
@@ -121,7 +118,7 @@ class ChildBase(Uncopied, ABC):
         is ``"unknown"``).
         """
         if self._status is None:
-            status = self._poll()
+            status: int | None = self.process.poll()
             # If the system does not know the child (any more), subprocess reports exit
             # status 0.
             if status == 0 and (self._may_be_forgotten or _os.forgets_children()):
@@ -132,11 +129,6 @@ class ChildBase(Uncopied, ABC):
             self._status = status
         return self._status
 
-    @abstractmethod
-    def _poll(self) -> int | None:
-        """The exit status that subprocess reports, ``None`` while the process runs."""
-
-    @abstractmethod
     def terminate(self) -> None:
         """Sends SIGTERM to the process (Windows: TerminateProcess), and returns at once.
 
@@ -144,12 +136,17 @@ class ChildBase(Uncopied, ABC):
         ipcpipes waits ``grace`` seconds for the process, and then kills it. Without effect on a
         process that has ended.
         """
+        if self.process.poll() is None:
+            self._asked = "terminated"
+            self.process.terminate()
 
-    @abstractmethod
     def kill(self) -> None:
         """Ends the process now: SIGKILL (Windows: TerminateProcess). Without effect on a process
         that has ended.
         """
+        if self.process.poll() is None:
+            self._asked = "killed"
+            self.process.kill()
 
     @property
     def reason(self) -> Reason | None:

@@ -27,7 +27,6 @@ _OPPOSITE: dict[str, Kind] = {"send": "receive", "receive": "send"}
 _FRAMINGS: dict[str, type[Any]] = {
     each.__name__: each for each in (LengthPrefixed, Lines, ContentLength, Native)
 }
-_encoded = json.JSONEncoder(separators=(",", ":")).encode
 _PIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
@@ -94,19 +93,10 @@ def variables(handover: Handover) -> dict[str, str]:
     """The variables that are added to the child's environment."""
     found = {}
     for name, handle in handover.handles.items():
-        if name.startswith("pipe."):
-            found["IPCPIPES_PIPE_" + name[5:].upper()] = handle.number
-        elif name in ("stream", "channel"):
-            found["IPCPIPES_" + name.upper()] = handle.number
-    found[VARIABLE] = _encoded(
-        {
-            "version": VERSION,
-            "handles": handover.handles,
-            "framing": _described(handover.framing),
-            "group": handover.group,
-            "max_descriptors": handover.max_descriptors,
-        }
-    )
+        if name.startswith(("stream", "channel", "pipe.")):
+            found["IPCPIPES_" + name.replace(".", "_").upper()] = handle.number
+    told = {**handover._asdict(), "framing": _described(handover.framing)}
+    found[VARIABLE] = json.dumps({"version": VERSION, **told}, separators=(",", ":"))
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import trio
+
+from .last_reads import LastReads
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,9 +20,6 @@ up the memory.
 """
 LEAST_LONGEST = 4
 """Bytes: the longest character in UTF-8."""
-# When the child has ended, the rest of its output is in the pipe, and the next reads return it.
-# More than that comes from another process that has inherited the pipe.
-_PATIENCE = 0.5  # seconds without anything
 _MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
@@ -104,24 +102,15 @@ def _text(line: bytearray) -> str:
 class Capture:
     """Reads a standard stream of a child to its end, and passes the lines to a function.
 
-    The stream may stay open when the child has ended: a process that the child has started may have
-    inherited it, and may continue to print. So after :meth:`child_ended` this reads what is left,
-    and stops.
+    Attributes:
+        reads: stops the reading when it is told that the child has ended.
     """
 
-    def __init__(
-        self, stream: trio.abc.ReceiveStream, sink: LineSink, longest: int = LONGEST_LINE
-    ) -> None:
+    def __init__(self, stream: trio.abc.ReceiveStream, sink: LineSink, longest: int) -> None:
         self.stream = stream
         self._sink = sink
         self._lines = LineSplitter(longest)
-        self._has_ended = False
-        self._reads_left = _MOST_READS
-        self._waiting = trio.CancelScope()
-
-    def child_ended(self) -> None:
-        self._has_ended = True
-        self._waiting.deadline = trio.current_time() + _PATIENCE
+        self.reads = LastReads(_MOST_READS)
 
     async def run(self) -> None:
         lines = self._lines
@@ -129,21 +118,8 @@ class Capture:
         # any case.
         with trio.CancelScope(shield=True):
             async with self.stream:
-                while data := await self._receive():
-                    for line in lines.split(data):
+                while data := await self.reads.read(self.stream.receive_some):
+                    for line in lines.split(bytes(data)):
                         self._sink(line)
         for line in lines.end():
             self._sink(line)
-
-    async def _receive(self) -> bytes:
-        for _ in range(2):
-            with trio.CancelScope(deadline=self._deadline()) as self._waiting:
-                return bytes(await self.stream.receive_some())
-            # Other tasks may have used up the time: read once more, without waiting.
-        return b""
-
-    def _deadline(self) -> float:
-        if not self._has_ended:
-            return math.inf
-        self._reads_left -= 1
-        return trio.current_time() + _PATIENCE if self._reads_left > 0 else -math.inf

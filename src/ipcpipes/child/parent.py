@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from .._os import Stream
 from ..connections.nursery import unseen_nursery
 from ..errors import NoParent
 from ..framing import Framing, Native
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 from .adopting import Adopted, adopt
 
 __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
@@ -76,7 +75,7 @@ async def parent_channel(
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing, max_descriptors) as adopted,
-        channel_over(adopted) as channel,
+        adopted.channel(channel_over) as channel,
     ):
         if adopted.handover.group is not None:
             raise NoParent("this process is a worker of a WorkerGroup; call group_worker()")
@@ -107,14 +106,6 @@ async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[
         yield pipes
 
 
-def channel_over(adopted: Adopted) -> abc.MessageChannel:
-    carrier = adopted.ends["channel"]
-    most = adopted.max_descriptors
-    if isinstance(adopted.framing, Native):
-        return NativeMessageChannel(carrier, adopted.framing, most)
-    return MessageChannel(carrier, adopted.framing, max_descriptors=most)
-
-
 @asynccontextmanager
 async def adopted_ends(
     wanted: str,
@@ -123,7 +114,7 @@ async def adopted_ends(
     max_descriptors: int | None = None,
 ) -> AsyncIterator[Adopted]:
     await trio.lowlevel.checkpoint()
-    adopted = adopt(os.environ, wanted, _os.connect, _os.close_connection, framing, max_descriptors)
+    adopted = adopt(wanted, _os.connect, _os.close_connection, framing, max_descriptors)
     async with adopted.lifeline:
         if not cancel_on_end:
             yield adopted

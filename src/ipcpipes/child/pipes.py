@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _os
@@ -30,22 +30,11 @@ class GivenEnd(Protocol):
     def dispose_local_copy(self) -> None: ...
 
 
-@contextmanager
-def naming(words: Sequence[Word]) -> Iterator[None]:
-    """Adds the name of the program to an error of its start; Windows does not name it."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = words[0]
-        raise
-
-
 class ChildPipes:
     """The pipes of a child that is not started yet: both ends of each.
 
     Lifetime: a context manager. ``__init__`` opens all pipes. After the start of the child,
-    :meth:`started` closes the child's ends in this process, and :meth:`take` hands this process'
+    :meth:`started` closes the child's ends in this process, and :meth:`taken` hands this process'
     ends out. The end of the block closes what is left.
 
     Args:
@@ -67,21 +56,20 @@ class ChildPipes:
         group: Mapping[str, Any] | None = None,
         max_descriptors: int = 0,
     ) -> None:
-        self._group = group
-        self._max_descriptors = max_descriptors
         self._ours: dict[str, tuple[int, Kind]] = {}
         self._handles: dict[str, Handle] = {}
         self._theirs: list[int] = list((lent or {}).values())
         self._given: list[GivenEnd] = []
         try:
             check_max_descriptors(max_descriptors)
-            self.framing = None if framing is None else resolve_framing(framing)
-            if max_descriptors and self.framing is None:
+            framing = None if framing is None else resolve_framing(framing)
+            if max_descriptors and framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
-            if isinstance(self.framing, Framing):
+            if isinstance(framing, Framing):
                 # A framing of the user's own may fail: better now than after the start.
-                self.framing.splitter()
-            wanted = self._wanted(pipes)
+                framing.splitter()
+            self._handover = Handover(self._handles, framing, group, max_descriptors)
+            wanted = _wanted(framing, pipes)
             self._names = list(wanted)
             # First, so that they are closed if a later step fails.
             for name, given in wanted.items():
@@ -102,25 +90,6 @@ class ChildPipes:
             self.close()
             raise
 
-    def _wanted(self, pipes: Mapping[str, str | GivenEnd] | None) -> dict[str, str | GivenEnd]:
-        if pipes is None:
-            if self.framing is None:
-                return {"stream": "duplex"}
-            return {"channel": kind_of(self.framing)}
-        if self.framing is not None:
-            raise TypeError("a child has a channel (framing=) or pipes, not both")
-        check_pipe_names(pipes)
-        for name, kind in pipes.items():
-            if kind not in ("duplex", "send", "receive") and not hasattr(kind, "hand_over"):
-                raise ValueError(
-                    f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
-                    f"anonymous pipe, not {kind!r}"
-                )
-        given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
-        if len(given) != len(set(given)):
-            raise ValueError("the same end cannot be handed over under two names")
-        return {f"pipe.{name}": kind for name, kind in pipes.items()}
-
     def _open(self, name: str, kind: Kind) -> None:
         ours, theirs = _os.open_pair(kind)
         self._ours[name] = (ours, kind)
@@ -133,30 +102,45 @@ class ChildPipes:
         kind: Kind = "send" if hasattr(end, "send_all") else "receive"
         self._handles[name] = Handle(number, kind, _os.fingerprint(int(number)))
 
-    @property
-    def texts(self) -> dict[str, str]:
-        """The numbers of the child's handles as text, by their public names."""
-        return {
-            name.partition(".")[2] or name: handle.number
-            for name, handle in self._handles.items()
-            if name != "lifeline"
-        }
+    @contextmanager
+    def starting(
+        self, command: Command, env: Mapping[str, str] | None, options: Mapping[str, Any]
+    ) -> Iterator[tuple[list[Word], dict[str, Any]]]:
+        """For the block that starts the child: the arguments of subprocess.Popen with which the
+        child inherits its ends, and only these.
 
-    def command(self, command: Command) -> list[Word]:
-        """The program and its arguments; a function is called with the numbers."""
-        words = command(self.texts) if callable(command) else command
-        if isinstance(words, (str, bytes)) or not isinstance(words, Sequence) or not words:
-            raise TypeError(f"a command is a sequence of one word or more, not {words!r}")
-        return list(words)
+        Args:
+            command, env: as for :func:`ipcpipes.open_child`.
+            options: of subprocess.Popen.
+        """
+        words = self._words(command)
+        ours = variables(self._handover)
+        given = {**options, "env": _os.child_environment(env, ours, is_ours)}
+        numbers = [int(handle.number) for handle in self._handles.values()]
+        with _os.inheriting(numbers, given) as complete:
+            try:
+                yield words, complete
+            except OSError as error:
+                # Windows does not name the program.
+                if error.filename is None:
+                    error.filename = words[0]
+                raise
 
-    def environment(self, base: Mapping[str, str] | None) -> dict[Any, Any]:
-        """``base``, or this process' environment, with the variables that name the handles."""
-        ours = variables(Handover(self._handles, self.framing, self._group, self._max_descriptors))
-        return _os.child_environment(base, ours, is_ours)
-
-    def inheriting(self, options: Mapping[str, Any]) -> AbstractContextManager[dict[str, Any]]:
-        """The options of subprocess.Popen that make the child inherit its ends, and only these."""
-        return _os.inheriting([int(handle.number) for handle in self._handles.values()], options)
+    def _words(self, command: Command) -> list[Word]:
+        """The program and its arguments; a function is called with the numbers of the handles as
+        text, by their public names.
+        """
+        if callable(command):
+            command = command(
+                {
+                    name.removeprefix("pipe."): handle.number
+                    for name, handle in self._handles.items()
+                    if name != "lifeline"
+                }
+            )
+        if isinstance(command, (str, bytes)) or not isinstance(command, Sequence) or not command:
+            raise TypeError(f"a command is a sequence of one word or more, not {command!r}")
+        return list(command)
 
     def started(self) -> None:
         """Closes the child's ends in this process, since the child has its copies now. Otherwise
@@ -167,37 +151,31 @@ class ChildPipes:
         while self._given:
             self._given.pop().dispose_local_copy()
 
-    def take(self, name: str, parent_end: Callable[..., Any], pid: int) -> Any:
-        """The stream or packets over this process' end of this name."""
-        number, kind = self._ours.pop(name)
-        endpoint = Endpoint.inherited(self._handles[name].number)
-        return parent_end(number, endpoint, kind, pid)
-
     def taken(
-        self,
-        parent_end: Callable[..., Any],
-        pid: int,
-        framed: Callable[..., Any],
-        native: Callable[..., Any],
-    ) -> dict[str, Any]:
-        """All of this process' ends except the lifeline, by the names of :class:`Child`'s
-        attributes: ``stream``, ``channel`` or ``pipes``.
+        self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
+    ) -> tuple[dict[str, Any], Any]:
+        """This process' ends by the names of :class:`Child`'s attributes (``stream``, ``channel``
+        or ``pipes``), and the lifeline.
 
         Args:
             parent_end: makes a stream of a descriptor, for the driver.
-            framed, native: make a channel over a stream.
+            channel_over: makes a channel over a stream.
         """
-        if "stream" in self._handles:
-            return {"stream": self.take("stream", parent_end, pid)}
-        if self.framing is not None:
-            make = native if isinstance(self.framing, Native) else framed
-            carrier = self.take("channel", parent_end, pid)
-            return {"channel": make(carrier, self.framing, max_descriptors=self._max_descriptors)}
-        names = [name for name in self._names if name in self._ours]
-        return {"pipes": {name[5:]: self.take(name, parent_end, pid) for name in names}}
+        ends: dict[str, Any] = {}
+        for name in [name for name in (*self._names, "lifeline") if name in self._ours]:
+            number, kind = self._ours.pop(name)
+            endpoint = Endpoint.inherited(self._handles[name].number)
+            ends[name] = parent_end(number, endpoint, kind, pid)
+            if name == "channel":
+                told = self._handover
+                ends[name] = channel_over(ends[name], told.framing, told.max_descriptors)
+        lifeline = ends.pop("lifeline")
+        if "stream" in self._handles or "channel" in self._handles:
+            return ends, lifeline
+        return {"pipes": {name.removeprefix("pipe."): end for name, end in ends.items()}}, lifeline
 
     def close(self) -> None:
-        """Closes the ends that :meth:`take` has not handed out."""
+        """Closes the ends that :meth:`taken` has not handed out."""
         self.started()
         while self._ours:
             _os.close_number(self._ours.popitem()[1][0])
@@ -207,3 +185,25 @@ class ChildPipes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _wanted(
+    framing: Framing | Native | None, pipes: Mapping[str, str | GivenEnd] | None
+) -> dict[str, str | GivenEnd]:
+    if pipes is None:
+        if framing is None:
+            return {"stream": "duplex"}
+        return {"channel": kind_of(framing)}
+    if framing is not None:
+        raise TypeError("a child has a channel (framing=) or pipes, not both")
+    check_pipe_names(pipes)
+    for name, kind in pipes.items():
+        if kind not in ("duplex", "send", "receive") and not hasattr(kind, "hand_over"):
+            raise ValueError(
+                f'pipe {name!r} must be "duplex", "send" or "receive", or the end of an '
+                f"anonymous pipe, not {kind!r}"
+            )
+    given = [id(kind) for kind in pipes.values() if not isinstance(kind, str)]
+    if len(given) != len(set(given)):
+        raise ValueError("the same end cannot be handed over under two names")
+    return {f"pipe.{name}": kind for name, kind in pipes.items()}

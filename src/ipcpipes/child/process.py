@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -13,11 +13,11 @@ from .. import _os, abc
 from .._os import Stream
 from ..connections.nursery import unseen_nursery
 from ..framing import Framing, Native
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 from ..options import check_count, checked_seconds
 from .base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
-from .pipes import ChildPipes, naming
+from .pipes import ChildPipes
 
 if TYPE_CHECKING:
     from .pipes import Command, Redirection
@@ -32,17 +32,7 @@ class Child(ChildBase):
         process: the :class:`trio.Process`.
     """
 
-    def __init__(
-        self, process: trio.Process, ends: dict[str, Any], lifeline: Any, captures: list[Capture]
-    ) -> None:
-        super().__init__(ends)
-        self.process = process
-        self._lifeline = lifeline
-        self._captures = captures
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    process: trio.Process
 
     @property
     def stream(self) -> Stream:
@@ -63,19 +53,6 @@ class Child(ChildBase):
         """
         channel: abc.MessageChannel = self._end("channel")
         return channel
-
-    def _poll(self) -> int | None:
-        return self.process.returncode
-
-    def terminate(self) -> None:
-        if self.process.returncode is None:
-            self._asked = "terminated"
-            self.process.terminate()
-
-    def kill(self) -> None:
-        if self.process.returncode is None:
-            self._asked = "killed"
-            self.process.kill()
 
     async def wait(self) -> int:
         """Waits for the end of the process, and returns its :attr:`status`. The pipes stay open."""
@@ -104,29 +81,13 @@ class Child(ChildBase):
             # Also when the wait was cancelled; then the process is terminated at once.
             with trio.CancelScope(shield=True):
                 try:
-                    await self._end_by_force(last_grace)
+                    self.terminate()
+                    with trio.move_on_after(last_grace):
+                        await self.process.wait()
                 finally:
-                    for capture in self._captures:
-                        capture.child_ended()
-                    await self._close_outputs()
-
-    async def _end_by_force(self, grace: float) -> None:
-        try:
-            if self.process.returncode is None:
-                self.terminate()
-                with trio.move_on_after(grace):
+                    # Ctrl-C shortens the wait, but the process is still killed and reaped.
+                    self.kill()
                     await self.process.wait()
-        finally:
-            # Ctrl-C shortens the wait, but the process is still killed and reaped.
-            if self.process.returncode is None:
-                self.kill()
-                await self.process.wait()
-
-    async def _close_outputs(self) -> None:
-        captured = [capture.stream for capture in self._captures]
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None and stream not in captured:
-                await stream.aclose()
 
 
 @asynccontextmanager
@@ -238,9 +199,6 @@ async def run_child(
     open_ends: Callable[[], ChildPipes],
     command: Command,
     *,
-    stdin: Redirection = None,
-    stdout: Redirection | LineSink = None,
-    stderr: Redirection | LineSink = None,
     longest_line: int = LONGEST_LINE,
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
@@ -250,46 +208,39 @@ async def run_child(
     grace = checked_seconds("grace", grace)
     check_child_options("open_child", longest_line=longest_line, **options)
     warn_of_unknown_ends()
-    sinks = {
-        name: sink for name, sink in (("stdout", stdout), ("stderr", stderr)) if callable(sink)
-    }
-    streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-    streams.update(dict.fromkeys(sinks, subprocess.PIPE))
+    sinks = {name: options[name] for name in ("stdout", "stderr") if callable(options.get(name))}
+    options.update(dict.fromkeys(sinks, subprocess.PIPE))
     with open_ends() as ends:
-        words = ends.command(command)
-        given = {**streams, "env": ends.environment(env), **options}
-        with ends.inheriting(given) as complete, naming(words):
+        with ends.starting(command, env, options) as (words, complete):
             process = await trio.lowlevel.open_process(words, **complete)
         try:
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
-            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            captures = [
-                Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()
-            ]
-            child = Child(process, found, lifeline, captures)
+            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
         except BaseException:  # a framing of the user's own, perhaps
-            await _kill_and_reap(process)
+            process.kill()
+            await _reap(process)
             raise
-    async with _reading(captures) if captures else nullcontext():
-        try:
-            yield child
-        finally:
-            await child._finish(grace)
+    captures = [Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()]
+    try:
+        async with unseen_nursery() as nursery:
+            for capture in captures:
+                nursery.start_soon(capture.run)
+            try:
+                yield child
+            finally:
+                try:
+                    await child._finish(grace)
+                finally:
+                    for capture in captures:
+                        capture.reads.child_ended()
+    finally:
+        await _reap(process)
 
 
-async def _kill_and_reap(process: trio.Process) -> None:
-    process.kill()
+async def _reap(process: trio.Process) -> None:
+    """Waits for the end of the process, and closes its pipes."""
     with trio.CancelScope(shield=True):
         await process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 await stream.aclose()
-
-
-@asynccontextmanager
-async def _reading(captures: list[Capture]) -> AsyncIterator[None]:
-    async with unseen_nursery() as nursery:
-        for capture in captures:
-            nursery.start_soon(capture.run)
-        yield

@@ -14,16 +14,12 @@ _KINDS: dict[str, type[Account]] = {"user": User, "group": Group}
 def policy_document(policy: AccessPolicy) -> dict[str, Any]:
     """Returns the policy as what :func:`policy_from_document` takes."""
     return {
-        "allow": [_account_document(account) for account in policy.allow],
-        "deny": [_account_document(account) for account in policy.deny],
+        "allow": [[each.kind, each.account, each.rights] for each in policy.allow],
+        "deny": [[each.kind, each.account, each.rights] for each in policy.deny],
         "everyone": policy.open_to_all,
         "sddl": policy.descriptor,
         "remote": policy.remote,
     }
-
-
-def _account_document(account: Account) -> list[Any]:
-    return [account.kind, account.account, account.rights]
 
 
 def policy_from_document(document: dict[str, Any]) -> AccessPolicy:

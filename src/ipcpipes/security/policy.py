@@ -99,24 +99,14 @@ class AccessPolicy:
         TypeError: an argument is of the wrong type.
     """
 
-    allow: tuple[Account, ...]
-    deny: tuple[Account, ...]
-    open_to_all: Rights | None
-    descriptor: str | None
-    remote: bool
+    allow: tuple[Account, ...] = ()
+    deny: tuple[Account, ...] = ()
+    open_to_all: Rights | None = None
+    descriptor: str | None = None
+    remote: bool = False
 
     def __init__(
         self, allow: Iterable[Account] = (), deny: Iterable[Account] = (), *, remote: bool = False
-    ) -> None:
-        self._set(allow, deny, None, None, remote)
-
-    def _set(
-        self,
-        allow: Iterable[Account],
-        deny: Iterable[Account],
-        open_to_all: Rights | None,
-        descriptor: str | None,
-        remote: bool,
     ) -> None:
         if not isinstance(remote, bool):
             raise TypeError(f"remote must be True or False, not {remote!r}")
@@ -128,8 +118,6 @@ class AccessPolicy:
                 if not isinstance(account, (User, Group)):
                     raise TypeError(f"{name} must contain only User and Group, not {account!r}")
             object.__setattr__(self, name, found)
-        object.__setattr__(self, "open_to_all", open_to_all)
-        object.__setattr__(self, "descriptor", descriptor)
         object.__setattr__(self, "remote", remote)
 
     @classmethod
@@ -161,8 +149,8 @@ class AccessPolicy:
                 the three.
         """
         check_choice("rights", rights, get_args(Rights))
-        policy = cls()
-        policy._set((), deny, rights, None, remote)
+        policy = cls(deny=deny, remote=remote)
+        object.__setattr__(policy, "open_to_all", rights)
         return policy
 
     @classmethod
@@ -183,6 +171,6 @@ class AccessPolicy:
         """
         if not isinstance(text, str):
             raise TypeError(f"a security descriptor must be a str, not {text!r}")
-        policy = cls()
-        policy._set((), (), None, text, remote)
+        policy = cls(remote=remote)
+        object.__setattr__(policy, "descriptor", text)
         return policy

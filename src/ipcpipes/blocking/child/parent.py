@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -65,9 +64,7 @@ def parent_channel(
     if adopted.handover.group is not None:
         adopted.ends["channel"].close()
         raise NoParent("a worker of a WorkerGroup has an event loop: ipcpipes.group_worker()")
-    channel: abc.MessageChannel = channel_over(
-        adopted.ends["channel"], adopted.framing, adopted.max_descriptors
-    )
+    channel: abc.MessageChannel = adopted.channel(channel_over)
     return channel
 
 
@@ -91,9 +88,7 @@ def parent_pipes() -> Iterator[Mapping[str, Any]]:
 def _adopted(
     wanted: str, framing: Framing | Native | None = None, max_descriptors: int | None = None
 ) -> Adopted:
-    adopted = adopt(
-        os.environ, wanted, _os.connect, lambda end: end.close(), framing, max_descriptors
-    )
+    adopted = adopt(wanted, _os.connect, lambda end: end.close(), framing, max_descriptors)
     # Without an event loop no code waits for the lifeline besides the stream.
     adopted.lifeline.close()
     return adopted

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ..._os import blocking as _os
 from ..._os.blocking import Stream
 from ...child.base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
-from ...child.pipes import ChildPipes, naming
+from ...child.pipes import ChildPipes
 from ...framing import Framing, Native
 from ...options import checked_seconds
 from .. import abc
-from ..messages.framed import MessageChannel, NativeMessageChannel
+from ..messages.framed import channel_over
 
 if TYPE_CHECKING:
     from ...child.pipes import Command, Redirection
@@ -32,12 +32,7 @@ class Child(ChildBase):
         process: the :class:`subprocess.Popen` object of the process.
     """
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], ends: dict[str, Any], lifeline: Any
-    ) -> None:
-        super().__init__(ends)
-        self.process = process
-        self._lifeline = lifeline
+    process: subprocess.Popen[bytes]
 
     @property
     def stream(self) -> Stream:
@@ -59,24 +54,6 @@ class Child(ChildBase):
         channel: abc.MessageChannel = self._end("channel")
         return channel
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self.process.pid
-
-    def _poll(self) -> int | None:
-        return self.process.poll()
-
-    def terminate(self) -> None:
-        if self.process.poll() is None:
-            self._asked = "terminated"
-            self.process.terminate()
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self._asked = "killed"
-            self.process.kill()
-
     def wait(self, *, timeout: float | None = None) -> int:
         """Waits until the process has ended, and returns its :attr:`status`. Its pipes stay open.
 
@@ -88,13 +65,10 @@ class Child(ChildBase):
             TypeError, ValueError: ``timeout`` is not a number of seconds, or negative.
         """
         seconds = math.inf if timeout is None else checked_seconds("timeout", timeout)
-        if not self._ends_within(seconds):
+        if not _os.ends_within(self.process, seconds):
             raise TimeoutError(f"process {self.pid} has not ended within {seconds:g} s")
         assert self.status is not None
         return self.status
-
-    def _ends_within(self, seconds: float) -> bool:
-        return _os.ends_within(self.process, seconds)
 
     def _close_ends(self) -> None:
         for end in self._all_ends():
@@ -108,19 +82,17 @@ class Child(ChildBase):
         last_grace = grace
         try:
             self._close_ends()
-            self._ends_within(grace)
+            _os.ends_within(self.process, grace)
             if self._asked is not None:
                 last_grace = 0  # it was already asked to end, and has had its time
         finally:
             # After Ctrl-C the process is terminated at once.
             try:
-                if self.process.poll() is None:
-                    self.terminate()
-                    self._ends_within(last_grace)
+                self.terminate()
+                _os.ends_within(self.process, last_grace)
             finally:
-                if self.process.poll() is None:
-                    self.kill()
-                    self.process.wait()
+                self.kill()
+                self.process.wait()
                 for file in (self.process.stdout, self.process.stderr):
                     if file is not None:
                         file.close()
@@ -214,15 +186,11 @@ def open_child(
             ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends,
             _deferred_ctrl_c(),
         ):
-            words = ends.command(command)
-            streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-            given = {**streams, "env": ends.environment(env), **options}
-            with ends.inheriting(given) as complete, naming(words):
+            options.update(stdin=stdin, stdout=stdout, stderr=stderr)
+            with ends.starting(command, env, options) as (words, complete):
                 process = subprocess.Popen(words, **complete)
             ends.started()
-            found = ends.taken(_os.parent_end, process.pid, MessageChannel, NativeMessageChannel)
-            lifeline = ends.take("lifeline", _os.parent_end, process.pid)
-            child = Child(process, found, lifeline)
+            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
         yield child
     finally:
         if child is not None:

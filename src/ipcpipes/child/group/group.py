@@ -24,8 +24,8 @@ from ...options import DEFAULT_BACKLOG, LARGEST_BACKLOG, check_count, checked_se
 from ...security import AccessPolicy, compile_policy, policy_document
 from ..pipes import ChildPipes
 from ..process import Child, check_child_options, run_child
-from .member import KILL_AFTER, Member, Slot, all_delivered, end_of
-from .restarts import Restarts, is_momentary
+from .member import KILL_AFTER, Member, Slot, all_delivered
+from .restarts import Crashes, is_momentary
 from .talk import OnMessage, Talk, check_message
 
 if TYPE_CHECKING:
@@ -115,10 +115,13 @@ class WorkerGroup(Uncopied):
         self._backlog = backlog
         self._talk = Talk(framing, max_descriptors, on_message)
         self._on_end = on_end
-        allowed = Restarts(math.inf if restarts is None else restarts, within)
+        most = math.inf if restarts is None else restarts
+        within = checked_seconds("within", within)
+        if not within:
+            raise ValueError("within must be more than 0 seconds")
         self._grace = checked_seconds("grace", grace)
         self._options = {**_os.APART, **options}
-        self._slots = [Slot(number, allowed) for number in range(count)]
+        self._slots = [Slot(number, Crashes(most, within)) for number in range(count)]
         self._members: set[Member] = set()
         self._name: _os.SharedName | None = None
         self._nursery: trio.Nursery | None = None
@@ -131,8 +134,8 @@ class WorkerGroup(Uncopied):
     @property
     def pids(self) -> dict[int, int]:
         """The process ids of the running workers, by worker number."""
-        children = {s.number: s.current.child for s in self._slots if s.current is not None}
-        return {n: child.pid for n, child in children.items() if child and child.status is None}
+        members = [slot.current for slot in self._slots if slot.current is not None]
+        return {each.number: each.child.pid for each in members if each.child.status is None}
 
     async def run(
         self,
@@ -302,27 +305,20 @@ class WorkerGroup(Uncopied):
             self._require_running()
             async with slot.filling:
                 old = slot.current
-                started = await self._start(slot)
-                self._require_running()
-                if isinstance(started, WorkerFailed):
-                    raise started
+                started = await self._start(slot.number)
+                nursery = self._require_running()
                 slot.current = started
                 if old is not None:
                     # In the group's nursery, so that it continues when this is cancelled.
-                    self._require_nursery().start_soon(self._retire, old)
-                    assert old.child is not None
+                    nursery.start_soon(self._retire, old)
                     await old.child.wait()
 
-    def _require_nursery(self) -> trio.Nursery:
+    def _require_running(self) -> trio.Nursery:
         if self._nursery is None:
             raise RuntimeError("this group is not running: await group.run()")
-        return self._nursery
-
-    def _require_running(self) -> trio.Nursery:
-        nursery = self._require_nursery()
         if self._stopping.is_set():
             raise trio.ClosedResourceError("this group was stopped")
-        return nursery
+        return self._nursery
 
     async def _send_to_one(
         self,
@@ -339,58 +335,57 @@ class WorkerGroup(Uncopied):
 
     # Starting
 
-    async def _fill(self, slot: Slot, crash: WorkerFailed | None = None) -> None:
-        """Starts a worker for the slot, in as many attempts as are allowed, or ends the group."""
+    async def _fill(self, slot: Slot, crashed: Member | None = None) -> None:
+        """Starts a worker for the slot, in as many attempts as are allowed, or ends the group.
+
+        Args:
+            crashed: the worker that the new one replaces.
+        """
+        crash = None if crashed is None else crashed.failure("ended")
         try:
             async with slot.filling:
+                if slot.current is not crashed:
+                    return  # a roll-over has replaced the worker already
+                slot.current = None
                 while slot.current is None and not self._stopping.is_set():
                     if crash is not None:
                         await self._pause_after(slot, crash)
                         crash = None
                         continue
-                    started = await self._start_or_crash(slot)
-                    if isinstance(started, WorkerFailed):
-                        crash = started
-                    else:
-                        slot.current = started
+                    try:
+                        slot.current = await self._start(slot.number)
+                    except WorkerFailed as failure:
+                        crash = failure
+                    except OSError as error:
+                        # A program that does not exist is a mistake in the command, which a
+                        # restart cannot mend.
+                        if not self._was_ready and not is_momentary(error):
+                            raise
+                        crash = WorkerFailed(slot.number, None, f"could not be started: {error}")
+                        crash.__cause__ = error
         except Exception as failure:
             if not self._stopping.is_set():
                 # Only the first failure is raised, and not a group of them.
                 self._failure = self._failure or failure
-                self._require_nursery().cancel_scope.cancel()
+                assert self._nursery is not None
+                self._nursery.cancel_scope.cancel()
 
-    async def _start_or_crash(self, slot: Slot) -> Member | WorkerFailed:
-        """As :meth:`_start`, but counts a process that the system cannot start at the moment as a
-        crash. A program that does not exist is a mistake in the command: a restart cannot mend it.
-
-        Raises:
-            OSError: the program cannot be started, and the group was never ready.
-        """
-        try:
-            return await self._start(slot)
-        except OSError as error:
-            if not self._was_ready and not is_momentary(error):
-                raise
-            failure = WorkerFailed(slot.number, None, f"could not be started: {error}")
-            failure.__cause__ = error
-            return failure
-
-    async def _start(self, slot: Slot) -> Member | WorkerFailed:
-        """Starts a process and waits until it is ready. If it does not get ready, ends it and
-        returns the reason.
+    async def _start(self, number: int) -> Member:
+        """Starts a process and waits until it is ready. If it does not get ready, ends it.
 
         Raises:
             OSError: the process cannot be started.
+            WorkerFailed: it was not ready in time.
+            trio.ClosedResourceError: the group was stopped.
         """
-        member = Member(slot.number)
         nursery = self._require_running()
+        member: Member = await nursery.start(self._attend, number)
         try:
-            await nursery.start(self._attend, slot, member)
             with trio.move_on_after(self._grace) as patience:
                 await first_of(member.ready, member.ended, self._stopping)
         except BaseException:  # cancelled, perhaps as a group of exceptions
             member.retired = True
-            if member.child is not None and not member.ended.is_set():
+            if not member.ended.is_set():
                 nursery.start_soon(member.end_by_force)
             raise
         if member.ready.is_set() or self._stopping.is_set():
@@ -398,9 +393,9 @@ class WorkerGroup(Uncopied):
         member.retired = True
         await member.end_by_force()
         await member.ended.wait()
-        assert member.child is not None
+        self._require_running()
         text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
-        return WorkerFailed(slot.number, member.child.status, f"{text} ({end_of(member.child)})")
+        raise member.failure(text)
 
     async def _pause_after(self, slot: Slot, failure: WorkerFailed) -> None:
         """Counts a crash, and waits before the next start.
@@ -415,38 +410,36 @@ class WorkerGroup(Uncopied):
 
     # The life of a worker
 
-    async def _attend(
-        self, slot: Slot, member: Member, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        """Runs one process to its end."""
-        self._members.add(member)
+    async def _attend(self, number: int, *, task_status: trio.TaskStatus[Member]) -> None:
+        """Runs one process to its end, and then the one that replaces it after a crash."""
+        member = None
         try:
             async with run_child(
-                lambda: self._ends(slot), self._command, grace=KILL_AFTER, **self._options
+                lambda: self._ends(number), self._command, grace=KILL_AFTER, **self._options
             ) as child:
-                member.child = child
-                task_status.started()
-                logger.info("worker %d is process %d", slot.number, child.pid)
-                await member.converse(child, self._talk)
+                member = Member(number, child)
+                self._members.add(member)
+                task_status.started(member)
+                logger.info("worker %d is process %d", number, child.pid)
+                await member.converse(self._talk)
                 # It has closed the channel, so it is about to end.
                 with trio.move_on_after(self._grace):
                     await child.wait()
             if self._on_end is not None:
-                await self._on_end(slot.number, child)
+                await self._on_end(number, child)
         finally:
-            self._members.discard(member)
-            member.ended.set()
-            if member.child is not None:
-                end = end_of(member.child)
-                logger.info("worker %d, process %d: %s", slot.number, member.child.pid, end)
+            if member is not None:
+                self._members.discard(member)
+                member.ended.set()
+                logger.info("worker %d, process %d: %s", number, member.child.pid, member.end)
         if not member.retired:
-            self._require_nursery().start_soon(self._replace, slot, member, child)
+            await self._fill(self._slots[number], member)
 
-    def _ends(self, slot: Slot) -> ChildPipes:
+    def _ends(self, number: int) -> ChildPipes:
         self._require_running()
         where = self._endpoint
         group = {
-            "number": slot.number,
+            "number": number,
             "endpoint": None if where is None else [where.kind, where.name],
             "access": policy_document(self._access),
             "backlog": self._backlog,
@@ -454,20 +447,11 @@ class WorkerGroup(Uncopied):
         lent = {} if self._name is None else self._name.copies()
         return ChildPipes(self._talk.framing, None, lent, group, self._talk.max_descriptors)
 
-    async def _replace(self, slot: Slot, member: Member, child: Child) -> None:
-        """Starts another process after a crash."""
-        async with slot.filling:
-            if slot.current is not member:
-                return  # a roll-over has replaced the worker already
-            slot.current = None
-        await self._fill(slot, WorkerFailed(slot.number, child.status, f"ended ({end_of(child)})"))
-
     # Ending
 
     async def _retire(self, member: Member) -> None:
         """Tells a worker to finish, and waits until its process has ended."""
         member.retired = True
-        assert member.child is not None
         with trio.move_on_after(self._grace) as patience:
             with suppress(trio.BrokenResourceError):
                 await member.post(b"").wait()
@@ -482,9 +466,8 @@ class WorkerGroup(Uncopied):
         if self._name is not None:
             self._name.close()
         async with unseen_nursery() as nursery:
-            for member in list(self._members):
-                if member.child is not None:
-                    nursery.start_soon(self._retire, member)
+            for member in self._members:
+                nursery.start_soon(self._retire, member)
 
     async def _heed_signals(
         self, signals: AsyncIterator[int], caught: list[signal.Signals]

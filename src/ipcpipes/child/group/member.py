@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import trio
@@ -13,33 +15,27 @@ import trio
 from ... import _os
 from ...abc import HasFileno, MessageChannel
 from ...connections.nursery import unseen_nursery
+from ...errors import WorkerFailed
 from ...framing import Buffer
+from ..last_reads import LastReads
 from ..process import Child
-from .restarts import Crashes, Restarts
+from .restarts import Crashes
 from .talk import Talk
 
 KILL_AFTER = 5.0
 """Seconds between terminating a worker and killing it."""
-# When a worker has ended, the rest of its messages is in the pipe, and the next reads return it.
-# More than that comes from a process that the worker has forked.
-_PATIENCE = 0.5  # seconds without anything
-_MOST_READS = 100
+_MOST_READS = 100  # after the end of the worker
 
 
+@dataclass(eq=False)
 class Delivery:
     """A message that is being sent to a worker, and the result."""
 
-    def __init__(
-        self,
-        message: bytes,
-        outbox: deque[Delivery],
-        descriptors: Sequence[int | HasFileno] | None,
-    ) -> None:
-        self.message = message
-        self.descriptors = descriptors
-        self.over = trio.Event()
-        self.failure: Exception | None = None
-        self._outbox = outbox
+    message: bytes
+    outbox: deque[Delivery]
+    descriptors: Sequence[int | HasFileno] | None
+    over: trio.Event = field(default_factory=trio.Event)
+    failure: Exception | None = None
 
     async def wait(self) -> None:
         """Waits until the system has taken the whole message. If this is cancelled before the
@@ -53,8 +49,8 @@ class Delivery:
         try:
             await self.over.wait()
         except trio.Cancelled:
-            if self in self._outbox:
-                self._outbox.remove(self)
+            if self in self.outbox:
+                self.outbox.remove(self)
             elif self.descriptors is not None:
                 with trio.CancelScope(shield=True):
                     await self.over.wait()
@@ -71,24 +67,22 @@ class Member:
 
     Attributes:
         number: the number of the worker.
-        child: the process, once it is started.
+        child: the process.
         ready: set when the worker has said that it is ready.
         ended: set when the process has ended and its last message was received.
         retired: whether it was told to finish, so that its end does not count as a crash.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, child: Child) -> None:
         self.number = number
-        self.child: Child | None = None
+        self.child = child
         self.ready = trio.Event()
         self.ended = trio.Event()
         self.retired = False
         self._outbox: deque[Delivery] = deque()
         self._posted = trio.Event()
         self._is_gone = False
-        self._has_ended = False
-        self._reads_left = _MOST_READS
-        self._waiting = trio.CancelScope()
+        self._reads = LastReads(_MOST_READS)
 
     def post(
         self, message: Buffer, descriptors: Sequence[int | HasFileno] | None = None
@@ -104,15 +98,24 @@ class Member:
             self._posted.set()
         return delivery
 
-    async def converse(self, child: Child, talk: Talk) -> None:
+    @property
+    def end(self) -> str:
+        """Why the process has ended, for the log."""
+        return f"{self.child.reason}, status {self.child.status}"
+
+    def failure(self, text: str) -> WorkerFailed:
+        """The exception for a worker that has ended."""
+        return WorkerFailed(self.number, self.child.status, f"{text} ({self.end})")
+
+    async def converse(self, talk: Talk) -> None:
         """Sends the queued messages and handles the received ones, until the channel or the process
         ends.
         """
-        channel = child.channel
+        channel = self.child.channel
         try:
             async with unseen_nursery() as nursery:
                 nursery.start_soon(self._deliver, channel)
-                nursery.start_soon(self._watch, child)
+                nursery.start_soon(self._watch)
                 while messages := await self._receive(talk, channel):
                     for message, *descriptors in messages:
                         if message and talk.on_message is not None:
@@ -133,7 +136,6 @@ class Member:
         """Terminates the process, and kills it if that does not end it. Messages that it has sent
         are still received.
         """
-        assert self.child is not None
         self.child.terminate()
         with trio.move_on_after(KILL_AFTER):
             await self.child.wait()
@@ -142,26 +144,14 @@ class Member:
 
     async def _receive(self, talk: Talk, channel: MessageChannel) -> list[tuple[Any, ...]]:
         """The next messages; an empty list at the end."""
-        for _ in range(2):
-            with trio.CancelScope(deadline=self._deadline()) as self._waiting:
-                try:
-                    return await talk.receive(channel)
-                except (trio.EndOfChannel, trio.BrokenResourceError):
-                    # A worker that is killed while it sends leaves a part of a message.
-                    return []
-            # Other tasks may have used up the time: read once more, without waiting.
+        # A worker that is killed while it sends leaves a part of a message.
+        with suppress(trio.EndOfChannel, trio.BrokenResourceError):
+            return await self._reads.read(partial(talk.receive, channel)) or []
         return []
 
-    def _deadline(self) -> float:
-        if not self._has_ended:
-            return math.inf
-        self._reads_left -= 1
-        return trio.current_time() + _PATIENCE if self._reads_left > 0 else -math.inf
-
-    async def _watch(self, child: Child) -> None:
-        await child.wait()
-        self._has_ended = True
-        self._waiting.deadline = trio.current_time() + _PATIENCE
+    async def _watch(self) -> None:
+        await self.child.wait()
+        self._reads.child_ended()
 
     async def _deliver(self, channel: MessageChannel) -> None:
         while True:
@@ -189,17 +179,12 @@ class Member:
 class Slot:
     """The place of the worker with this number, which a restart fills again."""
 
-    def __init__(self, number: int, restarts: Restarts) -> None:
+    def __init__(self, number: int, crashes: Crashes) -> None:
         self.number = number
         self.current: Member | None = None
         # Held by the task that puts a worker into this slot.
         self.filling = trio.Lock()
-        self.crashes = Crashes(restarts)
-
-
-def end_of(child: Child) -> str:
-    """Why the process has ended, for the log."""
-    return f"{child.reason}, status {child.status}"
+        self.crashes = crashes
 
 
 async def all_delivered(deliveries: Iterable[Delivery]) -> None:

@@ -6,7 +6,6 @@ import errno
 from collections import deque
 
 from ...errors import WorkerFailed
-from ...options import checked_seconds
 
 _FIRST_PAUSE = 0.1  # seconds, between a crash and the next start
 _LONGEST_PAUSE = 30.0
@@ -20,29 +19,17 @@ def is_momentary(error: OSError) -> bool:
     return error.errno in _MOMENTARY
 
 
-class Restarts:
-    """The limit of restarts for each worker of a group.
+class Crashes:
+    """The crashes of one worker.
 
     Args:
-        most: how many crashes of one worker are followed by a restart.
-        within: the number of seconds in which these crashes count; more than 0.
-
-    Raises:
-        TypeError, ValueError: ``within`` is not a number of seconds, or not more than 0.
+        most: how many crashes are followed by a restart.
+        within: the number of seconds in which these crashes count.
     """
 
     def __init__(self, most: float, within: float) -> None:
-        self.most = most
-        self.within = checked_seconds("within", within)
-        if not self.within:
-            raise ValueError("within must be more than 0 seconds")
-
-
-class Crashes:
-    """The crashes of one worker."""
-
-    def __init__(self, allowed: Restarts) -> None:
-        self._allowed = allowed
+        self._most = most
+        self._within = within
         self._times: deque[float] = deque()
 
     def pause_after(self, failure: WorkerFailed, now: float) -> float:
@@ -51,12 +38,12 @@ class Crashes:
         Raises:
             WorkerFailed: the worker has crashed too often.
         """
-        allowed, times = self._allowed, self._times
+        times = self._times
         times.append(now)
-        while times[0] < now - allowed.within:
+        while times[0] < now - self._within:
             times.popleft()
         count = len(times)
-        if count > allowed.most:
-            text = f"{failure.text}; that was crash {count} within {allowed.within:g} s"
+        if count > self._most:
+            text = f"{failure.text}; that was crash {count} within {self._within:g} s"
             raise WorkerFailed(failure.number, failure.status, text) from failure.__cause__
         return min(_FIRST_PAUSE * 2.0 ** min(count - 1, 30), _LONGEST_PAUSE)

@@ -17,8 +17,9 @@ from ...connections.serving import handle_client, server_finishing
 from ...endpoint import Endpoint
 from ...errors import NoParent
 from ...framing import Framing, Native
+from ...messages.framed import channel_over
 from ...security import compile_policy, policy_from_document
-from ..parent import adopted_ends, channel_over
+from ..parent import adopted_ends
 from .talk import check_message
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class Worker(Uncopied):
             trio.EndOfChannel: the worker has to complete its work and end.
             And what :meth:`ipcpipes.abc.MessageChannel.receive` raises.
         """
-        (message,) = await self._next(self._receive_alone)
-        assert isinstance(message, bytes)
+        message: bytes = (await self._next(with_descriptors=False))[0]
         return message
 
     async def receive_descriptors(self) -> tuple[bytes, list[int]]:
@@ -110,19 +110,21 @@ class Worker(Uncopied):
             RuntimeError: the group was made without ``max_descriptors=``.
             And what :meth:`receive` raises.
         """
-        message, descriptors = await self._next(self._channel.receive_descriptors)
+        message, descriptors = await self._next(with_descriptors=True)
         return message, descriptors
 
-    async def _receive_alone(self) -> tuple[bytes]:
-        return (await self._channel.receive(),)
-
-    async def _next(self, receive: Callable[[], Awaitable[Any]]) -> Any:
-        """The next message, unless the worker has to finish."""
+    async def _next(self, with_descriptors: bool) -> Sequence[Any]:
+        """The next message, with or without its descriptors, unless the worker has to finish."""
         if self.finishing.is_set():
             await trio.lowlevel.checkpoint()
         else:
+            channel = self._channel
+            came: Sequence[Any]
             with suppress(trio.EndOfChannel):  # the master has ended
-                came = await receive()
+                if with_descriptors:
+                    came = await channel.receive_descriptors()
+                else:
+                    came = (await channel.receive(),)
                 if came[0]:
                     return came
             self.finishing.set()
@@ -166,37 +168,27 @@ class Worker(Uncopied):
         # Handlers see this, because their tasks are started in this context.
         before = server_finishing.set(self.finishing)
         try:
-            await self._serve(listener, handler, on_message)
+            async with listener, unseen_nursery() as nursery:
+                with trio.CancelScope() as accepting:
+                    nursery.start_soon(self._heed, on_message, accepting)
+                    while True:
+                        stream = await listener.accept()
+                        nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+                for stream in _os.accept_waiting(listener, _MOST_LATE):
+                    nursery.start_soon(handle_client, handler, stream, listener.endpoint)
+                await listener.aclose()
         finally:
             server_finishing.reset(before)
-
-    async def _serve(
-        self,
-        listener: Listener[Stream],
-        handler: Callable[[Stream], Awaitable[object]],
-        on_message: Callable[..., Awaitable[object]] | None,
-    ) -> None:
-        async with listener, unseen_nursery() as nursery:
-            with trio.CancelScope() as accepting:
-                nursery.start_soon(self._heed, on_message, accepting)
-                while True:
-                    stream = await listener.accept()
-                    nursery.start_soon(handle_client, handler, stream, listener.endpoint)
-            for stream in _os.accept_waiting(listener, _MOST_LATE):
-                nursery.start_soon(handle_client, handler, stream, listener.endpoint)
-            await listener.aclose()
 
     async def _heed(
         self,
         on_message: Callable[..., Awaitable[object]] | None,
         accepting: trio.CancelScope,
     ) -> None:
-        receive: Callable[[], Awaitable[Any]] = self._receive_alone
-        if on_message is not None and self._with_descriptors:
-            receive = self._channel.receive_descriptors
+        with_descriptors = on_message is not None and self._with_descriptors
         while True:
             try:
-                came = await self._next(receive)
+                came = await self._next(with_descriptors)
             except trio.EndOfChannel:
                 break
             if on_message is not None:
@@ -235,7 +227,7 @@ async def group_worker(
     """
     async with (
         adopted_ends("channel", cancel_on_end, framing) as adopted,
-        channel_over(adopted) as channel,
+        adopted.channel(channel_over) as channel,
     ):
         group = adopted.handover.group
         if group is None:
@@ -244,7 +236,7 @@ async def group_worker(
         try:
             with suppress(trio.BrokenResourceError):  # the master has ended: there is no work
                 await channel.send(b"")
-            yield Worker(group["number"], channel, listener, adopted.max_descriptors)
+            yield Worker(group["number"], channel, listener, adopted.handover.max_descriptors)
         finally:
             if listener is not None:
                 with trio.CancelScope(shield=True):
