@@ -13,11 +13,12 @@ import trio
 from ...options import checked_seconds
 from ..core.call import SMALL, Call, Push
 from ..core.events import CallEvent
-from ..errors import BadStubData, CallTimedOut, CommFailure
+from ..errors import BadStubData, CallTimedOut
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
+from .reading import ring
 from .sending import REFUSED
-from .transport import Torn
+from .transport import torn
 
 if TYPE_CHECKING:
     from .link import Link
@@ -57,8 +58,7 @@ class CallDriver:
 
     def wake(self) -> None:
         for waiter in self.waiters:
-            if waiter.locked():
-                waiter.release()
+            ring(waiter)
 
     def stop(self) -> None:
         pass  # a thread cannot be cancelled
@@ -66,13 +66,11 @@ class CallDriver:
     def notify(self, event: CallEvent) -> None:
         pass  # a client's may
 
-    def too_long(self) -> CallTimedOut:
-        return CallTimedOut()
-
     def _expire(self) -> None:
         """The call's time is over."""
-        error = self.too_long()
-        self.link.step(lambda: self.call.lose(error), exact=True)
+        error = CallTimedOut()
+        with self.link.lock:
+            self.call.lose(error)
         raise (self.call.failure or error).again()  # it may have been lost before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
@@ -102,7 +100,7 @@ class CallDriver:
 
         def pull() -> memoryview | None:
             if link.was_torn:
-                raise CommFailure(str(Torn()))
+                raise torn()
             if index in taken:
                 raise BadStubData(
                     f"an earlier pull from {self.name(index)} was interrupted, and its elements "
@@ -120,28 +118,24 @@ class CallDriver:
                 del taken[index]
             return octets
 
-        return link.wait(pull, self, until, sliced=True, exact=True)
+        return link.wait(pull, self, until, sliced=True)
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
         element = self.call.operation.pipes[index].element
         octets = bytes_of(elements, element)
-        if not octets:
-            self._alone("pushing into", index, self._push_nothing, index)
-            return
         push = Push(octets, len(octets) // element.stride)
         if not self._alone("pushing into", index, self.put, index, push, self.deadline):
             self._expire()
-
-    def _push_nothing(self, index: int) -> None:
-        self.link.step(lambda: self.call.check_push(index, None), exact=True)
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Continues a push. Returns whether it was completed in time."""
         call, link = self.call, self.link
         octets = push.octets
         if push.position == 0:
-            link.step(lambda: call.check_push(index, push.count), exact=True)
+            with link.lock:
+                # Whether a push is allowed does not depend on whether it has elements.
+                call.check_push(index, push.count or None)
 
         def push_small() -> bool:
             if not call.push_small(index, octets):
@@ -172,7 +166,7 @@ class CallDriver:
             if not link.wait_room(until, call):
                 return False
             try:
-                if link.wait(go_on, self, until, sliced=True, exact=True) is None:
+                if link.wait(go_on, self, until, sliced=True) is None:
                     return False
                 link.flush(waiter, until=until, call=call)
             except BaseException:
@@ -220,7 +214,7 @@ class CallDriver:
             link.is_torn = False
             return closed or None
 
-        ended = link.wait(try_close, self, until, sliced=True, exact=True)
+        ended = link.wait(try_close, self, until, sliced=True)
         link.flush(until=until, call=call)
         return ended is not None
 

@@ -49,13 +49,7 @@ class Caller:
 
         if link.is_full and not link.wait_room(deadline):
             return False
-        if (
-            not link.step(try_to_begin, exact=True)
-            and link.wait(try_to_begin, link, deadline, exact=True) is None
-        ):
-            return False
-        link.flush(until=deadline)
-        return True
+        return link.wait(try_to_begin, link, deadline) is not None
 
 
 def milliseconds_until(deadline: float | None) -> int | None:
@@ -89,7 +83,7 @@ class ClientCallDriver(CallDriver):
         def has_ended() -> bool | None:
             return call.has_ended or None
 
-        return self.link.wait(has_ended, self, until, sliced=sliced, exact=True) is not None
+        return self.link.wait(has_ended, self, until, sliced=sliced) is not None
 
     # What was given for its pipes.
 
@@ -124,11 +118,7 @@ class ClientCallDriver(CallDriver):
             return True
 
         try:
-            link = self.link
-            if (
-                not link.step(begin, exact=True)
-                and link.wait(begin, self, until, exact=True) is None
-            ):
+            if self.link.wait(begin, self, until) is None:
                 return False
             while (turn := self.call.cursor.turn) is not None and turn != stop:
                 pump = self._pumps.get(turn)
@@ -177,12 +167,12 @@ class ClientCallDriver(CallDriver):
         if self.call.is_answered and not self.waiters:
             self.call.leave()  # no lock is needed: no thread waits for a call that was answered
         else:
-            self.link.flush(wait=False, first=self.call.leave)
+            self.link.do(self.call.leave, wait=False)
         for pump in self._pumps.values():
             pump.close()
 
     def abandon(self) -> None:
-        self.link.flush(wait=False, first=self.call.abandon)
+        self.link.do(self.call.abandon, wait=False)
 
     def cancel(self) -> None:
-        self.link.flush(first=self.call.cancel)
+        self.link.do(self.call.cancel)

@@ -265,7 +265,7 @@ def _client(
         return session.state is ConnectionState.OPEN or None
 
     try:
-        if link.wait(is_bound, until=time_of(bind_timeout), exact=True) is None:
+        if link.wait(is_bound, until=time_of(bind_timeout)) is None:
             raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
         yield Client(caller, definition)
         link.wait_sent(time.monotonic() + LINGER)

@@ -64,16 +64,16 @@ class ClientLink(Link):
                     if is_over:
                         self._leave(waiter)
                     self.is_torn = False
-                if session.output or self._notices or self.has_failed:
+                if session.output or self._notices or session.failure is not None:
                     self._after_step()
                     self.flush(waiter, until=until)
             if not is_over:
-                self.flush(waiter, wait=False, first=call.orphan)
+                self.do(call.orphan, wait=False)
                 with self.lock:
                     self._leave(waiter)
         except BaseException:
             self.withdraw(waiter)
             if call is not None:
-                self.flush(wait=False, first=call.orphan)
+                self.do(call.orphan, wait=False)
             raise
         return call

@@ -117,7 +117,7 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
         def can_go_on() -> bool | None:
             return driver.call.has_ended or driver.can_move or None
 
-        return driver.link.wait(can_go_on, driver, until, sliced=True, exact=True) is not None
+        return driver.link.wait(can_go_on, driver, until, sliced=True) is not None
 
     def complete_nowait(self) -> Any:
         """The same without waiting. What was given for pipes is moved as far as it goes.

@@ -67,7 +67,7 @@ class ServerLink(Link):
                 self._room -= 1
                 self._is_last = True
             return (self._requests.popleft(),)
-        return (None,) if self.has_failed or self._is_done else None
+        return (None,) if self.session.failure is not None or self._is_done else None
 
     @property
     def _is_done(self) -> bool:
@@ -94,7 +94,7 @@ class ServerLink(Link):
 
     def put_off(self, call: Call) -> None:
         """The manager has returned and answers later."""
-        self.flush(first=call.put_off)
+        self.do(call.put_off)
         self.end_when_done()
 
     def answer(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
@@ -103,7 +103,7 @@ class ServerLink(Link):
         Raises:
             InvalidAsyncHandle: it was answered before.
         """
-        self.flush(first=lambda: call.finish(body, error))
+        self.do(lambda: call.finish(body, error))
         self.end_when_done()
 
     def answer_and_go_on(
@@ -157,7 +157,7 @@ class ServerLink(Link):
                     if found is not None:
                         self._leave(waiter)
                     self.is_torn = False
-                if session.output or self.has_failed:
+                if session.output or session.failure is not None:
                     self._after_step()
                     self.flush(waiter)
             if self._is_last:
@@ -175,7 +175,7 @@ class ServerLink(Link):
                 ``None`` for no limit.
         """
         self._until = until
-        self.flush(first=self.session.shut_down, wait=False)
+        self.do(self.session.shut_down, wait=False)
 
     def end_when_done(self) -> None:
         """Closes, if this was the last call of a server that shuts down; another thread may still

@@ -17,12 +17,12 @@ from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
 from ...framing import LengthPrefixed, Splitter
-from ..errors import ProtocolError
+from ..errors import CommFailure, ProtocolError
 from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
 from ..wire.joining import joined
 
-__all__ = ["FrameTransport", "Torn", "Transport", "transport_of"]
+__all__ = ["FrameTransport", "Transport", "torn", "transport_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
@@ -33,20 +33,18 @@ blocking channel, each of whose messages is a frame."""
 _ONCE: tuple[tuple[()], ...] = ((),)
 
 
-class Torn(Exception):
-    """A signal handler raised in the middle of a step. It is not known how far the step got, so
-    no other step may follow it, not even the same step again.
+def torn() -> CommFailure:
+    """The error after a signal handler raised in the middle of a step. It is not known how far the
+    step got, so no other step may follow it, not even the same step again.
     """
-
-    def __init__(self) -> None:
-        super().__init__("an operation was interrupted in the middle of a step")
+    return CommFailure("an operation was interrupted in the middle of a step")
 
 
 class FrameTransport(Protocol):
     """Sends and receives frames. One thread may send while another one receives.
 
     After an exception has interrupted an operation, the next operation continues exactly where it
-    was, or raises :class:`Torn`. So a step that cannot be continued is noted before it begins, and
+    was, or raises :func:`torn`. So a step that cannot be continued is noted before it begins, and
     only the next thread with the same task reads the note.
 
     Lifetime: it owns the transport, and closes it.
@@ -69,7 +67,7 @@ class FrameTransport(Protocol):
             TimeoutError: nothing has come in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
             ProtocolError: what has come is no frame.
-            Torn: an earlier receive was interrupted in the middle of a step.
+            CommFailure: an earlier receive was interrupted in the middle of a step.
         """
 
     def load(self, frames: Sequence[bytes]) -> None:
@@ -86,7 +84,7 @@ class FrameTransport(Protocol):
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
-            Torn: an earlier send was interrupted in the middle of a step.
+            CommFailure: an earlier send was interrupted in the middle of a step.
         """
 
     def send_on(self, milliseconds: int) -> bool:
@@ -125,7 +123,7 @@ class _OwnTransport:
 
     def receive(self, deadline: Deadline | None) -> None:
         if self._splitting:
-            raise Torn
+            raise torn()
         if not self._came:
             self._receive(deadline, self._place if self._reader.expects_much else None)
         self._split()
@@ -138,7 +136,7 @@ class _OwnTransport:
     def _split(self) -> None:
         """Splits the received bytes into frames."""
         if self._splitting:
-            raise Torn
+            raise torn()
         self._splitting = True
         came = self._came[0]
         if not came:
@@ -221,7 +219,7 @@ class _ForeignTransport:
 
     def send_now(self) -> bool:
         if self._sending:
-            raise Torn
+            raise torn()
         self._sending = True
         if self._many:
             self._channel.send_many(self._outgoing)
