@@ -12,44 +12,10 @@ from ..core.events import CallEvent, Notify
 from ..definition.operations import Operation
 from ..errors import RpcError
 from .call_driver import CallDriver
-from .client_link import ClientLink
 from .feeding import PipePump, pumps_of
 from .link import Link
 
-__all__ = ["Caller", "ClientCallDriver", "milliseconds_until"]
-
-
-class Caller:
-    """Begins calls on a connection, as many at a time as the server takes."""
-
-    def __init__(self, link: ClientLink) -> None:
-        self.link = link
-
-    def begin(self, driver: ClientCallDriver, operation: Operation, octets: bytes) -> bool:
-        """Sends the request. Returns whether the call could be begun in time.
-
-        Args:
-            driver: the owner of the new call. It exists before the call, so that an exception can
-                never lose a call that has begun.
-            octets: the arguments.
-
-        Raises:
-            RpcError: there is no connection, or no such operation.
-            ValueError: the arguments are larger than the server accepts.
-        """
-        link, session, deadline = self.link, self.link.session, driver.deadline
-
-        def try_to_begin() -> bool | None:
-            if not session.has_room:
-                return None
-            call, frame = session.prepare(operation, octets, milliseconds_until(deadline))
-            driver.adopt(call)
-            session.begin(call, frame)
-            return True
-
-        if link.is_full and not link.wait_room(deadline):
-            return False
-        return link.wait(try_to_begin, link, deadline) is not None
+__all__ = ["ClientCallDriver", "milliseconds_until"]
 
 
 def milliseconds_until(deadline: float | None) -> int | None:
@@ -77,28 +43,46 @@ class ClientCallDriver(CallDriver):
         self.link.notice(partial(self._notify, event))
 
     def answered(self, until: float | None, *, sliced: bool = False) -> bool:
-        """Waits for the answer. Returns whether it has come in time."""
-        call = self.call
+        """Waits for the answer, or until a pipe that something was given for has the turn. Returns
+        whether it has come in time.
+        """
+        call, pumps = self.call, self._pumps
 
-        def has_ended() -> bool | None:
-            return call.has_ended or None
+        def can_go_on() -> bool | None:
+            return call.has_ended or call.cursor.turn in pumps or None
 
-        return self.link.wait(has_ended, self, until, sliced=sliced) is not None
+        return self.link.wait(can_go_on, self, until, sliced=sliced) is not None
+
+    def begin(self, operation: Operation, octets: bytes) -> bool:
+        """Sends the request, once the server takes another call. Returns whether that was possible
+        in time. This driver exists before the call, so that an exception can never lose a call that
+        has begun.
+
+        Args:
+            octets: the arguments.
+
+        Raises:
+            RpcError: there is no connection, or no such operation.
+            ValueError: the arguments are larger than the server accepts.
+        """
+        link, session, deadline = self.link, self.link.session, self.deadline
+
+        def try_to_begin() -> bool | None:
+            if not session.has_room:
+                return None
+            call, frame = session.prepare(operation, octets, milliseconds_until(deadline))
+            self.adopt(call)
+            session.begin(call, frame)
+            return True
+
+        if link.is_full and not link.wait_room(deadline):
+            return False
+        return link.wait(try_to_begin, link, deadline) is not None
 
     # What was given for its pipes.
 
     def give(self, given: Feeds) -> None:
         self._pumps = pumps_of(self, given)
-
-    @property
-    def has_to_move(self) -> bool:
-        """Whether something that was given has not come to its end."""
-        return bool(self._pumps)
-
-    @property
-    def can_move(self) -> bool:
-        """Whether such a pipe has the turn."""
-        return self.call.cursor.turn in self._pumps
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
         """Fills and empties the pipes that something was given for, as long as one of them has the
