@@ -89,7 +89,7 @@ class ClientCallDriver(CallDriver):
             if self.link.may_read:
                 await self.link.read_answer()
             else:
-                self.link.read_by_others()
+                self.link.have_read()
                 await self.wait()
 
     def leave(self) -> None:

@@ -101,7 +101,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             return None
         try:
             if feeds:
-                driver.link.read_by_others()
+                driver.link.have_read()
                 try:
                     await run_pipes(driver, feeds)
                 except Exception:

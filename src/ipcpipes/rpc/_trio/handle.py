@@ -55,16 +55,14 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         if self._given_driver is None:
             raise of._too_long()
         driver = self._given_driver
-        driver.link.read_by_others()
-        others = frozenset(
+        driver.link.have_read()
+        driver.others = frozenset(
             (into, pipe.index)
             for pipe in self._feeds
             for into in (True, False)
             if (pipe.into if into else pipe.out)
         )
-        self.pipes = {
-            pipe.name: end_of(driver, pipe, serving=False, others=others) for pipe in self._by_hand
-        }
+        self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
         if self._feeds:
             self._pumping = trio.CancelScope()
             driver.link.start_soon(self._pump)
