@@ -26,8 +26,7 @@ class TaskCall(CurrentCall):
         deadline = math.inf
         if call.milliseconds is not None:
             deadline = trio.current_time() + call.milliseconds / 1000
-        super().__init__(call, connection.peer, deadline)
-        self._connection = connection
+        super().__init__(connection, call, deadline)
         self._decided = threading.Lock()
         self._thread = threading.get_ident()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -40,6 +40,7 @@ class CallDriver:
     """
 
     call: Call
+    _pumps: Mapping[tuple[bool, int], object] = {}  # of a client, for what was given for pipes
 
     def __init__(self, link: Link, deadline: float | None = None) -> None:
         self.link = link
@@ -66,6 +67,9 @@ class CallDriver:
     def notify(self, event: CallEvent) -> None:
         pass  # a client's may
 
+    def _move_up_to(self, index: int, *, into: bool) -> None:
+        """Moves what was given for the pipes before this one; at a client."""
+
     def _expire(self) -> None:
         """The call's time is over."""
         error = CallTimedOut()
@@ -75,6 +79,8 @@ class CallDriver:
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        if self._pumps:
+            self._move_up_to(index, into=False)
         until = time_of(timeout, self.deadline)
         octets = self._alone("pulling from", index, self.take, index, max_elements, until)
         if octets is not None:
@@ -122,6 +128,8 @@ class CallDriver:
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        if self._pumps:
+            self._move_up_to(index, into=True)
         element = self.call.operation.pipes[index].element
         octets = bytes_of(elements, element)
         push = Push(octets, len(octets) // element.stride)
@@ -183,11 +191,8 @@ class CallDriver:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
 
         def try_push() -> bool:
-            if not octets:
-                call.check_push(index, None)
-                return True
-            call.check_push(index, len(octets) // element.stride)
-            return not link.is_full and call.push_small(index, octets)
+            call.check_push(index, len(octets) // element.stride or None)
+            return not octets or (not link.is_full and call.push_small(index, octets))
 
         def push_once() -> None:
             if not link.step(try_push):
@@ -200,6 +205,8 @@ class CallDriver:
 
     def close(self, index: int) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        if self._pumps:
+            self._move_up_to(index, into=True)
         if not self._alone("pushing into", index, self.end, index, self.deadline):
             self._expire()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 from ..core.call import Call
 from ..core.client import Feeds, milliseconds_of
@@ -15,12 +14,7 @@ from .call_driver import CallDriver
 from .feeding import PipePump, pumps_of
 from .link import Link
 
-__all__ = ["ClientCallDriver", "milliseconds_until"]
-
-
-def milliseconds_until(deadline: float | None) -> int | None:
-    """The time that is left, for the server."""
-    return None if deadline is None else milliseconds_of(deadline - time.monotonic())
+__all__ = ["ClientCallDriver"]
 
 
 class ClientCallDriver(CallDriver):
@@ -70,7 +64,8 @@ class ClientCallDriver(CallDriver):
         def try_to_begin() -> bool | None:
             if not session.has_room:
                 return None
-            call, frame = session.prepare(operation, octets, milliseconds_until(deadline))
+            left = None if deadline is None else milliseconds_of(deadline - time.monotonic())
+            call, frame = session.prepare(operation, octets, left)
             self.adopt(call)
             session.begin(call, frame)
             return True
@@ -125,20 +120,8 @@ class ClientCallDriver(CallDriver):
         return True
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
-        if self._pumps and not self.move(self.deadline, (into, index)):
+        if not self.move(self.deadline, (into, index)):
             self._expire()
-
-    def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
-        self._move_up_to(index, into=False)
-        return super().pull(index, max_elements, timeout)
-
-    def push(self, index: int, elements: object) -> None:
-        self._move_up_to(index, into=True)
-        super().push(index, elements)
-
-    def close(self, index: int) -> None:
-        self._move_up_to(index, into=True)
-        super().close(index)
 
     # The end.
 

@@ -21,7 +21,7 @@ from ..definition.interface import Interface
 from ..errors import CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
 from .call_driver import time_of
-from .calling import ClientCallDriver, milliseconds_until
+from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
 from .sending import LINGER
@@ -72,7 +72,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
         octets = encode_arguments(operation, values)
         if not feeds and self._notify is None and not operation.options.maybe:
-            call = self._link.ask(operation, octets, milliseconds_until(deadline), deadline)
+            call = self._link.ask(operation, octets, deadline)
             if call is not None:
                 if not call.has_ended:
                     raise self._too_long()

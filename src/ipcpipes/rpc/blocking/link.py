@@ -102,6 +102,33 @@ class Link(Sending):
             self.withdraw(waiter, driver)
             raise
 
+    def _read_until(
+        self, attempt: Callable[[], T | None], waiter: threading.Lock, until: float | None = None
+    ) -> T | None:
+        """The same for a thread that is the reader, in as few steps as there can be. An exception
+        that interrupts ``attempt`` ends the connection.
+        """
+        session, found = self.session, None
+        while found is None:
+            # A server may have read a request while it was sending.
+            if not (self.transport.frames or self._requests):
+                if until is not None and time.monotonic() >= until:
+                    break
+                self._receive(until, sliced=False)
+            with self.lock:
+                if self.is_torn:
+                    self._fail_torn()
+                self.is_torn = True
+                self._take_frames()
+                found = attempt()
+                if found is not None:
+                    self._leave(waiter)
+                self.is_torn = False
+            if session.output or self._notices or session.failure is not None:
+                self._after_step()
+                self.flush(waiter, until=until)
+        return found
+
     def _receive(self, until: float | None, *, sliced: bool) -> None:
         deadline: Deadline | None = None
         if until is not None or sliced:

@@ -76,6 +76,7 @@ class Reading:
         self.was_torn = False
         self.reads_for: object = None
         self.waiters: list[threading.Lock] = []
+        self._requests: deque[Call] = deque()  # calls that have come, at a server
         self._watch = watch
         self._reader: threading.Lock | None = None
         self._sender: threading.Lock | None = None

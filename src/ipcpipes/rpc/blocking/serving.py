@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
 from contextvars import copy_context
+from typing import Any
 
 import trio
 
 from ...abc import PeerIdentity
 from ..core.call import Call
 from ..core.current import answer_of, serving as current_call
-from ..core.managers import ServedOperation, ServerBase
+from ..core.managers import GRACE, ServedOperation, ServerBase
 from ..core.session import Session
 from ..core.state import ConnectionState, Party
 from ..errors import BadStubData, CommFailure, RpcError
@@ -44,7 +46,7 @@ class Connection:
         self._session = Session(Party.SERVER, server.definitions, frame_transport.limits)
         self.link = ServerLink(frame_transport, self._session, self._start_another)
         self._served: Mapping[str, ServedOperation] = {}
-        self._peer = PeerIdentity()
+        self.peer = PeerIdentity()
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
 
@@ -55,8 +57,12 @@ class Connection:
             BaseException: what a manager has raised that is no ``Exception``.
         """
         link, session = self.link, self._session
+
+        def is_bound() -> bool | None:
+            return session.state is not ConnectionState.UNBOUND or None
+
         try:
-            if link.wait(self._is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
+            if link.wait(is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None and self._knows_peer():
                 self._served = self._server.served[str(session.definition.uuid)]
@@ -77,7 +83,7 @@ class Connection:
         have sent frames that break the protocol.
         """
         try:
-            self._peer = self.link.transport.peer
+            self.peer = self.link.transport.peer
         except trio.ClosedResourceError:
             return False
         return True
@@ -85,9 +91,6 @@ class Connection:
     def close(self) -> None:
         """Ends it now. From any thread."""
         self.link.close(CommFailure("the server was stopped"))
-
-    def _is_bound(self) -> bool | None:
-        return self._session.state is not ConnectionState.UNBOUND or None
 
     def _work(self) -> None:
         link = self.link
@@ -104,10 +107,12 @@ class Connection:
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
         """Calls the manager. Returns the result or the failure; ``None`` if it answers later."""
-        current = ThreadCall(self.link, call, self._peer)
+        driver: Any = call.owner
+        until = None if driver is None else driver.deadline
+        current = ThreadCall(self, call, math.inf if until is None else until - GRACE)
         served = self._served[call.operation.name]
         try:
-            arguments = served.arguments(call, call.owner)
+            arguments = served.arguments(call, driver)
         except BadStubData as error:
             return None, error
         current_call.set(current)
@@ -116,7 +121,7 @@ class Connection:
         except Exception as error:
             return None, self._server.fault(error, call)
         if call.is_deferred:
-            self.link.put_off(call)
+            self.link.settle(call.put_off)
             return None
         return answer_of(call, result)
 

@@ -48,15 +48,11 @@ class CurrentCall(Uncopied):
 
     _instead = "they belong to a call, and a call belongs to its connection"
 
-    def __init__(
-        self,
-        call: Call,
-        peer: PeerIdentity,
-        deadline: float,
-    ) -> None:
+    def __init__(self, connection: Any, call: Call, deadline: float) -> None:
+        self._connection = connection
         self._call = call
         self.operation = call.operation.name
-        self.peer = peer
+        self.peer: PeerIdentity = connection.peer
         self.deadline = deadline
 
     def test_cancel(self) -> bool:
