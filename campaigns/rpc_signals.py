@@ -174,7 +174,7 @@ class _Connection:
 
     def _check_ended(self, client: Any) -> None:
         """Checks that no call is left open, which would occupy a place at the server."""
-        session = client._caller.link.session
+        session = client._link.session
         until = time.monotonic() + 10
         while session.calls and session.failure is None and time.monotonic() < until:
             client.echo(0)

@@ -225,7 +225,7 @@ class BlockingDriver(Driver):
         return _client_in_threads(blocking.connect(interface, endpoint, **options))
 
     async def no_calls_left(self, acc: Any) -> None:
-        session = acc.blocking._caller.link.session
+        session = acc.blocking._link.session
         with trio.fail_after(SECONDS):
             while session.failure is None and session.calls:
                 await self.look(acc)
@@ -234,7 +234,7 @@ class BlockingDriver(Driver):
         await sleep(0.03)
 
     async def look(self, acc: Any) -> None:
-        await in_thread(acc.blocking._caller.link.look)
+        await in_thread(acc.blocking._link.look)
         await trio.sleep(0.001)
 
 

@@ -73,7 +73,7 @@ def open_calls() -> int:
 
 async def no_calls_left(acc: rpc.Client[Any]) -> None:
     """Waits until no call of a working connection is open."""
-    session = acc._caller.link.session
+    session = acc._link.session
     if session.failure is not None:
         return
     with trio.fail_after(SECONDS):

@@ -277,7 +277,7 @@ def test_thread_managers_client_that_leaves_is_one_line(
     with served(into) as client:
         client.into.begin().__enter__()
         assert began.wait(SECONDS)
-        client._caller.link.close(rpc.CommFailure("gone"))
+        client._link.close(rpc.CommFailure("gone"))
     (record,) = caplog.records
     assert (record.levelno, record.exc_info) == (logging.DEBUG, None)
 

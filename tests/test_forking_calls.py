@@ -92,11 +92,11 @@ def test_blocking_client_in_use_fails_at_once_after_fork() -> None:
         threads = [threading.Thread(target=client.wait) for _ in range(3)]
         for thread in threads:
             thread.start()
-        client._caller.link.lock.acquire()  # as a thread does in the middle of a step
+        client._link.lock.acquire()  # as a thread does in the middle of a step
         try:
             assert in_forked_child(lambda: client.add(3, 4)) == CALL
         finally:
-            client._caller.link.lock.release()
+            client._link.lock.release()
         manager.go_on.set()
         for thread in threads:
             thread.join()

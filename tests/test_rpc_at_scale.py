@@ -339,7 +339,7 @@ async def test_a_client_that_does_not_read_buffers_at_most_its_credit() -> None:
             for handle in handles:
                 await handle.__aenter__()
             await trio.testing.wait_all_tasks_blocked()
-            session = flow._caller.link.session
+            session = flow._link.session
             waiting = [call.incoming[0].reader.waiting for call in session.calls.values()]
             for handle in handles:
                 await handle.__aexit__(None, None, None)

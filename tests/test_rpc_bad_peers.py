@@ -183,6 +183,6 @@ async def test_a_result_that_is_not_messagepack_fails_its_call_alone(body: bytes
             nursery.start_soon(call)
             assert (await raw.receive()).kind is Kind.REQUEST
             await raw.send(Kind.RESPONSE, 1, body=body)
-            while acc._caller.link.session.calls:
+            while acc._link.session.calls:
                 await trio.sleep(0.001)
-            assert acc._caller.link.session.failure is None
+            assert acc._link.session.failure is None

@@ -48,7 +48,7 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
 
 def test_a_timeout_does_not_disturb_a_receiving_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
-        frame_transport = client._caller.link.transport
+        frame_transport = client._link.transport
         feed = frame_transport._feed
         inside, outside = Gate(), Gate()
 
@@ -70,7 +70,7 @@ def test_a_timeout_does_not_disturb_a_receiving_thread(monkeypatch: pytest.Monke
 
 def test_a_timeout_does_not_disturb_a_sending_thread() -> None:
     with bound(Manager(_answer_all_but("late")), channel_pair) as client, at_most(20):
-        channel = client._caller.link.transport._channel
+        channel = client._link.transport._channel
         send_many = channel.send_many
         inside, outside = Gate(), Gate()
 
@@ -205,7 +205,7 @@ def test_an_interrupted_call_sends_nothing_twice(
                     went_on += 1
                 manager.gate.set()
                 assert other.result() == "later"
-                while client._caller.link.session.calls:  # calls that were given up end, too
+                while client._link.session.calls:  # calls that were given up end, too
                     client.plain("again")
             except rpc.RpcError as failure:
                 assert "interrupted" in str(failure), where

@@ -99,7 +99,7 @@ def test_a_sending_thread_sends_for_other_threads() -> None:
         return value
 
     with served(manager) as client, at_most(20):
-        link = client._caller.link
+        link = client._link
         send_now = link.transport.send_now
         others: list[Worker] = []
 

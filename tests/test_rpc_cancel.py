@@ -423,7 +423,7 @@ async def test_calls_cancelled_anywhere_leave_a_working_connection(over: Any, se
                     nursery.start_soon(cancelled_somewhere, call)
         await until_none_is_open(acc)
         with trio.fail_after(SECONDS):
-            while acc._caller.link.session.calls:
+            while acc._link.session.calls:
                 await trio.sleep(0.001)
         got: list[int] = []
         assert await acc.both(numbers=(range(1000), got)) == 1000

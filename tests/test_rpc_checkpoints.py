@@ -165,7 +165,7 @@ class Failing:
         self.numbers = call.pipes["numbers"]
 
     def _end_connection(self) -> None:
-        self.acc._caller.link.close(rpc.CommFailure("the end of a test"))
+        self.acc._link.close(rpc.CommFailure("the end of a test"))
 
     async def call_after_the_end(self) -> Operation:
         self._end_connection()

@@ -154,7 +154,7 @@ async def test_received_data_is_read_before_the_timeout_is_checked(
             )
         )
         async with rpc.bind(Calls, gates["client"], **(options if end == "client" else {})) as acc:
-            sessions["client"] = acc._caller.link.session
+            sessions["client"] = acc._link.session
             assert await acc.plain("busy") == "busy"
             while not sessions[end].pings:
                 mock_clock.jump(0.5)

@@ -23,7 +23,7 @@ NAPS = 5 * NAP
 
 
 def link_of(client: rpc.Client[Any]) -> ClientLink:
-    link = client._caller.link
+    link = client._link
     assert isinstance(link, ClientLink)
     return link
 

@@ -16,6 +16,8 @@ import ipcpipes
 
 from ... import rpc
 from ...rpc._trio.client import Client, client_of
+from ...rpc._trio.transport import FrameTransport
+from ...rpc.core.client import ClientOptions
 from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
 from ...rpc.wire.format import Limits
 from .. import output
@@ -48,7 +50,8 @@ async def call(command: argparse.Namespace) -> None:
         arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
         await arguments.read()
         stream = await ipcpipes.connect(command.name, wait=command.wait)
-        async with client_of(definition, stream, Limits(), None) as client:
+        frame_transport = FrameTransport(stream, Limits())
+        async with client_of(ClientOptions(definition), frame_transport, None) as client:
             result = await _make_call(client, name, arguments, command.timeout)
     if not operation.options.maybe:
         text = _printable_json(result)

@@ -22,8 +22,14 @@ _ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class CallDriver:
-    """Waits where :class:`Call` only says that an operation cannot continue now."""
+    """Waits where :class:`Call` only says that an operation cannot continue now.
 
+    Attributes:
+        others: the turns of the pipes that another task fills and empties. An operation on a pipe
+            that its user drives by hand waits for them.
+    """
+
+    others: frozenset[tuple[bool, int]] = frozenset()
     scope: trio.CancelScope | None = None  # of the work that ends when the call fails
     # Set when they are needed; a short call needs neither.
     _tasks: list[trio.lowlevel.Task] | None = None
@@ -73,9 +79,9 @@ class CallDriver:
         while call.cursor.turn not in ((into, index), None) and call.failure is None:
             await self.wait()
 
-    async def wait_while(self, turns: frozenset[tuple[bool, int]]) -> None:
-        """Waits while one of these pipes has its turn: another task fills or empties it."""
-        while self.call.cursor.turn in turns and self.call.failure is None:
+    async def wait_for_others(self) -> None:
+        """Waits while a pipe of :attr:`others` has its turn."""
+        while self.call.cursor.turn in self.others and self.call.failure is None:
             await self.wait()
 
     async def pull(self, index: int, max_elements: int | None) -> Any:
@@ -107,9 +113,6 @@ class CallDriver:
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
-        if not octets:
-            await self._alone("pushing into", index, self._push_nothing, index)
-            return
         try:
             await self._alone("pushing into", index, self._push, index, octets, element.stride)
         finally:
@@ -124,16 +127,12 @@ class CallDriver:
         finally:
             octets.release()
 
-    async def _push_nothing(self, index: int) -> None:
-        # Whether a push is allowed does not depend on whether the data is empty.
-        self.call.check_push(index, None)
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call
         push = Push(octets, len(octets) // stride)
-        call.check_push(index, push.count)
-        if len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
+        # Whether a push is allowed does not depend on whether it has elements.
+        call.check_push(index, push.count or None)
+        if 0 < len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
             self.link.flush_soon()
             await trio.lowlevel.cancel_shielded_checkpoint()
             return

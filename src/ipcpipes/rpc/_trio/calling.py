@@ -17,54 +17,49 @@ from ..definition.operations import Operation
 from .call_driver import CallDriver
 from .client_link import ClientLink
 
-__all__ = ["Caller", "ClientCallDriver"]
+__all__ = ["ClientCallDriver", "begin_call"]
 
 
 logger = logging.getLogger("ipcpipes.rpc")
 
 
-class Caller:
-    """Begins calls on a connection, as many at a time as the server takes."""
+async def begin_call(
+    link: ClientLink, operation: Operation, values: Sequence[Any], notify: Notify | None
+) -> ClientCallDriver:
+    """Sends the request, once the server takes another call. It is a checkpoint only if it fails,
+    or if the call has no answer.
 
-    def __init__(self, link: ClientLink) -> None:
-        self.link = link
-
-    async def begin(
-        self, operation: Operation, values: Sequence[Any], notify: Notify | None
-    ) -> ClientCallDriver:
-        """Sends the request. It is a checkpoint only if it fails, or if the call has no answer.
-
-        Raises:
-            RpcError: there is no connection, or no such operation.
-            TypeError, ValueError: the arguments cannot be sent.
-        """
-        link, session = self.link, self.link.session
-        if link.is_of_parent:
-            session.require_open()  # at once: the loop may be the parent's, too
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            octets = encode_arguments(operation, values)
-            if operation.options.maybe or not session.has_room or link.is_full:
-                await trio.lowlevel.checkpoint()
-                while True:
-                    if not session.has_room:
-                        await link.callers.park()
-                    elif link.is_full:
-                        await link.wait_room()
-                    else:
-                        break
-            milliseconds = None
-            deadline = trio.current_effective_deadline()
-            if deadline != math.inf:
-                milliseconds = milliseconds_of(deadline - trio.current_time())
-            call = session.request(operation, octets, milliseconds)
-        except Exception:
-            # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise
-        driver = ClientCallDriver(link, call, notify)
-        link.flush()
-        return driver
+    Raises:
+        RpcError: there is no connection, or no such operation.
+        TypeError, ValueError: the arguments cannot be sent.
+    """
+    session = link.session
+    if link.is_of_parent:
+        session.require_open()  # at once: the loop may be the parent's, too
+    await trio.lowlevel.checkpoint_if_cancelled()
+    try:
+        octets = encode_arguments(operation, values)
+        if operation.options.maybe or not session.has_room or link.is_full:
+            await trio.lowlevel.checkpoint()
+            while True:
+                if not session.has_room:
+                    await link.callers.park()
+                elif link.is_full:
+                    await link.wait_room()
+                else:
+                    break
+        milliseconds = None
+        deadline = trio.current_effective_deadline()
+        if deadline != math.inf:
+            milliseconds = milliseconds_of(deadline - trio.current_time())
+        call = session.request(operation, octets, milliseconds)
+    except Exception:
+        # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        raise
+    driver = ClientCallDriver(link, call, notify)
+    link.flush()
+    return driver
 
 
 class ClientCallDriver(CallDriver):
@@ -94,7 +89,7 @@ class ClientCallDriver(CallDriver):
             if self.link.may_read:
                 await self.link.read_answer()
             else:
-                self.link.read_by_others()
+                self.link.have_read()
                 await self.wait()
 
     def leave(self) -> None:

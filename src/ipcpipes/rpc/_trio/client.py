@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -12,19 +12,17 @@ from ...connections.connect import connect as connect_stream
 from ...connections.nursery import unseen_nursery
 from ...endpoint import EndpointLike
 from ...framing import Buffer
-from ...options import Impersonation, checked_seconds
+from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments
-from ..core.client import ClientBase, ClientOperationBase, Feeds, definition_of, too_long
+from ..core.client import ClientBase, ClientOperationBase, ClientOptions, Feeds, definition_of
 from ..core.feeding import require_all_pipes
 from ..core.results import result_of
-from ..core.session import Session
-from ..core.state import ConnectionState, Party
+from ..core.state import ConnectionState
 from ..definition.interface import Interface
-from ..definition.operations import Definition
-from ..errors import BindTimeout, CallCancelled, CommFailure
-from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .calling import Caller
+from ..errors import CallCancelled, CommFailure
+from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
+from .calling import begin_call
 from .client_link import ClientLink
 from .feeding import run_pipes
 from .handle import CallHandle
@@ -44,7 +42,7 @@ _NO_PIPES: Feeds = {}
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
-class ClientOperation(ClientOperationBase[Caller]):
+class ClientOperation(ClientOperationBase[ClientLink]):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
     _has_loop = True
@@ -95,15 +93,15 @@ class ClientOperation(ClientOperationBase[Caller]):
                 # The server measures the time, too: a busy client may get its answer first.
                 if trio.current_time() < deadline:
                     raise
-        raise too_long(operation, self._timeout)
+        raise self._too_long()
 
     async def _go_through(self, values: list[Any], feeds: Feeds) -> Any:
-        driver = await self._caller.begin(self._operation, values, self._notify)
+        driver = await begin_call(self._link, self._operation, values, self._notify)
         if self._operation.options.maybe:
             return None
         try:
             if feeds:
-                driver.link.read_by_others()
+                driver.link.have_read()
                 try:
                     await run_pipes(driver, feeds)
                 except Exception:
@@ -131,7 +129,7 @@ class ClientOperation(ClientOperationBase[Caller]):
         return CallHandle(*self._beginning(arguments, named))
 
 
-class Client(ClientBase[InterfaceT]):
+class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
@@ -139,12 +137,7 @@ class Client(ClientBase[InterfaceT]):
     child (POSIX) each call raises :class:`rpc.ServerUnavailable`; connect again in the child.
     """
 
-    _caller: Caller
     _operation_class = ClientOperation
-
-    def __getattr__(self, name: str) -> ClientOperation:
-        operation: ClientOperation = self._find(name)
-        return operation
 
 
 @asynccontextmanager
@@ -199,10 +192,8 @@ async def connect(
         And everything that :func:`ipcpipes.connect` raises.
     """
     try:
-        definition = definition_of(interface)
-        limits = Limits(max_frame=max_frame, credit=credit)
+        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
         check_keep_alive(keep_alive)
-        checked_seconds("bind_timeout", bind_timeout)
     except Exception:
         del authkey
         await trio.lowlevel.checkpoint()
@@ -216,8 +207,8 @@ async def connect(
         authkey=authkey,
     )
     del authkey  # as authenticate_as_client does
-    stream = await connecting
-    async with client_of(definition, stream, limits, keep_alive, bind_timeout) as client:
+    frame_transport = FrameTransport(await connecting, options.limits)
+    async with client_of(options, frame_transport, keep_alive) as client:
         yield client
 
 
@@ -258,36 +249,24 @@ async def bind(
         ValueError: a limit is out of range.
     """
     try:
-        definition = definition_of(interface)
-        limits = Limits(max_frame=max_frame, credit=credit)
+        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+        check_keep_alive(keep_alive)
+        frame_transport = FrameTransport(transport, options.limits)
     except Exception:
         # Shielded: the caller keeps the transport, which Cancelled would not say.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
-    async with client_of(definition, transport, limits, keep_alive, bind_timeout) as client:
+    async with client_of(options, frame_transport, keep_alive) as client:
         yield client
 
 
 @asynccontextmanager
 async def client_of(
-    definition: Definition,
-    transport: Transport,
-    limits: Limits,
-    keep_alive: float | None,
-    bind_timeout: float = BIND_TIMEOUT,
+    options: ClientOptions, frame_transport: FrameTransport, keep_alive: float | None
 ) -> AsyncIterator[Client[Any]]:
     """The common part of every way to become a client."""
-    try:
-        check_keep_alive(keep_alive)
-        bind_timeout = checked_seconds("bind_timeout", bind_timeout)
-        frame_transport = FrameTransport(transport, limits)
-    except Exception:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        raise
-    session = Session(Party.CLIENT, {}, frame_transport.limits)
+    session = options.session(frame_transport.limits)
     link = ClientLink(frame_transport, session, keep_alive=keep_alive)
-    caller = Caller(link)
-    session.bind(definition)
     # Shielded: if the block is cancelled, the connection still works while the block ends.
     lasting = trio.CancelScope(shield=True)
 
@@ -299,14 +278,11 @@ async def client_of(
         nursery.start_soon(run)
         try:
             link.flush()
-            with trio.move_on_after(bind_timeout):
+            with trio.move_on_after(options.bind_timeout):
                 while session.state is ConnectionState.BINDING:
                     await link.callers.park()
-            if session.state is ConnectionState.BINDING:
-                raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
-            if session.failure is not None:
-                raise session.failure.again()
-            yield Client(caller, definition)
+            options.check_bound(session)
+            yield Client(link, options.definition)
             with trio.move_on_after(_LINGER):
                 await link.wait_sent()
         finally:

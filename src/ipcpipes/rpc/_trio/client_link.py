@@ -41,15 +41,12 @@ class ClientLink(Link):
         self._standing_by = trio.lowlevel.ParkingLot()
         self._awaits_turn = False  # the task that stands by waits for the reading task
 
-    def read_by_others(self) -> None:
+    def have_read(self) -> None:
         """Makes the task that stands by read, unless a task reads: a call has begun, and its user
         may do something else when frames arrive.
         """
         if not self._is_read:
             self._standing_by.unpark()
-
-    def _have_read(self) -> None:
-        self.read_by_others()
 
     @property
     def may_read(self) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..core.client import CallHandleBase, too_long
+from ..core.client import CallHandleBase
 from ..errors import AsyncCallPending, InvalidAsyncHandle, RpcError
-from .calling import Caller, ClientCallDriver
+from .calling import ClientCallDriver, begin_call
+from .client_link import ClientLink
 from .feeding import run_pipes
 from .pipes import end_of
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
+class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
@@ -33,8 +34,6 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
             they have at the server.
     """
 
-    _caller: Caller
-
     def __init__(self, *begun: Any) -> None:
         super().__init__(*begun)
         self._deadline = math.inf
@@ -46,28 +45,27 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
     async def __aenter__(self) -> Self:
         await trio.lowlevel.checkpoint()
         self._begin_once()
-        if self._timeout is not None:
-            self._deadline = trio.current_time() + self._timeout
+        of = self._of
+        if of._timeout is not None:
+            self._deadline = trio.current_time() + of._timeout
         with trio.CancelScope(deadline=self._deadline):
-            self._given_driver = await self._caller.begin(
-                self._operation, self._values, self._notify
+            self._given_driver = await begin_call(
+                of._link, self._operation, self._values, of._notify
             )
         if self._given_driver is None:
-            raise too_long(self._operation, self._timeout)
+            raise of._too_long()
         driver = self._given_driver
-        driver.link.read_by_others()
-        others = frozenset(
+        driver.link.have_read()
+        driver.others = frozenset(
             (into, pipe.index)
             for pipe in self._feeds
             for into in (True, False)
             if (pipe.into if into else pipe.out)
         )
-        self.pipes = {
-            pipe.name: end_of(driver, pipe, serving=False, others=others) for pipe in self._by_hand
-        }
+        self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
         if self._feeds:
             self._pumping = trio.CancelScope()
-            self._caller.link.start_soon(self._pump)
+            driver.link.start_soon(self._pump)
         return self
 
     async def _pump(self) -> None:

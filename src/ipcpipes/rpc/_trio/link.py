@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -51,7 +50,7 @@ def check_keep_alive(seconds: float | None) -> None:
         raise ValueError(f"keep_alive must be {LEAST_KEEP_ALIVE} seconds or more, not {seconds!r}")
 
 
-class Link(ABC):
+class Link:
     """One end of a connection.
 
     Lifetime: it owns the transport, and closes it when reading has ended. A little output is sent
@@ -116,21 +115,21 @@ class Link(ABC):
             try:
                 self._send_now()
             except _GONE:
-                self._wake_writer()  # which gets the same error
+                self._writer.unpark()  # which gets the same error
         elif not self._batching:
-            self._wake_writer()
+            self._writer.unpark()
 
     def flush_soon(self) -> None:
         """Sends the output in the next pass of the scheduler, with what is added until then."""
         if not self._writing:
-            self._wake_writer()
+            self._writer.unpark()
 
     def _send_now(self) -> None:
         session = self.session
         self._rest = self.transport.send_now(session.take_output())
         if self._rest:
             self._writing = True
-            self._wake_writer()
+            self._writer.unpark()
         elif session.leaving:
             session.sent()
 
@@ -156,15 +155,12 @@ class Link(ABC):
                 self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
             octets.release()  # or the traceback of a cancellation would hold it
             if self._rest or session.has_output:
-                self._wake_writer()
+                self._writer.unpark()
             else:
                 self._writing = False
                 self._room.unpark_all()
             if session.leaving and not self._rest:
                 session.sent()
-
-    def _wake_writer(self) -> None:
-        self._writer.unpark()
 
     async def run(self) -> None:
         """Reads and writes until the connection ends. It does not raise then: each open call fails,
@@ -177,9 +173,9 @@ class Link(ABC):
                 nursery.start_soon(self._watch, self._keep_alive)
             await self._read()
 
-    @abstractmethod
     async def _read(self) -> None:
         """Processes frames until the connection ends, and calls :meth:`_end` then."""
+        raise NotImplementedError
 
     async def _end(self) -> None:
         assert self._nursery is not None
@@ -223,8 +219,8 @@ class Link(ABC):
         """Ends the connection. Every call on it fails."""
         self.session.close(failure)
 
-    @abstractmethod
-    def wake_callers(self) -> None: ...
+    def wake_callers(self) -> None:
+        """A server begins no calls."""
 
     def wake_senders(self) -> None:
         self._room.unpark_all()
@@ -300,7 +296,7 @@ class Link(ABC):
         part, left = seconds / PARTS, PARTS
         while left:
             if left == 1 and not self._heard:
-                self._have_read()
+                self.have_read()
             due = trio.current_time() + part
             await trio.sleep_until(due)
             if trio.current_time() - due < part:
@@ -308,6 +304,7 @@ class Link(ABC):
         for _ in range(PASSES):
             await trio.lowlevel.checkpoint()
 
-    @abstractmethod
-    def _have_read(self) -> None:
-        """Makes a task read, if no task reads."""
+    def have_read(self) -> None:
+        """Makes a task read, if no task reads. At a server some task does, unless there is too much
+        to be sent.
+        """

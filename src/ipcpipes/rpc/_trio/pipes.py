@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...abc.uncopied import Uncopied
+from ..core.call_pipes import PipeEnd
 from ..definition.parameters import InOutPipe, InPipe, OutPipe
 from .call_driver import CallDriver
 
@@ -16,31 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["end_of"]
 
 
-class _End(Uncopied):
-    """One end.
-
-    Args:
-        others: the turns of the pipes that another task fills and empties, and that an operation
-            on this one waits for.
-    """
-
-    _instead = "they belong to a call, and a call belongs to its connection"
-
-    def __init__(
-        self, driver: CallDriver, pipe: Pipe, others: frozenset[tuple[bool, int]] = frozenset()
-    ) -> None:
-        self._driver = driver
-        self._pipe = pipe
-        self._others = others
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._driver.call.operation}>"
-
-
-class _PullEnd(_End, InPipe[Any], implementation=True):
+class _PullEnd(PipeEnd, InPipe[Any], implementation=True):
     async def pull(self, max_elements: int | None = None) -> Any:
-        if self._others:
-            await self._driver.wait_while(self._others)
+        if self._driver.others:
+            await self._driver.wait_for_others()
         return await self._driver.pull(self._pipe.index, max_elements)
 
     def __iter__(self) -> NoReturn:
@@ -59,18 +38,18 @@ class _PullEnd(_End, InPipe[Any], implementation=True):
         raise StopAsyncIteration
 
 
-class _PushEnd(_End, OutPipe[Any], implementation=True):
+class _PushEnd(PipeEnd, OutPipe[Any], implementation=True):
     async def push(self, elements: Any) -> None:
-        if self._others:
-            await self._driver.wait_while(self._others)
+        if self._driver.others:
+            await self._driver.wait_for_others()
         await self._driver.push(self._pipe.index, elements)
 
     def push_nowait(self, elements: Any) -> None:
         self._driver.push_nowait(self._pipe.index, elements)
 
     async def close(self) -> None:
-        if self._others:
-            await self._driver.wait_while(self._others)
+        if self._driver.others:
+            await self._driver.wait_for_others()
         await self._driver.close(self._pipe.index)
 
 
@@ -78,14 +57,8 @@ class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
     pass
 
 
-def end_of(
-    driver: CallDriver,
-    pipe: Pipe,
-    *,
-    serving: bool,
-    others: frozenset[tuple[bool, int]] = frozenset(),
-) -> Any:
+def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
     """This side's end of a pipe: what is pulled at one is pushed at the other."""
     if pipe.into and pipe.out:
-        return _BothEnds(driver, pipe, others)
-    return (_PullEnd if pipe.into is serving else _PushEnd)(driver, pipe, others)
+        return _BothEnds(driver, pipe)
+    return (_PullEnd if pipe.into is serving else _PushEnd)(driver, pipe)

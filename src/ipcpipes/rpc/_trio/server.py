@@ -24,15 +24,13 @@ from ...security import AccessPolicy
 from ..core.call import Call
 from ..core.current import serving
 from ..core.events import Event
-from ..core.faults import fault_from_exception
-from ..core.managers import GRACE, Managers, ServedOperation, index_managers
+from ..core.managers import GRACE, Managers, ServedOperation, ServerBase
 from ..core.session import Session
 from ..core.state import ConnectionState, Party
-from ..definition.operations import Operation
-from ..errors import BadStubData, CallTimedOut, RpcError
+from ..errors import BadStubData, CallTimedOut
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import CallDriver
-from .current import TaskCall, deadline_of
+from .current import TaskCall
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
@@ -114,7 +112,9 @@ async def serve(
         greet = authenticate_with("server", authkey)
         grace = checked_seconds("grace", grace)
         limits = Limits(max_frame, credit, max_calls)
-        server = _Server(managers, limits, keep_alive, tracebacks, introspection)
+        server = _Server(
+            managers, limits, keep_alive, tracebacks=tracebacks, introspection=introspection
+        )
     except Exception:
         await trio.lowlevel.checkpoint()
         raise
@@ -174,7 +174,9 @@ async def serve_connection(
     """
     try:
         limits = Limits(max_frame, credit, max_calls)
-        server = _Server(managers, limits, keep_alive, tracebacks, introspection)
+        server = _Server(
+            managers, limits, keep_alive, tracebacks=tracebacks, introspection=introspection
+        )
     except Exception:
         # Shielded: the caller keeps the transport, which Cancelled would not say.
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -190,33 +192,18 @@ async def serve_connection(
         nursery.cancel_scope.cancel()
 
 
-class _Served(ServedOperation):
-    end_of = staticmethod(end_of)
-
-    def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
-        super().__init__(operation, method)
-        self.is_async = inspect.iscoroutinefunction(method)
-
-
-class _Server:
+class _Server(ServerBase):
     """The managers, and the connections of their clients."""
 
+    _end_of = staticmethod(end_of)
+
     def __init__(
-        self,
-        managers: Managers,
-        limits: Limits,
-        keep_alive: float | None,
-        tracebacks: bool,
-        introspection: bool,
+        self, managers: Managers, limits: Limits, keep_alive: float | None, **options: bool
     ) -> None:
         check_keep_alive(keep_alive)
-        self.limits = limits
+        super().__init__(managers, limits, **options)
         self.keep_alive = keep_alive
-        self.tracebacks = tracebacks
-        self.definitions, self.served = index_managers(
-            managers, _Served, introspection=introspection
-        )
-        self.connections: set[_Connection] = set()
+        self.connections: set[Connection] = set()
         self.is_shut_down = False
 
     async def handle(self, transport: Transport) -> None:
@@ -224,7 +211,7 @@ class _Server:
         if self.is_shut_down:
             return
         try:
-            connection = _Connection(self, transport)
+            connection = Connection(self, transport)
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
@@ -249,27 +236,26 @@ class _Server:
             connection.shut_down()
 
 
-class _Connection:
+class Connection:
     """The connection of one client. Its calls run in the nursery of the link, and end with it."""
 
     def __init__(self, server: _Server, transport: Transport) -> None:
         self._server = server
         frame_transport = FrameTransport(transport, server.limits)
         self._session = Session(Party.SERVER, server.definitions, frame_transport.limits)
-        self._link = ServerLink(
+        self.link = ServerLink(
             frame_transport, self._session, self._on_event, keep_alive=server.keep_alive
         )
-        self._served: Mapping[str, _Served] = {}
-        self._frame_transport = frame_transport
-        self._peer = PeerIdentity()
-        self._token = trio.lowlevel.current_trio_token()
+        self._served: Mapping[str, ServedOperation] = {}
+        self.peer = PeerIdentity()
+        self.token = trio.lowlevel.current_trio_token()
         self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
         self._leaving = False
         self._is_to_shut_down = False
 
     async def run(self) -> None:
         with self._unbound:
-            await self._link.run()
+            await self.link.run()
 
     def shut_down_once_bound(self) -> None:
         self._is_to_shut_down = self._session.state is ConnectionState.UNBOUND
@@ -278,16 +264,16 @@ class _Connection:
 
     def shut_down(self) -> None:
         self._session.shut_down()
-        self._link.flush()
+        self.link.flush()
         self._leave_when_done()
 
     def _leave_when_done(self) -> None:
-        if not (self._session.calls or self._leaving or self._link.has_ended):
+        if not (self._session.calls or self._leaving or self.link.has_ended):
             self._leaving = True
-            self._link.start_soon(self._leave)
+            self.link.start_soon(self._leave)
 
     async def _leave(self) -> None:
-        await self._link.wait_sent()
+        await self.link.wait_sent()
         self._unbound.cancel()
 
     def _on_event(self, event: Event, call: Call | None) -> Suspended | None:
@@ -297,27 +283,19 @@ class _Connection:
         if event is Event.BOUND:
             assert self._session.definition is not None
             # Not earlier: Windows may not know the peer before the first data has arrived.
-            self._peer = self._frame_transport.peer
+            self.peer = self.link.transport.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
             if self._is_to_shut_down:
                 self.shut_down()
         elif event is Event.REFUSED:
-            self._link.start_soon(self._leave)
+            self.link.start_soon(self._leave)
         return None
 
     def _begin(self, call: Call) -> Suspended | None:
         served = self._served[call.operation.name]
-        driver = _ServerCallDriver(self._link, call)
-        deadline = deadline_of(call)
-        current = driver.current = TaskCall(
-            self._link,
-            call,
-            self._peer,
-            deadline,
-            self._token.run_sync_soon,
-            self._leave_if_draining,
-        )
+        driver = _ServerCallDriver(self.link, call)
+        current = driver.current = TaskCall(self, call)
         try:
             arguments = served.arguments(call, driver)
         except BadStubData as error:
@@ -330,7 +308,7 @@ class _Connection:
         try:
             result = context.run(served.method, *arguments)
         except Exception as error:
-            current.failed(self._fault(error, call))
+            current.failed(self._server.fault(error, call))
         else:
             if inspect.isawaitable(result):  # a decorator has hidden that the method is async
                 return self._start(self._run(lambda: result, [], current), context, driver)
@@ -340,7 +318,7 @@ class _Connection:
     def _start(
         self, running: Coroutine[Any, Any, None], context: Context, driver: _ServerCallDriver
     ) -> Suspended | None:
-        scope = driver.scope = self._link.scope
+        scope = driver.scope = self.link.scope
         deadline = driver.current.deadline
         if deadline != math.inf:
             scope.deadline = deadline + GRACE
@@ -356,7 +334,7 @@ class _Connection:
     def _was_cancelled(self, current: TaskCall) -> None:
         if not current._call.is_deferred:  # a deferred call is answered elsewhere
             current.failed(CallTimedOut())
-        self._leave_if_draining()
+        self.leave_if_draining()
 
     async def _run(
         self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: TaskCall
@@ -365,24 +343,21 @@ class _Connection:
         try:
             result = await _interruptible(method, arguments)
         except Exception as error:
-            current.failed(self._fault(error, current._call))
+            current.failed(self._server.fault(error, current._call))
         except BaseExceptionGroup as group:
             # A nursery of the manager was cancelled, and its tasks have raised other errors.
             cancelled, errors = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(errors, Exception):
                 raise
-            current.failed(self._fault(errors, current._call))
+            current.failed(self._server.fault(errors, current._call))
             raise cancelled from None
         else:
             current.returned(result)
-        self._leave_if_draining()
+        self.leave_if_draining()
 
-    def _leave_if_draining(self) -> None:
+    def leave_if_draining(self) -> None:
         if self._session.state is ConnectionState.DRAINING:
             self._leave_when_done()
-
-    def _fault(self, error: Exception, call: Call) -> RpcError:
-        return fault_from_exception(error, call, with_traceback=self._server.tracebacks)
 
 
 class _ServerCallDriver(CallDriver):
@@ -404,7 +379,7 @@ class _ServerCallDriver(CallDriver):
         # manager that waits for anything else is cancelled.
         super().stop()
         if self.call.is_deferred:
-            self.current._answered()  # another call may begin
+            self.current._connection.leave_if_draining()  # another call may begin
 
 
 @trio.lowlevel.disable_ki_protection

@@ -43,19 +43,10 @@ class ServerLink(Link):
         # otherwise, while it waits.
         self._frames: deque[bytes | Frame] = deque()
 
-    def wake_callers(self) -> None:
-        pass  # a server begins no calls
-
-    def _have_read(self) -> None:
-        pass  # some task does, unless there is too much to be sent
-
-    async def _read(self) -> None:
-        await self._read_on()
-
     # A KeyboardInterrupt comes where it waits: a call's task that was interrupted before it waits
     # for what it has said it would could be waked up twice.
     @trio.lowlevel.enable_ki_protection
-    async def _read_on(self) -> None:
+    async def _read(self) -> None:
         """Takes what comes until the connection ends; or becomes the task of a call that has to
         wait, and another one reads on.
         """
@@ -72,7 +63,7 @@ class ServerLink(Link):
             if waiting is None:
                 await self._end()
             else:
-                self.start_soon(self._read_on)
+                self.start_soon(self._read)
                 await waiting.finish()
         if scope.cancelled_caught and waiting is not None:
             waiting.on_cancelled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -13,11 +13,12 @@ import trio
 from ...options import checked_seconds
 from ..core.call import SMALL, Call, Push
 from ..core.events import CallEvent
-from ..errors import BadStubData, CallTimedOut, CommFailure
+from ..errors import BadStubData, CallTimedOut
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
+from .reading import ring
 from .sending import REFUSED
-from .transport import Torn
+from .transport import torn
 
 if TYPE_CHECKING:
     from .link import Link
@@ -39,6 +40,7 @@ class CallDriver:
     """
 
     call: Call
+    _pumps: Mapping[tuple[bool, int], object] = {}  # of a client, for what was given for pipes
 
     def __init__(self, link: Link, deadline: float | None = None) -> None:
         self.link = link
@@ -57,8 +59,7 @@ class CallDriver:
 
     def wake(self) -> None:
         for waiter in self.waiters:
-            if waiter.locked():
-                waiter.release()
+            ring(waiter)
 
     def stop(self) -> None:
         pass  # a thread cannot be cancelled
@@ -66,17 +67,20 @@ class CallDriver:
     def notify(self, event: CallEvent) -> None:
         pass  # a client's may
 
-    def too_long(self) -> CallTimedOut:
-        return CallTimedOut()
+    def _move_up_to(self, index: int, *, into: bool) -> None:
+        """Moves what was given for the pipes before this one; at a client."""
 
     def _expire(self) -> None:
         """The call's time is over."""
-        error = self.too_long()
-        self.link.step(lambda: self.call.lose(error), exact=True)
+        error = CallTimedOut()
+        with self.link.lock:
+            self.call.lose(error)
         raise (self.call.failure or error).again()  # it may have been lost before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
         """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        if self._pumps:
+            self._move_up_to(index, into=False)
         until = time_of(timeout, self.deadline)
         octets = self._alone("pulling from", index, self.take, index, max_elements, until)
         if octets is not None:
@@ -102,7 +106,7 @@ class CallDriver:
 
         def pull() -> memoryview | None:
             if link.was_torn:
-                raise CommFailure(str(Torn()))
+                raise torn()
             if index in taken:
                 raise BadStubData(
                     f"an earlier pull from {self.name(index)} was interrupted, and its elements "
@@ -120,28 +124,26 @@ class CallDriver:
                 del taken[index]
             return octets
 
-        return link.wait(pull, self, until, sliced=True, exact=True)
+        return link.wait(pull, self, until, sliced=True)
 
     def push(self, index: int, elements: object) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        if self._pumps:
+            self._move_up_to(index, into=True)
         element = self.call.operation.pipes[index].element
         octets = bytes_of(elements, element)
-        if not octets:
-            self._alone("pushing into", index, self._push_nothing, index)
-            return
         push = Push(octets, len(octets) // element.stride)
         if not self._alone("pushing into", index, self.put, index, push, self.deadline):
             self._expire()
-
-    def _push_nothing(self, index: int) -> None:
-        self.link.step(lambda: self.call.check_push(index, None), exact=True)
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Continues a push. Returns whether it was completed in time."""
         call, link = self.call, self.link
         octets = push.octets
         if push.position == 0:
-            link.step(lambda: call.check_push(index, push.count), exact=True)
+            with link.lock:
+                # Whether a push is allowed does not depend on whether it has elements.
+                call.check_push(index, push.count or None)
 
         def push_small() -> bool:
             if not call.push_small(index, octets):
@@ -172,7 +174,7 @@ class CallDriver:
             if not link.wait_room(until, call):
                 return False
             try:
-                if link.wait(go_on, self, until, sliced=True, exact=True) is None:
+                if link.wait(go_on, self, until, sliced=True) is None:
                     return False
                 link.flush(waiter, until=until, call=call)
             except BaseException:
@@ -189,11 +191,8 @@ class CallDriver:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
 
         def try_push() -> bool:
-            if not octets:
-                call.check_push(index, None)
-                return True
-            call.check_push(index, len(octets) // element.stride)
-            return not link.is_full and call.push_small(index, octets)
+            call.check_push(index, len(octets) // element.stride or None)
+            return not octets or (not link.is_full and call.push_small(index, octets))
 
         def push_once() -> None:
             if not link.step(try_push):
@@ -206,6 +205,8 @@ class CallDriver:
 
     def close(self, index: int) -> None:
         """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        if self._pumps:
+            self._move_up_to(index, into=True)
         if not self._alone("pushing into", index, self.end, index, self.deadline):
             self._expire()
 
@@ -220,7 +221,7 @@ class CallDriver:
             link.is_torn = False
             return closed or None
 
-        ended = link.wait(try_close, self, until, sliced=True, exact=True)
+        ended = link.wait(try_close, self, until, sliced=True)
         link.flush(until=until, call=call)
         return ended is not None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 from ..core.call import Call
 from ..core.client import Feeds, milliseconds_of
@@ -12,55 +11,10 @@ from ..core.events import CallEvent, Notify
 from ..definition.operations import Operation
 from ..errors import RpcError
 from .call_driver import CallDriver
-from .client_link import ClientLink
 from .feeding import PipePump, pumps_of
 from .link import Link
 
-__all__ = ["Caller", "ClientCallDriver", "milliseconds_until"]
-
-
-class Caller:
-    """Begins calls on a connection, as many at a time as the server takes."""
-
-    def __init__(self, link: ClientLink) -> None:
-        self.link = link
-
-    def begin(self, driver: ClientCallDriver, operation: Operation, octets: bytes) -> bool:
-        """Sends the request. Returns whether the call could be begun in time.
-
-        Args:
-            driver: the owner of the new call. It exists before the call, so that an exception can
-                never lose a call that has begun.
-            octets: the arguments.
-
-        Raises:
-            RpcError: there is no connection, or no such operation.
-            ValueError: the arguments are larger than the server accepts.
-        """
-        link, session, deadline = self.link, self.link.session, driver.deadline
-
-        def try_to_begin() -> bool | None:
-            if not session.has_room:
-                return None
-            call, frame = session.prepare(operation, octets, milliseconds_until(deadline))
-            driver.adopt(call)
-            session.begin(call, frame)
-            return True
-
-        if link.is_full and not link.wait_room(deadline):
-            return False
-        if (
-            not link.step(try_to_begin, exact=True)
-            and link.wait(try_to_begin, link, deadline, exact=True) is None
-        ):
-            return False
-        link.flush(until=deadline)
-        return True
-
-
-def milliseconds_until(deadline: float | None) -> int | None:
-    """The time that is left, for the server."""
-    return None if deadline is None else milliseconds_of(deadline - time.monotonic())
+__all__ = ["ClientCallDriver"]
 
 
 class ClientCallDriver(CallDriver):
@@ -83,28 +37,47 @@ class ClientCallDriver(CallDriver):
         self.link.notice(partial(self._notify, event))
 
     def answered(self, until: float | None, *, sliced: bool = False) -> bool:
-        """Waits for the answer. Returns whether it has come in time."""
-        call = self.call
+        """Waits for the answer, or until a pipe that something was given for has the turn. Returns
+        whether it has come in time.
+        """
+        call, pumps = self.call, self._pumps
 
-        def has_ended() -> bool | None:
-            return call.has_ended or None
+        def can_go_on() -> bool | None:
+            return call.has_ended or call.cursor.turn in pumps or None
 
-        return self.link.wait(has_ended, self, until, sliced=sliced, exact=True) is not None
+        return self.link.wait(can_go_on, self, until, sliced=sliced) is not None
+
+    def begin(self, operation: Operation, octets: bytes) -> bool:
+        """Sends the request, once the server takes another call. Returns whether that was possible
+        in time. This driver exists before the call, so that an exception can never lose a call that
+        has begun.
+
+        Args:
+            octets: the arguments.
+
+        Raises:
+            RpcError: there is no connection, or no such operation.
+            ValueError: the arguments are larger than the server accepts.
+        """
+        link, session, deadline = self.link, self.link.session, self.deadline
+
+        def try_to_begin() -> bool | None:
+            if not session.has_room:
+                return None
+            left = None if deadline is None else milliseconds_of(deadline - time.monotonic())
+            call, frame = session.prepare(operation, octets, left)
+            self.adopt(call)
+            session.begin(call, frame)
+            return True
+
+        if link.is_full and not link.wait_room(deadline):
+            return False
+        return link.wait(try_to_begin, link, deadline) is not None
 
     # What was given for its pipes.
 
     def give(self, given: Feeds) -> None:
         self._pumps = pumps_of(self, given)
-
-    @property
-    def has_to_move(self) -> bool:
-        """Whether something that was given has not come to its end."""
-        return bool(self._pumps)
-
-    @property
-    def can_move(self) -> bool:
-        """Whether such a pipe has the turn."""
-        return self.call.cursor.turn in self._pumps
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
         """Fills and empties the pipes that something was given for, as long as one of them has the
@@ -124,11 +97,7 @@ class ClientCallDriver(CallDriver):
             return True
 
         try:
-            link = self.link
-            if (
-                not link.step(begin, exact=True)
-                and link.wait(begin, self, until, exact=True) is None
-            ):
+            if self.link.wait(begin, self, until) is None:
                 return False
             while (turn := self.call.cursor.turn) is not None and turn != stop:
                 pump = self._pumps.get(turn)
@@ -151,20 +120,8 @@ class ClientCallDriver(CallDriver):
         return True
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
-        if self._pumps and not self.move(self.deadline, (into, index)):
+        if not self.move(self.deadline, (into, index)):
             self._expire()
-
-    def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
-        self._move_up_to(index, into=False)
-        return super().pull(index, max_elements, timeout)
-
-    def push(self, index: int, elements: object) -> None:
-        self._move_up_to(index, into=True)
-        super().push(index, elements)
-
-    def close(self, index: int) -> None:
-        self._move_up_to(index, into=True)
-        super().close(index)
 
     # The end.
 
@@ -177,12 +134,12 @@ class ClientCallDriver(CallDriver):
         if self.call.is_answered and not self.waiters:
             self.call.leave()  # no lock is needed: no thread waits for a call that was answered
         else:
-            self.link.flush(wait=False, first=self.call.leave)
+            self.link.do(self.call.leave, wait=False)
         for pump in self._pumps.values():
             pump.close()
 
     def abandon(self) -> None:
-        self.link.flush(wait=False, first=self.call.abandon)
+        self.link.do(self.call.abandon, wait=False)
 
     def cancel(self) -> None:
-        self.link.flush(first=self.call.cancel)
+        self.link.do(self.call.cancel)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
 from ...framing import Buffer
-from ...options import Impersonation, checked_seconds
+from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments, encode_arguments
-from ..core.client import ClientBase, ClientOperationBase, Feeds, definition_of, too_long
+from ..core.client import ClientBase, ClientOperationBase, ClientOptions, Feeds, definition_of
 from ..core.feeding import require_all_pipes
 from ..core.results import result_of
-from ..core.session import Session
-from ..core.state import ConnectionState, Party
+from ..core.state import ConnectionState
 from ..definition.interface import Interface
-from ..definition.operations import Definition, Pipe
-from ..errors import BindTimeout, CommFailure
-from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
+from ..errors import CommFailure
+from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
 from .call_driver import time_of
-from .calling import Caller, ClientCallDriver, milliseconds_until
+from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
 from .sending import LINGER
@@ -33,8 +31,10 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
+_NO_PIPES: Feeds = {}
 
-class ClientOperation(ClientOperationBase[Caller]):
+
+class ClientOperation(ClientOperationBase[ClientLink]):
     """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
 
     _has_loop = False
@@ -65,38 +65,28 @@ class ClientOperation(ClientOperationBase[Caller]):
         """
         operation = self._operation
         values, given = bind_arguments(operation, arguments, named)
+        feeds = _NO_PIPES
         if operation.pipes:
-            return self._through_pipes(values, given)
-        octets = encode_arguments(operation, values)
+            require_all_pipes(operation, given)
+            feeds = self._check(given)
         deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        if self._notify is None and not operation.options.maybe:
-            link = self._caller.link
-            call = link.ask(operation, octets, milliseconds_until(deadline), deadline)
+        octets = encode_arguments(operation, values)
+        if not feeds and self._notify is None and not operation.options.maybe:
+            call = self._link.ask(operation, octets, deadline)
             if call is not None:
                 if not call.has_ended:
-                    raise too_long(operation, self._timeout)
+                    raise self._too_long()
                 call.over = True
                 return result_of(call)
-        return self._through_exchange(octets, {}, deadline)
-
-    def _through_pipes(self, values: list[Any], given: dict[Pipe, Any]) -> Any:
-        operation = self._operation
-        require_all_pipes(operation, given)
-        checked = self._check(given)
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        return self._through_exchange(encode_arguments(operation, values), checked, deadline)
-
-    def _through_exchange(self, octets: bytes, given: Feeds, deadline: float | None) -> Any:
-        operation = self._operation
-        driver = ClientCallDriver(self._caller.link, deadline, self._notify)
+        driver = ClientCallDriver(self._link, deadline, self._notify)
         try:
-            if not self._caller.begin(driver, operation, octets):
-                raise too_long(operation, self._timeout)
+            if not driver.begin(operation, octets):
+                raise self._too_long()
             if operation.options.maybe:
                 return None
-            driver.give(given)
+            driver.give(feeds)
             if not (driver.move(deadline) and driver.answered(deadline)):
-                raise too_long(operation, self._timeout)
+                raise self._too_long()
             result = result_of(driver.call)
             driver.leave()
         except BaseException:
@@ -125,7 +115,7 @@ class ClientOperation(ClientOperationBase[Caller]):
         return CallHandle(*self._beginning(arguments, named))
 
 
-class Client(ClientBase[InterfaceT]):
+class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
     """The server's implementation of an interface, as the client has it.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
@@ -134,12 +124,7 @@ class Client(ClientBase[InterfaceT]):
     child.
     """
 
-    _caller: Caller
     _operation_class = ClientOperation
-
-    def __getattr__(self, name: str) -> ClientOperation:
-        operation: ClientOperation = self._find(name)
-        return operation
 
 
 @contextmanager
@@ -191,9 +176,7 @@ def connect(
         TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """
-    limits = Limits(max_frame=max_frame, credit=credit)
-    definition = definition_of(interface)
-    checked_seconds("bind_timeout", bind_timeout)
+    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
     stream = connect_stream(
         endpoint,
         wait=wait,
@@ -202,7 +185,7 @@ def connect(
         impersonation=impersonation,
         authkey=authkey,
     )
-    with _client(definition, stream, limits, bind_timeout) as client:
+    with _client(options, stream) as client:
         yield client
 
 
@@ -243,31 +226,24 @@ def bind(
         TypeError: ``transport`` is neither.
         ValueError: a limit is out of range.
     """
-    limits = Limits(max_frame=max_frame, credit=credit)
-    with _client(definition_of(interface), transport, limits, bind_timeout) as client:
+    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+    with _client(options, transport) as client:
         yield client
 
 
 @contextmanager
-def _client(
-    definition: Definition, transport: Transport, limits: Limits, bind_timeout: float
-) -> Iterator[Client[Any]]:
-    checked_seconds("bind_timeout", bind_timeout)
-    frame_transport = transport_of(transport, limits)
-    session = Session(Party.CLIENT, {}, frame_transport.limits)
+def _client(options: ClientOptions, transport: Transport) -> Iterator[Client[Any]]:
+    frame_transport = transport_of(transport, options.limits)
+    session = options.session(frame_transport.limits)
     link = ClientLink(frame_transport, session)
-    caller = Caller(link)
-    session.bind(definition)
 
-    def is_bound() -> bool | None:
-        if session.failure is not None:
-            raise session.failure.again()
-        return session.state is ConnectionState.OPEN or None
+    def has_answer() -> bool | None:
+        return session.state is not ConnectionState.BINDING or None
 
     try:
-        if link.wait(is_bound, until=time_of(bind_timeout), exact=True) is None:
-            raise BindTimeout(f"the server has not answered within {bind_timeout:g} s")
-        yield Client(caller, definition)
+        link.wait(has_answer, until=time_of(options.bind_timeout))
+        options.check_bound(session)
+        yield Client(link, options.definition)
         link.wait_sent(time.monotonic() + LINGER)
         link.close(CommFailure("the connection was closed here"))
     except BaseException:

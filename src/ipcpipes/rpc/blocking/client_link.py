@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..core.call import Call
+from ..core.client import milliseconds_of
 from .link import Link
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ __all__ = ["ClientLink"]
 class ClientLink(Link):
     """A client's end of a connection."""
 
-    def ask(
-        self, operation: Operation, arguments: bytes, milliseconds: int | None, until: float | None
-    ) -> Call | None:
+    def ask(self, operation: Operation, arguments: bytes, until: float | None) -> Call | None:
         """Begins a call without pipes and waits for its answer, in as few steps as there can be.
 
         Returns:
@@ -32,7 +31,8 @@ class ClientLink(Link):
         """
         waiter = threading.Lock()
         call: Call | None = None
-        session, frame_transport = self.session, self.transport
+        session = self.session
+        milliseconds = None if until is None else milliseconds_of(until - time.monotonic())
         try:
             with self.lock:
                 if (
@@ -49,31 +49,17 @@ class ClientLink(Link):
                 self._next_to_send(waiter)
                 self._reader = waiter
             self._send_loaded(waiter, until)
-            is_over = False
-            while not is_over:
-                if not frame_transport.frames:
-                    if until is not None and time.monotonic() >= until:
-                        break
-                    self._receive(until, sliced=False)
-                with self.lock:
-                    if self.is_torn:
-                        self._fail_torn()
-                    self.is_torn = True
-                    self._take_frames()
-                    is_over = call.has_ended
-                    if is_over:
-                        self._leave(waiter)
-                    self.is_torn = False
-                if session.output or self._notices or self.has_failed:
-                    self._after_step()
-                    self.flush(waiter, until=until)
-            if not is_over:
-                self.flush(waiter, wait=False, first=call.orphan)
+
+            def has_ended() -> bool | None:
+                return call.is_answered or call.failure is not None or None
+
+            if self._read_until(has_ended, waiter, until) is None:
+                self.do(call.orphan, wait=False)
                 with self.lock:
                     self._leave(waiter)
         except BaseException:
             self.withdraw(waiter)
             if call is not None:
-                self.flush(wait=False, first=call.orphan)
+                self.do(call.orphan, wait=False)
             raise
         return call

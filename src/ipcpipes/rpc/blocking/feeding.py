@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Generator
 from typing import Any
 
 from ..core.call import Push
@@ -21,20 +21,19 @@ __all__ = ["Drain", "Feed", "PipePump", "pumps_of"]
 _LOOK = 0.05  # seconds
 
 
-class PipePump(ABC):
+class PipePump:
     """Fills or empties a pipe in its turn. It can stop at a deadline and continue later."""
 
     def __init__(self, driver: CallDriver, pipe: Pipe) -> None:
         self._driver = driver
         self._pipe = pipe
 
-    @abstractmethod
     def run(self, until: float | None) -> bool:
         """Moves elements until the deadline. Returns whether the pipe has come to its end."""
+        raise NotImplementedError
 
-    @abstractmethod
     def close(self) -> None:
-        """Releases what it holds; it is not run again."""
+        """Releases what it holds; it is not run again. What the user gave stays open."""
 
 
 class Feed(PipePump):
@@ -73,21 +72,13 @@ class Feed(PipePump):
             )
         self._is_lost = True  # until the chunk is stored: a signal handler may raise before
         try:
-            piece: memoryview | Step | None = next(self._pieces, None)
-            while isinstance(piece, Step):
-                piece = self._resume(piece.function(piece.argument))
+            piece = _go_on(self._pieces)
         except Exception as error:
             self._error = error
             raise
         stride = self._pipe.element.stride
         self._push = None if piece is None else Push(piece, len(piece) // stride)
         self._is_lost = False
-
-    def _resume(self, result: object) -> memoryview | Step | None:
-        try:
-            return self._pieces.send(result)
-        except StopIteration:
-            return None
 
     def close(self) -> None:
         self._pieces.close()
@@ -101,29 +92,29 @@ class Drain(PipePump):
         self._most = most_of(sink, pipe.element)
         self._sink = sink
 
-    def close(self) -> None:
-        pass  # the user's sink stays open
-
     def run(self, until: float | None) -> bool:
         driver, pipe = self._driver, self._pipe
         while True:
             octets = driver.take(pipe.index, self._most, until)
             if octets is None:
                 return False
-            self._put(chunk_of(octets, pipe.element))
+            _go_on(emptying(self._sink, chunk_of(octets, pipe.element), pipe.element))
             del driver.taken[pipe.index]
             if not octets:
                 return True
 
-    def _put(self, chunk: Any) -> None:
-        steps = emptying(self._sink, chunk, self._pipe.element)
-        step = next(steps, None)
-        while step is not None:
-            result = step.function(step.argument)
-            try:
-                step = steps.send(result)
-            except StopIteration:
-                return
+
+def _go_on(steps: Generator[memoryview | Step, Any, None]) -> memoryview | None:
+    """Calls the user's functions up to the next chunk; ``None`` at the end."""
+    result = None
+    while True:
+        try:
+            piece = steps.send(result)
+        except StopIteration:
+            return None
+        if not isinstance(piece, Step):
+            return piece
+        result = piece.function(piece.argument)
 
 
 def pumps_of(driver: CallDriver, given: Feeds) -> dict[tuple[bool, int], PipePump]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..core.arguments import encode_arguments
-from ..core.client import CallHandleBase, too_long
+from ..core.client import CallHandleBase
 from ..errors import AsyncCallPending
 from .call_driver import time_of
-from .calling import Caller, ClientCallDriver
+from .calling import ClientCallDriver
+from .client_link import ClientLink
 from .pipes import end_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CallHandle"]
 
 
-class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
+class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     """A call that was begun: ``with acc.total.begin(2) as call: ...``.
 
     It is good for one call, and over once that was completed. Leaving the block before gives the
@@ -34,16 +34,14 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
             :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
     """
 
-    _caller: Caller
-
     def __enter__(self) -> Self:
         self._begin_once()
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
-        driver = ClientCallDriver(self._caller.link, deadline, self._notify)
+        of = self._of
+        driver = ClientCallDriver(of._link, time_of(of._timeout), of._notify)
         try:
             octets = encode_arguments(self._operation, self._values)
-            if not self._caller.begin(driver, self._operation, octets):
-                raise too_long(self._operation, self._timeout)
+            if not driver.begin(self._operation, octets):
+                raise of._too_long()
             self._given_driver = driver
             driver.give(self._feeds)
             self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
@@ -95,10 +93,8 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
         driver = self._driver
         try:
             while (in_time := driver.move(until)) and not driver.call.has_ended:
-                if driver.has_to_move:
-                    in_time = self._wait_turn(until)
-                else:
-                    in_time = driver.answered(until, sliced=True)
+                # Another thread may be at the pipes before those that something was given for.
+                in_time = driver.answered(until, sliced=True)
                 if not in_time:
                     break
         except Exception:
@@ -107,17 +103,6 @@ class CallHandle(CallHandleBase[Caller, ClientCallDriver]):
         if not in_time and until == driver.deadline:
             self._fail_too_long()
         return in_time
-
-    def _wait_turn(self, until: float | None) -> bool:
-        """Until the turn is at a pipe that something was given for: another thread is at those
-        before it.
-        """
-        driver = self._driver
-
-        def can_go_on() -> bool | None:
-            return driver.call.has_ended or driver.can_move or None
-
-        return driver.link.wait(can_go_on, driver, until, sliced=True, exact=True) is not None
 
     def complete_nowait(self) -> Any:
         """The same without waiting. What was given for pipes is moved as far as it goes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...abc.uncopied import Uncopied
+from ..core.call_pipes import PipeEnd
 
 if TYPE_CHECKING:
     from ..definition.operations import Pipe
@@ -14,18 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 
-class _End(Uncopied):
-    _instead = "they belong to a call, and a call belongs to its connection"
-
-    def __init__(self, driver: CallDriver, pipe: Pipe) -> None:
-        self._driver = driver
-        self._pipe = pipe
-
-    def __repr__(self) -> str:
-        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._driver.call.operation}>"
-
-
-class InPipe(_End):
+class InPipe(PipeEnd):
     """An end to pull from: a manager's, of a pipe towards the server, or a client's, of one towards
     the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
     """
@@ -57,7 +46,7 @@ class InPipe(_End):
         raise StopIteration
 
 
-class OutPipe(_End):
+class OutPipe(PipeEnd):
     """An end to push into; see :class:`ipcpipes.rpc.OutPipe`."""
 
     def push(self, elements: Any) -> None:

@@ -1,32 +1,27 @@
-"""The sending half of a connection that several threads use, and what they share."""
+"""The sending half of a connection that several threads use, and the steps of its threads."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import starmap
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from ..core.session import Session
 from ..errors import CommFailure, ProtocolError, RpcError, TooLarge
-from .transport import Torn
+from .reading import Reading, Waiting, ring
 
 if TYPE_CHECKING:
     from ..core.call import Call
-    from .transport import FrameTransport
 
-__all__ = ["FULL", "GONE", "LINGER", "REFUSED", "SLICE", "Sending", "Waiting", "pause", "ring"]
+__all__ = ["ENDS", "LINGER", "REFUSED", "SLICE", "Sending", "pause"]
 
 T = TypeVar("T")
 
-# With so many bytes of output, pushes wait, and a server stops reading.
-FULL = 1024 * 1024
 # How long a system call may last: a thread inside does not see that its call was given up, or that
 # no thread reads while it sends.
 SLICE = 0.05  # seconds
@@ -36,7 +31,9 @@ LINGER = 5.0  # seconds
 _LOCK_SLICE = 0.1  # seconds
 
 _ONCE: tuple[tuple[()], ...] = ((),)  # for a call without arguments
-GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+# What a transport raises when it has ended, or CommFailure when it was interrupted within a step.
+ENDS = (*_GONE, trio.EndOfChannel, ProtocolError, CommFailure)
 # What a step itself may raise; the step is complete then. Any other exception comes from a signal
 # handler, in the middle of the step.
 REFUSED = (RpcError, TooLarge)
@@ -44,90 +41,18 @@ REFUSED = (RpcError, TooLarge)
 logger = logging.getLogger("ipcpipes.rpc")
 
 
-class Waiting(Protocol):
-    """What threads wait for.
-
-    Attributes:
-        waiters: their locks. Whatever changes the state releases them.
-    """
-
-    waiters: list[threading.Lock]
-
-
-class Sending(ABC):
-    """The sending half. One thread at a time sends, in the order of the session's output.
-
-    ``lock`` guards the session and all attributes here. It is held for steps that do not wait. The
-    transport is used without it, by one reading thread and one sending thread. A thread is
-    identified by its waiter: a lock that it waits for, and that is released to wake it.
-
-    Args:
-        takes_turns: whether this end stops reading while there is much output. A server does; its
-            clients do not, because both ends could deadlock.
-
-    A signal handler can raise after any call, also in a handler of another exception. So a step
-    that must not be interrupted sets :attr:`is_torn` before it begins, and clears it last. An exact
-    step does not need that: it prepares what it changes, and then changes all of it without a call,
-    so that no handler can run in between. Each operation ends with :meth:`withdraw` in ``except
-    BaseException``, even if it has nothing to give back at that point.
-
-    Attributes:
-        has_failed: the connection has ended, or was closed.
-        is_torn: a step is running. If another step, with the lock, sees it set, the first step was
-            interrupted, and the connection has to end.
-        was_torn: the connection has ended for that reason. Buffered data of pipes may be
-            incomplete.
-    """
-
-    def __init__(
-        self, frame_transport: FrameTransport, session: Session, *, takes_turns: bool
-    ) -> None:
-        self.transport = frame_transport
-        self.session = session
-        self.lock = threading.Lock()
-        self.has_failed = False
-        self.is_torn = False
-        self.was_torn = False
-        self._takes_turns = takes_turns
-        self._reader: threading.Lock | None = None
-        self._sender: threading.Lock | None = None
-        self._followers: dict[threading.Lock, None] = {}  # wait for frames
-        self._room_waiters: list[threading.Lock] = []  # wait until there is less output
-        self._unsent = False  # the transport has unsent data
-        self._reads_paused = False  # because there is too much output
-        self._peer_gone = False  # the peer accepts nothing any more
-        self._notices: deque[Callable[[], object]] = deque()
-
-    @property
-    def is_full(self) -> bool:
-        """Whether a thread with more to send should wait."""
-        return self.session.output_size > FULL
-
-    @property
-    def _may_read(self) -> bool:
-        return not (self._takes_turns and self.is_full)
+class Sending(Reading):
+    """The sending half. One thread at a time sends, in the order of the session's output."""
 
     # Steps
 
-    def _fail_torn(self) -> None:
-        """Ends the connection because a step was interrupted: the state of the session is unknown.
-        With the lock.
-        """
-        self.was_torn = True
-        self._peer_gone = True  # nothing more is sent: data might be missing, or be sent twice
-        self._fail(CommFailure(str(Torn())))
-
-    def step(self, function: Callable[[], T], *, exact: bool = False) -> T:
-        """Calls a function with the lock.
-
-        Args:
-            exact: an exception may interrupt the function anywhere.
-        """
+    def step(self, function: Callable[[], T]) -> T:
+        """Calls a function with the lock. An exception that interrupts it ends the connection."""
         try:
             with self.lock:
                 if self.is_torn:
                     self._fail_torn()
-                self.is_torn = not exact
+                self.is_torn = True
                 try:
                     result = function()
                 except REFUSED:
@@ -138,6 +63,11 @@ class Sending(ABC):
             self.withdraw()
             raise
         return result
+
+    def do(self, function: Callable[[], object], *, wait: bool = True) -> None:
+        """Takes a step, and sends the output as :meth:`flush` does."""
+        self.step(function)
+        self.flush(wait=wait)
 
     def withdraw(self, waiter: threading.Lock | None = None, driver: Waiting | None = None) -> None:
         """Called when an exception has ended an operation. Gives back what its waiter held, and
@@ -155,16 +85,12 @@ class Sending(ABC):
                 if self._sender is waiter:
                     self._end_sending()
                 self._leave(waiter)
-        if self.has_failed:
+        if self.session.failure is not None:
             self._after_step()
-
-    def notice(self, function: Callable[[], object]) -> None:
-        """Calls a user's function later, without the lock. The caller has the lock."""
-        self._notices.append(function)
 
     def _after_step(self) -> None:
         """Does what must not be done with the lock."""
-        if self.has_failed:
+        if self.session.failure is not None:
             self._finish()
         while self._notices:
             try:
@@ -177,37 +103,33 @@ class Sending(ABC):
             except Exception:
                 logger.exception("%r failed", function)
 
-    @abstractmethod
+    # The end
+
     def close(self, failure: RpcError) -> None:
-        """Ends the connection; from any thread."""
+        """Ends the connection: every call on it fails. From any thread."""
+        self.step(lambda: self.session.close(failure))
+        self._after_step()
 
-    @abstractmethod
-    def _fail(self, failure: RpcError) -> None:
-        """Ends the connection. With the lock."""
+    def _close_after(self, error: BaseException) -> None:
+        """Ends the connection after an error of the transport."""
+        if not isinstance(error, RpcError):
+            error = CommFailure(f"the connection ended ({error})")
+        self.close(error)
 
-    @abstractmethod
     def _finish(self) -> None:
-        """The part of :meth:`_fail` that follows without the lock."""
-
-    @abstractmethod
-    def _unfollow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
-        """The thread with this waiter waits no longer. With the lock."""
-
-    @abstractmethod
-    def _leave(self, waiter: threading.Lock) -> None:
-        """The thread stops reading; another thread may have to read. With the lock."""
-
-    @abstractmethod
-    def _reads(self, waiter: threading.Lock) -> bool:
-        """Whether this thread is the reader now; processes what it has read. With the lock."""
-
-    @abstractmethod
-    def _end_reading(self, waiter: threading.Lock) -> None:
-        """This thread stops reading. With the lock."""
-
-    @abstractmethod
-    def hand_on(self) -> None:
-        """Wakes a waiting thread, so that it reads. With the lock."""
+        thread = threading.get_ident()
+        # Only one thread does this. If it is interrupted, the same thread does it again.
+        if self._finished or self._finisher not in (None, thread):
+            return
+        self._finisher = thread
+        waiter = threading.Lock()
+        with self.lock:
+            is_mine = self._next_to_send(waiter)
+        if is_mine:  # why it ends
+            with suppress(*ENDS):
+                self.transport.send_now()
+        self.transport.close()
+        self._finished = True
 
     # Sending
 
@@ -217,7 +139,6 @@ class Sending(ABC):
         *,
         wait: bool = True,
         until: float | None = None,
-        first: Callable[[], object] | None = None,
         call: Call | None = None,
     ) -> None:
         """Sends the output, unless another thread is sending: that thread sends this output, too.
@@ -226,7 +147,6 @@ class Sending(ABC):
             waiter: the caller's, if it may be the reader.
             wait: ``False`` sends what the system takes now; the rest is sent with later output.
             until: the deadline, as :func:`time.monotonic` counts.
-            first: a step to be taken before, with the lock; it may raise.
             call: it stops waiting if this call has failed.
         """
         if waiter is None:
@@ -237,15 +157,6 @@ class Sending(ABC):
                     with self.lock:
                         if self.is_torn:
                             self._fail_torn()
-                        if first is not None:
-                            self.is_torn = True
-                            try:
-                                first()
-                            except REFUSED:
-                                self.is_torn = False
-                                raise
-                            first = None
-                            self.is_torn = False
                         is_mine = self._next_to_send(waiter)
                     if not is_mine:
                         break
@@ -255,21 +166,18 @@ class Sending(ABC):
                         break
                     if self._has_sent():
                         break
-            except GONE:
-                self._stop_sending()
-            except Torn as error:
-                self.close(CommFailure(str(error)))
+            except _GONE:
+                # The peer accepts no more data. The reader sees the end itself, after earlier data.
+                self._peer_gone = True
+                self._unsent = False
+            except ENDS as error:
+                self._close_after(error)
             self.take_back(waiter)
         except BaseException:
             self.withdraw(waiter)
             raise
-        if self._notices or self.has_failed:
+        if self._notices or self.session.failure is not None:
             self._after_step()
-
-    def _stop_sending(self) -> None:
-        """The peer accepts no more data. The reader sees the end itself, after earlier data."""
-        self._peer_gone = True
-        self._unsent = False
 
     def _next_to_send(self, waiter: threading.Lock) -> bool:
         """Loads the transport. Returns whether there is output that this thread sends. Exact."""
@@ -332,10 +240,8 @@ class Sending(ABC):
         try:
             if self.transport.send_now() and self._has_sent():
                 return
-        except GONE:
-            self._stop_sending()
-        except Torn as error:
-            self.close(CommFailure(str(error)))
+        except ENDS:
+            pass  # the flush gets the same error
         self.flush(waiter, until=until)
 
     def _has_sent(self) -> bool:
@@ -365,26 +271,22 @@ class Sending(ABC):
         had_reading = self._reader is waiter
         try:
             while True:
-                reading = self.step(lambda: self._may_read and self._reads(waiter))
-                if self._notices or self.has_failed:
+                reading = self.step(lambda: self._reads(waiter))
+                if self._notices or self.session.failure is not None:
                     self._after_step()
-                if self.has_failed or (until is not None and time.monotonic() >= until):
+                if self.session.failure is not None:
+                    return False
+                if until is not None and time.monotonic() >= until:
                     return False
                 if call is not None and call.failure is not None:
                     return False
                 send = self.transport.send_or_receive if reading else self.transport.send_on
                 if send(int(SLICE * 1000)):
                     return True
-        except ProtocolError as error:
-            self.close(error)
-            return False
-        except trio.EndOfChannel as error:
-            self.close(CommFailure(f"the connection ended ({error})"))
-            return False
         finally:
             if not had_reading and self._reader is waiter:
                 self.step(lambda: self._end_reading(waiter))
-                if self._notices or self.has_failed:
+                if self._notices or self.session.failure is not None:
                     self._after_step()
 
     def wait_room(self, until: float | None = None, call: Call | None = None) -> bool:
@@ -413,7 +315,7 @@ class Sending(ABC):
                     if waiter in self._room_waiters:
                         self._room_waiters.remove(waiter)
                     ring(waiter)
-                    if self.has_failed or self._peer_gone or is_well():
+                    if self.session.failure is not None or self._peer_gone or is_well():
                         return True
                     if call is not None and call.failure is not None:
                         return True
@@ -432,11 +334,6 @@ class Sending(ABC):
         except BaseException:
             self.withdraw(waiter)
             raise
-
-
-def ring(waiter: threading.Lock) -> None:
-    if waiter.locked():
-        waiter.release()
 
 
 def pause(waiter: threading.Lock, until: float | None) -> None:

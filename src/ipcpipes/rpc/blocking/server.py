@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 import threading
@@ -12,19 +11,18 @@ from typing import Any
 
 import trio
 
+from ...authentication.challenge import derive_key
 from ...blocking import Listener, Stream, listen
-from ...blocking.authentication.handshake import Authenticate, authenticate_with
+from ...blocking.authentication.listener import AuthenticatingListener
 from ...endpoint import EndpointLike
-from ...errors import AuthenticationFailed
 from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
-from ..core.managers import Managers, index_managers
-from ..core.session import Session
-from ..core.state import Party
+from ..core.managers import Managers, ServerBase
 from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .serving import Connection, Served
-from .transport import Transport, transport_of
+from .pipes import end_of
+from .serving import Connection
+from .transport import Transport
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
@@ -101,13 +99,13 @@ def serve(
         And everything that :func:`ipcpipes.blocking.listen` raises.
     """
     limits = Limits(max_frame, credit, max_calls)
-    server = _Server(
-        managers, limits, tracebacks, introspection, authenticate_with("server", authkey)
-    )
+    server = _Server(managers, limits, tracebacks=tracebacks, introspection=introspection)
+    key = None if authkey is None else derive_key(authkey)
     del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
+    listener: Any = endpoint
     if not isinstance(endpoint, Listener):
-        endpoint = listen(
+        listener = listen(
             endpoint,
             access=access,
             max_instances=max_instances,
@@ -119,7 +117,9 @@ def serve(
             "a listener has its own access, max_instances, backlog and buffer_size: give them to "
             "listen()"
         )
-    server.run(endpoint, grace)
+    if key is not None:
+        listener = AuthenticatingListener(listener, key)
+    server.run(listener, grace)
 
 
 def serve_connection(
@@ -159,52 +159,35 @@ def serve_connection(
         And every exception of a manager that is not an ``Exception``.
     """
     limits = Limits(max_frame, credit, max_calls)
-    server = _Server(managers, limits, tracebacks, introspection, greet=None)
-    server.connection(transport).run()
+    server = _Server(managers, limits, tracebacks=tracebacks, introspection=introspection)
+    Connection(server, transport).run()
 
 
-class _Server:
+class _Server(ServerBase):
     """The managers, and the connections of their clients."""
 
-    def __init__(
-        self,
-        managers: Managers,
-        limits: Limits,
-        tracebacks: bool,
-        introspection: bool,
-        greet: Authenticate | None,
-    ) -> None:
-        self._greet = greet
-        self._limits = limits
-        self._tracebacks = tracebacks
-        self._definitions, self._served = index_managers(
-            managers, Served, introspection=introspection
-        )
-        for operations in self._served.values():
+    _end_of = staticmethod(end_of)
+
+    def __init__(self, managers: Managers, limits: Limits, **options: bool) -> None:
+        super().__init__(managers, limits, **options)
+        for operations in self.served.values():
             for one in operations.values():
-                if inspect.iscoroutinefunction(one.method):
+                if one.is_async:
                     raise TypeError(
                         f"{one.operation} is implemented by an async method, and there is no event "
                         "loop; make it with def, or serve it with ipcpipes.rpc.serve"
                     )
         self._lock = threading.Lock()
-        self._connections: dict[Connection | _Authenticating, threading.Thread] = {}
-        self._begun: set[Connection | _Authenticating] = set()  # their threads run
-        self._is_shut_down = False
-        self.until: float | None = None
+        self._connections: dict[Connection, threading.Thread] = {}
+        self._begun: set[Connection] = set()  # their threads run
         self._error: BaseException | None = None
-
-    def connection(self, transport: Transport) -> Connection:
-        """The connection of a new client."""
-        frame_transport = transport_of(transport, self._limits)
-        session = Session(Party.SERVER, self._definitions, frame_transport.limits)
-        return Connection(frame_transport, session, self._served, tracebacks=self._tracebacks)
 
     def run(self, listener: Listener[Stream], grace: float) -> None:
         try:
             with suppress(trio.ClosedResourceError):
                 while True:
                     self._start(listener, listener.accept())
+            listener.close()  # if its owner has closed the one below, handshakes end here
             # One deadline for all of them, so that the times of many slow clients do not add up.
             until = None if grace == math.inf else time.monotonic() + grace
             self._shut_down(until)
@@ -224,14 +207,10 @@ class _Server:
             raise self._error
 
     def _start(self, listener: Listener[Stream], stream: Stream) -> None:
-        connection: Connection | _Authenticating | None = None
+        connection: Connection | None = None
         thread: threading.Thread | None = None
         try:
-            connection = (
-                self.connection(stream)
-                if self._greet is None
-                else _Authenticating(self, stream, self._greet)
-            )
+            connection = Connection(self, stream)
             thread = threading.Thread(
                 target=self._serve, args=(listener, connection), name="ipcpipes rpc"
             )
@@ -247,7 +226,7 @@ class _Server:
             # The system has no more threads; the client finds its connection closed.
             logger.warning("a client was turned away: %s", error)
 
-    def _serve(self, listener: Listener[Any], connection: Connection | _Authenticating) -> None:
+    def _serve(self, listener: Listener[Any], connection: Connection) -> None:
         with self._lock:
             if connection not in self._connections:
                 return
@@ -262,7 +241,7 @@ class _Server:
         finally:
             self._forget(connection, begun=True)
 
-    def _forget(self, connection: Connection | _Authenticating, *, begun: bool) -> bool:
+    def _forget(self, connection: Connection, *, begun: bool) -> bool:
         """Removes a connection that has ended, or whose thread has never begun to serve it."""
         with self._lock:
             if (connection in self._begun) is not begun:
@@ -272,21 +251,17 @@ class _Server:
             return True
 
     def _shut_down(self, until: float | None) -> None:
-        with self._lock:
-            self._is_shut_down = True
-            self.until = until
-            connections = list(self._connections)
+        """Begins no new calls. Each connection ends once its open calls have ended and its client
+        has read their answers, for which it has until ``until``.
+        """
+        connections = self._all()
         # Tell all of them before waiting for any: a client may read nothing.
         for connection in connections:
-            connection.shut_down(until)
+            connection.link.shut_down(until)
         for connection in connections:
-            connection.end_when_done()
+            connection.link.end_when_done()
 
-    def is_shut_down(self) -> bool:
-        with self._lock:
-            return self._is_shut_down
-
-    def _all(self) -> list[Connection | _Authenticating]:
+    def _all(self) -> list[Connection]:
         with self._lock:
             return list(self._connections)
 
@@ -301,50 +276,3 @@ class _Server:
                 thread.join(None if until is None else max(until - time.monotonic(), 0))
                 if thread.is_alive():
                     return False
-
-
-class _Authenticating:
-    """A connection whose client has to prove first that it has the secret."""
-
-    def __init__(self, server: _Server, stream: Stream, greet: Authenticate) -> None:
-        self._server = server
-        self._stream = stream
-        self._greet = greet
-        self._connection: Connection | None = None
-
-    def run(self) -> None:
-        try:
-            with suppress(trio.ClosedResourceError):  # the server ends
-                self._authenticate()
-            if self._connection is not None:
-                # The connection is set before this is asked. So a shutdown at this moment either
-                # sees the connection, or is seen here.
-                if self._server.is_shut_down():
-                    self._connection.shut_down(self._server.until)
-                    self._connection.end_when_done()
-                self._connection.run()
-        finally:
-            self._stream.close()
-
-    def _authenticate(self) -> None:
-        try:
-            self._greet(self._stream)
-        except AuthenticationFailed as error:
-            logger.warning("turned away %s: %s", self._stream.peer, error)
-        else:
-            self._connection = self._server.connection(self._stream)
-
-    def shut_down(self, until: float | None) -> None:
-        if self._connection is None:
-            self._stream.close()
-        else:
-            self._connection.shut_down(until)
-
-    def end_when_done(self) -> None:
-        if self._connection is not None:
-            self._connection.end_when_done()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._stream.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from ..core.state import ConnectionState
 from ..errors import CommFailure, RpcError
 from .call_driver import CallDriver
 from .link import Link
+from .reading import FULL
 from .sending import REFUSED
 from .watch import Watch
 
@@ -37,7 +37,6 @@ class ServerLink(Link):
     ) -> None:
         super().__init__(frame_transport, session, watch=Watch())
         self._start_another = start_another
-        self._requests: deque[Call] = deque()
         self._room = session.limits.calls  # for so many more threads
         self._idle = 0  # threads that wait for a call, or are about to
         self._is_last = False  # the last idle thread has taken a call
@@ -67,7 +66,7 @@ class ServerLink(Link):
                 self._room -= 1
                 self._is_last = True
             return (self._requests.popleft(),)
-        return (None,) if self.has_failed or self._is_done else None
+        return (None,) if self.session.failure is not None or self._is_done else None
 
     @property
     def _is_done(self) -> bool:
@@ -92,18 +91,13 @@ class ServerLink(Link):
             with self.lock:
                 self._room += 1
 
-    def put_off(self, call: Call) -> None:
-        """The manager has returned and answers later."""
-        self.flush(first=call.put_off)
-        self.end_when_done()
-
-    def answer(self, call: Call, body: bytes | None, error: RpcError | None) -> None:
-        """Answers a call that was put off, from any thread.
+    def settle(self, function: Callable[[], object]) -> None:
+        """A call is put off, or one that was put off is answered, from any thread.
 
         Raises:
             InvalidAsyncHandle: it was answered before.
         """
-        self.flush(first=lambda: call.finish(body, error))
+        self.do(function)
         self.end_when_done()
 
     def answer_and_go_on(
@@ -116,7 +110,7 @@ class ServerLink(Link):
             :meth:`next_call` see to that.
         """
         waiter = threading.Lock()
-        session, frame_transport = self.session, self.transport
+        session = self.session
         try:
             with self.lock:
                 if self.is_torn:
@@ -132,7 +126,7 @@ class ServerLink(Link):
                 if (
                     self._reader is None
                     and not self._requests
-                    and not self.is_full
+                    and session.output_size <= FULL
                     and session.state is ConnectionState.OPEN
                 ):
                     self._reader = waiter
@@ -143,23 +137,8 @@ class ServerLink(Link):
                 self._send_loaded(waiter)
             if self._reader is not waiter:
                 return None
-            found = None
-            while found is None:
-                # While it was sending it may have read, too.
-                if not (frame_transport.frames or self._requests):
-                    self._receive(None, sliced=False)
-                with self.lock:
-                    if self.is_torn:
-                        self._fail_torn()
-                    self.is_torn = True
-                    self._take_frames()
-                    found = self._take_call()
-                    if found is not None:
-                        self._leave(waiter)
-                    self.is_torn = False
-                if session.output or self.has_failed:
-                    self._after_step()
-                    self.flush(waiter)
+            found = self._read_until(self._take_call, waiter)
+            assert found is not None
             if self._is_last:
                 self._replace()
             return found[0]
@@ -175,7 +154,7 @@ class ServerLink(Link):
                 ``None`` for no limit.
         """
         self._until = until
-        self.flush(first=self.session.shut_down, wait=False)
+        self.do(self.session.shut_down, wait=False)
 
     def end_when_done(self) -> None:
         """Closes, if this was the last call of a server that shuts down; another thread may still

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
 from contextvars import copy_context
+from typing import Any
 
 import trio
 
 from ...abc import PeerIdentity
 from ..core.call import Call
-from ..core.current import encoded_result, serving as current_call
-from ..core.faults import fault_from_exception
-from ..core.managers import ServedOperation
+from ..core.current import answer_of, serving as current_call
+from ..core.managers import GRACE, ServedOperation, ServerBase
 from ..core.session import Session
-from ..core.state import ConnectionState
+from ..core.state import ConnectionState, Party
 from ..errors import BadStubData, CommFailure, RpcError
 from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
-from .pipes import end_of
 from .server_link import ServerLink
-from .transport import FrameTransport
+from .transport import Transport, transport_of
 
-__all__ = ["Connection", "Served"]
+__all__ = ["Connection"]
 
 logger = logging.getLogger("ipcpipes.rpc")
-
-
-class Served(ServedOperation):
-    end_of = staticmethod(end_of)
 
 
 class Connection:
@@ -44,21 +40,13 @@ class Connection:
     have returned; :meth:`run` returns after them.
     """
 
-    def __init__(
-        self,
-        frame_transport: FrameTransport,
-        session: Session,
-        served: Mapping[str, Mapping[str, Served]],
-        *,
-        tracebacks: bool,
-    ) -> None:
-        self._session = session
-        self._link = ServerLink(frame_transport, session, self._start_another)
-        self._all_served = served
-        self._served: Mapping[str, Served] = {}
-        self._tracebacks = tracebacks
-        self._frame_transport = frame_transport
-        self._peer = PeerIdentity()
+    def __init__(self, server: ServerBase, transport: Transport) -> None:
+        self._server = server
+        frame_transport = transport_of(transport, server.limits)
+        self._session = Session(Party.SERVER, server.definitions, frame_transport.limits)
+        self.link = ServerLink(frame_transport, self._session, self._start_another)
+        self._served: Mapping[str, ServedOperation] = {}
+        self.peer = PeerIdentity()
         self._threads: list[threading.Thread] = []
         self._error: BaseException | None = None
 
@@ -68,12 +56,16 @@ class Connection:
         Raises:
             BaseException: what a manager has raised that is no ``Exception``.
         """
-        link, session = self._link, self._session
+        link, session = self.link, self._session
+
+        def is_bound() -> bool | None:
+            return session.state is not ConnectionState.UNBOUND or None
+
         try:
-            if link.wait(self._is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
+            if link.wait(is_bound, until=time.monotonic() + BIND_TIMEOUT) is None:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None and self._knows_peer():
-                self._served = self._all_served[str(session.definition.uuid)]
+                self._served = self._server.served[str(session.definition.uuid)]
                 # In a copy of the context, so that calls do not change the caller's.
                 copy_context().run(self._work)
         finally:
@@ -91,31 +83,17 @@ class Connection:
         have sent frames that break the protocol.
         """
         try:
-            self._peer = self._frame_transport.peer
+            self.peer = self.link.transport.peer
         except trio.ClosedResourceError:
             return False
         return True
 
-    def shut_down(self, until: float | None) -> None:
-        """Begins no new calls, and ends once the open calls have ended and the client has read
-        their answers, for which it has until ``until``. Call :meth:`end_when_done` afterwards. May
-        be called from any thread.
-        """
-        self._link.shut_down(until)
-
-    def end_when_done(self) -> None:
-        """Ends the connection if no calls are open, once the client has read the answers."""
-        self._link.end_when_done()
-
     def close(self) -> None:
         """Ends it now. From any thread."""
-        self._link.close(CommFailure("the server was stopped"))
-
-    def _is_bound(self) -> bool | None:
-        return self._session.state is not ConnectionState.UNBOUND or None
+        self.link.close(CommFailure("the server was stopped"))
 
     def _work(self) -> None:
-        link = self._link
+        link = self.link
         call = link.next_call()
         while call is not None:
             answer = self._run(call)
@@ -129,24 +107,23 @@ class Connection:
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
         """Calls the manager. Returns the result or the failure; ``None`` if it answers later."""
-        current = ThreadCall(self._link, call, self._peer)
+        driver: Any = call.owner
+        until = None if driver is None else driver.deadline
+        current = ThreadCall(self, call, math.inf if until is None else until - GRACE)
         served = self._served[call.operation.name]
         try:
-            arguments = served.arguments(call, call.owner)
+            arguments = served.arguments(call, driver)
         except BadStubData as error:
             return None, error
         current_call.set(current)
         try:
             result = served.method(*arguments)
         except Exception as error:
-            return None, fault_from_exception(error, call, with_traceback=self._tracebacks)
+            return None, self._server.fault(error, call)
         if call.is_deferred:
-            self._link.put_off(call)
+            self.link.settle(call.put_off)
             return None
-        try:
-            return encoded_result(call, result), None
-        except BadStubData as error:
-            return None, error
+        return answer_of(call, result)
 
     def _start_another(self) -> bool:
         thread = threading.Thread(target=self._work_along, name="ipcpipes rpc")

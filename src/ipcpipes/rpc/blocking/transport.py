@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, starmap
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -17,12 +17,12 @@ from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
 from ...framing import LengthPrefixed, Splitter
-from ..errors import ProtocolError
+from ..errors import CommFailure, ProtocolError
 from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
 from ..wire.joining import joined
 
-__all__ = ["FrameTransport", "Torn", "Transport", "transport_of"]
+__all__ = ["FrameTransport", "Transport", "torn", "transport_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
@@ -33,20 +33,18 @@ blocking channel, each of whose messages is a frame."""
 _ONCE: tuple[tuple[()], ...] = ((),)
 
 
-class Torn(Exception):
-    """A signal handler raised in the middle of a step. It is not known how far the step got, so
-    no other step may follow it, not even the same step again.
+def torn() -> CommFailure:
+    """The error after a signal handler raised in the middle of a step. It is not known how far the
+    step got, so no other step may follow it, not even the same step again.
     """
-
-    def __init__(self) -> None:
-        super().__init__("an operation was interrupted in the middle of a step")
+    return CommFailure("an operation was interrupted in the middle of a step")
 
 
-class FrameTransport(Protocol):
+class FrameTransport:
     """Sends and receives frames. One thread may send while another one receives.
 
     After an exception has interrupted an operation, the next operation continues exactly where it
-    was, or raises :class:`Torn`. So a step that cannot be continued is noted before it begins, and
+    was, or raises :func:`torn`. So a step that cannot be continued is noted before it begins, and
     only the next thread with the same task reads the note.
 
     Lifetime: it owns the transport, and closes it.
@@ -56,11 +54,15 @@ class FrameTransport(Protocol):
         frames: what was received and not looked at.
     """
 
-    limits: Limits
-    frames: deque[bytes | Frame]
+    def __init__(self, transport: Any, limits: Limits) -> None:
+        self._transport = transport
+        self.limits = limits
+        self.frames: deque[bytes | Frame] = deque()
 
     @property
-    def peer(self) -> PeerIdentity: ...
+    def peer(self) -> PeerIdentity:
+        peer: PeerIdentity = getattr(self._transport, "peer", PeerIdentity())
+        return peer
 
     def receive(self, deadline: Deadline | None) -> None:
         """Waits for what comes next, and puts it into :attr:`frames`; perhaps no whole frame yet.
@@ -69,14 +71,17 @@ class FrameTransport(Protocol):
             TimeoutError: nothing has come in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
             ProtocolError: what has come is no frame.
-            Torn: an earlier receive was interrupted in the middle of a step.
+            CommFailure: an earlier receive was interrupted in the middle of a step.
         """
+        raise NotImplementedError
 
     def load(self, frames: Sequence[bytes]) -> None:
         """Takes what is to be sent next; what was before is on its way."""
+        raise NotImplementedError
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
         """The same, with the caller's memory as the rest of the last frame, until :meth:`keep`."""
+        raise NotImplementedError
 
     def keep(self) -> None:
         """Copies what has not gone of the memory that was lent."""
@@ -86,46 +91,49 @@ class FrameTransport(Protocol):
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
-            Torn: an earlier send was interrupted in the middle of a step.
+            CommFailure: an earlier send was interrupted in the middle of a step.
         """
+        raise NotImplementedError
 
     def send_on(self, milliseconds: int) -> bool:
-        """The same, once it has waited for room; for so long at the most."""
+        """The same, once it has waited for room; for so long at the most. A transport that cannot
+        wait for that has sent all before.
+        """
+        return True
 
     def send_or_receive(self, milliseconds: int) -> bool:
         """The same, and what comes meanwhile is received, and ends the wait too."""
+        return True
 
     def close(self) -> None:
         """Closes it, from any thread. Threads that wait for it are woken."""
+        self._transport.close()
+
+    def __repr__(self) -> str:
+        return repr(self._transport)
 
 
-class _OwnTransport:
+class _OwnTransport(FrameTransport):
     """Over a stream of ours, which can send and receive at once."""
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
-        self.limits = limits
-        self.frames: deque[bytes | Frame] = deque()
-        self._stream = stream
+        super().__init__(stream, limits)
         self._duplex = _os.Duplex(stream)
         self._came = self._duplex.came
         self._reader = FrameReader(limits.max_frame)
         self._buffer: memoryview | None = None  # for what comes next, if much does
         self._splitting = False
         # Looked up once: they are called for every frame.
-        self.send_now = self._duplex.send_now
-        self.send_on = self._duplex.send_on
-        self.keep = self._duplex.keep
+        self.send_now = self._duplex.send_now  # type: ignore[method-assign]
+        self.send_on = self._duplex.send_on  # type: ignore[method-assign]
+        self.keep = self._duplex.keep  # type: ignore[method-assign]
         self._receive = self._duplex.receive
         self._load = self._duplex.load
         self._feed = self._reader.feed
 
-    @property
-    def peer(self) -> PeerIdentity:
-        return self._stream.peer
-
     def receive(self, deadline: Deadline | None) -> None:
         if self._splitting:
-            raise Torn
+            raise torn()
         if not self._came:
             self._receive(deadline, self._place if self._reader.expects_much else None)
         self._split()
@@ -138,7 +146,7 @@ class _OwnTransport:
     def _split(self) -> None:
         """Splits the received bytes into frames."""
         if self._splitting:
-            raise Torn
+            raise torn()
         self._splitting = True
         came = self._came[0]
         if not came:
@@ -176,29 +184,21 @@ class _OwnTransport:
 
     def close(self) -> None:
         self._duplex.give_up()
-        self._stream.close()
-
-    def __repr__(self) -> str:
-        return repr(self._stream)
+        super().close()
 
 
-class _ForeignTransport:
+class _ForeignTransport(FrameTransport):
     """Over anything else. A thread that sends cannot receive meanwhile."""
 
     def __init__(self, channel: Any, limits: Limits) -> None:
-        self._channel = channel
-        self._sending = False
         size = getattr(channel, "max_size", MOST_FRAME)
         # Raises where the channel is too narrow.
-        self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
-        self.frames: deque[bytes | Frame] = deque()
+        limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
+        super().__init__(channel, limits)
+        self._channel = channel
+        self._sending = False
         self._many = hasattr(channel, "receive_many") and hasattr(channel, "send_many")
         self._outgoing: Sequence[bytes] = ()
-
-    @property
-    def peer(self) -> PeerIdentity:
-        peer: PeerIdentity = getattr(self._channel, "peer", PeerIdentity())
-        return peer
 
     def receive(self, deadline: Deadline | None) -> None:
         timeout = {} if deadline is None else {"timeout": deadline.remaining}
@@ -216,12 +216,9 @@ class _ForeignTransport:
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
         self._outgoing = [*frames[:-1], b"".join((frames[-1], memory))]
 
-    def keep(self) -> None:
-        pass  # nothing is lent
-
     def send_now(self) -> bool:
         if self._sending:
-            raise Torn
+            raise torn()
         self._sending = True
         if self._many:
             self._channel.send_many(self._outgoing)
@@ -231,18 +228,6 @@ class _ForeignTransport:
         self._outgoing = ()
         self._sending = False
         return True
-
-    def send_on(self, milliseconds: int) -> bool:
-        return True
-
-    def send_or_receive(self, milliseconds: int) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def __repr__(self) -> str:
-        return repr(self._channel)
 
 
 @dataclass(frozen=True)

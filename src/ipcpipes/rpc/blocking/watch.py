@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from .reading import ring
+
 __all__ = ["Watch"]
 
 # Calls that arrive wait so long for a running manager; after that they run beside it. Waking a
@@ -70,6 +72,5 @@ class Watch:
             return False
         if self._quiet > QUIET:
             self._quiet = 0
-            if self._waiter.locked():
-                self._waiter.release()
+            ring(self._waiter)
         return True

@@ -1,12 +1,17 @@
-"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts."""
+"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts; and what
+users have of either end.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from ...abc.uncopied import Uncopied
 from ..definition.operations import Pipe
 from ..errors import ProtocolError
 from ..wire.ndr import ChunkReader, ChunkWriter
 
-__all__ = ["Incoming", "Outgoing"]
+__all__ = ["Incoming", "Outgoing", "PipeEnd"]
 
 
 class Incoming:
@@ -43,12 +48,21 @@ class Outgoing:
         self.pipe = pipe
         self.turn = turn
         self.stride = pipe.element.stride
+        self.is_special = pipe.range is not None  # so each push has to be checked
         self.writer = ChunkWriter(pipe.element)
         self.credit = credit
         self.small = bytearray()
         self.spoilt = False  # a chunk was begun and cannot be completed
 
-    @property
-    def is_special(self) -> bool:
-        """Whether each push has to be checked, because the pipe has a range."""
-        return self.pipe.range is not None
+
+class PipeEnd(Uncopied):
+    """One end of a pipe, as a manager has it, or a client that drives the pipe by hand."""
+
+    _instead = "they belong to a call, and a call belongs to its connection"
+
+    def __init__(self, driver: Any, pipe: Pipe) -> None:
+        self._driver = driver
+        self._pipe = pipe
+
+    def __repr__(self) -> str:
+        return f"<ipcpipes rpc pipe {self._pipe.name} of {self._driver.call.operation}>"

@@ -5,55 +5,49 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ...abc.uncopied import Uncopied
+from ...options import checked_seconds
 from ..definition.interface import Interface
 from ..definition.operations import Definition, Operation, Pipe
-from ..errors import CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
+from ..errors import BindTimeout, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
+from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .arguments import bind_arguments
 from .call import Call
 from .events import Notify
 from .feeding import check_given, is_asynchronous
 from .results import result_of
-from .server_view import ServerView
 from .session import Session
+from .state import ConnectionState, Party
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
     "CallHandleBase",
-    "CallerBase",
     "ClientBase",
     "ClientOperationBase",
+    "ClientOptions",
     "Feeds",
     "definition_of",
     "milliseconds_of",
-    "too_long",
 ]
 
-InterfaceT = TypeVar("InterfaceT", bound=Interface)
-
-Feeds = Mapping[Pipe, tuple[Any, Any]]
+Feeds: TypeAlias = Mapping[Pipe, tuple[Any, Any]]
 """The source and the sink of the pipes that something was given for."""
 
 _SAME: Any = object()
 _MOST_MILLISECONDS = 2**32 - 1
 
 
-class _Link(Protocol):
+class ClientLinkLike(Protocol):
+    """A connection that calls begin on."""
+
     session: Session
 
     @property
     def transport(self) -> object: ...
-
-
-class CallerBase(Protocol):
-    """What begins calls on a connection."""
-
-    @property
-    def link(self) -> _Link: ...
 
 
 class ClientDriver(Protocol):
@@ -71,8 +65,9 @@ class ClientDriver(Protocol):
         """Asks the server to end the call."""
 
 
-CallerT = TypeVar("CallerT", bound=CallerBase)
+LinkT = TypeVar("LinkT", bound=ClientLinkLike)
 DriverT = TypeVar("DriverT", bound=ClientDriver)
+OperationT = TypeVar("OperationT", bound="ClientOperationBase[Any]")
 
 
 def definition_of(interface: type[Interface]) -> Definition:
@@ -92,45 +87,101 @@ def milliseconds_of(seconds: float) -> int:
     return math.ceil(min(max(seconds * 1000, 1), _MOST_MILLISECONDS))
 
 
-def too_long(operation: Operation, timeout: float | None) -> CallTimedOut:
-    """The error of a call that took longer than its timeout."""
-    return CallTimedOut(f"{operation} took longer than its {timeout:g} s")
+class ClientOptions:
+    """What a client wants of its connection, under every driver.
+
+    Raises:
+        TypeError, ValueError: an option is not of its type, or out of range.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        max_frame: int = MAX_FRAME,
+        credit: int = DEFAULT_CREDIT,
+        bind_timeout: float = BIND_TIMEOUT,
+    ) -> None:
+        self.definition = definition
+        self.limits = Limits(max_frame=max_frame, credit=credit)
+        self.bind_timeout = checked_seconds("bind_timeout", bind_timeout)
+
+    def session(self, limits: Limits) -> Session:
+        """A session that asks for the interface."""
+        session = Session(Party.CLIENT, {}, limits)
+        session.bind(self.definition)
+        return session
+
+    def check_bound(self, session: Session) -> None:
+        """Raises:
+        BindTimeout: the server has not answered yet.
+        RpcError: it has refused, or the connection has ended.
+        """
+        if session.state is ConnectionState.BINDING:
+            raise BindTimeout(f"the server has not answered within {self.bind_timeout:g} s")
+        if session.failure is not None:
+            raise session.failure.again()
 
 
-class ClientBase(Uncopied, ServerView, Generic[InterfaceT]):
+class ClientBase(Uncopied, Generic[LinkT, OperationT]):
+    """The part of a client that describes its server.
+
+    If the interface has an operation called ``has`` or ``server_version``, the operation replaces
+    the member of this class.
+
+    Attributes:
+        server_version: the server's version of the interface: major, minor. Both ends know
+            everything up to the smaller of the two minor versions.
+    """
+
     _instead = "connect in the other process: rpc.connect(interface, endpoint)"
     _operation_class: ClassVar[type[ClientOperationBase[Any]]]
 
-    def __init__(self, caller: CallerBase, definition: Definition) -> None:
-        self._caller = caller
+    server_version: tuple[int, int]
+
+    def __init__(self, link: LinkT, definition: Definition) -> None:
+        self._link = link
         self._definition = definition
         self._operations = {
-            name: self._operation_class(caller, one, one.options.timeout, None)
+            name: self._operation_class(link, one, one.options.timeout, None)
             for name, one in definition.operations.items()
         }
-        self._learn(caller.link.session, self._operations)
+        self.server_version = link.session.server_version
+        for name in ("has", "server_version"):
+            if name in self._operations:
+                setattr(self, name, self._operations[name])
+
+    def has(self, operation: str) -> bool:
+        """Whether the server has this operation. If it does not, a call fails with
+        :class:`ProcnumOutOfRange` or :class:`WrongPipeVersion`. The minor version of the server's
+        interface may differ from this client's. Nothing is sent: the server listed its operations
+        when the connection began.
+
+        Args:
+            operation: its name; this client's interface need not have it.
+        """
+        return self._link.session.has(operation)
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._operations]
 
     def __repr__(self) -> str:
-        return f"<ipcpipes rpc client of {self._definition} over {self._caller.link.transport!r}>"
+        return f"<ipcpipes rpc client of {self._definition} over {self._link.transport!r}>"
 
-    def _find(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> OperationT:
         try:
-            operation = self._operations[name]
+            operation: Any = self._operations[name]
         except KeyError:
             raise AttributeError(f"{self._definition} has no operation {name!r}") from None
         setattr(self, name, operation)  # found without this the next time
-        return operation
+        return operation  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, eq=False)
-class ClientOperationBase(Uncopied, Generic[CallerT]):
+class ClientOperationBase(Uncopied, Generic[LinkT]):
     _instead = "connect in the other process: rpc.connect(interface, endpoint)"
     _has_loop: ClassVar[bool]
 
-    _caller: CallerT
+    _link: LinkT
     _operation: Operation
     _timeout: float | None
     _notify: Notify | None
@@ -169,38 +220,33 @@ class ClientOperationBase(Uncopied, Generic[CallerT]):
 
     def _beginning(
         self, arguments: Sequence[Any], named: Mapping[str, Any]
-    ) -> tuple[CallerT, Operation, list[Any], Feeds, float | None, Notify | None]:
+    ) -> tuple[Self, list[Any], Feeds]:
         """What a handle of a call is made of."""
         if self._operation.options.maybe:
             raise TypeError(
                 f"{self._operation} is maybe=True and has no result; call it instead of begin()"
             )
         values, given = bind_arguments(self._operation, arguments, named)
-        feeds = self._check(given)
-        return self._caller, self._operation, values, feeds, self._timeout, self._notify
+        return self, values, self._check(given)
+
+    def _too_long(self) -> CallTimedOut:
+        """The error of a call that took longer than its timeout."""
+        return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc operation {self._operation}>"
 
 
-class CallHandleBase(Uncopied, Generic[CallerT, DriverT]):
+class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
     _instead = "they belong to a call, and a call belongs to its connection"
 
     def __init__(
-        self,
-        caller: CallerT,
-        operation: Operation,
-        values: Sequence[Any],
-        feeds: Feeds,
-        timeout: float | None,
-        notify: Notify | None,
+        self, operation: ClientOperationBase[LinkT], values: Sequence[Any], feeds: Feeds
     ) -> None:
-        self._caller = caller
-        self._operation = operation
+        self._of = operation
+        self._operation = operation._operation
         self._values = values
         self._feeds = feeds
-        self._timeout = timeout
-        self._notify = notify
         self._begun = False
         self._given_driver: DriverT | None = None
         self.pipes: Mapping[str, Any] = {}
@@ -235,7 +281,7 @@ class CallHandleBase(Uncopied, Generic[CallerT, DriverT]):
 
     def _fail_too_long(self) -> NoReturn:
         self._driver.leave()
-        raise too_long(self._operation, self._timeout)
+        raise self._of._too_long()
 
     def cancel(self, *, abortive: bool = True) -> None:
         """Cancels the call, from any task of the connection's loop, or without an event loop, from

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...abc import PeerIdentity
     from .call import Call
 
-__all__ = ["CurrentCall", "current_call", "encoded_result", "serving"]
+__all__ = ["CurrentCall", "answer_of", "current_call", "serving"]
 
 serving: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
 
@@ -48,15 +48,11 @@ class CurrentCall(Uncopied):
 
     _instead = "they belong to a call, and a call belongs to its connection"
 
-    def __init__(
-        self,
-        call: Call,
-        peer: PeerIdentity,
-        deadline: float,
-    ) -> None:
+    def __init__(self, connection: Any, call: Call, deadline: float) -> None:
+        self._connection = connection
         self._call = call
         self.operation = call.operation.name
-        self.peer = peer
+        self.peer: PeerIdentity = connection.peer
         self.deadline = deadline
 
     def test_cancel(self) -> bool:
@@ -132,13 +128,9 @@ class CurrentCall(Uncopied):
         return f"<ipcpipes rpc call of {self._call.operation} being served>"
 
 
-def encoded_result(call: Call, result: object) -> bytes:
-    """The body of the answer with what the manager returned.
-
-    Raises:
-        BadStubData: it cannot be sent.
-    """
+def answer_of(call: Call, result: object) -> tuple[bytes | None, RpcError | None]:
+    """The answer with what the manager returned: the body, or the failure if it cannot be sent."""
     try:
-        return encode_result(result, call.operation.result_times)
+        return encode_result(result, call.operation.result_times), None
     except Exception as error:
-        raise BadStubData(f"the result of {call.operation} cannot be sent: {error}") from None
+        return None, BadStubData(f"the result of {call.operation} cannot be sent: {error}")

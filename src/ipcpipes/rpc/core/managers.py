@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
 from ..definition.interface import Interface
 from ..definition.introspection import IntrospectionManager
 from ..definition.operations import Definition, Operation
-from ..errors import BadStubData
+from ..errors import BadStubData, RpcError
+from ..wire.format import Limits
 from .call import Call
+from .faults import fault_from_exception
 
-__all__ = ["GRACE", "Managers", "ServedOperation", "index_managers"]
+__all__ = ["GRACE", "Managers", "ServedOperation", "ServerBase"]
 
 Managers: TypeAlias = Interface | Iterable[Interface]
 """One manager, or several of different interfaces."""
@@ -31,14 +34,16 @@ class ServedOperation:
     """An operation with the method that implements it.
 
     Attributes:
-        end_of: makes the server's end of a pipe; each driver sets its own.
+        end_of: makes the server's end of a pipe.
     """
 
-    end_of: ClassVar[Callable[..., Any]]
-
-    def __init__(self, operation: Operation, method: Callable[..., Any]) -> None:
+    def __init__(
+        self, operation: Operation, method: Callable[..., Any], end_of: Callable[..., Any]
+    ) -> None:
         self.operation = operation
         self.method = method
+        self.is_async = inspect.iscoroutinefunction(method)
+        self.end_of = end_of
 
     def arguments(self, call: Call, driver: Any) -> list[Any]:
         """The arguments for the method.
@@ -88,27 +93,38 @@ def _named(text: str, operation: Operation) -> str:
     return text
 
 
-ServedT = TypeVar("ServedT", bound=ServedOperation)
+class ServerBase:
+    """What a server offers to its clients, under every driver.
 
+    Attributes:
+        definitions: the interfaces by their uuid as text.
+        served: for each of them, its operations by name.
+    """
 
-def index_managers(
-    managers: Managers,
-    kind: Callable[[Operation, Callable[..., Any]], ServedT],
-    *,
-    introspection: bool,
-) -> tuple[dict[str, Definition], dict[str, dict[str, ServedT]]]:
-    """The interfaces by their uuid as text; and for each, its operations by name.
+    _end_of: ClassVar[Callable[..., Any]]
+    """Makes the server's end of a pipe."""
 
-    Raises:
+    def __init__(
+        self, managers: Managers, limits: Limits, *, tracebacks: bool, introspection: bool
+    ) -> None:
+        """Raises:
         TypeError: a manager implements no interface, two implement the same one, or there is no
             manager.
-    """
-    if isinstance(managers, (Interface, type)):  # a class is refused below
-        managers = [managers]
-    definitions: dict[str, Definition] = {}
-    served: dict[str, dict[str, ServedT]] = {}
+        """
+        self.limits = limits
+        self.tracebacks = tracebacks
+        self.definitions: dict[str, Definition] = {}
+        self.served: dict[str, dict[str, ServedOperation]] = {}
+        if isinstance(managers, (Interface, type)):  # a class is refused below
+            managers = [managers]
+        for manager in managers:
+            self._add(manager)
+        if not self.definitions:
+            raise TypeError("there is no manager to serve; pass one or more")
+        if introspection:
+            self._add(IntrospectionManager(list(self.definitions.values())))
 
-    def add(manager: Interface) -> None:
+    def _add(self, manager: Interface) -> None:
         definition = getattr(manager, "_rpc_definition", None)
         if not isinstance(manager, Interface) or definition is None:
             raise TypeError(
@@ -116,19 +132,16 @@ def index_managers(
                 "from one"
             )
         key = str(definition.uuid)
-        if key in definitions:
+        if key in self.definitions:
             raise TypeError(
-                f"{definitions[key]} and {definition} have the same uuid; serve one of them"
+                f"{self.definitions[key]} and {definition} have the same uuid; serve one of them"
             )
-        definitions[key] = definition
-        served[key] = {
-            name: kind(one, getattr(manager, name)) for name, one in definition.operations.items()
+        self.definitions[key] = definition
+        self.served[key] = {
+            name: ServedOperation(one, getattr(manager, name), self._end_of)
+            for name, one in definition.operations.items()
         }
 
-    for manager in managers:
-        add(manager)
-    if not definitions:
-        raise TypeError("there is no manager to serve; pass one or more")
-    if introspection:
-        add(IntrospectionManager(list(definitions.values())))
-    return definitions, served
+    def fault(self, error: BaseException, call: Call) -> RpcError:
+        """What the client gets for an exception of a manager."""
+        return fault_from_exception(error, call, with_traceback=self.tracebacks)
