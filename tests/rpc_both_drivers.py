@@ -1,7 +1,4 @@
-"""Servers and clients of either driver, for synchronous tests; the others use rpc_drivers.py.
-
-Managers have plain methods, which servers of both kinds take.
-"""
+"""Servers and clients of either driver, for synchronous tests: rpc_drivers.py in another thread."""
 
 from __future__ import annotations
 
@@ -10,30 +7,17 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from ipcpipes import Endpoint, blocking as streams, rpc
-from ipcpipes.rpc import blocking
-from ipcpipes.testing import unique_endpoint
+from ipcpipes import Endpoint, rpc
 
-from .rpc_over_links import serving
-from .threads import Worker, in_trio
-
-DRIVERS = ("trio", "blocking")
+from .rpc_drivers import DRIVERS as DRIVERS
+from .threads import in_trio
 
 
 @contextmanager
 def served(driver: str, *managers: rpc.Interface, **options: Any) -> Iterator[Endpoint]:
     """Serves the managers. At the end of the block, the server has ended."""
-    if driver == "trio":
-        with in_trio(partial(serving, *managers, **options)) as (listener, _):
-            yield listener.endpoint
-        return
-    listener = streams.listen(unique_endpoint())
-    server = Worker(blocking.serve, managers, listener, **options)
-    try:
+    with in_trio(partial(DRIVERS[driver].serving, *managers, **options)) as (listener, _):
         yield listener.endpoint
-    finally:
-        listener.close()
-        server.result()
 
 
 @contextmanager
@@ -41,12 +25,8 @@ def connected(
     driver: str, interface: type[rpc.Interface], endpoint: Endpoint, **options: Any
 ) -> Iterator[BothClients]:
     """A client of the server at this endpoint."""
-    if driver == "trio":
-        with in_trio(partial(rpc.connect, interface, endpoint, **options)) as (client, run):
-            yield BothClients(client, run)
-    else:
-        with blocking.connect(interface, endpoint, **options) as other:
-            yield BothClients(other, lambda function, *arguments: function(*arguments))
+    with in_trio(partial(DRIVERS[driver].connect, interface, endpoint, **options)) as found:
+        yield BothClients(*found)
 
 
 class BothClients:
