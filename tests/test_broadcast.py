@@ -48,12 +48,12 @@ async def test_serve_is_a_handler_for_serve_messages(framing: Any, endpoint: End
             assert await receive_count(client, len(expected)) == expected
             await client.aclose()
         while news.client_count:
-            await news.send(b"anybody there?")
+            await news.send(b"still there?")
         nursery.cancel_scope.cancel()
 
 
 async def stalled(news: Broadcaster, nursery: trio.Nursery) -> tuple[Any, Any]:
-    """(server, client) of a channel that is served and of which nobody receives."""
+    """(server, client) of a channel that is served; the client does not receive."""
     server, client = await connected(LengthPrefixed())()
     nursery.start_soon(news.serve, server)
     await trio.testing.wait_all_tasks_blocked(0.01)
@@ -234,7 +234,7 @@ async def test_a_channel_is_served_once_at_a_time() -> None:
 async def test_cancelled_broadcast_sends_nothing() -> None:
     news = Broadcaster()
     with trio.testing.assert_checkpoints():
-        await news.send(b"to nobody")
+        await news.send(b"to no client")
     server, client = await over_memory()
     async with server, client, trio.open_nursery() as nursery:
         nursery.start_soon(news.serve, server)

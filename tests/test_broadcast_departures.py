@@ -95,7 +95,7 @@ async def test_departed_client_frees_its_place(framing: Any, endpoint: Endpoint)
 
 @pytest.mark.parametrize("maker", MAKERS)
 async def test_a_handler_that_receives_too_loses_nothing(maker: Maker) -> None:
-    """Expected: the look for the end gives way to who receives, and keeps what has come."""
+    """The broadcaster lets the handler receive, and keeps the messages that have come."""
     news = Broadcaster()
     server, client = await maker()
     async with server, client, trio.open_nursery() as nursery:
@@ -219,7 +219,7 @@ async def test_a_client_that_only_listens_stays(framing: Any) -> None:
             assert await client.receive() == b"news"
             await client.aclose()
             while news.client_count:
-                await news.send(b"anybody there?")
+                await news.send(b"still there?")
 
 
 @pytest.mark.parametrize("receives", [False, True])

@@ -1,4 +1,4 @@
-"""Who inherits what: a child gets its ends and nothing else, and nobody else gets them."""
+"""Inheritance: a child gets its ends and nothing else, and no other process gets them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def said(program: object, **options: object) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir() or WINDOWS, reason="/proc/self/fd")
 async def test_child_inherits_only_its_own_ends() -> None:
-    # Whatever else is open here, even what anybody may inherit.
+    # Other descriptors that are open here, also inheritable ones.
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]
     try:
         for fd in held:
@@ -86,7 +86,7 @@ def others_starting_children(count: int) -> Iterator[list[subprocess.Popen[bytes
 
     def start() -> None:
         while not over.is_set():
-            # POSIX: also those who let their children inherit all there is.
+            # POSIX: also calls that let the child inherit every inheritable descriptor.
             close_fds = True if WINDOWS else len(started) % 2 == 0
             started.append(subprocess.Popen(sleeper, stdin=subprocess.DEVNULL, close_fds=close_fds))
             over.wait(0.2 if WINDOWS else 0.002)

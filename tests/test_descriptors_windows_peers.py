@@ -66,11 +66,11 @@ async def test_forged_numbers_are_refused_and_left_alone(
                 with pytest.raises(trio.BrokenResourceError, match="not trusted"):
                     await right.receive_descriptors()
             pipe.close_here()
-            assert pipe.is_open_anywhere, "the number was closed, which could be anybody's"
+            assert pipe.is_open_anywhere, "a number that may be another handle was closed"
 
 
 @pytest.mark.parametrize("to", ["client", "server"])
-async def test_who_has_a_lower_integrity_level_is_not_believed(
+async def test_a_peer_with_a_lower_integrity_level_is_not_trusted(
     doors: Any, framing: Any, to: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, server = await channels(doors, framing)
@@ -94,7 +94,7 @@ async def test_who_has_a_lower_integrity_level_is_not_believed(
         (None, False),
     ],
 )
-async def test_a_client_asks_who_owns_the_pipe(
+async def test_a_client_checks_the_owner_of_the_pipe(
     doors: Any, owner: str | None, believed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, server = await channels(doors, LengthPrefixed())
@@ -117,7 +117,7 @@ async def test_a_client_asks_who_owns_the_pipe(
             calls.close(handle)
 
 
-async def test_a_client_that_does_not_say_who_it_is_is_not_believed(
+async def test_an_anonymous_client_is_not_trusted(
     doors: Any, framing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, server = await channels(doors, framing)
@@ -228,7 +228,7 @@ async def test_a_process_that_may_not_be_opened_is_named(
     doors: Any, framing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left, right = await channels(doors, framing)
-    # The system's own process, which nobody may open.
+    # The system's own process, which no user may open.
     monkeypatch.setattr(getattr(left, "blocking", left)._carrier, "_known_process", 4)
     async with left, right:
         with watched() as pipe:
