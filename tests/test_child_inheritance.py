@@ -119,7 +119,7 @@ async def test_other_children_inherit_none_of_the_ends() -> None:
             """)
         ]
     with others_starting_children(2) as others:
-        for _ in range(3 if WINDOWS else 25):
+        for _ in range(3 if WINDOWS else 10):
             async with open_child(writer, pipes={"out": "receive"}) as child:
                 with trio.fail_after(SECONDS):
                     assert await receive_all(child.pipes["out"]) == b"x"
@@ -130,7 +130,7 @@ async def test_other_children_inherit_none_of_the_ends() -> None:
 async def test_children_started_at_once_get_only_their_ends() -> None:
     """Each sees the end when its own parent's end is closed, though the others go on."""
     async with trio.open_nursery() as nursery:
-        ends = [trio.Event() for _ in range(3 if WINDOWS else 12)]
+        ends = [trio.Event() for _ in range(3 if WINDOWS else 5)]
 
         async def one(number: int) -> None:
             async with open_child(programs.ECHO) as child:

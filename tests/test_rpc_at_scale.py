@@ -102,7 +102,7 @@ def many_descriptors() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-async def test_a_thousand_connections_with_ten_calls_each() -> None:
+async def test_a_thousand_connections_with_calls_at_once() -> None:
     answers: list[int] = []
     connected = 0
     all_connected = trio.Event()
@@ -115,8 +115,8 @@ async def test_a_thousand_connections_with_ten_calls_each() -> None:
                 all_connected.set()
             await all_connected.wait()
             async with trio.open_nursery() as nursery:
-                for each in range(10):
-                    nursery.start_soon(call, flow, number * 10 + each)
+                for each in range(3):
+                    nursery.start_soon(call, flow, number * 3 + each)
 
     async def call(flow: Any, number: int) -> None:
         answers.append(await flow.echo(number))
@@ -126,7 +126,7 @@ async def test_a_thousand_connections_with_ten_calls_each() -> None:
         async with serving(FlowManager()) as endpoint, trio.open_nursery() as nursery:
             for number in range(1000):
                 nursery.start_soon(client, endpoint, number)
-    assert sorted(answers) == list(range(10_000))
+    assert sorted(answers) == list(range(3_000))
     assert descriptors() == before
 
 
