@@ -28,6 +28,13 @@ FRAMINGS = {
 has_native = pytest.mark.skipif(
     sys.platform not in ("linux", "win32"), reason="this system has no native messages"
 )
+two_ways = pytest.mark.parametrize(
+    "framing",
+    [
+        pytest.param(ipcpipes.LengthPrefixed(), id="framed"),
+        pytest.param(ipcpipes.NATIVE, id="native", marks=has_native),
+    ],
+)
 
 
 def connected(framing: Any) -> Maker:

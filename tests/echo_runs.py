@@ -1,8 +1,13 @@
-"""Runs ``python -m ipcpipes`` as users do, in processes of their own."""
+"""Runs ``python -m ipcpipes``: as users do, in processes of their own, or in this process.
+
+The start of a process takes most of the time of such a test. So tests that only compare the output
+and the exit status run the command :func:`here`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -16,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ipcpipes.__main__ import main
 
 LIMIT = 60.0  # seconds, for an operation that takes 1 on an idle machine
 
@@ -61,6 +68,25 @@ def finish(
     return subprocess.run(
         command(*arguments), capture_output=True, timeout=LIMIT, check=False, **source
     )
+
+
+def here(*arguments: str | Path, text: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """The same as :func:`finish` in this process, in its main thread: without the start of Python,
+    the import of the package and the exit. Standard input is a pipe with a short ``text``.
+    """
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write(text or b"")
+    written = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(stream, encoding="utf-8") for stream in written)
+    words = [str(argument) for argument in arguments]
+    with open(reading, encoding="utf-8") as stdin, pytest.MonkeyPatch.context() as patch:
+        for name, stream in (("stdin", stdin), ("stdout", out), ("stderr", err)):
+            patch.setattr(sys, name, stream)
+        status = main(words)
+    out.flush()
+    err.flush()
+    return subprocess.CompletedProcess(words, status, *(stream.getvalue() for stream in written))
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ import trio.testing
 import ipcpipes
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
+from ipcpipes.rpc.blocking.client import ClientOperation
 from ipcpipes.testing import unique_endpoint
 
 from . import rpc_over_links
@@ -298,8 +299,9 @@ class Client:
     def __init__(self, client: Any) -> None:
         self.blocking = client
 
-    def __getattr__(self, name: str) -> Operation:
-        return Operation(getattr(self.blocking, name))
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.blocking, name)
+        return Operation(attribute) if isinstance(attribute, ClientOperation) else attribute
 
     def __dir__(self) -> list[str]:
         return dir(self.blocking)

@@ -40,10 +40,14 @@ async def calling(
 
 
 @asynccontextmanager
-async def serving(*managers: rpc.Interface, **options: Any) -> AsyncIterator[Any]:
-    """A server at an endpoint of its own, with its listener."""
+async def serving(
+    *managers: rpc.Interface, at: ipcpipes.Endpoint | str | None = None, **options: Any
+) -> AsyncIterator[Any]:
+    """A server at an endpoint (by default, one of its own), with its listener."""
     async with trio.open_nursery() as nursery:
-        listener = await nursery.start(partial(rpc.serve, managers, unique_endpoint(), **options))
+        listener = await nursery.start(
+            partial(rpc.serve, managers, at or unique_endpoint(), **options)
+        )
         yield listener
         nursery.cancel_scope.cancel()
 

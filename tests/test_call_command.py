@@ -1,12 +1,15 @@
-"""``python -m ipcpipes call`` run as users do, against a server in this process."""
+"""``python -m ipcpipes call`` against a server in another thread.
+
+A test runs the command in this process, or in one of its own where the standard streams matter.
+"""
 
 from __future__ import annotations
 
 import enum
 import json
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +20,10 @@ import trio
 
 from ipcpipes import rpc
 
-from .echo_runs import LIMIT, as_users_have_it, finish, running
+from .echo_runs import LIMIT, as_users_have_it, finish, here, running
+from .rpc_over_links import serving
 from .terminals import posix_terminal, shown, terminal
+from .threads import in_trio
 
 NAME = "call-test"
 
@@ -187,26 +192,28 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield directory
 
 
-@asynccontextmanager
-async def served(*, introspection: bool = True) -> AsyncIterator[None]:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(rpc.serve, ToolsManager(), NAME, introspection=introspection))
+@contextmanager
+def served(*, introspection: bool = True) -> Iterator[None]:
+    serve = partial(serving, ToolsManager(), at=NAME, introspection=introspection)
+    with in_trio(serve):
         yield
-        nursery.cancel_scope.cancel()
 
 
-async def called(
-    *arguments: str | Path, text: bytes | None = None, status: int = 0
+def called(
+    *arguments: str | Path,
+    text: bytes | None = None,
+    status: int = 0,
+    run: Callable[..., subprocess.CompletedProcess[bytes]] = here,
 ) -> subprocess.CompletedProcess[bytes]:
-    result = await trio.to_thread.run_sync(partial(finish, "call", NAME, *arguments, text=text))
+    result = run("call", NAME, *arguments, text=text)
     assert result.returncode == status, result.stderr
     assert b"Traceback" not in result.stderr
     return result
 
 
-async def test_without_an_operation_the_server_is_listed() -> None:
-    async with served():
-        listing = (await called()).stdout.decode()
+def test_without_an_operation_the_server_is_listed() -> None:
+    with served():
+        listing = called(run=finish).stdout.decode()
     assert f"Tools 1.2 ({Tools._rpc_definition.uuid})" in listing
     assert "  join(words: list[str], separator: str = ' ') -> str\n      Joins words.\n" in (
         listing.replace("\r\n", "\n")
@@ -215,18 +222,18 @@ async def test_without_an_operation_the_server_is_listed() -> None:
     assert "upper(text: inout pipe of byte) -> int" in listing
 
 
-async def test_values_are_json_or_text() -> None:
-    async with served():
-        result = await called("Tools.join", 'words=["a", "b"]', "separator=-x-")
+def test_values_are_json_or_text() -> None:
+    with served():
+        result = called("Tools.join", 'words=["a", "b"]', "separator=-x-")
     assert json.loads(result.stdout) == "a-x-b"
 
 
-async def test_a_text_parameter_takes_any_text() -> None:
-    async with served():
+def test_a_text_parameter_takes_any_text() -> None:
+    with served():
         for separator in ("5", "true", "null", "[1]", '"', "{", "1.0", ""):
-            result = await called("Tools.join", 'words=["a", "b"]', f"separator={separator}")
+            result = called("Tools.join", 'words=["a", "b"]', f"separator={separator}")
             assert json.loads(result.stdout) == f"a{separator}b"
-        result = await called("Tools.join", 'words=["a", "b"]', 'separator="\\t"')
+        result = called("Tools.join", 'words=["a", "b"]', 'separator="\\t"')
         assert json.loads(result.stdout) == "a\tb", "in quotes it is JSON"
         for number, expected in (
             ("5", "5"),
@@ -234,20 +241,20 @@ async def test_a_text_parameter_takes_any_text() -> None:
             ('"5"', "'5'"),
             ("true", "'true'"),
         ):
-            shown = json.loads((await called("Tools.paint", f"number={number}")).stdout)
+            shown = json.loads(called("Tools.paint", f"number={number}").stdout)
             assert shown.endswith(f", {expected})")
         for note, expected in (("null", "None"), ("5", "'5'"), ("none", "'none'")):
-            shown = json.loads((await called("Tools.paint", f"note={note}")).stdout)
+            shown = json.loads(called("Tools.paint", f"note={note}").stdout)
             assert shown.endswith(f", {expected}, 0)")
 
 
-async def test_classes_and_enumerations_are_listed_and_sent() -> None:
-    async with served():
-        result = await called("Tools.paint", 'who={"name": "Ada"}', "colour=5", "level=2")
+def test_classes_and_enumerations_are_listed_and_sent() -> None:
+    with served():
+        result = called("Tools.paint", 'who={"name": "Ada"}', "colour=5", "level=2")
         assert json.loads(result.stdout) == repr(
             (Person("Ada", 0, []), Colour.FIVE, Level.HIGH, None, 0)
         )
-        listing = (await called()).stdout.decode().replace("\r\n", "\n")
+        listing = called().stdout.decode().replace("\r\n", "\n")
     assert "\n  type Person = {name: str, age: int = 0, friends: list[Person] = []}\n" in listing
     assert '\n  type Colour = "red" | "5"\n' in listing
     assert "\n  type Level = 1 | 2\n" in listing
@@ -264,18 +271,18 @@ async def test_classes_and_enumerations_are_listed_and_sent() -> None:
         ("words=", "it ends too early, at character 1"),
     ],
 )
-async def test_malformed_json_is_reported_with_its_position(argument: str, where: str) -> None:
-    async with served():
-        said = (await called("Tools.join", argument, status=1)).stderr.decode()
+def test_malformed_json_is_reported_with_its_position(argument: str, where: str) -> None:
+    with served():
+        said = called("Tools.join", argument, status=1).stderr.decode()
     assert "words is list[str]" in said
     assert where in said
 
 
-async def test_control_characters_of_a_server_are_escaped() -> None:
-    async with served():
-        listing = await called()
-        returned = await called("Tools.evil", "text=return")
-        raised = await called("Tools.evil", "text=raise", status=1)
+def test_control_characters_of_a_server_are_escaped() -> None:
+    with served():
+        listing = called()
+        returned = called("Tools.evil", "text=return")
+        raised = called("Tools.evil", "text=raise", status=1)
     assert json.loads(returned.stdout) == EVIL
     for said in (listing.stdout, returned.stdout, raised.stderr):
         text = said.decode().replace("\r\n", "\n")
@@ -283,116 +290,116 @@ async def test_control_characters_of_a_server_are_escaped() -> None:
         assert all(each.isprintable() for line in text.split("\n") for each in line)
 
 
-async def test_pipes_print_numbers_and_raw_bytes(tmp_path: Path) -> None:
+def test_pipes_print_numbers_and_raw_bytes(tmp_path: Path) -> None:
     file = tmp_path / "octets"
-    async with served():
-        result = await called("Tools.octets", f"text=@{file}")
+    with served():
+        result = called("Tools.octets", f"text=@{file}")
         assert result.stdout.split() == [b"0", b"27", b"255"]
         assert file.read_bytes() == b"text\n\x1b[2J"
-        result = await called("Tools.octets", f"text=@{file}", "--raw")
+        result = called("Tools.octets", f"text=@{file}", "--raw", run=finish)
         assert result.stdout == b"\x00\x1b\xff"
-        result = await called("Tools.octets", f"octets=@{file}")
+        result = called("Tools.octets", f"octets=@{file}", run=finish)
         assert result.stdout == b"text\n\x1b[2J", "to a pipe, as they are"
         assert file.read_bytes() == b"\x00\x1b\xff"
-        result = await called("Tools.count", "up_to=2", "--raw")
+        result = called("Tools.count", "up_to=2", "--raw")
         assert result.stdout == bytes([1, 0, 0, 0, 2, 0, 0, 0])
 
 
 @posix_terminal
-async def test_bytes_of_a_pipe_are_escaped_on_a_terminal(tmp_path: Path) -> None:
+def test_bytes_of_a_pipe_are_escaped_on_a_terminal(tmp_path: Path) -> None:
     file = tmp_path / "octets"
     with terminal() as (master, slave):
-        async with served():
+        with served():
             with running("call", NAME, "Tools.octets", f"octets=@{file}", stdout=slave) as process:
-                said = await trio.to_thread.run_sync(partial(shown, master, until=b"[2J"))
-                assert await trio.to_thread.run_sync(partial(process.wait, LIMIT)) == 0
+                said = shown(master, until=b"[2J")
+                assert process.wait(LIMIT) == 0
     assert b"text\r\n\\x1b[2J" in said
 
 
-async def test_options_can_stand_anywhere() -> None:
+def test_options_can_stand_anywhere() -> None:
     expected = bytes([1, 0, 0, 0, 2, 0, 0, 0])
     words = ["call", NAME, "Tools.count", "up_to=2", "numbers=-"]
     options = ["--timeout", "30", "--raw", "--wait", "0"]
-    async with served():
+    with served():
         for place in range(1, len(words) + 1):
             arguments = [*words[:place], *options, *words[place:]]
-            result = await trio.to_thread.run_sync(partial(finish, *arguments))
+            result = here(*arguments)
             assert (result.returncode, result.stdout) == (0, expected), result.stderr
-        result = await called("--wait", "0", "Tools.count", "--raw", "up_to=2", "--timeout", "30")
+        result = called("--wait", "0", "Tools.count", "--raw", "up_to=2", "--timeout", "30")
         assert result.stdout == expected
 
 
-async def test_bytes_are_given_as_a_file(tmp_path: Path) -> None:
+def test_bytes_are_given_as_a_file(tmp_path: Path) -> None:
     file = tmp_path / "octets"
     file.write_bytes(b"\x00\xff\n")
-    async with served():
+    with served():
         for arguments, expected in (
             ([f"data=@{file}"], (b"\x00\xff\n", None)),
             (["data=-"], (b"\xfe", None)),
             (["data=-", f"key=@{file}"], (b"\xfe", b"\x00\xff\n")),
             (["data=-", "key=null"], (b"\xfe", None)),
         ):
-            result = await called("Tools.store", *arguments, text=b"\xfe")
+            result = called("Tools.store", *arguments, text=b"\xfe")
             assert json.loads(result.stdout) == repr(expected)
-        listing = (await called()).stdout.decode()
+        listing = called().stdout.decode()
     assert "give data=@FILE for the bytes of a file" in listing
     assert "give key=@FILE for the bytes of a file" in listing
     assert listing.count("=@FILE") == 2, "of bytes only"
 
 
-async def test_parameters_with_defaults_are_optional() -> None:
-    async with served():
-        assert json.loads((await called("Tools.join", 'words=["a", "b"]')).stdout) == "a b"
+def test_parameters_with_defaults_are_optional() -> None:
+    with served():
+        assert json.loads(called("Tools.join", 'words=["a", "b"]').stdout) == "a b"
 
 
-async def test_a_pipe_is_filled_from_json_a_file_or_stdin(
+def test_a_pipe_is_filled_from_json_a_file_or_stdin(
     tmp_path: Path,
 ) -> None:
     octets = b"".join(number.to_bytes(4, "little") for number in (1, 2, 3))
     file = tmp_path / "numbers"
     file.write_bytes(octets)
-    async with served():
+    with served():
         for source, text in (("[1, 2, 3]", None), (f"@{file}", None), ("-", octets)):
-            result = await called("Tools.total", "scale=2", f"numbers={source}", text=text)
+            result = called("Tools.total", "scale=2", f"numbers={source}", text=text, run=finish)
             assert json.loads(result.stdout) == 12
 
 
-async def test_numbers_go_to_stdout_and_the_result_to_stderr() -> None:
-    async with served():
-        result = await called("Tools.count", "up_to=3")
+def test_numbers_go_to_stdout_and_the_result_to_stderr() -> None:
+    with served():
+        result = called("Tools.count", "up_to=3", run=finish)
     assert result.stdout.split() == [b"1", b"2", b"3"]
     assert b'result: "counted"' in result.stderr
 
 
-async def test_a_file_receives_elements_as_in_memory(tmp_path: Path) -> None:
+def test_a_file_receives_elements_as_in_memory(tmp_path: Path) -> None:
     file = tmp_path / "numbers"
-    async with served():
-        result = await called("Tools.count", "up_to=2", f"numbers=@{file}")
+    with served():
+        result = called("Tools.count", "up_to=2", f"numbers=@{file}")
     assert file.read_bytes() == bytes([1, 0, 0, 0, 2, 0, 0, 0])
     assert json.loads(result.stdout) == "counted"
 
 
-async def test_a_pipe_in_both_directions_takes_a_source_and_a_sink(tmp_path: Path) -> None:
+def test_a_pipe_in_both_directions_takes_a_source_and_a_sink(tmp_path: Path) -> None:
     source, sink = tmp_path / "source", tmp_path / "sink"
     source.write_bytes(b"abc" * 100_000)
-    async with served():
-        result = await called("Tools.upper", f"text=@{source},@{sink}")
+    with served():
+        result = called("Tools.upper", f"text=@{source},@{sink}")
         assert json.loads(result.stdout) == 300_000
         assert sink.read_bytes() == b"ABC" * 100_000
-        assert (await called("Tools.upper", f"text=@{source}")).stdout == b"ABC" * 100_000
+        assert called("Tools.upper", f"text=@{source}").stdout == b"ABC" * 100_000
 
 
-async def test_structures_are_read_as_bytes(tmp_path: Path) -> None:
+def test_structures_are_read_as_bytes(tmp_path: Path) -> None:
     file = tmp_path / "points"
     file.write_bytes(bytes([1, 0, 0, 0, 2, 0, 0, 0]) * 3)
-    async with served():
-        result = await called("Tools.points", f"points=@{file}")
+    with served():
+        result = called("Tools.points", f"points=@{file}")
     assert json.loads(result.stdout) == [[1, 2]] * 3
 
 
-async def test_a_maybe_operation_prints_nothing() -> None:
-    async with served():
-        assert (await called("Tools.note", "text=hello")).stdout == b""
+def test_a_maybe_operation_prints_nothing() -> None:
+    with served():
+        assert called("Tools.note", "text=hello").stdout == b""
 
 
 @pytest.mark.parametrize(
@@ -420,38 +427,38 @@ async def test_a_maybe_operation_prints_nothing() -> None:
         (("Tools.hang", "--timeout", "0.2"), "took longer than its 0.2 s"),
     ],
 )
-async def test_a_failure_is_one_line(arguments: tuple[str, ...], line: str) -> None:
-    async with served():
-        result = await called(*arguments, status=1)
+def test_a_failure_is_one_line(arguments: tuple[str, ...], line: str) -> None:
+    with served():
+        result = called(*arguments, status=1)
     said = result.stderr.decode().splitlines()
     assert len(said) == 1
     assert line in said[0]
     assert result.stdout == b""
 
 
-async def test_a_server_without_introspection_is_a_failure() -> None:
-    async with served(introspection=False):
-        result = await called(status=1)
+def test_a_server_without_introspection_is_a_failure() -> None:
+    with served(introspection=False):
+        result = called(status=1)
     assert b"introspection=True" in result.stderr
 
 
-async def test_a_missing_server_is_named() -> None:
-    assert b"call-test" in (await called(status=1)).stderr
+def test_a_missing_server_is_named() -> None:
+    assert b"call-test" in called(status=1, run=finish).stderr
 
 
 @posix_terminal
-async def test_a_long_pipe_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_pipe_shows_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
 
     arguments = ("call", NAME, "Tools.total", "scale=1", "numbers=-")
     with terminal() as (master, slave):
-        async with served():
+        with served():
             with running(*arguments, stdin=subprocess.PIPE, stderr=slave) as process:
                 assert process.stdin is not None
                 process.stdin.write((1).to_bytes(4, "little") * 2**14)  # which a pipe holds
                 process.stdin.flush()
-                await trio.to_thread.run_sync(partial(shown, master, until=b"kB"))
-                out, _ = await trio.to_thread.run_sync(partial(process.communicate, timeout=LIMIT))
+                shown(master, until=b"kB")
+                out, _ = process.communicate(timeout=LIMIT)
                 assert process.returncode == 0
         shown(master, until=b"\x1b[?25h")  # the cursor, which was hidden, is back
     assert json.loads(out) == 2**14

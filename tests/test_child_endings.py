@@ -322,7 +322,7 @@ def test_kill_9_of_the_parent_ends_the_childs_stream(child: str, lines: list[str
         assert heard[0] == "child is ready"
         pid = int(heard[1].split()[-1])
         parent.kill()
-        # The end of this pipe, too: nobody is left who has it.
+        # The pipe is at its end: no process has its other end any more.
         assert parent.stdout.read().splitlines() == lines
     trio.run(until_gone, pid)
 

@@ -1,4 +1,4 @@
-"""Who inherits what: a child gets its ends and nothing else, and nobody else gets them."""
+"""Inheritance: a child gets its ends and nothing else, and no other process gets them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def said(program: object, **options: object) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir() or WINDOWS, reason="/proc/self/fd")
 async def test_child_inherits_only_its_own_ends() -> None:
-    # Whatever else is open here, even what anybody may inherit.
+    # Other descriptors that are open here, also inheritable ones.
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(5)]
     try:
         for fd in held:
@@ -86,7 +86,7 @@ def others_starting_children(count: int) -> Iterator[list[subprocess.Popen[bytes
 
     def start() -> None:
         while not over.is_set():
-            # POSIX: also those who let their children inherit all there is.
+            # POSIX: also calls that let the child inherit every inheritable descriptor.
             close_fds = True if WINDOWS else len(started) % 2 == 0
             started.append(subprocess.Popen(sleeper, stdin=subprocess.DEVNULL, close_fds=close_fds))
             over.wait(0.2 if WINDOWS else 0.002)
@@ -119,7 +119,7 @@ async def test_other_children_inherit_none_of_the_ends() -> None:
             """)
         ]
     with others_starting_children(2) as others:
-        for _ in range(3 if WINDOWS else 25):
+        for _ in range(3 if WINDOWS else 10):
             async with open_child(writer, pipes={"out": "receive"}) as child:
                 with trio.fail_after(SECONDS):
                     assert await receive_all(child.pipes["out"]) == b"x"
@@ -130,7 +130,7 @@ async def test_other_children_inherit_none_of_the_ends() -> None:
 async def test_children_started_at_once_get_only_their_ends() -> None:
     """Each sees the end when its own parent's end is closed, though the others go on."""
     async with trio.open_nursery() as nursery:
-        ends = [trio.Event() for _ in range(3 if WINDOWS else 12)]
+        ends = [trio.Event() for _ in range(3 if WINDOWS else 5)]
 
         async def one(number: int) -> None:
             async with open_child(programs.ECHO) as child:

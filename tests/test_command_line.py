@@ -18,6 +18,7 @@ from .echo_runs import (
     command,
     complaint,
     finish,
+    here,
     one_line,
     posix_files,
     posix_shell,
@@ -66,7 +67,8 @@ def name() -> str:
     ],
 )
 def test_wrong_usage_has_status_2(arguments: list[str]) -> None:
-    result = finish(*arguments)
+    run = here if arguments else finish
+    result = run(*arguments)
     assert (result.returncode, result.stdout) == (2, b"")
     assert result.stderr.startswith(b"usage: python -m ipcpipes")
 
@@ -90,7 +92,7 @@ def test_the_version_is_printed() -> None:
 def test_help_explains_the_command_and_its_status(
     arguments: list[str], purpose: str, statuses: str
 ) -> None:
-    result = finish(*arguments, "--help")
+    result = here(*arguments, "--help")
     text = result.stdout.decode()
     assert (result.returncode, result.stderr) == (0, b"")
     assert purpose in text
@@ -100,7 +102,7 @@ def test_help_explains_the_command_and_its_status(
 
 def test_hidden_options_are_refused_outside_a_child(name: str) -> None:
     for arguments in (["echo", "--as-child"], ["echo", "serve", name, "--as-child"]):
-        assert "this process has no parent to talk to" in complaint(finish(*arguments))
+        assert "this process has no parent to talk to" in complaint(here(*arguments))
 
 
 def test_options_can_stand_anywhere(tmp_path: Path, name: str) -> None:
@@ -117,16 +119,16 @@ def test_options_can_stand_anywhere(tmp_path: Path, name: str) -> None:
             ["echo", "send", name, "--wait", "1", str(file)],
             ["echo", "send", name, str(file), "--wait=1"],
         ):
-            result = finish(*words)
+            result = here(*words)
             assert (result.returncode, result.stderr) == (0, b"")
             assert result.stdout.startswith(b"6 bytes ")
 
 
 def test_words_after_two_dashes_are_not_options() -> None:
     for arguments in (["--", "-serve"], ["--json", "--", "-serve"]):
-        assert "cannot read -serve: " in complaint(finish("echo", *arguments))
+        assert "cannot read -serve: " in complaint(here("echo", *arguments))
     for arguments in (["./serve"], ["--", "serve"]):
-        assert "serve: No such file" in complaint(finish("echo", *arguments))
+        assert "serve: No such file" in complaint(here("echo", *arguments))
 
 
 # The address
@@ -139,7 +141,7 @@ def test_the_address_of_a_name_is_printed(name: str) -> None:
         result = finish("address", path)
         assert (result.returncode, result.stderr) == (0, b"")
         assert result.stdout.decode().splitlines() == [address]
-    assert "is not a plain name" in complaint(finish("address", "no/slash"))
+    assert "is not a plain name" in complaint(here("address", "no/slash"))
 
 
 @posix_files

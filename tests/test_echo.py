@@ -1,4 +1,4 @@
-"""The diagnostic, ``python -m ipcpipes echo``, run as users do."""
+"""The diagnostic, ``python -m ipcpipes echo``: in this process, or run as users do."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from .echo_runs import (
     eventually,
     finish,
     has_ended,
+    here,
     kill,
     make_fifo,
     one_line,
@@ -120,7 +121,7 @@ def test_without_input_the_table_shows_generated_data(mode: list[str]) -> None:
 
 @each_mode
 def test_json_has_all_the_documented_facts(mode: list[str], place: Path) -> None:
-    facts = document(finish("echo", *mode, "--json", "--seconds", "0.2"))
+    facts = document(here("echo", *mode, "--json", "--seconds", "0.2"))
     assert facts["ok"] is True
     assert facts["input"] == {"name": None, "seed": SEED}
     assert facts["platform"].keys() == {"system", "release", "machine"}
@@ -166,7 +167,7 @@ def test_json_has_all_the_documented_facts(mode: list[str], place: Path) -> None
 def test_a_file_is_sent_twice(tmp_path: Path, size: int) -> None:
     file = tmp_path / "input"
     file.write_bytes(secrets.token_bytes(size))
-    facts = document(finish("echo", "--json", file))
+    facts = document(here("echo", "--json", file))
     assert_sent_twice(facts, size)
     assert facts["input"] == {"name": str(file), "seed": None}
 
@@ -175,16 +176,16 @@ def test_a_file_is_sent_twice(tmp_path: Path, size: int) -> None:
 def test_a_file_is_sent_twice_in_other_modes(tmp_path: Path, mode: list[str]) -> None:
     file = tmp_path / "input"
     file.write_bytes(secrets.token_bytes(256_001))
-    assert_sent_twice(document(finish("echo", "--json", file, *mode)), 256_001)
+    assert_sent_twice(document(here("echo", "--json", file, *mode)), 256_001)
 
 
 @each_mode
 def test_an_empty_file_is_input_too(tmp_path: Path, mode: list[str]) -> None:
     (tmp_path / "empty").touch()
-    facts = document(finish("echo", *mode, "--json", tmp_path / "empty"))
+    facts = document(here("echo", *mode, "--json", tmp_path / "empty"))
     assert facts["round_trips"] == []
     assert facts["verified_bytes"] == 0
-    result = finish("echo", *mode, tmp_path / "empty")
+    result = here("echo", *mode, tmp_path / "empty")
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"ok: 0 bytes" in result.stdout
 
@@ -374,19 +375,19 @@ def test_a_second_ctrl_c_shows_nothing_and_leaves_no_process(place: Path) -> Non
 @pytest.mark.parametrize("mode", MODES[:2])
 def test_a_missing_file_is_named(tmp_path: Path, mode: list[str]) -> None:
     missing = tmp_path / "missing"
-    line = complaint(finish("echo", *mode, missing))
+    line = complaint(here("echo", *mode, missing))
     assert f"cannot read {missing}: No such file" in line
 
 
 def test_a_directory_is_not_input(tmp_path: Path) -> None:
-    assert f"cannot read {tmp_path}: " in complaint(finish("echo", tmp_path))
+    assert f"cannot read {tmp_path}: " in complaint(here("echo", tmp_path))
 
 
 def test_a_file_name_with_line_breaks_makes_one_line(tmp_path: Path) -> None:
-    complaint(finish("echo", tmp_path / "two\nlines"))
+    complaint(here("echo", tmp_path / "two\nlines"))
 
 
 @posix_files
 def test_an_unsafe_directory_fails_the_diagnostic(place: Path) -> None:
     place.chmod(0o777)
-    assert "can be written by others" in complaint(finish("echo", "--seconds", "0.1"))
+    assert "can be written by others" in complaint(here("echo", "--seconds", "0.1"))

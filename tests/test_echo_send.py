@@ -1,4 +1,4 @@
-"""``echo serve`` and ``echo send``, run as users do, and the progress bar."""
+"""``echo serve`` and ``echo send``, and the progress bar."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from .echo_runs import (
     ctrl_c,
     eventually,
     finish,
+    here,
     make_fifo,
     one_line,
     posix_files,
@@ -96,7 +97,7 @@ def test_a_file_goes_through_the_server(tmp_path: Path, name: str, size: int) ->
     file = tmp_path / "input"
     file.write_bytes(secrets.token_bytes(size))
     with serving(name):
-        result = finish("echo", "send", name, file)
+        result = here("echo", "send", name, file)
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.decode().startswith(f"{size} bytes sent and back, every one right, in ")
     assert result.stdout.count(b"\n") == 1
@@ -279,26 +280,26 @@ async def test_an_end_before_everything_is_back_is_found(name: str) -> None:
 
 def test_input_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     missing = tmp_path / "missing"
-    line = complaint(finish("echo", "send", name, missing))
+    line = complaint(here("echo", "send", name, missing))
     assert f"cannot read {missing}: No such file" in line
-    assert f"cannot read {tmp_path}: " in complaint(finish("echo", "send", name, tmp_path))
+    assert f"cannot read {tmp_path}: " in complaint(here("echo", "send", name, tmp_path))
 
 
 @pytest.mark.parametrize("bad", ["", "no/slash", "x" * 65, "new\nline", "./serve"])
 def test_a_bad_name_is_refused(bad: str) -> None:
     for arguments in (["serve", bad], ["send", bad]):
-        assert "is not a plain name" in complaint(finish("echo", *arguments))
+        assert "is not a plain name" in complaint(here("echo", *arguments))
 
 
 def test_a_missing_server_is_reported_with_advice(name: str, place: Path) -> None:
     # As after the first server of this user, ever or since the machine started.
     (place / "ipcpipes").mkdir(mode=0o700)
-    assert "nothing is there" in complaint(finish("echo", "send", name))
-    line = complaint(finish("echo", "send", name, "--wait", "0.1"))
+    assert "nothing is there" in complaint(here("echo", "send", name))
+    line = complaint(here("echo", "send", name, "--wait", "0.1"))
     assert "(waited 0.1 s)" in line
     # The advice names the command's option, and not the argument of connect.
     for arguments in (["echo", "send"], ["call"]):
-        line = complaint(finish(*arguments, name))
+        line = complaint(here(*arguments, name))
         assert "--wait SECONDS" in line
         assert "wait=" not in line
 
@@ -306,14 +307,14 @@ def test_a_missing_server_is_reported_with_advice(name: str, place: Path) -> Non
 @pytest.mark.wine_differs("FILE_FLAG_FIRST_PIPE_INSTANCE is ignored there")
 def test_a_name_in_use_is_refused(name: str) -> None:
     with serving(name):
-        assert "in use by " in complaint(finish("echo", "serve", name))
+        assert "in use by " in complaint(here("echo", "serve", name))
 
 
 @posix_files
 def test_an_unsafe_directory_is_refused(place: Path, name: str) -> None:
     place.chmod(0o777)
     for arguments in (["serve", name], ["send", name]):
-        assert "can be written by others" in complaint(finish("echo", *arguments))
+        assert "can be written by others" in complaint(here("echo", *arguments))
 
 
 # The progress bar

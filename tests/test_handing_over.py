@@ -67,7 +67,7 @@ def test_the_number_travels_as_text(opener: Opener) -> None:
         assert text.isdecimal()
         assert end.hand_over() == text, "asked again, the same"
         assert ipcpipes.Endpoint.inherited(text) == end.endpoint
-        # POSIX: whoever names it inherits it, and nobody else.
+        # POSIX: only a child that is started with its number inherits it.
         assert is_inheritable(text) is WINDOWS
         if sys.platform != "win32":
             assert os.get_blocking(int(text)), "as any program expects of what it inherits"
@@ -193,13 +193,13 @@ def test_a_child_sends_on_the_end_it_got(opener: Opener, user: str) -> None:
             async def look() -> None:
                 assert await receiver.receive_some() == b"hello"
                 child.kill()
-                assert await receiver.receive_some() == b"", "nobody else has the other end"
+                assert await receiver.receive_some() == b"", "no other process has the other end"
 
             trio.run(look)
         else:
             assert receiver.receive_some() == b"hello"
             child.kill()
-            assert receiver.receive_some() == b"", "nobody else has the other end"
+            assert receiver.receive_some() == b"", "no other process has the other end"
     close(receiver, sender)
 
 

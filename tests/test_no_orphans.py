@@ -194,7 +194,7 @@ trio.run(main)
             first = parent.stdout.readline()
             time.sleep(dice.random() / 10)
             parent.kill()
-            # Whoever lives on holds this pipe; its end says that nobody does.
+            # A process that still runs holds this pipe open; its end means that none does.
             pids = [int(line) for line in [first, *parent.stdout]]
         for pid in pids:
             trio.run(until_gone, pid)

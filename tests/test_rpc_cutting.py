@@ -18,8 +18,8 @@ from ipcpipes.rpc.definition.operations import Pipe
 from ipcpipes.rpc.wire.chunks import HELD, PIECE, Cutter, cut
 from ipcpipes.testing import unique_endpoint
 
+from .rpc_elements import PROFILE
 from .rpc_over_links import invalid_bound, serving
-from .test_rpc_elements import PROFILE
 from .threads import Worker
 
 INT32 = element_of(rpc.int32)

@@ -26,7 +26,6 @@ from .rpc_over_links import (
     Witness,
     call_failed,
     calling,
-    closed,
     comm_failure,
     empty,
     memory,
@@ -37,18 +36,6 @@ from .rpc_over_managers import Calls, Scripted, drained, given_back, pushed
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
-
-
-async def test_41_swallowing_a_pipe_error_fails_the_call() -> None:
-    async def out(numbers: Any) -> str:
-        await numbers.close()
-        with contextlib.suppress(rpc.PipeClosed):
-            await numbers.push([1])
-        return "all is well"
-
-    async with calling(out=out) as acc:
-        with closed():
-            await acc.out(numbers=[])
 
 
 async def test_41_the_first_swallowed_error_is_reported() -> None:
@@ -103,21 +90,6 @@ async def test_42_another_error_in_the_group_is_a_fault() -> None:
         with call_failed() as caught:
             await acc.into(numbers=[1])
         assert caught.value.type.endswith("ExceptionGroup")
-
-
-async def test_43_a_manager_that_raises_leaves_the_pipe_without_end() -> None:
-    async def out(numbers: Any) -> None:
-        await numbers.push([1, 2])
-        await numbers.push([3])
-        raise LookupError("no more")
-
-    got: list[list[int]] = []
-    async with calling(out=out) as acc:
-        with call_failed() as caught:
-            await acc.out(numbers=lambda chunk: got.append(list(chunk)))
-        assert (caught.value.type, caught.value.message) == ("LookupError", "no more")
-    assert [number for chunk in got for number in chunk] == [1, 2, 3]
-    assert [] not in got, "it has not ended"
 
 
 async def test_43_data_before_the_error_can_be_pulled() -> None:

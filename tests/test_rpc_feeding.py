@@ -7,8 +7,7 @@ import struct
 import tempfile
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from enum import IntEnum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ from ipcpipes import rpc
 
 from .conftest import WINE
 from .rpc_drivers import CALLING, Driver
+from .rpc_feeding import NUMBERS, all_numbers, generated, generated_slowly
 from .rpc_over_links import (
-    SECONDS,
-    Witness,
     calling,
     calling_in_memory,
-    memory,
 )
-from .rpc_over_managers import Point, Sample, drained, echoed, given_back, pushed
+from .rpc_over_managers import Point, Sample, drained, echoed, pushed
 
 try:
     if WINE:
@@ -38,18 +35,8 @@ except ImportError:  # NumPy does not exist for every system and version
 
 needs_numpy = pytest.mark.skipif(np is None, reason="there is no NumPy")
 
-NUMBERS = list(range(-5, 2000))
+
 OCTETS = array("i", NUMBERS).tobytes()
-
-
-def generated(items: Any) -> Iterator[Any]:
-    yield from items
-
-
-async def generated_slowly(items: Any) -> AsyncIterator[Any]:
-    for item in items:
-        await trio.lowlevel.checkpoint()
-        yield item
 
 
 def pulling(octets: bytes, *, size: int = 4, asynchronous: bool = False) -> Callable[[int], Any]:
@@ -102,6 +89,8 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "a pull function": lambda: pulling(OCTETS),
     "a pipe control": lambda: control_for(OCTETS),
 }
+
+
 ASYNC_SOURCES: dict[str, Callable[[], Any]] = {
     "an async generator of elements": lambda: generated_slowly(NUMBERS),
     "an async generator of chunks": lambda: generated_slowly([NUMBERS[:9], NUMBERS[9:]]),
@@ -160,13 +149,9 @@ def into_function(got: list[int], *, slowly: bool = False) -> Callable[[Any], An
     return push_slowly if slowly else push
 
 
-async def _out(numbers: Any) -> None:
-    await pushed(numbers, NUMBERS[:3], array("i", NUMBERS[3:]))
-
-
 async def test_a_pipe_is_emptied_into_everything(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "numbers"
-    async with driver.calling(out=_out) as acc:
+    async with driver.calling(out=all_numbers) as acc:
         numbers: list[int] = []
         await acc.out(numbers=numbers)
         assert numbers == NUMBERS
@@ -199,7 +184,7 @@ async def test_a_pipe_is_emptied_into_everything(driver: Driver, tmp_path: Path)
 
 async def test_async_files_and_functions_fill_and_empty_pipes(tmp_path: Path) -> None:
     path = tmp_path / "numbers"
-    async with calling(into=drained, out=_out) as acc:
+    async with calling(into=drained, out=all_numbers) as acc:
         for make in (into_control, into_function):
             got: list[int] = []
             await acc.out(numbers=make(got, slowly=True))
@@ -304,205 +289,6 @@ async def test_numpy_reads_structures_as_structured_arrays(driver: Driver) -> No
     assert [level for one in seen for level in one["level"]] == [2 * n for n in range(50)]
 
 
-class Colour(IntEnum):
-    RED = 1
-
-
-async def test_elements_of_another_type_are_refused(driver: Driver) -> None:
-    async with driver.calling(into=drained, octets_into=drained, plain=given_back) as acc:
-        for bad, kind in [
-            ([2**31], OverflowError),
-            (["1"], TypeError),
-            ([1.5], TypeError),
-            ([None], TypeError),
-            (generated([1, 2, "3"]), TypeError),
-            (b"12345", ValueError),
-            (generated([b"123"]), ValueError),
-            (io.BytesIO(b"12345"), ValueError),
-            (array("q", [1]), TypeError),
-            (array("f", [1]), TypeError),
-            (lambda most: "text", TypeError),
-            (lambda most: None, TypeError),
-        ]:
-            with pytest.raises(kind):
-                await acc.into(numbers=bad)
-        with pytest.raises((ValueError, OverflowError)):
-            await acc.octets_into(data=[256])
-        assert await acc.into(numbers=[Colour.RED, True]) == [1, 1]
-        assert await acc.plain("still there") == "still there"
-
-
-async def test_elements_of_another_type_in_an_async_source_are_refused() -> None:
-    async with calling(into=drained) as acc:
-        with pytest.raises(TypeError):
-            await acc.into(numbers=generated_slowly([1, 2, "3"]))
-
-
-NO_SOURCES: dict[str, Any] = {
-    "None": None,
-    "a number": 5,
-    "text": "text",
-    "an object": object(),
-    "a text file": io.StringIO("text"),
-    "a control without pull": rpc.PipeControl(push=print),
-}
-NO_SINKS: dict[str, Any] = {
-    "None": None,
-    "a number": 5,
-    "bytes": b"bytes",
-    "text": "text",
-    "a tuple": (1, 2),
-    "an object": object(),
-    "a text file": io.StringIO(),
-    "a control without push": rpc.PipeControl(pull=len),
-}
-
-
-@pytest.mark.parametrize("bad", NO_SOURCES.values(), ids=NO_SOURCES)
-async def test_a_wrong_source_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
-    served: list[Any] = []
-    async with driver.calling(into=served.append, both=served.append, plain=given_back) as acc:
-        with pytest.raises(TypeError, match="pipe numbers"):
-            await acc.into(numbers=bad)
-        with pytest.raises(TypeError, match="pipe numbers"):
-            acc.into.begin(numbers=bad)
-        with pytest.raises(TypeError, match="pipe numbers"):
-            await acc.both(numbers=(bad, []))
-        assert await acc.plain(1) == 1
-    assert not served
-
-
-@pytest.mark.parametrize("bad", NO_SINKS.values(), ids=NO_SINKS)
-async def test_a_wrong_sink_is_refused_before_anything_is_sent(driver: Driver, bad: Any) -> None:
-    served: list[Any] = []
-    async with driver.calling(out=served.append, both=served.append, plain=given_back) as acc:
-        with pytest.raises(TypeError, match="pipe numbers"):
-            await acc.out(numbers=bad)
-        with pytest.raises(TypeError, match="pipe numbers"):
-            await acc.both(numbers=([], bad))
-        assert await acc.plain(1) == 1
-    assert not served
-
-
-@pytest.mark.parametrize("bad", [[], b"", (1, 2, 3), [[], []], None, print])
-async def test_a_pipe_in_both_directions_needs_a_source_and_a_sink(
-    driver: Driver, bad: Any
-) -> None:
-    served: list[Any] = []
-    async with driver.calling(both=served.append, plain=given_back) as acc:
-        with pytest.raises(TypeError, match="pipe numbers"):
-            await acc.both(numbers=bad)
-        assert await acc.plain(1) == 1
-    assert not served
-
-
-async def test_a_text_file_of_trio_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "text"
-    path.write_text("text")
-    async with calling() as acc:
-        async with await trio.open_file(path) as file:
-            with pytest.raises(TypeError, match="binary file"):
-                await acc.octets_into(data=file)
-
-
-async def _endless() -> AsyncIterator[int]:
-    while True:
-        yield 1
-
-
-@pytest.mark.parametrize("end", ["manager", "cancelled", "own", "connection"])
-async def test_an_async_generator_is_closed_however_the_call_ends(end: str) -> None:
-    generator = Witness()
-    number = 0
-
-    async def numbers() -> AsyncIterator[int]:
-        nonlocal number
-        with generator.watching():
-            while True:
-                number += 1
-                yield number
-                await trio.lowlevel.checkpoint()
-                if end == "own" and number > 10:
-                    raise LookupError("own")
-
-    async def into(pipe: Any) -> None:
-        await pipe.pull()
-        if end == "manager":
-            raise rpc.Fault("enough")
-        if end == "connection":
-            owner: Any = rpc.current_call()._call.owner
-            await owner.link.transport.aclose()
-        await drained(pipe)
-
-    async with calling(into=into) as acc:
-        with trio.move_on_after(0.02 if end == "cancelled" else SECONDS):
-            with pytest.raises((rpc.Fault, LookupError, rpc.CommFailure, trio.Cancelled)) as caught:
-                await acc.into(numbers=numbers())
-            if isinstance(caught.value, trio.Cancelled):
-                raise caught.value
-        assert generator.ended.is_set(), "the call closes it, not the garbage collector"
-        if end == "own":
-            assert isinstance(caught.value, LookupError)
-
-
-async def test_a_generator_is_closed_when_the_call_ends(driver: Driver) -> None:
-    generator = Witness()
-
-    def numbers() -> Iterator[int]:
-        with generator.watching():
-            while True:
-                yield 1
-
-    async def into(pipe: Any) -> None:
-        raise rpc.Fault("enough")
-
-    async with driver.calling(into=into) as acc:
-        with pytest.raises(rpc.Fault, match="enough"):
-            await acc.into(numbers=numbers())
-    assert isinstance(generator.error, GeneratorExit)
-
-
-async def test_the_answer_ends_a_source_that_waits_forever() -> None:
-    async def into(pipe: Any) -> None:
-        await pipe.pull()
-        raise rpc.Fault("enough")
-
-    async def numbers() -> AsyncIterator[int]:
-        yield 1
-        await trio.sleep_forever()
-
-    async def pull(most: int) -> list[int]:
-        if most_seen:
-            await trio.sleep_forever()
-        most_seen.append(most)
-        return [1]
-
-    most_seen: list[int] = []
-    async with calling(into=into) as acc:
-        for source in (numbers(), pull):
-            with trio.fail_after(5), pytest.raises(rpc.Fault, match="enough"):
-                await acc.into(numbers=source)
-
-
-async def test_an_element_is_sent_while_its_source_waits() -> None:
-    """Elements are not held back for a full chunk."""
-    came = trio.Event()
-
-    async def into(pipe: Any) -> list[int]:
-        first = list(await pipe.pull())
-        came.set()
-        return first + await drained(pipe)
-
-    async def numbers() -> AsyncIterator[int]:
-        yield 1
-        with trio.fail_after(5):
-            await came.wait()
-        yield 2
-
-    async with calling(into=into) as acc:
-        assert await acc.into(numbers=numbers()) == [1, 2]
-
-
 async def test_a_begun_call_has_given_pipes_and_pipes_by_hand(
     driver: Driver,
 ) -> None:
@@ -527,21 +313,6 @@ async def test_memory_of_a_source_is_released_after_the_call(driver: Driver) -> 
     async with driver.calling(into=drained) as acc:
         await acc.into(numbers=octets)
         octets.extend(b"fails while the memory is exported")
-
-
-@pytest.mark.parametrize("count", [-1, 10**6, None, "1", 1.0])
-async def test_a_wrong_count_of_a_pipe_control_is_refused(driver: Driver, count: Any) -> None:
-    async with driver.calling(into=drained) as acc:
-        with pytest.raises(ValueError, match="pull returned"):
-            await acc.into(numbers=rpc.PipeControl(pull=lambda buffer: count))
-
-
-async def test_wrong_memory_of_a_pipe_control_is_refused(driver: Driver) -> None:
-    async with driver.calling(out=_out) as acc:
-        with pytest.raises(TypeError):
-            await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytes(size)))
-        with memory():
-            await acc.out(numbers=rpc.PipeControl(push=print, alloc=lambda size: bytearray(1)))
 
 
 async def test_a_pull_function_is_asked_for_little_at_a_time(driver: Driver) -> None:

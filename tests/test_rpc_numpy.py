@@ -11,7 +11,7 @@ from ipcpipes import rpc
 from ipcpipes.rpc.definition.elements import element_of
 from ipcpipes.rpc.wire.chunks import bytes_of, chunk_of
 
-from .test_rpc_elements import (
+from .rpc_elements import (
     NUMBER,
     PADDED,
     SCALARS,

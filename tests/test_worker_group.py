@@ -145,7 +145,7 @@ async def test_workers_receive_messages_and_answer() -> None:
         await heard.until(30)
     # In order for each of them, and none is lost; the last words come after the work.
     for number in range(3):
-        said = [message for who, message in heard.messages if who == number]
+        said = [message for worker, message in heard.messages if worker == number]
         assert said == [b"%d by %d" % (job, number) for job in range(10)] + [b"bye"]
 
 

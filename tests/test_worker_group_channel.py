@@ -169,7 +169,7 @@ async def test_they_go_in_both_directions(path: Path) -> None:
 
 
 async def test_receive_closes_unwanted_descriptors(nothing: Any) -> None:
-    """At either end: what nobody takes is closed."""
+    """At either end, descriptors that the program does not take are closed."""
     program = programs.trio_program("""
     async with ipcpipes.group_worker() as worker:
         async for message in worker:

