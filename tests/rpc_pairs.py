@@ -10,7 +10,8 @@ import msgspec
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.arguments import encode_arguments
-from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.call_pipes import Push
 from ipcpipes.rpc.core.session import Event, Happened, Session
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.definition.operations import Definition

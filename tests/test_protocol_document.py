@@ -11,7 +11,8 @@ import pytest
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.arguments import encode_arguments
-from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.call_pipes import Push
 from ipcpipes.rpc.core.session import Session
 from ipcpipes.rpc.core.state import CALL, CONNECTION, CallState, ConnectionState, Party
 from ipcpipes.rpc.definition.elements import LARGEST, element_of

@@ -115,7 +115,7 @@ async def test_push_nowait_refuses_what_has_no_room(driver: Driver) -> None:
     async with driver.calling(into=into, server={"credit": 2**17}) as acc:
         async with acc.into.begin() as call:
             numbers = call.pipes["numbers"]
-            with pytest.raises(ValueError, match="push what is more"):
+            with pytest.raises(ValueError, match="use push"):
                 numbers.push_nowait(bytes(5000))
             count = 0
             with pytest.raises(trio.WouldBlock):

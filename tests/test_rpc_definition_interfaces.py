@@ -190,7 +190,10 @@ def operations_with_strange_parameters() -> dict[str, Any]:
 
     return {
         "the number of parameters is fixed; use a list or a dict": (any_number, any_names),
-        "it must work by position and by name; remove the / or *": (only_by_place, only_by_name),
+        "a client must be able to pass it by position and by name; remove the / or *": (
+            only_by_place,
+            only_by_name,
+        ),
     }
 
 

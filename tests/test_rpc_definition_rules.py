@@ -312,7 +312,7 @@ def test_13_an_annotation_that_is_a_pipe_object_is_refused(kind: Any) -> None:
 
     assert caught.value.rule == "by reference"
     assert str(caught.value).startswith(
-        "interface Sample, operation work_, parameter given: the annotation is a pipe object"
+        "interface Sample, operation work_, parameter given: the annotation is an instance of a pipe"
     )
 
 
@@ -358,7 +358,7 @@ class Doubled(rpc.Structure):
     ids=str,
 )
 def test_15_a_pipe_and_an_element_have_one_representation(annotation: Any) -> None:
-    refused(taken, annotation, "no transmit_as", "one representation", "remove")
+    refused(taken, annotation, "no transmit_as", "one fixed representation", "remove")
 
 
 def test_a_definition_error_is_a_type_error_and_pickles() -> None:

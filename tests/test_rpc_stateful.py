@@ -12,7 +12,8 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.call import Call, Push
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.call_pipes import Push
 from ipcpipes.rpc.core.session import Event
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.definition.operations import Operation, Pipe

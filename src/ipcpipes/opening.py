@@ -1,4 +1,4 @@
-"""What all drivers have in common when they connect and listen."""
+"""The part of connecting and listening that is the same in all drivers."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class ServeMessagesOptions(ListenMessagesOptions, total=False):
 
 
 class ConnectRequest:
-    """What one ``connect`` asks for; everything is checked when it is made.
+    """The arguments of one ``connect``. The constructor checks them.
 
     Attributes:
-        wait: how many seconds to go on trying.
+        wait: for how many seconds to repeat attempts.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range.
@@ -113,10 +113,10 @@ class ConnectRequest:
         }
 
     def attempt(self, connect: Callable[..., Any], remaining: float) -> Any:
-        """One attempt. Returns the connection, or ``None`` if another attempt may succeed.
+        """Makes one attempt. Returns the connection, or ``None`` if another attempt may succeed.
 
         Args:
-            connect: the system's, of the driver.
+            connect: the ``connect`` function of the system and the driver.
             remaining: how many seconds there are for further attempts.
 
         Raises:
@@ -133,8 +133,8 @@ class ConnectRequest:
 
 
 def pauses() -> Generator[float, None, None]:
-    """How many seconds to sleep after each attempt to connect. A call that uses it counts as
-    waiting until it closes the generator.
+    """Yields how many seconds to sleep after each attempt to connect. A caller counts as waiting
+    until it closes the generator.
     """
     this = object()
     try:
@@ -148,7 +148,7 @@ def pauses() -> Generator[float, None, None]:
 
 
 class ListenerWrapper:
-    """What listeners over other listeners have in common in every driver.
+    """The base, in every driver, of a listener that wraps another listener.
 
     Lifetime: it owns the listener below, and closes it.
     """

@@ -14,7 +14,7 @@ Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096
 DEFAULT_GRACE = 5.0
-"""The seconds that clients have to finish after a server was told to end. ``open_child`` gives a
+"""How many seconds clients get to finish after a server was told to end. ``open_child`` gives a
 child the same time; most supervisors kill a process after 10 s."""
 
 

@@ -1,13 +1,14 @@
-"""The operating system, with the trio driver. This room alone uses the system part of the C layer.
+"""The operating system, with the trio driver. No other package uses the system-specific part of the
+C layer.
 
 The two systems have the same modules with the same names in them, and this module chooses one
 system. The names are: the streams, the packets and the listener; ``connect`` (one attempt without
 waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in which direction),
 ``still_receives`` (whether a peer that has ended its sending half can still receive),
 ``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
-``transport`` (its name, for people); and for parents and children: ``open_pair``, ``parent_end``,
-``inheriting``, ``fingerprint``, ``close_number``, ``forgets_children``, ``SharedName``,
-``join_shared``.
+``transport`` (the kind of connection, as text for users); and for parents and children:
+``open_pair``, ``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``,
+``forgets_children``, ``SharedName``, ``join_shared``.
 """
 
 from __future__ import annotations

@@ -21,20 +21,21 @@ is authenticated over that stream, below its framing, because a framing may not 
 arbitrary bytes. Where the system keeps messages apart (native messages), each of the three is one
 message.
 
-If a client sends something else, or nothing in time, the server tells it that it requires a key,
-and closes the connection. The server does not send this to a client that began with its hello::
+If a client sends something else, or nothing in time, the server sends the following text, which
+says that a key is required, and closes the connection. The server does not send this to a client
+that began with its hello::
 
     server -> client   "IPAR1" CR LF, a line of text, CR LF
 
-Why it is like that:
+The reasons for this design:
 
 - Mutual authentication takes three messages (the mechanism of ISO/IEC 9798-4 with random numbers),
   and there is no fourth one that says "accepted". A client with another key notices that in the
   server's proof, before it has sent its own proof. A client with the same key is always accepted,
-  unless its message was changed on the way; the attacker that changed it could forge a fourth
-  message as well. What remains is a server that dies or closes in that moment. It looks like a
-  server that does so a moment later, and a client has to expect that anyway. TLS 1.3 ends in the
-  same way.
+  unless an attacker has changed its message on the way; such an attacker could also forge a fourth
+  message. One case remains: the server dies or closes at that moment. To the client this looks as
+  if the server had closed a moment later, which every client must expect. TLS 1.3 ends in the same
+  way.
 - The server proves itself first. A program that poses as the server gets random bytes from a
   client, and nothing to test keys on. A program that connects does get a proof from the server, and
   can test keys on it offline: for that reason short keys are refused, and a password is not enough.
@@ -42,12 +43,13 @@ Why it is like that:
   whatever the random bytes are. Each proof covers the random bytes of both sides, so that a
   recorded proof is worthless later. It also covers everything that was sent before it, so that two
   ends cannot be talked into an older version, once there are two versions.
-- The key is HKDF-Extract (RFC 5869) of the authkey. HMAC itself takes some keys for equal: those
-  that differ only in zero bytes at their end, and a long key and its hash.
+- The key is HKDF-Extract (RFC 5869) of the authkey. HMAC itself treats some different keys as
+  equal: those that differ only in zero bytes at their end, and a long key and its hash.
 - The first bytes of a hello differ from those of anything else, and from those of the other side's
   hello. A peer that speaks another protocol, or has taken the same side, is refused at its first
-  wrong byte. Most other protocols refuse the hello as early: CR LF ends a line in line-based
-  protocols, and as the length of a message it is a gigabyte.
+  wrong byte. Most other protocols refuse the hello as early: for a line-based protocol, CR LF ends
+  the line; a protocol with length prefixes reads the first four bytes as a length of about a
+  gigabyte.
 
 The handshake identifies the peer at the moment when it ends, and does not protect what is sent
 afterwards. A program between the two ends can forward the handshake, and then take over. On one
@@ -72,8 +74,9 @@ DEFAULT_SECONDS = 10.0
 """How long the whole handshake may take."""
 
 SEND_SECONDS = 1.0
-"""How long sending one message of the handshake may wait, whatever the deadline: a connection on
-which nothing was sent yet has room for these few bytes."""
+"""How long the sending of one message of the handshake may wait, even after the deadline: a
+connection on which nothing was sent yet has room for these few bytes.
+"""
 
 REFUSED = b"IPAR1\r\n"
 """The first bytes of the answer to a client that has not begun to authenticate."""
@@ -89,7 +92,7 @@ _SERVER = b"IPAS1\r\n\0"
 _NONCE_SIZE = 32
 _HELLO_SIZE = len(_CLIENT) + _NONCE_SIZE
 _PROOF_SIZE = 32
-# The first bytes of a client's greeting, as the length of a message.
+# The first bytes of a client's hello, if they are read as the length of a message.
 _GREETINGS_AS_LENGTHS = {
     int.from_bytes(_CLIENT[:width], order) for width in (4, 8) for order in ("little", "big")
 }
@@ -100,7 +103,7 @@ _NO_KEY_HERE = (
 
 
 def derive_key(authkey: bytes | bytearray | memoryview) -> hmac.HMAC:
-    """The key for the proofs, as an object that does not show it as text.
+    """The key for the proofs, as an object whose text does not show the key.
 
     Raises:
         TypeError: ``authkey`` is not a bytes-like object.
@@ -139,7 +142,7 @@ def refusal_in(data: bytes) -> AuthenticationFailed | None:
 
 
 def explain(error: FramingError) -> FramingError:
-    """The same error; if it is about a greeting that was taken for the length of a message, one
+    """Returns the error. If a client's hello was read as the length of a message, returns an error
     that says so.
     """
     if isinstance(error, MessageTooLarge) and error.size in _GREETINGS_AS_LENGTHS:
@@ -156,7 +159,7 @@ class _Step(NamedTuple):
 
 
 class Handshake:
-    """One end of one handshake. The caller has the connection and the clock.
+    """One end of one handshake. The caller owns the connection and measures the time.
 
     The caller sends :attr:`outgoing`. While bytes are :attr:`missing`, it passes received bytes to
     :meth:`receive` and sends :attr:`outgoing` again. The peer is authenticated when

@@ -1,4 +1,4 @@
-"""What authentication has in common in both drivers."""
+"""The part of authentication that is the same in both drivers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("ipcpipes")
 
 
 def key_of(authkey: Buffer | None, direction: Direction = "duplex") -> HMAC | None:
-    """What both ends of a handshake compute with; ``None`` without an ``authkey``.
+    """Returns the key that both ends of a handshake compute with; ``None`` without an ``authkey``.
 
     Raises:
         TypeError, ValueError: ``authkey`` is not bytes-like, or shorter than 16 bytes; or the
@@ -32,8 +32,8 @@ class AuthenticatingListenerCore(ListenerWrapper):
     the connections in it.
 
     Attributes:
-        _candidates: the handshakes of clients that were accepted below, each with the time when it
-            fails, as the driver measures time.
+        _candidates: the handshakes of clients that were accepted below, each with its deadline, as
+            the driver measures time.
         _authenticated: the connections that ``accept`` has not returned yet.
     """
 

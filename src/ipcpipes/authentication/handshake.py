@@ -57,8 +57,8 @@ async def authenticate_as_client(
             closed the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
         trio.BusyResourceError: another task of yours uses the stream.
-        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
-            to 72 bytes of any value.
+        FramingError: the channel is not over a stream, and cannot carry messages of up to 72
+            arbitrary bytes.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
     key = derive_key(authkey)
@@ -95,8 +95,8 @@ async def authenticate_as_server(
             closed the connection, or has not answered in time (a ``PermissionError``).
         trio.ClosedResourceError: you closed the stream.
         trio.BusyResourceError: another task of yours uses the stream.
-        FramingError: a channel that is not over a stream cannot carry the messages of this end, up
-            to 72 bytes of any value.
+        FramingError: the channel is not over a stream, and cannot carry messages of up to 72
+            arbitrary bytes.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
     key = derive_key(authkey)
@@ -107,7 +107,9 @@ async def authenticate_as_server(
 def authenticate_with(
     side: Side, authkey: Buffer | None, direction: Direction = "duplex"
 ) -> Authenticate | None:
-    """The first step on each new connection, if there is an ``authkey``; see :func:`key_of`."""
+    """Returns a function that authenticates a new connection, or ``None`` if there is no
+    ``authkey``; see :func:`key_of`.
+    """
     key = key_of(authkey, direction)
     return None if key is None else partial(run_handshake, side, key)
 
@@ -132,7 +134,8 @@ async def run_handshake(
 
 
 class HandshakeTransport:
-    """The handshake over one connection: below its framing.
+    """Sends and receives the messages of a handshake over one connection; for a channel over a
+    stream, below its framing.
 
     Raises:
         TypeError: the connection is neither a stream nor a message channel.
@@ -178,7 +181,7 @@ class HandshakeTransport:
             raise handshake.ended(error) from error
 
     async def send_refusal(self) -> None:
-        """Sends the refusal that a failed peer gets, if any."""
+        """Sends the refusal to a peer that has failed, if there is one to send."""
         if self.handshake.refusal:
             with (
                 trio.move_on_after(SEND_SECONDS, shield=True),

@@ -15,14 +15,14 @@ from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
-# A client still has this long if its deadline passed while no task was in accept(): what it has
-# sent by then is read.
+# If a client's deadline has passed while accept() was not running, the client still gets this time:
+# data that it has sent by then is read.
 _LEAST_SECONDS = 0.1
 
 
 class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
     """All handshakes run concurrently while a task is in :meth:`accept`, and pause otherwise,
-    because no task that the user did not start runs in the background.
+    because ipcpipes starts no background tasks.
     """
 
     def __init__(self, below: abc.Listener[Any], key: HMAC) -> None:
@@ -50,7 +50,7 @@ class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
             try:
                 while True:
                     connection = await self._below.accept()
-                    if self._closed:  # while accept() returned
+                    if self._closed:  # closed while accept() was returning
                         await trio.aclose_forcefully(connection)
                         continue
                     candidate = HandshakeTransport("server", self._key, connection)
@@ -66,7 +66,7 @@ class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
         self, candidate: HandshakeTransport, until: float, accepting: trio.CancelScope
     ) -> None:
         """Runs the handshake until the client is authenticated or turned away, or ``accepting`` is
-        cancelled, which happens once a client is authenticated.
+        cancelled, which happens when any client is authenticated.
         """
         connection = candidate.connection
         try:

@@ -1,8 +1,8 @@
-"""The environment variables that tell a child its handles. Pure: no handle is used here.
+"""The environment variables that tell a child its handles. This module does no I/O.
 
-Each handle has a variable with its number, for any program: ``IPCPIPES_STREAM``,
-``IPCPIPES_CHANNEL``, ``IPCPIPES_PIPE_`` and the name in capitals. ``IPCPIPES_PARENT`` holds all
-that the child has to know as JSON, for ipcpipes in the child.
+For programs without ipcpipes, a variable holds the number of each handle: ``IPCPIPES_STREAM``,
+``IPCPIPES_CHANNEL``, ``IPCPIPES_PIPE_`` and the name in capitals. For ipcpipes in the child,
+``IPCPIPES_PARENT`` holds all that the child needs to know, as JSON.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Handle(NamedTuple):
     """One handle of the child.
 
     Attributes:
-        number: in decimal digits.
+        number: the number of the handle, in decimal digits.
         kind: what the child does with the handle.
-        fingerprint: tells this handle from another one with the same number; empty where the system
-            has no such thing.
+        fingerprint: tells this handle from another one with the same number; empty on a system
+            without fingerprints.
     """
 
     number: str
@@ -50,9 +50,9 @@ class Handover(NamedTuple):
 
     Attributes:
         handles: by name: ``stream``, ``channel``, or ``pipe.`` and a name. ``lifeline`` is a pipe
-            that carries no data: its end says that the parent has ended. ``listener`` is a
-            listening socket.
-        framing: the framing of the channel, ``None`` for one that cannot be described.
+            that carries no data: the end of its stream shows that the parent has ended.
+            ``listener`` is a listening socket.
+        framing: the framing of the channel, ``None`` for a framing that is not in ``_FRAMINGS``.
         group: for a worker, what its group tells it.
         max_descriptors: how many descriptors the parent accepts with one message.
     """
@@ -69,7 +69,7 @@ def opposite(kind: Kind) -> Kind:
 
 
 def check_pipe_names(names: object) -> None:
-    """Refuses names of pipes that cannot be part of a variable's name.
+    """Checks that each pipe name can be part of the name of an environment variable.
 
     Raises:
         TypeError, ValueError: a name is not valid, or two names give the same variable.
@@ -84,7 +84,7 @@ def check_pipe_names(names: object) -> None:
             )
         if name.upper() in seen:
             raise ValueError(
-                f"there are two pipes named {name!r}: upper and lower case are the same"
+                f"there are two pipes named {name!r}: names that differ only in case are the same"
             )
         seen.add(name.upper())
 
@@ -109,7 +109,7 @@ def is_ours(variable: str) -> bool:
 
 def take(environment: MutableMapping[str, str], wanted: str) -> Handover:
     """Reads what the parent has told this process, and removes it from the environment, so that
-    children of this process do not take it for theirs.
+    children of this process do not read it as their own.
 
     Args:
         wanted: the handle that must be there, or ``pipe.`` for any pipe. If it is missing, the

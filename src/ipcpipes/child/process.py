@@ -69,14 +69,16 @@ class Child(ChildBase):
                 await self.process.stdin.aclose()
 
     async def _finish(self, grace: float) -> None:
-        """Closes the pipes, and waits until the process has ended; by force if it has to be."""
+        """Closes the pipes, and waits until the process has ended. After ``grace`` seconds, ends it
+        by force.
+        """
         last_grace = grace
         try:
             await self._close_ends()
             with trio.move_on_after(grace):
                 await self.process.wait()
             if self._asked is not None:
-                last_grace = 0  # it was asked to end before, and has had its time
+                last_grace = 0  # it was told to end earlier, and ``grace`` has passed
         finally:
             # Also when the wait was cancelled; then the process is terminated at once.
             with trio.CancelScope(shield=True):
@@ -105,7 +107,7 @@ async def open_child(
     grace: float = 5.0,
     **options: Any,
 ) -> AsyncIterator[Child]:
-    """Starts a child process that is connected with this process, for the length of a block.
+    """Starts a child process that is connected with this process until the end of the block.
 
     >>> async with ipcpipes.open_child([sys.executable, "worker.py"]) as child:
     ...     await child.stream.send_all(b"to do")
@@ -146,8 +148,8 @@ async def open_child(
             carriage return ends a line too. Bytes that are not UTF-8 are replaced by U+FFFD. An
             exception of the function ends the block. ``stderr=subprocess.STDOUT`` sends the
             child's standard error to the same place as ``stdout``.
-        longest_line: how many bytes a line may have, 4 to 2**31 - 1. It limits the memory that a
-            child which never ends a line can use. A longer line arrives in pieces, each of them a
+        longest_line: how many bytes a line may have, 4 to 2**31 - 1. This limits the memory of this
+            process if the child never ends a line. A longer line arrives in pieces, each of them a
             :class:`LinePiece`; a whole line is a plain ``str``.
         env: the child's environment, to which ipcpipes adds its variables; ``None`` for the
             environment of this process.
@@ -185,7 +187,8 @@ def check_child_options(
     """Checks the options that can be checked before the child is started.
 
     Raises:
-        TypeError, ValueError: ``function`` does not take an option, or not its value.
+        TypeError, ValueError: ``function`` does not take one of the options, or does not accept its
+            value.
     """
     check_count("longest_line", longest_line, least=LEAST_LONGEST, optional=False)
     check_options(function, options)
@@ -216,7 +219,7 @@ async def run_child(
         try:
             ends.started()
             child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
-        except BaseException:  # a framing of the user's own, perhaps
+        except BaseException:  # raised by a user's framing, for example
             process.kill()
             await _reap(process)
             raise

@@ -73,26 +73,27 @@ async def connect(
             grow from 1 to 50 ms, and can be cancelled at any time. If more than 100 calls wait in
             one process, the pauses grow further: all calls together make at most 2,000 attempts a
             second.
-        direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener
-            must have the opposite one. Windows refuses any other. Elsewhere the unused half is shut
-            down, which the other end sees as the end of the stream or as a broken stream.
+        direction: what this end does: ``"duplex"``, ``"send"`` or ``"receive"``. The listener must
+            have the opposite direction; otherwise Windows refuses the connection. On Linux and
+            macOS the unused half is shut down, which the other end sees as the end of the stream or
+            as a broken stream.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end
             sends; a hint, 524,288 when ``None``. On Windows the listener's size is used for both
             ends.
-        server: which users' servers to accept, as a policy: your own and the system
-            administrator's, those of users that it allows, and none of users that it denies. It is
-            checked before a byte is sent. ``None`` means ``AccessPolicy.current_user()`` for a
-            plain name, and any server for other endpoints, which may be intended to be another
-            user's. On Linux and macOS the kernel reports the user that called ``listen``, with
-            groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on Windows the policy is compared with
-            the owner of the pipe, without groups.
+        server: which users may run the server, as a policy. A user that it denies is refused. Of
+            the others, your own user, the system administrator and the users that it allows are
+            accepted. This is checked before a byte is sent. ``None`` means
+            ``AccessPolicy.current_user()`` for a plain name, and any server for other endpoints,
+            because those may belong to another user. On Linux and macOS the kernel reports the user
+            that called ``listen``, with groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on
+            Windows the policy is compared with the owner of the pipe, without groups.
         impersonation: what the server may do with your identity: ``"identify"`` to learn it,
             ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"`` on
-            other machines too, ``"anonymous"`` not even to learn it. On Windows (CreateFileW,
-            ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you have sent
-            something, and so not before ``server`` is checked. Linux and macOS always tell the
-            server your identity. On macOS no server can act as you. On Linux a privileged server
-            could in any case, and one of ipcpipes follows what you say here.
+            other machines too, ``"anonymous"``: nothing, not even to learn it. On Windows
+            (CreateFileW, ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you
+            have sent something, and so not before ``server`` is checked. Linux and macOS always
+            tell the server your identity. On macOS no server can act as you. On Linux, a privileged
+            server can always act as you; a server of ipcpipes obeys this option.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). Both
             ends prove it to each other before anything else is sent
             (:func:`authenticate_as_client`). ``None`` for no authentication. It needs
@@ -102,7 +103,7 @@ async def connect(
         A stream of that direction.
 
     Raises:
-        UntrustedServer: a user that ``server`` does not allow serves it; nothing was sent.
+        UntrustedServer: the server runs as a user that ``server`` does not allow; nothing was sent.
         AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
         EndpointNotFound: the endpoint does not exist (a ``FileNotFoundError``).
         EndpointRefused: the socket is there, and no server listens (a ``ConnectionRefusedError``).
@@ -185,8 +186,8 @@ async def listen(
     """Takes the name and listens on it until the listener is closed.
 
     Clients can connect as soon as this returns. A live name is never taken over. A socket file that
-    a dead server left behind is replaced; any other file is left alone. A live server, also one of
-    another program, does not notice the check.
+    a dead server left behind is replaced; any other file is left alone. The check does not disturb
+    a live server, not even one of another program.
 
     While a task waits for clients, the listener checks its socket file every ten seconds (Linux,
     macOS). If another program has removed or replaced the file, the listener logs an error, once.
@@ -206,7 +207,7 @@ async def listen(
             65,536 when ``None``.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
             ``accept`` returns only clients that have proved that they have it. The handshakes run
-            concurrently while you are in ``accept``, so that no client waits for another one. A
+            concurrently while ``accept`` is running, so that no client waits for another one. A
             client that has not proved it 10 s after its connection was accepted is turned away, and
             that is logged. ``connection_count`` and ``max_instances`` count the client until then.
             ``None`` for no authentication. It needs ``direction="duplex"``.
@@ -287,7 +288,7 @@ async def serve(
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
 
-    Each handler runs in a task of its own, and its stream is closed when it returns. An
+    Each handler runs in a task of its own, and the stream is closed when the handler returns. An
     :exc:`Exception` in a handler ends that one connection: it is logged with its traceback
     (logger ``ipcpipes``), and the server keeps running. If a handler ends because its client has
     left (a :exc:`trio.BrokenResourceError` or :exc:`trio.EndOfChannel` of the handler's own

@@ -22,19 +22,19 @@ ResultT = TypeVar("ResultT")
 _READ_AHEAD = 65_536
 _MESSAGE_OVERHEAD = 64
 
-# A receive has this long even when its deadline has passed: trio would cancel it before it looks
-# for data that has arrived.
+# The least time for receiving the rest of a message whose descriptors have arrived. With less, trio
+# would cancel the receive before it looks at data that is already there.
 _LEAST_SECONDS = 0.1
 
 # Looked up once: it is called for every message.
 _checkpoint = trio.lowlevel.checkpoint
-# A KeyboardInterrupt is raised where an operation waits, and not between its steps, where the turn
-# to send would be lost.
+# A KeyboardInterrupt is raised only where an operation waits. Between two steps it could lose the
+# turn to send.
 ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class _Watch:
-    """A task that receives only to notice the end of the stream."""
+    """The state of a task that receives only to notice the end of the stream."""
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
@@ -42,7 +42,8 @@ class _Watch:
 
 
 class Channel(ChannelCore, abc.MessageChannel):
-    """What both kinds have in common: one task at a time sends, and one receives.
+    """The base of channels over streams and over packets. One task at a time sends, and one
+    receives.
 
     Lifetime: it owns its carrier, and closes it.
     """
@@ -59,7 +60,8 @@ class Channel(ChannelCore, abc.MessageChannel):
         super().__init__(carrier, max_size, framing, max_descriptors)
         self._receiving = False
         self._watch: _Watch | None = None
-        # Whether code other than the handler has closed it because of its peer.
+        # Whether ipcpipes, and not the handler, has closed the channel because of something that
+        # the peer did.
         self.disconnected = False
         self._closed = False
         self._closed_text = "this channel was closed here"
@@ -175,7 +177,9 @@ class Channel(ChannelCore, abc.MessageChannel):
             self._receiving = False
 
     async def _fill_in_time(self, limit: int) -> None:
-        """Calls :meth:`_fill`, with a deadline if the descriptors of a message have arrived."""
+        """Calls :meth:`_fill`, with a deadline if descriptors have arrived whose message is
+        incomplete.
+        """
         if self._pending is None or (seconds := self._pending.patience) is None:
             await self._fill(limit)
             return
@@ -195,7 +199,7 @@ class Channel(ChannelCore, abc.MessageChannel):
         This also keeps waiting if the peer has ended its sending half and can still receive.
 
         Raises:
-            What :meth:`receive` raises. It does not return.
+            What :meth:`receive` raises. This method never returns.
         """
         self._require_open()
         if not self._receiving:

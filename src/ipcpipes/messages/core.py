@@ -1,5 +1,5 @@
-"""What the message channels of every driver decide alike: sizes, error texts, what breaks a
-channel. It does no I/O.
+"""The decisions that message channels of all drivers share: sizes, error texts, and what breaks a
+channel. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -65,16 +65,17 @@ class ChannelCore(ABC):
     Attributes:
         _connection: what the channel was made over. It differs from the carrier if the carrier is
             an adapter.
-        _may_be_refused: true until the first bytes arrive at a client without a key, because they
-            can say that the server requires one.
+        _may_be_refused: at a client without a key: true until the first bytes arrive, because these
+            may say that the server requires a key.
         _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
         _pending: the descriptors that were received with messages; ``None`` without
             ``max_descriptors``.
-        _attached: the same, if the system passes descriptors with data (POSIX).
-        _headers: the same, if the channel sends a header before each message (a Windows pipe).
+        _attached: the object in ``_pending`` where the system passes descriptors with data (POSIX);
+            otherwise ``None``.
+        _headers: set where the channel sends a header before each message (a Windows pipe).
         _handles: gives handles to the peer's process then.
-        _receive_fault: why nothing can be received any more: the peer's fault, or (a text) a
-            receive was interrupted in the middle of a step.
+        _receive_fault: why nothing can be received any more: an exception if the peer or lost
+            descriptors caused it; a text if a receive was interrupted in the middle of a step.
     """
 
     _may_be_refused = False
@@ -114,7 +115,7 @@ class ChannelCore(ABC):
             self._require_carrying()
             self._pending = self._attached = AttachedDescriptors(max_descriptors, self._arrived)
         if framing is not None:
-            # Its messages are pairs where those are what arrives.
+            # With ``_headers``, the splitter yields pairs of a message and its descriptors.
             self._splitter: Any = framing.splitter()
             if self._headers is not None:
                 self._splitter = HandleHeaderSplitter(self._splitter, self._headers)
@@ -152,7 +153,7 @@ class ChannelCore(ABC):
 
     def _checked(self, messages: list[Buffer]) -> list[Buffer]:
         """Raises:
-        MessageTooLarge: one of them is.
+        MessageTooLarge: a message is larger than ``max_size``.
         """
         if (largest := max(map(len, messages), default=0)) > self._max_size:
             raise self._too_large(largest)
@@ -179,7 +180,7 @@ class ChannelCore(ABC):
         return [part for message in messages for part in (header, message)]
 
     def _end(self) -> bool:
-        """Processes the end of the stream. Returns whether that has completed messages.
+        """Processes the end of the stream. Returns whether the end has completed a message.
 
         Raises:
             FramingError: the stream has ended inside a message.
@@ -196,8 +197,8 @@ class ChannelCore(ABC):
         return len(self._arrived) > count
 
     def _keep_messages_before(self, lost: DescriptorsLost) -> None:
-        """Breaks receiving: this process could not take descriptors. The messages that were
-        complete before are still delivered.
+        """Marks receiving as broken, because this process could not take descriptors. Messages that
+        were already complete are still delivered.
         """
         assert self._attached is not None
         self._receive_fault = RECEIVE_INTERRUPTED
@@ -205,8 +206,8 @@ class ChannelCore(ABC):
         self._receive_fault = lost
 
     def _break_receiving(self, fault: FramingError) -> None:
-        """The peer has sent bytes that are not a message. The messages before them are still
-        delivered.
+        """Marks receiving as broken, because the peer has sent bytes that are not a message. The
+        messages before them are still delivered.
         """
         self._receive_fault = fault
         if not self._arrived:
@@ -244,7 +245,7 @@ class ChannelCore(ABC):
 
 
 class NativeCore(ChannelCore):
-    """What is different for packets, which the system keeps apart."""
+    """Overrides for channels over packets, which the system keeps apart."""
 
     def __init__(self, packets: Any, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, min(native.max_size, packets.largest), None, max_descriptors)
@@ -278,8 +279,8 @@ class MessageListenerCore(ListenerWrapper):
 
 @functools.cache
 def _with_send_eof(cls: type[ChannelT]) -> type[ChannelT]:
-    """The class for a channel over a carrier with ``send_eof``: ``cls`` and the method. It is made
-    once for each class, also for a user's subclass.
+    """Returns a subclass of ``cls`` that has ``send_eof``, for carriers that have it. The subclass
+    is made once for each class, also for a user's.
     """
     if hasattr(cls, "send_eof"):
         return cls

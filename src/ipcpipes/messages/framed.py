@@ -23,7 +23,8 @@ from .native import NativeMessageChannel
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
-# Raised before the first byte was sent: it was cancelled, or the descriptors cannot be sent.
+# Errors that come before the first byte is sent: the send was cancelled, or the descriptors cannot
+# be sent.
 _NOTHING_SENT = (trio.Cancelled, OSError, TypeError, ValueError)
 
 
@@ -40,7 +41,7 @@ class MessageChannel(Channel):
     channel broken: only streams of ipcpipes report whether a part was sent.
 
     Args:
-        stream: belongs to the channel from now on, which closes it; do not use it otherwise.
+        stream: the channel owns it from now on, and closes it; do not use it directly.
         framing: how messages are told apart; both ends must have the same.
         max_descriptors: how many descriptors may come with one message, 0 to 253. With 0,
             :meth:`receive_descriptors` cannot be used, and the system drops the descriptors that
@@ -65,7 +66,8 @@ class MessageChannel(Channel):
         self._reports_sent_bytes = isinstance(stream, abc.SendByteStream)
         can_be_quick = self._reports_sent_bytes and self._headers is None
         self._quick_size = min(self._max_size, LARGE - 1) if can_be_quick else -1
-        # Attached descriptors would be lost if data was received in place.
+        # Data is not received directly into the splitter's memory if descriptors may be attached:
+        # they would be lost.
         self._receiver = (
             stream if isinstance(stream, abc.ReceiveByteStream) and self._attached is None else None
         )
@@ -86,7 +88,7 @@ class MessageChannel(Channel):
 
     @ki_protected
     async def send(self, value: Buffer) -> None:
-        # The same as in the base class, with as few steps as possible for the usual case.
+        # Does what the base class does, with as few steps as possible in the usual case.
         if (
             type(value) is bytes
             and len(value) <= self._quick_size
@@ -118,7 +120,7 @@ class MessageChannel(Channel):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except BaseException as error:
-            # A KeyboardInterrupt may have come right after the first of several.
+            # A KeyboardInterrupt may have come right after the first of several pieces was sent.
             in_doubt = len(wire) > 1 and not isinstance(error, _NOTHING_SENT)
             if sent or in_doubt or not self._reports_sent_bytes:
                 self._send_fault = "an earlier send was cancelled half-way"

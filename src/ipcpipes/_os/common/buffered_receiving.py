@@ -14,7 +14,7 @@ from .shared_handle import SharedHandle
 
 
 class Receiving(SharedHandle):
-    """The public methods; the system's part is :meth:`_fetch` and :meth:`_fetch_into`.
+    """The public methods for receiving. A system implements :meth:`_fetch` and :meth:`_fetch_into`.
 
     A signal handler can raise after any call, and nothing is lost: received data stays in ``_came``
     until the last step, which is not a call.
@@ -51,7 +51,8 @@ class Receiving(SharedHandle):
 
     def receive_into(self, buffer: bytearray | memoryview, *, timeout: float | None = None) -> int:
         deadline = None if timeout is None else Deadline.after(timeout)
-        # Returning releases it. A call would let a signal handler run.
+        # The view is released when the function returns. A call of release() would let a signal
+        # handler run.
         view = writable_bytes(buffer)
         try:
             del self._may_receive["turn"]

@@ -11,9 +11,9 @@ class ConnectionSlot:
     """One open connection of a listener. It is in the listener's set as long as the connection is
     open; the size of the set is the number of connections.
 
-    A counter would be wrong after an accept that a signal handler's exception has ended: it is
-    unknown whether the counter was changed before the exception, and whether there is a connection
-    that changes it back. Adding to a set and discarding from it are single, idempotent steps.
+    A counter could be wrong after a signal handler has raised during an accept: it is unknown
+    whether the counter was already raised, and whether a connection exists that will lower it.
+    Adding to a set and discarding from it are single, idempotent steps.
     """
 
     __slots__ = ("_listener", "_taken")
@@ -23,7 +23,8 @@ class ConnectionSlot:
         self._taken = taken
 
     def released(self, *handle: int) -> None:
-        """The connection is closed. From any thread, a signal handler or a finalizer (blocking).
+        """Called when the connection has closed: in the blocking driver from any thread, a signal
+        handler or a finalizer.
 
         Args:
             handle: on Windows, the handle, which the listener closes.
@@ -32,6 +33,6 @@ class ConnectionSlot:
         self._listener.released(*handle)
 
     def released_elsewhere(self, *handle: int) -> None:
-        """As :meth:`released`, from a finalizer (trio)."""
+        """As :meth:`released`; trio's finalizers call this."""
         self._taken.discard(self)
         self._listener.released_elsewhere(*handle)

@@ -47,7 +47,8 @@ class Deadline:
         return max(0.0, self._at - time.monotonic())
 
     def milliseconds(self, what: str, first: bool) -> int:
-        """The longest next wait; rounded up, so that it does not end early.
+        """Returns the longest time of the next wait, rounded up, so that the wait does not end
+        early.
 
         Args:
             what: the beginning of the error text, such as "nothing was received".

@@ -10,10 +10,10 @@ from ...abc import MOST_DESCRIPTORS, HasFileno
 def descriptor_numbers(
     descriptors: Sequence[int | HasFileno], number_of: Callable[[HasFileno], int], largest: int
 ) -> list[int]:
-    """Their numbers, in order.
+    """Returns the numbers of ``descriptors``, in order.
 
     Args:
-        number_of: the number of an object with ``fileno()``.
+        number_of: returns the number of an object with ``fileno()``.
         largest: the largest number that the system uses.
 
     Raises:

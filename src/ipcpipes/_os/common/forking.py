@@ -39,7 +39,7 @@ _remembered: set[weakref.ref[Forkable]] = set()
 if sys.platform == "win32":
 
     def remember(thing: Forkable) -> None:
-        """There is no fork here."""
+        """Does nothing: Windows has no fork."""
 
 else:
     _process = os.getpid()

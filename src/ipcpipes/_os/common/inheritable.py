@@ -1,4 +1,4 @@
-"""The ends of anonymous pipes, as far as every system and driver treats them alike."""
+"""The part of the ends of anonymous pipes that is the same on every system and in every driver."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class InheritableEnd(ConnectionEnd):
         return str(self._handed_over)
 
     def dispose_local_copy(self) -> None:
-        # One step, so that of two threads only one closes it.
+        # This is one step, so that only one of two threads closes the number.
         number = vars(self).pop("_handed_over", -1)
         if number != -1:
             self._close_number(number)

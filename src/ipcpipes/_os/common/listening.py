@@ -1,4 +1,4 @@
-"""A listener, as far as every system and driver treats it alike."""
+"""The part of a listener that is the same on every system and in every driver."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class AcceptStatus(enum.Enum):
     FULL = enum.auto()
     """``max_instances`` connections are open."""
     VANISHED = enum.auto()
-    """There was a client; it has left, or it is refused."""
+    """A client had connected, but it has left or was refused."""
     EXHAUSTED = enum.auto()
     """The system is out of descriptors or memory."""
 
 
 EXHAUSTION_PAUSE = 0.05
-"""Seconds until the next attempt: no system tells when descriptors or memory are free again."""
+"""Seconds until the next attempt: no system reports when descriptors or memory are free again."""
 
 
 class ListenOptions(NamedTuple):
-    """What a ``listen`` asks for.
+    """The arguments of a ``listen``.
 
     Attributes:
         permissions: the ``Permissions`` of the system.

@@ -11,20 +11,22 @@ from typing import TypeVar
 
 from .deadline import Deadline
 
-# The longest single wait. On Windows Ctrl-C does not wake a thread that waits for a lock.
+# The longest single wait: on Windows, Ctrl-C does not wake a thread that waits for a lock, so the
+# thread looks again after this time.
 _SLICE = 0.1  # seconds
 
 ResultT = TypeVar("ResultT")
 
 
 class SendReceiveLocks:
-    """Two locks, each of which one thread can hold: to send, and to receive.
+    """Two locks, one for sending and one for receiving. One thread at a time can hold each.
 
     ``del locks._may_send["turn"]`` acquires a lock, and raises KeyError if another thread holds it;
     ``locks._may_send["turn"] = None`` releases it. The interpreter does each in one step. No other
     thread and, because nothing is called, no signal handler runs in between (Python 3.11 and
     later). So an exception of a handler cannot lose a lock between acquiring it and ``try``, as it
-    can with the ``acquire`` of :class:`threading.Lock`; and this costs a quarter of ``with lock``.
+    can with the ``acquire`` of :class:`threading.Lock`; and these steps take a quarter of the time
+    of ``with lock``.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,8 @@ class SendReceiveLocks:
         function: Callable[..., ResultT],
         *arguments: object,
     ) -> ResultT:
-        """Calls a function while this thread holds ``lock``. The hot paths have these steps inline.
+        """Calls a function while this thread holds ``lock``. The hot paths repeat these steps
+        instead of calling this.
 
         Not a context manager: the interpreter can run a signal handler at the beginning of its
         ``__exit__``, before the lock is released.
@@ -59,12 +62,12 @@ class SendReceiveLocks:
 
     @abstractmethod
     def _busy(self, doing: str) -> Exception:
-        """The exception if another thread is ``doing`` something with the connection, or it is
-        closed.
+        """Returns the exception to raise if another thread is ``doing`` something with the
+        connection, or if the connection is closed.
         """
 
     def _queue(self, deadline: Deadline | None) -> None:
-        """Waits until the lock for sending is perhaps free.
+        """Waits until the lock for sending may be free. The caller tries again.
 
         Raises:
             TimeoutError: the deadline has passed.
@@ -85,6 +88,8 @@ class SendReceiveLocks:
                 self._waiting.remove(waiter)
 
     def _leave(self) -> None:
-        """Wakes one waiter. Called after a lock was released, if ``_waiting`` is not empty."""
+        """Wakes one waiter. Must be called after a lock was released while ``_waiting`` is not
+        empty; harmless otherwise.
+        """
         with suppress(IndexError):
             self._waiting.popleft().release()

@@ -77,6 +77,6 @@ class OpenNumbers:
             self.close()
 
     def __del__(self) -> None:
-        # Without numbers where a signal handler's exception has come first in __init__.
+        # The attribute is missing if a signal handler has raised at the beginning of __init__.
         if getattr(self, "numbers", None):
             self.close()

@@ -40,7 +40,8 @@ def is_acting() -> bool:
 
 def defer_if_acting(work: Callable[[], None]) -> bool:
     """Defers ``work`` if this thread acts as a client, because the work needs this process' own
-    identity. The thread that waits for this one does it later. Returns whether it was deferred.
+    identity. The thread that waits for this one does the work later. Returns whether it was
+    deferred.
     """
     if _acting.deferred is None:
         return False
@@ -96,12 +97,14 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
 # KeyboardInterrupt is raised before the function begins, or after it has ended.
 @trio.lowlevel.enable_ki_protection
 async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]) -> ResultT:
-    """``fn(*args)`` as ``client``, which it closes. It can be cancelled until ``fn`` begins."""
+    """Runs ``fn(*args)`` as ``client``, and closes ``client``. Can be cancelled until ``fn``
+    begins.
+    """
     job = _Job(client, fn, args)
     try:
         await trio.lowlevel.checkpoint_if_cancelled()
         limiter = trio.to_thread.current_default_thread_limiter()
-        borrower = object()  # not the task, which may have a thread of the limiter already
+        borrower = object()  # not the task itself, which may already hold a token of the limiter
         await limiter.acquire_on_behalf_of(borrower)
         try:
             task = trio.lowlevel.current_task()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _DEFAULT = 64 * 1024
-# A buffer of the requested size is allocated before anything has come, and a receive never returns
-# more than the system's own buffers hold.
+# The buffer is allocated before data arrives, so its size is limited. One receive seldom returns
+# more than this.
 _LARGEST = 256 * 1024
 
 RECEIVE_INTERRUPTED = "an earlier receive was interrupted, and some received data is lost"

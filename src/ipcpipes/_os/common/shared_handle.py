@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class SharedHandle(ConnectionEnd, SendReceiveLocks):
     """A descriptor or handle with two directions, for sending and receiving.
 
-    A thread that uses it holds the lock of the direction meanwhile (the thread is "inside"), reads
-    ``_number`` while it holds the lock, and calls :meth:`_leave` after releasing the lock if
-    ``_number`` is -1 by then. So the last thread that leaves closes the number, while no other
-    thread is inside, and no thread uses the number afterwards.
+    A thread that uses the number (it is "inside") does three things: it acquires the lock of its
+    direction; it reads ``_number`` only under the lock; and after releasing the lock it calls
+    :meth:`_leave` if ``_number`` is -1. So the last thread that leaves closes the number, while no
+    other thread is inside, and no thread uses the number afterwards.
 
     :meth:`_close` and :meth:`_leave` never wait. They may run in a signal handler or finalizer,
     between any two steps of a thread that is inside.
@@ -131,7 +131,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
         super()._leave()
 
     def _finish(self) -> None:
-        """Closes the number, if it is to be closed and no other thread is inside.
+        """Closes the number if it waits to be closed and no thread is inside.
 
         If one lock is free and the other one is not, no further attempt is needed: the thread that
         holds the other lock calls this too.

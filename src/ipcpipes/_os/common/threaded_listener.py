@@ -1,4 +1,4 @@
-"""A listener without an event loop: which thread does what and when; the same on every system."""
+"""A listener without an event loop: how threads share it; the same on every system."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ConnectionT = TypeVar("ConnectionT", bound=SharedHandle)
 
 
 class ThreadedListener(ListenerCore[ConnectionT]):
-    """Adds threads and waiting to the system's part of a listener.
+    """Makes the system's part of a listener usable from several threads, and adds the waiting.
 
     The thread that accepts holds ``_accepting``, also while it waits; the objects that it waits on
     are closed only while no thread holds that lock. A thread that changes the state holds
@@ -83,8 +83,9 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                     return found  # accept settles
                 self._settle()
             except BaseException:
-                # A signal handler has raised, or the system reports an error. An interrupted step
-                # may have left too little room for the next clients.
+                # A signal handler has raised, or the system reports an error. After an interrupted
+                # step there may be too little room for the next clients, so this job makes it
+                # again.
                 if not isinstance(found, AcceptStatus):
                     found.close()
                 self._jobs.append(self._count_released)
@@ -109,8 +110,8 @@ class ThreadedListener(ListenerCore[ConnectionT]):
             raise StopIteration from None
 
     def released(self, handle: int = -1) -> None:
-        """An accepted connection is closed; on Windows, this listener closes its handle. Called
-        from any thread, a signal handler or a finalizer.
+        """Called when an accepted connection has closed. On Windows, this listener then closes the
+        handle. Called from any thread, a signal handler or a finalizer.
         """
         self._jobs.append(partial(self._take_back, handle))
         self._settle()
@@ -189,7 +190,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
 
     @abstractmethod
     def _wake(self) -> None:
-        """Ends the :meth:`_wait` that follows the last :meth:`_try_accept`, or is under way."""
+        """Ends the :meth:`_wait` that is running; if none is running, the next one ends at once."""
 
     def _release_name(self) -> None:
         """Releases the name. Called once and first, without a lock."""

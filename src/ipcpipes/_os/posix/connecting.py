@@ -32,21 +32,22 @@ from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-# With more bytes in flight the receiver wakes up less often; the system's default halves the
-# speed of bulk data. Systems clamp it (Linux: to twice net.core.wmem_max), and the memory is taken
-# only while in use.
+# With a larger send buffer, the receiver wakes up less often; with the system's default, bulk data
+# moves at half the speed. Systems clamp it (Linux: to twice net.core.wmem_max), and the memory is
+# taken only while in use.
 DEFAULT_BUFFER_SIZE = 512 * 1024
 
 _NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
-# The errors for a file that is not a socket: of Linux, of Linux without rights to it, of macOS.
+# The errors of connect(2) for a file that is not a socket: on Linux, on Linux without access to the
+# file, and on macOS.
 _NO_SOCKET = (errno.ECONNREFUSED, errno.EACCES, errno.ENOTSOCK)
 
 
 class Connector:
     """Makes the connections of one driver.
 
-    Results are ``Any`` here: the overloads of the public functions say once which type belongs to
-    which kind.
+    The results are typed as ``Any``; the overloads of the public functions state the type for each
+    kind.
 
     Args:
         streams, packets, pipe: the modules of the driver with these names.
@@ -74,7 +75,7 @@ class Connector:
         trusts: calls.ServerCheck | None = None,
         impersonation: Impersonation = "identify",
     ) -> Any:
-        """Connects at once, or raises.
+        """Makes one attempt, without waiting for a server.
 
         Args:
             waited: how many seconds earlier attempts took, for the error message.
@@ -89,7 +90,7 @@ class Connector:
             fd = _open(descriptors, endpoint, address, packets, impersonation)
             others = []
             if fd in _NO_SERVER:
-                # The server may have another environment.
+                # The server's environment variables may differ, and give another address.
                 others = addresses.elsewhere(endpoint, address)
                 for other in others:
                     found = -errno.ENOENT
@@ -116,7 +117,9 @@ class Connector:
             raise
 
     def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
-        """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
+        """Makes the connection for the parent's end of a pair. The child ``pid`` has the other end,
+        at ``endpoint``.
+        """
         with OpenDescriptors(number) as descriptors:
             if kind in ("send", "receive"):
                 return self._pipe_ends[kind](descriptors, endpoint)
@@ -135,7 +138,7 @@ class Connector:
         owner: ConnectionSlot | None,
         credentials: calls.Peer | None = None,
     ) -> Any:
-        """Makes a connection of the last of ``descriptors``; if it raises, the descriptor stays
+        """Makes a connection from the last of ``descriptors``; if it raises, the descriptor stays
         there.
         """
         fd = descriptors.numbers[-1]
@@ -166,12 +169,14 @@ def _open(
     packets: bool,
     impersonation: Impersonation,
 ) -> int:
-    """A connected descriptor, which is in ``descriptors``; or ``-errno``."""
+    """Opens a connected descriptor and keeps it in ``descriptors``. Returns the descriptor, or
+    ``-errno``.
+    """
     try:
         addresses.check_directory_safety(endpoint, address, create=False)
     except EndpointNotFound:
-        # No server has made the directory yet. An attempt all the same could reach the socket of
-        # another user, who makes the directory at this moment.
+        # No server has made the directory yet. An attempt to connect could now reach the socket of
+        # another user who has just made the directory.
         return -errno.ENOENT
     source = impersonating.source(impersonation)
     return calls.connect(descriptors, address, packets=packets, source=source)
@@ -198,7 +203,7 @@ def _refusal(
 def _trusted_server(
     fd: int, trusts: calls.ServerCheck, endpoint: Endpoint, address: bytes
 ) -> calls.Credentials:
-    """The credentials of the process that called listen(2).
+    """Returns the credentials of the process that called listen(2), if ``trusts`` accepts them.
 
     Raises:
         UntrustedServer: ``trusts`` does not accept them.

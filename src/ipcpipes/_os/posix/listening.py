@@ -37,22 +37,22 @@ FILE_CHECK_PAUSE = 10.0
 class ListeningSocket(ListenerCore[ConnectionT]):
     """A listening socket, the claim to its name, and the count of its open connections.
 
-    ``max_instances`` limits the accepted connections that are open. A client above the limit should
-    be refused at once, and not wait unnoticed in the kernel's queue. So the queue never has more
-    room than connections are free; listen(2) is called again to change its length. The kernel's
-    shortest queue holds one connection. While no connection is free, this process connects to its
-    own socket and so fills that queue (the blocker). A client that connects before the blocker does
-    waits in the queue.
+    ``max_instances`` limits the accepted connections that are open. A client above the limit must
+    be refused at once; it must not wait unnoticed in the kernel's queue. So the queue is never
+    longer than the number of connections that may still be opened; listen(2) is called again to
+    change the length. The kernel's shortest queue holds one connection. While no further connection
+    is allowed, this process fills that place with a connection to its own socket (the blocker). A
+    client that connects just before the blocker waits in the queue.
 
     A forked child may accept beside its parent, as pre-forking servers do, and may close its copy.
     The queue, the blocker and the clients in ``_early`` belong to the parent.
 
-    One thread at a time uses this. The driver's listener adds the waiting.
+    Only one thread at a time may use this object. The driver's subclass does the waiting.
 
     Attributes:
         _early: clients that were taken out of the queue before they can be accepted.
-        _candidate: the client that is being accepted. One object serves all accepts, because a new
-            one costs time.
+        _candidate: the descriptor of the client that is being accepted. The object is reused,
+            because making a new one takes time.
         _is_shared: other processes accept from the socket too, so its queue must not be changed.
         _file: the socket file; ``None`` in the abstract namespace, and when the file was lost.
     """
@@ -81,7 +81,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
         self._candidate = OpenDescriptors()
         self._prepare()
         self._closed = False
-        # Last: until then the caller closes the descriptor.
+        # This is the last step: if an earlier step raises, the caller closes the descriptor.
         (self._fd,) = descriptors.handed_over()
 
     @property
@@ -93,7 +93,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
             return AcceptStatus.FULL
         candidate = self._candidate
         try:
-            if candidate.numbers:  # two exceptions of signal handlers kept it from being closed
+            if candidate.numbers:  # signal handlers have raised twice, so it was not closed
                 fd = candidate.number
             elif self._early.numbers:
                 fd = candidate.open(list.pop, self._early.numbers, 0)
@@ -131,7 +131,9 @@ class ListeningSocket(ListenerCore[ConnectionT]):
             )
 
     def _admit(self, candidate: OpenDescriptors) -> ConnectionT | None:
-        """The connection of ``candidate``; ``None`` if the client has left or is refused."""
+        """Returns the connection of ``candidate``, or ``None`` if the client has left or is
+        refused.
+        """
         fd = candidate.numbers[-1]
         slot = ConnectionSlot(self, self._taken)
         try:
@@ -139,8 +141,8 @@ class ListeningSocket(ListenerCore[ConnectionT]):
             is_admitted = calls.peer_left(fd) == 0
             if is_admitted and not self._admits(credentials):
                 is_admitted = False
-                # By number. The lookup of a name can take long where accounts are on a network, and
-                # a refused client must not make other clients wait.
+                # The user is logged by number: to look up the name can take long where accounts are
+                # on a network, and a refused client must not make other clients wait.
                 logger.warning(
                     "%r: turned away user %d, process %s", self, credentials.uid, credentials.pid
                 )
@@ -180,7 +182,8 @@ class ListeningSocket(ListenerCore[ConnectionT]):
                 self._connect_blocker()
         elif free > 0 and self._blocker.number != -1:
             self._disconnect_blocker()
-            # Usually this accepts the blocker, which must not stay in the queue.
+            # Usually this accepts the blocker, which must leave the queue. If it accepts a client,
+            # the client is kept in ``_early``.
             with OpenDescriptors() as descriptors:
                 fd = descriptors.open(calls.accept, self._fd)
                 if fd >= 0 and calls.peer_left(fd) == 0:
@@ -219,7 +222,7 @@ ListenerT = TypeVar("ListenerT", bound=ListeningSocket[Any])
 
 
 def listen(listener: type[ListenerT], endpoint: Endpoint, **asked: Any) -> ListenerT:
-    """Takes the name and listens. If it fails, nothing of it remains.
+    """Takes the name and listens. If this fails, it leaves nothing behind.
 
     Args:
         asked: the values of :class:`.ListenOptions`.

@@ -19,8 +19,8 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 class Connector:
     """Makes the connections of one driver.
 
-    Results are ``Any`` here: the overloads of the public functions say once which type belongs to
-    which kind.
+    The results are typed as ``Any``; the overloads of the public functions state the type for each
+    kind.
 
     Args:
         streams, packets, pipe, synchronous: the modules of the driver with these names.
@@ -51,10 +51,10 @@ class Connector:
         trusts: calls.ServerCheck | None = None,
         impersonation: Impersonation = "identify",
     ) -> Any:
-        """Connects at once, or raises.
+        """Makes one attempt, without waiting for a server.
 
         Args:
-            buffer_size: unused, because the server's size holds for both ends of a pipe.
+            buffer_size: not used: the server sets the buffer size of both ends.
             waited: how many seconds earlier attempts took, for the error message.
         """
         if endpoint.kind == "inherited":
@@ -69,19 +69,22 @@ class Connector:
             return self._pipes[kind](opened, endpoint, address, server_end=False)
 
     def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
-        """The parent's end of a pair; process ``pid`` finds the other end at ``endpoint``."""
+        """Makes the connection for the parent's end of a pair. The child ``pid`` has the other end,
+        at ``endpoint``.
+        """
         with Opened(number) as opened:
             if kind in ("send", "receive"):
                 return self._pipe_ends[kind, False](opened, endpoint)
-            # The system would name the process that opened the pipe: this one.
+            # The system would report the process that opened the pipe, which is this process, as
+            # the peer.
             address = f"handle {endpoint.name}"
             return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
 
     def adopt(
         self, instance: Opened, endpoint: Endpoint, address: str, kind: Kind, owner: ConnectionSlot
     ) -> Any:
-        """The connection of an instance that a client has connected to. If it raises, the handle
-        stays in ``instance``.
+        """Makes the connection from an instance to which a client has connected. If it raises, the
+        handle stays in ``instance``.
         """
         return self._pipes[kind](instance, endpoint, address, server_end=True, owner=owner)
 

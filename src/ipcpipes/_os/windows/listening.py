@@ -28,11 +28,11 @@ class ListeningPipe(ListenerCore[ConnectionT]):
     set the same event, and the accepting task or thread waits for that event; completion packets
     would need a task for each instance.
 
-    The system's own limit stays at PIPE_UNLIMITED_INSTANCES, and this class counts for
-    ``max_instances``. The system counts an instance until its client has closed too, so its limit
-    could leave no room for the instance that holds the name.
+    This class enforces ``max_instances`` itself, and the system's limit stays at
+    PIPE_UNLIMITED_INSTANCES: the system counts an instance until the client has closed too, so the
+    system's limit could refuse the instance that holds the name.
 
-    One thread at a time may use it. The subclasses wait for clients.
+    Only one thread at a time may use this object. The subclasses wait for clients.
 
     Lifetime: :meth:`_open` opens everything, and :meth:`_close` closes everything, also after an
     :meth:`_open` that failed or was interrupted.
@@ -47,7 +47,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         self._waiting: deque[Instance] = deque()
         self._event = Opened()
         self._prepare()
-        # Last: afterwards the finalizer expects all attributes.
+        # This is the last step: once ``_closed`` is set, the finalizer needs all attributes.
         self._closed = False
 
     def _open(self, *, first: bool) -> None:
@@ -100,8 +100,8 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         return None
 
     def _take_over(self, instance: Instance) -> ConnectionT:
-        """The stream of the instance's client. The next instance is made before, so that the name
-        always exists.
+        """Returns the stream of the instance's client. Makes the next instance first, so that the
+        name always exists.
         """
         slot = ConnectionSlot(self, self._taken)
         try:
@@ -119,7 +119,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         return connection
 
     def _drop(self, instance: Instance) -> None:
-        """Closes the instance of a client, after the next instance was made."""
+        """Makes the next instance, and then closes this instance, whose client has left."""
         with instance:
             if instance in self._waiting:
                 self._waiting.remove(instance)
@@ -197,7 +197,7 @@ InstancesT = TypeVar("InstancesT", bound=ListeningPipe[Any])
 def listen(
     listener: type[InstancesT], endpoint: Endpoint, *, is_shared: bool = False, **asked: Any
 ) -> InstancesT:
-    """Takes the name and listens. If it raises, everything that it opened is closed again.
+    """Takes the name and listens. If this fails, it leaves nothing behind.
 
     Args:
         is_shared: another process has made the first instance of the name.

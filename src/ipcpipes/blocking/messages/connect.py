@@ -67,20 +67,20 @@ def connect_messages(
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end
             sends; a hint, 524,288 when ``None``. On Windows the listener's size is used for both
             ends.
-        server: which users' servers to accept, as a policy: your own and the system
-            administrator's, those of users that it allows, and none of users that it denies. It is
-            checked before a byte is sent. ``None`` means ``AccessPolicy.current_user()`` for a
-            plain name, and any server for other endpoints, which may be intended to be another
-            user's. On Linux and macOS the kernel reports the user that called ``listen``, with
-            groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on Windows the policy is compared with
-            the owner of the pipe, without groups.
+        server: which users may run the server, as a policy. A user that it denies is refused. Of
+            the others, your own user, the system administrator and the users that it allows are
+            accepted. This is checked before a byte is sent. ``None`` means
+            ``AccessPolicy.current_user()`` for a plain name, and any server for other endpoints,
+            because those may belong to another user. On Linux and macOS the kernel reports the user
+            that called ``listen``, with groups (``unix(7)``, SO_PEERCRED; getpeereid(3)); on
+            Windows the policy is compared with the owner of the pipe, without groups.
         impersonation: what the server may do with your identity: ``"identify"`` to learn it,
             ``"impersonate"`` to act as you on this machine (``run_as_client``), ``"delegate"`` on
-            other machines too, ``"anonymous"`` not even to learn it. On Windows (CreateFileW,
-            ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you have sent
-            something, and so not before ``server`` is checked. Linux and macOS always tell the
-            server your identity. On macOS no server can act as you. On Linux a privileged server
-            could in any case, and one of ipcpipes follows what you say here.
+            other machines too, ``"anonymous"``: nothing, not even to learn it. On Windows
+            (CreateFileW, ``SECURITY_SQOS_PRESENT``) a server can use these rights only after you
+            have sent something, and so not before ``server`` is checked. Linux and macOS always
+            tell the server your identity. On macOS no server can act as you. On Linux, a privileged
+            server can always act as you; a server of ipcpipes obeys this option.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``). Both
             ends prove it to each other before anything else is sent
             (:func:`ipcpipes.blocking.authenticate_as_client`). ``None`` for no authentication.
@@ -98,7 +98,7 @@ def connect_messages(
         TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
         EndpointDenied: you ask for native messages, and the server does not listen for them; or the
             reverse, except on Windows, where such a client can connect.
-        UntrustedServer: a user that ``server`` does not allow serves it; nothing was sent.
+        UntrustedServer: the server runs as a user that ``server`` does not allow; nothing was sent.
         AuthenticationFailed: the server has not proved within 10 s that it has ``authkey``.
         EndpointNotFound: the endpoint does not exist (a ``FileNotFoundError``).
         EndpointRefused: the socket is there, and no server listens (a ``ConnectionRefusedError``).
@@ -183,7 +183,7 @@ def listen_messages(
             65,536 when ``None``.
         authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
             ``accept`` returns only clients that have proved that they have it. The handshakes run
-            concurrently while you are in ``accept``, so that no client waits for another one. A
+            concurrently while ``accept`` is running, so that no client waits for another one. A
             client that has not proved it 10 s after its connection was accepted is turned away, and
             that is logged. ``connection_count`` and ``max_instances`` count the client until then.
             ``None`` for no authentication.

@@ -43,11 +43,11 @@ class WorkerGroup(Uncopied):
     >>> ipcpipes.run(group.run)
 
     The workers call :func:`ipcpipes.group_worker`. With an ``endpoint`` they accept its clients;
-    each client is connected to one of them. On POSIX all workers accept from one socket, which they
+    each client is served by one worker. On POSIX all workers accept from one socket, which they
     inherit, so a client that connects while no worker is free waits. On Windows each worker makes
-    its own instances of the pipe, and a client that finds no free instance is told that the server
-    is busy (``wait=``). The master (this process) holds the name from the first to the last moment,
-    and never talks to clients.
+    its own instances of the pipe, and a client that finds no free instance gets
+    :exc:`EndpointBusy`, or tries again if it has ``wait=``. The master (this process) holds the
+    name as long as the group runs, and never talks to clients.
 
     A worker that ends without being told to finish is started again, after a pause that doubles
     from 0.1 to 30 seconds. The same holds for a worker that the system cannot start at the moment
@@ -74,11 +74,11 @@ class WorkerGroup(Uncopied):
         on_end: called with the worker's number and its :class:`ipcpipes.Child` when its process has
             ended, after its last message. An exception ends the group. :meth:`run` waits for both
             functions; they may call :meth:`send`, :meth:`roll_over` and :meth:`stop`.
-        restarts: how many crashes of one worker within ``within`` seconds are followed by a
-            restart; one more ends the group with :exc:`WorkerFailed`. ``None`` for any number.
+        restarts: a worker that crashes is restarted up to this many times in ``within`` seconds;
+            one more crash ends the group with :exc:`WorkerFailed`. ``None`` for any number.
         within: seconds, more than 0.
-        grace: how many seconds a worker has to get ready, and to finish when it is told to, 0 or
-            more. After that it is terminated.
+        grace: how many seconds, 0 or more, a worker gets to become ready, and to finish after it
+            was told to. After that it is terminated.
         options: other options of :func:`ipcpipes.open_child`, such as ``stderr``, except ``pipes``.
 
     Raises:
@@ -145,7 +145,7 @@ class WorkerGroup(Uncopied):
     ) -> signal.Signals | None:
         """Starts the workers and keeps them running until the group is stopped.
 
-        The group finishes in order (see :meth:`stop`) after :meth:`stop`, SIGTERM or Ctrl-C. A
+        After :meth:`stop`, SIGTERM or Ctrl-C, the group shuts down as :meth:`stop` describes. A
         second signal terminates the workers at once, and so does cancelling ``run``. The workers do
         not get the terminal's Ctrl-C.
 
@@ -203,7 +203,8 @@ class WorkerGroup(Uncopied):
                     await self._stopping.wait()
                     await self._end_in_order()
                 finally:
-                    # At once, so that no task starts another worker while the rest is cancelled.
+                    # Both steps at once, so that no task starts another worker while the others are
+                    # cancelled.
                     self._stopping.set()
                     nursery.cancel_scope.cancel()
         finally:
@@ -228,7 +229,8 @@ class WorkerGroup(Uncopied):
         A worker gets all messages that were sent to it before it was told to finish. A message to
         all workers does not reach a worker that is being restarted or that ends meanwhile. A
         message to one worker waits until that worker is running. If this is cancelled before the
-        system has begun to take the message, the message is not sent; if later, it is sent anyway.
+        system has begun to take the message, the message is not sent; if it is cancelled later, the
+        message is still sent.
 
         Args:
             message: 1 byte or more.
@@ -238,8 +240,8 @@ class WorkerGroup(Uncopied):
             ValueError: the message is empty; ipcpipes uses empty messages as signals.
             IndexError: there is no worker with this number.
             trio.BrokenResourceError: the worker ``worker`` has ended; it may have got the message.
-                (If it ends just after, there is no error: a message that a worker has received and
-                not answered is lost with it.)
+                (If the worker ends after it has received the message, there is no error: a message
+                that a worker has received and not answered is lost with it.)
             trio.ClosedResourceError: the group was stopped.
             RuntimeError: :meth:`run` has not started.
             And what :meth:`ipcpipes.abc.MessageChannel.send` raises.
@@ -248,7 +250,8 @@ class WorkerGroup(Uncopied):
         if worker is not None:
             await self._send_to_one(self._slots[worker], message)
             return
-        # All in one step, so that a roll-over that is going on cannot come in between.
+        # The message is queued for all workers in one step, so that a running roll-over cannot
+        # replace one of them in between.
         deliveries = [slot.current.post(message) for slot in self._slots if slot.current]
         await all_delivered(deliveries)
 
@@ -365,7 +368,7 @@ class WorkerGroup(Uncopied):
                         crash.__cause__ = error
         except Exception as failure:
             if not self._stopping.is_set():
-                # Only the first failure is raised, and not a group of them.
+                # Only the first failure is raised, not an ExceptionGroup.
                 self._failure = self._failure or failure
                 assert self._nursery is not None
                 self._nursery.cancel_scope.cancel()
@@ -422,7 +425,7 @@ class WorkerGroup(Uncopied):
                 task_status.started(member)
                 logger.info("worker %d is process %d", number, child.pid)
                 await member.converse(self._talk)
-                # It has closed the channel, so it is about to end.
+                # The worker has closed the channel, so it will end soon.
                 with trio.move_on_after(self._grace):
                     await child.wait()
             if self._on_end is not None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..core.call import SMALL, Call, Push
+from ..core.call import SMALL, Call
+from ..core.call_pipes import Push
 from ..core.events import CallEvent
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
@@ -30,12 +31,13 @@ class CallDriver:
     """
 
     others: frozenset[tuple[bool, int]] = frozenset()
-    scope: trio.CancelScope | None = None  # of the work that ends when the call fails
+    # Around the work that has to end when the call fails.
+    scope: trio.CancelScope | None = None
     # Set when they are needed; a short call needs neither.
     _tasks: list[trio.lowlevel.Task] | None = None
     _busy: set[tuple[str, int]] | None = None
 
-    # Before anything is done.
+    # Awaited before an operation does anything.
     _cancellation_point: Callable[..., Awaitable[None]] = staticmethod(
         trio.lowlevel.checkpoint_if_cancelled
     )
@@ -56,7 +58,7 @@ class CallDriver:
             self.scope.cancel()
 
     def notify(self, event: CallEvent) -> None:
-        pass  # a client's may
+        pass  # a client's driver overrides this
 
     async def wait(self) -> None:
         """Waits until the call is woken."""
@@ -119,7 +121,9 @@ class CallDriver:
             octets.release()  # or the traceback of a cancellation would keep the user's memory
 
     async def push_octets(self, index: int, octets: memoryview) -> None:
-        """The same for elements as bytes, a chunk of a source. It is released afterwards."""
+        """As :meth:`push`, for a chunk of a source, which is already bytes. Releases ``octets``
+        afterwards.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         stride = self.call.outgoing[index].stride
         try:
@@ -130,7 +134,7 @@ class CallDriver:
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call
         push = Push(octets, len(octets) // stride)
-        # Whether a push is allowed does not depend on whether it has elements.
+        # A push of nothing is checked like any other, except for the range.
         call.check_push(index, push.count or None)
         if 0 < len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
             self.link.flush_soon()
@@ -162,7 +166,7 @@ class CallDriver:
         if self._busy and ("pushing into", index) in self._busy:
             raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
         if len(octets) > SMALL:
-            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; use push() for more")
         if not octets:
             call.check_push(index, None)
             return
@@ -188,8 +192,8 @@ class CallDriver:
     async def _alone(
         self, doing: str, index: int, action: Callable[..., Any], *arguments: object
     ) -> Any:
-        """Runs the action, which only one task at a time may do with this pipe. It is a checkpoint
-        also if it fails.
+        """Runs the action, which only one task at a time may do with this pipe. This is a
+        checkpoint even if the action fails.
         """
         key = (doing, index)
         busy = self._busy

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from ...options import checked_seconds
-from ..core.call import SMALL, Call, Push
+from ..core.call import SMALL, Call
+from ..core.call_pipes import Push
 from ..core.events import CallEvent
 from ..errors import BadStubData, CallTimedOut
 from ..wire.chunks import bytes_of, chunk_of
@@ -188,7 +189,7 @@ class CallDriver:
         element = call.operation.pipes[index].element
         octets = bytes_of(elements, element)
         if len(octets) > SMALL:
-            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; push what is more")
+            raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; use push() for more")
 
         def try_push() -> bool:
             call.check_push(index, len(octets) // element.stride or None)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from ..core.call import Push
+from ..core.call_pipes import Push
 from ..core.client import Feeds
 from ..core.feeding import Step, emptying, most_of, pieces_of
 from ..definition.operations import Pipe

@@ -1,4 +1,4 @@
-"""The reading half of a connection that several threads use, and what they share."""
+"""The reading half of a connection that several threads use, and the state that they share."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL", "Reading", "Waiting", "ring"]
 
-# With so many bytes of output, pushes wait, and a server stops reading.
+# If there is more output than this, in bytes, pushes wait and a server stops reading.
 FULL = 1024 * 1024
 
 _REQUEST = Event.REQUEST
 
 
 class Waiting(Protocol):
-    """What threads wait for.
+    """Something that threads wait for.
 
     Attributes:
-        waiters: their locks. Whatever changes the state releases them.
+        waiters: the locks of these threads. Each change of the state releases them.
     """
 
     waiters: list[threading.Lock]
@@ -47,17 +47,17 @@ class Reading:
     released to wake it.
 
     Args:
-        watch: only at a server. A server also stops reading while there is much output; its clients
-            do not, because both ends could deadlock.
+        watch: only at a server. With it, this end also stops reading while there is much output.
+            Only a server does that: if both ends did, they could deadlock.
 
-    A signal handler can raise after any call, also in a handler of another exception. So a step
+    A signal handler can raise after any call, even in an ``except`` block. So a step
     that must not be interrupted sets :attr:`is_torn` before it begins, and clears it last. An exact
     step does not need that: it prepares what it changes, and then changes all of it without a call,
     so that no handler can run in between. Each operation ends with :meth:`Sending.withdraw` in
     ``except BaseException``, even if it has nothing to give back at that point.
 
     Attributes:
-        is_torn: a step is running. If another step, with the lock, sees it set, the first step was
+        is_torn: a step is running. If a step has the lock and finds this set, an earlier step was
             interrupted, and the connection has to end.
         was_torn: the connection has ended for that reason. Buffered data of pipes may be
             incomplete.
@@ -102,7 +102,7 @@ class Reading:
         self.was_torn = True
         self._peer_gone = True  # nothing more is sent: data might be missing, or be sent twice
         self.session.close(torn())
-        self.is_torn = False  # last: what an exception interrupts before is done again
+        self.is_torn = False  # last: if an exception comes earlier, the next thread does this again
 
     def notice(self, function: Callable[[], object]) -> None:
         """Calls a user's function later, without the lock."""
@@ -113,7 +113,7 @@ class Reading:
     def _gets_reading(self, waiter: threading.Lock, driver: object = None) -> bool:
         if self._watch is not None and self._watch.waits(waiter, self._reader is None):
             return False
-        # Written out: it is asked for every call.
+        # Written out instead of ``is_full``, because every call comes here.
         if self._watch is None or self.session.output_size <= FULL:
             if self._reader is None:
                 self._reader = waiter

@@ -22,8 +22,8 @@ __all__ = ["ENDS", "LINGER", "REFUSED", "SLICE", "Sending", "pause"]
 
 T = TypeVar("T")
 
-# How long a system call may last: a thread inside does not see that its call was given up, or that
-# no thread reads while it sends.
+# How long one system call may last. During the call, a thread does not notice that its RPC call was
+# given up, or that no thread reads.
 SLICE = 0.05  # seconds
 # How long a client that closes waits for the server to read what was sent last.
 LINGER = 5.0  # seconds
@@ -34,8 +34,8 @@ _ONCE: tuple[tuple[()], ...] = ((),)  # for a call without arguments
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 # What a transport raises when it has ended, or CommFailure when it was interrupted within a step.
 ENDS = (*_GONE, trio.EndOfChannel, ProtocolError, CommFailure)
-# What a step itself may raise; the step is complete then. Any other exception comes from a signal
-# handler, in the middle of the step.
+# The exceptions that a step itself may raise; the state is then complete. Any other exception was
+# raised by a signal handler in the middle of the step.
 REFUSED = (RpcError, TooLarge)
 
 logger = logging.getLogger("ipcpipes.rpc")
@@ -141,13 +141,14 @@ class Sending(Reading):
         until: float | None = None,
         call: Call | None = None,
     ) -> None:
-        """Sends the output, unless another thread is sending: that thread sends this output, too.
+        """Sends the output, unless another thread is sending; that thread then sends this output
+        too.
 
         Args:
-            waiter: the caller's, if it may be the reader.
+            waiter: the waiter of the calling thread, if that thread may be the reader.
             wait: ``False`` sends what the system takes now; the rest is sent with later output.
             until: the deadline, as :func:`time.monotonic` counts.
-            call: it stops waiting if this call has failed.
+            call: if this call fails, flush stops waiting.
         """
         if waiter is None:
             waiter = threading.Lock()
@@ -180,7 +181,9 @@ class Sending(Reading):
             self._after_step()
 
     def _next_to_send(self, waiter: threading.Lock) -> bool:
-        """Loads the transport. Returns whether there is output that this thread sends. Exact."""
+        """Loads the transport with the output. Returns whether this thread has to send. This is an
+        exact step.
+        """
         if self._sender is not waiter:
             if self._sender is not None:
                 return False
@@ -193,7 +196,8 @@ class Sending(Reading):
             if not session.output:
                 return False
             if not self._peer_gone:
-                # The transport sends nothing before the next lines, so it can be loaded again.
+                # Nothing is sent before the lines below have run; if an exception comes first, the
+                # transport is loaded again.
                 self.transport.load(session.output)
             session.output = []
             session.output_size = 0
@@ -204,7 +208,9 @@ class Sending(Reading):
         return True
 
     def _settle(self) -> None:
-        """Completes the output. This may be a part of another step."""
+        """Adds to the output what was held back. This may run inside another step, and so keeps
+        ``is_torn``.
+        """
         is_part, self.is_torn = self.is_torn, True
         session = self.session
         session.settle()
@@ -218,8 +224,8 @@ class Sending(Reading):
         return self._sender is None and not self._unsent and not self._peer_gone
 
     def lend(self, waiter: threading.Lock, head: bytes, octets: memoryview) -> None:
-        """Loads the transport with a frame whose body is the user's memory, for this thread to
-        send: :meth:`flush` has to follow, and :meth:`take_back`. With the lock.
+        """Loads the transport with a frame whose body is the user's memory, which this thread then
+        sends: the caller must call :meth:`flush`, and then :meth:`take_back`. With the lock.
         """
         session = self.session
         self._settle()
@@ -230,7 +236,9 @@ class Sending(Reading):
         self._sender = waiter
 
     def take_back(self, waiter: threading.Lock) -> None:
-        """Takes back memory that was lent. The rest is copied, and sent with later output."""
+        """Takes back memory that was lent. If a part of it was not sent, that part is copied and
+        sent with later output.
+        """
         if self._sender is waiter:
             with self.lock:
                 self._end_sending()
@@ -245,7 +253,7 @@ class Sending(Reading):
         self.flush(waiter, until=until)
 
     def _has_sent(self) -> bool:
-        """All loaded data is sent. Returns whether there is nothing more to send."""
+        """Called when all loaded data was sent. Returns whether there is nothing more to send."""
         with self.lock:
             self._unsent = False
             if self._room_waiters or self._reads_paused or self.session.has_output:
@@ -290,8 +298,8 @@ class Sending(Reading):
                     self._after_step()
 
     def wait_room(self, until: float | None = None, call: Call | None = None) -> bool:
-        """Waits while there is too much output, or until the call has failed. Returns whether there
-        is room now.
+        """Waits while there is too much output, or until the call has failed. Returns false only if
+        the deadline has passed; true also if the connection or the call has failed.
 
         A thread that waits here does not read: the sending thread reads while it has to wait.
         """

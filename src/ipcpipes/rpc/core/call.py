@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..definition.operations import Operation
@@ -21,7 +20,7 @@ from ..errors import (
 from ..wire.bodies import decode_fault
 from ..wire.format import Frame, Kind, pack_head
 from ..wire.ndr import LARGEST_COUNT
-from .call_pipes import Incoming, Outgoing
+from .call_pipes import Incoming, Outgoing, Push
 from .events import CallEvent, CallOwner, Event
 from .state import CallState, Cursor, Party, next_call
 
@@ -30,31 +29,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-# Pushes up to SMALL bytes are collected until the output is sent next, or until BATCH bytes.
+# Pushes of up to SMALL bytes are collected until the next output is sent, or until there are BATCH
+# bytes.
 SMALL = 4 * 1024
 BATCH = 32 * 1024
 # Looked up once; see session.py.
 _RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
-# The count of a chunk, with its alignment gaps.
+# The most bytes that a chunk's count takes, with the padding around it.
 _PREFIX = 16
-
-
-@dataclass(eq=False)
-class Push:
-    """Elements that are being pushed into a pipe, as many at a time as the credit allows.
-
-    If the pipe has no range, each fragment is a chunk, so that a push can end after any of them. If
-    it has one, the user's push is one chunk, which has to be completed once it has begun.
-    """
-
-    octets: memoryview
-    count: int
-    position: int = 0
-
-    @property
-    def done(self) -> bool:
-        return self.position >= len(self.octets)
 
 
 class Call:
@@ -104,7 +87,7 @@ class Call:
         """Bytes of a pipe have arrived.
 
         Raises:
-            ProtocolError: it is not that pipe's turn, or they exceed its credit.
+            ProtocolError: another pipe has its turn, or the bytes exceed the credit.
         """
         if self.state is CallState.ORPHANED or self.failure is not None:
             return  # they will not be pulled
@@ -158,17 +141,19 @@ class Call:
             self.release()
 
     def put_off(self) -> None:
-        """The manager deferred the call and returned. The client may have cancelled it before."""
+        """Called when the manager has deferred the call and returned: if the client has cancelled
+        the call meanwhile, its place becomes free.
+        """
         if self.state is CallState.ORPHANED:
             self.release()
 
     def lose(self, failure: RpcError) -> None:
-        """The call has failed."""
+        """Records that the call has failed; only the first failure counts."""
         if self.failure is None:
             self.failure = failure
 
     def answered(self, frame: Frame) -> None:
-        """The server's answer.
+        """Records the server's answer.
 
         Raises:
             ProtocolError: its pipes have not come to their ends.
@@ -189,12 +174,12 @@ class Call:
 
     @property
     def has_ended(self) -> bool:
-        """Whether an answer or a failure has come."""
+        """Whether the call was answered or has failed."""
         return self.is_answered or self.failure is not None
 
     def inform(self, event: Event) -> None:
-        """Tells the owner what has happened: wakes what waits, stops what works for a call that has
-        failed, and notifies the user.
+        """Tells the owner what has happened: wakes the waiters, stops the work for a failed call,
+        and notifies the user.
         """
         owner = self.owner
         if owner is None:
@@ -218,22 +203,25 @@ class Call:
     # What goes to the other end.
 
     def abandon(self) -> None:
-        """Cancels it at once, at the client: it has failed, and the server is told."""
+        """At the client: marks the call as failed at once, and tells the server."""
         self.orphan()
         self.lose(CallCancelled())
         self.inform(Event.ANSWER)
 
     def leave(self) -> None:
-        """Its user has finished with it, at the client: it is given up if no answer has come."""
+        """At the client: the user needs the call no longer. If no answer has come, the server is
+        told that the call was given up.
+        """
         if not self.is_answered:
             self.orphan()
         self.over = True
         if self.owner is not None:
             self.owner.wake()  # what still waits for it sees that it is over
-            self.owner = None  # no circle, in which a large result would stay for a while
+            # Breaks a reference cycle, which would keep a large result in memory for a while.
+            self.owner = None
 
     def orphan(self) -> None:
-        """Gives it up, at the client. What still arrives for it is dropped."""
+        """At the client: gives the call up. Later data of the call is dropped."""
         for pipe in self.incoming.values():
             pipe.reader.clear()
         self._give_up()
@@ -253,11 +241,12 @@ class Call:
     @property
     def _is_open(self) -> bool:
         session = self.session
-        # A call that was prepared and not begun has the number of the next one.
+        # A call that was prepared but not begun has the same number as the next call.
         return session.calls.get(self.id) is self and not session.failure
 
     def finish(self, body: bytes | None, error: RpcError | None) -> RpcError | None:
-        """Answers it, at the server. Returns the failure that the client gets, if it gets one.
+        """At the server: answers the call. Returns the failure that is sent to the client, or
+        ``None``.
 
         Raises:
             InvalidAsyncHandle: it was answered before.
@@ -291,7 +280,8 @@ class Call:
                 session.emit_frame(pack_head(_RESPONSE, 0, 0, 0, self.id) + body)
         if self.owner is not None:
             self.owner.wake()  # what still waits for it sees that it is over
-            self.owner = None  # no circle, in which large arguments would stay for a while
+            # Breaks a reference cycle, which would keep large arguments in memory for a while.
+            self.owner = None
         return error
 
     def release(self) -> None:
@@ -316,7 +306,8 @@ class Call:
     # Its pipes.
 
     def pull(self, index: int, max_elements: int = LARGEST_COUNT) -> memoryview | None:
-        """The elements that have arrived, as bytes with padding; once at the end, no bytes.
+        """Returns the elements that have arrived, as bytes with padding. At the end of the pipe,
+        returns no bytes, once.
 
         Returns:
             ``None`` if nothing has arrived.
@@ -333,7 +324,9 @@ class Call:
             pipe = self.incoming[index]
             if pipe.reader.has_elements:
                 if max_elements < 1:
-                    raise PipeAppMemory("a pull of no elements, and there are some")
+                    raise PipeAppMemory(
+                        f"max_elements is {max_elements}, and elements are waiting; give 1 or more"
+                    )
                 octets = pipe.reader.take(max_elements)
             elif pipe.reader.ended:
                 self._end_turn()
@@ -343,7 +336,8 @@ class Call:
         except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
-        # Also if the buffer has less than an element: the credit must allow the rest of it.
+        # Also if the buffer holds only a part of an element: the credit must be enough for the
+        # rest.
         more = pipe.grant()
         if more and self._is_open:
             self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
@@ -417,7 +411,8 @@ class Call:
         return True
 
     def push_some(self, index: int, push: Push) -> bool:
-        """Copies what the credit allows into the output. Returns whether that was anything.
+        """Copies as many elements as the credit allows into the output. Returns whether there were
+        any.
 
         Raises:
             RpcError: the call has ended.
@@ -429,8 +424,8 @@ class Call:
         return True
 
     def push_in_place(self, index: int, push: Push) -> tuple[bytes, memoryview] | None:
-        """The next frame for the pipe, to be sent after the output: its head, and the user's memory
-        without a copy. ``None`` if the credit allows nothing now.
+        """Returns the next frame for the pipe as its head and a view of the user's memory; it must
+        be sent after the output. Returns ``None`` if the credit allows nothing now.
 
         Raises:
             RpcError: the call has ended.
@@ -466,7 +461,7 @@ class Call:
         return pack_head(_PIPE, 0, pipe.pipe.index, 0, self.id) + prefix, octets
 
     def flush(self) -> None:
-        """Makes frames of the small elements that were collected."""
+        """Makes frames from the elements that :meth:`push_small` has collected."""
         for pipe in self.outgoing.values():
             if pipe.small:
                 octets, pipe.small = pipe.small, bytearray()

@@ -1,9 +1,10 @@
-"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts; and what
-users have of either end.
+"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts; a push
+into it; and the object that a user has of either end.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ...abc.uncopied import Uncopied
@@ -11,7 +12,24 @@ from ..definition.operations import Pipe
 from ..errors import ProtocolError
 from ..wire.ndr import ChunkReader, ChunkWriter
 
-__all__ = ["Incoming", "Outgoing", "PipeEnd"]
+__all__ = ["Incoming", "Outgoing", "PipeEnd", "Push"]
+
+
+@dataclass(eq=False)
+class Push:
+    """Elements that are being pushed into a pipe, as many at a time as the credit allows.
+
+    If the pipe has no range, each fragment is a chunk, so that a push can end after any of them. If
+    it has one, the user's push is one chunk, which has to be completed once it has begun.
+    """
+
+    octets: memoryview
+    count: int
+    position: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.position >= len(self.octets)
 
 
 class Incoming:

@@ -1,7 +1,8 @@
-"""What a client may give for a pipe, how it is cut into chunks, and how chunks get out again.
+"""Sources and sinks of a client's pipe: which ones are allowed, how a source is cut into chunks,
+and how chunks are stored in a sink.
 
-The generators here call no function of the user that may wait: they yield a :class:`Step`, and the
-driver sends back what the function returned.
+A function of the user that may wait is not called by the generators here. They yield a
+:class:`Step`; the driver calls the function and sends back its result.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ Given: TypeAlias = Any
 
 @dataclass(frozen=True)
 class PipeControl:
-    """MIDL's pipe control structure, for a user that chooses the memory.
+    """MIDL's pipe control structure: the user's functions fill, empty and allocate the memory of a
+    pipe.
 
     Attributes:
         pull: ``pull(buffer)`` fills a writable memoryview of elements and returns how many, 0 at
@@ -47,8 +49,8 @@ class PipeControl:
         push: ``push(chunk)`` is given a memoryview of the elements that have arrived, and once, at
             the end, an empty one. It may be an async function. For pipes towards the client.
             Structures are bytes here, in both functions.
-        alloc: ``alloc(size)`` returns writable memory, of which as many whole elements are used as
-            fit, up to ``size`` bytes; ``None`` allocates.
+        alloc: ``alloc(size)`` returns writable memory. As many whole elements as fit into it are
+            used, up to ``size`` bytes; ``None`` allocates.
     """
 
     pull: Callable[[memoryview], Any] | None = None
@@ -60,7 +62,7 @@ class Step(NamedTuple):
     """A call of a user's function, for the driver.
 
     Attributes:
-        may_block: it reads from or writes to a file, which may take its time.
+        may_block: the function reads or writes a file, which may block.
     """
 
     function: Callable[..., Any]
@@ -76,7 +78,7 @@ def check_given(pipe: Pipe, given: Given) -> tuple[Given, Given]:
     """Splits what was given for a pipe into (source, sink).
 
     Raises:
-        TypeError: it cannot be one.
+        TypeError: ``given`` cannot be a source or sink for this pipe.
     """
     source = sink = given
     if pipe.into and pipe.out and not isinstance(given, PipeControl):
@@ -149,7 +151,7 @@ def is_asynchronous(given: Given) -> bool:
 
 
 def _is_memory(value: object) -> bool:
-    """Whether it is elements in memory."""
+    """Whether ``value`` is memory that holds elements."""
     if isinstance(value, Structures):
         return True
     try:
@@ -169,11 +171,12 @@ def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
         clock: the time in seconds.
 
     Raises:
-        InvalidBound: no chunks of the pipe's range have this number of elements in total.
+        InvalidBound: this number of elements cannot be divided into chunks that the pipe's range
+            allows.
         And what the source raises.
     """
     element = pipe.element
-    # No more is asked for at a time than the range allows in a chunk.
+    # At most as many elements are requested at a time as the range allows in a chunk.
     size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if _is_memory(source):
         yield from cut(bytes_of(source, element), pipe)
@@ -193,7 +196,7 @@ def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
 
 
 def _room_for(control: PipeControl, size: int, element: Element) -> memoryview:
-    """The user's memory, or else new memory, of whole elements."""
+    """Returns memory for whole elements: the user's if it has ``alloc``, otherwise new memory."""
     memory: Any = bytearray(size) if control.alloc is None else control.alloc(size)
     octets = memoryview(memory).cast("B")[:size]
     whole = len(octets) // element.stride * element.stride
@@ -215,7 +218,10 @@ def _from_control(control: PipeControl, element: Element, size: int, cutter: Cut
         most = len(room) // element.stride
         count = yield Step(control.pull, _typed(room, element))
         if type(count) is not int or not 0 <= count <= most:
-            raise ValueError(f"pull returned {count!r}; it is 0 to {most}, the elements it has put")
+            raise ValueError(
+                f"pull returned {count!r}; it must return how many elements it has written, "
+                f"0 to {most}"
+            )
         if not count:
             return
         yield from cutter.add(room[: count * element.stride])
@@ -238,7 +244,7 @@ def _from_file(file: Any, size: int, element: Element, cutter: Cutter) -> Pieces
 
 
 def is_chunk(item: object) -> bool:
-    """Whether what an iterable has given is several elements."""
+    """Whether an item of an iterable is several elements."""
     return isinstance(item, (list, tuple)) or _is_memory(item)
 
 
@@ -296,7 +302,7 @@ def emptying(sink: Given, chunk: Any, element: Element) -> Generator[Step, Any, 
         octets = memoryview(bytes(chunk)) if isinstance(chunk, Structures) else chunk.cast("B")
         while octets:
             written = yield Step(sink.write, octets, not isinstance(sink, io.BytesIO))
-            # An unbuffered file may take a part of it.
+            # An unbuffered file may write only a part.
             octets = octets[len(octets) if written is None else written :]
     elif hasattr(sink, "extend"):
         octets = isinstance(sink, bytearray) and isinstance(chunk, Structures)

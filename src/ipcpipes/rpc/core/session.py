@@ -1,7 +1,8 @@
 """One end of a connection: its calls, pipes and credits. Frames in, events and frames out.
 
-There is no I/O here, and no waiting: an operation that cannot continue now says so, and the driver
-tries it again once the session has woken it. So all drivers share this code.
+There is no I/O here, and no waiting: an operation reports that it cannot continue now, and the
+driver tries the operation again after the session has woken the driver. So all drivers share this
+code.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Session(Outbox):
         self._by_number: list[Operation] = []
         self._numbers: dict[str, tuple[int, str]] = {}
         self._last_call = 0
-        self._maybes = 0  # of the calls, those without an answer
+        self._maybes = 0  # how many of the open calls are maybe calls, which get no answer
 
     # The client.
 
@@ -143,8 +144,8 @@ class Session(Outbox):
         return f": the server has version {there}, and this client has version {here}"
 
     def has(self, name: str) -> bool:
-        """Whether the server has an operation of this name, and, if this end knows it too, with
-        the same pipes.
+        """Whether the server has an operation of this name. If this end knows the operation too,
+        the pipes must also be the same.
         """
         if name not in self._numbers:
             return False
@@ -189,8 +190,8 @@ class Session(Outbox):
         return call, pack_head(_REQUEST, flags, number, milliseconds or 0, call.id) + arguments
 
     def begin(self, call: Call, frame: bytes) -> None:
-        """Begins the call that was prepared last. A signal handler can raise before or after this,
-        but not in between.
+        """Begins the call that was prepared last. A signal handler can raise before or after the
+        changes, but not between them.
         """
         size = self.output_size + len(frame)
         # From here on nothing is called, so no signal handler can run.
@@ -203,7 +204,7 @@ class Session(Outbox):
     # The server.
 
     def shut_down(self, message: str = "the server is going away") -> None:
-        """Begins no new calls. Open calls continue."""
+        """Tells the client to begin no new calls. Open calls continue."""
         if self.state is ConnectionState.OPEN:
             self._enter(ConnectionState.DRAINING)
             self.emit(Kind.SHUTDOWN, 0, encode_body(Reason(0, message, self._last_call)))
@@ -211,9 +212,9 @@ class Session(Outbox):
     # Both.
 
     def close(self, failure: RpcError, *, silently: bool = False) -> None:
-        """The connection has failed, or has to end: every call on it has failed with this.
+        """Ends the connection: every open call fails with ``failure``.
 
-        If it is interrupted, it is called again: each of its steps may be taken twice.
+        If this is interrupted, it is called again, so each step must be safe to repeat.
 
         Args:
             silently: wakes nothing. In a forked child, tasks and threads are the parent's.
@@ -233,7 +234,8 @@ class Session(Outbox):
                 self.owner.wake_callers()
             for call in calls:
                 call.inform(Event.ORPHANED)
-        self.failure = failure  # last: what an exception interrupts before is done again
+        # Last: if an exception comes earlier, the next call of this method repeats everything.
+        self.failure = failure
 
     def ping(self) -> None:
         """Asks the peer for a PONG."""
@@ -261,12 +263,13 @@ class Session(Outbox):
         take(call, frame)
         is_over = event is _ANSWER
         if is_over:
-            # Not before: an invalid answer ends the connection, and this call with it.
+            # Only now: if the answer is invalid, the connection ends, and the call must then be
+            # among its calls.
             del self.calls[call.id]
         owner = call.owner
         if owner is not None:
             if call.failure is None and not call.notify:
-                owner.wake()  # what Call.inform does then, for each message
+                owner.wake()  # as Call.inform does; written out, because each frame comes here
             else:
                 call.inform(event)
         if is_over and self.owner is not None:
@@ -387,7 +390,9 @@ class Session(Outbox):
         return _BEGUN, call
 
     def _call_of(self, frame: Frame) -> Call | None:
-        """The open call of a frame that may arrive in its state; ``None`` if the call is over."""
+        """Returns the open call to which the frame belongs, or ``None`` if the call is over. Checks
+        that the frame is allowed now.
+        """
         call = self.calls.get(frame.call)
         if call is not None:
             call.state = next_call(call.state, self.peer, frame.kind)

@@ -44,8 +44,10 @@ if sys.byteorder != "little":
     raise NotSupported("ipcpipes.rpc needs a little-endian processor: it does not convert elements")
 
 LARGEST = 60 * 1024
-"""The largest size of one element, in bytes. With its count, an element must fit into the smallest
-frame that an end may choose, and into half of the smallest credit: less credit is not returned."""
+"""The largest size of one element, in bytes. An element and its count must fit into the smallest
+frame that an end may choose. They must also fit into half of the smallest credit, because the
+receiver grants credit only in amounts of half the window or more.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Element:
     """The layout of one element in memory.
 
     Attributes:
-        name: in error messages and in the protocol.
+        name: as error messages and the protocol show it.
         size: in bytes.
         alignment: its position is a multiple of this: 1, 2, 4 or 8.
         format: in the notation of :mod:`struct`: one letter for a scalar; several letters with the
@@ -73,7 +75,7 @@ class Element:
         return -(-self.size // self.alignment) * self.alignment
 
 
-# A type checker sees the types of the values: int, float and bool.
+# For a type checker these are int, float and bool.
 byte: TypeAlias = Annotated[int, Element("byte", 1, 1, "B"), msgspec.Meta(ge=0, le=255)]
 int8: TypeAlias = Annotated[int, Element("int8", 1, 1, "b"), msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
 int16: TypeAlias = Annotated[
@@ -99,7 +101,8 @@ _SCALARS: list[object] = [
     *(float32, float64, boolean),
 ]
 
-# [v1_enum]: MIDL's plain enum has 16 bits, and MIDL does not allow it in a pipe.
+# An enumeration has the layout of [v1_enum], 32 bits. MIDL's plain enum has 16 bits, and MIDL does
+# not allow it in a pipe.
 _ENUM = Element("enum", 4, 4, "i")
 
 
@@ -190,7 +193,8 @@ def element_of(annotation: object) -> Element:
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
         elements = [note for note in notes if isinstance(note, Element)]
-        # Other metadata beside it would have no effect.
+        # Compared as a whole: other metadata beside the Element would have no effect, and is
+        # refused below.
         if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
@@ -201,7 +205,7 @@ def element_of(annotation: object) -> Element:
             )
         if elements or (isinstance(base, type) and issubclass(base, Structure)):
             raise BrokenRule(
-                "no transmit_as", "an element has one representation; remove the annotation"
+                "no transmit_as", "an element has one fixed representation; remove the annotation"
             )
     raise BrokenRule("elements", _why_not(annotation))
 
@@ -296,7 +300,8 @@ class Layout:
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
         """Raises:
-        TypeError: the value is not of this structure, or a field that is an array is not a list.
+        TypeError: the value is not an instance of this structure, or the value of an array field
+            has no length.
         ValueError: a field does not fit.
         """
         scalars: list[Any] = []
@@ -446,6 +451,7 @@ def _array_layout(annotation: object, length: int, within: tuple[type[Structure]
         return [part.build(scalars) for _ in range(length)]
 
     element = Element(f"{item.name}[{length}]", size, item.alignment, letters)
-    # NumPy has no array whose last item has no padding.
+    # In NumPy, every item of an array has padding, also the last one, so such an array is opaque
+    # bytes.
     numpy, shape = (f"|V{size}", ()) if gap else (part.numpy, (length, *part.shape))
     return Layout(element, flatten, build, numpy, shape)

@@ -1,4 +1,4 @@
-"""Makes operations of the methods of a class, and checks the rules.
+"""Makes operations from the methods of a class, and checks the rules.
 
 The rules are MIDL's and DCE's (Microsoft, "pipe" and "Rules for Multiple Pipes" in the MIDL
 reference; The Open Group, DCE 1.2 Application Development Guide, "Rules for Using Pipes").
@@ -49,7 +49,7 @@ def define(
     inherited: Mapping[str, Operation],
     scope: Mapping[str, Any],
 ) -> Definition:
-    """The definition of an interface.
+    """Makes the definition of an interface.
 
     Args:
         marked: the methods of the class that have the decorator, with its arguments.
@@ -85,7 +85,7 @@ def _operation(
     options: Options,
     scope: Mapping[str, Any],
 ) -> Operation:
-    """Makes an operation of a method."""
+    """Makes an operation from one method."""
     where = f"interface {interface}, operation {name}"
     with checking(where):
         parameters = _own_parameters(function)
@@ -137,7 +137,10 @@ def _check_parameter(parameter: inspect.Parameter) -> None:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         raise BrokenRule("parameters", "the number of parameters is fixed; use a list or a dict")
     if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
-        raise BrokenRule("parameters", "it must work by position and by name; remove the / or *")
+        raise BrokenRule(
+            "parameters",
+            "a client must be able to pass it by position and by name; remove the / or *",
+        )
     if parameter.annotation is parameter.empty:
         raise BrokenRule("parameters", "it has no type; annotate it")
 
@@ -185,7 +188,7 @@ def _pipe(
     if get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
     if isinstance(kind, (InPipe, OutPipe)):
-        raise BrokenRule("by reference", "the annotation is a pipe object; use the pipe type")
+        raise BrokenRule("by reference", "the annotation is an instance of a pipe; use its type")
     if _is_bare_pipe(kind):
         raise BrokenRule(
             "elements", f"the type of the elements is missing; write {kind.__name__}[rpc.byte]"
@@ -200,7 +203,7 @@ def _pipe(
         raise BrokenRule("never optional", "a pipe cannot have a default; remove the default")
     for flag, reason in (
         ("idempotent", "the data of a pipe cannot be sent again"),
-        ("maybe", "a pipe needs a client that waits for the call"),
+        ("maybe", "the client of a maybe call does not wait, and a pipe needs a client that waits"),
     ):
         if getattr(options, flag):
             raise BrokenRule(f"not {flag}", f"{reason}; remove {flag}=True or the pipe")
@@ -238,7 +241,7 @@ def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
         else:
             raise BrokenRule(
                 "no transmit_as",
-                f"a pipe has one representation, and {note!r} would be another; remove it",
+                f"a pipe has one fixed representation; remove {note!r}, which would change it",
             )
     return limits, type_name
 
@@ -249,7 +252,7 @@ def _is_optional_pipe(annotation: Any) -> bool:
 
 
 def _is_bare_pipe(annotation: Any) -> bool:
-    return any(annotation is kind for kind in _PIPES)  # an annotation may have no hash
+    return any(annotation is kind for kind in _PIPES)  # by identity: not all can be hashed
 
 
 def _bare(annotation: Any) -> Any:
