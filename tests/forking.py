@@ -15,7 +15,7 @@ from ipcpipes.testing import unique_endpoint
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-SECONDS = 20
+SECONDS = 60
 
 
 def fork() -> int:

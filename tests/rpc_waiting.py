@@ -17,7 +17,7 @@ from ipcpipes import rpc
 
 T = TypeVar("T")
 
-SECONDS = 20  # longer than anything takes, so that only a hang runs into it
+SECONDS = 60  # longer than anything takes, so that only a hang runs into it
 _threads = trio.CapacityLimiter(200)
 
 

@@ -24,7 +24,7 @@ if sys.platform == "win32":
 from ipcpipes._os.posix.blocking import stream as posix_blocking
 
 DOORS = pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
-SECONDS = 20
+SECONDS = 60
 
 
 def failing(*_: object) -> Any:

@@ -20,7 +20,7 @@ from ipcpipes._os.handles import pending as unfetched
 from . import drivers
 from .conftest import WINDOWS
 
-SECONDS = 20
+SECONDS = 60
 DOORS = pytest.mark.parametrize("doors", [ipcpipes, drivers], ids=["trio", "blocking"])
 
 

@@ -73,9 +73,18 @@ TWINS = [
     ("rpc._trio", "rpc.blocking"),
     ("connections", "blocking.connections"),
     ("messages", "blocking.messages"),
+    ("authentication", "blocking.authentication"),
+    ("child", "blocking.child"),
 ]
 # Modules of one twin that hold what both decide alike: the other twin imports them, too.
-SHARED = {"messages.core"}
+SHARED = {
+    "messages.core",
+    "authentication.challenge",
+    "authentication.core",
+    "child.adopting",
+    "child.base",
+    "child.pipes",
+}
 WITHOUT_IO = ["rpc.definition", "rpc.wire", "rpc.core", "framing", "authentication.challenge"]
 
 

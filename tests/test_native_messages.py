@@ -174,7 +174,7 @@ async def test_message_sent_before_accept_arrives(doors: Any, max_instances: int
         for messages in ([b""], [b"", b"x", b""], [b"x", b""]):
             async with await doors.connect_messages(listener.endpoint, framing=NATIVE) as client:
                 await client.send_many(messages)
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 server = await listener.accept()
             async with server:
                 assert [message async for message in server] == messages

@@ -250,10 +250,10 @@ async def test_68_the_manager_knows_the_deadline_of_the_client() -> None:
             return rpc.current_call().deadline - trio.current_time()
 
     async with calling(plain=plain) as acc:
-        with trio.fail_after(10):
-            assert 8 < await acc.plain(1) <= 10
-        assert 3 < await acc.plain.with_options(timeout=5)(1) <= 5
-        assert await _without_deadline(acc) > SECONDS - 5
+        with trio.fail_after(60):
+            assert 50 < await acc.plain(1) <= 60
+        assert 40 < await acc.plain.with_options(timeout=50)(1) <= 50
+        assert await _without_deadline(acc) > SECONDS - 10
 
 
 async def _without_deadline(acc: rpc.Client[Calls]) -> Any:

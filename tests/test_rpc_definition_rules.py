@@ -312,7 +312,7 @@ def test_13_an_annotation_that_is_a_pipe_object_is_refused(kind: Any) -> None:
 
     assert caught.value.rule == "by reference"
     assert str(caught.value).startswith(
-        "interface Sample, operation work_, parameter given: the annotation is an instance of a pipe"
+        "interface Sample, operation work_, parameter given: the annotation is an instance of a"
     )
 
 

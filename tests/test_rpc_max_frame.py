@@ -87,7 +87,7 @@ async def test_the_channel_of_this_end_limits_what_it_sends() -> None:
     left, right = memory_stream_pair()
     narrow = ipcpipes.MessageChannel(left, ipcpipes.LengthPrefixed(max_size=100_000))
     wide = ipcpipes.MessageChannel(right, ipcpipes.LengthPrefixed(max_size=MIB))
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rpc.serve_connection, OctetsManager(), wide)
             async with rpc.bind(Octets, narrow) as acc:

@@ -164,7 +164,7 @@ async def test_the_document_quotes_call_errors(
     manager = type("Manager", (GoodManager,), own)
     ours, theirs = memory_stream_pair()
     error: BaseException | None = None
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rpc.serve_connection, manager(), theirs)
             async with rpc.bind(Merger, ours) as merger:

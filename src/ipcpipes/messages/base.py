@@ -180,7 +180,7 @@ class Channel(ChannelCore, abc.MessageChannel):
         """Calls :meth:`_fill`, with a deadline if descriptors have arrived whose message is
         incomplete.
         """
-        if self._pending is None or (seconds := self._pending.patience) is None:
+        if self._pending is None or (seconds := self._pending.time_left) is None:
             await self._fill(limit)
             return
         with trio.move_on_after(max(seconds, _LEAST_SECONDS)) as scope:
@@ -245,10 +245,10 @@ class Channel(ChannelCore, abc.MessageChannel):
         await self._in_turn(self._carrier.send_eof)
 
     async def aclose(self) -> None:
-        self._drop_arrived()
+        self._close_receiving()
         await self._carrier.aclose()
 
-    def _drop_arrived(self) -> None:
+    def _close_receiving(self) -> None:
         self._closed = True
         if self._pending is not None:
             self._pending.close()
@@ -260,7 +260,7 @@ class Channel(ChannelCore, abc.MessageChannel):
         """
         self._closed_text = f"this channel was {text}"
         self._sending = self._receiving = False
-        self._drop_arrived()
+        self._close_receiving()
 
     def _require_open(self) -> None:
         if self._closed:

@@ -37,7 +37,7 @@ class Receiving(SharedHandle):
             if self._came is None:
                 self._fetch(size, deadline)
             else:
-                self._require_whole()
+                self._kept_data()
             came: Any = self._came
             rest = came[size:] if len(came) > size else None
             data: bytes = came if rest is None else came[:size]
@@ -63,7 +63,7 @@ class Receiving(SharedHandle):
             if self._came is None:
                 self._fetch_into(view, deadline)
             else:
-                self._require_whole()
+                self._kept_data()
             came: Any = self._came
             if isinstance(came, bytes):
                 count = min(len(came), len(view))
@@ -92,7 +92,7 @@ class Receiving(SharedHandle):
             raise StopIteration
         return data
 
-    def _require_whole(self) -> bytes:
+    def _kept_data(self) -> bytes:
         """The data that an interrupted receive has left in ``_came``.
 
         Raises:

@@ -88,7 +88,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                 # again.
                 if not isinstance(found, AcceptStatus):
                     found.close()
-                self._jobs.append(self._count_released)
+                self._jobs.append(self._make_room)
                 raise
             milliseconds = -1
             if deadline is not None:
@@ -117,7 +117,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         self._settle()
 
     def _take_back(self, handle: int) -> None:
-        self._count_released(handle)
+        self._make_room(handle)
         if self._accepting.locked():
             self._wake()
 
@@ -179,7 +179,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
     # The system's part
 
     @abstractmethod
-    def _count_released(self, handle: int = -1) -> None:
+    def _make_room(self, handle: int = -1) -> None:
         """Makes room for as many clients as are allowed now. Then closes ``handle``, of an accepted
         connection, unless it is -1.
         """

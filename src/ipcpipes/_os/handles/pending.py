@@ -62,7 +62,7 @@ class PendingHandles:
         self._progress = 0.0  # when the last byte of that message came
 
     @property
-    def patience(self) -> float | None:
+    def time_left(self) -> float | None:
         """How many seconds the next byte may still take; ``None`` if no descriptors wait for it.
 
         At 0, receive once more: the byte may have arrived while no task or thread was receiving.

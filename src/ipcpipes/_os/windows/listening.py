@@ -132,7 +132,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         """
         calls.set_event(self._event.number, signalled=True)
 
-    def _count_released(self) -> None:
+    def _make_room(self) -> None:
         """Called when an accepted stream is about to close its handle: its slot is free."""
         if not self._closed:
             self._try_refill()

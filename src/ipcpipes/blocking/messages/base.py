@@ -199,15 +199,15 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def _fill_in_time(self, pending: PendingHandles, limit: int, deadline: Deadline | None) -> None:
         """Calls :meth:`_fill`, with a deadline if the descriptors of a message have arrived."""
-        seconds = pending.patience
+        seconds = pending.time_left
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
             self._fill(limit, deadline)
             return
-        patience = Deadline(seconds)
+        deadline_of_rest = Deadline(seconds)
         try:
-            self._fill(limit, patience)
+            self._fill(limit, deadline_of_rest)
         except TimeoutError:
-            if not patience.has_raised:
+            if not deadline_of_rest.has_raised:
                 raise
             self._receive_fault = pending.give_part_up()
             self._raise_fault()

@@ -178,7 +178,7 @@ class WorkerGroup(Uncopied):
                     if handle_signals and in_main_thread:
                         receiver = trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
                         signals = stack.enter_context(receiver)
-                        outer.start_soon(self._heed_signals, signals, caught)
+                        outer.start_soon(self._handle_signals, signals, caught)
                     await self._run(task_status)
                 finally:
                     self._signals.cancel()
@@ -384,7 +384,7 @@ class WorkerGroup(Uncopied):
         nursery = self._require_running()
         member: Member = await nursery.start(self._attend, number)
         try:
-            with trio.move_on_after(self._grace) as patience:
+            with trio.move_on_after(self._grace) as deadline:
                 await first_of(member.ready, member.ended, self._stopping)
         except BaseException:  # cancelled, perhaps as a group of exceptions
             member.retired = True
@@ -397,7 +397,7 @@ class WorkerGroup(Uncopied):
         await member.end_by_force()
         await member.ended.wait()
         self._require_running()
-        text = "did not get ready" if patience.cancelled_caught else "ended before it was ready"
+        text = "did not get ready" if deadline.cancelled_caught else "ended before it was ready"
         raise member.failure(text)
 
     async def _pause_after(self, slot: Slot, failure: WorkerFailed) -> None:
@@ -455,11 +455,11 @@ class WorkerGroup(Uncopied):
     async def _retire(self, member: Member) -> None:
         """Tells a worker to finish, and waits until its process has ended."""
         member.retired = True
-        with trio.move_on_after(self._grace) as patience:
+        with trio.move_on_after(self._grace) as deadline:
             with suppress(trio.BrokenResourceError):
                 await member.post(b"").wait()
             await member.child.wait()
-        if patience.cancelled_caught:
+        if deadline.cancelled_caught:
             logger.warning("worker %d has not finished within %g s", member.number, self._grace)
             await member.end_by_force()
         # Its last messages may be received later.
@@ -472,7 +472,7 @@ class WorkerGroup(Uncopied):
             for member in self._members:
                 nursery.start_soon(self._retire, member)
 
-    async def _heed_signals(
+    async def _handle_signals(
         self, signals: AsyncIterator[int], caught: list[signal.Signals]
     ) -> None:
         # Until all workers have ended, also when the group is cancelled: a signal that is not

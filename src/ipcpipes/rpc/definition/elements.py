@@ -408,13 +408,13 @@ def _layout(annotation: object, within: tuple[type[Structure], ...]) -> Layout:
     return _scalar_layout(annotation) if array is None else _array_layout(*array, within)
 
 
-_NUMPY = {**dict.fromkeys("bhiq", "i"), "f": "f", "d": "f", "?": "b"}
+_NUMPY = {**dict.fromkeys("bhiq", "i"), **dict.fromkeys("BHIQ", "u"), "f": "f", "d": "f", "?": "b"}
 
 
 def _scalar_layout(kind: Any) -> Layout:
     element = element_of(kind)
     order = "|" if element.size == 1 else "<"
-    typestr = f"{order}{_NUMPY.get(element.format, 'u')}{element.size}"
+    typestr = f"{order}{_NUMPY[element.format]}{element.size}"
     if element is _ENUM:  # both ends refuse other numbers than those of the members
         return Layout(
             element,

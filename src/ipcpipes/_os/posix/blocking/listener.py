@@ -39,7 +39,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         # The parent's threads wait on these descriptors; the next accept makes others.
         self._close_waker()
 
-    def _count_released(self, handle: int = -1) -> None:
+    def _make_room(self, handle: int = -1) -> None:
         self._adjust_queue()
 
     def _wait(self, status: AcceptStatus, milliseconds: int) -> None:

@@ -315,7 +315,7 @@ class Stream(_Sending, _Receiving):
                 raise self._busy("receiving from") from None
             try:
                 if self._came is not None:
-                    came = self._require_whole()
+                    came = self._kept_data()
                     data, self._came = came[:size], came[size:] or None
                     return data, []
                 data = self._get_descriptors(incoming, deadline)

@@ -23,9 +23,9 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
     def _close(self) -> None:
         self.close()
 
-    def _count_released(self, handle: int = -1) -> None:
+    def _make_room(self, handle: int = -1) -> None:
         try:
-            instances.ListeningPipe._count_released(self)
+            instances.ListeningPipe._make_room(self)
         finally:
             if handle != -1:
                 calls.close(handle)

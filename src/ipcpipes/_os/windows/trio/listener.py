@@ -35,7 +35,7 @@ class Listener(instances.ListeningPipe[ConnectionT], TrioListener[ConnectionT]):
 
     def released(self) -> None:
         """Called when a stream that was accepted here is about to close its handle."""
-        self._count_released()
+        self._make_room()
 
     def released_elsewhere(self, handle: int) -> None:
         """The same, called by a finalizer. Closes the handle once the next instance was made."""
