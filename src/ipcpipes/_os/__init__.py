@@ -69,7 +69,7 @@ def close_connection(connection: TrioEnd) -> None:
 def open_anonymous_pipe(
     capacity: int | None,
 ) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
-    """(receive end, send end)"""
+    """Opens an anonymous pipe. Returns (receive end, send end)."""
     with inheritance.open_pipe(capacity) as opened:
         sending = AnonymousSendStream(opened)
         return AnonymousReceiveStream(opened), sending

@@ -1,6 +1,6 @@
 """The operating system, with the driver for code without an event loop; see ``_os/__init__.py``.
 
-A module of its own, so that trio programs do not load it.
+This is a separate module, so that trio programs do not load it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ends_within = process.ends_within
 def open_anonymous_pipe(
     capacity: int | None,
 ) -> tuple[AnonymousReceiveStream, AnonymousSendStream]:
-    """(receive end, send end)"""
+    """Opens an anonymous pipe. Returns (receive end, send end)."""
     with inheritance.open_pipe(capacity) as opened:
         sending = AnonymousSendStream(opened)
         return AnonymousReceiveStream(opened), sending

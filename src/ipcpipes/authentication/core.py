@@ -28,12 +28,12 @@ def key_of(authkey: Buffer | None, direction: Direction = "duplex") -> HMAC | No
 
 
 class AuthenticatingListenerCore(ListenerWrapper):
-    """The state of a listener that returns only clients that have authenticated themselves. It owns
-    the connections in it.
+    """The state of a listener that returns only clients that have authenticated themselves. This
+    object owns the connections in its attributes.
 
     Attributes:
-        _candidates: the handshakes of clients that were accepted below, each with its deadline, as
-            the driver measures time.
+        _candidates: the handshakes of the clients that the listener below has accepted, each with
+            its deadline, as the driver measures time.
         _authenticated: the connections that ``accept`` has not returned yet.
     """
 

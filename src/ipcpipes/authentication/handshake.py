@@ -41,8 +41,9 @@ async def authenticate_as_client(
     if the proof was changed on the way or if it arrives too late. Then the server closes the
     connection, and this end sees that as it sees any server that closes.
 
-    It does not encrypt, and does not protect what is sent afterwards from a program that can change
-    it on the way. :mod:`ipcpipes.authentication.challenge` has the wire format.
+    The handshake does not encrypt. It does not protect the data that is sent afterwards from a
+    program that can change the data on the way. :mod:`ipcpipes.authentication.challenge` has the
+    wire format.
 
     Args:
         stream: any trio stream, or a message channel. Do not use it until this has returned. It is
@@ -80,8 +81,8 @@ async def authenticate_as_server(
 
     When this returns, the client has proved itself. A client that sent something else, or nothing
     in time, is told that this server requires a key. :func:`listen` and :func:`serve` with
-    ``authkey=`` do this for each client. It does not encrypt, and does not protect what is sent
-    afterwards; see :func:`authenticate_as_client`.
+    ``authkey=`` do this for each client. The handshake does not encrypt, and does not protect the
+    data that is sent afterwards; see :func:`authenticate_as_client`.
 
     Args:
         stream: any trio stream, or a message channel. Do not use it until this has returned. It is
@@ -134,8 +135,8 @@ async def run_handshake(
 
 
 class HandshakeTransport:
-    """Sends and receives the messages of a handshake over one connection; for a channel over a
-    stream, below its framing.
+    """Sends and receives the messages of a handshake over one connection. For a channel over a
+    stream, the messages are sent below its framing.
 
     Raises:
         TypeError: the connection is neither a stream nor a message channel.
@@ -173,7 +174,7 @@ class HandshakeTransport:
                 if not handshake.missing:
                     return
                 if self._is_stream:
-                    # Read no byte beyond the handshake: what follows is the application's.
+                    # Read no byte beyond the handshake: the bytes after it are the application's.
                     handshake.receive(await self._below.receive_some(handshake.missing))
                 else:
                     handshake.receive_message(await self._below.receive())

@@ -1,4 +1,4 @@
-"""A listener for trio that returns only clients that have proved that they have the key."""
+"""A listener for trio that returns only clients that have authenticated themselves."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .handshake import HandshakeTransport
 
 __all__ = ["AuthenticatingListener"]
 
-# If a client's deadline has passed while accept() was not running, the client still gets this time:
-# data that it has sent by then is read.
+# If a client's deadline has passed while accept() was not running, the client still gets this many
+# seconds, so that data that it has already sent is read.
 _LEAST_SECONDS = 0.1
 
 
@@ -72,7 +72,7 @@ class AuthenticatingListener(AuthenticatingListenerCore, abc.Listener[Any]):
         try:
             with trio.move_on_after(max(until - trio.current_time(), _LEAST_SECONDS)):
                 await candidate.run()
-                # Not if aclose() has closed the connection meanwhile.
+                # The client is not there any more if aclose() has closed the connection meanwhile.
                 if self._candidates.pop(candidate, None) is not None:
                     self._authenticated.append(connection)
                 accepting.cancel()

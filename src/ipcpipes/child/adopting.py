@@ -30,7 +30,7 @@ class Adopted(NamedTuple):
     handover: Handover
 
     def channel(self, channel_over: Callable[..., Any]) -> Any:
-        """The channel, made by this function of the driver."""
+        """Makes the channel with this function of the driver."""
         told = self.handover
         return channel_over(self.ends["channel"], told.framing, told.max_descriptors)
 
@@ -49,8 +49,8 @@ def adopt(
         wanted: ``stream``, ``channel``, or ``pipe.`` for all pipes.
         connect: makes a stream of a handle, for the driver.
         close: closes what ``connect`` has returned.
-        framing: the user's, for a channel whose framing the parent could not describe.
-        max_descriptors: the user's, for a channel; ``None`` for the parent's value.
+        framing: the user's framing, for a channel whose framing the parent could not describe.
+        max_descriptors: the user's value, for a channel; ``None`` for the parent's value.
 
     Raises:
         NoParent, TypeError: as :func:`ipcpipes.parent_channel` says.
@@ -110,7 +110,7 @@ def _agreed(
 
 
 def _agreed_descriptors(given: int | None, told: int) -> int:
-    # On Windows the format of the messages depends on it.
+    # On Windows the format of the messages depends on whether max_descriptors is 0.
     if given is not None and bool(given) != bool(told):
         raise TypeError(
             f"the parent opened this channel with max_descriptors={told}; max_descriptors must be "

@@ -64,7 +64,7 @@ class Handover(NamedTuple):
 
 
 def opposite(kind: Kind) -> Kind:
-    """What the other end of a pair does."""
+    """Returns the kind of the other end of a pair."""
     return _OPPOSITE.get(kind, kind)
 
 
@@ -90,7 +90,7 @@ def check_pipe_names(names: object) -> None:
 
 
 def variables(handover: Handover) -> dict[str, str]:
-    """The variables that are added to the child's environment."""
+    """Returns the variables that are added to the child's environment."""
     found = {}
     for name, handle in handover.handles.items():
         if name.startswith(("stream", "channel", "pipe.")):
@@ -101,7 +101,7 @@ def variables(handover: Handover) -> dict[str, str]:
 
 
 def is_ours(variable: str) -> bool:
-    """Whether this environment variable is one of ipcpipes'."""
+    """Returns whether this environment variable is one of ipcpipes'."""
     return variable in (VARIABLE, "IPCPIPES_STREAM", "IPCPIPES_CHANNEL") or variable.startswith(
         "IPCPIPES_PIPE_"
     )

@@ -1,4 +1,4 @@
-"""When to stop reading what a process sends, after the process has ended."""
+"""Decides when to stop reading the data of a process after the process has ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LastReads:
     pipe, and the next reads return it. More than that comes from another process.
 
     Args:
-        most: how many reads there are after the end of the child.
+        most: the largest number of reads after the end of the child.
     """
 
     def __init__(self, most: int) -> None:
@@ -38,7 +38,7 @@ class LastReads:
         for _ in range(2):
             with trio.CancelScope(deadline=self._deadline()) as self._waiting:
                 return await receive()
-            # Other tasks may have used up the time: read once more, without waiting.
+            # Other tasks may have used up the time, so this reads once more.
         return None
 
     def _deadline(self) -> float:

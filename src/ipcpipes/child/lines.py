@@ -24,8 +24,8 @@ _MOST_READS = 20  # a pipe holds 1 MiB at most, and one read takes 64 KiB of it
 
 
 class LinePiece(str):
-    """A piece of a line that is longer than ``longest_line``, as a function for lines gets it: a
-    ``str`` with one attribute.
+    """A piece of a line that is longer than ``longest_line``: a ``str`` with one attribute. The
+    function that is called with each line gets it.
 
     Attributes:
         is_last: whether the line ends with this piece; otherwise more pieces of the line follow.
@@ -58,7 +58,7 @@ class LineSplitter:
         self._after_return = False
 
     def split(self, data: bytes) -> Iterator[str]:
-        """The lines that are complete, and pieces of a line that is too long."""
+        """Yields the lines that are complete, and pieces of a line that is too long."""
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
         self._after_return = data.endswith(b"\r")
@@ -71,7 +71,7 @@ class LineSplitter:
         yield from self._pieces()
 
     def end(self) -> Iterator[str]:
-        """The last line, if it has no newline."""
+        """Yields the last line, if it has no newline."""
         if self._rest:
             yield self._end_line()
 
@@ -114,8 +114,8 @@ class Capture:
 
     async def run(self) -> None:
         lines = self._lines
-        # Shielded: the last lines of a child that is being ended say why, and the child is ended in
-        # any case.
+        # This is shielded from cancellation, because the last lines of a child that is being ended
+        # may say why. The child is ended in any case.
         with trio.CancelScope(shield=True):
             async with self.stream:
                 while data := await self.reads.read(self.stream.receive_some):

@@ -21,7 +21,7 @@ __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
 
 @asynccontextmanager
 async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]:
-    """The byte stream to the parent, for a process that ``open_child`` has started.
+    """Opens the byte stream to the parent, in a process that ``open_child`` has started.
 
     >>> async with ipcpipes.parent_stream() as stream:
     ...     async for data in stream: ...
@@ -51,7 +51,7 @@ async def parent_channel(
     max_descriptors: int | None = None,
     cancel_on_end: bool = False,
 ) -> AsyncIterator[abc.MessageChannel]:
-    """The message channel to the parent, for a process that ``open_child(framing=...)`` has
+    """Opens the message channel to the parent, in a process that ``open_child(framing=...)`` has
     started.
 
     Args:
@@ -84,7 +84,7 @@ async def parent_channel(
 
 @asynccontextmanager
 async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[str, Any]]:
-    """The pipes to the parent, for a process that ``open_child(pipes=...)`` has started.
+    """Opens the pipes to the parent, in a process that ``open_child(pipes=...)`` has started.
 
     Args:
         cancel_on_end: cancels the block as soon as the parent has left its block or ended, even if

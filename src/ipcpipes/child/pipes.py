@@ -71,11 +71,12 @@ class ChildPipes:
             self._handover = Handover(self._handles, framing, group, max_descriptors)
             wanted = _wanted(framing, pipes)
             self._names = list(wanted)
-            # First, so that they are closed if a later step fails.
+            # The given ends come first, so that they are closed if a later step fails.
             for name, given in wanted.items():
                 if not isinstance(given, str):
                     self._give(name, given)
-            # The child sees its end when this process ends, or when the block is left.
+            # The child sees the end of the lifeline when this process ends, or when the block is
+            # left.
             self._open("lifeline", "send")
             # In this order no two of the child's descriptors have adjacent numbers. CPython cannot
             # close the empty range between two such numbers with one call, and closes all
@@ -106,8 +107,8 @@ class ChildPipes:
     def starting(
         self, command: Command, env: Mapping[str, str] | None, options: Mapping[str, Any]
     ) -> Iterator[tuple[list[Word], dict[str, Any]]]:
-        """For the block that starts the child: the arguments of subprocess.Popen with which the
-        child inherits its ends, and only these.
+        """Yields the arguments of subprocess.Popen with which the child inherits its ends, and only
+        these. The block starts the child.
 
         Args:
             command, env: as for :func:`ipcpipes.open_child`.
@@ -127,8 +128,8 @@ class ChildPipes:
                 raise
 
     def _words(self, command: Command) -> list[Word]:
-        """The program and its arguments; a function is called with the numbers of the handles as
-        text, by their public names.
+        """Returns the program and its arguments. If ``command`` is a function, it is called with
+        the numbers of the handles as text, by their public names.
         """
         if callable(command):
             command = command(
@@ -154,8 +155,8 @@ class ChildPipes:
     def taken(
         self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
     ) -> tuple[dict[str, Any], Any]:
-        """This process' ends by the names of :class:`Child`'s attributes (``stream``, ``channel``
-        or ``pipes``), and the lifeline.
+        """Returns this process' ends by the names of :class:`Child`'s attributes (``stream``,
+        ``channel`` or ``pipes``), and the lifeline.
 
         Args:
             parent_end: makes a stream of a descriptor, for the driver.

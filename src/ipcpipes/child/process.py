@@ -80,7 +80,7 @@ class Child(ChildBase):
             if self._asked is not None:
                 last_grace = 0  # it was told to end earlier, and ``grace`` has passed
         finally:
-            # Also when the wait was cancelled; then the process is terminated at once.
+            # This is also done when the wait was cancelled; then the process is terminated at once.
             with trio.CancelScope(shield=True):
                 try:
                     self.terminate()
@@ -194,8 +194,8 @@ def check_child_options(
     check_options(function, options)
 
 
-# Protected, so that a KeyboardInterrupt is raised only where this waits, and not between the start
-# of the process and the block that ends it.
+# This is protected, so that a KeyboardInterrupt is raised only where this waits, and not between
+# the start of the process and the block that ends it.
 @asynccontextmanager
 @trio.lowlevel.enable_ki_protection
 async def run_child(

@@ -137,7 +137,7 @@ async def authenticate_or_close(connection: Any, authenticate: Authenticate) -> 
 
 
 async def open_connection(request: ConnectRequest) -> Any:
-    """The common part of every way to connect."""
+    """Makes the connection. All functions that connect call this."""
     await trio.lowlevel.checkpoint()
     deadline = trio.current_time() + request.wait
     back_off = pauses()
@@ -241,7 +241,7 @@ async def listen(
 
 
 async def open_listener(arguments: dict[str, Any]) -> Listener[Any]:
-    """The common part of every way to listen."""
+    """Makes the listener. All functions that listen call this."""
     await trio.lowlevel.checkpoint()
     return _os.listen(**arguments)
 

@@ -1,4 +1,4 @@
-"""Nurseries inside functions of ipcpipes, which callers do not notice."""
+"""Nurseries that functions of ipcpipes use internally, and that callers do not notice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if sys.version_info < (3, 11):
 
 @asynccontextmanager
 async def unseen_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery for tasks of ipcpipes around a block of the user. A single exception leaves the
-    block as it is, and not as a group of one.
+    """Opens a nursery for tasks of ipcpipes around a block of the user. A single exception leaves
+    the block unchanged, and not in an exception group.
     """
     try:
         async with trio.open_nursery() as nursery:
@@ -33,7 +33,7 @@ async def unseen_nursery() -> AsyncIterator[trio.Nursery]:
 
 
 async def first_of(*events: trio.Event) -> None:
-    """Waits until one of them is set."""
+    """Waits until one of the events is set."""
     async with trio.open_nursery() as nursery:
         for event in events:
             nursery.start_soon(_cancel_when, event, nursery.cancel_scope)

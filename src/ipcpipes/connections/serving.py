@@ -73,7 +73,7 @@ async def serve_listener(
     grace: float,
     shut_down: Callable[[], object] = lambda: None,
 ) -> None:
-    """The common part of every way to serve; see :func:`serve`.
+    """Serves the clients of ``listener``. All functions that serve call this; see :func:`serve`.
 
     Args:
         grace: seconds that the handlers have to finish after the listener was closed.
@@ -140,10 +140,10 @@ def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
 
 
 def _is_of(error: BaseException, connection: object) -> bool:
-    """Whether a method of this connection has raised it, according to its traceback.
+    """Returns whether a method of this connection has raised the error, according to the traceback.
 
-    A mark on the exception was rejected: every place that raises such an error would have to set
-    it, in each driver on each system, and every wrapper that raises a new one.
+    A mark on the exception was rejected: every place that raises such an error, in each driver on
+    each system, and every wrapper that raises a new error would have to set the mark.
     """
     if not isinstance(error, (trio.BrokenResourceError, trio.EndOfChannel)):
         return False
@@ -156,8 +156,8 @@ def _is_of(error: BaseException, connection: object) -> bool:
 
 
 def _violation_in(error: BaseException) -> FramingError | DescriptorsLost | None:
-    """The error for bytes from the client that are not a message, or descriptors that this process
-    does not take; ``None`` for any other error.
+    """Returns the error if the client has sent bytes that are not a message, or descriptors that
+    this process does not take; ``None`` for any other error.
     """
     if isinstance(error, DescriptorsLost):
         return error

@@ -1,4 +1,4 @@
-"""Message channels for trio: what channels over streams and over packets have in common."""
+"""Message channels for trio: the part that is the same over streams and over packets."""
 
 from __future__ import annotations
 
@@ -195,8 +195,9 @@ class Channel(ChannelCore, abc.MessageChannel):
         meanwhile is kept for receivers: up to 65,536 bytes and one read more. Once that much is
         kept, the end is not noticed any more.
 
-        A task that receives has priority: then that task notices the end, and this only waits.
-        This also keeps waiting if the peer has ended its sending half and can still receive.
+        A task that receives has priority: while a task receives, it notices the end, and this
+        method only waits. This method also keeps waiting if the peer has ended its sending half and
+        can still receive.
 
         Raises:
             What :meth:`receive` raises. This method never returns.
@@ -256,10 +257,11 @@ class Channel(ChannelCore, abc.MessageChannel):
 
     def _in_forked_child(self, text: str) -> None:
         """Drops the arrived messages, and clears the marks of tasks that send or receive: those
-        tasks are the parent's. The carrier ends in the child by itself.
+        tasks are the parent's. The carrier closes itself in the child.
         """
         self._closed_text = f"this channel was {text}"
         self._sending = self._receiving = False
+        self._senders = trio.lowlevel.ParkingLot()
         self._close_receiving()
 
     def _require_open(self) -> None:
@@ -270,9 +272,9 @@ class Channel(ChannelCore, abc.MessageChannel):
     async def _transmit(
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
-        """Sends it, with the descriptors in the same step as the first byte; a checkpoint also if
-        it is empty. Sets ``_send_fault`` when it is cancelled after the peer may have received a
-        part.
+        """Sends ``wire``, and the descriptors in the same step as the first byte. This is a
+        checkpoint even if ``wire`` is empty. If this is cancelled when the peer may have received a
+        part, it sets ``_send_fault``.
         """
 
     @abstractmethod

@@ -58,22 +58,23 @@ class ChannelCore(ABC):
     memory.
 
     Args:
-        carrier: what sends and receives the messages.
+        carrier: the object that sends and receives the messages.
         max_size: the largest message in bytes.
         framing: how messages are told apart; ``None`` if the carrier keeps them apart itself.
 
     Attributes:
-        _connection: what the channel was made over. It differs from the carrier if the carrier is
-            an adapter.
+        _connection: the object that the channel was made over. It differs from the carrier if the
+            carrier is an adapter.
         _may_be_refused: at a client without a key: true until the first bytes arrive, because these
             may say that the server requires a key.
         _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
         _pending: the descriptors that were received with messages; ``None`` without
             ``max_descriptors``.
-        _attached: the object in ``_pending`` where the system passes descriptors with data (POSIX);
-            otherwise ``None``.
-        _headers: set where the channel sends a header before each message (a Windows pipe).
-        _handles: gives handles to the peer's process then.
+        _attached: the same object as ``_pending`` if the system passes descriptors with data
+            (POSIX); otherwise ``None``.
+        _headers: the reader of headers, if the channel sends a header before each message (over a
+            Windows pipe); otherwise ``None``.
+        _handles: gives handles to the peer's process, if there are headers; otherwise ``None``.
         _receive_fault: why nothing can be received any more: an exception if the peer or lost
             descriptors caused it; a text if a receive was interrupted in the middle of a step.
     """
@@ -160,17 +161,17 @@ class ChannelCore(ABC):
         return messages
 
     def _wire(self, messages: Sequence[Buffer], header: bytes = NO_HANDLES) -> Sequence[Buffer]:
-        """What the carrier sends for these messages.
+        """Returns the data that the carrier sends for these messages.
 
         Raises:
-            FramingError: one of them cannot be framed.
+            FramingError: one of the messages cannot be framed.
         """
         if self._headers is not None:
             messages = self._with_headers(messages, header)
         return messages if self._framing is None else pieces(self._framing, messages)
 
     def _with_headers(self, messages: Sequence[Buffer], header: bytes) -> list[Buffer]:
-        """The header before each of the messages.
+        """Returns the messages, each of them after the header.
 
         Raises:
             MessageTooLarge: the header is too large for the framing.
@@ -235,7 +236,7 @@ class ChannelCore(ABC):
 
     @abstractmethod
     def _send_eof(self) -> Any:
-        """``send_eof`` of a channel that has it."""
+        """Ends the sending direction: the ``send_eof`` of channels that have this method."""
 
     @abstractmethod
     def _require_open(self) -> object:
@@ -292,7 +293,7 @@ def _with_send_eof(cls: type[ChannelT]) -> type[ChannelT]:
 
 
 def stream_framing(framing: object) -> Framing:
-    """The framing of a channel over a stream: the default one for ``None``.
+    """Returns the framing of a channel over a stream: the default framing for ``None``.
 
     Raises:
         TypeError: ``framing`` is not a Framing.

@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from .. import abc
+from .._os import close_connection
 from ..abc import HasFileno
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
@@ -176,7 +177,11 @@ class MessageChannel(Channel):
 
 
 def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:
-    """A channel of the kind that the framing asks for; it owns the connection."""
-    if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing, max_descriptors)
-    return MessageChannel(connection, framing, max_descriptors=max_descriptors)
+    """Makes a channel of the kind that the framing asks for. The channel owns the connection."""
+    try:
+        if isinstance(framing, Native):
+            return NativeMessageChannel(connection, framing, max_descriptors)
+        return MessageChannel(connection, framing, max_descriptors=max_descriptors)
+    except BaseException:  # raised by a user's framing, for example
+        close_connection(connection)
+        raise

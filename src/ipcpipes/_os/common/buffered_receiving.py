@@ -59,8 +59,9 @@ class Receiving(SharedHandle):
         except KeyError:
             view.release()
             raise self._busy("receiving from") from None
+        is_in_view = self._came is None
         try:
-            if self._came is None:
+            if is_in_view:
                 self._fetch_into(view, deadline)
             else:
                 self._kept_data()
@@ -74,7 +75,7 @@ class Receiving(SharedHandle):
                 self._came = None
             return count
         except BaseException:
-            if type(self._came) is int:
+            if is_in_view and type(self._came) is int:
                 self._came = bytes(view[: self._came])
             view.release()
             raise
@@ -93,7 +94,7 @@ class Receiving(SharedHandle):
         return data
 
     def _kept_data(self) -> bytes:
-        """The data that an interrupted receive has left in ``_came``.
+        """Returns the data that an interrupted receive has left in ``_came``.
 
         Raises:
             trio.BrokenResourceError: the data is in the memory of an earlier caller.
@@ -114,4 +115,6 @@ class Receiving(SharedHandle):
 
     @abstractmethod
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """As :meth:`_fetch`, into memory. Afterwards ``_came`` is the number of received bytes."""
+        """Does the same as :meth:`_fetch`, but receives into ``view``. Afterwards ``_came`` is the
+        number of received bytes.
+        """

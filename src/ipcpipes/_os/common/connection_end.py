@@ -1,4 +1,4 @@
-"""One end of a connection, as far as every system and driver treats it alike."""
+"""The part of a connection's end that is the same on every system and in every driver."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class ConnectionEnd(Uncopied, ABC):
         return trio.ClosedResourceError(self._closed_text)
 
     def _accepted_client(self) -> Client:
-        """The client at the other end, for a thread that will act as it; to be closed."""
+        """Returns the client at the other end, so that a thread can act as this client. The caller
+        closes the result.
+        """
         self._require_open()
         if self._owner is None:
             raise RuntimeError(
@@ -92,28 +94,28 @@ class ConnectionEnd(Uncopied, ABC):
             return
         text = f"unclosed {self!r}"
         self._give_up(number)
-        # Last: with warnings as errors it raises.
+        # This is the last step, because it raises if warnings are errors.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
-    # The parts of the system and of the driver
+    # The methods that the system and the driver implement
 
     @abstractmethod
     def _prepare(self, number: int) -> None:
-        """Makes what the driver needs to use this descriptor or handle."""
+        """Makes the objects that the driver needs to use this descriptor or handle."""
 
     @abstractmethod
     def _begin_anew(self) -> None:
-        """Resets the state to that of an unused end, for a forked child: the tasks or threads that
-        were inside do not exist there, and what they wait on is the parent's.
+        """Resets the state to that of an unused end, for a forked child. The tasks or threads that
+        used this end do not exist there, and the objects that they wait for belong to the parent.
         """
 
     @abstractmethod
     def _buffer_sizes(self) -> tuple[int, int]:
-        """(for sending, for receiving)
+        """Returns (size for sending, size for receiving).
 
         Raises:
             trio.ClosedResourceError: this end is closed.
-            OSError: the system does not tell.
+            OSError: the system does not report the sizes.
         """
 
     @abstractmethod
@@ -124,13 +126,16 @@ class ConnectionEnd(Uncopied, ABC):
 
     @abstractmethod
     def _give_up(self, number: int) -> None:
-        """Closes the number, and tells the objects that depend on it; also in a finalizer."""
+        """Closes the number, and informs the objects that depend on it. A finalizer may call
+        this.
+        """
 
     @abstractmethod
     def _take_number(self, refusal: str | None) -> int:
         """Closes this object, and returns its number, which stays open.
 
         Raises:
-            RuntimeError: with the text ``refusal``, if it is not ``None`` and this is still open.
-            trio.ClosedResourceError, trio.BusyResourceError: this is closed, or in use.
+            RuntimeError: ``refusal`` is not ``None``, and this object is still open. The error text
+                is ``refusal``.
+            trio.ClosedResourceError, trio.BusyResourceError: this object is closed, or in use.
         """

@@ -12,8 +12,8 @@ class ConnectionSlot:
     open; the size of the set is the number of connections.
 
     A counter could be wrong after a signal handler has raised during an accept: it is unknown
-    whether the counter was already raised, and whether a connection exists that will lower it.
-    Adding to a set and discarding from it are single, idempotent steps.
+    whether the counter was already incremented, and whether a connection exists that will decrement
+    it. Adding to a set and discarding from it are single, idempotent steps.
     """
 
     __slots__ = ("_listener", "_taken")
@@ -23,16 +23,16 @@ class ConnectionSlot:
         self._taken = taken
 
     def released(self, *handle: int) -> None:
-        """Called when the connection has closed: in the blocking driver from any thread, a signal
-        handler or a finalizer.
+        """The connection calls this when it is closed. In the blocking driver, this can run in any
+        thread, in a signal handler or in a finalizer.
 
         Args:
-            handle: on Windows, the handle, which the listener closes.
+            handle: on Windows, the handle of the connection, which the listener closes.
         """
         self._taken.discard(self)
         self._listener.released(*handle)
 
     def released_elsewhere(self, *handle: int) -> None:
-        """As :meth:`released`; trio's finalizers call this."""
+        """Does the same as :meth:`released`. The finalizers of trio's connections call this."""
         self._taken.discard(self)
         self._listener.released_elsewhere(*handle)

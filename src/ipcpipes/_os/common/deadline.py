@@ -31,7 +31,8 @@ class Deadline:
 
     @classmethod
     def after(cls, timeout: float | None) -> Deadline | None:
-        """The deadline of an operation that begins now and has this ``timeout``.
+        """Returns the deadline of an operation that begins now and has this ``timeout``; ``None``
+        if the operation may wait for ever.
 
         Raises:
             TypeError, ValueError: ``timeout`` is not a number of seconds, 0 or more.
@@ -43,7 +44,7 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left; 0 if it has passed."""
+        """The seconds that are left; 0 if the deadline has passed."""
         return max(0.0, self._at - time.monotonic())
 
     def milliseconds(self, what: str, first: bool) -> int:
@@ -52,11 +53,11 @@ class Deadline:
 
         Args:
             what: the beginning of the error text, such as "nothing was received".
-            first: the operation has not tried anything yet. Then a deadline that has passed
-                gives 0, for one attempt without waiting.
+            first: whether the operation has not tried anything yet. If so, a deadline that has
+                passed gives 0, which allows one attempt without waiting.
 
         Raises:
-            TimeoutError: it has passed.
+            TimeoutError: the deadline has passed.
         """
         remaining = self.remaining
         if remaining <= 0 and not first:
@@ -71,5 +72,7 @@ class Deadline:
 
 
 def is_of_deadline(error: TimeoutError) -> bool:
-    """Whether a :class:`Deadline` made the error; a signal handler can raise a TimeoutError too."""
+    """Returns whether a :class:`Deadline` made the error; a signal handler can raise a TimeoutError
+    too.
+    """
     return _MARK in error.__dict__

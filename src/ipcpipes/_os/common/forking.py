@@ -4,10 +4,10 @@ A forked child has copies of this process' objects and of their descriptors. If 
 the same connection, replies would go to the wrong process, and frames of the two would get mixed
 up. So the connections that the child must not use are ended in the child, by a function that the
 interpreter calls there before anything else runs (``os.register_at_fork``). That costs a connection
-half a microsecond when it is made, and nothing afterwards. Whatever the child does later, such as
-leaving the blocks in which it was forked, cannot send anything. The alternative, to compare the
-process number in each operation, costs time in each operation, and does not protect code that does
-not compare.
+half a microsecond when it is made, and nothing afterwards. Nothing that the child does later can
+send data on these connections, not even leaving the blocks in which it was forked. The alternative,
+to compare the process number in each operation, costs time in each operation, and does not protect
+code that does not compare.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ class Forkable(Protocol):
 
     def _in_forked_child(self, text: str) -> None:
         """Called in the child, where no other thread runs. Locks that other threads of the parent
-        held stay locked for ever in the child, so such locks are made anew.
+        held stay locked for ever in the child, so this method makes new locks.
 
         Args:
-            text: which process made the object, and what to do.
+            text: says which process made the object, and what to do.
         """
 
 
-# Not a WeakSet: its callbacks are Python functions, and the interpreter swallows a signal handler's
-# exception that is raised in a callback. In a method of C no handler runs.
+# This is not a WeakSet, because the callbacks of a WeakSet are Python functions, and the
+# interpreter discards a signal handler's exception that is raised in a callback. ``set.discard`` is
+# a C method, in which no signal handler runs.
 _remembered: set[weakref.ref[Forkable]] = set()
 
 if sys.platform == "win32":

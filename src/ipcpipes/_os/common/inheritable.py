@@ -38,10 +38,10 @@ class InheritableEnd(ConnectionEnd):
 
     def hand_over(self) -> str:
         if self._handed_over == -1:
-            number = self._take_number(_USED if self._used else None)
-            self._prepare_for_child(number)
-            self._handed_over = number
+            self._handed_over = self._take_number(_USED if self._used else None)
             self._is_gone = True
+        # Each time, because an exception may have interrupted the first time.
+        self._prepare_for_child(self._handed_over)
         return str(self._handed_over)
 
     def dispose_local_copy(self) -> None:
@@ -66,7 +66,7 @@ class InheritableEnd(ConnectionEnd):
 
     @abstractmethod
     def _prepare_for_child(self, number: int) -> None:
-        """Makes a descriptor or handle what a child expects."""
+        """Puts a descriptor or handle into the mode that a child expects."""
 
     @abstractmethod
     def _close_number(self, number: int) -> None:

@@ -95,12 +95,12 @@ class ListenerCore(Uncopied, ABC, Generic[ConnectionT]):
         state = " closed" if self._closed else ""
         return f"<ipcpipes Listener {self.address!r}{state}>"
 
-    # The parts of the system and of the driver
+    # The methods that the system and the driver implement
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Makes what the driver needs."""
+        """Makes the objects that the driver needs."""
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """Accepts a client: the connection, or the reason why the listener has to wait."""
+        """Accepts a client. Returns the connection, or the reason why there is none."""

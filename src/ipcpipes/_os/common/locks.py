@@ -22,11 +22,11 @@ class SendReceiveLocks:
     """Two locks, one for sending and one for receiving. One thread at a time can hold each.
 
     ``del locks._may_send["turn"]`` acquires a lock, and raises KeyError if another thread holds it;
-    ``locks._may_send["turn"] = None`` releases it. The interpreter does each in one step. No other
-    thread and, because nothing is called, no signal handler runs in between (Python 3.11 and
-    later). So an exception of a handler cannot lose a lock between acquiring it and ``try``, as it
-    can with the ``acquire`` of :class:`threading.Lock`; and these steps take a quarter of the time
-    of ``with lock``.
+    ``locks._may_send["turn"] = None`` releases it. The interpreter executes each of these
+    statements in one step. No other thread runs in between; and because nothing is called, no
+    signal handler runs either (Python 3.11 and later). So a handler's exception cannot lose a lock
+    between its acquisition and ``try``. (With the ``acquire`` of :class:`threading.Lock` it can.)
+    The statements take a quarter of the time of ``with lock``.
     """
 
     def __init__(self) -> None:
@@ -44,11 +44,11 @@ class SendReceiveLocks:
         """Calls a function while this thread holds ``lock``. The hot paths repeat these steps
         instead of calling this.
 
-        Not a context manager: the interpreter can run a signal handler at the beginning of its
-        ``__exit__``, before the lock is released.
+        This is not a context manager, because the interpreter can run a signal handler at the
+        beginning of ``__exit__``, before the lock is released.
 
         Raises:
-            What :meth:`_busy` makes, if another thread holds the lock.
+            The exception of :meth:`_busy`, if another thread holds the lock.
         """
         try:
             del lock["turn"]

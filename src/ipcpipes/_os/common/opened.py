@@ -19,13 +19,13 @@ _is_open = (-1).__lt__
 
 
 class OpenNumbers:
-    """Descriptors or handles that will be closed, unless an owner takes them out.
+    """Descriptors or handles that are closed unless an owner takes them out.
 
     A signal handler can raise whenever a call has returned, and then the result of that call is
-    lost. So one step makes the call and stores its result here; and one step removes a number from
-    here and closes it, or removes it and stores it in its owner, so that it is closed exactly once.
-    Numbers that are left are closed at the end of the ``with`` block, and by the finalizer if an
-    exception comes before that.
+    lost. So one step makes the call and stores its result here. Another single step removes a
+    number and closes it, or removes it and stores it in its owner. So each number is closed exactly
+    once. Numbers that are left are closed at the end of the ``with`` block, and by the finalizer if
+    an exception comes before that.
 
     Args:
         numbers: descriptors or handles that are open already.
@@ -33,12 +33,13 @@ class OpenNumbers:
 
     __slots__ = ("numbers",)
 
-    # How to close a number. A function of C: the interpreter can run a signal handler at the
-    # beginning of a Python function, when the number has already been removed.
+    # The function that closes a number. It is a C function, because the interpreter can run a
+    # signal handler at the beginning of a Python function, when the number has already been
+    # removed.
     _close_number: Callable[[int], object]
 
     def __init__(self, *numbers: int) -> None:
-        # Negative results of failed calls may be among them for a moment.
+        # For a moment, the list can also contain the negative result of a failed call.
         self.numbers = [*numbers]
 
     @property
@@ -47,7 +48,7 @@ class OpenNumbers:
         return self.numbers[-1] if self.numbers else -1
 
     def open(self, function: Callable[..., int], *arguments: object) -> int:
-        """Calls a function of C, and keeps the number that it returns.
+        """Calls a C function, and keeps the number that it returns.
 
         Returns:
             the number; or the negative result of a call that has failed, which is not kept.
@@ -59,13 +60,13 @@ class OpenNumbers:
         return result
 
     def handed_over(self) -> Iterator[int]:
-        """The last number. It is removed when this is unpacked, and not before:
+        """Returns an iterator over the last number. Unpacking the iterator removes the number, so
         ``(self._fd,) = descriptors.handed_over()`` is one step.
         """
         return map(_pop, (self.numbers,))
 
     def close(self) -> None:
-        """Closes all that are left. Idempotent."""
+        """Closes all numbers that are left. Idempotent."""
         taken = map(_pop, [self.numbers] * len(self.numbers))
         deque(map(self._close_number, filter(_is_open, taken)), maxlen=0)
 

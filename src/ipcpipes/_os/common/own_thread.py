@@ -1,7 +1,8 @@
 """Runs a function as a client, in a thread of its own.
 
-A thread that acts as another user must not come from a pool, nor return to one, as threads of
-trio's ``to_thread.run_sync`` do: the next function in it would run as that user too.
+A thread that acts as another user must not come from a pool or return to a pool, because the next
+function in that thread would run as that user too. So trio's ``to_thread.run_sync``, which has such
+a pool, is not used.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ _acting = _Acting()
 
 
 def is_acting() -> bool:
-    """Whether this thread acts as a client."""
+    """Returns whether this thread acts as a client."""
     return _acting.deferred is not None
 
 
 def defer_if_acting(work: Callable[[], None]) -> bool:
     """Defers ``work`` if this thread acts as a client, because the work needs this process' own
-    identity. The thread that waits for this one does the work later. Returns whether it was
+    identity. The thread that waits for this one does the work later. Returns whether the work was
     deferred.
     """
     if _acting.deferred is None:
@@ -84,7 +85,7 @@ class _Job:
             self._error = None
 
     def close(self) -> None:
-        """To be called when the thread has ended."""
+        """Closes the client, and does the deferred work. Called when the thread has ended."""
         self._client.close()
         while self._deferred:
             self._deferred.pop()()
@@ -97,7 +98,7 @@ def _thread(target: Callable[[], None]) -> threading.Thread:
 # KeyboardInterrupt is raised before the function begins, or after it has ended.
 @trio.lowlevel.enable_ki_protection
 async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]) -> ResultT:
-    """Runs ``fn(*args)`` as ``client``, and closes ``client``. Can be cancelled until ``fn``
+    """Runs ``fn(*args)`` as ``client``, and closes ``client``. This can be cancelled until ``fn``
     begins.
     """
     job = _Job(client, fn, args)
@@ -129,7 +130,7 @@ async def run_as(client: Client, fn: Callable[..., ResultT], args: tuple[object,
 def run_as_blocking(
     client: Client, fn: Callable[..., ResultT], args: tuple[object, ...]
 ) -> ResultT:
-    """As :func:`run_as`, without an event loop."""
+    """Does the same as :func:`run_as`, without an event loop."""
     job = _Job(client, fn, args)
     try:
         go_on, done = threading.Event(), threading.Event()

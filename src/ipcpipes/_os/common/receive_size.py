@@ -14,11 +14,11 @@ a receive unknown.
 
 
 def receive_size(max_bytes: int | None) -> int:
-    """How many bytes one receive asks the system for.
+    """Returns how many bytes one receive asks the system for.
 
     Raises:
         TypeError: ``max_bytes`` is neither an int nor ``None``.
-        ValueError: it is less than 1.
+        ValueError: ``max_bytes`` is less than 1.
     """
     if max_bytes is None:
         return _DEFAULT
@@ -30,11 +30,11 @@ def receive_size(max_bytes: int | None) -> int:
 
 
 def writable_bytes(buffer: bytearray | memoryview) -> memoryview:
-    """The memory that the caller of ``receive_into`` passes, as bytes.
+    """Returns a view, in bytes, of the memory that the caller of ``receive_into`` passes.
 
     Raises:
         TypeError: ``buffer`` is not a bytes-like object.
-        ValueError: it is read-only, not contiguous, or empty.
+        ValueError: ``buffer`` is read-only, not contiguous, or empty.
     """
     view = memoryview(buffer)
     if view.readonly or not view.c_contiguous or not view.nbytes:

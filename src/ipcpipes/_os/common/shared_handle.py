@@ -66,7 +66,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
     def _close(self) -> None:
         """Closes, from any thread. Idempotent."""
         if not self._shutting.acquire(blocking=False):
-            return  # never released: it is closed once
+            return  # already closed; the lock is never released
         number, self._number = self._number, -1
         self._hide()
         if not (self._may_send and self._may_receive):
@@ -76,12 +76,12 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
 
     @contextmanager
     def _held(self) -> Iterator[int]:
-        """The number, which stays open in the ``with`` block; for an operation that does not wait.
-        It holds a lock that is free, preferably the one for sending, because other threads wait for
-        that one.
+        """Yields the number, which stays open in the ``with`` block, because the block holds a lock
+        that was free. The block must not wait. The lock for sending is preferred, because other
+        threads wait for that lock.
 
         Raises:
-            What :meth:`_busy` makes, if both directions are in use or this is closed.
+            The exception of :meth:`_busy`, if both directions are in use or this object is closed.
         """
         for lock in (self._may_send, self._may_receive):
             try:
@@ -110,7 +110,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
                 taken.append(lock)
             if refusal is not None and self._number != -1:
                 raise RuntimeError(refusal)
-            # Never released, as when it is closed.
+            # This lock is never released, as in _close().
             if not self._shutting.acquire(blocking=False):
                 raise self._busy("closing")
             number, self._number = self._number, -1
@@ -123,7 +123,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
                 self._leave()
 
     def _leave(self) -> None:
-        """To be called after a lock was released, if ``_number`` is -1 or ``_waiting`` is not
+        """Must be called after a lock was released, if ``_number`` is -1 or ``_waiting`` is not
         empty.
         """
         if self._number == -1:
@@ -131,7 +131,7 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
         super()._leave()
 
     def _finish(self) -> None:
-        """Closes the number if it waits to be closed and no thread is inside.
+        """Closes the number if it is to be closed and no thread is inside.
 
         If one lock is free and the other one is not, no further attempt is needed: the thread that
         holds the other lock calls this too.

@@ -30,8 +30,8 @@ class ThreadedListener(ListenerCore[ConnectionT]):
     The thread that accepts holds ``_accepting``, also while it waits; the objects that it waits on
     are closed only while no thread holds that lock. A thread that changes the state holds
     ``_counting`` for a moment. A signal handler or a finalizer can close a connection or this
-    listener, and must not wait for a lock that the interrupted thread may hold. So it adds a job,
-    and the thread that holds the lock does the job before it leaves.
+    listener, and must not wait for a lock that the interrupted thread may hold. So the handler or
+    finalizer adds a job, and the thread that holds the lock does the job before it leaves.
     """
 
     _ended = True
@@ -80,11 +80,11 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                     self._require_open()
                     found = self._try_accept()
                 if not isinstance(found, AcceptStatus):
-                    return found  # accept settles
+                    return found  # accept() calls _settle()
                 self._settle()
             except BaseException:
-                # A signal handler has raised, or the system reports an error. After an interrupted
-                # step there may be too little room for the next clients, so this job makes it
+                # A signal handler has raised, or the system reports an error. An interrupted step
+                # may have left too little room for the next clients, so this job makes the room
                 # again.
                 if not isinstance(found, AcceptStatus):
                     found.close()
@@ -110,8 +110,8 @@ class ThreadedListener(ListenerCore[ConnectionT]):
             raise StopIteration from None
 
     def released(self, handle: int = -1) -> None:
-        """Called when an accepted connection has closed. On Windows, this listener then closes the
-        handle. Called from any thread, a signal handler or a finalizer.
+        """An accepted connection calls this when it is closed. On Windows, this listener then
+        closes the handle. This can run in any thread, in a signal handler or in a finalizer.
         """
         self._jobs.append(partial(self._take_back, handle))
         self._settle()
@@ -123,7 +123,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
 
     def close(self) -> None:
         if not self._shutting.acquire(blocking=False):
-            return  # never released: it is closed once
+            return  # already closed; the lock is never released
         self._closed = True
         self._release_name()
         self._jobs.append(self._end)
@@ -142,9 +142,9 @@ class ThreadedListener(ListenerCore[ConnectionT]):
     def _settle(self) -> None:
         """Does the jobs, unless another thread is doing them.
 
-        A thread that acts as a client (``run_as_client``, where a finalizer can run too) defers
-        them: listen(2), which sets the length of the queue, also sets the credentials that clients
-        see, and Windows would check whether the client may make instances.
+        A thread that acts as a client defers the jobs (a finalizer can run in ``run_as_client``
+        too). The reasons: listen(2) sets not only the length of the queue, but also the credentials
+        that clients see; and Windows would check whether the client may make instances.
         """
         while (
             self._jobs
@@ -173,7 +173,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         self._release_name()
         self._drop_clients()
         self._close_rest()
-        # Last: with warnings as errors it raises.
+        # This is the last step, because it raises if warnings are errors.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # The system's part

@@ -15,7 +15,7 @@ class TrioEnd(ConnectionEnd, abc.Connection):
     """Lets one task send and one receive at a time.
 
     Attributes:
-        _sending, _receiving: whether a task is doing it.
+        _sending, _receiving: whether a task is sending, or receiving.
     """
 
     _sending = False

@@ -58,7 +58,7 @@ class TrioListener(ListenerCore[ConnectionT], abc.Listener[ConnectionT]):
         text = f"unclosed {self!r}"
         self._accepting = False  # a task that was inside has ended with its event loop
         self._close()
-        # Last: with warnings as errors it raises.
+        # This is the last step, because it raises if warnings are errors.
         warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     @abstractmethod

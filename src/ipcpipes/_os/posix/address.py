@@ -45,11 +45,12 @@ _KINDS_OF_FILES = (
 
 
 def resolve(endpoint: Endpoint) -> bytes:
-    """The socket address of ``endpoint`` for this user on this machine; the first of several.
+    """Returns the socket address of ``endpoint`` for this user on this machine; the first one if
+    there are several.
 
     Raises:
-        InvalidEndpoint: it cannot be a socket address here.
-        NotSupported: an abstract name outside Linux.
+        InvalidEndpoint: ``endpoint`` cannot be a socket address here.
+        NotSupported: ``endpoint`` is an abstract name, and this is not Linux.
     """
     if endpoint.kind == "abstract" and sys.platform != "linux":
         raise NotSupported(
@@ -61,8 +62,8 @@ def resolve(endpoint: Endpoint) -> bytes:
 
 
 def resolve_text(endpoint: Endpoint) -> str:
-    """The address where a server of ``endpoint`` listens, or where ``listen`` would make it; as a
-    str that the functions of :mod:`socket` accept.
+    """Returns the address where a server of ``endpoint`` listens; if there is none, the address
+    that ``listen`` would use. The result is a str that the functions of :mod:`socket` accept.
     """
     address = resolve(endpoint)
     if endpoint.kind == "named" and calls.is_bound(address) != 1:
@@ -73,7 +74,7 @@ def resolve_text(endpoint: Endpoint) -> str:
 
 
 def elsewhere(endpoint: Endpoint, address: bytes) -> list[bytes]:
-    """The other addresses where ``endpoint`` may be, in order, without ``address``."""
+    """Returns the other addresses where ``endpoint`` may be, in order, without ``address``."""
     if endpoint.kind != "named":
         return []
     found = []
@@ -88,7 +89,7 @@ def elsewhere(endpoint: Endpoint, address: bytes) -> list[bytes]:
 
 
 def kind_of_file(mode: int) -> str:
-    """The kind of a file, as text for an error message."""
+    """Returns the kind of a file, as text for an error message."""
     for test, what in _KINDS_OF_FILES:
         if test(mode):
             return what
@@ -96,7 +97,7 @@ def kind_of_file(mode: int) -> str:
 
 
 def is_safe(endpoint: Endpoint, address: bytes) -> bool:
-    """Whether the directory of a plain name exists, and only this user can write in it."""
+    """Returns whether the directory of a plain name exists, and only this user can write in it."""
     try:
         check_directory_safety(endpoint, address, create=False)
     except EndpointError:
@@ -114,7 +115,9 @@ def _address(endpoint: Endpoint, directory: str, temporary: str = "") -> bytes:
 
 
 def _is_same_directory(one: bytes, other: bytes) -> bool:
-    """Whether both are in one directory, perhaps under two names, as /run and /var/run."""
+    """Returns whether both paths are in one directory. The directory may have two names, such as
+    /run and /var/run.
+    """
     try:
         return os.path.samefile(os.path.dirname(one), os.path.dirname(other))
     except OSError as error:
@@ -123,7 +126,7 @@ def _is_same_directory(one: bytes, other: bytes) -> bool:
 
 
 def _dotnet_directory(endpoint: Endpoint) -> str:
-    """.NET's ``Path.GetTempPath()``."""
+    """Returns the directory of .NET's ``Path.GetTempPath()``."""
     directory = os.environ.get("TMPDIR") or "/tmp"
     if not directory.startswith("/"):
         raise InvalidEndpoint(
@@ -135,7 +138,9 @@ def _dotnet_directory(endpoint: Endpoint) -> str:
 
 
 def _directories() -> Iterator[str]:
-    """The directories of plain names; a server uses the first. There is always at least one."""
+    """Yields the directories of plain names; a server uses the first. There is always at least
+    one.
+    """
     wanted = os.environ.get("XDG_RUNTIME_DIR", "")
     # A subdirectory, because other programs have sockets with plain names in the directory itself
     # (docker.sock, pipewire-0).
@@ -148,7 +153,9 @@ def _directories() -> Iterator[str]:
 
 
 def _usable(runtime_directory: str, refusal: str) -> Iterator[str]:
-    """The directory for plain names in a runtime directory, unless that has a fault."""
+    """Yields the directory for plain names in a runtime directory, unless the runtime directory has
+    a fault.
+    """
     fault = _runtime_directory_fault(runtime_directory)
     if fault:
         _log_once(f"{refusal} {fault}")
@@ -162,8 +169,8 @@ def _last_resort() -> str:
 
 
 def _runtime_directory_fault(directory: str) -> str:
-    """Why the directory cannot contain files of this user; "" if it can. A directory that can is
-    not skipped, even if it is unsafe: :func:`check_directory_safety` refuses it.
+    """Returns why the directory cannot contain files of this user; "" if it can contain them. An
+    unsafe directory is not skipped: :func:`check_directory_safety` refuses it.
     """
     if not directory.startswith("/"):
         return "is a relative path"  # to be ignored (XDG Base Directory Specification, Basics)
@@ -188,10 +195,11 @@ def check_directory_safety(endpoint: Endpoint, address: bytes, *, create: bool) 
     """Checks that no other user can replace the socket of ``endpoint``.
 
     Args:
-        endpoint: for messages; its kind says whether its directory may be made here.
-        address: its address.
-        create: make the directory of a plain name if it is missing (0700), and check the directory
-            of any path; without it, only directories of plain names are checked.
+        endpoint: named in error messages. Its kind determines whether its directory may be made
+            here.
+        address: the address of ``endpoint``.
+        create: if true, the directory of a plain name is made if it is missing (0700), and the
+            directory of any path is checked. If false, only directories of plain names are checked.
 
     Raises:
         EndpointNotFound: there is no such directory.

@@ -41,11 +41,13 @@ write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_queue_length = lib.ipc_set_queue_length
 PACKETS_END = lib.IPC_PACKETS_END
-# The errors of a system without such an option, and of one that does not tell a peer's groups.
+# The errors of a system without SO_PEERPIDFD, and those of a system that does not tell a peer's
+# groups.
 _NO_PEER_PIDFD = frozenset({-errno.ENOTSUP, -errno.EOPNOTSUPP, -errno.ENOPROTOOPT})
 _ENODATA = getattr(errno, "ENODATA", errno.ENOPROTOOPT)  # FreeBSD has none
 _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
-# The most groups that xucred(4) holds (XU_NGROUPS), where the system tells groups in one.
+# The largest number of groups in an xucred(4) (XU_NGROUPS). Some systems tell the groups in an
+# xucred.
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
@@ -67,8 +69,8 @@ class Credentials(NamedTuple):
     address: bytes = b""
 
     def identity(self, fd: int) -> PeerIdentity:
-        """Adds the name of the account and the program. That can take long where accounts are on
-        a network.
+        """Returns the identity, with the name of the account and the program. The look-up of the
+        name can take long where accounts are on a network.
 
         Args:
             fd: the connection.
@@ -110,7 +112,7 @@ class Permissions(NamedTuple):
 
 
 ServerCheck = Callable[[Credentials], bool]
-"""Whether a client accepts a process with these credentials as its server."""
+"""Returns whether a client accepts a process with these credentials as its server."""
 
 
 def peer_credentials(fd: int) -> Credentials:
@@ -153,15 +155,15 @@ def open_without_magic_links(path: bytes, flags: int, mode: int) -> tuple[int, i
 
 
 def is_of_procfs(fd: int) -> bool:
-    """Whether the file or directory is in procfs."""
+    """Returns whether the file or directory is in procfs."""
     return bool(_check(lib.ipc_is_of_procfs(fd)))
 
 
 def can_tell_users_apart() -> bool:
-    """Whether the kernel shows no other user as the user of this process.
+    """Returns whether the kernel never shows another user as the user of this process.
 
-    In a user namespace that does not map every user (user_namespaces(7)), users from outside all
-    appear as the overflow user; and this process may run as that user too.
+    In a user namespace that does not map every user (user_namespaces(7)), all users from outside
+    appear as the overflow user, and this process may run as that user too.
     """
     try:
         overflow = int(Path("/proc/sys/kernel/overflowuid").read_text())
@@ -173,7 +175,9 @@ def can_tell_users_apart() -> bool:
 
 
 def _executable(fd: int, pid: int) -> str | None:
-    """The program of a peer; ``None`` if /proc does not tell it or the process has ended."""
+    """Returns the program of a peer; ``None`` if /proc does not tell it or the process has
+    ended.
+    """
     try:
         path = os.readlink(f"/proc/{pid}/exe")
     except OSError as error:
@@ -182,8 +186,8 @@ def _executable(fd: int, pid: int) -> str | None:
     pidfd = lib.ipc_peer_pidfd(fd)
     if pidfd < 0:
         # A kernel without SO_PEERPIDFD cannot tell whether another process has the number by now.
-        # On a newer one, an error means that it is unknown: this process is out of descriptors, or
-        # the peer was reaped.
+        # On a newer kernel, an error means that the answer is unknown: this process is out of
+        # descriptors, or the peer was reaped.
         return path if pidfd in _NO_PEER_PIDFD else None
     try:
         poll = select.poll()
@@ -211,7 +215,9 @@ def _peer_groups(fd: int, uid: int, gid: int) -> tuple[int, ...]:
 
 
 def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
-    """The groups of the account, where the system does not tell the groups of the process."""
+    """Returns the groups of the account. Used where the system does not tell the groups of the
+    process.
+    """
     try:
         return tuple(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
     except KeyError:
@@ -219,7 +225,7 @@ def _groups_of(uid: int, gid: int) -> tuple[int, ...]:
 
 
 def buffer_sizes(fd: int) -> tuple[int, int]:
-    """(for sending, for receiving)"""
+    """Returns (size for sending, size for receiving)."""
     return _check(lib.ipc_buffer_size(fd, True)), _check(lib.ipc_buffer_size(fd, False))
 
 
@@ -240,7 +246,7 @@ class BoundFile:
 
     @property
     def id(self) -> FileId | None:
-        """``None`` before there is a file."""
+        """The identity of the file; ``None`` before there is a file."""
         return FileId(self.memory.device, self.memory.inode) if self.memory.inode else None
 
 
@@ -256,8 +262,8 @@ def listen(
     """Opens a listening descriptor, whose queue holds ``queue_length`` connections.
 
     Returns:
-        The descriptor, which is in ``descriptors``; or ``-errno``. ``file`` tells the socket file,
-        also after an error.
+        The descriptor, which is in ``descriptors``; or ``-errno``. ``file`` identifies the socket
+        file, also after an error.
     """
     group = -1 if permissions.group is None else permissions.group
     return descriptors.open(
@@ -273,8 +279,8 @@ def listen(
 
 
 def is_bound(path: bytes) -> int:
-    """1 if a process has bound the socket at ``path`` (the process does not notice the check); 0 if
-    that process has ended; else ``-errno``.
+    """Returns 1 if a process has bound the socket at ``path``, 0 if that process has ended, and
+    ``-errno`` otherwise. The process does not notice the check.
     """
     return int(lib.ipc_is_bound(path, len(path)))
 
@@ -291,7 +297,7 @@ def connect(
 
 
 def pair(*, packets: bool) -> tuple[int, int]:
-    """Two connected sockets: one for this process, and one in blocking mode, for a child."""
+    """Makes two connected sockets: one for this process, and one in blocking mode, for a child."""
     fds = ffi.new("int[2]")
     _check(lib.ipc_pair(packets, fds))
     return fds[0], fds[1]
@@ -306,21 +312,21 @@ def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:
 
 
 def send_fault(code: int) -> str:
-    """The error text for a connection whose send failed with this errno."""
+    """Returns the error text for a connection whose send failed with this errno."""
     reason = os.strerror(code)
     return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
 
 
 def ask_credentials(fd: int) -> None:
-    """Makes the system add the sender's credentials to each packet, which tells an empty packet
-    from the end of the stream.
+    """Makes the system add the sender's credentials to each packet. The credentials distinguish an
+    empty packet from the end of the stream.
     """
     _check(lib.ipc_ask_credentials(fd))
 
 
 def largest_packet(fd: int) -> int:
-    """The largest packet in bytes that can be sent (unix_dgram_sendmsg in Linux'
-    net/unix/af_unix.c).
+    """Returns the size in bytes of the largest packet that can be sent (unix_dgram_sendmsg in
+    Linux' net/unix/af_unix.c).
     """
     return _check(lib.ipc_buffer_size(fd, True)) - 32
 
@@ -332,7 +338,7 @@ def _check(result: int) -> int:
 
 
 def readable(address: bytes) -> str:
-    """An address as text; an abstract name begins with ``@``, as in ss(8) and lsof(8)."""
+    """Returns an address as text. An abstract name begins with ``@``, as in ss(8) and lsof(8)."""
     return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)
 
 

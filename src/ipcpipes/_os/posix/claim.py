@@ -58,8 +58,9 @@ class Claim:
 
     def take(self) -> None:
         self._take_lock()
-        # After this process has acquired its own lock. So if two servers start at once in two
-        # directories that both know, at least one of them sees the other's lock.
+        # This comes after this process has acquired its own lock. So if two servers start at the
+        # same time in two directories that both servers know, at least one of them sees the other's
+        # lock.
         for other in addresses.elsewhere(self._endpoint, self._path):
             self._require_free(other)
         self._clear_dead_socket()
@@ -70,7 +71,7 @@ class Claim:
         return self.bound.id
 
     def socket_is_ours(self) -> bool:
-        """Whether the file at our address is still the socket that we bound."""
+        """Returns whether the file at our address is still the socket that we bound."""
         return removing.is_at(self._path, self.socket_file)
 
     def release(self) -> None:
@@ -78,7 +79,8 @@ class Claim:
         lock = self._lock.number
         if lock == -1:
             return
-        # A forked child only closes the descriptor: while it is open, the lock is held.
+        # A forked child only closes its copy of the descriptor. The lock is held while any copy is
+        # open.
         with self._lock:
             if os.getpid() == self._owner:
                 self._remove_files(lock)
@@ -90,8 +92,8 @@ class Claim:
         except OSError as error:
             calls.require_system_error(error)
         try:
-            # While the lock is held, so that no process locks a file without a name. An interrupted
-            # take() may not have acquired it.
+            # The lock file is removed while the lock is held, so that no process locks a file
+            # without a name. An interrupted take() may not have acquired the lock.
             if self._lock_is_ours and self._try_lock(lock):
                 removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         except OSError as error:
@@ -110,10 +112,11 @@ class Claim:
                 if not self._try_lock(lock):
                     raise self._taken(lock)
                 if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
-                    # Otherwise it may be an empty file of another program.
+                    # An unmarked file may be an empty file of another program.
                     self._lock_is_ours = self._lock_is_ours or is_marked
                     if self._lock_is_ours:
-                        # Only for error messages: on a full disk, the lock works without it.
+                        # The text is only for error messages. On a full disk, the lock works
+                        # without the text.
                         try:
                             os.ftruncate(lock, 0)
                             os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
@@ -129,7 +132,9 @@ class Claim:
             self._lock.close()
 
     def _open_lock(self) -> None:
-        """Opens the lock file. It is ours if this call makes it, which is recorded before."""
+        """Opens the lock file. The file is ours if this call makes it. ``_lock_is_ours`` records
+        that before the call.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         self._lock_is_ours = True
         try:
@@ -140,8 +145,8 @@ class Claim:
         standard.lift(self._lock)
 
     def _check_lock(self, lock: int) -> bool:
-        """Whether a listener has marked the file as its lock. An empty file belongs to no listener,
-        or to one that was killed before it could mark the file.
+        """Returns whether a listener has marked the file as its lock. An empty file belongs to no
+        listener, or to one that was killed before it could mark the file.
         """
         found = os.fstat(lock)
         # A file with a second name may be a hard link that an attacker made, so that this process
@@ -157,7 +162,7 @@ class Claim:
         return bool(text)
 
     def _try_lock(self, lock: int) -> bool:
-        """Whether the lock is ours now."""
+        """Tries to acquire the lock. Returns whether this process has the lock now."""
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -165,7 +170,7 @@ class Claim:
         return True
 
     def _taken(self, lock: int) -> EndpointInUse:
-        """The error for a lock that another process holds."""
+        """Makes the error for a lock that another process holds."""
         holder = _holder(lock)
         if holder is None or not _has_ended(holder):
             return in_use_error(self._endpoint, self._readable, holder)
@@ -192,8 +197,8 @@ class Claim:
                 held = False
             else:
                 try:
-                    # A shared lock, for an instant: two servers that check do not disturb each
-                    # other.
+                    # The lock is a shared one, so that two servers that check at the same time do
+                    # not disturb each other. It is held only for an instant.
                     fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     held = False
                 except OSError as error:
@@ -241,7 +246,8 @@ class Claim:
             return self._not_an_endpoint(path, "not a lock file")
         kind = EndpointDenied if isinstance(error, PermissionError) else EndpointError
         try:
-            # Root too is denied what others have made in a sticky directory (proc_sys_fs(5)).
+            # In a sticky directory, even root may not open files that other users have made
+            # (proc_sys_fs(5)).
             what = f"open its lock file {path}, of user {os.lstat(path).st_uid}"
         except OSError as failure:
             calls.require_system_error(failure)
@@ -251,9 +257,9 @@ class Claim:
 
 
 def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
-    """The stat result of ``path`` (``None`` if there is no file), and whether a process has bound
-    it (:func:`.calls.is_bound`). On Linux both are of the same file, even if another user
-    exchanges files meanwhile.
+    """Returns the stat result of ``path`` (``None`` if there is no file), and whether a process has
+    bound it (:func:`.calls.is_bound`). On Linux both results are of the same file, even if another
+    user exchanges files meanwhile.
     """
     try:
         if sys.platform != "linux":
@@ -266,13 +272,13 @@ def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
 
 
 def _holder(lock: int) -> int | None:
-    """The number of the process that the lock file names."""
+    """Returns the id of the process that the lock file names."""
     number = os.pread(lock, 64, 0).partition(_MARK)[2].strip()
     return int(number) if number.isdigit() else None
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether the process has ended, as far as this process can see."""
+    """Returns whether the process has ended, as far as this process can see."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -29,13 +29,13 @@ def check_path(path: str) -> None:
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
-    """A descriptor of a file of any kind, except files in procfs.
+    """Opens a file of any kind, except files in procfs. Returns its descriptor.
 
     Raises:
         OSError: the file cannot be opened; or the path leads through a magic link (ELOOP), or into
             procfs (a PermissionError).
     """
-    # O_NONBLOCK: open does not wait for the other end of a FIFO, nor for the holder of a lease.
+    # With O_NONBLOCK, open waits neither for the other end of a FIFO nor for the holder of a lease.
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     code, fd = calls.open_without_magic_links(os.fsencode(path), flags, mode)
     if code in _NO_OPENAT2:
@@ -59,9 +59,9 @@ def open_path(path: str, flags: int, mode: int) -> int:
 
 
 def _open_step_by_step(path: str, flags: int, mode: int) -> int:
-    """As :func:`open_path`, before Linux 5.6. Links are resolved as text first, so a magic link is
-    only the path that it shows. Then the kernel follows no links, even if a link has appeared
-    meanwhile.
+    """Does the same as :func:`open_path`, before Linux 5.6. Links are resolved as text first, so a
+    magic link is only the path that it shows. Then the kernel follows no links, even if a link has
+    appeared meanwhile.
     """
     if sys.platform != "linux":
         raise NotSupported("O_PATH is Linux'")

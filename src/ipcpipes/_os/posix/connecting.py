@@ -33,8 +33,8 @@ from .opened import OpenDescriptors
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 # With a larger send buffer, the receiver wakes up less often; with the system's default, bulk data
-# moves at half the speed. Systems clamp it (Linux: to twice net.core.wmem_max), and the memory is
-# taken only while in use.
+# moves at half the speed. Systems clamp the size (Linux: to twice net.core.wmem_max), and the
+# memory is taken only while in use.
 DEFAULT_BUFFER_SIZE = 512 * 1024
 
 _NO_SERVER = (-errno.ENOENT, -errno.ECONNREFUSED)
@@ -138,8 +138,8 @@ class Connector:
         owner: ConnectionSlot | None,
         credentials: calls.Peer | None = None,
     ) -> Any:
-        """Makes a connection from the last of ``descriptors``; if it raises, the descriptor stays
-        there.
+        """Makes a connection from the last descriptor in ``descriptors``. If this raises, the
+        descriptor stays there.
         """
         fd = descriptors.numbers[-1]
         calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
@@ -156,7 +156,7 @@ class Connector:
         with OpenDescriptors(fd) as descriptors:
             if is_pipe:
                 return self._pipe_ends[kind](descriptors, endpoint)
-            # It has no name.
+            # An inherited socket has no name.
             address = b"descriptor %d" % fd
             maker = inherited.credentials(fd)
             return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, maker)

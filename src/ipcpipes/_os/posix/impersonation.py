@@ -29,8 +29,8 @@ _SOURCE = re.compile(rb"\0ipcpipes-[id][A-Za-z0-9_-]{7}")
 
 
 def source(level: Impersonation) -> bytes:
-    """The address that a client of this level binds; empty for the levels that need no permission
-    of the client.
+    """Returns the address that a client with this level binds; empty for the levels that need no
+    permission of the client.
     """
     if level in ("anonymous", "identify") or sys.platform != "linux":
         return b""
@@ -64,14 +64,15 @@ class Client:
         """Makes this thread act as the client until the thread ends.
 
         Raises:
-            ImpersonationRefused: the system does not allow it to this process.
+            ImpersonationRefused: the system does not allow this process to act as the client.
         """
         _, uid, gid, groups, _ = self._credentials
         if not self._is_this_user():
             code = calls.become_user(uid, gid, groups)
         else:
-            # Works without the right to change groups. The client has no capabilities that this
-            # process was given beside its user id; those of root belong to root.
+            # This works without the right to change groups. Capabilities that this process was
+            # given in addition to its user id do not belong to the client, so they are dropped. The
+            # capabilities of root belong to root.
             code = calls.drop_capabilities() if uid else 0
         if code != 0:
             raise ImpersonationRefused(

@@ -25,13 +25,15 @@ _WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
 # The parent's side
 
 # The option of subprocess.Popen that keeps the terminal's Ctrl-C away from a child: the terminal
-# sends SIGINT to its foreground process group, which is of its session.
+# sends SIGINT only to its foreground process group, and a child in a session of its own is not in
+# that group.
 APART: dict[str, Any] = {"start_new_session": True}
 
 
 def open_pair(kind: str) -> tuple[int, int]:
-    """Two connected ends: the parent's, of this ``kind``, and the child's. No process inherits
-    either before it is handed over. The child's end is in blocking mode, as programs expect.
+    """Makes two connected ends: the parent's end, of this ``kind``, and the child's end. No process
+    inherits an end before it is handed over. The child's end is in blocking mode, as programs
+    expect.
     """
     if kind not in _WAYS:
         return calls.pair(packets=kind == "messages")
@@ -43,7 +45,7 @@ def open_pair(kind: str) -> tuple[int, int]:
 
 
 def open_pipe(capacity: int | None) -> OpenDescriptors:
-    """(receive end, send end) of a pipe(2)."""
+    """Opens a pipe(2). Returns (receive end, send end)."""
     descriptors = OpenDescriptors()
     standard.open_pipe(descriptors)
     if capacity is not None:
@@ -55,7 +57,9 @@ close = os.close
 
 
 def fingerprint(number: int) -> str:
-    """Text that identifies this pipe or socket, also if another one gets its number later."""
+    """Returns text that identifies this pipe or socket, even if another one gets its number
+    later.
+    """
     found = os.fstat(number)
     return f"{found.st_dev}:{found.st_ino}"
 
@@ -63,9 +67,9 @@ def fingerprint(number: int) -> str:
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
 ) -> dict[Any, Any]:
-    """``base`` (``None``: the environment of this process) without the names for which ``is_ours``
-    is true, and with those in ``added``. In bytes, as the system stores them: subprocess would
-    encode each text again.
+    """Returns ``base`` (``None``: the environment of this process) without the names for which
+    ``is_ours`` is true, and with the variables in ``added``. They are bytes, as the system stores
+    them, because subprocess would encode each text again.
     """
     if base is None:
         found: dict[Any, Any] = os.environb.copy()
@@ -80,7 +84,8 @@ def child_environment(
 
 @contextmanager
 def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of subprocess.Popen with which the child inherits ``numbers`` and no others.
+    """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
+    others.
 
     They stay close-on-exec in this process, and become inheritable only in the child, between fork
     and exec. So processes that other threads start meanwhile do not inherit them.
@@ -126,7 +131,7 @@ def claim(endpoint: Endpoint, kind: str) -> tuple[int, bool]:
 
 
 def claim_listener(endpoint: Endpoint, kind: str) -> int:
-    """As :func:`claim`, for a listening socket."""
+    """Does the same as :func:`claim` for a listening socket. Returns the descriptor."""
     fd, mode = _inherited(endpoint)
     where = f"descriptor {fd}"
     if not stat.S_ISSOCK(mode):
@@ -137,13 +142,13 @@ def claim_listener(endpoint: Endpoint, kind: str) -> int:
 
 
 def listener_address(fd: int) -> bytes:
-    """The address of a listening socket."""
+    """Returns the address of a listening socket."""
     with _borrowed(fd) as sock:
         return os.fsencode(sock.getsockname())
 
 
 def credentials(fd: int) -> calls.Peer:
-    """The credentials of the process that made the socket. macOS does not tell them for a
+    """Returns the credentials of the process that made the socket. macOS does not tell them for a
     socketpair(2).
     """
     try:
@@ -211,7 +216,7 @@ def _is_unconnected(sock: socket.socket) -> bool:
 def _borrowed(fd: int) -> Iterator[socket.socket]:
     blocks = os.get_blocking(fd)
     sock = socket.socket(fileno=fd)
-    os.set_blocking(fd, blocks)  # with socket.setdefaulttimeout it was changed
+    os.set_blocking(fd, blocks)  # socket.setdefaulttimeout may have changed it
     try:
         yield sock
     finally:

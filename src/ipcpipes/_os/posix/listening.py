@@ -101,8 +101,8 @@ class ListeningSocket(ListenerCore[ConnectionT]):
                 fd = candidate.open(calls.accept, self._fd)
             if fd >= 0:
                 self._exhausted = False
-                # Not stored in a variable: if an exception comes, its traceback must not keep the
-                # connection open.
+                # The connection is not stored in a variable, because the traceback of an exception
+                # must not keep it open.
                 return self._admit(candidate) or AcceptStatus.VANISHED
         except BaseException:
             candidate.close()
@@ -267,7 +267,9 @@ def listen(listener: type[ListenerT], endpoint: Endpoint, **asked: Any) -> Liste
 def adopt(
     listener: type[ListenerT], endpoint: Endpoint, socket: Endpoint, options: ListenOptions
 ) -> ListenerT:
-    """A listener at ``endpoint`` with an inherited socket; other processes accept from it too."""
+    """Makes a listener at ``endpoint`` with an inherited socket, from which other processes accept
+    too.
+    """
     fd = inherited.claim_listener(socket, options.kind)
     with OpenDescriptors(fd) as descriptors:
         where = inherited.listener_address(fd)

@@ -1,5 +1,5 @@
-"""POSIX: a connected socket of sequenced packets (SOCK_SEQPACKET), as far as both drivers treat it
-alike. Such a socket keeps messages apart.
+"""POSIX: the part of a connected socket of sequenced packets (SOCK_SEQPACKET) that is the same in
+both drivers. Such a socket keeps messages apart.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PacketSocket(socket_end.SocketEnd):
 
         Raises:
             trio.BrokenResourceError: descriptors came with a packet that this process could not
-                take, or more than are allowed; each time.
+                take, or more than are allowed. Every later call raises it again.
             MessageTooLarge: the next packet is larger than ``max_size``; it stays in the queue.
             trio.ClosedResourceError, TimeoutError: as for streams.
         """
@@ -125,7 +125,8 @@ class PacketSocket(socket_end.SocketEnd):
         self, fd: int, size: int, attached: AttachedDescriptors, into: deque[Any]
     ) -> None:
         incoming = passing.IncomingDescriptors(size, attached.most)
-        # Set first, and cleared last: if a signal handler raises, the descriptors are closed.
+        # The fault is set first and cleared last, because the descriptors are closed if a signal
+        # handler raises.
         self._receive_fault = RECEIVE_INTERRUPTED
         try:
             into.append(passing.receive_attached(fd, incoming, attached))
@@ -140,7 +141,9 @@ class PacketSocket(socket_end.SocketEnd):
 
 
 def packet_sender(descriptors: Sequence[int | HasFileno] | None) -> Callable[..., int]:
-    """Sends one packet, and these descriptors with each; see :func:`calls.send_packet`."""
+    """Returns a function that sends one packet with these descriptors; see
+    :func:`calls.send_packet`.
+    """
     return (
         calls.send_packet
         if descriptors is None

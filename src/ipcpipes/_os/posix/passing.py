@@ -81,7 +81,9 @@ class OutgoingDescriptors:
         raise OSError(-code, _REFUSED.get(code, os.strerror(-code)))
 
     def send_packet(self, fd: int, packet: Buffer, *, wait: bool = False) -> int:
-        """As :meth:`send`, for a packet, which is sent whole or not at all, and may be empty."""
+        """Does the same as :meth:`send` for a packet. A packet may be empty, and is sent whole or
+        not at all.
+        """
         with ffi.from_buffer(packet) as data:
             return self.send(fd, data, ffi.new("size_t *"), wait=wait)
 
@@ -97,7 +99,7 @@ class IncomingDescriptors:
         most: how many descriptors at most.
 
     Raises:
-        TypeError, ValueError: ``most`` is no int of 1 to 253.
+        TypeError, ValueError: ``most`` is not an int from 1 to 253.
     """
 
     def __init__(self, size: int, most: int) -> None:
@@ -115,7 +117,7 @@ class IncomingDescriptors:
         return self._count >= 0
 
     def receive(self, fd: int) -> bytes:
-        """The next bytes, ``b""`` at the end.
+        """Returns the next bytes, ``b""`` at the end.
 
         Raises:
             ipcpipes.DescriptorsLost: more descriptors came with them than are allowed, or this
@@ -124,7 +126,8 @@ class IncomingDescriptors:
         """
         data = _new_memory("char[]", self._size)
         while True:
-            # In one step with the call, so that a signal handler cannot hide it.
+            # One step makes the call and stores its result, so that a signal handler's exception
+            # cannot hide the result.
             (self._count,) = map(
                 lib.ipc_receive_descriptors,
                 *((fd,), (data,), (self._size,), (self._most,), (self._found,)),
@@ -147,9 +150,10 @@ class IncomingDescriptors:
         return received
 
     def take(self) -> list[int]:
-        """The descriptors, which the caller owns from now on."""
+        """Returns the descriptors, which the caller owns from now on."""
         numbers: list[int] = list(self._found.numbers[0 : self._found.count])
-        # The last step: before it, a signal handler's exception leaves them here, to be closed.
+        # This is the last step. Before it, a signal handler's exception leaves the descriptors
+        # here, and they are closed.
         self._found.count = 0
         return numbers
 
@@ -161,7 +165,7 @@ class IncomingDescriptors:
 def receive_attached(
     fd: int, incoming: IncomingDescriptors, attached: AttachedDescriptors
 ) -> tuple[bytes, list[int]]:
-    """The next packet and its descriptors. The packet fits into ``incoming``.
+    """Receives the next packet and its descriptors. The packet fits into ``incoming``.
 
     Raises:
         What :meth:`IncomingDescriptors.receive` raises.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NotSupported
 from ...options import check_count
+from ..common.system_error import require_system_error
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
@@ -16,7 +17,7 @@ _UNKNOWN = "this system can neither tell nor set the capacity of a pipe; Linux c
 
 
 def capacity(fd: int) -> int:
-    """How many bytes the pipe holds."""
+    """Returns how many bytes the pipe holds."""
     if sys.platform != "linux":
         raise NotSupported(_UNKNOWN)
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
@@ -30,6 +31,7 @@ def set_capacity(fd: int, size: int) -> None:
     try:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
     except OSError as error:
+        require_system_error(error)
         text = f"a pipe cannot be made to hold {size:,} bytes: "
         if error.errno == errno.EPERM:
             text += (

@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from ..common.system_error import require_system_error
 from . import standard_numbers as standard
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -19,8 +20,9 @@ _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
 
 
 def forgets_children() -> bool:
-    """Whether the system keeps no exit status of this process' children, because the process
-    ignores SIGCHLD (sigaction(2), wait(2)). It may have inherited that from its parent.
+    """Returns whether the system keeps no exit status of this process' children, because the
+    process ignores SIGCHLD (sigaction(2), wait(2)). The process may have inherited that setting
+    from its parent.
     """
     return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
@@ -47,14 +49,16 @@ def close_input(file: IO[bytes]) -> None:
 
 
 def _waited(pid: int, seconds: float) -> bool:
-    """Waits by a descriptor of the process (Linux 5.3). Returns ``False`` if the system has none.
-    The alternative, the wait of subprocess with a timeout, polls and sleeps in between.
+    """Waits with a descriptor of the process (Linux 5.3). Returns ``False`` if the system has no
+    such descriptors. The alternative, the wait of subprocess with a timeout, polls and sleeps in
+    between.
     """
     if sys.platform != "linux":
         return False
     try:
         fd = standard.lifted(os.pidfd_open(pid))
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return False
     try:
         poll = select.poll()

@@ -27,7 +27,7 @@ def file_id(found: os.stat_result) -> calls.FileId:
 
 
 def file_at(path: bytes) -> calls.FileId | None:
-    """The identity of the file at ``path``; ``None`` if the path names no file."""
+    """Returns the identity of the file at ``path``; ``None`` if the path names no file."""
     try:
         return file_id(os.lstat(path))
     except OSError as error:
@@ -38,7 +38,7 @@ def file_at(path: bytes) -> calls.FileId | None:
 
 
 def is_at(path: bytes, file: calls.FileId | None) -> bool:
-    """Whether ``file`` is at ``path``; false for ``None``."""
+    """Returns whether ``file`` is at ``path``; false for ``None``."""
     return file is not None and file_at(path) == file
 
 
@@ -46,7 +46,7 @@ def remove(path: bytes, file: calls.FileId | None) -> None:
     """Removes ``file``, if it is still at ``path``; no other file is removed.
 
     Raises:
-        OSError: the system refuses it.
+        OSError: the system refuses to remove the file.
     """
     if not is_at(path, file):
         return
@@ -58,8 +58,8 @@ def remove(path: bytes, file: calls.FileId | None) -> None:
 
 
 def _others_can_exchange(directory: os.stat_result) -> bool:
-    """Whether users other than this one and root can move this user's files in it (inode(7), sticky
-    bit).
+    """Returns whether users other than this one and root can move this user's files in the
+    directory (inode(7), sticky bit).
     """
     if directory.st_uid not in (0, os.geteuid()):
         return True
@@ -67,7 +67,9 @@ def _others_can_exchange(directory: os.stat_result) -> bool:
 
 
 def _remove_apart(path: bytes, file: calls.FileId | None) -> None:
-    """Moves the file at ``path`` where no other user can reach it, and checks it there."""
+    """Moves the file at ``path`` to a place that no other user can reach, and checks the file
+    there.
+    """
     apart = tempfile.mkdtemp(prefix=b".ipcpipes-", dir=os.path.dirname(path))
     # Other users can move this directory too, but not the one that the descriptor refers to.
     descriptor = os.open(apart, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

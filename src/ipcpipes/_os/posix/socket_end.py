@@ -1,4 +1,4 @@
-"""POSIX: one end of a connection, as far as both drivers treat it alike."""
+"""POSIX: the part of a connection's end that is the same in both drivers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SocketEnd(ConnectionEnd):
     """One connected descriptor.
 
     Attributes:
-        ends_at_fork: whether a forked child cannot use it. The child can use one that a listener
-            has accepted, because some servers fork for each client.
+        ends_at_fork: whether a forked child cannot use this end. A child can use an end that a
+            listener has accepted, because some servers fork for each client.
     """
 
     _word_for_number = "fd"
@@ -41,7 +41,7 @@ class SocketEnd(ConnectionEnd):
         credentials: calls.Peer,
         owner: ConnectionSlot | None = None,
     ) -> None:
-        """Takes over the last of ``descriptors``."""
+        """Takes over the last descriptor in ``descriptors``."""
         self._endpoint = endpoint
         self._address = address
         self._credentials = credentials
@@ -49,7 +49,7 @@ class SocketEnd(ConnectionEnd):
         self.ends_at_fork = owner is None
         self._prepare(descriptors.numbers[-1])
         remember(self)
-        # Last: until then the caller closes the descriptor.
+        # This is the last step: until then the caller closes the descriptor.
         (self._number,) = descriptors.handed_over()
 
     def _in_forked_child(self, text: str) -> None:
@@ -93,7 +93,7 @@ class AnonymousEnd(InheritableEnd, SocketEnd):
         fd = descriptors.number
         where = Endpoint.inherited(fd) if endpoint is None else endpoint
         super().__init__(descriptors, where, b"descriptor %d" % fd, calls.UnknownPeer())
-        # A pipe whose two ends are in this process is also for a forked child, as pipe(2) is.
+        # A forked child can use a pipe whose two ends are in this process, as with pipe(2).
         self.ends_at_fork = endpoint is not None
 
     def _prepare_for_child(self, number: int) -> None:

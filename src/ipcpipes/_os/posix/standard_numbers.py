@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, starmap
 from typing import TYPE_CHECKING
 
+from ..common.system_error import require_system_error
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -24,8 +25,8 @@ _FIRST = 3  # the lowest number after those of the standard streams
 
 
 def lifted(fd: int) -> int:
-    """The same descriptor under another number, if it has the number of a standard stream. It
-    belongs to the caller, as ``fd`` did.
+    """Returns ``fd``. If it has the number of a standard stream, closes it and returns a copy with
+    another number. The result belongs to the caller, as ``fd`` did.
 
     Raises:
         OSError: no more descriptors can be opened; ``fd`` is closed.
@@ -39,7 +40,9 @@ def lifted(fd: int) -> int:
 
 
 def lift(descriptors: OpenDescriptors) -> None:
-    """As :func:`lifted`, for all descriptors in ``descriptors``. If it fails, they stay there."""
+    """Does the same as :func:`lifted` for all descriptors in ``descriptors``. If this fails, they
+    stay there.
+    """
     for index, fd in enumerate(descriptors.numbers):
         if fd < _FIRST:
             # The new number takes the place of the old one in the step that makes it.
@@ -50,7 +53,7 @@ def lift(descriptors: OpenDescriptors) -> None:
 
 def open_pipe(descriptors: OpenDescriptors) -> None:
     """Adds the receive end and, after it, the send end of a new pipe(2) to ``descriptors``."""
-    # In one step with the call; see OpenNumbers.
+    # One step makes the call and stores its result; see OpenNumbers.
     descriptors.numbers.extend(chain.from_iterable(starmap(os.pipe, ((),))))
     lift(descriptors)
 
@@ -71,6 +74,7 @@ def occupied() -> Iterator[None]:
 def _is_closed(fd: int) -> bool:
     try:
         os.fstat(fd)
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return True
     return False

@@ -71,7 +71,7 @@ revert = lib.ipc_revert
 transfer = lib.ipc_transfer
 transferred = lib.ipc_transferred
 wait_event = lib.ipc_wait_event
-# Not cleared: the system overwrites the part that is read afterwards.
+# The memory is not cleared, because the system overwrites the part that is read afterwards.
 new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
 
@@ -89,7 +89,7 @@ class Permissions(NamedTuple):
     is_owner_ours: bool = False
 
     def at(self, endpoint: Endpoint) -> Permissions:
-        """These permissions for a pipe at ``endpoint``.
+        """Returns these permissions for a pipe at ``endpoint``.
 
         The system chooses the owner of a .NET server's pipe, so it also chooses the owner here:
         clients with ``PipeOptions.CurrentUserOnly`` compare the owner with the one that their own
@@ -102,7 +102,7 @@ class Permissions(NamedTuple):
 
 
 ServerCheck = Callable[[str], bool]
-"""Whether a client accepts the owner of a pipe, given as a SID, as its server."""
+"""Returns whether a client accepts the owner of a pipe, given as a SID, as its server."""
 
 
 def new_operation() -> Any:
@@ -155,39 +155,41 @@ def set_event(event: int, *, signalled: bool) -> None:
 
 
 def buffer_sizes(handle: int) -> tuple[int, int]:
-    """(for sending, for receiving)"""
+    """Returns (size for sending, size for receiving)."""
     sizes = ffi.new("uint32_t[2]")
     _check(lib.ipc_buffer_sizes(handle, sizes, sizes + 1))
     return int(sizes[0]), int(sizes[1])
 
 
 def owner(handle: int) -> PeerIdentity:
-    """The user or group that owns the pipe."""
+    """Returns the user or group that owns the pipe."""
     sid, account = _account(lib.ipc_pipe_owner, handle)
     return PeerIdentity(sid=sid, user=account or None)
 
 
 def client_token(handle: int) -> tuple[int, int, int]:
-    """(error code, token of the client, SECURITY_IMPERSONATION_LEVEL that the client allows)"""
+    """Returns (error code, token of the client, SECURITY_IMPERSONATION_LEVEL that the client
+    allows).
+    """
     token = ffi.new("intptr_t *")
     level = ffi.new("uint32_t *")
     return lib.ipc_client_token(handle, token, level), int(token[0]), int(level[0])
 
 
 def token_sid(token: int) -> str:
-    """The user of the token."""
+    """Returns the SID of the token's user."""
     return _account(lib.ipc_token_owner, token)[0]
 
 
 def peer_process(handle: int, *, server_end: bool) -> int:
-    """The peer's process id, or 0 if the system does not tell it."""
+    """Returns the peer's process id, or 0 if the system does not tell it."""
     pid = ffi.new("uint32_t *")
     return 0 if lib.ipc_peer_process(handle, server_end, pid) != 0 else int(pid[0])
 
 
 def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
-    """The identity of the peer. Of a client, the pipe tells its user; of a server, the process that
-    opened its end.
+    """Returns the identity of the peer. For a client, the pipe tells the user; for a server, the
+    pipe tells the process that opened the server's end.
     """
     pid = peer_process(handle, server_end=server_end)
     if not server_end:
@@ -195,8 +197,8 @@ def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
     code, token, _ = client_token(handle)
     if code != 0:
         # The client does not allow it, or the system does not know before the client has sent
-        # something. Not the user of the process: if the process has ended, its id may belong to
-        # another user's process, and a server would grant that user's rights.
+        # something. The user of the process is not asked instead: if the process has ended, its id
+        # may belong to another user's process, and a server would grant that user's rights.
         return PeerIdentity(pid=pid or None)
     try:
         sid, account = _account(lib.ipc_token_owner, token)
@@ -206,7 +208,9 @@ def peer_identity(handle: int, *, server_end: bool) -> PeerIdentity:
 
 
 def process_identity(pid: int) -> PeerIdentity:
-    """The user that a process runs under, as far as this process may ask. Process 0 is unknown."""
+    """Returns the user that a process runs as, if this process may ask for it. Process 0 is
+    unknown.
+    """
     if pid == 0:
         return PeerIdentity()
     try:
@@ -229,8 +233,8 @@ def current_user_sid() -> str:
 
 @functools.cache
 def default_owner_sid() -> str:
-    """The owner of objects that this process makes (TOKEN_OWNER): this user, or the administrators'
-    group if the process is elevated.
+    """Returns the owner of objects that this process makes (TOKEN_OWNER): this user, or the
+    administrators' group if the process is elevated.
     """
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     _check(lib.ipc_default_owner(sid, _TEXT_SIZE))
@@ -238,7 +242,9 @@ def default_owner_sid() -> str:
 
 
 def owners_of_ours(endpoint: Endpoint) -> set[str]:
-    """The possible owners of a pipe that this user or an administrator has made at ``endpoint``."""
+    """Returns the possible owners of a pipe that this user or an administrator has made at
+    ``endpoint``.
+    """
     found = {current_user_sid(), *ADMINISTRATORS}
     if endpoint.kind == "dotnet":
         found.add(default_owner_sid())
@@ -246,7 +252,7 @@ def owners_of_ours(endpoint: Endpoint) -> set[str]:
 
 
 def account_sid(account: str) -> tuple[str, int] | None:
-    """(SID, SID_NAME_USE) of an account, or ``None`` if there is no such account."""
+    """Returns (SID, SID_NAME_USE) of an account, or ``None`` if there is no such account."""
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     use = ffi.new("uint32_t *")
     code = lib.ipc_account_sid(_wide(account), sid, _TEXT_SIZE, use)
@@ -257,19 +263,19 @@ def account_sid(account: str) -> tuple[str, int] | None:
 
 
 def belongs_to(group: str) -> bool:
-    """Whether this process' user belongs to the group with this SID."""
+    """Returns whether this process' user belongs to the group with this SID."""
     belongs = ffi.new("int *")
     _check(lib.ipc_belongs_to(_wide(group), belongs))
     return bool(belongs[0])
 
 
 def is_sddl(text: str) -> bool:
-    """Whether ``text`` is a security descriptor with an access list."""
+    """Returns whether ``text`` is a security descriptor with an access list."""
     return lib.ipc_check_sddl(_wide(text)) == 0
 
 
 def allows(handle: int, kind: str) -> bool:
-    """Whether the handle may be used in the direction or directions of ``kind``."""
+    """Returns whether the handle may be used in the direction or directions of ``kind``."""
     wanted = _DIRECTIONS[kind]
     return lib.ipc_directions(handle) & wanted == wanted
 
@@ -300,13 +306,15 @@ def write_now(handle: int, memory: Any, size: int) -> tuple[int, int]:
 
 
 def next_message_size(handle: int) -> tuple[int, int]:
-    """(error code, size of the next message, or of the rest of a message that was read in part)"""
+    """Returns (error code, size). The size is that of the next message, or of the rest of a message
+    that was read in part.
+    """
     rest = ffi.new("uint32_t *")
     return lib.ipc_message_rest(handle, rest), int(rest[0])
 
 
 def rest_of_message(handle: int, received: int, expected: int | None) -> int:
-    """The number of bytes left, 1 or more, of a message that was read in part.
+    """Returns the number of bytes left, 1 or more, of a message that was read in part.
 
     Raises:
         IncompleteMessage: its sender died, or took back the rest by cancelling the write.
@@ -321,25 +329,25 @@ def rest_of_message(handle: int, received: int, expected: int | None) -> int:
 
 
 def security(handle: int) -> str:
-    """The access list of a pipe, as SDDL."""
+    """Returns the access list of a pipe, as SDDL."""
     text = ffi.new("uint16_t[]", _TEXT_SIZE)
     _check(lib.ipc_security(handle, text, _TEXT_SIZE))
     return _narrow(text)
 
 
 def pipe_flags(handle: int) -> tuple[int, int]:
-    """(flags, largest number of instances) of GetNamedPipeInfo."""
+    """Returns (flags, largest number of instances) of GetNamedPipeInfo."""
     found = ffi.new("uint32_t[2]")
     _check(lib.ipc_pipe_flags(handle, found, found + 1))
     return int(found[0]), int(found[1])
 
 
 def resolve(endpoint: Endpoint) -> str:
-    """The path of the pipe at ``endpoint``, for this user.
+    """Returns the path of the pipe at ``endpoint``, for this user.
 
     Raises:
         InvalidEndpoint: this cannot be the path of a pipe.
-        NotSupported: an abstract name, or a handle.
+        NotSupported: ``endpoint`` is an abstract name, or a handle.
     """
     if endpoint.kind == "inherited":
         raise NotSupported(
@@ -350,7 +358,7 @@ def resolve(endpoint: Endpoint) -> str:
 
 
 def _account(ask: Callable[..., int], subject: int) -> tuple[str, str]:
-    """(SID, name) of a pipe's, token's or process' account."""
+    """Returns (SID, name) of the account of a pipe, token or process."""
     sid = ffi.new("uint16_t[]", _TEXT_SIZE)
     account = ffi.new("uint16_t[]", _TEXT_SIZE)
     _check(ask(subject, sid, _TEXT_SIZE, account, _TEXT_SIZE))
@@ -367,13 +375,13 @@ def _narrow(text: Any) -> str:
 
 
 def winerror(code: int) -> OSError:
-    """The exception for an error code of Windows; OSError finds the errno for it."""
+    """Makes the exception for an error code of Windows; OSError finds the errno for it."""
     _, message = ffi.getwinerror(code) or (code, f"Windows error {code}")
     return OSError(0, message, None, code)
 
 
 def send_fault(code: int) -> str:
-    """The error text for a pipe whose send failed with this code."""
+    """Returns the error text for a pipe whose send failed with this code."""
     return "the other end has closed or died" if code in PEER_GONE else str(winerror(code))
 
 

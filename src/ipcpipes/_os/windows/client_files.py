@@ -27,9 +27,9 @@ def check_path(path: str) -> None:
 
 
 def open_path(path: str, flags: int, mode: int) -> int:
-    """A descriptor of the file, of whatever kind it is.
+    """Opens a file of any kind. Returns its descriptor.
 
     Raises:
-        OSError: it cannot be opened; a directory never can (PermissionError).
+        OSError: the file cannot be opened. A directory can never be opened (PermissionError).
     """
     return os.open(path, flags | os.O_BINARY | os.O_NOINHERIT, mode)

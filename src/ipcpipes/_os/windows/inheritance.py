@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint, NotSupported
+from ..common.system_error import require_system_error
 from . import calls
 from .opened import Opened
 
@@ -32,8 +33,8 @@ APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 def open_pair(kind: str) -> tuple[int, int]:
-    """(parent's end, child's end) of a connected pipe; ``kind`` is that of the parent's end. No
-    process inherits either of them until :func:`inheriting` makes it inheritable.
+    """Makes a connected pipe. Returns (parent's end, child's end); ``kind`` is the kind of the
+    parent's end. No process inherits an end until :func:`inheriting` makes it inheritable.
     """
     with Opened() as opened:
         _connect_pair(opened, kind, _BUFFER_SIZE)
@@ -43,7 +44,7 @@ def open_pair(kind: str) -> tuple[int, int]:
 
 
 def open_pipe(capacity: int | None) -> Opened:
-    """Opens an anonymous pipe: (receive end, send end)."""
+    """Opens an anonymous pipe. Returns (receive end, send end)."""
     opened = Opened()
     _connect_pair(opened, "receive", _BUFFER_SIZE if capacity is None else capacity)
     return opened
@@ -52,9 +53,10 @@ def open_pipe(capacity: int | None) -> Opened:
 def _connect_pair(opened: Opened, kind: str, buffer_size: int) -> None:
     """Adds a server end of ``kind`` and the client end to ``opened``.
 
-    Both are overlapped: a synchronous handle makes a read and a write wait for each other, and
-    no completion port takes it. A child that is not aware of that can still use its end, one
-    operation at a time: ReadFile and WriteFile without an OVERLAPPED wait for the completion.
+    Both are overlapped: a synchronous handle makes a read and a write wait for each other, and no
+    completion port takes it. A child that does not expect an overlapped handle can still use its
+    end, one operation at a time: ReadFile and WriteFile without an OVERLAPPED wait for the
+    completion.
     """
     sid = calls.current_user_sid()
     # CreatePipe makes no overlapped pipes, so this pipe needs a name. It is random, so that no
@@ -79,15 +81,17 @@ close = calls.close
 
 
 def fingerprint(number: int) -> str:
-    """A text that tells this pipe from a later pipe of another process with the same number."""
+    """Returns text that distinguishes this pipe from a later pipe of another process with the same
+    number.
+    """
     return str(calls.peer_process(number, server_end=False) or "")
 
 
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
 ) -> dict[Any, Any]:
-    """The variables of ``base`` (``None``: of this process) except those that are ``is_ours``, and
-    the ``added`` ones.
+    """Returns ``base`` (``None``: the environment of this process) without the names for which
+    ``is_ours`` is true, and with the variables in ``added``.
     """
     given = os.environ if base is None else base
     return {**{name: value for name, value in given.items() if not is_ours(name)}, **added}
@@ -95,7 +99,8 @@ def child_environment(
 
 @contextmanager
 def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The options of subprocess.Popen with which the child inherits ``numbers`` and no others.
+    """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
+    others.
 
     A handle is inherited if it is in the list and is inheritable, which is a property of the
     handle. So the handles are inheritable only while the child is being started. A process that
@@ -114,9 +119,9 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
             if _is_open(descriptor):
                 complete[name] = descriptor
                 break
-    for number in numbers:
-        os.set_handle_inheritable(number, True)
     try:
+        for number in numbers:
+            os.set_handle_inheritable(number, True)
         yield complete
     finally:
         for number in numbers:
@@ -126,7 +131,8 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
-    except OSError:
+    except OSError as error:
+        require_system_error(error)
         return False
     return True
 
@@ -173,7 +179,9 @@ def claim(endpoint: Endpoint, kind: str) -> int:
 
 
 def address_of(handle: int) -> str:
-    """The address to show for an inherited end. The random name of its pipe helps no reader."""
+    """Returns the address to show for an inherited end. The random name of its pipe helps no
+    reader.
+    """
     return f"handle {handle}"
 
 

@@ -72,7 +72,8 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         self._try_refill()
         # The event is reset before the check: a client that comes later sets it again.
         calls.set_event(self._event.number, signalled=False)
-        # Not stored in a variable: the traceback of an exception must not keep the stream open.
+        # The stream is not stored in a variable, because the traceback of an exception must not
+        # keep it open.
         return self._next_connected() or (
             AcceptStatus.EXHAUSTED
             if self._exhausted and not self._waiting
@@ -80,14 +81,16 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         )
 
     def _next_connected(self) -> ConnectionT | None:
-        """The stream of a client that has connected, if there is one."""
+        """Returns the stream of a client that has connected; ``None`` if there is no such
+        client.
+        """
         for instance in list(self._waiting):
             code = calls.connect_result(instance.number, instance.operation)
             if code == calls.ERROR_IO_INCOMPLETE:
                 continue
             if code == calls.ERROR_OPERATION_ABORTED:
                 # The thread that called ConnectNamedPipe has ended, and the system has cancelled
-                # the operation. A client that has connected since is found by the next call.
+                # the operation. The next call finds a client that has connected since.
                 code = self._begin_connect(instance)
                 if code == 0:
                     self._set_event()
@@ -133,7 +136,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         calls.set_event(self._event.number, signalled=True)
 
     def _make_room(self) -> None:
-        """Called when an accepted stream is about to close its handle: its slot is free."""
+        """Called when an accepted stream is about to close its handle. Its slot is already free."""
         if not self._closed:
             self._try_refill()
             self._set_event()
@@ -200,7 +203,7 @@ def listen(
     """Takes the name and listens. If this fails, it leaves nothing behind.
 
     Args:
-        is_shared: another process has made the first instance of the name.
+        is_shared: whether another process has made the first instance of the name.
         asked: the values of :class:`.ListenOptions`.
     """
     address = calls.resolve(endpoint)

@@ -1,7 +1,7 @@
-"""Windows: a pipe of the message type, as far as both drivers treat it alike.
+"""Windows: the part of a pipe of the message type that is the same in both drivers.
 
 A read returns one message, or the first part of one that is larger than the buffer
-(ERROR_MORE_DATA). The size of the rest is known then, so that the rest is read straight into the
+(ERROR_MORE_DATA). Then the size of the rest is known, and the rest is read directly into the
 packet.
 """
 
@@ -30,7 +30,7 @@ class MessagePipe(passing.HandlePassingEnd):
     _part: Body | None = None
 
     def _begin_part(self, code: int, memory: Any, count: int, max_size: int) -> Body:
-        """The packet of which the first read has put ``count`` bytes into ``memory``.
+        """Makes the packet whose first ``count`` bytes were read into ``memory``.
 
         Raises:
             MessageTooLarge: the packet is larger than ``max_size``.

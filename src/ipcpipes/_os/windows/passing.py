@@ -1,10 +1,10 @@
 """Windows: how handles get to the process at the other end of a pipe, and from it.
 
 A pipe carries only bytes. DuplicateHandle puts a handle into another process, and then the data
-must tell the number that the handle has there. So channels pass handles, with a header before each
-message (``handles/headers.py``). Streams do not: nothing in the bytes of a stream says which of
-them are numbers of handles. A receiver that does not expect them would take them for data, and the
-handles would stay open.
+must contain the number that the handle has there. So channels pass handles, with a header before
+each message (``handles/headers.py``). Streams do not: nothing in the bytes of a stream says which
+of them are numbers of handles. A receiver that does not expect them would take them for data, and
+the handles would stay open.
 
 The sender puts its handles into the receiver's process. (In :mod:`multiprocessing` the receiver
 fetches them from the sender's process. Then the sender must keep its own handles open, because it
@@ -15,7 +15,7 @@ higher integrity level, or if the sender is an administrator.
 The receiver must not trust every number that a peer writes, because it uses and closes the handle
 with that number. A hostile sender could name handles that the receiver has already, and a
 privileged receiver would act on them for the sender (a confused deputy). So the receiver trusts
-only a peer that could open this process and do what it likes with its handles anyway:
+only a peer that has the right to open this process and to use its handles anyway:
 
 * LocalSystem, and a process whose new objects belong to the administrators' group: an elevated
   process of an administrator;
@@ -23,7 +23,7 @@ only a peer that could open this process and do what it likes with its handles a
   process has to be as high as that of the object" it writes to (Mandatory Integrity Control), and a
   process is an object too.
 
-The peer must not be able to forge what this is decided by. A server asks the client's token,
+The peer must not be able to forge the facts that decide this. A server asks the client's token,
 through the pipe. A client asks for the owner of the pipe, which is the user that made the pipe, or
 the administrators' group, and only a member of the group can set the group. If the owner is this
 user, the client asks for the integrity level of the process that the system names. A parent asks
@@ -72,8 +72,8 @@ class Handles:
     """
 
     def __init__(self, pipe: pipe_end.PipeEnd) -> None:
-        # Not a strong reference: the finalizer closes a pipe as soon as its last user is gone, and
-        # a cycle would delay that until the next garbage collection.
+        # This is not a strong reference: the finalizer closes a pipe as soon as its last user is
+        # gone, and a reference cycle would delay that until the next garbage collection.
         self._pipe: pipe_end.PipeEnd = weakref.proxy(pipe)
         self._is_trusted = False
 
@@ -129,7 +129,7 @@ class Handles:
 
 
 def is_trusted_sender(pipe: pipe_end.PipeEnd) -> bool:
-    """Whether the peer has control over this process and its handles in any case."""
+    """Returns whether the peer can control this process and its handles anyway."""
     handle = pipe._require_open()
     if pipe._known_process is not None:
         return _has_our_rights(pipe._known_process)
@@ -153,7 +153,7 @@ def is_trusted_sender(pipe: pipe_end.PipeEnd) -> bool:
 
 
 def _has_our_rights(process: int) -> bool:
-    """Whether it runs as this user, at this process' integrity level or above."""
+    """Returns whether ``process`` runs as this user, at this process' integrity level or above."""
     if calls.process_identity(process).sid != calls.current_user_sid():
         return False
     level = ffi.new("uint32_t *")
@@ -197,7 +197,9 @@ class HandlePassingEnd(pipe_end.PipeEnd):
     """An end of a pipe over which channels can pass handles."""
 
     def handles(self) -> Handles:
-        """How handles are passed to the process at the other end, and from it."""
+        """Returns the object that passes handles to the process at the other end, and takes handles
+        from it.
+        """
         return Handles(self)
 
 

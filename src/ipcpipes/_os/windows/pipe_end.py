@@ -1,4 +1,4 @@
-"""Windows: one end of a connected pipe, as far as both drivers treat it alike."""
+"""Windows: the part of a connected pipe's end that is the same in both drivers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class PipeEnd(ConnectionEnd):
 
     Attributes:
         sent_some: whether the system may have begun to write data, which the peer may have read.
-        _known_process: the process at the other end, where our caller knows it. Otherwise it is
-            asked of the system, which names the process that opened the other end.
+        _known_process: the process at the other end, if the caller knows it; otherwise ``None``.
+            Then the system is asked, which names the process that opened the other end.
     """
 
     _word_for_number = "handle"
@@ -47,8 +47,8 @@ class PipeEnd(ConnectionEnd):
 
         Args:
             server_end: this is the end that CreateNamedPipe made.
-            owner: the place of a connection that a listener has accepted.
-            process: the process at the other end, if it is known; 0 if no process is.
+            owner: the slot of a connection that a listener has accepted.
+            process: the process at the other end, if it is known; 0 if there is no such process.
         """
         self._endpoint = endpoint
         self._address = address
@@ -56,7 +56,7 @@ class PipeEnd(ConnectionEnd):
         self._owner = owner
         self._known_process = process
         self._prepare(opened.number)
-        # Last: until then the caller closes what is opened.
+        # This is the last step: until then the caller closes the handle.
         (self._number,) = opened.handed_over()
 
     @property

@@ -25,14 +25,14 @@ def close_input(file: IO[bytes]) -> None:
 
 
 def forgets_children() -> bool:
-    """Whether the system discards the exit status of this process' children: never, because the
-    handle of a process keeps it.
+    """Returns whether the system discards the exit status of this process' children. Windows never
+    does, because the handle of a process keeps the status.
     """
     return False
 
 
 def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Waits at most this long for the process to end. Returns whether it has ended."""
+    """Waits until the process has ended, for ``seconds`` at most. Returns whether it has ended."""
     deadline = math.inf if seconds == math.inf else time.monotonic() + seconds
     while process.poll() is None:
         remaining = deadline - time.monotonic()

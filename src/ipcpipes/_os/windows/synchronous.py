@@ -20,7 +20,7 @@ SEND_INTERRUPTED = "a send was interrupted, and a part of the data may have been
 
 
 def pauses() -> Iterator[float]:
-    """The seconds to wait after each attempt that transferred nothing."""
+    """Yields the seconds to wait after each attempt that transferred nothing."""
     pause = _FIRST_PAUSE
     while True:
         yield pause

@@ -44,8 +44,8 @@ def authenticate_as_client(
     The other end calls :func:`authenticate_as_server` with the same key, or listens or serves with
     ``authkey=``, with or without an event loop. A channel over a stream is authenticated below its
     framing, so any framing works. The application's data may follow at once; this function reads
-    none of it. It does not encrypt, and does not protect what is sent afterwards; see
-    :func:`ipcpipes.authenticate_as_client`.
+    none of it. The handshake does not encrypt, and does not protect the data that is sent
+    afterwards; see :func:`ipcpipes.authenticate_as_client`.
 
     Args:
         stream: a stream of ipcpipes or any :class:`ipcpipes.blocking.abc.BareStream`, or a message
@@ -80,8 +80,8 @@ def authenticate_as_server(
     it. Call it first on an accepted connection.
 
     A client that sent something else, or nothing in time, is told that this server requires a key.
-    :func:`ipcpipes.blocking.listen` with ``authkey=`` does this for each client. It does not
-    encrypt, and does not protect what is sent afterwards; see
+    :func:`ipcpipes.blocking.listen` with ``authkey=`` does this for each client. The handshake does
+    not encrypt, and does not protect the data that is sent afterwards; see
     :func:`ipcpipes.authenticate_as_client`.
 
     Args:
@@ -109,7 +109,9 @@ def authenticate_as_server(
 def authenticate_with(
     side: Side, authkey: Buffer | None, direction: Direction = "duplex"
 ) -> Authenticate | None:
-    """The first step on each new connection, if there is an ``authkey``; see :func:`key_of`."""
+    """Returns a function that authenticates a new connection, or ``None`` if there is no
+    ``authkey``; see :func:`key_of`.
+    """
     key = key_of(authkey, direction)
     return None if key is None else partial(run_handshake, side, key)
 
@@ -136,7 +138,8 @@ def run_handshake(
 
 
 class HandshakeTransport:
-    """The handshake over one connection: below its framing.
+    """Sends and receives the messages of a handshake over one connection. For a channel over a
+    stream, the messages are sent below its framing.
 
     Raises:
         TypeError: the connection is neither a stream nor a message channel.
@@ -158,21 +161,22 @@ class HandshakeTransport:
         """Continues the handshake until the peer is authenticated.
 
         Raises:
-            TimeoutError: the deadline has passed; it can be called again.
+            TimeoutError: the deadline has passed; this can be called again.
             AuthenticationFailed: the handshake has failed.
         """
         handshake = self.handshake
         try:
             while True:
                 if handshake.outgoing:
-                    # Also after the deadline: a new connection has room for these few bytes.
+                    # This sends even after the deadline: a new connection has room for these few
+                    # bytes.
                     self._send(handshake.outgoing, timeout=_remaining(deadline, SEND_SECONDS))
                     handshake.outgoing = b""
                 if not handshake.missing:
                     return
                 timeout = _remaining(deadline)
                 if self._is_stream:
-                    # Read no byte beyond the handshake: what follows is the application's.
+                    # Read no byte beyond the handshake: the bytes after it are the application's.
                     data = self._below.receive_some(handshake.missing, timeout=timeout)
                     handshake.receive(data)
                 else:
@@ -181,7 +185,7 @@ class HandshakeTransport:
             raise handshake.ended(error) from error
 
     def send_refusal(self) -> None:
-        """Sends the refusal that a failed peer gets, if any."""
+        """Sends the refusal to a peer that has failed, if there is one to send."""
         if self.handshake.refusal:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError, TimeoutError):
                 self._send(self.handshake.refusal, timeout=SEND_SECONDS)

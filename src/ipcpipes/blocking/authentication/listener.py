@@ -1,5 +1,5 @@
-"""A listener without an event loop that returns only clients that have proved that they have the
-key.
+"""A listener without an event loop that returns only those clients that have authenticated
+themselves.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class AuthenticatingListener(AuthenticatingListenerCore, WrappingListener):
         """Continues each handshake as far as possible without waiting."""
         for candidate, until in list(self._candidates.items()):
             try:
-                # Checked first, so that data that has arrived by then is still read.
+                # The deadline is checked first, so that data that has arrived by then is still
+                # read.
                 is_late = not until.remaining
                 try:
                     candidate.run(Deadline(0))
@@ -81,7 +82,9 @@ class AuthenticatingListener(AuthenticatingListenerCore, WrappingListener):
                     if not is_late:
                         continue
                     raise candidate.handshake.timed_out(DEFAULT_SECONDS) from None
-                self._authenticated.append(candidate.connection)
+                # A signal handler may have raised between these steps before.
+                if candidate.connection not in self._authenticated:
+                    self._authenticated.append(candidate.connection)
                 del self._candidates[candidate]
                 continue
             except AuthenticationFailed as error:

@@ -1,4 +1,4 @@
-"""How a child gets its connection to its parent, without an event loop."""
+"""The functions that a child calls to talk to its parent, without an event loop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["parent_channel", "parent_pipes", "parent_stream"]
 
 
 def parent_stream() -> Stream:
-    """The byte stream to the parent, which has started this process by ``open_child``, with or
-    without an event loop.
+    """Opens the byte stream to the parent. The parent has started this process with ``open_child``,
+    with or without an event loop.
 
     >>> with blocking.parent_stream() as stream:
     ...     for data in stream: ...
 
-    The stream ends when the parent closes its end, leaves its block, or dies in any way. This can
+    The stream ends when the parent closes its end, leaves its block, or ends in any way. This can
     be called once. Children of this process do not inherit the stream.
 
     Returns:
@@ -41,8 +41,8 @@ def parent_stream() -> Stream:
 def parent_channel(
     framing: Framing | Native | None = None, *, max_descriptors: int | None = None
 ) -> abc.MessageChannel:
-    """The message channel to the parent, which has started this process by
-    ``open_child(framing=...)``.
+    """Opens the message channel to the parent, in a process that ``open_child(framing=...)`` has
+    started.
 
     Args:
         framing: the parent's framing. It can be left out if it is one of ipcpipes; a framing of
@@ -70,7 +70,7 @@ def parent_channel(
 
 @contextmanager
 def parent_pipes() -> Iterator[Mapping[str, Any]]:
-    """The pipes to the parent, which has started this process by ``open_child(pipes=...)``.
+    """Opens the pipes to the parent, in a process that ``open_child(pipes=...)`` has started.
 
     Returns:
         For ``with``: by name, a ``Stream``, ``SendStream`` or ``ReceiveStream``. A pipe that the
@@ -89,6 +89,6 @@ def _adopted(
     wanted: str, framing: Framing | Native | None = None, max_descriptors: int | None = None
 ) -> Adopted:
     adopted = adopt(wanted, _os.connect, lambda end: end.close(), framing, max_descriptors)
-    # Without an event loop no code waits for the lifeline besides the stream.
+    # Without an event loop, no code can wait for the lifeline while it waits for the stream.
     adopted.lifeline.close()
     return adopted

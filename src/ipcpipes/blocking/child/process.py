@@ -131,7 +131,7 @@ def open_child(
     grace: float = 5.0,
     **options: Any,
 ) -> Iterator[Child]:
-    """Starts a process that is connected with this one, for the length of a block.
+    """Starts a child process that is connected with this process until the end of the block.
 
     >>> with blocking.open_child([sys.executable, "worker.py"]) as child:
     ...     child.stream.send_all(b"to do")
@@ -154,21 +154,22 @@ def open_child(
             (:attr:`Child.stream`); the child's ``parent_channel()`` uses the same framing.
         max_descriptors: how many descriptors may come with one message of that channel, 0 to 253.
             The child's ``parent_channel()`` has the same limit by default.
-        pipes: connects by these pipes (:attr:`Child.pipes`) instead: by name, what this end does
-            (``"duplex"``, ``"send"`` or ``"receive"``), or an end of a pipe of
+        pipes: connects by these pipes (:attr:`Child.pipes`) instead. Each name has the direction of
+            this process' end (``"duplex"``, ``"send"`` or ``"receive"``), or the end of a pipe of
             :func:`open_anonymous_pipe`, which is handed over to the child. Names have 1 to 32
             letters, digits and ``_``, and begin with a letter.
         stdin, stdout, stderr: as for :class:`subprocess.Popen`. Files that PIPE makes are in
             ``child.process``, and are closed with the block. Unlike in :func:`ipcpipes.open_child`,
             a function that gets the lines is not accepted, because that would take a thread that
             you did not start.
-        env: the child's environment without the variables of ipcpipes; this process' when ``None``.
+        env: the child's environment, to which ipcpipes adds its variables; ``None`` for the
+            environment of this process.
         grace: seconds, 0 or more; ``math.inf`` waits for ever.
         options: any other option of :class:`subprocess.Popen`: ``cwd``, ``start_new_session``,
             ``creationflags`` and so on; those that decide on inheritance and encoding are refused.
 
     Returns:
-        For ``with``: the :class:`Child`. It does not raise when the child fails; see
+        For ``with``: the :class:`Child`. The block does not raise when the child fails; see
         :attr:`Child.status` and :attr:`Child.reason`.
 
     Raises:

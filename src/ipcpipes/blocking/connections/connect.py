@@ -129,7 +129,7 @@ def authenticate_or_close(connection: Any, authenticate: Authenticate) -> None:
 
 
 def open_connection(request: ConnectRequest) -> Any:
-    """The common part of every way to connect."""
+    """Makes the connection. All functions that connect call this."""
     deadline = time.monotonic() + request.wait
     back_off = pauses()
     connection: Any = None

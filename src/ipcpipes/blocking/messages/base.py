@@ -1,6 +1,4 @@
-"""Message channels without an event loop: what channels over streams and over packets have in
-common.
-"""
+"""Message channels without an event loop: the part that is the same over streams and packets."""
 
 from __future__ import annotations
 
@@ -24,10 +22,11 @@ ResultT = TypeVar("ResultT")
 
 
 class Channel(ChannelCore, Uncopied, abc.MessageChannel):
-    """What both kinds have in common: one thread at a time sends, and one receives.
+    """The base of channels over streams and over packets. One thread at a time sends, and one
+    receives.
 
     Lifetime: it owns the carrier, and closes it. A thread that sends or receives holds the
-    carrier's turn meanwhile (see :class:`SendReceiveLocks`), so that an operation takes only one
+    carrier's lock meanwhile (see :class:`SendReceiveLocks`), so that an operation takes only one
     lock.
     """
 
@@ -42,7 +41,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     ) -> None:
         super().__init__(carrier, max_size, framing, max_descriptors)
         if self._pending is not None:
-            # It is closed with the connection, when no thread is inside it.
+            # The descriptors are closed with the connection, when no thread is inside.
             self._carrier._enclosed = self._pending
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
@@ -105,7 +104,8 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
                 carrier._leave()
 
     def receive(self, *, timeout: float | None = None) -> bytes:
-        # The same as _in_receive_turn, without a call, because it runs for every message.
+        # This does the same as _in_receive_turn, without calling it, because it runs for every
+        # message.
         deadline = None if timeout is None else Deadline.after(timeout)
         carrier = self._carrier
         arrived = self._arrived
@@ -129,8 +129,8 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             else:
                 self._pending.close_first(1)
                 oldest, _ = arrived[0]
-            # No popleft(): after a call the interpreter runs signal handlers, and an exception
-            # would lose the message.
+            # popleft() is not used: after a call the interpreter runs signal handlers, and an
+            # exception would lose the message.
             del arrived[0]
             return oldest
         finally:
@@ -198,7 +198,9 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
                 carrier._leave()
 
     def _fill_in_time(self, pending: PendingHandles, limit: int, deadline: Deadline | None) -> None:
-        """Calls :meth:`_fill`, with a deadline if the descriptors of a message have arrived."""
+        """Calls :meth:`_fill`, with a deadline if descriptors have arrived whose message is
+        incomplete.
+        """
         seconds = pending.time_left
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
             self._fill(limit, deadline)
@@ -228,14 +230,15 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         wire: Sequence[Buffer],
         descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        """Sends it, with the descriptors if it is one message with some. The caller holds the
-        carrier's turn to send.
+        """Sends ``wire``, and the descriptors with it; ``wire`` is one message then. The caller
+        holds the carrier's lock for sending.
         """
 
     @abstractmethod
     def _fill(self, limit: int, deadline: Deadline | None) -> bytes | None:
-        """Waits for data. Returns the message in it; or ``None``, and the messages in it, perhaps
-        none yet, are in ``_arrived``. The caller holds the carrier's turn to receive.
+        """Waits for data. Returns the message in the data if there is exactly one. Otherwise
+        returns ``None``, and the messages in the data, perhaps none yet, are in ``_arrived``. The
+        caller holds the carrier's lock for receiving.
 
         Raises:
             What :meth:`receive` raises.

@@ -27,10 +27,10 @@ _NOTHING_LOST = (
 
 
 class ForeignStream(SendReceiveLocks):
-    """An adapter that gives a stream of another library the inner methods that a channel calls on
-    streams of ipcpipes. With them the channel needs no second lock and no second call for an
-    operation. The rules for the turns are in ``_os/common/locks.py``, and those for ``_came`` in
-    ``_os/common/buffered_receiving.py``.
+    """An adapter for a stream of another library. It has the internal methods that a channel calls
+    on streams of ipcpipes. With these methods the channel needs no second lock and no second call
+    for an operation. The rules for the turns are in ``_os/common/locks.py``, and those for
+    ``_came`` in ``_os/common/buffered_receiving.py``.
 
     The stream's own ``close`` has to wake the threads that use it. There is no descriptor here:
     ``_number`` says only whether the stream is closed (-1).
@@ -66,7 +66,7 @@ class ForeignStream(SendReceiveLocks):
         self._require_open()
         if self._send_fault is not None:
             raise trio.BrokenResourceError(self._send_fault)
-        # Set first, because a signal handler can raise between any two steps.
+        # The fault is set first, because a signal handler can raise between any two steps.
         self._send_fault = "an earlier send was interrupted"
         try:
             for piece in pieces:

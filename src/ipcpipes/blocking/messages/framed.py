@@ -45,8 +45,8 @@ class MessageChannel(Channel):
     lost.
 
     Args:
-        stream: belongs to the channel from now on, which closes it; do not use it otherwise.
-            :class:`ipcpipes.blocking.abc.ByteStream` says what its methods do; ``send_all``,
+        stream: the channel owns it from now on, and closes it; do not use it directly.
+            :class:`ipcpipes.blocking.abc.ByteStream` describes the methods; ``send_all``,
             ``receive_some`` and ``close`` are enough.
         framing: how messages are told apart; both ends must have the same.
         max_descriptors: how many descriptors may come with one message, 0 to 253. With 0,
@@ -89,7 +89,7 @@ class MessageChannel(Channel):
         return self._framing
 
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
-        # The same as in the base class, with as few steps as possible for the usual case.
+        # Does what the base class does, with as few steps as possible in the usual case.
         if timeout is None and type(value) is bytes and len(value) <= self._quick_size:
             wire = self._join((value,))
             carrier = self._carrier
@@ -157,8 +157,8 @@ class MessageChannel(Channel):
 
     def _split_received(self) -> None:
         carrier = self._carrier
-        # Set first, and cleared last: if a signal handler raises in between, the splitter is in the
-        # middle of a step.
+        # The fault is set first and cleared last, because the splitter is in the middle of a step
+        # if a signal handler raises in between.
         self._receive_fault = RECEIVE_INTERRUPTED
         if isinstance(carrier._came, bytes):
             self._arrived.extend(self._splitter.split(carrier._came))
@@ -188,7 +188,11 @@ class MessageChannel(Channel):
 
 
 def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:
-    """A channel of the kind that the framing asks for; it owns the connection."""
-    if isinstance(framing, Native):
-        return NativeMessageChannel(connection, framing, max_descriptors)
-    return MessageChannel(connection, framing, max_descriptors=max_descriptors)
+    """Makes a channel of the kind that the framing asks for. The channel owns the connection."""
+    try:
+        if isinstance(framing, Native):
+            return NativeMessageChannel(connection, framing, max_descriptors)
+        return MessageChannel(connection, framing, max_descriptors=max_descriptors)
+    except BaseException:  # raised by a user's framing, for example
+        connection.close()
+        raise

@@ -203,8 +203,8 @@ class WorkerGroup(Uncopied):
                     await self._stopping.wait()
                     await self._end_in_order()
                 finally:
-                    # Both steps at once, so that no task starts another worker while the others are
-                    # cancelled.
+                    # There is no checkpoint between these two steps, so that no task starts another
+                    # worker while the others are cancelled.
                     self._stopping.set()
                     nursery.cancel_scope.cancel()
         finally:
@@ -360,8 +360,8 @@ class WorkerGroup(Uncopied):
                     except WorkerFailed as failure:
                         crash = failure
                     except OSError as error:
-                        # A program that does not exist is a mistake in the command, which a
-                        # restart cannot mend.
+                        # A program that does not exist is a mistake in the command, which a restart
+                        # cannot correct.
                         if not self._was_ready and not is_momentary(error):
                             raise
                         crash = WorkerFailed(slot.number, None, f"could not be started: {error}")
@@ -475,8 +475,8 @@ class WorkerGroup(Uncopied):
     async def _handle_signals(
         self, signals: AsyncIterator[int], caught: list[signal.Signals]
     ) -> None:
-        # Until all workers have ended, also when the group is cancelled: a signal that is not
-        # handled would end this process and leave the workers running.
+        # Signals are handled until all workers have ended, also when the group is cancelled: a
+        # signal that is not handled would end this process and leave the workers running.
         with self._signals:
             async for number in signals:
                 caught.append(signal.Signals(number))

@@ -40,7 +40,8 @@ class Delivery:
     async def wait(self) -> None:
         """Waits until the system has taken the whole message. If this is cancelled before the
         system has begun to take the message, it is not sent. If it is cancelled later, the message
-        is sent anyway; if it has descriptors, which must stay open, this waits for that.
+        is sent anyway; if the message has descriptors, which must stay open, this waits until it is
+        sent.
 
         Raises:
             trio.BrokenResourceError: the worker has ended.
@@ -104,7 +105,7 @@ class Member:
         return f"{self.child.reason}, status {self.child.status}"
 
     def failure(self, text: str) -> WorkerFailed:
-        """The exception for a worker that has ended."""
+        """Makes the exception for a worker that has ended."""
         return WorkerFailed(self.number, self.child.status, f"{text} ({self.end})")
 
     async def converse(self, talk: Talk) -> None:
@@ -143,7 +144,7 @@ class Member:
         self.child.kill()
 
     async def _receive(self, talk: Talk, channel: MessageChannel) -> list[tuple[Any, ...]]:
-        """The next messages; an empty list at the end."""
+        """Returns the next messages; an empty list at the end."""
         # A worker that is killed while it sends leaves a part of a message.
         with suppress(trio.EndOfChannel, trio.BrokenResourceError):
             return await self._reads.read(partial(talk.receive, channel)) or []
@@ -177,7 +178,7 @@ class Member:
 
 
 class Slot:
-    """The place of the worker with this number, which a restart fills again."""
+    """The place of one worker of the group. After a restart, the new worker is in the same slot."""
 
     def __init__(self, number: int, crashes: Crashes) -> None:
         self.number = number
@@ -188,7 +189,7 @@ class Slot:
 
 
 async def all_delivered(deliveries: Iterable[Delivery]) -> None:
-    """Waits for all of them. A worker that ends meanwhile is not an error.
+    """Waits for all deliveries. A worker that ends meanwhile is not an error.
 
     Raises:
         The first other error of :meth:`Delivery.wait`.

@@ -15,7 +15,7 @@ _MOMENTARY = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAG
 
 
 def is_momentary(error: OSError) -> bool:
-    """Whether a start that failed with this error may succeed a moment later."""
+    """Returns whether a start that failed with this error may succeed a moment later."""
     return error.errno in _MOMENTARY
 
 

@@ -43,8 +43,8 @@ class Talk:
         self.on_message = on_message
 
     async def receive(self, channel: MessageChannel) -> list[tuple[Any, ...]]:
-        """One or more received messages; with ``max_descriptors``, each with the list of its
-        descriptors.
+        """Returns one or more received messages; with ``max_descriptors``, each with the list of
+        its descriptors.
 
         Raises:
             What the channel raises.

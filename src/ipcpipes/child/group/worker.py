@@ -114,7 +114,9 @@ class Worker(Uncopied):
         return message, descriptors
 
     async def _next(self, with_descriptors: bool) -> Sequence[Any]:
-        """The next message, with or without its descriptors, unless the worker has to finish."""
+        """Returns the next message, with or without its descriptors; raises EndOfChannel if the
+        worker has to finish.
+        """
         if self.finishing.is_set():
             await trio.lowlevel.checkpoint()
         else:
@@ -144,13 +146,13 @@ class Worker(Uncopied):
         handler: Callable[[Stream], Awaitable[object]],
         on_message: Callable[..., Awaitable[object]] | None = None,
     ) -> None:
-        """Runs ``handler(stream)`` for each client that this worker accepts, until it has to
-        finish.
+        """Runs ``handler(stream)`` for each client that this worker accepts, until the worker has
+        to finish.
 
-        Then it accepts only the clients that have connected already, and returns when the last
-        handler has returned. In a handler, :func:`ipcpipes.rpc.serve_connection` tells its client
-        to begin no new calls; other handlers can wait for :attr:`finishing`. An exception of a
-        handler is logged and ends that one connection, as in :func:`ipcpipes.serve`.
+        Then the worker accepts only the clients that have connected already, and returns when the
+        last handler has returned. In a handler, :func:`ipcpipes.rpc.serve_connection` tells its
+        client to begin no new calls; other handlers can wait for :attr:`finishing`. An exception of
+        a handler is logged and ends that one connection, as in :func:`ipcpipes.serve`.
 
         Args:
             handler: an async function of one stream.
@@ -209,13 +211,13 @@ async def group_worker(
     >>> async with ipcpipes.group_worker() as worker:
     ...     await worker.serve(handler)
 
-    Entering the block says that the worker is ready, so whatever it has to prepare comes first.
+    Entering the block says that the worker is ready, so it has to prepare everything before that.
 
     Args:
         framing: the framing of the group. A framing of ipcpipes is known already; a framing of your
             own has to be given.
         cancel_on_end: cancels the block when the master has ended, even if the worker is busy.
-            Otherwise a worker that reads its messages finishes in order then.
+            Otherwise, a worker that reads its messages then finishes in order.
 
     Returns:
         For ``async with``: the :class:`Worker`.

@@ -37,7 +37,7 @@ class Duplex:
     closes the stream, which belongs to its owner.
 
     Attributes:
-        came: what was received, in order: bytes, or their number where they were put into the
+        came: the received data, in order: bytes, or the number of bytes that were put into the
             caller's memory. Empty bytes or 0 mean the end.
     """
 
@@ -69,7 +69,8 @@ class Duplex:
             if deadline is not None or place is not None:
                 stream._wait(select.POLLIN, deadline)
             try:
-                # One step without a signal handler in between, so that no received byte is lost.
+                # This is one step, in which no signal handler runs, so that no received byte is
+                # lost.
                 if place is None:
                     self.came.extend(map(_read, (stream._number,), _SIZES))
                 else:
@@ -85,13 +86,15 @@ class Duplex:
                 stream._leave()
 
     def load(self, data: Any, rest: memoryview | bytes = b"") -> None:
-        """Sets the bytes to be sent next. Those before must have been sent."""
+        """Sets the bytes to be sent next. The bytes before them must have been sent."""
         position = self._outgoing[1]
         position[0] = 0
         self._outgoing = (data, position, rest)
 
     def lend(self, data: bytes, memory: memoryview) -> None:
-        """As :meth:`load`, followed by memory that stays its owner's, until :meth:`keep`."""
+        """Sets the bytes to be sent next: ``data``, and then ``memory``, which its owner may change
+        again after :meth:`keep`.
+        """
         # The first send is so large that the other end does not wake up for ``data`` alone.
         self.load(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
 
@@ -134,13 +137,15 @@ class Duplex:
                 stream._leave()
 
     def send_on(self, milliseconds: int) -> bool:
-        """As :meth:`send_now`, after waiting for room, for ``milliseconds`` at most."""
+        """Waits for room, ``milliseconds`` at most, and then does the same as :meth:`send_now`."""
         return self._go_on(milliseconds, select.POLLOUT, None)
 
     def send_or_receive(
         self, milliseconds: int, place: Callable[[], memoryview] | None = None
     ) -> bool:
-        """As :meth:`send_on`; bytes that come meanwhile are received, and end the wait too."""
+        """Does the same as :meth:`send_on`, and receives bytes that come meanwhile. Received bytes
+        end the wait too.
+        """
         return self._go_on(milliseconds, select.POLLOUT | select.POLLIN, place)
 
     def _go_on(
@@ -156,4 +161,4 @@ class Duplex:
         return False
 
     def give_up(self) -> None:
-        """The rest will not be sent. On this system there is nothing to do."""
+        """Called when the rest will not be sent. On this system there is nothing to do."""

@@ -18,8 +18,8 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 
 class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[ConnectionT]):
-    """A listening socket, and a pipe that wakes the thread which waits: shutdown(2) on a listening
-    socket does that on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
+    """A listening socket, and a pipe that wakes the waiting thread, because shutdown(2) on a
+    listening socket wakes it on Linux only. See :class:`ipcpipes.blocking.abc.Listener`.
     """
 
     _connector = connections.connector
@@ -28,7 +28,7 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
         # The receive end and the send end.
         self._pipe = OpenDescriptors()
         self._is_woken = False
-        # It may fail, and then there is nothing else to close.
+        # This step may fail. At this point there is nothing else to close.
         standard.open_pipe(self._pipe)
         super()._prepare()
         remember(self)

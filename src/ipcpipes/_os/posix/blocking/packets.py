@@ -27,7 +27,7 @@ class Packets(sockets.PacketSocket, streams.Socket):
         deadline: Deadline | None,
         descriptors: Sequence[int | HasFileno] | None = None,
     ) -> None:
-        """Sends them all, the descriptors with each.
+        """Sends all packets, and the descriptors with each packet.
 
         Raises:
             OSError, TypeError, ValueError: these descriptors cannot be sent; nothing was sent.

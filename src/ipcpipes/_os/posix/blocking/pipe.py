@@ -31,8 +31,8 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
     """Lifetime: as for any socket, until it is handed over; see :class:`.AnonymousEnd`.
 
     Attributes:
-        _waker: the two ends of the pipe that wakes the thread which waits; opened when first
-            needed.
+        _waker: the two ends of the pipe that wakes the waiting thread. It is opened when it is
+            first needed.
     """
 
     _poll: select.poll | None = None
@@ -49,15 +49,16 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
         self._while_open(pipe.set_capacity, size)
 
     def _while_open(self, function: Callable[..., ResultT], *arguments: object) -> ResultT:
-        """Calls a function of the descriptor, which no thread closes meanwhile."""
-        # The lock of the direction that the pipe does not have.
+        """Calls ``function`` with the descriptor. No thread closes the descriptor meanwhile."""
+        # This is the lock of the direction that this end does not have.
         lock = self._may_receive if isinstance(self, SendStream) else self._may_send
         return self._locked(lock, "looking at", lambda: function(self._require_open(), *arguments))
 
     def _wait(self, event: int, deadline: Deadline | None) -> None:
         if self._poll is None:
             self._poll = self._new_poll(event)
-        # Checked after that: a thread that closes from here on finds the waker, and writes to it.
+        # This is checked after the waker was made: a thread that closes this end from here on finds
+        # the waker, and writes to it.
         self._require_open()
         if deadline is None:
             self._poll.poll()
@@ -125,7 +126,7 @@ class ReceiveStream(_End, streams.ReceiveStream):
         self._used = True
         while self._came is None:
             try:
-                # In one step, as in a socket's _fetch.
+                # This is one step, as in a socket's _fetch.
                 (self._came,) = map(read, (self._number,), (argument,))
             except BlockingIOError:
                 self._wait(select.POLLIN, deadline)

@@ -30,7 +30,7 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
-# The beginning of the error text, for an event that a thread waits for in vain.
+# The beginning of the error text, for an event that does not occur in time.
 TOO_LATE = {select.POLLIN: "nothing was received", select.POLLOUT: "not all could be sent"}
 
 # Looked up once: they are called for every message.
@@ -46,13 +46,14 @@ class Socket(socket_end.SocketEnd, SharedHandle):
 
     def _prepare(self, fd: int) -> None:
         self._renew_locks()
-        # The descriptor as long as something can be sent, so that a send has one thing to check.
+        # The descriptor while something can be sent, otherwise -1, so that a send has only one
+        # attribute to check.
         self._send_number = fd
         self._position = ffi.new(calls.new_position)
         self._configure(fd)
 
     def _configure(self, fd: int) -> None:
-        # Asked once, because a property cannot keep the descriptor from being closed.
+        # The system is asked once, because a property cannot keep the descriptor from being closed.
         self._found_sizes = calls.buffer_sizes(fd)
         os.set_blocking(fd, True)
         if self._shut_half is not None:
@@ -75,7 +76,7 @@ class Socket(socket_end.SocketEnd, SharedHandle):
             raise deadline.error(TOO_LATE[event])
 
     def _wait_for_room(self, code: int, deadline: Deadline | None) -> None:
-        """Waits until a send that has ended with ``code`` can go on, or raises."""
+        """Waits until a send that has ended with ``code`` can continue, or raises."""
         if code == _AGAIN:
             self._wait(select.POLLOUT, deadline)
         elif code != _INTERRUPTED:
@@ -147,14 +148,14 @@ class _Sending(Socket):
                 ffi.release(buffer)
 
     def _put(self, data: Any, deadline: Deadline | None) -> None:
-        """Sends all of it. The caller holds the send lock."""
+        """Sends all of ``data``. The caller holds the send lock."""
         try:
             code = _send_rest(self._send_number, data, len(data), self._position, deadline is None)
             if code:
                 self._put_rest(data, deadline, code)
         except BaseException:
-            # A TimeoutError, or a signal handler's exception. That can be raised right after the
-            # call, and then only the C layer knows how much was sent.
+            # This is a TimeoutError, or a signal handler's exception. A handler's exception can be
+            # raised right after the call, and then only the C layer knows how much was sent.
             if self._position[0]:
                 self._send_number = -1  # first: another signal handler can raise in a call
                 self._break(f"a send was interrupted after {self._position[0]} bytes")
@@ -207,7 +208,9 @@ class _Receiving(Socket, Receiving):
             self._require_open()
 
     def _fetch_into(self, view: memoryview, deadline: Deadline | None) -> None:
-        """As :meth:`_fetch`, into memory. Afterwards ``_came`` is the number of received bytes."""
+        """Does the same as :meth:`_fetch`, but receives into ``view``. Afterwards ``_came`` is the
+        number of received bytes.
+        """
         if self._receive_fault is not None:
             self._raise_fault()
         if deadline is not None:
@@ -255,7 +258,7 @@ class Stream(_Sending, _Receiving):
         outgoing: passing.OutgoingDescriptors,
         deadline: Deadline | None,
     ) -> None:
-        """Sends all of it, and the descriptors with its first byte. The caller holds the send
+        """Sends all of ``data``, and the descriptors with its first byte. The caller holds the send
         lock.
         """
         wait = deadline is None
@@ -333,8 +336,8 @@ class Stream(_Sending, _Receiving):
     def _get_descriptors(
         self, incoming: passing.IncomingDescriptors, deadline: Deadline | None
     ) -> bytes:
-        """1 byte or more and the descriptors with them, ``b""`` at the end. The caller holds the
-        receive lock.
+        """Receives 1 byte or more, and the descriptors with them into ``incoming``. Returns the
+        bytes, ``b""`` at the end. The caller holds the receive lock.
 
         Descriptors cannot be kept for the next receive, so a signal handler's exception breaks the
         stream once something has come: ``_receive_fault`` is already set when this returns, and the
@@ -363,8 +366,8 @@ class Stream(_Sending, _Receiving):
         return data
 
     def _get_enclosed(self, attached: AttachedDescriptors, deadline: Deadline | None) -> bytes:
-        """As :meth:`_get_descriptors`, for a channel. It puts the descriptors into ``attached``;
-        the channel clears ``_receive_fault`` when it has the messages.
+        """Does the same as :meth:`_get_descriptors`, for a channel. Puts the descriptors into
+        ``attached``. The channel clears ``_receive_fault`` when it has the messages.
         """
         incoming = passing.IncomingDescriptors(receive_size(None), attached.most)
         try:

@@ -14,8 +14,8 @@ connector = connecting.Connector(stream, packets, pipe)
 
 
 def still_receives(carrier: object) -> bool:
-    """Whether a peer that has ended its sending half (shutdown(2)) can still receive. For a carrier
-    that is not a connection of ipcpipes, the answer is no.
+    """Returns whether a peer that has ended its sending half (shutdown(2)) can still receive. For a
+    carrier that is not a connection of ipcpipes, the answer is no.
     """
     if not isinstance(carrier, (stream.Stream, packets.Packets)):
         return False

@@ -39,12 +39,12 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
                 self._check_file()
 
     def released(self) -> None:
-        """An accepted connection is closed."""
+        """Called when an accepted connection is closed."""
         self._room.unpark()
         self._adjust_queue()
 
     def released_elsewhere(self) -> None:
-        """The same, from a finalizer."""
+        """Does the same as :meth:`released`; called by a finalizer."""
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self.released)
 

@@ -28,8 +28,8 @@ class Packets(sockets.PacketSocket, streams.Socket):
     async def send_packets(
         self, packets: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
-        """Sends them all, the descriptors with each. After a cancelled call ``sent_some`` tells
-        whether any packet was sent.
+        """Sends all packets, and the descriptors with each packet. After a cancelled call,
+        ``sent_some`` tells whether any packet was sent.
 
         Raises:
             OSError, TypeError, ValueError: these descriptors cannot be sent; nothing was sent.
@@ -58,8 +58,8 @@ class Packets(sockets.PacketSocket, streams.Socket):
             self._sending = False
 
     async def receive_packets(self, into: deque[Any], max_size: int, limit: int) -> bool:
-        """Adds 1 to ``limit`` packets, and waits for the first; see ``_get_packets``. ``False``
-        is the end.
+        """Waits for a packet, and appends 1 to ``limit`` packets to ``into``; see ``_get_packets``.
+        Returns ``False`` at the end.
         """
         self._receiving = True
         try:

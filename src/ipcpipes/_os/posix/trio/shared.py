@@ -25,8 +25,8 @@ class SharedName:
         )
 
     def copies(self) -> dict[str, int]:
-        """The descriptors that a child inherits, by name. The caller owns them, so that closing
-        this object does not disturb the start of a child.
+        """Returns the descriptors that a child inherits, by name. The caller owns them, so that
+        closing this object does not disturb the start of a child.
         """
         return {"listener": standard.lifted(os.dup(self._listener._fd))}
 
@@ -38,11 +38,11 @@ class SharedName:
 def join_shared(
     endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
 ) -> listeners.Listener[streams.Stream]:
-    """A listener of this process beside the listeners of other processes.
+    """Makes a listener of this process beside the listeners of other processes.
 
     Args:
-        endpoint: the shared one.
-        number: the inherited socket.
+        endpoint: the endpoint that the processes share.
+        number: the number of the inherited socket.
     """
     assert number is not None
     options = ListenOptions(permissions, backlog)

@@ -69,7 +69,7 @@ class Socket(socket_end.SocketEnd, TrioEnd):
 
 
 class _Sending(Socket):
-    # write(2) where it is no socket.
+    # The ends of pipes use write(2) instead.
     _put = staticmethod(calls.send)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -96,7 +96,8 @@ class _Sending(Socket):
                 ffi.release(buffer)
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Sends what the system accepts without waiting, for callers that batch. Not a checkpoint.
+        """Sends what the system accepts without waiting, for callers that batch. This is not a
+        checkpoint.
 
         Returns:
             How many bytes were sent, perhaps 0.
@@ -257,8 +258,8 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
     async def receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
-        """Receives into the memory that ``place`` returns, or as bytes if it returns ``None``. It
-        is called when something can be read, so that a waiting task holds no memory.
+        """Receives into the memory that ``place`` returns, or as bytes if it returns ``None``.
+        ``place`` is called when something can be read, so that a waiting task holds no memory.
 
         Returns:
             Bytes, or the memory and the number of bytes in it; no bytes at the end.
@@ -288,9 +289,9 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             self._receiving = False
 
     async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
-        """Sends ``head`` and ``data`` from byte ``start`` of the two together, as far as the system
-        accepts them; waits until it accepts any. It can be cancelled, and is a checkpoint, only
-        while it waits.
+        """Sends ``head`` and then ``data``, beginning with byte ``start`` of the two together.
+        Waits until the system accepts a byte, and then sends as much as the system accepts. This
+        can be cancelled, and is a checkpoint, only while it waits.
 
         Returns:
             How many bytes were sent, 1 or more.
@@ -301,8 +302,9 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         self._sending = True
-        # Always released: in the reference cycle of an exception's traceback, memory that cffi has
-        # borrowed can crash the garbage collector (Python 3.10, 3.11).
+        # The buffer is always released: an exception's traceback can be a reference cycle, and in
+        # such a cycle memory that cffi has borrowed can crash the garbage collector (Python 3.10,
+        # 3.11).
         buffer: Any = ffi.from_buffer(data)
         try:
             while True:

@@ -1,5 +1,5 @@
-"""Windows: a blocking stream with one user that sends and receives at the same time, and that an
-interruption costs no data.
+"""Windows: a blocking stream with one user that sends and receives at the same time, and loses
+nothing when it is interrupted.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Duplex:
         """Copies the unsent rest of the memory that was lent."""
 
     def send_now(self) -> bool:
-        """Gives the system what it takes without waiting.
+        """Sends what the system accepts without waiting.
 
         Bytes of a pending write count as unsent: the system has copied them, but not taken them.
 

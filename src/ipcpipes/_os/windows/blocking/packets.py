@@ -48,7 +48,7 @@ class Packets(packets.MessagePipe, streams.Pipe):
         """Waits for a packet, and appends the received packets to ``into``: 1 to ``limit``.
         Returns ``False`` at the end.
 
-        If it raises, the packets that it had received are in ``into``.
+        If this raises, the packets that were received before are in ``into``.
 
         Raises:
             FramingError: the next packet is larger than ``max_size``, or its sender cancelled it.
@@ -59,8 +59,8 @@ class Packets(packets.MessagePipe, streams.Pipe):
             packet = self._get_packet(max_size, deadline)
             if packet is None:
                 return bool(taken)
-            # Set first and cleared last, so that a signal handler's exception does not deliver the
-            # packet twice.
+            # The fault is set first and cleared last, so that the packet is not delivered twice
+            # after a signal handler's exception.
             self._receive_fault = RECEIVE_INTERRUPTED
             into.append(packet)
             self._unread = self._part = None
@@ -72,7 +72,9 @@ class Packets(packets.MessagePipe, streams.Pipe):
                 return True
 
     def _get_packet(self, max_size: int, deadline: Deadline | None) -> bytes | None:
-        """The next packet, which stays in ``_part`` or ``_unread`` until the caller has it."""
+        """Returns the next packet, which stays in ``_part`` or ``_unread`` until the caller has
+        it.
+        """
         if self._part is None:
             memory, code, count = self._read(
                 calls.new_buffer("char[]", packets.FIRST_READ), packets.FIRST_READ, deadline
@@ -89,7 +91,7 @@ class Packets(packets.MessagePipe, streams.Pipe):
         while part.free:
             if self._unread is None:
                 self._check_rest(part)
-            # Straight into the packet; a cancelled read has taken nothing.
+            # This reads directly into the packet. A cancelled read has taken nothing.
             memory = ffi.from_buffer(part.free)
             _, code, count = self._read(memory, min(len(memory), calls.LARGEST_READ), deadline)
             if code not in (0, calls.ERROR_MORE_DATA):

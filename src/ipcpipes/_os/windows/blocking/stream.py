@@ -37,7 +37,7 @@ NO_ROOM = "not all could be sent"
 
 
 def longest_wait() -> int:
-    """The milliseconds that one wait of this thread may last."""
+    """Returns the milliseconds that one wait of this thread may last."""
     return _SLICE if threading.current_thread() is threading.main_thread() else calls.INFINITE
 
 
@@ -56,7 +56,7 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
 
     def _prepare(self, handle: int) -> None:
         self._renew_locks()
-        # Asked once, because a property cannot keep the handle from being closed.
+        # The system is asked once, because a property cannot keep the handle from being closed.
         self._peer_process = (
             calls.peer_process(handle, server_end=self._server_end)
             if self._known_process is None
@@ -73,8 +73,8 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
             return calls.process_identity(self._peer_process)
         with suppress(trio.BusyResourceError), self._held() as handle:
             return calls.peer_identity(handle, server_end=True)
-        # Two threads are inside. The process would tell its present user, which need not be the
-        # user that connected.
+        # Two threads are inside. The process would tell its present user, which may not be the user
+        # that connected.
         return PeerIdentity(pid=self._peer_process or None)
 
     def _client(self) -> impersonation.Client:
@@ -303,8 +303,8 @@ class ReceiveStream(_Receiving):
 
 
 def _buffer_sizes(handle: int) -> tuple[int, int] | OSError:
-    """(for sending, for receiving); or the error, because the system does not tell them to an end
-    that only writes (GetNamedPipeInfo needs GENERIC_READ).
+    """Returns (size for sending, size for receiving); or the error, because the system does not
+    tell the sizes to an end that only writes (GetNamedPipeInfo needs GENERIC_READ).
     """
     try:
         return calls.buffer_sizes(handle)

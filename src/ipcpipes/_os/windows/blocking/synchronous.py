@@ -47,7 +47,8 @@ class SendStream(_End, anonymous.SendStream):
     def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
         self._require_sendable()
         if not self._used:
-            # Not earlier: an end that is handed over unused has the mode in which it came.
+            # This is not done earlier, because an end that is handed over unused must keep its
+            # mode.
             calls.write_without_waiting(self._require_open())
 
         def attempt() -> tuple[int, int]:
@@ -78,9 +79,11 @@ class ReceiveStream(_End, anonymous.ReceiveStream):
             return self._unread
 
         def attempt() -> tuple[int, int]:
-            # In each attempt: another thread may have closed this end during the pause.
+            # Each attempt checks this, because another thread may have closed this end during the
+            # pause.
             handle = self._require_open()
-            # Set before the call and cleared last, as for a write: received data would be lost.
+            # The fault is set before the call and cleared last, as for a write, because received
+            # data could be lost.
             self._receive_fault = RECEIVE_INTERRUPTED
             code, count = calls.read_now(handle, memory, size)
             if code != 0:

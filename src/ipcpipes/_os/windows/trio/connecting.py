@@ -14,5 +14,7 @@ connector = connecting.Connector(stream, packets, pipe, synchronous)
 
 
 def still_receives(carrier: object) -> bool:
-    """Whether a peer that sends no more has ended only that half: a pipe has no halves."""
+    """Returns whether a peer that sends no more can still receive: never, because a pipe has no
+    halves.
+    """
     return False

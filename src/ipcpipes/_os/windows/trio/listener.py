@@ -38,7 +38,9 @@ class Listener(instances.ListeningPipe[ConnectionT], TrioListener[ConnectionT]):
         self._make_room()
 
     def released_elsewhere(self, handle: int) -> None:
-        """The same, called by a finalizer. Closes the handle once the next instance was made."""
+        """Does the same as :meth:`released`; called by a finalizer. Closes the handle after the
+        next instance was made.
+        """
 
         def release() -> None:
             try:

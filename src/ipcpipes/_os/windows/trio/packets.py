@@ -54,7 +54,7 @@ class Packets(packets.MessagePipe, streams.Pipe):
         """Waits for a packet, and appends the received packets to ``into``: 1 to ``limit``.
         Returns ``False`` at the end.
 
-        If it raises, the packets that it had received are in ``into``.
+        If this raises, the packets that were received before are in ``into``.
 
         Raises:
             FramingError: the next packet is larger than ``max_size``, or its sender cancelled it.
@@ -86,7 +86,7 @@ class Packets(packets.MessagePipe, streams.Pipe):
         part = self._part
         while part.free:
             self._check_rest(part)
-            # Straight into the packet; a cancelled read has taken nothing.
+            # This reads directly into the packet. A cancelled read has taken nothing.
             memory = ffi.from_buffer(part.free)
             code, count = await self._read(memory, min(len(memory), calls.LARGEST_READ), part.free)
             if code not in (0, calls.ERROR_MORE_DATA):

@@ -16,8 +16,8 @@ class _End(pipe_end.AnonymousEnd, streams.Pipe, abc.AnonymousPipeEnd):
     """Lifetime: as for any pipe, until the handle is handed over."""
 
     def _prepare(self, handle: int) -> None:
-        """The system allows one completion port in the whole life of a pipe's end, and a child may
-        need it; so the first use registers the handle.
+        """Does nothing. The system allows one completion port in the whole life of a pipe's end,
+        and a child may need it, so the first use registers the handle.
         """
 
     def _require_open(self) -> int:

@@ -41,7 +41,9 @@ class SharedName:
             raise connect_error("winerror", -result, endpoint, address)
 
     def copies(self) -> dict[str, int]:
-        """The handles that a child inherits, by name: none, because no handle listens."""
+        """Returns the handles that a child inherits, by name. There are none, because no handle
+        listens.
+        """
         return {}
 
     def close(self) -> None:
@@ -52,7 +54,7 @@ class SharedName:
 def join_shared(
     endpoint: Endpoint, number: str | None, permissions: calls.Permissions, backlog: int
 ) -> listeners.Listener[streams.Stream]:
-    """A listener of this process at an endpoint that other processes listen at too.
+    """Makes a listener of this process at an endpoint where other processes listen too.
 
     Args:
         number: always ``None``; POSIX has a descriptor to inherit.
@@ -66,8 +68,11 @@ def join_shared(
     )
     # All instances have the owner and access list of the first one. If the parent has ended,
     # another user may have made that one.
-    owner = calls.owner(listener._waiting[0].number)
-    if owner.sid not in calls.owners_of_ours(endpoint):
+    try:
+        owner = calls.owner(listener._waiting[0].number)
+        if owner.sid not in calls.owners_of_ours(endpoint):
+            raise untrusted_error(endpoint, listener.address, owner)
+    except BaseException:
         listener._close()
-        raise untrusted_error(endpoint, listener.address, owner)
+        raise
     return listener

@@ -151,14 +151,14 @@ class _Sending(Pipe):
             self._sending = False
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Sends what it can without waiting, and returns the number of bytes: 0, because the
-        completion port reports every overlapped operation, even one that completes at once.
+        """Sends nothing and returns 0, because every write has to wait: the completion port reports
+        every overlapped operation, even one that completes at once.
         """
         return 0
 
     async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
-        """Sends a part that can be cancelled at any time, and returns the number of bytes: 0,
-        because a cancelled write can have sent data all the same.
+        """Sends nothing and returns 0: no write can be cancelled safely, because a cancelled write
+        may still have sent data.
         """
         return 0
 
@@ -223,7 +223,7 @@ class Stream(_Sending, _Receiving, passing.HandlePassingEnd, abc.ByteStream):
         self, get_buffer: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
         """Receives into the memory that ``get_buffer`` returns, or as bytes if it returns
-        ``None``. It is called at once, because a read needs its memory when it begins.
+        ``None``. ``get_buffer`` is called at once, because a read needs its memory when it begins.
 
         Returns:
             bytes, or the memory and the number of bytes in it. Empty bytes, or 0, are the end.

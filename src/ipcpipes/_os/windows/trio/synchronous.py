@@ -21,7 +21,7 @@ class SendStream(anonymous.SendStream):
     """
 
     def _begin_use(self, handle: int) -> None:
-        # Not earlier: an end that is handed over unused has the mode in which it came.
+        # This is not done earlier, because an end that is handed over unused must keep its mode.
         calls.write_without_waiting(handle)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -49,8 +49,8 @@ class SendStream(anonymous.SendStream):
                     waits = pauses()
                     await trio.lowlevel.checkpoint()
             await trio.lowlevel.cancel_shielded_checkpoint()
-        except trio.Cancelled:
-            if done:
+        except BaseException:  # Cancelled, or a KeyboardInterrupt
+            if done and self._send_fault is None:
                 self._send_fault = f"a send_all was cancelled after {done} of {length} bytes"
             raise
 
@@ -73,7 +73,7 @@ class ReceiveStream(anonymous.ReceiveStream):
     """
 
     def _begin_use(self, handle: int) -> None:
-        """Nothing is to be done."""
+        """Does nothing: reading needs no preparation."""
 
     async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
         for pause in pauses():
