@@ -34,7 +34,7 @@ class _Client:
     :meth:`Broadcaster.serve` that made it.
 
     Attributes:
-        why: the reason of its end, once it has ended.
+        why: the reason for the end of the client, after it has ended.
     """
 
     def __init__(self, channel: abc.MessageChannel) -> None:

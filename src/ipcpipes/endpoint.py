@@ -124,7 +124,8 @@ class Endpoint:
 
     @classmethod
     def named(cls, name: str) -> Endpoint:
-        """A plain name, the same on every system, in a private place of the current user.
+        """Makes an endpoint with a plain name, the same on every system, in a private place of the
+        current user.
 
         Args:
             name: 1 to 64 of the characters ``A-Z a-z 0-9 . _ -``. Windows ignores the case of
@@ -138,7 +139,8 @@ class Endpoint:
 
     @classmethod
     def path(cls, path: str | os.PathLike[str]) -> Endpoint:
-        r"""A path of your choice: ``/run/svc.sock``, or on Windows ``\\.\pipe\svc``.
+        r"""Makes an endpoint with a path of your choice: ``/run/svc.sock``, or on Windows
+        ``\\.\pipe\svc``.
 
         Args:
             path: an absolute path. The system limits its length, including the terminator: 108
@@ -153,8 +155,8 @@ class Endpoint:
 
     @classmethod
     def dotnet(cls, name: str) -> Endpoint:
-        r"""The address that .NET's ``NamedPipeServerStream(name)`` and its client use on this
-        system. The connection is in byte mode and in both directions.
+        r"""Makes an endpoint with the address that .NET's ``NamedPipeServerStream(name)`` and its
+        client use on this system. The connection is in byte mode and in both directions.
 
         Linux and macOS: .NET takes a rooted name (``/run/x``) as a path, and a backslash as an
         ordinary character. Both mean something else on Windows, so both are refused here. Use
@@ -174,8 +176,8 @@ class Endpoint:
 
     @classmethod
     def abstract(cls, name: str) -> Endpoint:
-        r"""A name in the abstract namespace of Linux (``unix(7)``). It has no file, and disappears
-        with its listener.
+        r"""Makes an endpoint with a name in the abstract namespace of Linux (``unix(7)``). The name
+        has no file, and disappears with its listener.
 
         It has no permissions either, so ipcpipes enforces the access policy when it accepts. It
         belongs to the network namespace, not to a directory: containers that share the network of
@@ -195,12 +197,13 @@ class Endpoint:
 
     @classmethod
     def inherited(cls, number: int | str) -> Endpoint:
-        """The end of a pipe or socket that this process inherited from its parent, by its number.
+        """Makes an endpoint for the end of a pipe or socket that this process inherited from its
+        parent, by its number.
 
-        ``connect(Endpoint.inherited(text))`` takes it over, once: from then on it belongs to the
-        stream, and children of this process do not inherit it by accident. It is for parents such
-        as .NET's ``AnonymousPipeServerStream`` or systemd; a child of :func:`ipcpipes.open_child`
-        uses :func:`ipcpipes.parent_stream`.
+        ``connect(Endpoint.inherited(text))`` takes this end over, once: from then on it belongs to
+        the stream, and children of this process do not inherit it by accident. It is for parents
+        such as .NET's ``AnonymousPipeServerStream`` or systemd; a child of
+        :func:`ipcpipes.open_child` uses :func:`ipcpipes.parent_stream`.
 
         If ``connect`` cannot take it over, it leaves it untouched and raises:
         :exc:`EndpointNotFound` (it does not exist, was not inherited, or was taken over before),
@@ -225,7 +228,8 @@ class Endpoint:
 
     @classmethod
     def of(cls, value: EndpointLike) -> Endpoint:
-        """The endpoint that ``value`` means: what every function that takes an endpoint does.
+        """Returns the endpoint that ``value`` means. Every function that takes an endpoint does the
+        same.
 
         Args:
             value: an :class:`Endpoint`, which is returned as it is; a ``str``, which is a path if

@@ -4,8 +4,8 @@ Streams, channels and listeners raise trio's own errors, which tell where the fa
 :exc:`trio.BrokenResourceError` (the peer), :exc:`trio.ClosedResourceError` (you closed it),
 :exc:`trio.BusyResourceError` (two tasks at once). The exceptions here are raised before there is a
 stream, while an endpoint is named, listened on or connected to; or they say what is wrong with a
-message, or what was lost. Each class is also the built-in exception that code written for sockets
-would catch.
+message, or what was lost. Each class also derives from the built-in exception that code written for
+sockets would catch.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ def listen_arguments(
     backlog: int,
     buffer_size: int | None,
 ) -> dict[str, Any]:
-    """The arguments for the system's ``listen``, checked.
+    """Checks the arguments, and returns those for the system's ``listen``.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range; or the policy

@@ -1,4 +1,4 @@
-"""From the arguments to the exit status.
+"""Runs a command, from the arguments to the exit status.
 
 The docstring of the function that runs a command is the text of its ``--help``; the last paragraph
 stands below the options.
@@ -60,15 +60,16 @@ async def _run_command(arguments: argparse.Namespace) -> None:
     try:
         await arguments.run(arguments)
     except Exception:
-        # Ctrl-C reaches every process of a pipeline. An error because another one of them has
-        # ended is not a failure then.
+        # Ctrl-C reaches every process of a pipeline. In that case, an error that the end of another
+        # one of them causes is not a failure.
         is_cancelled = trio.current_effective_deadline() == -math.inf
         if not is_cancelled:
             raise
 
 
 def _parse_words(words: Sequence[str]) -> argparse.Namespace:
-    """The command's arguments. ``run`` among them is the async function that runs the command.
+    """Returns the command's arguments. Their attribute ``run`` is the async function that runs the
+    command.
 
     Raises:
         SystemExit: after ``--help`` and ``--version``, and after wrong usage.
@@ -167,7 +168,8 @@ def _add_serve_arguments(server: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="?",
         default="echo",
-        # Not %(default)s, which parse_intermixed_args has replaced by then.
+        # %(default)s does not work here, because parse_intermixed_args has replaced the default by
+        # then.
         help="a plain name or an absolute path (default: echo)",
     )
     server.add_argument("--rpc", action="store_true", help="serve the calls that echo --rpc makes")
@@ -176,7 +178,7 @@ def _add_serve_arguments(server: argparse.ArgumentParser) -> None:
 
 
 def _server_arguments() -> argparse.ArgumentParser:
-    """The arguments of each command that connects to a server."""
+    """Makes a parser of the arguments of each command that connects to a server."""
     server = argparse.ArgumentParser(add_help=False)
     server.add_argument("name", metavar="NAME", help="where the server listens")
     server.add_argument(

@@ -10,7 +10,7 @@ __all__ = ["ConnectionEnded", "Failure", "WrongBytes", "explain"]
 
 
 class Failure(Exception):
-    """The command cannot go on. The message is for the user."""
+    """The command cannot continue. The message is for the user."""
 
 
 class WrongBytes(Failure):
@@ -22,9 +22,9 @@ class ConnectionEnded(Failure):
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for the user; ``None`` if the error is a mistake in this program."""
+    """Returns one line for the user; ``None`` if the error is a mistake in this program."""
     found = list(single_errors(error))
-    # Wrong bytes first: because of them the connection was given up.
+    # Wrong bytes come first, because they are the reason why the connection was given up.
     found.sort(key=lambda each: not isinstance(each, WrongBytes))
     lines = [_line(each) for each in found]
     if None in lines:

@@ -46,8 +46,8 @@ def write_path(path: str) -> None:
 
 
 def complain(line: str) -> None:
-    """Writes the one line about a failure to standard error. Without a standard error, the exit
-    status alone tells of the failure.
+    """Writes the one line about a failure to standard error. Without a standard error, only the
+    exit status reports the failure.
     """
     if sys.stderr is None:
         return
@@ -72,8 +72,8 @@ def _stdout() -> Iterator[TextIO]:
 
 
 def _discard_rest(stream: TextIO) -> None:
-    # The interpreter flushes at its exit. What cannot be written would cause a message and another
-    # exit status. From the notes on SIGPIPE in the documentation of `signal`.
+    # The interpreter flushes at its exit. Data that cannot be written then would cause a message
+    # and another exit status. From the notes on SIGPIPE in the documentation of `signal`.
     with contextlib.suppress(OSError, ValueError):
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, stream.fileno())

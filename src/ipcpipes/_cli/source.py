@@ -54,7 +54,7 @@ class Source:
         self._file.close()
 
     async def read(self) -> bytes:
-        """The next bytes, at most :data:`CHUNK`; ``b""`` at the end.
+        """Returns the next bytes, at most :data:`CHUNK`; ``b""`` at the end.
 
         Raises:
             Failure: the system cannot read them.
@@ -77,10 +77,10 @@ class Source:
 
 
 async def open_source(name: str | None) -> Source:
-    """The file of this name; standard input for ``-`` and ``None``.
+    """Opens the file of this name; standard input for ``-`` and ``None``.
 
     Raises:
-        Failure: it cannot be opened.
+        Failure: the file cannot be opened.
     """
     if name is None or name == "-":
         return _standard_input()
@@ -95,10 +95,10 @@ async def open_source(name: str | None) -> Source:
 
 
 async def unasked_input() -> Source | None:
-    """Standard input, if the user has redirected data to it; else ``None``.
+    """Returns standard input if the user has redirected data to it; otherwise ``None``.
 
-    That is a regular file that is not empty, or a pipe that has a byte within a second. A program
-    often inherits a pipe to which no process ever writes.
+    Redirected data is a regular file that is not empty, or a pipe that has a byte within a second.
+    A program often inherits a pipe to which no process ever writes.
     """
     if sys.stdin is None:
         return None
@@ -128,8 +128,8 @@ async def _pipe_speaks(fd: int) -> bool:
 
 
 async def rewindable(source: Source) -> Source:
-    """``source`` itself; or if it can be read only once, a copy of it in a temporary file. Then
-    ``source`` is closed.
+    """Returns ``source`` itself. If it can be read only once, returns a copy of it in a temporary
+    file, and closes ``source``.
 
     Raises:
         Failure: it has more than 1 GiB.

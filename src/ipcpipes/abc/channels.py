@@ -129,9 +129,9 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         """Runs ``fn(*args)`` under the identity of the client, in a thread of its own.
 
-        For a server that does something for a client and wants the system to decide whether the
-        client may do it. :meth:`Connection.run_as_client`, which does the same for a stream, says
-        what holds for such functions on each system; read it before you use this.
+        Use this in a server that does something for a client and wants the system to decide whether
+        the client may do it. :meth:`Connection.run_as_client`, which does the same for a stream,
+        describes the limits of such functions on each system; read it before you use this.
 
         Args:
             fn: a function, not an async one. Its exception is raised here.

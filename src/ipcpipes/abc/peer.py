@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PeerIdentity:
-    r"""The process at the other end of a connection, as far as the system tells. What the system
-    does not tell is ``None``.
+    r"""The process at the other end of a connection, as far as the system reports it. A value that
+    the system does not report is ``None``.
 
     Attributes:
         pid: the process id. Do not base a security decision on it: the process may have ended, and

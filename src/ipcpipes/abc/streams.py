@@ -83,12 +83,12 @@ class Connection(Uncopied, trio.abc.AsyncResource):
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         """Runs ``fn(*args)`` under the identity of the client, in a thread of its own.
 
-        For a server that does something for a client and wants the system to decide whether the
-        client may do it: what ``fn`` opens, it opens as the client. Keep ``fn`` to that. To open a
-        path that the client has named, use :func:`ipcpipes.open_for_client`, because some paths
-        (``/proc/self/fd/5``, ``CONIN$``) lead to files that the server itself has open.
-        The thread runs nothing but ``fn``. Threads that ``fn`` starts have the identity of the
-        client too, and on Linux so do processes.
+        Use this in a server that does something for a client and wants the system to decide whether
+        the client may do it: what ``fn`` opens, it opens as the client. Keep ``fn`` to that. To
+        open a path that the client has named, use :func:`ipcpipes.open_for_client`, because some
+        paths (``/proc/self/fd/5``, ``CONIN$``) lead to files that the server itself has open. The
+        thread runs nothing but ``fn``. Threads that ``fn`` starts have the identity of the client
+        too, and on Linux so do processes.
 
         The client must have connected with ``impersonation="impersonate"`` or ``"delegate"``.
         Once ``fn`` has begun, this method waits for it even if it is cancelled, as

@@ -1,4 +1,4 @@
-"""A program without an event loop that shuts down cleanly on a signal."""
+"""Runs a program without an event loop that shuts down cleanly on a signal."""
 
 from __future__ import annotations
 

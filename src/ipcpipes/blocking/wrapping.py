@@ -10,7 +10,9 @@ from . import abc
 
 
 class WrappingListener(ListenerWrapper, Uncopied, abc.Listener[Any]):
-    """A subclass says what to make of the connections of the listener below, which it owns."""
+    """The base of a listener that owns the listener below. A subclass decides what to make of its
+    connections.
+    """
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"
 

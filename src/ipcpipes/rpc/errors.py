@@ -1,8 +1,8 @@
 """The errors of remote calls: one exception class for each status, and the table of the statuses.
 
 The codes are those of Windows RPC (winerror.h). Errors that a server sends also have the number of
-DCE RPC (C706, appendix E). Each class is also the built-in exception that code for sockets and
-files would catch. There is no built-in exception for a cancelled call.
+DCE RPC (C706, appendix E). Each class also derives from the built-in exception that code for
+sockets and files would catch. Python has no built-in exception for a cancelled call.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class DefinitionError(IpcError, TypeError):
 
 
 class BrokenRule(Exception):
-    """A definition breaks a rule. :class:`DefinitionError` has the place in addition."""
+    """A definition breaks a rule. The exception does not name the place; :class:`DefinitionError`
+    adds it.
+    """
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(rule, text)
@@ -70,7 +72,7 @@ class BrokenRule(Exception):
 
 
 def failure_code(code: object) -> int | None:
-    """The code if it can be the status of a failure; else ``None``."""
+    """Returns the code if it can be the status of a failure, otherwise ``None``."""
     if isinstance(code, int) and not isinstance(code, bool) and 0 < code < 2**32:
         return int(code)
     return None
@@ -125,7 +127,9 @@ class RpcError(IpcError):
         return FAULT_STATUS.get(self.code)
 
     def again(self) -> RpcError:
-        """A copy to raise: an exception that is raised twice would collect both tracebacks."""
+        """Returns a copy to raise, because an exception that is raised twice would collect both
+        tracebacks.
+        """
         kind = type(self)
         copy = kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
         copy._first = self.first
@@ -147,7 +151,7 @@ class RpcError(IpcError):
 class Fault(RpcError, RuntimeError):
     """The server's manager raised an exception, or aborted the call.
 
-    A manager raises it to choose the text and the code that the client gets:
+    A manager raises this exception to choose the text and the code that the client gets:
     ``raise rpc.Fault("no such log", code=2)``. Any other exception of a manager reaches the client
     as a fault with the code RPC_S_CALL_FAILED.
     """
@@ -175,7 +179,7 @@ class PipeClosed(PipeError, RuntimeError):
 
 
 class PipeEmpty(PipeError, EOFError):
-    """A pull from a pipe whose end was pulled before."""
+    """A pull from a pipe after its end was pulled."""
 
     default_code = 1918  # RPC_X_PIPE_EMPTY
     default_message = "this pipe has been read to its end"
@@ -244,7 +248,8 @@ class InvalidBound(PipeError, ValueError):
 class BadStubData(RpcError, ValueError):
     """The received data does not match the types of the operation, or exceeds a limit.
 
-    The name is Windows' (RPC_X_BAD_STUB_DATA): the stub is the code that converts data to types.
+    The name comes from Windows (RPC_X_BAD_STUB_DATA). A stub is the code that converts data to
+    types.
     """
 
     default_code = 1783  # RPC_X_BAD_STUB_DATA
@@ -252,8 +257,8 @@ class BadStubData(RpcError, ValueError):
 
 
 class TooLarge(ValueError):
-    """The arguments of a call are larger than the server takes. To the user it is a ValueError; the
-    drivers have to tell it from a ValueError that a signal handler raises.
+    """The arguments of a call are larger than the server accepts. Users see a ValueError. The
+    drivers need this class to distinguish it from a ValueError that a signal handler raises.
     """
 
 
@@ -264,7 +269,7 @@ class BadElement(BadStubData):
 
 
 class AsyncCallPending(RpcError, BlockingIOError):
-    """The call has no result, or the pipe no data, yet; try again later."""
+    """The call has no result yet, or the pipe has no data yet; try again later."""
 
     default_code = 997  # RPC_S_ASYNC_CALL_PENDING
     default_errno = errno.EAGAIN
@@ -349,7 +354,8 @@ FAULT_STATUS = {
     1723: 0x1C010014,  # nca_server_too_busy
 }
 
-# The failures that a server sends with their own codes. Any other code is a Fault.
+# The classes that a client raises for the codes that a server sends. For any other code it raises
+# Fault.
 _SENT: tuple[type[RpcError], ...] = (
     *PipeError.__subclasses__(),
     Fault,

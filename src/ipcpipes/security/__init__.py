@@ -1,7 +1,7 @@
 """Access control: which clients may connect to a listener, and which server a client accepts.
 
-A policy is the same on every system. What it compiles to is not: a mode, a group and a check of the
-peer's credentials on POSIX, a security descriptor on Windows.
+A policy is the same on every system. Its compiled form is not: on POSIX it is a mode, a group and a
+check of the peer's credentials, on Windows a security descriptor.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def open_for_client(
     r"""Opens a path that a client has named, as :func:`os.open` does, but refuses paths that lead
     into the server process itself.
 
-    For use with ``run_as_client``, instead of :func:`open`::
+    Use it with ``run_as_client``, instead of :func:`open`::
 
         with open(await stream.run_as_client(ipcpipes.open_for_client, path), "rb") as file: ...
 

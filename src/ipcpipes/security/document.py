@@ -12,7 +12,7 @@ _KINDS: dict[str, type[Account]] = {"user": User, "group": Group}
 
 
 def policy_document(policy: AccessPolicy) -> dict[str, Any]:
-    """Returns the policy as what :func:`policy_from_document` takes."""
+    """Returns the policy in the form that :func:`policy_from_document` takes."""
     return {
         "allow": [[each.kind, each.account, each.rights] for each in policy.allow],
         "deny": [[each.kind, each.account, each.rights] for each in policy.deny],

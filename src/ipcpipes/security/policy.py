@@ -122,7 +122,7 @@ class AccessPolicy:
 
     @classmethod
     def current_user(cls) -> AccessPolicy:
-        """Allows only processes of the user that listens. The default.
+        """Allows only processes of the user that listens. This is the default.
 
         Linux and macOS: the socket file has mode 0600, and ``accept`` refuses a peer with another
         effective uid; it allows root (uid 0), which a mode cannot keep out. Windows: an access list

@@ -14,8 +14,8 @@ from .expecting import cancels, checkpoints, raises
 
 ChannelMaker = Callable[[], Awaitable[tuple[MessageChannel, MessageChannel]]]
 
-# Around the sizes where implementations change their method: the size of a read, the size from
-# which a message is received in place, and a page more.
+# These sizes are around those at which implementations change their method: the size of a read, the
+# size from which a message is received in place, and a page more.
 _SIZES = (0, 1, 2, 3, 64, 255, 256, 4096, 65_531, 65_536, 69_632, 300_000)
 _LARGE = 300_000
 # After so many large messages a channel that has not blocked counts as one that never blocks.
@@ -321,4 +321,4 @@ async def _check_cancelled_send(sender: MessageChannel, receiver: MessageChannel
             # Windows does not report how much of a cancelled message it accepted.
             assert message == messages[len(sent)]
     except trio.BrokenResourceError:
-        pass  # the part of a message
+        pass  # a part of the cancelled message

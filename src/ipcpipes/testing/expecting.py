@@ -1,4 +1,4 @@
-"""What the kits expect of one call. Their users do not need a test framework for it."""
+"""Checks of one call, for the kits. They do not need a test framework."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def checkpoints(function: Callable[..., Awaitable[ResultT]], *args: Any) -
 
 
 async def cancels(function: Callable[..., Awaitable[object]], *args: Any) -> None:
-    """Calls ``function(*args)`` in a cancelled scope. It has to raise Cancelled, also if it need
-    not wait.
+    """Calls ``function(*args)`` in a cancelled scope. It has to raise Cancelled, even if it does
+    not have to wait.
     """
     with trio.CancelScope() as scope:
         scope.cancel()

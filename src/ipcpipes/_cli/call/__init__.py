@@ -1,4 +1,4 @@
 """``python -m ipcpipes call``: lists what an RPC server offers, and calls it.
 
-``call`` is the command, ``arguments`` turns its words into what a call takes.
+``call`` is the command. ``arguments`` converts its words to the arguments of a call.
 """

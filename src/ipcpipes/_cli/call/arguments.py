@@ -1,4 +1,4 @@
-"""From the words ``name=value`` to the arguments of a call."""
+"""Converts the words ``name=value`` to the arguments of a call."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Arguments:
     Lifetime: files that it opens are closed with ``files``.
 
     Attributes:
-        values: what the call takes, by the names of the parameters. Values that are the bytes of
-            a file are among them once :meth:`read` has returned.
+        values: the arguments of the call, by the names of the parameters. :meth:`read` adds the
+            values that are the bytes of a file.
         returned: the number of bytes that have gone through the pipes, for the progress bar.
         total: the number of bytes that will go through the pipes, ``None`` if that is not known.
         uses_stdout: whether a pipe goes to standard output.
 
     Args:
         operation: the operation that is called.
-        description: what the server says about it.
+        description: the server's description of the operation.
         words: ``name=value``, as on the command line.
         raw: whether elements go to standard output as they lie in memory, also numbers.
 
@@ -93,7 +93,7 @@ class Arguments:
         return self._source(pipe, text), self._sink(pipe, None)
 
     def _source(self, pipe: Pipe, text: str | None) -> Any:
-        """A list of elements, or the function that reads the elements from a file."""
+        """Returns a list of elements, or the function that reads the elements from a file."""
         if text is None:
             raise Failure(f"the pipe {pipe.name} needs a source: {pipe.name}=@FILE")
         if not _names_file(text):
@@ -108,7 +108,7 @@ class Arguments:
         stride = pipe.element.stride
 
         def read(size: int) -> bytes:
-            # read1 returns what there is: the rest may come much later.
+            # read1 returns the bytes that are there: the rest may come much later.
             data: bytes = source.read1(size)
             rest = -len(data) % stride
             return data + source.read(rest) if rest else data
@@ -123,7 +123,7 @@ class Arguments:
         return pull
 
     def _open_input(self, text: str) -> IO[bytes]:
-        """The file that ``@FILE`` or ``-`` names."""
+        """Opens the file that ``@FILE`` or ``-`` names."""
         if text != "-":
             return self._open(text, "rb")
         if sys.stdin is None:
@@ -134,11 +134,11 @@ class Arguments:
         return sys.stdin.buffer
 
     def _open(self, text: str, mode: str) -> IO[bytes]:
-        """The file that ``@FILE`` names."""
+        """Opens the file that ``@FILE`` names."""
         return self._files.enter_context(Path(text[1:]).open(mode))
 
     def _sink(self, pipe: Pipe, text: str | None) -> Callable[..., Any]:
-        """The function that writes the elements to a file."""
+        """Returns the function that writes the elements to a file."""
         as_text = None
         if text is not None and text.startswith("@"):
             file = self._open(text, "wb")
@@ -185,8 +185,8 @@ def _texts_by_name(operation: Operation, words: Sequence[str]) -> dict[str, str]
 
 
 def _value_of(parameter: ParameterDescription, text: str) -> Any:
-    """The value of JSON text. It is the text itself if the parameter takes text, and the text is
-    not JSON of another kind that the parameter takes.
+    """Returns the value of JSON text. Returns the text itself if the parameter takes text, and the
+    text is not JSON of another kind that the parameter takes.
 
     Raises:
         Failure: the text is not valid JSON, or the parameter takes only bytes.
@@ -246,8 +246,8 @@ def _reason(error: msgspec.DecodeError) -> str:
 
 
 def _text_of(element: Element, *, is_terminal: bool) -> Callable[[Any], bytes] | None:
-    """The function that turns a chunk into text: numbers one a line, and for a terminal everything
-    else escaped; ``None`` if the bytes stay as they are.
+    """Returns the function that converts a chunk to text: each number on its own line, and
+    everything else escaped for a terminal. Returns ``None`` if the bytes stay as they are.
     """
     if len(element.format) == 1 and element.name != "byte":
         return lambda chunk: "".join(f"{item}\n" for item in chunk).encode()

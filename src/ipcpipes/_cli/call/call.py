@@ -62,7 +62,7 @@ async def call(command: argparse.Namespace) -> None:
 
 
 def _printable_json(value: Any) -> str:
-    """JSON in which control characters are escaped as JSON does it."""
+    """Returns JSON in which control characters are escaped in the way of JSON."""
     text = msgspec.json.encode(value, enc_hook=repr).decode()
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
@@ -100,7 +100,9 @@ def _listing(interfaces: list[InterfaceDescription]) -> str:
 
 
 def _find(described: Sequence[Any], name: str, missing: str) -> Any:
-    """The interface or operation of that name. The failure begins with ``missing``."""
+    """Returns the interface or operation of that name. The text of the failure begins with
+    ``missing``.
+    """
     for one in described:
         if one.name == name:
             return one
@@ -122,7 +124,7 @@ async def _make_call(
         try:
             return await operation(**arguments.values)
         except TypeError as error:
-            # A value of the user's. The text names the parameter.
+            # A value of the user is of the wrong type. The text names the parameter.
             raise Failure(str(error)) from None
         finally:
             nursery.cancel_scope.cancel()

@@ -30,8 +30,8 @@ class Echo(rpc.Interface, uuid="b6a0b8f4-7a3b-4a0e-8d2a-3f0f5f6d2a51", version=(
 
     @rpc.operation
     async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> None:
-        """Returns the data of :meth:`there`. One call with a pipe in both directions would not
-        do: it sends the first byte back only after the last one has come.
+        """Returns the data of :meth:`there`. One call with a pipe in both directions is not enough:
+        it sends the first byte back only after the last one has arrived.
         """
         raise NotImplementedError
 
@@ -64,8 +64,8 @@ class EchoManager(Echo):
 
 
 class CallTransfer(Transfer):
-    """Sends a message by a call that returns it, and a stream by a pipe of one call, so that it
-    comes back by a pipe of another call.
+    """Sends a message through a call that returns it. Sends a stream through a pipe of one call,
+    and receives it through a pipe of another call.
     """
 
     def __init__(self, client: rpc.Client[Echo]) -> None:
@@ -76,7 +76,7 @@ class CallTransfer(Transfer):
         return [await self._client.echo(data)]
 
     async def _exchange_all(self, pull: Callable[[int], Awaitable[bytes]]) -> None:
-        number = secrets.randbits(32)  # the server's other clients use other ones
+        number = secrets.randbits(32)  # other clients of the server use other numbers
 
         def check(chunk: Any) -> None:
             self.ledger.receive(bytes(chunk))

@@ -25,7 +25,7 @@ from .transfer import StreamTransfer, Transfer
 
 __all__ = ["diagnose", "echo_to_parent", "send", "serve"]
 
-# What open_child connects with, on a system where names connect with this.
+# The transport of open_child, by the transport that names have on the same system.
 _CHILD_TRANSPORT = {
     "Unix domain socket": "socketpair(2)",
     "Windows named pipe": "Windows named pipe, inherited",
@@ -149,7 +149,7 @@ async def _echo(stream: ByteStream) -> None:
 def _facts(
     stream: ByteStream, carried_by: str, source: Source | None, measured: dict[str, Any]
 ) -> dict[str, Any]:
-    """The report, with the keys of the JSON document."""
+    """Returns the report, with the keys of the JSON document."""
     transfers = [*measured["round_trips"], measured["stream"]]
     return {
         "ok": True,

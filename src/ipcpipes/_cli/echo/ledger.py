@@ -10,9 +10,11 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """Compares what comes back with what was sent. It keeps only the bytes under way.
+    """Compares what comes back with what was sent. It keeps only the bytes that have not come back
+    yet.
 
-    One bytearray would be less code; removing its beginning moves the rest at every append.
+    One bytearray would be less code, but the removal of its beginning would move the rest at every
+    append.
 
     Attributes:
         sent: the number of bytes sent so far.

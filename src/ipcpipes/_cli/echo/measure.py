@@ -1,4 +1,4 @@
-"""Which data is sent through a connection, and what its transfer takes."""
+"""Decides which data is sent through a connection, and measures the time of its transfer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _VARIANTS = 16
 
 async def measure(transfer: Transfer, source: Source | None, seconds: float) -> dict[str, Any]:
     """Sends the user's input, first as messages of at most :data:`CHUNK` bytes and then as a
-    stream; or without input generated data, which takes about ``seconds``.
+    stream. Without input, sends generated data for about ``seconds``.
 
     Returns:
         The figures of each size of message (none if the input is empty) and of the stream, with the
@@ -44,7 +44,7 @@ async def measure(transfer: Transfer, source: Source | None, seconds: float) -> 
         message_reads, stream_read = [source.read], source.read
     async with trio.open_nursery() as nursery:
         nursery.start_soon(transfer.fail_when_stalled)
-        # The first round trips pay for much that happens only once.
+        # The first round trips include much work that is done only once.
         for turn in range(_WARM_UP):
             await transfer.round_trip(bytes([turn]))
         round_trips = []
@@ -58,8 +58,9 @@ async def measure(transfer: Transfer, source: Source | None, seconds: float) -> 
 
 
 def generated(size: int, seconds: float) -> Iterator[bytes]:
-    """Messages of this size until the time is up, at least one; the same ones in every run. Each
-    differs from the one before it, so that an echo that comes twice or too late is noticed.
+    """Yields messages of this size until the time is over, at least one. The messages are the same
+    in every run. Each differs from the one before it, so that an echo that comes twice or too late
+    is noticed.
     """
     data = random.Random(SEED).randbytes(size + _VARIANTS)
     messages = [data[start : start + size] for start in range(_VARIANTS)]
@@ -78,7 +79,7 @@ def _reader(messages: Iterator[bytes]) -> Read:
 
 
 async def _send_messages(read: Read, transfer: Transfer) -> list[dict[str, Any]]:
-    """One entry, or none if there is no message."""
+    """Returns one entry, or none if there is no message."""
     times = array("d")
     total = largest = 0
     while data := await read():

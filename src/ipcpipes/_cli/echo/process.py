@@ -31,15 +31,16 @@ _LONGEST_MESSAGE = 4096  # characters
 
 @asynccontextmanager
 async def second_process(what: str, command: Sequence[str]) -> AsyncIterator[ipcpipes.Child]:
-    """Runs a child for the length of a block. Its last line on standard error, which mostly says
+    """Runs a child for the length of a block. Its last line on standard error, which usually says
     why it ended, becomes part of the failure.
 
     Args:
         what: ``"server"`` or ``"child"``, for the text of the failure.
 
     Raises:
-        Failure: it ended too early, or not by itself, or with another status than 0.
-        OSError: it cannot be started.
+        Failure: the child ended too early, did not end by itself, or ended with a status other than
+            0.
+        OSError: the child cannot be started.
     """
     last = ""
 
@@ -74,11 +75,11 @@ async def server_stream(*options: str) -> AsyncIterator[ByteStream]:
     """Starts a server with a name of its own, and connects to it.
 
     Args:
-        options: of ``echo serve``.
+        options: the options of ``echo serve``.
 
     Raises:
         Failure: the server ended too early.
-        EndpointError: it does not listen in time.
+        EndpointError: the server does not listen in time.
     """
     name = f"echo-{secrets.token_hex(4)}"
     command = [*_ECHO, "serve", name, *options, "--as-child"]

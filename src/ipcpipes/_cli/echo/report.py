@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["as_json", "as_text", "round_trip_figures", "stream_figures"]
 
-# The title of a column: the key of its figure, and how that is formatted.
+# For the title of each column: the key of its figure, and the format of the figure.
 _COLUMNS = {
     "count": ("count", "d"),
     "p50 us": ("p50_us", ".1f"),
@@ -26,8 +26,8 @@ _COLUMNS = {
 def round_trip_figures(
     message_bytes: int, total_bytes: int, times: Sequence[float]
 ) -> dict[str, Any]:
-    """The figures of messages that were sent one at a time, each after the echo of the one before
-    it; with the keys of the JSON document.
+    """Returns the figures of messages that were sent one at a time, each after the echo of the one
+    before it, with the keys of the JSON document.
 
     Args:
         message_bytes: the size of the largest message.
@@ -49,8 +49,8 @@ def round_trip_figures(
 
 
 def stream_figures(total_bytes: int, seconds: float) -> dict[str, Any]:
-    """The figures of bytes that were sent without a pause while their echo was received, with the
-    keys of the JSON document. The rate is that of one direction.
+    """Returns the figures of bytes that were sent without a pause while their echo was received,
+    with the keys of the JSON document. The rate is that of one direction.
     """
     return {
         "total_bytes": total_bytes,
@@ -60,7 +60,7 @@ def stream_figures(total_bytes: int, seconds: float) -> dict[str, Any]:
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that ``percent`` (1 to 100) of all values do not exceed.
+    """Returns the smallest value that ``percent`` percent (1 to 100) of all values do not exceed.
 
     This is the nearest-rank definition: the result is always a measured value. The standard
     library's ``statistics.quantiles`` interpolates instead.
@@ -77,12 +77,14 @@ def _rate(amount: int, seconds: float) -> float:
 
 
 def as_json(facts: dict[str, Any]) -> str:
-    """One document. Its keys are a promise (docs/echo.md): keys may be added, none is removed."""
+    """Returns one document. Its keys are stable (docs/echo.md): keys may be added, but none is
+    removed.
+    """
     return json.dumps(facts, indent=2, default=asdict)
 
 
 def as_text(facts: dict[str, Any]) -> str:
-    """Several lines; ASCII only, unless a name or an address is not."""
+    """Returns several lines, which are ASCII unless a name or an address is not."""
     shown = {
         "endpoint": facts["endpoint"],
         "address": facts["address"],

@@ -18,8 +18,8 @@ from .report import stream_figures
 
 __all__ = ["Read", "StreamTransfer", "Transfer"]
 
-# Bounds the memory if a server receives and never answers. Far above the buffers of any system, so
-# that it does not slow a real echo down.
+# This limits the memory if a server receives and never answers. It is far above the buffers of any
+# system, so that it does not slow down a real echo.
 _MOST_UNDER_WAY = 2**22
 _STALLED_AFTER = 30.0  # seconds
 
@@ -69,7 +69,7 @@ class Transfer(ABC):
         Raises:
             ConnectionEnded, rpc.CommFailure: the peer closed the connection or died.
             WrongBytes: the echo differs.
-            Failure: from ``read``.
+            Failure: ``read`` has failed.
         """
         before = self.ledger.sent
         begin = 0.0
@@ -140,8 +140,8 @@ class StreamTransfer(Transfer):
         returned = trio.lowlevel.ParkingLot()
 
         async def receive_until_cancelled() -> None:
-            # Also while no bytes are under way: it sees at once that the server ends, or sends
-            # more than an echo.
+            # This receives even while no bytes are under way, so that it sees at once when the
+            # server ends, or sends more than an echo.
             while True:
                 self.ledger.receive(await self._receive_some())
                 returned.unpark_all()

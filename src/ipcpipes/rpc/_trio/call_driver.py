@@ -31,7 +31,7 @@ class CallDriver:
     """
 
     others: frozenset[tuple[bool, int]] = frozenset()
-    # Around the work that has to end when the call fails.
+    # The scope around the work that has to end when the call fails.
     scope: trio.CancelScope | None = None
     # Set when they are needed; a short call needs neither.
     _tasks: list[trio.lowlevel.Task] | None = None
@@ -87,7 +87,7 @@ class CallDriver:
             await self.wait()
 
     async def pull(self, index: int, max_elements: int | None) -> Any:
-        """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        """Does what :meth:`ipcpipes.rpc.InPipe.pull` describes."""
         await self._cancellation_point()
         octets = await self._alone("pulling from", index, self._pull, index, max_elements)
         return chunk_of(octets, self.call.operation.pipes[index].element)
@@ -107,7 +107,7 @@ class CallDriver:
             waited = True
 
     async def push(self, index: int, elements: object) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
         await self._cancellation_point()
         element = self.call.operation.pipes[index].element
         try:
@@ -121,8 +121,8 @@ class CallDriver:
             octets.release()  # or the traceback of a cancellation would keep the user's memory
 
     async def push_octets(self, index: int, octets: memoryview) -> None:
-        """As :meth:`push`, for a chunk of a source, which is already bytes. Releases ``octets``
-        afterwards.
+        """Does the same as :meth:`push` for a chunk of a source, which is already bytes, and then
+        releases ``octets``.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         stride = self.call.outgoing[index].stride
@@ -134,7 +134,7 @@ class CallDriver:
     async def _push(self, index: int, octets: memoryview, stride: int) -> None:
         call = self.call
         push = Push(octets, len(octets) // stride)
-        # A push of nothing is checked like any other, except for the range.
+        # A push without elements is checked like any other push, except for the range.
         call.check_push(index, push.count or None)
         if 0 < len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
             self.link.flush_soon()
@@ -156,7 +156,7 @@ class CallDriver:
 
     @_ki_protected
     def push_nowait(self, index: int, elements: object) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.push_nowait` describes."""
         call = self.call
         octets: bytes | memoryview
         if type(elements) is bytes and len(elements) % call.outgoing[index].stride == 0:
@@ -175,7 +175,7 @@ class CallDriver:
         self.link.flush_soon()
 
     async def close(self, index: int) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.close` describes."""
         await self._cancellation_point()
         await self._alone("pushing into", index, self._close, index)
 

@@ -26,8 +26,8 @@ logger = logging.getLogger("ipcpipes.rpc")
 async def begin_call(
     link: ClientLink, operation: Operation, values: Sequence[Any], notify: Notify | None
 ) -> ClientCallDriver:
-    """Sends the request, once the server takes another call. It is a checkpoint only if it fails,
-    or if the call has no answer.
+    """Sends the request when the server accepts another call. This is a checkpoint only if it
+    fails, or if the call has no answer.
 
     Raises:
         RpcError: there is no connection, or no such operation.
@@ -35,7 +35,7 @@ async def begin_call(
     """
     session = link.session
     if link.is_of_parent:
-        session.require_open()  # at once: the loop may be the parent's, too
+        session.require_open()  # raises at once: the event loop may be the parent's too
     await trio.lowlevel.checkpoint_if_cancelled()
     try:
         octets = encode_arguments(operation, values)
@@ -54,7 +54,8 @@ async def begin_call(
             milliseconds = milliseconds_of(deadline - trio.current_time())
         call = session.request(operation, octets, milliseconds)
     except Exception:
-        # A checkpoint, so that a loop that retries lets other tasks run and can be cancelled.
+        # This is a checkpoint, so that a loop that retries lets other tasks run and can be
+        # cancelled.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     driver = ClientCallDriver(link, call, notify)

@@ -33,45 +33,45 @@ __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 
-# For a server that reads nothing more at the end.
+# How long a client that closes waits for the server to read what was sent last.
 _LINGER = 10.0  # seconds
 
 _NO_PIPES: Feeds = {}
-# A KeyboardInterrupt comes where an operation waits, and not between the steps of what both ends
-# have to agree on.
+# KeyboardInterrupt is raised where an operation waits, and not between steps after which both ends
+# must agree.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
 class ClientOperation(ClientOperationBase[ClientLink]):
-    """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand."""
 
     _has_loop = True
 
     @_ki_protected
     async def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Calls it, and waits for the result.
+        """Calls the operation, and waits for the result.
 
         Args:
-            arguments, named: as the interface has them. A pipe towards the server takes memory
-                (bytes, an array, a NumPy array), a binary file, an iterable or async iterable of
-                elements or of chunks, or a function ``pull(max_elements)`` that returns the next
-                ones and none at the end. A pipe towards the client takes a binary file, a list, a
-                bytearray, or a function ``push(chunk)``, which is called once with an empty chunk
-                at the end. A pipe in both directions takes a tuple of the two. Functions may be
-                async.
+            arguments, named: the arguments that the interface declares. A pipe towards the server
+                takes memory (bytes, an array, a NumPy array), a binary file, an iterable or async
+                iterable of elements or of chunks, or a function ``pull(max_elements)`` that returns
+                the next elements, and no elements at the end. A pipe towards the client takes a
+                binary file, a list, a bytearray, or a function ``push(chunk)``, which is called
+                once with an empty chunk at the end. A pipe in both directions takes a tuple of the
+                two. Functions may be async.
 
         Returns:
             What the manager returned.
 
         Raises:
-            rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
+            rpc.RpcError: the call failed at the server, or on the way to it; :class:`Fault` if
                 the manager raised an exception of its own.
             TypeError, ValueError: an argument is missing, unknown, cannot be sent, or is larger
-                than the server takes.
-            And whatever a file or function of yours raises; the call is given up then.
+                than the server accepts.
+            And any exception of a file or function of yours; the call is then given up.
 
-        A call whose cancel scope is cancelled is given up, and the server's manager is cancelled
-        too. The deadline of the scope goes along with the call.
+        If the cancel scope of a call is cancelled, the call is given up, and the server's manager
+        is cancelled too. The deadline of the scope is sent with the call.
         """
         operation = self._operation
         try:
@@ -90,7 +90,8 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             try:
                 return await self._go_through(values, feeds)
             except CallCancelled:
-                # The server measures the time, too: a busy client may get its answer first.
+                # The server measures the time too, and a busy client may process the server's
+                # answer first.
                 if trio.current_time() < deadline:
                     raise
         raise self._too_long()
@@ -114,23 +115,23 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             driver.leave()
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
-        """The same, to be gone on with by hand: ``async with acc.total.begin(2) as call: ...``.
+        """Makes a handle to drive a call by hand: ``async with acc.total.begin(2) as call: ...``.
 
         Args:
-            arguments, named: as for a call. Pipes that are given something are filled and emptied
-                by themselves; the others are ``call.pipes["name"]``.
+            arguments, named: as for a call. Pipes that have an argument are filled and emptied
+                automatically; the others are ``call.pipes["name"]``.
 
         Returns:
             For ``async with``: a :class:`CallHandle`.
 
         Raises:
-            TypeError, ValueError: as a call does; nothing was sent.
+            TypeError, ValueError: the same errors as for a call; nothing was sent.
         """
         return CallHandle(*self._beginning(arguments, named))
 
 
 class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
-    """The server's implementation of an interface, as the client has it.
+    """A client, which calls the server's implementation of an interface.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
     the calls are independent: a call whose pipe is blocked does not delay the others. In a forked
@@ -164,14 +165,14 @@ async def connect(
         wait: how many seconds to wait for a server that is not there yet or has no room, 0 or more;
             ``math.inf`` waits without limit.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
-            hint. ``None`` for 524,288. On Windows the server's value holds.
+            hint. ``None`` for 524,288. On Windows the server's value applies.
         server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
             means this user for a plain name, and any user for other endpoints. See
             :func:`ipcpipes.connect`.
         impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
-        authkey: a secret of 16 bytes or more that both ends have to prove that they have; ``None``
-            for none.
+        authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.
+            ``None`` for no secret.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
             131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
@@ -245,7 +246,7 @@ async def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither.
+        TypeError: ``transport`` is neither a stream nor a channel.
         ValueError: a limit is out of range.
     """
     try:
@@ -253,7 +254,8 @@ async def bind(
         check_keep_alive(keep_alive)
         frame_transport = FrameTransport(transport, options.limits)
     except Exception:
-        # Shielded: the caller keeps the transport, which Cancelled would not say.
+        # The checkpoint is shielded, because the error says that the caller keeps the transport,
+        # and Cancelled would not.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     async with client_of(options, frame_transport, keep_alive) as client:
@@ -264,10 +266,11 @@ async def bind(
 async def client_of(
     options: ClientOptions, frame_transport: FrameTransport, keep_alive: float | None
 ) -> AsyncIterator[Client[Any]]:
-    """The common part of every way to become a client."""
+    """Runs a client over a transport until the block ends. All ways to become a client use this."""
     session = options.session(frame_transport.limits)
     link = ClientLink(frame_transport, session, keep_alive=keep_alive)
-    # Shielded: if the block is cancelled, the connection still works while the block ends.
+    # The scope is shielded: if the block is cancelled, the connection still works while the block
+    # ends.
     lasting = trio.CancelScope(shield=True)
 
     async def run() -> None:

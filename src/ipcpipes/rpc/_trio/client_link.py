@@ -1,8 +1,9 @@
 """The client's end of a connection under trio: a task with the only open call reads its answer.
 
-If another task read it, each answer would cost one more pass of the scheduler: one in which that
-task reads, and one in which the waiting task continues. So the task with the only call reads, and a
-task of the connection stands by: it reads when several calls are open, and when no task reads.
+If another task read the answer, each answer would cost two passes of the scheduler: one in which
+that task reads, and one in which the waiting task continues. So the task with the only call reads,
+and a task of the connection stands by: it reads when several calls are open, and when no task
+reads.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from .transport import FrameTransport
 
 __all__ = ["ClientLink"]
 
-# When no task has read for so long, the task that stands by does: it answers a PING, and sees the
-# end of the connection.
+# If no task has read for this long, the task that stands by reads, so that it answers a PING and
+# sees the end of the connection.
 NAP = 0.02  # seconds
 
 
@@ -36,14 +37,14 @@ class ClientLink(Link):
     ) -> None:
         super().__init__(frame_transport, session, keep_alive=keep_alive)
         self.callers = trio.lowlevel.ParkingLot()
-        self._is_read = False  # by some task
+        self._is_read = False  # whether a task reads now
         self._turns = 0  # how often a task has read its own answer
         self._standing_by = trio.lowlevel.ParkingLot()
         self._awaits_turn = False  # the task that stands by waits for the reading task
 
     def have_read(self) -> None:
-        """Makes the task that stands by read, unless a task reads: a call has begun, and its user
-        may do something else when frames arrive.
+        """Makes the task that stands by read, unless another task reads. This is called when a call
+        has begun whose user may do something else when frames arrive.
         """
         if not self._is_read:
             self._standing_by.unpark()
@@ -52,11 +53,12 @@ class ClientLink(Link):
     def may_read(self) -> bool:
         """Whether a task may :meth:`read_answer`: it has the only call, and no task reads.
 
-        Over a stream that is not ours it may not: a cancelled receive may lose data there.
+        Over a stream of another library it may not, because a cancelled receive may lose data
+        there.
         """
         return not self._is_read and self._sends_now and len(self.session.calls) == 1
 
-    # KeyboardInterrupt is raised where it waits, and not while it processes frames.
+    # KeyboardInterrupt is raised where a task waits, and not while it processes frames.
     @trio.lowlevel.enable_ki_protection
     async def read_answer(self) -> None:
         """Reads the next frames in the task that waits for them. Check :attr:`may_read` first."""
@@ -88,7 +90,7 @@ class ClientLink(Link):
             await self._end()
 
     async def _stand_by(self) -> None:
-        """Waits until it has to read for other tasks, or until no task has read for a while."""
+        """Waits until this task has to read for others, or until no task has read for a while."""
         session = self.session
         while session.failure is None:
             turns = self._turns

@@ -35,7 +35,7 @@ class TaskCall(CurrentCall):
             raise InvalidAsyncHandle
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
-        # Taken once, and never given back.
+        # The lock is acquired once, and is never released.
         if self._call.over or not self._decided.acquire(blocking=False):
             raise InvalidAsyncHandle
         if threading.get_ident() == self._thread:
@@ -45,13 +45,13 @@ class TaskCall(CurrentCall):
 
     def _answer(self, body: bytes | None, error: RpcError | None) -> None:
         call = self._call
-        if not call.over:  # the connection's end may have come before
+        if not call.over:  # the connection may have ended before
             call.finish(body, error)
             self._connection.link.flush()
             self._connection.leave_if_draining()
 
     def returned(self, result: object) -> None:
-        """The manager has returned."""
+        """Answers the call with the manager's result, unless it is deferred or was answered."""
         if self._decided.locked() or self._call.over:
             return
         if self._call.is_deferred:
@@ -62,9 +62,9 @@ class TaskCall(CurrentCall):
         try:  # noqa: SIM105  # suppress() would cost two more calls for each answer
             self._decide(body, error)
         except InvalidAsyncHandle:
-            pass  # another thread has aborted it meanwhile
+            pass  # another thread has answered the call meanwhile
 
     def failed(self, error: RpcError) -> None:
-        """The manager has raised."""
+        """Answers the call with the manager's failure, unless the call was answered."""
         with suppress(InvalidAsyncHandle):  # it was answered before
             self._decide(None, error)

@@ -1,4 +1,4 @@
-"""Fills and empties the pipes that something was given for, under trio."""
+"""Fills and empties the pipes that have an argument, under trio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["run_pipes"]
 
 
 async def run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
-    """Fills and empties the pipes that something was given for, each in its turn."""
+    """Fills and empties the pipes that have an argument, each in its turn."""
     call = driver.call
     with trio.CancelScope() as scope:
         # A source may wait forever, and then the failure of the call would not be seen.
@@ -37,7 +37,7 @@ async def run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -
 
 
 async def _fill(driver: CallDriver, source: Any, pipe: Pipe) -> None:
-    """Pushes what the source has, to its end, and closes the pipe."""
+    """Pushes all elements of the source, and closes the pipe."""
     if hasattr(source, "__aiter__") and not hasattr(source, "read"):
         await _fill_from_async_iterable(driver, source, pipe)
     else:
@@ -76,7 +76,7 @@ async def _push_all(driver: CallDriver, pipe: Pipe, chunks: Iterable[memoryview]
 
 
 async def _empty(driver: CallDriver, sink: Any, pipe: Pipe) -> None:
-    """Pulls to the end, into the sink."""
+    """Pulls all elements of the pipe into the sink."""
     most = most_of(sink, pipe.element)
     while True:
         chunk = await driver.pull(pipe.index, most)
@@ -93,7 +93,7 @@ async def _empty(driver: CallDriver, sink: Any, pipe: Pipe) -> None:
 
 async def _take(step: Step) -> Any:
     if step.may_block and not inspect.iscoroutinefunction(step.function):
-        # A disk may take its time; other tasks go on meanwhile.
+        # A disk may be slow; other tasks run in the meantime.
         return await trio.to_thread.run_sync(step.function, step.argument)
     result = step.function(step.argument)
     return await result if inspect.isawaitable(result) else result

@@ -1,4 +1,4 @@
-"""The asynchronous handle: a call that its user goes on with by hand."""
+"""The asynchronous handle of a call that its user drives by hand."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["CallHandle"]
 class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
 
-    It is good for one call, and over once that was completed. Leaving the block before gives the
-    call up.
+    A handle is for one call, and is over after the call was completed. Leaving the block before
+    that gives the call up.
 
     Attributes:
         pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
             into and ``close``, one towards the client to ``pull`` from or iterate; see
-            :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. They have their turns as
-            they have at the server.
+            :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. Their turns are the same
+            as at the server.
     """
 
     def __init__(self, *begun: Any) -> None:
@@ -69,16 +69,16 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         return self
 
     async def _pump(self) -> None:
-        """Fills and empties the pipes that something was given for, beside its user.
+        """Fills and empties the pipes that have an argument, while the user drives the others.
 
-        What goes wrong with that is raised by :meth:`complete`, which is where the call ends.
+        :meth:`complete`, which ends the call, raises the errors of this task.
         """
         assert self._pumping is not None
         try:
             with self._pumping:
                 await run_pipes(self._driver, self._feeds)
         except Exception as error:
-            # What has ended the call is said by its answer.
+            # An error that ended the call is in its answer.
             if self._driver.call.failure is None or not isinstance(error, RpcError):
                 self._pump_error = error
                 self._driver.abandon()
@@ -100,18 +100,18 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def complete(self) -> Any:
-        """Waits until the call is over; once, and pipes that are driven by hand have to be at their
-        ends for that to come.
+        """Waits until the call is over; this can be done once. A call is not over before the pipes
+        that are driven by hand have ended.
 
         Returns:
             What the manager returned.
 
         Raises:
-            rpc.RpcError: as a call raises it.
+            rpc.RpcError: the same errors as for a call.
             rpc.CallCancelled: the call was cancelled.
             rpc.CallTimedOut: the call took longer than its ``timeout``.
-            rpc.InvalidAsyncHandle: it was completed before.
-            And whatever a file or function that was given for a pipe has raised.
+            rpc.InvalidAsyncHandle: the call was completed before.
+            And any exception of a file or function that is the argument of a pipe.
         """
         try:
             self._require_live()
@@ -127,10 +127,10 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         return self._result()
 
     def complete_nowait(self) -> Any:
-        """The same without waiting.
+        """Does the same as :meth:`complete`, without waiting.
 
         Raises:
-            rpc.AsyncCallPending: it is not over; ask again.
+            rpc.AsyncCallPending: the call is not over; try again later.
             And what :meth:`complete` raises.
         """
         self._require_live()

@@ -1,4 +1,6 @@
-"""One end of a connection under trio: how both ends read, and the task that writes."""
+"""One end of a connection under trio: the parts of reading that both ends share, and the task that
+writes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Link", "check_keep_alive"]
 
-# A client may answer that much later: see client_link.
+# A client may answer later by the NAP of client_link, so a shorter time is refused.
 LEAST_KEEP_ALIVE = 0.04  # seconds
 # With so many bytes of output, pushes wait, and a server begins no new calls.
 FULL = 1024 * 1024
@@ -32,8 +34,8 @@ PARTS = 4
 # How many passes of the scheduler a reading task needs to read what has arrived, also through
 # layers of streams.
 PASSES = 5
-# With so few calls open, each frame is sent at once; with more, those of one pass of the scheduler
-# go together, which costs a pass and spares a system call for each.
+# With at most this many open calls, each frame is sent at once. With more, the frames of one pass
+# of the scheduler are sent together, which costs a pass and saves a system call for each frame.
 FEW = 4
 
 # KeyboardInterrupt is raised where a task waits, and not between its steps.
@@ -44,7 +46,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 def check_keep_alive(seconds: float | None) -> None:
     """Raises:
-    TypeError, ValueError: it is no time, or too short for an end that naps.
+    TypeError, ValueError: ``seconds`` is not a number, or too short for a client that naps.
     """
     if seconds is not None and not seconds >= LEAST_KEEP_ALIVE:
         raise ValueError(f"keep_alive must be {LEAST_KEEP_ALIVE} seconds or more, not {seconds!r}")
@@ -54,10 +56,10 @@ class Link:
     """One end of a connection.
 
     Lifetime: it owns the transport, and closes it when reading has ended. A little output is sent
-    at once if the system takes it; otherwise the writer sends all output that has gathered.
+    at once if the system takes it; otherwise the writer task sends all accumulated output.
 
     Attributes:
-        has_ended: reading has come to its end, and no task begins here any more.
+        has_ended: reading has ended, and no new task begins here.
         is_of_parent: this process is a forked child of the process that made the link.
     """
 
@@ -107,7 +109,7 @@ class Link:
             await self._room.park()
 
     def flush(self, *, at_once: bool = False) -> None:
-        """Sends the output soon; with ``at_once``, now as far as the system takes it."""
+        """Sends the output soon. With ``at_once``, sends now as much as the system takes."""
         session = self.session
         if self._writing or not session.has_output:
             return
@@ -115,7 +117,7 @@ class Link:
             try:
                 self._send_now()
             except _GONE:
-                self._writer.unpark()  # which gets the same error
+                self._writer.unpark()  # the writer gets the same error and handles it
         elif not self._batching:
             self._writer.unpark()
 
@@ -153,7 +155,7 @@ class Link:
             self._lent = False
             if sent < size:
                 self._rest = b"".join((first[sent:], octets[max(sent - len(first), 0) :]))
-            octets.release()  # or the traceback of a cancellation would hold it
+            octets.release()  # otherwise the traceback of a cancellation would hold it
             if self._rest or session.has_output:
                 self._writer.unpark()
             else:
@@ -163,8 +165,8 @@ class Link:
                 session.sent()
 
     async def run(self) -> None:
-        """Reads and writes until the connection ends. It does not raise then: each open call fails,
-        and ``session.failure`` is set.
+        """Reads and writes until the connection ends. The end is not raised as an exception: each
+        open call fails, and ``session.failure`` is set.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -190,12 +192,14 @@ class Link:
         function: Callable[[Unpack[ArgumentsT]], Awaitable[object]],
         *arguments: Unpack[ArgumentsT],
     ) -> None:
-        """Runs it as a task of the connection, which ends with it at the latest."""
+        """Runs the function as a task of the connection. The task ends at the latest with the
+        connection.
+        """
         assert self._nursery is not None
         self._nursery.start_soon(function, *arguments)
 
     async def _receive(self) -> Sequence[bytes | Frame]:
-        """The next frames; none if the connection has ended."""
+        """Returns the next frames; none if the connection has ended."""
         try:
             frames = await self.transport.receive()
         except ProtocolError as error:
@@ -220,13 +224,13 @@ class Link:
         self.session.close(failure)
 
     def wake_callers(self) -> None:
-        """A server begins no calls."""
+        """Does nothing: a server begins no calls."""
 
     def wake_senders(self) -> None:
         self._room.unpark_all()
 
     def _in_forked_child(self, text: str) -> None:
-        """In the child, calls fail and nothing more is sent; the tasks are the parent's."""
+        """In the child, calls fail and nothing more is sent; the tasks belong to the parent."""
         self.is_of_parent = True
         self.session.close(CommFailure(f"this connection was {text}"), silently=True)
         self._writing = self._lent = True  # forever, so that nothing is sent
@@ -246,8 +250,8 @@ class Link:
                     await self.transport.send_rest(self._rest)
                     self._rest = b""
                 elif session.has_output:
-                    # No variable has the frames: they may be large, and it may be long until the
-                    # next ones.
+                    # No variable refers to the frames: they may be large, and the next ones may
+                    # come much later.
                     await self.transport.send(session.take_output())
                 if session.leaving:
                     session.sent()
@@ -269,7 +273,7 @@ class Link:
 
     @_ki_protected
     async def _watch(self, seconds: float) -> None:
-        """Sends a PING when the peer was silent, and ends the connection without an answer."""
+        """Sends a PING when the peer was silent, and ends the connection if no answer comes."""
         session, frame_transport = self.session, self.transport
         while True:
             self._heard = False
@@ -305,6 +309,6 @@ class Link:
             await trio.lowlevel.checkpoint()
 
     def have_read(self) -> None:
-        """Makes a task read, if no task reads. At a server some task does, unless there is too much
-        to be sent.
+        """Makes a task read, if no task reads. At a server this does nothing: a task always reads,
+        unless there is too much output.
         """

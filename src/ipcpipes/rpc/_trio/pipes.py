@@ -1,4 +1,4 @@
-"""The ends of a call's pipes, as a manager has them, and a client that drives them by hand."""
+"""The ends of a call's pipes, for managers, and for clients that drive the pipes by hand."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
 
 
 def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
-    """This side's end of a pipe: what is pulled at one is pushed at the other."""
+    """Makes this side's end of a pipe. Elements pushed at one end are pulled at the other."""
     if pipe.into and pipe.out:
         return _BothEnds(driver, pipe)
     return (_PullEnd if pipe.into is serving else _PushEnd)(driver, pipe)

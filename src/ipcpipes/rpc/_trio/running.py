@@ -19,8 +19,7 @@ class Suspended:
     to await :meth:`finish` before it awaits anything else, and before the coroutine can be woken.
 
     Attributes:
-        on_cancelled: to be called if the scope of the task was cancelled, and the coroutine with
-            it.
+        on_cancelled: is called if the scope of the task was cancelled, and the coroutine with it.
     """
 
     on_cancelled: Callable[[], None] = staticmethod(lambda: None)
@@ -55,8 +54,8 @@ class Suspended:
 def started(coroutine: Coroutine[Any, Any, None], context: Context) -> Suspended | None:
     """Runs a coroutine until it waits. Returns ``None`` if it has ended without waiting.
 
-    A new task would begin one pass of the scheduler later, which is most of the time of a short
-    call.
+    No new task is used for this, because it would begin one pass of the scheduler later, which is
+    most of the time of a short call.
 
     Args:
         context: the context of the coroutine, here and afterwards.

@@ -83,8 +83,8 @@ async def serve(
         backlog: how many clients may be connected and not accepted yet, 1 to 4,096.
         buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
             sends; a hint. ``None`` for 524,288 (Windows: 65,536).
-        authkey: a secret of 16 bytes or more that clients have to prove that they have; ``None`` to
-            ask for none. See :func:`ipcpipes.listen`.
+        authkey: a secret of 16 bytes or more. Clients have to prove that they have the secret.
+            ``None`` for no secret. See :func:`ipcpipes.listen`.
         max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe a client may send before the manager has pulled them,
             131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
@@ -92,7 +92,7 @@ async def serve(
             of ipcpipes waits before it begins more.
         keep_alive: seconds, 0.04 or more, after which a client that was silent is asked whether it
             is there. The connection ends if the client does not answer within as many seconds.
-            ``None`` does not ask: the system tells when a process ends, but not when it hangs. A
+            ``None`` does not ask: the system reports when a process ends, but not when it hangs. A
             client of :mod:`ipcpipes.rpc.blocking` answers only while one of its threads waits, so
             an idle one would be disconnected: use ``None`` for such clients.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
@@ -168,8 +168,8 @@ async def serve_connection(
             connections; elsewhere, the connection lasts until the client ends it.
 
     Raises:
-        TypeError: ``transport`` is neither; or a manager implements no interface, or two managers
-            implement the same interface.
+        TypeError: ``transport`` is neither a stream nor a channel; or a manager implements no
+            interface, or two managers implement the same interface.
         ValueError: a limit is out of range.
     """
     try:
@@ -178,7 +178,8 @@ async def serve_connection(
             managers, limits, keep_alive, tracebacks=tracebacks, introspection=introspection
         )
     except Exception:
-        # Shielded: the caller keeps the transport, which Cancelled would not say.
+        # The checkpoint is shielded, because the error says that the caller keeps the transport,
+        # and Cancelled would not.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     if finishing is None:
@@ -282,7 +283,8 @@ class Connection:
             return self._begin(call)
         if event is Event.BOUND:
             assert self._session.definition is not None
-            # Not earlier: Windows may not know the peer before the first data has arrived.
+            # The peer is not read earlier, because Windows may not know it before the first data
+            # has arrived.
             self.peer = self.link.transport.peer
             self._served = self._server.served[str(self._session.definition.uuid)]
             self._unbound.deadline = float("inf")
@@ -379,7 +381,7 @@ class _ServerCallDriver(CallDriver):
         # manager that waits for anything else is cancelled.
         super().stop()
         if self.call.is_deferred:
-            self.current._connection.leave_if_draining()  # another call may begin
+            self.current._connection.leave_if_draining()  # it may have been the last open call
 
 
 @trio.lowlevel.disable_ki_protection

@@ -25,7 +25,8 @@ class ServerLink(Link):
     """See :class:`Link`.
 
     Attributes:
-        scope: that of the task that reads, and so of a call that begins in it and has to wait.
+        scope: the cancel scope of the task that reads, and so of a call that begins in that task
+            and has to wait.
     """
 
     def __init__(
@@ -39,19 +40,19 @@ class ServerLink(Link):
         super().__init__(frame_transport, session, keep_alive=keep_alive)
         self._on_event = on_event
         self.scope = trio.CancelScope()
-        # What has come and was not looked at, for whichever task reads next; no task holds it
-        # otherwise, while it waits.
+        # Frames that have arrived and were not processed. The next task that reads takes them; a
+        # task that waits holds no frames in its variables.
         self._frames: deque[bytes | Frame] = deque()
 
-    # A KeyboardInterrupt comes where it waits: a call's task that was interrupted before it waits
-    # for what it has said it would could be waked up twice.
+    # KeyboardInterrupt is raised where a task waits. If the task of a call were interrupted after
+    # its coroutine has told trio to wait, and before it does wait, it could be woken twice.
     @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
-        """Takes what comes until the connection ends; or becomes the task of a call that has to
-        wait, and another one reads on.
+        """Processes frames until the connection ends. If a call has to wait, this task becomes the
+        task of that call, and a new task continues to read.
         """
-        # Entered here, for a call that has to wait can enter none any more; and not for each call
-        # that begins, which would cost as much as all the rest of a short one.
+        # The scope is entered here, because a call that has to wait can no longer enter a scope. It
+        # is not entered for each call, because that would cost as much as the rest of a short call.
         with trio.CancelScope() as scope:
             self.scope = scope
             try:
@@ -69,7 +70,9 @@ class ServerLink(Link):
             waiting.on_cancelled()
 
     async def _take_until_one_waits(self) -> Suspended | None:
-        """The call that waits, or ``None`` at the end."""
+        """Processes frames until a call waits, and returns that call; ``None`` at the end of the
+        connection.
+        """
         while self.session.failure is None:
             if not self._frames:
                 self._frames = deque(await self._receive())
@@ -77,14 +80,14 @@ class ServerLink(Link):
             if waiting is not None:
                 return waiting
             if self.is_full:
-                # A client that does not read its answers cannot have more of them made. A client
-                # reads on, whatever waits to be sent: were both ends to wait for the other, they
-                # would for ever.
+                # If a client does not read its answers, the server makes no more of them. A client
+                # always continues to read: if both ends waited for each other, they would wait
+                # forever.
                 await self.wait_room()
         return None
 
     def _take_all(self) -> Suspended | None:
-        """Up to a call that waits, in this task."""
+        """Processes frames in this task, up to a call that waits, and returns that call."""
         frames = self._frames
         self._batching = True
         waiting = None

@@ -1,4 +1,4 @@
-"""What frames travel over: a stream, or a channel whose messages are frames."""
+"""Sends and receives frames over a stream, or over a channel whose messages are frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PIECE = 256 * 1024
 
 
 class FrameTransport:
-    """Sends and receives frames, many at a time where the channel can.
+    """Sends and receives frames, many at a time if the channel can.
 
     Lifetime: it owns the transport, and closes it.
 
@@ -50,7 +50,7 @@ class FrameTransport:
         else:
             raise TypeError(f"calls go over a stream or a message channel, not {transport!r}")
         size = MOST_FRAME if self._many is None else self._many.max_size
-        # Raises where the channel is too narrow.
+        # This raises ValueError if the messages of the channel are too small.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
         self._reader = FrameReader(self.limits.max_frame)
         self.taken_count = 0
@@ -65,27 +65,28 @@ class FrameTransport:
         return self._now is not None
 
     def send_now(self, frames: Sequence[bytes]) -> bytes:
-        """Hands the system what it takes without waiting.
+        """Sends as much as the system takes without waiting.
 
         Returns:
-            What it has not taken, for :meth:`send_rest`; mostly nothing.
+            The bytes that the system has not taken, for :meth:`send_rest`; usually none.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        if not frames:  # what was to be sent was of a call that is over
+        if not frames:  # the output belonged to a call that is over
             return b""
         octets = joined(frames)
         sent = self._now.send_now(octets)
         return octets[sent:]
 
     async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
-        """Waits until the system takes some of the two, from ``start`` on, where that can be
-        cancelled without harm.
+        """Waits until the system takes some bytes of ``head`` and ``octets``, from ``start`` on, if
+        that can be cancelled without harm.
 
         Returns:
-            How many bytes it has taken; 0 if it cannot, for :meth:`send_rest`.
+            How many bytes the system has taken; 0 if this cannot be cancelled without harm: then
+            use :meth:`send_rest`.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
@@ -100,8 +101,8 @@ class FrameTransport:
         await self._send_all(self._stream, octets)
 
     async def _send_all(self, stream: trio.abc.Stream, octets: bytes) -> None:
-        # In pieces, for keep_alive to see that the other end takes something. (A channel takes a
-        # message as a whole.)
+        # The bytes are sent in pieces, so that keep_alive sees that the peer takes data. (A channel
+        # takes a message as a whole.)
         rest: bytes | memoryview = octets
         if len(octets) > PIECE:
             rest = memoryview(octets)
@@ -113,7 +114,7 @@ class FrameTransport:
         self.taken_count += 1
 
     async def send(self, frames: Sequence[bytes]) -> None:
-        """Sends frames that are in one part each."""
+        """Sends complete frames."""
         if not frames:
             await trio.lowlevel.checkpoint()
         elif self._stream is not None:
@@ -127,10 +128,10 @@ class FrameTransport:
                 self.taken_count += 1
 
     async def receive(self) -> Sequence[bytes | Frame]:
-        """What has come: frames, or messages that are.
+        """Returns what has arrived: decoded frames, or messages that are frames.
 
         Raises:
-            ProtocolError: it is no frame, or the stream has ended inside one.
+            ProtocolError: the data is not a frame, or the stream has ended inside a frame.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
                 has ended.
         """

@@ -7,7 +7,7 @@
 >>> with blocking.connect(Accumulator, "accumulator") as acc:   # the client
 ...     acc.total(2, numbers=[1, 2, 3])
 
-Both ends choose for themselves: a blocking client talks to a server under trio, and the reverse.
+Each end chooses its own driver: a blocking client can talk to a server under trio, and the reverse.
 """
 
 from __future__ import annotations

@@ -36,12 +36,12 @@ class CallDriver:
         call: set by :meth:`adopt`.
         waiters: the locks of the threads that wait for something of this call.
         taken: see :meth:`take`.
-        deadline: when the call's time is over, as :func:`time.monotonic` counts; ``None`` for
-            never.
+        deadline: the time at which the call expires, on the clock of :func:`time.monotonic`;
+            ``None`` for no limit.
     """
 
     call: Call
-    _pumps: Mapping[tuple[bool, int], object] = {}  # of a client, for what was given for pipes
+    _pumps: Mapping[tuple[bool, int], object] = {}  # a client's, for pipes with an argument
 
     def __init__(self, link: Link, deadline: float | None = None) -> None:
         self.link = link
@@ -52,11 +52,11 @@ class CallDriver:
         self.taken: dict[int, None] = {}
 
     def adopt(self, call: Call) -> None:
-        """Makes this the owner of ``call``."""
+        """Makes this driver the owner of ``call``."""
         self.call = call
         call.owner = self
 
-    # With the lock:
+    # These methods are called with the lock.
 
     def wake(self) -> None:
         for waiter in self.waiters:
@@ -66,20 +66,20 @@ class CallDriver:
         pass  # a thread cannot be cancelled
 
     def notify(self, event: CallEvent) -> None:
-        pass  # a client's may
+        pass  # a client's driver overrides this
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
-        """Moves what was given for the pipes before this one; at a client."""
+        """At a client: fills and empties the pipes before this one that have an argument."""
 
     def _expire(self) -> None:
-        """The call's time is over."""
+        """Fails the call, because its time is over."""
         error = CallTimedOut()
         with self.link.lock:
             self.call.lose(error)
-        raise (self.call.failure or error).again()  # it may have been lost before
+        raise (self.call.failure or error).again()  # the call may have failed before
 
     def pull(self, index: int, max_elements: int | None, timeout: float | None = None) -> Any:
-        """What :meth:`ipcpipes.rpc.InPipe.pull` does."""
+        """Does what :meth:`ipcpipes.rpc.InPipe.pull` describes."""
         if self._pumps:
             self._move_up_to(index, into=False)
         until = time_of(timeout, self.deadline)
@@ -94,8 +94,8 @@ class CallDriver:
         raise TimeoutError(f"nothing arrived for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
-        """Octets, as :meth:`Call.pull` returns them; ``None`` when the time is over. When the user
-        has got the octets, the caller deletes the pipe from :attr:`taken`.
+        """Returns octets, as :meth:`Call.pull` does, or ``None`` when the time is over. After the
+        user has got the octets, the caller deletes the pipe from :attr:`taken`.
 
         Raises:
             BadStubData: an exception interrupted the last take before that deletion.
@@ -128,7 +128,7 @@ class CallDriver:
         return link.wait(pull, self, until, sliced=True)
 
     def push(self, index: int, elements: object) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.push` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
         if self._pumps:
             self._move_up_to(index, into=True)
         element = self.call.operation.pipes[index].element
@@ -184,7 +184,7 @@ class CallDriver:
         return True
 
     def push_nowait(self, index: int, elements: object) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.push_nowait` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.push_nowait` describes."""
         call, link = self.call, self.link
         element = call.operation.pipes[index].element
         octets = bytes_of(elements, element)
@@ -205,7 +205,7 @@ class CallDriver:
         self._alone("pushing into", index, push_once)
 
     def close(self, index: int) -> None:
-        """What :meth:`ipcpipes.rpc.OutPipe.close` does."""
+        """Does what :meth:`ipcpipes.rpc.OutPipe.close` describes."""
         if self._pumps:
             self._move_up_to(index, into=True)
         if not self._alone("pushing into", index, self.end, index, self.deadline):
@@ -246,10 +246,11 @@ class CallDriver:
 
 
 def time_of(timeout: float | None, deadline: float | None = None) -> float | None:
-    """The earlier of the two, as :func:`time.monotonic` counts.
+    """Returns the earlier of the two ends, on the clock of :func:`time.monotonic`; ``None`` for no
+    limit.
 
     Raises:
-        TypeError, ValueError: it is no number of seconds, 0 or more.
+        TypeError, ValueError: ``timeout`` is not a number of seconds, 0 or more.
     """
     if timeout is None:
         return deadline

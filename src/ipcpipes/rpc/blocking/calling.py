@@ -18,14 +18,14 @@ __all__ = ["ClientCallDriver"]
 
 
 class ClientCallDriver(CallDriver):
-    """A call at the client, with what was given for its pipes."""
+    """A call at the client, with the sources and sinks of its pipes."""
 
     def __init__(self, link: Link, deadline: float | None, notify: Notify | None) -> None:
         super().__init__(link, deadline)
         self._notify = notify
         self._has_begun = False
         self._pumps: dict[tuple[bool, int], PipePump] = {}
-        self._moves: object = None  # which move is under way
+        self._moves: object = None  # identifies the move that is running
 
     def adopt(self, call: Call) -> None:
         super().adopt(call)
@@ -37,8 +37,8 @@ class ClientCallDriver(CallDriver):
         self.link.notice(partial(self._notify, event))
 
     def answered(self, until: float | None, *, sliced: bool = False) -> bool:
-        """Waits for the answer, or until a pipe that something was given for has the turn. Returns
-        whether it has come in time.
+        """Waits for the answer, or for the turn of a pipe that has an argument. Returns whether one
+        of them has come in time.
         """
         call, pumps = self.call, self._pumps
 
@@ -48,7 +48,7 @@ class ClientCallDriver(CallDriver):
         return self.link.wait(can_go_on, self, until, sliced=sliced) is not None
 
     def begin(self, operation: Operation, octets: bytes) -> bool:
-        """Sends the request, once the server takes another call. Returns whether that was possible
+        """Sends the request when the server accepts another call. Returns whether that was possible
         in time. This driver exists before the call, so that an exception can never lose a call that
         has begun.
 
@@ -74,17 +74,17 @@ class ClientCallDriver(CallDriver):
             return False
         return link.wait(try_to_begin, link, deadline) is not None
 
-    # What was given for its pipes.
+    # The pipes that have an argument.
 
     def give(self, given: Feeds) -> None:
         self._pumps = pumps_of(self, given)
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
-        """Fills and empties the pipes that something was given for, as long as one of them has the
-        turn. Returns whether that was possible in time.
+        """Fills and empties the pipes that have an argument, as long as one of them has the turn.
+        Returns whether that was possible in time.
 
         Args:
-            stop: the turn of a pipe that is driven by hand, which comes after them.
+            stop: the turn of a pipe that is driven by hand, at which this ends.
         """
         if not self._pumps:
             return True
@@ -126,8 +126,8 @@ class ClientCallDriver(CallDriver):
     # The end.
 
     def leave(self) -> None:
-        """Ends the call at this end; it is given up if no answer has come. Idempotent, and without
-        effect on a call that has not begun.
+        """Ends the call at this end. If no answer has come, the call is given up. Idempotent, and
+        without effect on a call that has not begun.
         """
         if not self._has_begun:
             return

@@ -35,33 +35,33 @@ _NO_PIPES: Feeds = {}
 
 
 class ClientOperation(ClientOperationBase[ClientLink]):
-    """One operation of the server: call it, or :meth:`begin` a call and go on with it by hand."""
+    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand."""
 
     _has_loop = False
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Calls it, and waits for the result.
+        """Calls the operation, and waits for the result.
 
         Args:
-            arguments, named: as the interface has them. A pipe towards the server takes memory
-                (bytes, an array, a NumPy array), a binary file, an iterable of elements or of
-                chunks, or a function ``pull(max_elements)`` that returns the next ones and none at
-                the end. A pipe towards the client takes a binary file, a list, a bytearray, or a
-                function ``push(chunk)``, which is called once with an empty chunk at the end. A
-                pipe in both directions takes a tuple of the two.
+            arguments, named: the arguments that the interface declares. A pipe towards the server
+                takes memory (bytes, an array, a NumPy array), a binary file, an iterable of
+                elements or of chunks, or a function ``pull(max_elements)`` that returns the next
+                elements, and no elements at the end. A pipe towards the client takes a binary file,
+                a list, a bytearray, or a function ``push(chunk)``, which is called once with an
+                empty chunk at the end. A pipe in both directions takes a tuple of the two.
 
         Returns:
             What the manager returned.
 
         Raises:
-            rpc.RpcError: what went wrong at the server, or on the way there; :class:`Fault` where
+            rpc.RpcError: the call failed at the server, or on the way to it; :class:`Fault` if
                 the manager raised an exception of its own.
             rpc.CallTimedOut: the call took longer than its ``timeout``. The server is told that the
                 call is cancelled.
-            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the result
-                is larger than the client takes.
-            And whatever a file or function of yours raises; the call is given up then, as it is by
-            Ctrl-C.
+            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the
+                arguments are larger than the server accepts, or the result than the client accepts.
+            And any exception of a file or function of yours; the call is then given up, as it is
+            after Ctrl-C.
         """
         operation = self._operation
         values, given = bind_arguments(operation, arguments, named)
@@ -92,31 +92,31 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         except BaseException:
             try:
                 driver.leave()
-            except BaseException:  # a signal handler raised in the middle of it
+            except BaseException:  # a signal handler raised during leave()
                 driver.leave()
                 raise
             raise
         return result
 
     def begin(self, *arguments: Any, **named: Any) -> CallHandle:
-        """The same, to be gone on with by hand: ``with acc.total.begin(2) as call: ...``.
+        """Makes a handle to drive a call by hand: ``with acc.total.begin(2) as call: ...``.
 
         Args:
-            arguments, named: as for a call. Pipes that are given something are filled and emptied
-                while one waits for the others, or for the end; the others are
+            arguments, named: as for a call. Pipes that have an argument are filled and emptied
+                while a thread waits for the others, or for the end; the others are
                 ``call.pipes["name"]``.
 
         Returns:
             For ``with``: a :class:`CallHandle`.
 
         Raises:
-            TypeError, ValueError: as a call does; nothing was sent.
+            TypeError, ValueError: the same errors as for a call; nothing was sent.
         """
         return CallHandle(*self._beginning(arguments, named))
 
 
 class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
-    """The server's implementation of an interface, as the client has it.
+    """A client, which calls the server's implementation of an interface.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
     and the calls are independent: a call whose pipe is blocked does not delay the others. In a
@@ -152,14 +152,14 @@ def connect(
         wait: how many seconds to wait for a server that is not there yet or has no room, 0 or more;
             ``math.inf`` waits without limit.
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
-            hint. ``None`` for 524,288. On Windows the server's value holds.
+            hint. ``None`` for 524,288. On Windows the server's value applies.
         server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
             means this user for a plain name, and any user for other endpoints. See
             :func:`ipcpipes.connect`.
         impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
-        authkey: a secret of 16 bytes or more that both ends have to prove that they have; ``None``
-            for none.
+        authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.
+            ``None`` for no secret.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
             131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
@@ -223,7 +223,7 @@ def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither.
+        TypeError: ``transport`` is neither a stream nor a channel.
         ValueError: a limit is out of range.
     """
     options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)

@@ -20,14 +20,16 @@ class ClientLink(Link):
     """A client's end of a connection."""
 
     def ask(self, operation: Operation, arguments: bytes, until: float | None) -> Call | None:
-        """Begins a call without pipes and waits for its answer, in as few steps as there can be.
+        """Begins a call without pipes and waits for its answer, in as few steps as possible.
 
         Returns:
-            The call, which is cancelled if it is not over by then; ``None`` if another thread is
-            using the connection, or there is no room: then nothing was done.
+            The call, which is given up if it is not over by ``until``. ``None`` if another thread
+            is using the connection, or the server accepts no more calls; in this case nothing was
+            done.
 
         Raises:
-            RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request` do.
+            RpcError, ValueError: what :meth:`Session.require_open` and :meth:`Session.request`
+                raise.
         """
         waiter = threading.Lock()
         call: Call | None = None

@@ -12,14 +12,14 @@ __all__ = ["ThreadCall"]
 
 
 class ThreadCall(CurrentCall):
-    """A call that a thread serves; what :func:`ipcpipes.rpc.current_call` returns there.
+    """A call that a thread serves. In that thread, :func:`ipcpipes.rpc.current_call` returns it.
 
-    A thread cannot be cancelled. When the client has given the call up, has died, or its time is
-    over, the manager hears of it by its pipes, which fail, and by :meth:`test_cancel`.
+    A thread cannot be cancelled. When the client has given the call up or has died, or when the
+    time is over, the manager's pipes fail, and :meth:`test_cancel` returns true.
 
     Attributes:
-        deadline: when the client has no more use for an answer, as :func:`time.monotonic` counts;
-            ``math.inf`` if it did not say.
+        deadline: the time after which the client does not need an answer, on the clock of
+            :func:`time.monotonic`; ``math.inf`` if the client set no timeout.
     """
 
     def test_cancel(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a client may give for a pipe, without an event loop: how its elements get in, and out."""
+"""Fills and empties the pipes of a client that have an argument, without an event loop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .call_driver import CallDriver
 
 __all__ = ["Drain", "Feed", "PipePump", "pumps_of"]
 
-# How often a slow source is interrupted to see whether the call has failed. Looking after each
-# piece would cost a system call for each.
+# How often a slow source is interrupted to see whether the call has failed. A look after each piece
+# would cost a system call for each.
 _LOOK = 0.05  # seconds
 
 
@@ -33,7 +33,9 @@ class PipePump:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Releases what it holds; it is not run again. What the user gave stays open."""
+        """Releases the resources of the pump, which does not run again. The user's source or sink
+        stays open.
+        """
 
 
 class Feed(PipePump):
@@ -61,8 +63,9 @@ class Feed(PipePump):
                 return False
 
     def _next(self) -> None:
-        """Makes the next push; ``None`` at the end of the source."""
-        # A generator that has raised is at its end, and that would look like the source's.
+        """Sets the next push, or ``None`` at the end of the source."""
+        # A generator that has raised an exception is at its end, which would look like the end of
+        # the source.
         if self._error is not None:
             raise self._error
         if self._is_lost:
@@ -118,7 +121,7 @@ def _go_on(steps: Generator[memoryview | Step, Any, None]) -> memoryview | None:
 
 
 def pumps_of(driver: CallDriver, given: Feeds) -> dict[tuple[bool, int], PipePump]:
-    """What moves the pipes that something was given for, by their turns."""
+    """Makes the pumps of the pipes that have an argument, by their turns."""
     pumps: dict[tuple[bool, int], PipePump] = {}
     for pipe, (source, sink) in given.items():
         if pipe.into:

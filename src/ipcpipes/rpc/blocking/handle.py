@@ -1,4 +1,4 @@
-"""The handle of a call that its user goes on with by hand, without an event loop."""
+"""The handle of a call that its user drives by hand, without an event loop."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ __all__ = ["CallHandle"]
 class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     """A call that was begun: ``with acc.total.begin(2) as call: ...``.
 
-    It is good for one call, and over once that was completed. Leaving the block before gives the
-    call up. Several threads may use it: one pushes, another one pulls, a third one cancels.
+    A handle is for one call, and is over after the call was completed. Leaving the block before
+    that gives the call up. Several threads may use it: one pushes, another one pulls, a third one
+    cancels.
 
-    No thread works in the background, so a thread that waits here moves what was given for pipes:
-    in :meth:`complete`, and in an operation on a pipe that comes after them.
+    No thread works in the background. So a thread that waits here fills and empties the pipes that
+    have an argument: in :meth:`complete`, and in an operation on a pipe that comes after them.
 
     Attributes:
         pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
             into and ``close``, one towards the client to ``pull`` from or iterate; see
-            :mod:`ipcpipes.rpc.blocking.pipes`. They have their turns as they have at the server.
+            :mod:`ipcpipes.rpc.blocking.pipes`. Their turns are the same as at the server.
     """
 
     def __enter__(self) -> Self:
@@ -59,22 +60,23 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         self._driver.leave()
 
     def complete(self, *, timeout: float | None = None) -> Any:
-        """Waits until the call is over; once, and pipes that are driven by hand have to be at their
-        ends for that to come.
+        """Waits until the call is over; this can be done once. A call is not over before the pipes
+        that are driven by hand have ended.
 
         Args:
-            timeout: seconds, 0 or more, after which it can be asked again; ``None`` waits for ever.
+            timeout: seconds, 0 or more, after which this raises TimeoutError, and can be called
+                again; ``None`` waits without limit.
 
         Returns:
             What the manager returned.
 
         Raises:
-            TimeoutError: it is not over by then. The call goes on.
-            rpc.RpcError: as a call raises it.
+            TimeoutError: the call is not over by then. It continues.
+            rpc.RpcError: the same errors as for a call.
             rpc.CallCancelled: the call was cancelled.
             rpc.CallTimedOut: the call took longer than its own ``timeout``, and is over. This is a
                 TimeoutError, too.
-            rpc.InvalidAsyncHandle: it was completed before.
+            rpc.InvalidAsyncHandle: the call was completed before.
             And whatever a file or function that was given for a pipe has raised.
         """
         self._require_live()
@@ -84,7 +86,8 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
 
     def _goes_on(self, until: float | None) -> bool:
-        """Moves what was given and waits for the end; whether that has come in time.
+        """Fills and empties the pipes that have an argument, and waits for the end of the call.
+        Returns whether the end has come in time.
 
         Raises:
             CallTimedOut: the call took longer than its own ``timeout``.
@@ -93,7 +96,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         driver = self._driver
         try:
             while (in_time := driver.move(until)) and not driver.call.has_ended:
-                # Another thread may be at the pipes before those that something was given for.
+                # Another thread may still use the pipes before those that have an argument.
                 in_time = driver.answered(until, sliced=True)
                 if not in_time:
                     break
@@ -105,10 +108,11 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         return in_time
 
     def complete_nowait(self) -> Any:
-        """The same without waiting. What was given for pipes is moved as far as it goes.
+        """Does the same as :meth:`complete`, without waiting. Pipes that have an argument are
+        filled and emptied as far as possible.
 
         Raises:
-            rpc.AsyncCallPending: it is not over; ask again.
+            rpc.AsyncCallPending: the call is not over; try again later.
             And what :meth:`complete` raises.
         """
         self._require_live()

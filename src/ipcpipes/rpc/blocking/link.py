@@ -43,7 +43,8 @@ class Link(Sending):
                 returned, unless that is ``None``. It may raise. An exception may interrupt it
                 anywhere, and its result may be lost; it sets :attr:`is_torn` itself around steps
                 that must not be interrupted.
-            driver: its :attr:`waiters` are woken when it is worth another attempt.
+            driver: the object that the thread waits for. Its :attr:`waiters` are woken when another
+                attempt may succeed.
             until: the deadline, as :func:`time.monotonic` counts.
             sliced: the attempt may also succeed without a frame, so it is repeated regularly.
             idle: the thread is a server's that waits for a call; see :class:`Watch`.
@@ -93,7 +94,7 @@ class Link(Sending):
                     return found
                 tried = True
                 if reading and sending:
-                    continue  # it may have read meanwhile what it waits for
+                    continue  # the flush may have read what this thread waits for
                 if following:
                     pause(waiter, until if watch is None else watch.until(waiter))
                 elif not self.transport.frames:
@@ -105,8 +106,8 @@ class Link(Sending):
     def _read_until(
         self, attempt: Callable[[], T | None], waiter: threading.Lock, until: float | None = None
     ) -> T | None:
-        """The same for a thread that is the reader, in as few steps as there can be. An exception
-        that interrupts ``attempt`` ends the connection.
+        """Does the same as :meth:`wait` for a thread that is the reader, in as few steps as
+        possible. An exception that interrupts ``attempt`` ends the connection.
         """
         session, found = self.session, None
         while found is None:
@@ -138,7 +139,7 @@ class Link(Sending):
             self.transport.receive(deadline)
         except TimeoutError:
             if deadline is None or deadline.remaining > _ROUNDING:
-                raise  # a signal handler's
+                raise  # a signal handler has raised this
         except ENDS as error:
             self._close_after(error)
 

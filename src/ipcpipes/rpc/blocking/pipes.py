@@ -15,19 +15,20 @@ __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 
 class InPipe(PipeEnd):
-    """An end to pull from: a manager's, of a pipe towards the server, or a client's, of one towards
-    the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
+    """An end to pull from: a manager's end of a pipe towards the server, or a client's end of a
+    pipe towards the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
     """
 
     def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Any:
-        """The next elements, as soon as there is one; and once, an empty chunk: the end.
+        """Waits for elements, and returns those that have arrived. At the end of the pipe, it
+        returns an empty chunk once.
 
         Args:
-            max_elements: 1 or more; ``None`` for as many as have come.
-            timeout: seconds, 0 or more; ``None`` waits for ever.
+            max_elements: 1 or more; ``None`` for all that have arrived.
+            timeout: seconds, 0 or more; ``None`` waits without limit.
 
         Raises:
-            TimeoutError: nothing has come in time; nothing is lost.
+            TimeoutError: nothing has arrived in time; no elements are lost.
             rpc.BadStubData: a signal handler's exception interrupted the pull before this one, and
                 elements are lost. (If that pull was only waiting, nothing is lost.)
             trio.BusyResourceError: another thread is pulling from this pipe.
@@ -50,10 +51,10 @@ class OutPipe(PipeEnd):
     """An end to push into; see :class:`ipcpipes.rpc.OutPipe`."""
 
     def push(self, elements: Any) -> None:
-        """Sends elements; their memory is yours again when it returns.
+        """Sends elements. After it has returned, the memory of the elements can be reused.
 
-        It waits while the other end, or the connection, cannot take more. If a signal handler
-        raises meanwhile, some of the elements may have been sent, each of them once.
+        It waits while the peer or the connection accepts no more. If a signal handler raises an
+        exception in the meantime, some of the elements may have been sent, each of them once.
 
         Raises:
             trio.BusyResourceError: another thread is pushing into this pipe.
@@ -62,17 +63,17 @@ class OutPipe(PipeEnd):
         self._driver.push(self._pipe.index, elements)
 
     def push_nowait(self, elements: Any) -> None:
-        """The same without waiting, up to 4,096 bytes. Over a stream that is not one of ipcpipes it
-        may wait.
+        """Does the same as :meth:`push` without waiting, for up to 4,096 bytes. Over a stream of
+        another library it may wait.
 
         Raises:
-            trio.WouldBlock: the other end, or the connection, cannot take more; nothing was sent.
+            trio.WouldBlock: the peer or the connection accepts no more; nothing was sent.
             And what :meth:`push` raises.
         """
         self._driver.push_nowait(self._pipe.index, elements)
 
     def close(self) -> None:
-        """Ends the pipe. A pipe that is not closed when the manager returns fails the call.
+        """Ends the pipe. If a pipe is not closed when the manager returns, the call fails.
 
         Raises:
             What :meth:`push` raises.
@@ -85,7 +86,7 @@ class InOutPipe(InPipe, OutPipe):
 
 
 def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
-    """This side's end of a pipe: what is pulled at one is pushed at the other."""
+    """Makes this side's end of a pipe. Elements pushed at one end are pulled at the other."""
     if pipe.into and pipe.out:
         return InOutPipe(driver, pipe)
     return (InPipe if pipe.into is serving else OutPipe)(driver, pipe)

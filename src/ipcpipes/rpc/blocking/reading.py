@@ -61,7 +61,7 @@ class Reading:
             interrupted, and the connection has to end.
         was_torn: the connection has ended for that reason. Buffered data of pipes may be
             incomplete.
-        reads_for: what the reading thread waits for itself.
+        reads_for: the object that the reading thread itself waits for.
         waiters: the locks of the threads that wait to begin a call, or at a server, for a call.
     """
 
@@ -76,11 +76,11 @@ class Reading:
         self.was_torn = False
         self.reads_for: object = None
         self.waiters: list[threading.Lock] = []
-        self._requests: deque[Call] = deque()  # calls that have come, at a server
+        self._requests: deque[Call] = deque()  # at a server: calls that no thread has taken yet
         self._watch = watch
         self._reader: threading.Lock | None = None
         self._sender: threading.Lock | None = None
-        self._followers: dict[threading.Lock, None] = {}  # wait for frames
+        self._followers: dict[threading.Lock, None] = {}  # threads that wait for frames
         self._room_waiters: list[threading.Lock] = []  # wait until there is less output
         self._unsent = False  # the transport has unsent data
         self._reads_paused = False  # because there is too much output
@@ -113,7 +113,8 @@ class Reading:
     def _gets_reading(self, waiter: threading.Lock, driver: object = None) -> bool:
         if self._watch is not None and self._watch.waits(waiter, self._reader is None):
             return False
-        # Written out instead of ``is_full``, because every call comes here.
+        # This is the condition of ``is_full``, repeated here for speed, because every call comes
+        # here.
         if self._watch is None or self.session.output_size <= FULL:
             if self._reader is None:
                 self._reader = waiter
@@ -131,14 +132,14 @@ class Reading:
             driver.waiters.append(waiter)
 
     def _unfollow(self, waiter: threading.Lock, driver: Waiting | None) -> None:
-        """The thread with this waiter waits no longer."""
+        """Records that the thread with this waiter no longer waits."""
         self._followers.pop(waiter, None)
         if driver is not None and waiter in driver.waiters:
             driver.waiters.remove(waiter)
         ring(waiter)
 
     def _leave(self, waiter: threading.Lock) -> None:
-        """This thread stops reading; another thread may have to read."""
+        """Ends the reading of this thread; another thread may have to read."""
         if self._reader is waiter:
             self._reader = self.reads_for = None
         if self._watch is not None and self._watch.left(waiter):
@@ -170,10 +171,10 @@ class Reading:
                 self._take_request(call)
 
     def _take_request(self, call: Call) -> None:
-        """A call begins."""
+        """Takes a call that begins; a server overrides this."""
 
     def _reads(self, waiter: threading.Lock) -> bool:
-        """Whether this thread is the reader now; processes what it has read."""
+        """Returns whether this thread is the reader now; if so, processes what it has read."""
         if self._watch is not None and self.is_full:
             return False
         reading = self._gets_reading(waiter)

@@ -32,7 +32,8 @@ _LOCK_SLICE = 0.1  # seconds
 
 _ONCE: tuple[tuple[()], ...] = ((),)  # for a call without arguments
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
-# What a transport raises when it has ended, or CommFailure when it was interrupted within a step.
+# The exceptions that a transport raises when it has ended; CommFailure if it was interrupted within
+# a step.
 ENDS = (*_GONE, trio.EndOfChannel, ProtocolError, CommFailure)
 # The exceptions that a step itself may raise; the state is then complete. Any other exception was
 # raised by a signal handler in the middle of the step.
@@ -65,7 +66,7 @@ class Sending(Reading):
         return result
 
     def do(self, function: Callable[[], object], *, wait: bool = True) -> None:
-        """Takes a step, and sends the output as :meth:`flush` does."""
+        """Runs a step, and sends the output as :meth:`flush` does."""
         self.step(function)
         self.flush(wait=wait)
 
@@ -76,7 +77,7 @@ class Sending(Reading):
         It does not affect other threads of the connection. Idempotent.
         """
         with self.lock:
-            if self.is_torn:  # a step of this thread: another one would have the lock
+            if self.is_torn:  # it is a step of this thread: another thread would hold the lock
                 self._fail_torn()
             if waiter is not None:
                 self._unfollow(waiter, driver)
@@ -106,7 +107,7 @@ class Sending(Reading):
     # The end
 
     def close(self, failure: RpcError) -> None:
-        """Ends the connection: every call on it fails. From any thread."""
+        """Ends the connection: every call on it fails. Any thread may call this."""
         self.step(lambda: self.session.close(failure))
         self._after_step()
 
@@ -125,7 +126,7 @@ class Sending(Reading):
         waiter = threading.Lock()
         with self.lock:
             is_mine = self._next_to_send(waiter)
-        if is_mine:  # why it ends
+        if is_mine:  # sends the reason for the end
             with suppress(*ENDS):
                 self.transport.send_now()
         self.transport.close()
@@ -208,8 +209,8 @@ class Sending(Reading):
         return True
 
     def _settle(self) -> None:
-        """Adds to the output what was held back. This may run inside another step, and so keeps
-        ``is_torn``.
+        """Adds the data that was held back to the output. This may run inside another step, and so
+        keeps the value of ``is_torn``.
         """
         is_part, self.is_torn = self.is_torn, True
         session = self.session
@@ -220,12 +221,12 @@ class Sending(Reading):
 
     @property
     def takes_memory(self) -> bool:
-        """Whether :meth:`lend` can be used. With the lock."""
+        """Whether :meth:`lend` can be used. This is read with the lock."""
         return self._sender is None and not self._unsent and not self._peer_gone
 
     def lend(self, waiter: threading.Lock, head: bytes, octets: memoryview) -> None:
         """Loads the transport with a frame whose body is the user's memory, which this thread then
-        sends: the caller must call :meth:`flush`, and then :meth:`take_back`. With the lock.
+        sends: the caller must call :meth:`flush`, and then :meth:`take_back`. It needs the lock.
         """
         session = self.session
         self._settle()
@@ -268,7 +269,7 @@ class Sending(Reading):
             ring(waiting)
         if self._followers and self._reader is None:
             self.hand_on()
-        self._sender = None  # last: what is interrupted before is done again
+        self._sender = None  # last: after an earlier exception, all of this is done again
 
     def _send_on(
         self, waiter: threading.Lock, until: float | None, call: Call | None = None
@@ -336,7 +337,7 @@ class Sending(Reading):
                     self.flush(waiter, until=until, call=call)
                 elif call is None:
                     pause(waiter, until)
-                else:  # its failure does not wake this waiter
+                else:  # the failure of the call does not wake this waiter
                     soon = time.monotonic() + SLICE
                     pause(waiter, soon if until is None else min(until, soon))
         except BaseException:

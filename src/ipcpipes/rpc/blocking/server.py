@@ -78,8 +78,8 @@ def serve(
         backlog: how many clients may be connected and not accepted yet, 1 to 4,096.
         buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
             sends; a hint. ``None`` for 524,288 (Windows: 65,536).
-        authkey: a secret of 16 bytes or more that clients have to prove that they have; ``None`` to
-            ask for none. See :func:`ipcpipes.listen`.
+        authkey: a secret of 16 bytes or more. Clients have to prove that they have the secret.
+            ``None`` for no secret. See :func:`ipcpipes.listen`.
         max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe a client may send before the manager has pulled them,
             131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
@@ -153,8 +153,8 @@ def serve_connection(
             call NAME`` does.
 
     Raises:
-        TypeError: ``transport`` is neither; or a manager implements no interface or has an
-            ``async`` method, or two managers implement the same interface.
+        TypeError: ``transport`` is neither a stream nor a channel; or a manager implements no
+            interface or has an ``async`` method, or two managers implement the same interface.
         ValueError: a limit is out of range.
         And every exception of a manager that is not an ``Exception``.
     """
@@ -187,8 +187,9 @@ class _Server(ServerBase):
             with suppress(trio.ClosedResourceError):
                 while True:
                     self._start(listener, listener.accept())
-            listener.close()  # if its owner has closed the one below, handshakes end here
-            # One deadline for all of them, so that the times of many slow clients do not add up.
+            listener.close()  # ends the handshakes if only the listener below was closed
+            # All connections share one deadline, so that the times of many slow clients do not add
+            # up.
             until = None if grace == math.inf else time.monotonic() + grace
             self._shut_down(until)
             if not self._join(until):
@@ -251,8 +252,8 @@ class _Server(ServerBase):
             return True
 
     def _shut_down(self, until: float | None) -> None:
-        """Begins no new calls. Each connection ends once its open calls have ended and its client
-        has read their answers, for which it has until ``until``.
+        """Begins no new calls. Each connection ends when its open calls have ended and its client
+        has read their answers; the client has time for that until ``until``.
         """
         connections = self._all()
         # Tell all of them before waiting for any: a client may read nothing.

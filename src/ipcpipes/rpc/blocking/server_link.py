@@ -1,4 +1,4 @@
-"""A server's end of a connection: calls that have come, and the threads that take them."""
+"""A server's end of a connection: calls that have arrived, and the threads that take them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ServerLink(Link):
     ) -> None:
         super().__init__(frame_transport, session, watch=Watch())
         self._start_another = start_another
-        self._room = session.limits.calls  # for so many more threads
+        self._room = session.limits.calls  # how many more threads may start
         self._idle = 0  # threads that wait for a call, or are about to
         self._is_last = False  # the last idle thread has taken a call
         self._until: float | None = None
@@ -58,7 +58,7 @@ class ServerLink(Link):
 
     def _take_call(self) -> tuple[Call | None] | None:
         """Takes a waiting call. Returns ``(call,)``; ``(None,)`` at the end of the connection; or
-        ``None`` if no call is waiting. With the lock.
+        ``None`` if no call is waiting. This is called with the lock.
         """
         if self._requests:
             self._idle -= 1
@@ -74,7 +74,7 @@ class ServerLink(Link):
         return self.session.state is ConnectionState.DRAINING and not self.session.calls
 
     def next_call(self) -> Call | None:
-        """Waits for a call; ``None`` at the end of the connection."""
+        """Waits for a call. Returns ``None`` at the end of the connection."""
         with self.lock:
             self._idle += 1
         found = self.wait(self._take_call, self, idle=True)
@@ -92,10 +92,10 @@ class ServerLink(Link):
                 self._room += 1
 
     def settle(self, function: Callable[[], object]) -> None:
-        """A call is put off, or one that was put off is answered, from any thread.
+        """Defers a call, or answers a deferred call. Any thread may call this.
 
         Raises:
-            InvalidAsyncHandle: it was answered before.
+            InvalidAsyncHandle: the call was answered before.
         """
         self.do(function)
         self.end_when_done()
@@ -103,11 +103,11 @@ class ServerLink(Link):
     def answer_and_go_on(
         self, call: Call, body: bytes | None, error: RpcError | None
     ) -> Call | None:
-        """Answers a call, and waits for the next one, in as few steps as there can be.
+        """Answers a call, and waits for the next one, in as few steps as possible.
 
         Returns:
-            ``None`` where others are at work here, or it comes to an end: :meth:`end_when_done` and
-            :meth:`next_call` see to that.
+            The next call. ``None`` if other threads use the connection, or if it ends; then call
+            :meth:`end_when_done` and :meth:`next_call`.
         """
         waiter = threading.Lock()
         session = self.session
@@ -117,7 +117,7 @@ class ServerLink(Link):
                     self._fail_torn()
                 self.is_torn = True
                 try:
-                    if not call.over:  # or else it was answered before
+                    if not call.over:  # otherwise it was answered before
                         call.finish(body, error)
                     is_mine = self._next_to_send(waiter)
                 except REFUSED:
@@ -157,8 +157,8 @@ class ServerLink(Link):
         self.do(self.session.shut_down, wait=False)
 
     def end_when_done(self) -> None:
-        """Closes, if this was the last call of a server that shuts down; another thread may still
-        be sending its answer.
+        """Closes the connection if the server shuts down and no call is open. Waits first, because
+        another thread may still be sending the last answer.
         """
         if self._is_done:
             self.wait_sent(self._until)

@@ -32,12 +32,12 @@ logger = logging.getLogger("ipcpipes.rpc")
 class Connection:
     """One client.
 
-    Its threads are alike: one reads, and when a call has come it runs the manager, and leaves the
-    reading to another one. A manager that waits for a pipe reads, too. There are as many threads
-    as calls were ever at work at a time, and one more.
+    All threads do the same work. One thread reads; when a call has arrived, this thread runs the
+    manager, and another thread reads. A manager that waits for a pipe also reads. There is one
+    thread more than the largest number of calls that ever ran at the same time.
 
     Lifetime: it owns the transport. The threads end with the connection, and when their managers
-    have returned; :meth:`run` returns after them.
+    have returned; :meth:`run` returns after all threads have ended.
     """
 
     def __init__(self, server: ServerBase, transport: Transport) -> None:
@@ -54,7 +54,7 @@ class Connection:
         """Serves the client until the connection ends, in this thread and others.
 
         Raises:
-            BaseException: what a manager has raised that is no ``Exception``.
+            BaseException: a manager has raised an exception that is not an ``Exception``.
         """
         link, session = self.link, self._session
 
@@ -66,21 +66,22 @@ class Connection:
                 link.close(CommFailure("the client has not said what it wants"))
             elif session.definition is not None and self._knows_peer():
                 self._served = self._server.served[str(session.definition.uuid)]
-                # In a copy of the context, so that calls do not change the caller's.
+                # The work runs in a copy of the context, so that calls do not change the caller's
+                # context.
                 copy_context().run(self._work)
         finally:
             link.close(CommFailure("the connection was closed"))
             while self._threads:
                 thread = self._threads.pop()
-                if thread.ident is not None:  # or else it has not begun
+                if thread.ident is not None:  # otherwise it has not begun
                     thread.join()
         if self._error is not None:
             raise self._error
 
     def _knows_peer(self) -> bool:
-        """Asks the system for the client's identity, once something has come: Windows may not know
-        it before. ``False`` if the connection has ended meanwhile: after its BIND, the client may
-        have sent frames that break the protocol.
+        """Asks the system for the client's identity, after the first data has arrived: Windows may
+        not know it earlier. Returns ``False`` if the connection has ended in the meantime: after
+        its BIND, the client may have sent frames that violate the protocol.
         """
         try:
             self.peer = self.link.transport.peer
@@ -89,7 +90,7 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Ends it now. From any thread."""
+        """Ends the connection at once. Any thread may call this."""
         self.link.close(CommFailure("the server was stopped"))
 
     def _work(self) -> None:
@@ -106,7 +107,9 @@ class Connection:
         link.end_when_done()  # also after a call that was given up
 
     def _run(self, call: Call) -> tuple[bytes | None, RpcError | None] | None:
-        """Calls the manager. Returns the result or the failure; ``None`` if it answers later."""
+        """Calls the manager. Returns the result or the failure; ``None`` if the manager answers
+        later.
+        """
         driver: Any = call.owner
         until = None if driver is None else driver.deadline
         current = ThreadCall(self, call, math.inf if until is None else until - GRACE)
@@ -132,8 +135,8 @@ class Connection:
             thread.start()
         except RuntimeError as error:
             if thread.ident is not None:
-                raise  # a signal handler's, after the thread had begun
-            # The system has no more. This call goes on, and others wait for its end.
+                raise  # a signal handler has raised this after the thread had begun
+            # The system has no more threads. This call continues, and other calls wait for its end.
             logger.warning("no thread could be started beside a call: %s", error)
             self._threads.remove(thread)
             return False

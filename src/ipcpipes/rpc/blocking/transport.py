@@ -1,4 +1,6 @@
-"""What frames travel over, without an event loop: a stream of ours, or whatever else there is."""
+"""Sends and receives frames without an event loop, over a stream of ipcpipes or any other
+transport.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,9 @@ _ONCE: tuple[tuple[()], ...] = ((),)
 
 
 def torn() -> CommFailure:
-    """The error after a signal handler raised in the middle of a step. It is not known how far the
-    step got, so no other step may follow it, not even the same step again.
+    """Makes the error for an operation after a signal handler has raised an exception in the middle
+    of a step. It is not known how far the step got, so no other step may follow it, not even the
+    same step again.
     """
     return CommFailure("an operation was interrupted in the middle of a step")
 
@@ -50,8 +53,8 @@ class FrameTransport:
     Lifetime: it owns the transport, and closes it.
 
     Attributes:
-        limits: what this end accepts, with what the transport can carry.
-        frames: what was received and not looked at.
+        limits: what this end accepts, reduced to what the transport can carry.
+        frames: the frames that were received and not processed.
     """
 
     def __init__(self, transport: Any, limits: Limits) -> None:
@@ -65,29 +68,33 @@ class FrameTransport:
         return peer
 
     def receive(self, deadline: Deadline | None) -> None:
-        """Waits for what comes next, and puts it into :attr:`frames`; perhaps no whole frame yet.
+        """Waits for the next data, and puts its frames into :attr:`frames`. The data may not
+        complete a frame.
 
         Raises:
-            TimeoutError: nothing has come in time.
+            TimeoutError: nothing has arrived in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
-            ProtocolError: what has come is no frame.
+            ProtocolError: the data is not a frame.
             CommFailure: an earlier receive was interrupted in the middle of a step.
         """
         raise NotImplementedError
 
     def load(self, frames: Sequence[bytes]) -> None:
-        """Takes what is to be sent next; what was before is on its way."""
+        """Takes the frames to send next. The system has already taken all earlier frames."""
         raise NotImplementedError
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
-        """The same, with the caller's memory as the rest of the last frame, until :meth:`keep`."""
+        """Does the same as :meth:`load`, with the caller's memory as the rest of the last frame,
+        until :meth:`keep`.
+        """
         raise NotImplementedError
 
     def keep(self) -> None:
-        """Copies what has not gone of the memory that was lent."""
+        """Copies the part of the lent memory that was not sent."""
 
     def send_now(self) -> bool:
-        """Sends what goes without waiting, if the transport can do that; whether that was all.
+        """Sends as much as possible without waiting, if the transport can do that. Returns whether
+        all was sent.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
@@ -96,17 +103,21 @@ class FrameTransport:
         raise NotImplementedError
 
     def send_on(self, milliseconds: int) -> bool:
-        """The same, once it has waited for room; for so long at the most. A transport that cannot
-        wait for that has sent all before.
+        """Waits for room, at most for this time, and then does the same as :meth:`send_now`. A
+        transport that cannot wait for room has sent everything before.
         """
         return True
 
     def send_or_receive(self, milliseconds: int) -> bool:
-        """The same, and what comes meanwhile is received, and ends the wait too."""
+        """Does the same as :meth:`send_on`. It also receives data that arrives in the meantime,
+        which ends the wait too.
+        """
         return True
 
     def close(self) -> None:
-        """Closes it, from any thread. Threads that wait for it are woken."""
+        """Closes the transport. Any thread may call this. Threads that wait for the transport are
+        woken.
+        """
         self._transport.close()
 
     def __repr__(self) -> str:
@@ -114,16 +125,16 @@ class FrameTransport:
 
 
 class _OwnTransport(FrameTransport):
-    """Over a stream of ours, which can send and receive at once."""
+    """Sends and receives at once, over a stream of ipcpipes."""
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
         super().__init__(stream, limits)
         self._duplex = _os.Duplex(stream)
         self._came = self._duplex.came
         self._reader = FrameReader(limits.max_frame)
-        self._buffer: memoryview | None = None  # for what comes next, if much does
+        self._buffer: memoryview | None = None  # for the next data, if much is expected
         self._splitting = False
-        # Looked up once: they are called for every frame.
+        # These methods are looked up once, because they are called for every frame.
         self.send_now = self._duplex.send_now  # type: ignore[method-assign]
         self.send_on = self._duplex.send_on  # type: ignore[method-assign]
         self.keep = self._duplex.keep  # type: ignore[method-assign]
@@ -165,7 +176,7 @@ class _OwnTransport(FrameTransport):
         try:
             self._reader.end()
         except ProtocolError as error:
-            # The other end need not have meant it: so it is when it dies.
+            # This need not be a violation: the stream also ends inside a frame when the peer dies.
             raise trio.BrokenResourceError(error.message) from None
         raise trio.EndOfChannel("the other end has closed")
 
@@ -188,11 +199,13 @@ class _OwnTransport(FrameTransport):
 
 
 class _ForeignTransport(FrameTransport):
-    """Over anything else. A thread that sends cannot receive meanwhile."""
+    """Sends and receives over any other transport. A thread that sends cannot receive at the same
+    time.
+    """
 
     def __init__(self, channel: Any, limits: Limits) -> None:
         size = getattr(channel, "max_size", MOST_FRAME)
-        # Raises where the channel is too narrow.
+        # This raises ValueError if the messages of the channel are too small.
         limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
         super().__init__(channel, limits)
         self._channel = channel
@@ -202,8 +215,8 @@ class _ForeignTransport(FrameTransport):
 
     def receive(self, deadline: Deadline | None) -> None:
         timeout = {} if deadline is None else {"timeout": deadline.remaining}
-        # From the channel to the frames in one step, in which no signal handler can run, so that
-        # none can lose the received data.
+        # The received data goes from the channel to ``frames`` in one step, in which no signal
+        # handler can run, so that no handler can lose the data.
         if self._many:
             came = starmap(partial(self._channel.receive_many, **timeout), _ONCE)
             self.frames.extend(chain.from_iterable(came))
@@ -242,7 +255,7 @@ class _ReceivesUpTo(LengthPrefixed):
 
 def transport_of(transport: Transport, limits: Limits) -> FrameTransport:
     """Raises:
-    TypeError: it is neither a blocking stream nor a blocking channel.
+    TypeError: ``transport`` is neither a blocking stream nor a blocking channel.
     """
     if isinstance(transport, _os.Stream):
         return _OwnTransport(transport, limits)

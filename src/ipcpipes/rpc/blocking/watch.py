@@ -1,4 +1,6 @@
-"""Which thread reads while a server's thread runs a manager: another one, if that takes long."""
+"""Decides which thread reads while a server's thread runs a manager: another thread, if the manager
+takes long.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from .reading import ring
 
 __all__ = ["Watch"]
 
-# Calls that arrive wait so long for a running manager; after that they run beside it. Waking a
-# thread for each call, so that it reads at once, was measured: with two switches between threads,
-# and the contention for the interpreter's lock, a call of 40 us took 65.
+# Calls that arrive wait this long for a running manager; after that they run at the same time. The
+# alternative, a thread that is woken for each call and reads at once, was measured: because of two
+# switches between threads and contention for the interpreter's lock, a call of 40 us took 65 us.
 PERIOD = 0.002  # seconds
 # After so many periods without a call, the watch sleeps until there is one. Waking it costs as much
 # as waking a thread for a call, but only after a pause.
@@ -19,14 +21,14 @@ QUIET = 25
 
 
 class Watch:
-    """An idle thread looks now and then whether the reading has been free for a while.
+    """Lets an idle thread check regularly whether no thread has read for a while.
 
-    A thread that has read a call does not wake another one to read on, for most managers return
-    at once, and then it reads on itself. So one of the idle threads looks every 2 ms: when the
-    reading is free, and the same thread has been at work since the last look, it takes the
-    reading. It sleeps while there are no calls.
+    A thread that has read a call does not wake another thread to continue the reading, because most
+    managers return at once, and then the first thread continues to read. So one of the idle threads
+    checks every 2 ms: if no thread reads, and the same thread has been at work since the last
+    check, the idle thread becomes the reader. It sleeps while there are no calls.
 
-    All of it with the link's lock.
+    All methods are called with the link's lock.
     """
 
     def __init__(self) -> None:
@@ -36,20 +38,24 @@ class Watch:
         self._quiet = 0
 
     def begin(self, waiter: threading.Lock) -> None:
-        """This idle thread is going to wait, and watches unless another one does."""
+        """Called when an idle thread is about to wait. The thread watches, unless another thread
+        does.
+        """
         if self._waiter is None:
             self._waiter = waiter
             self._seen = self._turns
             self._quiet = 0
 
     def until(self, waiter: threading.Lock) -> float | None:
-        """Until when this thread waits, as :func:`time.monotonic` counts."""
+        """Returns until when this thread waits, on the clock of :func:`time.monotonic`; ``None``
+        for no limit.
+        """
         if self._waiter is waiter and self._quiet <= QUIET:
             return time.monotonic() + PERIOD
         return None
 
     def waits(self, waiter: threading.Lock, is_free: bool) -> bool:
-        """Whether this thread watches and leaves the reading alone for now."""
+        """Returns whether this thread watches, and does not read for now."""
         if self._waiter is not waiter:
             return False
         if is_free and self._seen == self._turns:
@@ -60,7 +66,7 @@ class Watch:
         return True
 
     def left(self, waiter: threading.Lock) -> bool:
-        """This thread has something else to do than to read or to watch.
+        """Records that this thread stops reading and watching.
 
         Returns:
             Whether a thread will read soon, without being woken now.

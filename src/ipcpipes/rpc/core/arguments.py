@@ -14,7 +14,8 @@ __all__ = ["bind_arguments", "encode_arguments"]
 def bind_arguments(
     operation: Operation, given: Sequence[Any], named: Mapping[str, Any]
 ) -> tuple[list[Any], dict[Pipe, Any]]:
-    """The arguments in the order of the parameters, and what was given for each pipe.
+    """Returns the arguments in the order of the parameters, and the argument that was given for
+    each pipe.
 
     Raises:
         TypeError: an argument is missing, unknown, or given twice.
@@ -43,7 +44,8 @@ def bind_arguments(
 
 
 def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[Any]:
-    """The values up to the last one that is not its default. An older server may not know the rest.
+    """Returns the values up to the last one that differs from its default. An older server may not
+    know the parameters after it.
 
     Equal values can be encoded differently, such as 1 and True. So the encoded bytes are compared.
     """
@@ -67,7 +69,7 @@ def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[A
 
 
 def encode_arguments(operation: Operation, values: Sequence[Any]) -> bytes:
-    """The arguments in MessagePack.
+    """Encodes the arguments in MessagePack.
 
     Raises:
         TypeError, ValueError, OverflowError: an argument cannot be sent.
@@ -87,7 +89,7 @@ def encode_arguments(operation: Operation, values: Sequence[Any]) -> bytes:
                 encode(keep_offsets(value, times[place]) if times else value)
             except (TypeError, ValueError, OverflowError) as error:
                 text = f"{operation}(): the argument {name} cannot be sent: {error}"
-                if isinstance(error, UnicodeError):  # its class takes other arguments
+                if isinstance(error, UnicodeError):  # a UnicodeError takes other arguments
                     raise ValueError(text) from None
                 raise type(error)(text) from None
         raise

@@ -1,4 +1,4 @@
-"""Whether a server accepts a client: the answer to a BIND."""
+"""Decides whether a server accepts a client: the answer to a BIND."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["refusal_of"]
 
 
 def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> RpcError | None:
-    """Why the server refuses a client with this BIND; ``None`` if it accepts the client.
+    """Returns why the server refuses a client with this BIND, or ``None`` if it accepts the client.
 
     Args:
         definitions: the interfaces that the server serves, by their uuid as text.
@@ -28,7 +28,7 @@ def refusal_of(wanted: Bind, definitions: Mapping[str, Definition]) -> RpcError 
         return UnknownInterface(
             f"the server does not serve the interface {wanted.name:.64} ({wanted.uuid:.64})"
         )
-    # A client of a higher minor version uses only what the answer says that the server has.
+    # A client with a higher minor version uses only the operations that the server's answer lists.
     if wanted.version[0] != definition.version[0]:
         return UnknownInterface(
             f"the server serves {definition}, which is incompatible with the client's version "

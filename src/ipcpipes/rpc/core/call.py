@@ -33,10 +33,10 @@ __all__ = ["Call"]
 # bytes.
 SMALL = 4 * 1024
 BATCH = 32 * 1024
-# Looked up once; see session.py.
+# These members are looked up once; session.py says why.
 _RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
-# The most bytes that a chunk's count takes, with the padding around it.
+# A chunk's count and the padding around it take at most this many bytes.
 _PREFIX = 16
 
 
@@ -44,7 +44,7 @@ class Call:
     """One call at one end of a connection."""
 
     # Class attributes, because a short call never sets most of them.
-    state = CallState.OPEN  # it is made with its REQUEST
+    state = CallState.OPEN  # a call is made together with its REQUEST
     body: memoryview = memoryview(b"")  # the arguments, then the result
     milliseconds: int | None = None
     cancel_requested = False
@@ -55,7 +55,7 @@ class Call:
     owner: CallOwner | None = None
     is_given_up = False  # at the client
     is_deferred = False  # at the server: its manager may return without an answer
-    notify = False  # whether its user is told what happens
+    notify = False  # whether its user is notified of events
     cursor = Cursor((), ())
     incoming: Mapping[int, Incoming] = {}
     outgoing: Mapping[int, Outgoing] = {}
@@ -84,13 +84,13 @@ class Call:
     # What arrives from the peer.
 
     def arrived(self, frame: Frame) -> None:
-        """Bytes of a pipe have arrived.
+        """Takes bytes of a pipe that have arrived.
 
         Raises:
             ProtocolError: another pipe has its turn, or the bytes exceed the credit.
         """
         if self.state is CallState.ORPHANED or self.failure is not None:
-            return  # they will not be pulled
+            return  # the bytes will not be pulled
         index = frame.number
         if not self._arriving or self._arriving[0] != index:
             raise ProtocolError(f"pipe {index} of {self.operation} came out of turn")
@@ -125,13 +125,13 @@ class Call:
         pipe.credit += frame.amount
 
     def cancelled(self, _: Frame) -> None:
-        """The client asks for the end of the call."""
+        """Records that the client asks for the end of the call."""
         self.cancel_requested = True
 
     def orphaned(self, _: Frame) -> None:
-        """The client has cancelled the call. Buffered data of its pipes is dropped, because no pull
-        returns it any more. The place of a deferred call becomes free, because its manager may
-        never answer.
+        """Records that the client has abandoned the call, and drops the buffered data of its pipes,
+        because no later pull returns it. A deferred call is released, because its manager may never
+        answer.
         """
         self.cancel_requested = True
         self.lose(CallCancelled("the client has given the call up"))
@@ -141,8 +141,8 @@ class Call:
             self.release()
 
     def put_off(self) -> None:
-        """Called when the manager has deferred the call and returned: if the client has cancelled
-        the call meanwhile, its place becomes free.
+        """Releases the call if the client has abandoned it in the meantime. This is called when the
+        manager has deferred the call and returned.
         """
         if self.state is CallState.ORPHANED:
             self.release()
@@ -156,7 +156,7 @@ class Call:
         """Records the server's answer.
 
         Raises:
-            ProtocolError: its pipes have not come to their ends.
+            ProtocolError: a pipe of the call has not ended.
         """
         if self.is_given_up:
             return
@@ -169,7 +169,7 @@ class Call:
         self.is_answered = True
 
     def failed(self, frame: Frame) -> None:
-        """The server's failure."""
+        """Records the server's failure."""
         self.lose(decode_fault(frame))
 
     @property
@@ -196,11 +196,11 @@ class Call:
                 owner.notify(CallEvent.RECEIVE_COMPLETE)
 
     def was_sent(self) -> None:
-        """The system has taken elements that were pushed."""
+        """Notifies the user that the system has taken pushed elements."""
         if self.notify and not self.over and self.owner is not None:
             self.owner.notify(CallEvent.SEND_COMPLETE)
 
-    # What goes to the other end.
+    # What is sent to the peer.
 
     def abandon(self) -> None:
         """At the client: marks the call as failed at once, and tells the server."""
@@ -209,8 +209,8 @@ class Call:
         self.inform(Event.ANSWER)
 
     def leave(self) -> None:
-        """At the client: the user needs the call no longer. If no answer has come, the server is
-        told that the call was given up.
+        """Called at the client when the user no longer needs the call. If no answer has come, tells
+        the server that the call was given up.
         """
         if not self.is_answered:
             self.orphan()
@@ -233,7 +233,7 @@ class Call:
             self.session.emit(Kind.ORPHANED, self.id)
 
     def cancel(self) -> None:
-        """Asks the server to end the call, at the client."""
+        """At the client: asks the server to end the call."""
         if self.state is CallState.OPEN and self._is_open:
             self.state = next_call(self.state, self.session.party, Kind.CANCEL)
             self.session.emit(Kind.CANCEL, self.id)
@@ -249,7 +249,7 @@ class Call:
         ``None``.
 
         Raises:
-            InvalidAsyncHandle: it was answered before.
+            InvalidAsyncHandle: the call was answered before.
         """
         if self.over:
             raise InvalidAsyncHandle
@@ -303,11 +303,11 @@ class Call:
         if self.failure is not None:
             raise self.failure.again()
 
-    # Its pipes.
+    # The pipes of the call.
 
     def pull(self, index: int, max_elements: int = LARGEST_COUNT) -> memoryview | None:
         """Returns the elements that have arrived, as bytes with padding. At the end of the pipe,
-        returns no bytes, once.
+        returns an empty view once.
 
         Returns:
             ``None`` if nothing has arrived.
@@ -336,8 +336,8 @@ class Call:
         except (PipeError, BadStubData) as error:
             self._latch(error)
             raise
-        # Also if the buffer holds only a part of an element: the credit must be enough for the
-        # rest.
+        # Credit is granted even if the buffer holds only a part of an element: the credit must be
+        # enough for the rest of it.
         more = pipe.grant()
         if more and self._is_open:
             self.session.emit(Kind.CREDIT, self.id, number=index, amount=more)
@@ -361,7 +361,8 @@ class Call:
             self.latched = error
 
     def check_push(self, index: int, count: int | None) -> None:
-        """Checks that so many elements may be pushed now; ``None`` is the end of the pipe.
+        """Checks that ``count`` elements may be pushed now. If ``count`` is ``None``, checks that
+        the pipe may end now.
 
         Raises:
             PipeError: what :meth:`ipcpipes.rpc.OutPipe.push` raises.
@@ -411,8 +412,8 @@ class Call:
         return True
 
     def push_some(self, index: int, push: Push) -> bool:
-        """Copies as many elements as the credit allows into the output. Returns whether there were
-        any.
+        """Copies as many elements as the credit allows into the output. Returns whether it has
+        copied any.
 
         Raises:
             RpcError: the call has ended.
@@ -424,8 +425,8 @@ class Call:
         return True
 
     def push_in_place(self, index: int, push: Push) -> tuple[bytes, memoryview] | None:
-        """Returns the next frame for the pipe as its head and a view of the user's memory; it must
-        be sent after the output. Returns ``None`` if the credit allows nothing now.
+        """Returns the next frame for the pipe as its head and a view of the user's memory. The
+        frame must be sent after the output. Returns ``None`` if the credit allows nothing now.
 
         Raises:
             RpcError: the call has ended.
@@ -439,7 +440,9 @@ class Call:
         return self._next_frame(pipe, push, room) if room >= pipe.stride else None
 
     def _next_frame(self, pipe: Outgoing, push: Push, room: int) -> tuple[bytes, memoryview]:
-        """The next frame of a push: its head, and as many elements as fit into ``room`` bytes."""
+        """Makes the next frame of a push: its head, and as many elements as fit into ``room``
+        bytes.
+        """
         element = pipe.pipe.element
         stride = element.stride
         ranged = pipe.pipe.range is not None
@@ -471,7 +474,7 @@ class Call:
                     self.session.emit_frame(b"".join(parts))
 
     def close_pipe(self, index: int) -> bool:
-        """Ends the pipe. Returns ``False`` if there is no credit for that now."""
+        """Ends the pipe. Returns ``False`` if the credit is not enough for that now."""
         self.flush()
         pipe = self.outgoing[index]
         octets = pipe.writer.end()

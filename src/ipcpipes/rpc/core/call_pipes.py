@@ -1,5 +1,5 @@
-"""The two ends of a call's pipe, without I/O: what has arrived, and what the peer accepts; a push
-into it; and the object that a user has of either end.
+"""The two ends of a call's pipe, without I/O: the received data, the data to send with the peer's
+credit, a push into the pipe, and the base of the pipe ends that users hold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Push:
     """Elements that are being pushed into a pipe, as many at a time as the credit allows.
 
     If the pipe has no range, each fragment is a chunk, so that a push can end after any of them. If
-    it has one, the user's push is one chunk, which has to be completed once it has begun.
+    the pipe has a range, the user's push is one chunk, which must be completed once it has begun.
     """
 
     octets: memoryview
@@ -51,7 +51,9 @@ class Incoming:
         self.reader.feed(octets)
 
     def grant(self) -> int:
-        """How many more bytes the peer may send: 0, or enough to be worth a CREDIT frame."""
+        """Returns and records how many more bytes the peer may send: 0, or enough to be worth a
+        CREDIT frame.
+        """
         more = self._window - self._credit - self.reader.waiting
         if self.reader.ended or more < self._window // 2:
             return 0
@@ -74,7 +76,7 @@ class Outgoing:
 
 
 class PipeEnd(Uncopied):
-    """One end of a pipe, as a manager has it, or a client that drives the pipe by hand."""
+    """One end of a pipe, for a manager, or for a client that drives the pipe by hand."""
 
     _instead = "they belong to a call, and a call belongs to its connection"
 

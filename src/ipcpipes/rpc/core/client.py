@@ -1,4 +1,4 @@
-"""The client's side: what all drivers have of it."""
+"""The client's side: the part that all drivers share."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 Feeds: TypeAlias = Mapping[Pipe, tuple[Any, Any]]
-"""The source and the sink of the pipes that something was given for."""
+"""The source and the sink of each pipe that has an argument."""
 
 _SAME: Any = object()
 _MOST_MILLISECONDS = 2**32 - 1
 
 
 class ClientLinkLike(Protocol):
-    """A connection that calls begin on."""
+    """A connection on which calls begin."""
 
     session: Session
 
@@ -51,12 +51,12 @@ class ClientLinkLike(Protocol):
 
 
 class ClientDriver(Protocol):
-    """What a driver has for a call of a client."""
+    """The object of a driver for one call of a client."""
 
     call: Call
 
     def leave(self) -> None:
-        """Ends the call at this end; it is given up if no answer has come."""
+        """Ends the call at this end. If no answer has come, the call is given up."""
 
     def abandon(self) -> None:
         """Cancels the call at once."""
@@ -71,10 +71,10 @@ OperationT = TypeVar("OperationT", bound="ClientOperationBase[Any]")
 
 
 def definition_of(interface: type[Interface]) -> Definition:
-    """The definition of an interface.
+    """Returns the definition of an interface.
 
     Raises:
-        TypeError: it is not an interface.
+        TypeError: ``interface`` is not an interface.
     """
     definition = getattr(interface, "_rpc_definition", None)
     if not isinstance(definition, Definition):
@@ -83,12 +83,14 @@ def definition_of(interface: type[Interface]) -> Definition:
 
 
 def milliseconds_of(seconds: float) -> int:
-    """The time that a call has left, as it is sent to the server. It may be infinite, or over."""
+    """Returns the remaining time of a call in milliseconds, as it is sent to the server.
+    ``seconds`` may be infinite, or not positive.
+    """
     return math.ceil(min(max(seconds * 1000, 1), _MOST_MILLISECONDS))
 
 
 class ClientOptions:
-    """What a client wants of its connection, under every driver.
+    """The options of a client's connection, the same for every driver.
 
     Raises:
         TypeError, ValueError: an option is not of its type, or out of range.
@@ -106,7 +108,7 @@ class ClientOptions:
         self.bind_timeout = checked_seconds("bind_timeout", bind_timeout)
 
     def session(self, limits: Limits) -> Session:
-        """A session that asks for the interface."""
+        """Makes a session that asks for the interface."""
         session = Session(Party.CLIENT, {}, limits)
         session.bind(self.definition)
         return session
@@ -114,7 +116,7 @@ class ClientOptions:
     def check_bound(self, session: Session) -> None:
         """Raises:
         BindTimeout: the server has not answered yet.
-        RpcError: it has refused, or the connection has ended.
+        RpcError: the server has refused the client, or the connection has ended.
         """
         if session.state is ConnectionState.BINDING:
             raise BindTimeout(f"the server has not answered within {self.bind_timeout:g} s")
@@ -152,12 +154,12 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
 
     def has(self, operation: str) -> bool:
         """Whether the server has this operation. If it does not, a call fails with
-        :class:`ProcnumOutOfRange` or :class:`WrongPipeVersion`. The minor version of the server's
-        interface may differ from this client's. Nothing is sent: the server listed its operations
-        when the connection began.
+        :class:`ProcnumOutOfRange` or :class:`WrongPipeVersion`. The server may lack an operation if
+        its minor version of the interface differs from this client's. Nothing is sent: the server
+        listed its operations when the connection began.
 
         Args:
-            operation: its name; this client's interface need not have it.
+            operation: the name of the operation; this client's interface need not have it.
         """
         return self._link.session.has(operation)
 
@@ -172,7 +174,7 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
             operation: Any = self._operations[name]
         except KeyError:
             raise AttributeError(f"{self._definition} has no operation {name!r}") from None
-        setattr(self, name, operation)  # found without this the next time
+        setattr(self, name, operation)  # the next look-up does not call __getattr__
         return operation  # type: ignore[no-any-return]
 
 
@@ -187,15 +189,16 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     _notify: Notify | None
 
     def with_options(self, *, timeout: float | None = _SAME, notify: Notify | None = _SAME) -> Self:
-        """The same operation with other options; an option that is not given stays as it is.
+        """Returns the same operation with other options. An option that is not given keeps its
+        value.
 
         Args:
             timeout: seconds after which a call fails with :class:`CallTimedOut`, more than 0;
                 ``None`` for no limit.
             notify: called with each :class:`CallEvent` of a call that was begun; ``None`` for no
-                function. It must not wait, and what it raises is logged. A task of the connection
-                calls it, or without an event loop, a thread that waits for something on this
-                connection.
+                function. It must not wait; exceptions that it raises are logged. A task of the
+                connection calls it. Without an event loop, a thread that waits for something on
+                this connection calls it.
         """
         if timeout is _SAME:
             timeout = self._timeout
@@ -205,7 +208,7 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
 
     def _check(self, given: Mapping[Pipe, Any]) -> Feeds:
         """Raises:
-        TypeError: what was given for a pipe is neither a source nor a sink; or needs an event loop
+        TypeError: the argument for a pipe is neither a source nor a sink, or it needs an event loop
             that this driver does not have.
         """
         feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
@@ -221,7 +224,9 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     def _beginning(
         self, arguments: Sequence[Any], named: Mapping[str, Any]
     ) -> tuple[Self, list[Any], Feeds]:
-        """What a handle of a call is made of."""
+        """Returns the arguments for a new call handle: the operation, the values, and the sources
+        and sinks.
+        """
         if self._operation.options.maybe:
             raise TypeError(
                 f"{self._operation} is maybe=True and has no result; call it instead of begin()"
@@ -230,7 +235,7 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
         return self, values, self._check(given)
 
     def _too_long(self) -> CallTimedOut:
-        """The error of a call that took longer than its timeout."""
+        """Returns the error for a call that took longer than its timeout."""
         return CallTimedOut(f"{self._operation} took longer than its {self._timeout:g} s")
 
     def __repr__(self) -> str:
@@ -273,7 +278,7 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
             raise InvalidAsyncHandle
 
     def _result(self) -> Any:
-        """The value of the answer, once."""
+        """Returns the value of the answer, and ends the call at this end."""
         try:
             return result_of(self._driver.call)
         finally:
@@ -284,13 +289,14 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
         raise self._of._too_long()
 
     def cancel(self, *, abortive: bool = True) -> None:
-        """Cancels the call, from any task of the connection's loop, or without an event loop, from
-        any thread; no effect once the call has ended.
+        """Cancels the call. Any task of the connection's event loop may call this; without an event
+        loop, any thread may. It has no effect after the call has ended.
 
         Args:
-            abortive: it ends at once, and :meth:`complete` raises :class:`CallCancelled`; the
-                server is told, which cancels its manager where it can. Otherwise the manager can
-                ask (``current_call().test_cancel()``), and the client waits for its answer.
+            abortive: if true, the call ends at once, and :meth:`complete` raises
+                :class:`CallCancelled`; the server is told, and cancels its manager if it can. If
+                false, the manager can ask (``current_call().test_cancel()``), and the client waits
+                for the manager's answer.
         """
         driver = self._driver
         if driver.call.over or driver.call.has_ended:

@@ -1,4 +1,4 @@
-"""The call that a manager serves, as the manager sees it: what all drivers have of it."""
+"""The call that a manager serves, as the manager sees it: the part that all drivers share."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ serving: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
 
 
 def current_call() -> CurrentCall:
-    """The call that this task, or this thread, serves.
+    """Returns the call that this task or thread serves.
 
     Raises:
-        rpc.NoCallActive: it does not serve a call.
+        rpc.NoCallActive: this task or thread does not serve a call.
     """
     try:
         return serving.get()
@@ -34,16 +34,17 @@ def current_call() -> CurrentCall:
 class CurrentCall(Uncopied):
     """A call that is being served.
 
-    It is valid until the call is over: until its manager returns or raises, or after :meth:`defer`,
-    until :meth:`complete` or :meth:`abort` is called. Then its methods raise
-    :class:`InvalidAsyncHandle`.
+    The object is valid until the call is over. A call is over when its manager returns or raises an
+    exception; after :meth:`defer`, it is over when :meth:`complete` or :meth:`abort` is called.
+    After that, the methods raise :class:`InvalidAsyncHandle`.
 
     Attributes:
         operation: the name of the operation.
         peer: the identity of the client.
-        deadline: when the client has no more use for an answer, as :func:`trio.current_time`
-            counts, or in a thread, :func:`time.monotonic`; ``math.inf`` if it did not say. The
-            client gives the call up then, and a manager under trio is cancelled.
+        deadline: the time after which the client does not need an answer, on the clock of
+            :func:`trio.current_time`, or in a thread, of :func:`time.monotonic`; ``math.inf`` if
+            the client set no timeout. At the deadline, the client gives the call up, and a manager
+            under trio is cancelled.
     """
 
     _instead = "they belong to a call, and a call belongs to its connection"
@@ -85,7 +86,7 @@ class CurrentCall(Uncopied):
 
         Raises:
             rpc.InvalidAsyncHandle: the call is over.
-            RuntimeError: it was not deferred; return the result instead.
+            RuntimeError: the call was not deferred; return the result instead.
             TypeError, ValueError, OverflowError: the result cannot be sent; the call stays open.
         """
         self._require_live()
@@ -95,7 +96,7 @@ class CurrentCall(Uncopied):
         self._decide(body, None)
 
     def abort(self, code: int, message: str = "the server has aborted the call") -> None:
-        """Answers with a failure of your own, from any task or thread (RpcAsyncAbortCall).
+        """Answers with a failure that you choose, from any task or thread (RpcAsyncAbortCall).
 
         The manager continues, and its result is ignored.
 
@@ -121,7 +122,7 @@ class CurrentCall(Uncopied):
         """Answers the call, from any task or thread.
 
         Raises:
-            InvalidAsyncHandle: it was answered before.
+            InvalidAsyncHandle: the call was answered before.
         """
 
     def __repr__(self) -> str:
@@ -129,7 +130,9 @@ class CurrentCall(Uncopied):
 
 
 def answer_of(call: Call, result: object) -> tuple[bytes | None, RpcError | None]:
-    """The answer with what the manager returned: the body, or the failure if it cannot be sent."""
+    """Makes the answer from the manager's result: the body, or the failure if the result cannot be
+    sent.
+    """
     try:
         return encode_result(result, call.operation.result_times), None
     except Exception as error:

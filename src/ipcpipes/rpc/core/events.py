@@ -1,7 +1,8 @@
-"""What happens to a connection and its calls, and the interfaces that a driver implements for it.
+"""The events of a connection and its calls, and the interfaces that a driver implements to react to
+them.
 
-The core decides which waiters wake, which work stops and what the user is told. A driver only knows
-how: it reschedules tasks or wakes threads.
+The core decides which waiters wake, which work stops and what the user is told. A driver only
+carries this out: it reschedules tasks or wakes threads.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["CallEvent", "CallOwner", "Event", "Happened", "Notify", "SessionOwne
 
 
 class Event(enum.Enum):
-    """What a frame has brought."""
+    """The effect of a received frame."""
 
     NOTHING = "nothing"
     BOUND = "the server has accepted the client"
@@ -36,7 +37,7 @@ Happened: TypeAlias = "tuple[Event, Call | None]"
 
 
 class CallEvent(enum.Enum):
-    """What ``notify`` is called with (RPC_ASYNC_EVENT in rpcasync.h)."""
+    """The argument of ``notify`` (RPC_ASYNC_EVENT in rpcasync.h)."""
 
     CALL_COMPLETE = "the call is over; complete() does not wait"
     SEND_COMPLETE = "the system has taken what was pushed"
@@ -47,27 +48,30 @@ Notify: TypeAlias = Callable[[CallEvent], object]
 
 
 class CallOwner(Protocol):
-    """What waits for a call, in a driver."""
+    """The object of a driver that waits for a call."""
 
     def wake(self) -> None:
-        """Wakes all that waits for this call. It may look again in vain."""
+        """Wakes all waiters for this call. A waiter may find that nothing has changed for it."""
 
     def stop(self) -> None:
-        """Cancels the work that is done for this call at this end, if the driver can do that: the
-        call has failed. :meth:`wake` came before.
+        """Cancels the work for this call at this end, if the driver can do that. This is called
+        when the call has failed, after :meth:`wake`.
         """
 
     def notify(self, event: CallEvent) -> None:
-        """Has the user's ``notify`` function called. Its exceptions are logged."""
+        """Arranges that the user's ``notify`` function is called. Exceptions of that function are
+        logged.
+        """
 
 
 class SessionOwner(Protocol):
-    """What waits for a connection, in a driver."""
+    """The object of a driver that waits for a connection."""
 
     def wake_callers(self) -> None:
-        """Wakes all that waits until a client is bound, or until it may begin a call."""
+        """Wakes all waiters that wait until the client is bound, or until they may begin a call."""
 
     def wake_senders(self) -> None:
-        """Wakes all that waits until there is less to send. The connection has failed. This comes
-        before calls stop, so that a waiter raises the connection's error and not a cancellation.
+        """Wakes all waiters that wait until there is less to send. This is called when the
+        connection has failed, before its calls are stopped, so that a waiter raises the
+        connection's error and not a cancellation.
         """

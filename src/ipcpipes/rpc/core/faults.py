@@ -21,12 +21,12 @@ LONGEST_TRACEBACK = 64 * 1024
 
 
 def fault_from_exception(error: BaseException, call: Call, *, with_traceback: bool) -> RpcError:
-    """The fault for the client: the code, the type and the message of the exception, and the
-    traceback if that is allowed. Nothing else about the server is sent. Exceptions that are not
-    part of the call's protocol are logged here.
+    """Returns the fault for the client: the code, the type and the message of the exception, and
+    the traceback if that is allowed. Nothing else about the server is sent. Logs exceptions that
+    are not part of the call's protocol.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]  # nurseries wrap them
+        error = error.exceptions[0]  # nurseries wrap exceptions in groups
     for own in (call.latched, call.failure):
         if own is not None and _is(error, own, call):
             logger.debug("%s has ended: %s", call.operation, own)
@@ -38,7 +38,7 @@ def fault_from_exception(error: BaseException, call: Call, *, with_traceback: bo
         code = failure_code(error.code)
         kind = None if error.type is None else str(error.type)
         return Fault(_cut(str(error.message)), code=code, type=kind, traceback=trace)
-    if isinstance(error, BadElement):  # the client sent it, and the manager read it
+    if isinstance(error, BadElement):  # the client sent the element, and the manager read it
         return BadStubData(error.message, traceback=trace)
     logger.error("%s failed", call.operation, exc_info=error)
     name = type(error).__qualname__

@@ -1,8 +1,8 @@
 """Sources and sinks of a client's pipe: which ones are allowed, how a source is cut into chunks,
 and how chunks are stored in a sink.
 
-A function of the user that may wait is not called by the generators here. They yield a
-:class:`Step`; the driver calls the function and sends back its result.
+The generators here do not call a user's function that may wait. They yield a :class:`Step`; the
+driver calls the function and sends back its result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ __all__ = [
     "require_all_pipes",
 ]
 
-# An iterable's elements are sent when there are so many bytes of them, or so much time has passed.
+# An iterable's elements are sent when there are BATCH bytes of them, or when BATCH_DELAY has
+# passed.
 BATCH = 32 * 1024
 BATCH_DELAY = 0.001  # seconds
 
@@ -44,13 +45,13 @@ class PipeControl:
     pipe.
 
     Attributes:
-        pull: ``pull(buffer)`` fills a writable memoryview of elements and returns how many, 0 at
-            the end. It may be an async function. For pipes towards the server.
-        push: ``push(chunk)`` is given a memoryview of the elements that have arrived, and once, at
-            the end, an empty one. It may be an async function. For pipes towards the client.
-            Structures are bytes here, in both functions.
+        pull: ``pull(buffer)`` fills a writable memoryview of elements and returns how many it has
+            written, 0 at the end. It may be an async function. It is for pipes towards the server.
+        push: ``push(chunk)`` gets a memoryview of the elements that have arrived, and an empty
+            memoryview once at the end. It may be an async function. It is for pipes towards the
+            client. In both functions, structures are bytes.
         alloc: ``alloc(size)`` returns writable memory. As many whole elements as fit into it are
-            used, up to ``size`` bytes; ``None`` allocates.
+            used, up to ``size`` bytes. If ``alloc`` is ``None``, the library allocates the memory.
     """
 
     pull: Callable[[memoryview], Any] | None = None
@@ -165,10 +166,10 @@ def _is_memory(value: object) -> bool:
 
 
 def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
-    """The chunks of a source that is not an asynchronous iterable.
+    """Yields the chunks of a source that is not an asynchronous iterable.
 
     Args:
-        clock: the time in seconds.
+        clock: returns the time in seconds.
 
     Raises:
         InvalidBound: this number of elements cannot be divided into chunks that the pipe's range
@@ -176,7 +177,7 @@ def pieces_of(source: Given, pipe: Pipe, clock: Callable[[], float]) -> Pieces:
         And what the source raises.
     """
     element = pipe.element
-    # At most as many elements are requested at a time as the range allows in a chunk.
+    # Each request asks for at most as many elements as the range allows in one chunk.
     size = PIECE if pipe.range is None else min(PIECE, pipe.range.high * element.stride)
     if _is_memory(source):
         yield from cut(bytes_of(source, element), pipe)
@@ -229,7 +230,7 @@ def _from_control(control: PipeControl, element: Element, size: int, cutter: Cut
 
 def _from_file(file: Any, size: int, element: Element, cutter: Cutter) -> Pieces:
     stride = element.stride
-    rest = b""  # what is read may end anywhere in an element
+    rest = b""  # a read may end inside an element
     step = Step(file.read, size, not isinstance(file, io.BytesIO))
     while data := (yield step):
         if isinstance(data, str):
@@ -244,7 +245,7 @@ def _from_file(file: Any, size: int, element: Element, cutter: Cutter) -> Pieces
 
 
 def is_chunk(item: object) -> bool:
-    """Whether an item of an iterable is several elements."""
+    """Whether an item of an iterable holds several elements."""
     return isinstance(item, (list, tuple)) or _is_memory(item)
 
 
@@ -267,7 +268,7 @@ def _from_iterable(
                     octets += bytes_of(items, element)
                     items = []
                 chunk = bytes_of(item, element)
-                if len(chunk) >= BATCH:  # it is not copied, and does not wait for more
+                if len(chunk) >= BATCH:  # a large chunk is not copied, and does not wait for more
                     yield from cutter.add(memoryview(octets))
                     yield from cutter.add(chunk)
                     octets = bytearray()
@@ -290,12 +291,12 @@ def _from_iterable(
 
 
 def most_of(sink: Given, element: Element) -> int | None:
-    """How many elements to pull at a time for this sink."""
+    """Returns how many elements to pull at a time for this sink; ``None`` for no limit."""
     return (PIECE // element.stride or 1) if isinstance(sink, PipeControl) else None
 
 
 def emptying(sink: Given, chunk: Any, element: Element) -> Generator[Step, Any, None]:
-    """Puts a chunk into the sink. A push function gets an empty one at the end of the pipe."""
+    """Puts a chunk into the sink. A push function gets an empty chunk at the end of the pipe."""
     if isinstance(sink, PipeControl):
         yield from _into_control(sink, chunk, element)
     elif hasattr(sink, "write"):

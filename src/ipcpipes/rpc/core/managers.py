@@ -1,4 +1,4 @@
-"""What a server offers: the operations of its managers, with the methods that implement them."""
+"""The operations that a server offers, with the methods of its managers that implement them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ __all__ = ["GRACE", "Managers", "ServedOperation", "ServerBase"]
 Managers: TypeAlias = Interface | Iterable[Interface]
 """One manager, or several of different interfaces."""
 
-# How long a server waits after a call's deadline before it ends the call. The client's own timeout
-# comes first, so that the call ends there with CallTimedOut and not with a fault of the server.
+# How long a server waits after a call's deadline before it ends the call. In this time the client's
+# own timeout can expire, so that the call ends at the client with CallTimedOut and not with a fault
+# of the server.
 GRACE = 0.5  # seconds
 
 _in_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
@@ -46,10 +47,10 @@ class ServedOperation:
         self.end_of = end_of
 
     def arguments(self, call: Call, driver: Any) -> list[Any]:
-        """The arguments for the method.
+        """Decodes the arguments for the method.
 
         Args:
-            driver: of the call, for its pipes.
+            driver: the driver of the call, for the ends of its pipes.
 
         Raises:
             BadStubData: an argument is not of its type, or exceeds a limit.
@@ -73,7 +74,7 @@ class ServedOperation:
 
 
 def _too_many(call: Call) -> str | None:
-    """The error text for a client that knows more parameters than this server."""
+    """Returns the error text if the client knows more parameters than this server, or ``None``."""
     with suppress(Exception):
         count = len(_in_parts(call.body))
         known = len(call.operation.types)
@@ -87,18 +88,18 @@ def _too_many(call: Call) -> str | None:
 
 
 def _named(text: str, operation: Operation) -> str:
-    """The text of msgspec, with the parameter's name instead of its index."""
+    """Returns the error text of msgspec with the parameter's name instead of its index."""
     for index, name in enumerate(operation.types):
         text = text.replace(f"`$[{index}]", f"`{name}")
     return text
 
 
 class ServerBase:
-    """What a server offers to its clients, under every driver.
+    """The base of a server in every driver: the interfaces that it offers to its clients.
 
     Attributes:
         definitions: the interfaces by their uuid as text.
-        served: for each of them, its operations by name.
+        served: for each interface, by its uuid, its operations by name.
     """
 
     _end_of: ClassVar[Callable[..., Any]]
@@ -143,5 +144,5 @@ class ServerBase:
         }
 
     def fault(self, error: BaseException, call: Call) -> RpcError:
-        """What the client gets for an exception of a manager."""
+        """Returns the fault that the client gets for an exception of a manager."""
         return fault_from_exception(error, call, with_traceback=self.tracebacks)

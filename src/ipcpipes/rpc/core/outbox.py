@@ -1,4 +1,4 @@
-"""What one end of a connection sends: frames in order, and how large they may be."""
+"""The frames that one end of a connection sends, in order, and the limits of their size."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Outbox:
     """The output of one end of a connection.
 
     Args:
-        party: which end.
+        party: which end this is.
         limits: what this end accepts.
 
     Attributes:
         output: the frames that are to be sent.
         output_size: their size in bytes.
         dirty: the calls with small elements that are not in frames yet, to be sent together.
-        notified: the calls whose users are told when the output was sent.
-        leaving: the same for output that was taken and is being sent.
+        notified: the calls whose users are notified when the output was sent.
+        leaving: the same for the output that is being sent now.
         fragment: the largest body of a frame for a pipe.
     """
 
@@ -40,7 +40,7 @@ class Outbox:
         self.leaving: dict[Call, None] = {}
         self.peer_max_frame = 0
         self.fragment = 0
-        self._largest = 0  # of the frames that can be sent
+        self._largest = 0  # the size of the largest frame that can be sent
 
     def _set_max_frame(self, theirs: int) -> None:
         self.peer_max_frame = theirs
@@ -63,7 +63,7 @@ class Outbox:
         return bool(self.output or self.dirty)
 
     def settle(self) -> None:
-        """Makes frames of small elements. The output is complete then."""
+        """Makes frames of the collected small elements. After that, the output is complete."""
         for call in self.dirty:
             call.flush()
         self.dirty.clear()
@@ -72,13 +72,15 @@ class Outbox:
             self.notified.clear()
 
     def sent(self) -> None:
-        """The system has taken the output that was settled: tells the users that asked for that."""
+        """Notifies the users that asked for it, after the system has taken the output that was
+        settled.
+        """
         leaving, self.leaving = self.leaving, {}
         for call in leaving:
             call.was_sent()
 
     def take_output(self) -> list[bytes]:
-        """The frames to send now, in order."""
+        """Removes and returns the frames to send now, in order."""
         self.settle()
         output, self.output = self.output, []
         self.output_size = 0
@@ -91,7 +93,7 @@ class Outbox:
         return len(body) + HEAD.size <= self._largest
 
     def too_large(self, what: str, body: bytes) -> str:
-        """The error text for a body that does not fit."""
+        """Returns the error text for a body that does not fit."""
         limit = f"the {self.peer.name.lower()} takes frames of at most {self.peer_max_frame:,}"
         if self.limits.carried < self.peer_max_frame:
             limit = f"this end's channel carries messages of at most {self.limits.carried:,}"

@@ -1,4 +1,4 @@
-"""The value of an answer, for the client."""
+"""Decodes the value of an answer, for the client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["result_of"]
 
 
 def result_of(call: Call) -> Any:
-    """The value of the server's answer.
+    """Returns the value of the server's answer.
 
     Raises:
         RpcError: the call has failed.
@@ -27,8 +27,8 @@ def result_of(call: Call) -> Any:
             raise _bad_result(call, error) from None
     results = map(operation.decode_result, (call.body,))
     try:
-        # Not a call: the interpreter runs signal handlers after calls, and an exception of a
-        # handler would be taken for an error of the result.
+        # The decoder runs in an iteration and not in a call: the interpreter runs signal handlers
+        # after a call, and an exception of a handler would be taken for an error of the result.
         (result,) = results
         return result
     except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types

@@ -115,11 +115,11 @@ class Session(Outbox):
         )
 
     def number_of(self, operation: Operation) -> int:
-        """The number of the operation at the server.
+        """Returns the number of the operation at the server.
 
         Raises:
             ProcnumOutOfRange: the server does not have it.
-            WrongPipeVersion: it has other pipes there.
+            WrongPipeVersion: the operation has other pipes at the server.
         """
         number, pipes = self._numbers.get(operation.name, (-1, ""))
         if number < 0:
@@ -134,7 +134,7 @@ class Session(Outbox):
         return number
 
     def _because_older(self) -> str:
-        """The part of an error text that says that the server is older, or ``""``."""
+        """Returns the part of an error text that says that the server is older, or ``""``."""
         assert self.definition is not None
         if self.server_version >= self.definition.version:
             return ""
@@ -157,7 +157,7 @@ class Session(Outbox):
         """Whether the server accepts another call now.
 
         Raises:
-            RpcError: it begins no new calls; see :meth:`require_open`.
+            RpcError: the server begins no new calls; see :meth:`require_open`.
         """
         if self.state is not _OPEN:
             self.require_open()
@@ -214,10 +214,12 @@ class Session(Outbox):
     def close(self, failure: RpcError, *, silently: bool = False) -> None:
         """Ends the connection: every open call fails with ``failure``.
 
-        If this is interrupted, it is called again, so each step must be safe to repeat.
+        If an exception interrupts this method, the caller calls it again, so each step must be safe
+        to repeat.
 
         Args:
-            silently: wakes nothing. In a forked child, tasks and threads are the parent's.
+            silently: if true, wakes no waiters. In a forked child, the tasks and threads belong to
+                the parent.
         """
         if self.state is ConnectionState.CLOSED and self.failure is not None:
             return
@@ -234,7 +236,8 @@ class Session(Outbox):
                 self.owner.wake_callers()
             for call in calls:
                 call.inform(Event.ORPHANED)
-        # Last: if an exception comes earlier, the next call of this method repeats everything.
+        # The failure is set last: after an earlier exception, the next call of this method repeats
+        # everything.
         self.failure = failure
 
     def ping(self) -> None:
@@ -263,13 +266,13 @@ class Session(Outbox):
         take(call, frame)
         is_over = event is _ANSWER
         if is_over:
-            # Only now: if the answer is invalid, the connection ends, and the call must then be
-            # among its calls.
+            # The call is removed only after its answer was checked: an invalid answer ends the
+            # connection, and the call must then be among the connection's calls.
             del self.calls[call.id]
         owner = call.owner
         if owner is not None:
             if call.failure is None and not call.notify:
-                owner.wake()  # as Call.inform does; written out, because each frame comes here
+                owner.wake()  # the common case of Call.inform, repeated here for speed
             else:
                 call.inform(event)
         if is_over and self.owner is not None:

@@ -1,7 +1,7 @@
 """The order of frames: of a connection, of a call, and of the pipes of a call.
 
-Tables and a cursor, without I/O. They are the same at both ends: each entry says which party sends
-a frame, and both ends look up the same entry when they send and when they receive it.
+This module has tables and a cursor, and does no I/O. Both ends use the same tables: each entry says
+which party sends a frame; the sender and the receiver of the frame look up the same entry.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
     (_LINK.BINDING, _S, Kind.BIND_NAK): _LINK.CLOSED,
     (_LINK.OPEN, _C, Kind.REQUEST): _LINK.OPEN,
     (_LINK.OPEN, _S, Kind.SHUTDOWN): _LINK.DRAINING,
-    # A client may have sent it before it received the SHUTDOWN; the server does not begin it.
+    # A client may have sent the REQUEST before it received the SHUTDOWN; the server does not begin
+    # the call.
     (_LINK.DRAINING, _C, Kind.REQUEST): _LINK.DRAINING,
     **{
         (state, party, kind): state
@@ -104,7 +105,7 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         for state in (_CALL.OPEN, _CALL.CANCELLING, _CALL.ORPHANED)
         for kind in (Kind.RESPONSE, Kind.FAULT)
     },
-    # Frames that cross the client's ORPHANED, and frames that cross the server's answer.
+    # These entries are for frames that cross the client's ORPHANED or the server's answer.
     **{(_CALL.ORPHANED, _S, kind): _CALL.ORPHANED for kind in (Kind.PIPE, Kind.CREDIT)},
     **{
         (_CALL.DONE, _C, kind): _CALL.DONE
@@ -114,12 +115,12 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
 
 
 def kinds_within(state: ConnectionState, sender: Party) -> frozenset[Kind]:
-    """The frames that this party may send any number of times: the state stays the same."""
+    """Returns the kinds of frames that this party may send without a change of the state."""
     return _WITHIN[state, sender]
 
 
 def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> ConnectionState:
-    """The state of the connection after this frame.
+    """Returns the state of the connection after this frame.
 
     Raises:
         ProtocolError: the frame is not allowed in this state.
@@ -134,7 +135,7 @@ def next_connection(state: ConnectionState, sender: Party, kind: Kind) -> Connec
 
 
 def next_call(state: CallState, sender: Party, kind: Kind) -> CallState:
-    """The state of the call after this frame.
+    """Returns the state of the call after this frame.
 
     Raises:
         ProtocolError: the frame is not allowed in this state.
@@ -150,9 +151,9 @@ def next_call(state: CallState, sender: Party, kind: Kind) -> CallState:
 class Cursor:
     """The pipe of a call that may be used now.
 
-    First the in-pipes from left to right, each to its end; then the out-pipes from left to right. A
-    pipe in both directions has a turn in each pass. Both ends have such a cursor: when one end
-    pushes into a pipe, the other end pulls from it.
+    The in-pipes come first, from left to right, each to its end. The out-pipes follow, from left to
+    right. A pipe in both directions has one turn among each. Both ends have such a cursor: when one
+    end pushes into a pipe, the other end pulls from it.
     """
 
     def __init__(self, ins: Iterable[int], outs: Iterable[int]) -> None:
@@ -177,7 +178,7 @@ class Cursor:
 
         Raises:
             PipeEmpty, PipeClosed: its turn is over.
-            WrongPipeOrder: its turn has not come, or it has none in this direction.
+            WrongPipeOrder: its turn has not come, or it has no turn in this direction.
         """
         place = self._place.get((into, pipe), len(self._turns))
         if place == self._now < len(self._turns):
@@ -187,5 +188,5 @@ class Cursor:
         raise WrongPipeOrder
 
     def advance(self) -> None:
-        """The current pipe has ended."""
+        """Gives the turn to the next pipe, after the current pipe has ended."""
         self._now += 1

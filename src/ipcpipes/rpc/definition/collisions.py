@@ -1,11 +1,11 @@
-"""Limits the keys in arguments whose hashes a client could make collide.
+"""Limits the number of keys in arguments if a client could make the hashes of the keys collide.
 
 Python seeds the hashes of ``str``, ``bytes`` and ``date``, so a client cannot predict them. The
 hashes of numbers, UUIDs, times, and of tuples and objects of these, are the same in every process.
 If a client chooses such keys so that their hashes collide, building a set or a dict takes time
-proportional to the square of their number: one second for 8,000 UUIDs, or for 45,000 integers
-(whose hashes are their values, so that they share only the probes in the table). So such keys are
-counted before they are decoded.
+proportional to the square of their number: one second for 8,000 UUIDs, or for 45,000 integers (the
+hash of an integer is its value, so that only the places in the table collide). Therefore such keys
+are counted before they are decoded.
 
 Such types are not refused, because a ``dict[int, ...]`` is too common. A limit for each single
 container is not enough, because one message can contain many containers.
@@ -25,10 +25,11 @@ from .type_parts import DICTS, RECORDS, parts_of
 
 __all__ = ["MOST_NUMBERS", "MOST_OTHERS", "SHORT", "KeyLimit", "key_limit_of"]
 
-# The limits for one set or dict. For several, the squares of their sizes are added.
+# The limits for one set or dict. For several, the squares of their sizes are added, and the sum is
+# compared with the square of the limit.
 MOST_NUMBERS = 16 * 1024
 MOST_OTHERS = 1024
-# A max_length may allow four times as many.
+# A declared max_length can raise the limit to four times as many.
 MOST_DECLARED = 4
 
 # The weight of a key, where a number weighs 1. The cost of a container is the square of the sum.
@@ -56,7 +57,7 @@ _AS_TEXT_TYPES = (
 
 @dataclass(frozen=True)
 class KeyLimit:
-    """How many such keys the arguments of an operation may have.
+    """The limit for keys in the arguments of an operation whose hashes a client can make collide.
 
     Attributes:
         flags: which values may be keys; see :func:`may_collide`.
@@ -80,7 +81,7 @@ class KeyLimit:
 
 
 class _Search:
-    """Looks for such keys in the types of an operation."""
+    """Searches the types of an operation for keys whose hashes a client can make collide."""
 
     def __init__(self) -> None:
         self.is_limited = False
@@ -92,7 +93,8 @@ class _Search:
         """Looks into a type, and into the types that it consists of.
 
         Args:
-            is_repeated: it is inside another container, so that there may be many of it.
+            is_repeated: the type is inside another container, so that there may be many values of
+                it.
         """
         if isinstance(info, RECORDS):
             # A type that can contain itself may occur many times.
@@ -111,10 +113,10 @@ class _Search:
             self.look_into(part, is_repeated=is_repeated or is_container)
 
     def _add(self, key: types.Type, most: int | None, flags: int, *, is_repeated: bool) -> None:
-        """A set or a dict with such keys.
+        """Records a set or a dict with keys of this type.
 
         Args:
-            most: its ``max_length``.
+            most: the ``max_length`` of the set or dict.
         """
         weight = _weight_of(key)
         if weight == _SEEDED:
@@ -128,7 +130,9 @@ class _Search:
 
 
 def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
-    """The limit for arguments of these types; ``None`` if a client can predict no key's hash."""
+    """Returns the limit for arguments of these types; ``None`` if a client cannot predict the hash
+    of any key.
+    """
     search = _Search()
     for info in types.multi_type_info(annotations):
         search.look_into(info)
@@ -138,7 +142,7 @@ def key_limit_of(annotations: Iterable[Any]) -> KeyLimit | None:
 
 
 def _weight_of(key: types.Type, within: tuple[int, ...] = ()) -> int:
-    """The weight of a key of this type, as :func:`may_collide` counts."""
+    """Returns the weight of a key of this type, as :func:`may_collide` counts."""
     if isinstance(key, (*_SEEDED_TYPES, *_FEW_TYPES)):
         return _SEEDED
     if isinstance(key, _NUMBER_TYPES):

@@ -1,4 +1,4 @@
-"""Defaults of parameters and of fields: each call gets its own, as if the client had sent it.
+"""Defaults of parameters and of fields: each call gets its own copy, as if the client had sent it.
 
 Python makes a default once. If a default is or contains a list, all calls that omit the argument
 would share that list, and data that one client puts there would reach the next client.
@@ -19,7 +19,7 @@ __all__ = ["factory_of", "shared_default"]
 
 
 def factory_of(value: object) -> Callable[[], Any]:
-    """A function that returns a new copy of the default for each call."""
+    """Makes a function that returns a new copy of the default for each call."""
     return (lambda: value) if _cannot_change(value) else partial(copy.deepcopy, value)
 
 
@@ -38,9 +38,9 @@ def _cannot_change(value: object) -> bool:
 
 
 def shared_default(info: types.Type) -> str | None:
-    """The name of a field in this type with a mutable default that all values would share, such as
-    ``Config.names``. msgspec refuses such defaults in its own structures; dataclasses refuse only
-    lists, dicts and sets.
+    """Returns the name of a field in this type with a mutable default that all values would share,
+    such as ``Config.names``, or ``None``. msgspec refuses such defaults in its own structures;
+    dataclasses refuse only lists, dicts and sets.
     """
     for part in all_parts_of(info):
         if isinstance(part, (types.DataclassType, types.NamedTupleType)):

@@ -57,7 +57,7 @@ class TypeDescription(msgspec.Struct):
 
 
 def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
-    """The classes in these types, each once, in the order of their first occurrence."""
+    """Describes the classes in these types, each once, in the order of their first occurrence."""
     found: dict[type, TypeDescription] = {}
     for each in inspect.multi_type_info(annotations):
         _describe(each, found)
@@ -65,8 +65,8 @@ def described_types(annotations: Iterable[Any]) -> list[TypeDescription]:
 
 
 def json_kinds(annotation: Any) -> list[JsonKind]:
-    """The kinds of JSON values that a value of this type can be. Empty if it can be any kind, or
-    can only be bytes, for which JSON has no kind.
+    """Returns the kinds of JSON values that a value of this type can be. The list is empty if the
+    value can be of any kind, or can only be bytes, for which JSON has no kind.
     """
     kinds: set[JsonKind] = set()
     for each in _alternatives(inspect.type_info(annotation)):
@@ -140,7 +140,7 @@ def _describe(each: inspect.Type, found: dict[type, TypeDescription]) -> None:
         if isinstance(each, inspect.StructType) and each.tag is not None:
             fields.insert(0, FieldDescription(str(each.tag_field), _json(each.tag)))
         kind: Literal["array", "object"] = "array" if _kinds_of(each) == {"array"} else "object"
-        # Before its fields, which may have the same type.
+        # The class is added before its fields are searched, because a field may have the same type.
         found[each.cls] = TypeDescription(each.cls.__name__, kind, fields)
     for inner in parts_of(each):
         _describe(inner, found)
@@ -169,7 +169,7 @@ _TEXTS: dict[type[inspect.Type], str] = {
 
 
 def _text(each: inspect.Type) -> str:
-    """The type in Python's notation."""
+    """Returns the type in Python's notation."""
     if isinstance(each, inspect.Metadata):
         return _text(each.type)
     if isinstance(each, inspect.UnionType):

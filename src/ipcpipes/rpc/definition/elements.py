@@ -55,9 +55,9 @@ class Element:
     """The layout of one element in memory.
 
     Attributes:
-        name: as error messages and the protocol show it.
+        name: the name that error messages and the protocol show.
         size: in bytes.
-        alignment: its position is a multiple of this: 1, 2, 4 or 8.
+        alignment: the position of an element is a multiple of this: 1, 2, 4 or 8.
         format: in the notation of :mod:`struct`: one letter for a scalar; several letters with the
             padding for a structure.
         structure: the class of its values; ``None`` for scalars.
@@ -90,7 +90,7 @@ int64: TypeAlias = Annotated[
 uint8: TypeAlias = Annotated[int, Element("uint8", 1, 1, "B"), msgspec.Meta(ge=0, le=2**8 - 1)]
 uint16: TypeAlias = Annotated[int, Element("uint16", 2, 2, "H"), msgspec.Meta(ge=0, le=2**16 - 1)]
 uint32: TypeAlias = Annotated[int, Element("uint32", 4, 4, "I"), msgspec.Meta(ge=0, le=2**32 - 1)]
-# No upper limit: MessagePack has no larger integers.
+# uint64 needs no upper limit, because MessagePack has no larger integers.
 uint64: TypeAlias = Annotated[int, Element("uint64", 8, 8, "Q"), msgspec.Meta(ge=0)]
 float32: TypeAlias = Annotated[float, Element("float32", 4, 4, "f")]
 float64: TypeAlias = Annotated[float, Element("float64", 8, 8, "d")]
@@ -118,7 +118,8 @@ def Length(length: int) -> msgspec.Meta:  # noqa: N802  # it is used like a type
 
 
 class Structure(msgspec.Struct):
-    """The base class of structures in pipes: fixed scalars, arrays and structures of these.
+    """The base class of structures in pipes. The fields are scalars, arrays of fixed length, and
+    structures of these.
 
     >>> class Sample(rpc.Structure):
     ...     time: rpc.int64
@@ -152,7 +153,7 @@ def _names_in(text: str) -> tuple[str, ...]:
 
 
 def field_types(structure: type[Structure]) -> dict[str, Any]:
-    """The types of the structure's fields.
+    """Returns the types of the structure's fields.
 
     Raises:
         Exception: an annotation cannot be evaluated.
@@ -165,7 +166,7 @@ def field_types(structure: type[Structure]) -> dict[str, Any]:
 
 
 def checked_boolean(value: object) -> bool:
-    """The value as a ``bool``. Values such as 5 or "no" are refused, as probable mistakes.
+    """Returns the value as a ``bool``. Values such as 5 or "no" are refused, as probable mistakes.
 
     Raises:
         ValueError: the value is not a boolean.
@@ -178,7 +179,7 @@ def checked_boolean(value: object) -> bool:
 
 
 def element_of(annotation: object) -> Element:
-    """The element for a type.
+    """Returns the element for a type.
 
     Raises:
         BrokenRule: no pipe can carry the type.
@@ -193,8 +194,8 @@ def element_of(annotation: object) -> Element:
     if get_origin(annotation) is Annotated:
         base, *notes = get_args(annotation)
         elements = [note for note in notes if isinstance(note, Element)]
-        # Compared as a whole: other metadata beside the Element would have no effect, and is
-        # refused below.
+        # The annotation is compared as a whole, because other metadata beside the Element would
+        # have no effect; it is refused below.
         if annotation in _SCALARS:
             return elements[0]
         if isinstance(base, type) and issubclass(base, enum.IntEnum):
@@ -211,7 +212,7 @@ def element_of(annotation: object) -> Element:
 
 
 def _why_not(annotation: object) -> str:
-    """Why a type cannot be an element, and what to use instead."""
+    """Returns why a type cannot be an element, and what to use instead."""
     from types import NoneType, UnionType
     from typing import Union
 
@@ -257,7 +258,7 @@ def _why_not(annotation: object) -> str:
 
 
 def _fixed_array(annotation: object) -> tuple[object, int] | None:
-    """The type of the items and their number, for a list with a :func:`Length`."""
+    """Returns the type and the number of the items of a list with a :func:`Length`, or ``None``."""
     if get_origin(annotation) is not Annotated:
         return None
     base, *notes = get_args(annotation)
@@ -271,16 +272,16 @@ def _fixed_array(annotation: object) -> tuple[object, int] | None:
 
 @dataclass(frozen=True)
 class Layout:
-    """The conversion of values to scalars and back: of structures, and of their fields.
+    """Converts structures, and the fields of structures, to scalars and back.
 
     Attributes:
-        element: what the values are in memory; its ``structure`` is set for structures only.
+        element: the layout of the values in memory; its ``structure`` is set for structures only.
         flatten: appends the scalars of a value to a list.
-        build: makes a value of the next scalars.
+        build: makes a value from the next scalars.
         numpy: a typestr for NumPy; for a structure, a name, a format and an offset for each field.
-            A list of fields would need a name for each gap, which could equal the name of a field:
-            NumPy's own are "f1" and so on.
-        shape: of an array.
+            It is not a list of fields, because a list would need a name for each gap, and that name
+            could equal the name of a field: NumPy's own are "f1" and so on.
+        shape: the shape of an array; empty for other values.
     """
 
     element: Element
@@ -295,7 +296,7 @@ class Layout:
 
     @property
     def array_description(self) -> dict[str, Any]:
-        """For NumPy's dtype of an array of such structures."""
+        """The description for NumPy's dtype of an array of such structures."""
         return {**self.numpy, "itemsize": self.element.stride}
 
     def pack_into(self, memory: bytearray, position: int, value: object) -> None:
@@ -328,7 +329,7 @@ class Layout:
 
 @cache
 def layout_of(structure: type[Structure]) -> Layout:
-    """The layout of a structure, computed once.
+    """Returns the layout of a structure, which is computed once.
 
     Raises:
         BrokenRule: no pipe can carry the type of a field.

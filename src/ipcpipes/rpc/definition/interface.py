@@ -44,9 +44,10 @@ def operation(
     parameters of the types :class:`InPipe`, :class:`OutPipe` and :class:`InOutPipe`.
 
     Args:
-        idempotent: a repeated call has the same effect as one call. Not with pipes.
+        idempotent: a repeated call has the same effect as one call. This is not allowed with pipes.
         maybe: the client does not wait for an answer, and gets no error if the call fails. (The
-            name is DCE's: maybe the call is executed, maybe not.) Not with pipes or a result.
+            name is DCE's: maybe the call is executed, maybe not.) This is not allowed with pipes or
+            a result.
         timeout: seconds after which a call fails, unless the client gives fewer; ``None`` for no
             limit.
 
@@ -134,7 +135,9 @@ def _check_bases(cls: type) -> None:
 
 
 def _scope() -> Mapping[str, Any]:
-    """The local names around the class statement: annotations may use names of a function."""
+    """Returns the local names around the class statement: annotations may use the local names of a
+    function.
+    """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__") == "abc":
         frame = frame.f_back

@@ -78,11 +78,13 @@ class InterfaceDescription(msgspec.Struct):
 
 
 class Introspection(Interface, uuid="0d6c6bd5-2d3c-4c4f-9a5e-6f5a7c2b8e10", version=(1, 0)):
-    """The interfaces of a server. A server with ``introspection=True`` serves it too."""
+    """Lists the interfaces of a server. A server with ``introspection=True`` serves this interface
+    too.
+    """
 
     @operation
     def interfaces(self) -> list[InterfaceDescription]:
-        """Every interface of the server except this one."""
+        """Returns every interface of the server except this one."""
         raise NotImplementedError
 
 
@@ -145,7 +147,7 @@ def _parameter(one: Operation, name: str) -> ParameterDescription:
 
 
 def _type_name(annotation: Any) -> str:
-    """The type in Python's notation."""
+    """Returns the type in Python's notation."""
     if annotation in (None, type(None)):
         return "None"
     if get_origin(annotation) is Annotated:
@@ -158,8 +160,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def definition_of(description: InterfaceDescription) -> Definition:
-    """The interface for a client that has no class for it. Values have the type ``Any``; structures
-    are bytes.
+    """Makes the definition for a client that has no class for the interface. Values have the type
+    ``Any``; structures are bytes.
     """
     operations = {
         one.name: _operation_of(description.name, number, one)

@@ -37,13 +37,13 @@ class Pipe:
     """One pipe parameter.
 
     Attributes:
-        name: of the parameter.
-        index: among the operation's pipes, from 0.
+        name: the name of the parameter.
+        index: its index among the operation's pipes, from 0.
         into: whether it carries elements to the server.
         out: whether it carries elements to the client.
         element: the type of its elements.
         range: how many elements a chunk may have; ``None`` for any number.
-        type_name: of the pipe's type; ``None`` if it has no name.
+        type_name: the name of the pipe's type; ``None`` if it has no name.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Operation:
 
     Attributes:
         interface: the name of its interface.
-        name: of the method.
+        name: the name of the method.
         number: its position in this end's interface, from 0. The ends may number it differently.
         parameters: the names of all parameters, in order, including pipes.
-        types: of the parameters that are not pipes.
-        defaults: of the parameters that have one.
+        types: the types of the parameters that are not pipes.
+        defaults: the defaults of the parameters that have one.
         pipes: the pipe parameters, in order.
         result: the type of the result.
         options: the arguments of the decorator.
@@ -127,8 +127,8 @@ class Operation:
 
     @cached_property
     def decode_arguments(self) -> Decode:
-        """Decodes the arguments: the parameters that are not pipes, in order. Those with a default
-        may be left out.
+        """Decodes the arguments: the parameters that are not pipes, in order. Parameters with a
+        default may be left out.
 
         Raises:
             Exception: an argument is not of its type, or exceeds a limit; or a class of the user
@@ -168,10 +168,11 @@ class Operation:
 
     @cached_property
     def decode_result(self) -> Decode:
-        """Decodes the result. Its keys are not limited: a client chooses its server.
+        """Decodes the result. The number of its keys is not limited, because a client chooses its
+        server.
 
         Raises:
-            Exception: it is not of its type; or a class of the user refuses it.
+            Exception: the result is not of its type; or a class of the user refuses it.
         """
         return msgspec.msgpack.Decoder(self.result).decode
 

@@ -1,4 +1,6 @@
-"""The types of pipe parameters: in the signature of an operation, and what a manager gets."""
+"""The types of pipe parameters, for the signatures of operations, and for the pipe ends that a
+manager gets.
+"""
 
 from __future__ import annotations
 
@@ -83,14 +85,14 @@ class _Pipe:
 class InPipe(_Pipe, Generic[T], implementation=True):
     """A pipe to the server: ``numbers: rpc.InPipe[rpc.int32]``.
 
-    The manager pulls. Elements that are not pulled make the client wait; they do not accumulate in
-    the server's memory.
+    The manager pulls. If it does not pull, the client waits; the elements do not accumulate in the
+    server's memory.
     """
 
     @abstractmethod
     async def pull(self, max_elements: int | None = None) -> Chunk[T]:
-        """Waits for elements, and returns those that are there. At the end of the pipe it returns
-        an empty chunk, once.
+        """Waits for elements, and returns those that have arrived. At the end of the pipe, it
+        returns an empty chunk once.
 
         The sizes of the chunks do not depend on how the client divided the data. A cancelled pull
         loses nothing.
@@ -115,7 +117,7 @@ class InPipe(_Pipe, Generic[T], implementation=True):
 
     @abstractmethod
     async def __anext__(self) -> Chunk[T]:
-        """The next chunk."""
+        """Returns the next chunk."""
 
 
 class OutPipe(_Pipe, Generic[T], implementation=True):
@@ -126,16 +128,16 @@ class OutPipe(_Pipe, Generic[T], implementation=True):
 
     @abstractmethod
     async def push(self, elements: Elements[T]) -> None:
-        """Sends elements. When it returns, their memory can be reused.
+        """Sends elements. After it has returned, the memory of the elements can be reused.
 
         It waits while the client or the connection accepts no more. A cancelled push may have sent
         a part of the elements.
 
         Args:
-            elements: memory of the element's type (an array, a NumPy array, a chunk), bytes with
-                such memory, or any iterable of elements. If there are no elements, nothing is sent
-                and the pipe stays open: only :meth:`close` ends it. (In MIDL, a push of no elements
-                ends the pipe, even if the data just happens to be empty.)
+            elements: memory of the element's type (an array, a NumPy array, a chunk), bytes that
+                contain such memory, or any iterable of elements. If there are no elements, nothing
+                is sent and the pipe stays open: only :meth:`close` ends it. (In MIDL, a push of no
+                elements ends the pipe, even if the data just happens to be empty.)
 
         Raises:
             rpc.PipeClosed: the pipe is closed. The manager's mistake.
@@ -149,7 +151,7 @@ class OutPipe(_Pipe, Generic[T], implementation=True):
 
     @abstractmethod
     def push_nowait(self, elements: Elements[T]) -> None:
-        """Sends elements without waiting. Many small pushes travel together.
+        """Sends elements without waiting. Many small pushes are sent together.
 
         Args:
             elements: as for :meth:`push`, up to 4,096 bytes.
@@ -176,7 +178,7 @@ class InOutPipe(InPipe[T], OutPipe[T], implementation=True):
 class Range:
     """Limits the number of elements in a chunk of a pipe: ``Annotated[..., rpc.Range(1, 512)]``.
 
-    MIDL's ``[range(low, high)]`` on a pipe. Both ends check it.
+    It corresponds to MIDL's ``[range(low, high)]`` on a pipe. Both ends check the number.
 
     Attributes:
         low: 0 or more. The count of 0 that ends the pipe is not a chunk.
@@ -220,7 +222,8 @@ class PipeName:
 
 
 def unaliased(annotation: Any) -> Any:
-    """The type behind a ``type X = ...`` of Python 3.12, with all metadata of ``Annotated``.
+    """Returns the type behind a ``type X = ...`` of Python 3.12, with all metadata of
+    ``Annotated``.
 
     Raises:
         Exception: a name in it is not defined.
@@ -238,5 +241,6 @@ def unaliased(annotation: Any) -> Any:
 
 
 def is_alias(annotation: object) -> bool:
-    # Before Python 3.12 it is a class of typing_extensions, which need not be installed.
+    # Before Python 3.12, TypeAliasType is a class of typing_extensions, which need not be
+    # installed.
     return type(annotation).__name__ == "TypeAliasType" and hasattr(annotation, "__value__")

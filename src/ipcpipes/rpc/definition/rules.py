@@ -182,7 +182,7 @@ def _check_type(annotation: Any) -> None:
 def _pipe(
     parameter: inspect.Parameter, annotation: Any, index: int, options: Options
 ) -> Pipe | None:
-    """The pipe of a parameter; ``None`` if the parameter is a value."""
+    """Returns the pipe of a parameter; ``None`` if the parameter is a value."""
     notes: list[Any] = []
     kind = annotation
     if get_origin(kind) is Annotated:
@@ -252,7 +252,7 @@ def _is_optional_pipe(annotation: Any) -> bool:
 
 
 def _is_bare_pipe(annotation: Any) -> bool:
-    return any(annotation is kind for kind in _PIPES)  # by identity: not all can be hashed
+    return any(annotation is kind for kind in _PIPES)  # by identity: some types have no hash
 
 
 def _bare(annotation: Any) -> Any:
@@ -262,7 +262,7 @@ def _bare(annotation: Any) -> Any:
 def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     """Whether the type contains a pipe: in an argument of a generic type, or in a field."""
     if is_alias(annotation) or is_alias(get_origin(annotation)):
-        # It may contain itself.
+        # An alias may contain itself.
         return annotation not in seen and _contains_pipe(unaliased(annotation), seen | {annotation})
     if _is_bare_pipe(annotation) or get_origin(annotation) in _PIPES:
         return True
@@ -291,10 +291,10 @@ def _field_types(cls: type) -> Iterator[Any]:
 
 
 def _own_parameters(function: object) -> list[inspect.Parameter]:
-    """The parameters of a method, without ``self``.
+    """Returns the parameters of a method, without ``self``.
 
     Raises:
-        BrokenRule: it is not a method.
+        BrokenRule: ``function`` is not a method.
     """
     if not inspect.isfunction(function):
         raise BrokenRule("parameters", "it is not a method; define it with def or async def")
@@ -305,10 +305,10 @@ def _own_parameters(function: object) -> list[inspect.Parameter]:
 
 
 def check_manager(cls: type, operations: Mapping[str, Operation]) -> None:
-    """Checks the methods of a manager against the operations. Some may be missing.
+    """Checks the methods of a manager against the operations. Some methods may be missing.
 
     Raises:
-        DefinitionError: one is not a method, or has other parameters.
+        DefinitionError: an implementation is not a method, or has other parameters.
     """
     for name, operation in operations.items():
         implementation = inspect.getattr_static(cls, name)

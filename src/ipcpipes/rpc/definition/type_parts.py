@@ -1,4 +1,4 @@
-"""What a type consists of, as msgspec describes it."""
+"""Finds the types that a type consists of, as msgspec describes them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from msgspec import inspect as types
 
 __all__ = ["DICTS", "RECORDS", "all_parts_of", "can_nest", "parts_of"]
 
-# Later versions of msgspec also have a frozen one.
+# Later versions of msgspec also have a type for frozen dicts.
 DICTS: tuple[Any, ...] = (types.DictType, getattr(types, "FrozenDictType", types.DictType))
 RECORDS = (types.StructType, types.DataclassType, types.TypedDictType, types.NamedTupleType)
 
 
 def parts_of(info: types.Type) -> Iterator[types.Type]:
-    """The types that this type directly consists of."""
+    """Yields the types that this type directly consists of."""
     if isinstance(info, types.CollectionType):
         yield info.item_type
     elif isinstance(info, DICTS):
@@ -32,8 +32,8 @@ def parts_of(info: types.Type) -> Iterator[types.Type]:
 
 
 def all_parts_of(info: types.Type) -> Iterator[types.Type]:
-    """The type itself and each type anywhere inside it, once."""
-    # msgspec keeps them alive as long as ``info``, so their ids are unique.
+    """Yields the type itself and each type inside it at any depth, each once."""
+    # msgspec keeps the parts alive as long as ``info``, so their ids are unique.
     seen = {id(info)}
     left = [info]
     while left:
@@ -49,7 +49,8 @@ def can_nest(annotations: Iterable[Any]) -> bool:
     """Whether a value of one of these types can have any number of levels: a type contains ``Any``,
     ``msgspec.Raw``, or itself.
 
-    Fields that a class does not have do not count. The decoder skips them, and builds nothing.
+    Data for fields that a class does not have does not count: the decoder skips it, and builds
+    nothing.
     """
     finished: set[int] = set()
     return any(_can_nest(info, (), finished) for info in types.multi_type_info(annotations))

@@ -36,7 +36,7 @@ _ALSO_KEPT = (bytes, bytearray, memoryview, datetime.datetime)
 
 
 class Times(enum.Enum):
-    """Whether a type can contain times with an offset, and whether it says where."""
+    """Whether a type can contain times with an offset, and whether the type says where they are."""
 
     NONE = "the type contains no times"
     TYPED = "the type says where times are, so the receiver decodes text there as a time"
@@ -53,7 +53,7 @@ def times_of(annotation: object) -> Times:
 
 
 def _of_numpy(value: Any) -> Any:
-    """A NumPy scalar as a Python scalar.
+    """Converts a NumPy scalar to a Python scalar.
 
     Raises:
         TypeError: the value is something else.
@@ -72,7 +72,7 @@ _encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).en
 
 
 def encode(value: Any) -> bytes:
-    """The value in MessagePack.
+    """Encodes the value in MessagePack.
 
     Raises:
         TypeError, ValueError, OverflowError: the value cannot be sent.
@@ -88,7 +88,7 @@ def encode(value: Any) -> bytes:
 
 
 def encoded_or_none(value: object) -> bytes | None:
-    """The value in MessagePack; ``None`` if it cannot be sent."""
+    """Encodes the value in MessagePack. Returns ``None`` if the value cannot be sent."""
     try:
         return encode(value)
     except (TypeError, ValueError, OverflowError):
@@ -96,10 +96,10 @@ def encoded_or_none(value: object) -> bytes | None:
 
 
 def encode_result(value: Any, times: Times) -> bytes:
-    """As :func:`encode`, but keeps the offsets of times.
+    """Encodes a result as :func:`encode` does, but keeps the offsets of times.
 
     Args:
-        times: for the type of the result.
+        times: where the type of the result can have times.
     """
     encoded = encode(value)
     if times is not Times.NONE and may_have_times(encoded):
@@ -113,7 +113,7 @@ def may_have_times(encoded: bytes) -> bool:
 
 
 def keep_offsets(value: Any, times: Times) -> Any:
-    """The value, with text instead of each time whose offset would be lost.
+    """Returns the value with text in place of each time whose offset would be lost.
 
     Raises:
         ValueError: the offset cannot be kept.

@@ -13,7 +13,8 @@ from .format import FaultBody, Frame
 
 __all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
 
-# Characters of a fault's message and type, if the whole fault does not fit into a frame.
+# If a whole fault does not fit into a frame, its message and its type are each cut to this many
+# characters.
 LONGEST_TEXT = 4 * 1024
 
 BodyT = TypeVar("BodyT")
@@ -26,17 +27,17 @@ def decode_body(frame: Frame, kind: type[BodyT]) -> BodyT:
     ProtocolError: the body is malformed.
     """
     try:
-        # Fields that this version does not know may contain anything.
+        # Fields that this version does not know may contain anything, such as deep nesting.
         check_depth(frame.body)
         return msgspec.msgpack.decode(frame.body, type=kind)
-    # ValueError: too many levels, or text that is not UTF-8.
+    # A ValueError is raised for too many levels, or for text that is not UTF-8.
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ProtocolError(f"the body of {frame.kind.name} is malformed: {error}") from None
 
 
 def decode_fault(frame: Frame) -> RpcError:
-    """The client's exception for a fault of the server: the class of its code, else
-    :class:`Fault`. A code that cannot be a failure's becomes RPC_S_CALL_FAILED.
+    """Returns the client's exception for a fault of the server: an instance of the class for its
+    code, or of :class:`Fault`. A code that is not valid for a failure becomes RPC_S_CALL_FAILED.
 
     Raises:
         ProtocolError: the body is malformed.
@@ -48,10 +49,10 @@ def decode_fault(frame: Frame) -> RpcError:
 
 
 def encode_fault(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:
-    """The body of FAULT for a failure; a shortened one if the whole does not fit.
+    """Encodes the body of FAULT for a failure. If the whole body does not fit, it is shortened.
 
     Args:
-        fits: whether a body fits into a frame.
+        fits: returns whether a body fits into a frame.
     """
     message, kind, trace = map(_text, (error.message, error.type, error.traceback))
     code = failure_code(error.code) or Fault.default_code  # users can set the attribute
@@ -64,5 +65,7 @@ def encode_fault(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:
 
 
 def _text(text: str | None) -> str | None:
-    """The text without surrogates, which the name of a file has if it is not UTF-8."""
+    """Returns the text with surrogates escaped. The name of a file has surrogates if it is not
+    UTF-8.
+    """
     return text and text.encode(errors="backslashreplace").decode()

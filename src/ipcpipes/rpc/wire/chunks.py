@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cutter", "Structures", "bytes_of", "chunk_of", "cut"]
 
-# The format letters of struct and of the buffer protocol, by kind of number. The sizes of some
-# differ between systems; the size of the items is compared separately.
+# The format letters of struct and of the buffer protocol, by kind of number. The sizes of some of
+# them differ between systems, so the size of the items is compared separately.
 _KINDS = {
     **dict.fromkeys("bhilqn", "signed"),
     **dict.fromkeys("BHILQNP", "unsigned"),
@@ -27,17 +27,17 @@ _KINDS = {
 }
 _BYTE_FORMATS = ("B", "b", "c")
 
-# Bytes of a chunk if the pipe has no range, and of one copy if it has one.
+# The most bytes of one chunk if the pipe has no range; of one copying step if the pipe has a range.
 PIECE = 256 * 1024
 # The most bytes that are held back from a source of unknown length; see Cutter.
 HELD = 4 * 1024 * 1024
 
 
 class Structures(Sequence[Structure]):
-    """Received structures, each made when it is read.
+    """A sequence of received structures. Each structure is made when it is read.
 
     Attributes:
-        memory: of the structures, one after the other, each with its padding.
+        memory: the bytes of the structures, one after the other, each with its padding.
     """
 
     def __init__(self, memory: memoryview, element: Element) -> None:
@@ -79,8 +79,8 @@ class Structures(Sequence[Structure]):
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """NumPy makes a structured array over the same memory of it. The class must not have a
-        ``__buffer__`` (PEP 688): NumPy would prefer that, and would see plain bytes.
+        """NumPy uses this to make a structured array over the same memory. The class must not have
+        a ``__buffer__`` method (PEP 688), because NumPy would prefer it, and would see plain bytes.
         """
         return {
             "version": 3,
@@ -95,9 +95,9 @@ class Structures(Sequence[Structure]):
 
 
 def chunk_of(data: memoryview, element: Element) -> Any:
-    """A chunk for the user: memory of the element's type, or :class:`Structures`.
+    """Makes a chunk for the user: memory of the element's type, or :class:`Structures`.
 
-    It is read-only, because other chunks may be in the same memory.
+    The chunk is read-only, because other chunks may be in the same memory.
     """
     data = data.toreadonly()
     if element.structure is not None:
@@ -106,7 +106,8 @@ def chunk_of(data: memoryview, element: Element) -> Any:
 
 
 def bytes_of(elements: object, element: Element) -> memoryview:
-    """A user's elements as bytes, each with its padding. Memory is not copied.
+    """Returns a user's elements as bytes, each with its padding. Elements that are in memory are
+    not copied.
 
     Raises:
         TypeError, ValueError, OverflowError: they are not elements of this type.
@@ -195,12 +196,12 @@ _PACKERS: dict[str, _Pack] = {"f": _pack_floats, "?": _pack_booleans}
 def _of_element(
     values: Sequence[Any], element: Element, pack: _Pack, error: Exception
 ) -> Exception:
-    """The error with the index and the value of the element that caused it."""
+    """Returns the error with the index and the value of the element that caused it."""
     for place, value in enumerate(values):
         try:
             pack([value], element.format)
         except (TypeError, ValueError, OverflowError) as found:
-            # The class of the error may take other arguments.
+            # The error's own class may take other arguments.
             kinds = (TypeError, OverflowError, ValueError)
             kind = next(one for one in kinds if isinstance(found, one))
             shown = reprlib.repr(value)
@@ -235,7 +236,7 @@ def cut(data: memoryview, pipe: Pipe) -> Iterator[memoryview]:
 
 
 def _chunks_for(count: int, pipe: Pipe) -> int:
-    """The number of chunks for so many elements.
+    """Returns the number of chunks for ``count`` elements.
 
     Raises:
         InvalidBound: no number of chunks fits the range.
@@ -243,7 +244,8 @@ def _chunks_for(count: int, pipe: Pipe) -> int:
     limits = pipe.range
     if limits is None:
         return 1
-    # The smallest number leaves the most room in each chunk.
+    # With the fewest chunks, each chunk has the most elements, and so reaches the lower limit if it
+    # can.
     chunks = -(-count // limits.high)
     if not _can_be_cut(count, limits):
         fewer, more = (chunks - 1) * limits.high, chunks * limits.low
@@ -263,9 +265,9 @@ def _can_be_cut(count: int, limits: Range) -> bool:
 class Cutter:
     """Cuts the elements of a source of unknown length into chunks that the pipe's range allows.
 
-    Some elements are held back, so that the last ones can be cut, however many they are: 10 for
-    chunks of 10 to 100; 50 for chunks of 10 to 12, because any higher number can be cut. At most
-    :data:`HELD` bytes, or one chunk, are held back.
+    Some elements are held back, so that the last ones can be cut, however many there are. For
+    chunks of 10 to 100, 10 elements are held back; for chunks of 10 to 12, 50, because every number
+    from 50 on can be cut. At most :data:`HELD` bytes, or one chunk, are held back.
 
     If nothing must be held back, the chunks are the source's own memory; else they are copies.
     """
@@ -293,7 +295,9 @@ class Cutter:
             self._reserve = min(chunks * limits.low, max(limits.high, HELD // self._stride))
 
     def add(self, data: memoryview) -> Iterator[memoryview]:
-        """Takes whole elements, and yields the chunks that are ready. The caller must take all."""
+        """Takes whole elements, and yields the chunks that are ready. The caller must take all of
+        them.
+        """
         if self._low <= 1:
             step = self._most * self._stride
             for start in range(0, len(data), step):
@@ -316,7 +320,7 @@ class Cutter:
             yield memoryview(data)
 
     def rest(self) -> Iterator[memoryview]:
-        """The last chunks, at the end of the source.
+        """Yields the last chunks, at the end of the source.
 
         Raises:
             InvalidBound: the last elements cannot be cut into chunks of the pipe's range.

@@ -22,15 +22,16 @@ pack_head = HEAD.pack
 MAX_FRAME = 16 * 2**20
 """The default limit of a frame in bytes, and so of the arguments or the result of a call."""
 
-# The most bytes of a pipe in one frame: a MiB of elements and their count. The cost of a frame is
-# then small in comparison, and other frames wait for it only a fifth of a millisecond.
+# The most bytes of a pipe in one frame: a MiB of elements and their count. At this size the cost
+# per frame is small in comparison, and other frames wait for a frame only a fifth of a millisecond.
 FRAGMENT = 2**20 + 64
 LEAST_FRAME = 64 * 1024
 MOST_FRAME = 2**31 - 1
 LEAST_CREDIT = 128 * 1024
 DEFAULT_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
-# How long a client may take after connecting to send its BIND, and a server to answer it.
+# The time that a client has to send its BIND after it has connected, and that a server has to
+# answer the BIND.
 BIND_TIMEOUT = 10.0  # seconds
 
 
@@ -52,9 +53,9 @@ class Kind(enum.IntEnum):
     SHUTDOWN = 13
 
 
-# A REQUEST that gets no answer.
+# The flag of a REQUEST that gets no answer.
 MAYBE = 1
-# A REQUEST with a time limit: its amount, in milliseconds.
+# The flag of a REQUEST with a time limit. Its amount is the limit in milliseconds.
 TIMED = 2
 
 KINDS = {int(kind): kind for kind in Kind}
@@ -89,7 +90,7 @@ def encode(
     number: int = 0,
     amount: int = 0,
 ) -> bytes:
-    """One encoded frame."""
+    """Encodes a frame."""
     return pack_head(kind, flags, number, amount, call) + body
 
 
@@ -155,7 +156,7 @@ class FaultBody(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one end accepts.
+    """The limits of what one end accepts.
 
     Attributes:
         max_frame: bytes of a frame.

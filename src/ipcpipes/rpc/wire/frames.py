@@ -1,8 +1,8 @@
 """Finds the frames in the bytes of a stream, without I/O. Each frame follows its length.
 
-This does what a :class:`ipcpipes.MessageChannel` does, and more. A PIPE frame that is larger than
-the buffer is passed on in parts. Large frames lie in buffers that are reused as soon as no view of
-them exists, so that they are still in the processor's cache.
+The reader does what a :class:`ipcpipes.MessageChannel` does, and more. A PIPE frame that is larger
+than the buffer is passed on in parts. Large frames are in buffers that are reused as soon as no
+view of them exists, so that the buffers are still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
 __all__ = ["READ_SIZE", "FrameReader"]
 
 READ_SIZE = 64 * 1024
-"""Bytes of one read while little data arrives. A full read means that more is on its way."""
+"""The size of one read, in bytes, while little data arrives. After a read of the full size, more
+data is expected.
+"""
 
 # The largest PIPE frame that this library sends, with its length.
 _LARGE = 4 + HEAD.size + FRAGMENT
-# A view of a part of a large buffer keeps the whole buffer in use. A part of less than this share
-# is copied, so that the memory in use stays in proportion to the data.
+# A view of a part of a large buffer keeps the whole buffer in use. A part that is smaller than
+# 1/_SHARE of the buffer is copied, so that the memory in use stays in proportion to the data.
 _SHARE = 4
-# If one read returned more than this, arguments, results and similar bodies that are less than that
-# share of it are copied. For pipes the limit is READ_SIZE; below it, the reader of the pipe copies
-# the data if it keeps too much memory.
+# If the memory of one read is larger than this, a body of less than 1/_SHARE of it is copied,
+# except the body of a PIPE frame. For PIPE frames the limit is READ_SIZE; below it, the reader of
+# the pipe copies the data if the data keeps too much memory.
 _SMALL_READ = 4 * 1024
 _BULK_READS = 4
 # Spare buffers, for all connections together: a silent connection keeps none.
@@ -71,8 +73,8 @@ class FrameReader:
         return self._buffer is not None or self._bulk_reads > 0
 
     def get_buffer(self) -> memoryview | None:
-        """Memory for the next read, if much data is expected. ``None`` otherwise: then the next
-        data is passed to :meth:`feed`.
+        """Returns memory for the next read if much data is expected, otherwise ``None``. After
+        ``None``, the caller passes the next data to :meth:`feed`.
 
         Raises:
             ProtocolError: the data after the last frame is not a frame.
@@ -90,7 +92,7 @@ class FrameReader:
             ProtocolError: the first data is not a frame.
         """
         memory.release()
-        # Between two large reads there may be a small one, with the rest of the first.
+        # A small read, with the rest of a large one, may come before the next large read.
         self._bulk_reads = self._bulk_reads - 1 if size < READ_SIZE else _BULK_READS
         buffer = self._buffer
         assert buffer is not None
@@ -129,7 +131,8 @@ class FrameReader:
         """
         frames: list[Frame] = []
         self._split(memoryview(data), len(data), frames)
-        # Data that has arrived counts, not an announced length: a length costs its sender nothing.
+        # Only data that has arrived counts, and not an announced length, which costs its sender
+        # nothing.
         self._bulk_reads = _BULK_READS if len(data) >= READ_SIZE else 0
         return frames
 
@@ -137,7 +140,7 @@ class FrameReader:
         """Takes the end of the stream.
 
         Raises:
-            ProtocolError: it is inside a frame.
+            ProtocolError: the end is inside a frame.
         """
         if self._first or self._partial is not None or self._filled:
             raise ProtocolError("the connection ended inside a frame")
@@ -197,7 +200,8 @@ class FrameReader:
         length, kind, flags, number, amount, call = _unpack_first(data, position)
         known = KINDS.get(kind)
         if known is None:
-            # A server with a secret answers a client that has begun without one in a line of text.
+            # A server that requires a key answers a client that begins without a key with a line of
+            # text.
             refusal = refusal_in(bytes(data[position : position + _FIRST.size]))
             raise ProtocolError(
                 f"there is no frame of kind {kind}" if refusal is None else str(refusal)
@@ -262,9 +266,9 @@ def _copied_if_small(data: memoryview, owner: int) -> memoryview:
 
 
 def _free_buffer() -> bytearray:
-    """A large buffer without views: a ``bytearray`` with views cannot change its size."""
+    """Returns a large buffer without views: a ``bytearray`` with views cannot change its size."""
     for _ in range(len(_spare)):
-        # Taken out first, so that no other thread can take it too.
+        # The buffer is taken out first, so that no other thread can take it too.
         buffer = _spare.pop()
         try:
             buffer.append(0)

@@ -11,7 +11,7 @@ _pack = struct.Struct("<I").pack
 
 
 def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
-    """The frames, each after its length in four bytes.
+    """Joins the frames, each after its length in four bytes.
 
     Args:
         more: how many bytes of the last frame follow separately.

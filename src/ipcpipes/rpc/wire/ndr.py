@@ -25,10 +25,11 @@ LARGEST_COUNT = 2**32 - 1
 _SMALL = 2 * 1024
 _MERGED = 64 * 1024
 # A piece keeps all of the memory that it arrived in, which may be much more than its own size.
-# Pieces are copied when together they keep more than a quarter above the limit, ...
+# Pieces are copied when together they keep more memory than the limit and a quarter (1/_SLACK) of
+# it.
 _SLACK = 4
-# ... if at least an eighth of their memory holds other data. This is less than the slack, so that
-# copies are not copied again.
+# Of these, only pieces are copied whose memory holds at least an eighth (1/_LOOSE) of other data.
+# This share is smaller than the slack, so that copies are not copied again.
 _LOOSE = 8
 
 
@@ -40,7 +41,9 @@ class ChunkWriter:
         self._position = 0
 
     def prefix(self, count: int) -> bytes:
-        """The bytes before so many elements: the count and the gaps. The elements must follow."""
+        """Returns the bytes before ``count`` elements: the count and the gaps. The elements must
+        follow.
+        """
         gap = -self._position % 4
         first = self._position + gap + 4
         second_gap = -first % self._element.alignment
@@ -49,7 +52,7 @@ class ChunkWriter:
         return bytes(gap) + _COUNT.pack(count) + bytes(second_gap)
 
     def end(self) -> bytes:
-        """The bytes that end the pipe."""
+        """Returns the bytes that end the pipe."""
         return bytes(-self._position % 4) + _COUNT.pack(0)
 
 
@@ -79,7 +82,7 @@ class ChunkReader:
         # For each piece, the bytes that are freed with it: if it is the last piece in the memory
         # that it arrived in, all of that memory; else 0.
         self._frees: deque[int] = deque()
-        self._kept = 0  # the sum of these
+        self._kept = 0  # the sum of _frees
         self._size = 0  # bytes in the pieces
         self._tail = bytearray()  # after the pieces: small pieces, merged
         self._partial = bytearray()  # after the tail: the start of a divided element
@@ -189,7 +192,9 @@ class ChunkReader:
         self._size += len(data)
 
     def _copy_loose(self) -> None:
-        """Copies the pieces that are a small part of the memory that they keep, and frees it."""
+        """Copies the pieces that are a small part of the memory that they keep, and frees that
+        memory.
+        """
         pieces, self._pieces = self._pieces, deque()
         self._frees.clear()
         self._kept = self._size = 0
@@ -202,7 +207,9 @@ class ChunkReader:
                 self._append(piece)
 
     def take(self, max_elements: int) -> memoryview:
-        """1 to ``max_elements`` elements as bytes, each with its padding. Some must be there."""
+        """Returns 1 to ``max_elements`` elements as bytes, each with its padding. At least one
+        element must have arrived.
+        """
         stride = self._element.stride
         if not self._pieces:
             self._settle()
