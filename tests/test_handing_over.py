@@ -282,3 +282,23 @@ def test_windows_fixes_the_capacity_at_creation(opener: Opener) -> None:
     close(receiver, sender)
     with pytest.raises(trio.ClosedResourceError):
         receiver.set_capacity(1)
+
+
+@openers
+def test_an_end_is_not_lost_if_handing_it_over_fails(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiving, sending = opener()
+
+    def fail(number: int) -> None:
+        raise ArithmeticError(number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sending, "_prepare_for_child", fail)
+        with pytest.raises(ArithmeticError):
+            sending.hand_over()
+    number = sending.hand_over()
+    assert is_inheritable(number) or sys.platform != "win32"
+    sending.dispose_local_copy()
+    assert receive_some(receiving) == b""
+    close(receiving, sending)

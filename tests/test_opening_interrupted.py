@@ -33,10 +33,11 @@ def _no_handle_stays_open() -> Iterator[None]:
         yield
         return
     blocking.listen(unique_endpoint()).close()  # opens the handles that are opened once
+    gc.collect()
     before = open_handles()
     yield
     gc.collect()
-    assert open_handles() == before
+    assert open_handles() <= before  # threads of earlier tests may have ended meanwhile
 
 
 def _keep(made: list[Any], make: Any, *arguments: Any) -> None:

@@ -53,6 +53,7 @@ class ServerLink(Link):
         """
         # The scope is entered here, because a call that has to wait can no longer enter a scope. It
         # is not entered for each call, because that would cost as much as the rest of a short call.
+        waiting: Suspended | None = None
         with trio.CancelScope() as scope:
             self.scope = scope
             try:

@@ -69,7 +69,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         if operation.pipes:
             require_all_pipes(operation, given)
             feeds = self._check(given)
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        deadline = None if self._timeout is None else time_of(self._timeout)
         octets = encode_arguments(operation, values)
         if not feeds and self._notify is None and not operation.options.maybe:
             call = self._link.ask(operation, octets, deadline)

@@ -269,7 +269,10 @@ def _free_buffer() -> bytearray:
     """Returns a large buffer without views: a ``bytearray`` with views cannot change its size."""
     for _ in range(len(_spare)):
         # The buffer is taken out first, so that no other thread can take it too.
-        buffer = _spare.pop()
+        try:
+            buffer = _spare.pop()
+        except IndexError:  # another thread has taken the last one
+            break
         try:
             buffer.append(0)
         except BufferError:
