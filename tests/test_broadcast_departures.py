@@ -203,7 +203,7 @@ async def test_what_is_read_ahead_is_bounded() -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a pipe has no halves")
+@pytest.mark.skipif(sys.platform == "win32", reason="a Windows pipe cannot close one direction")
 @framings
 async def test_a_client_that_only_listens_stays(framing: Any) -> None:
     if framing is ipcpipes.NATIVE and sys.platform != "linux":

@@ -85,7 +85,7 @@ def lines_unexpected(line: str) -> None:
     pytest.fail(line)
 
 
-@pytest.mark.skipif(WINDOWS, reason="cat")
+@pytest.mark.skipif(WINDOWS, reason="the child is cat(1)")
 async def test_end_of_block_closes_the_childs_stdin() -> None:
     async with open_child(["cat"], stdin=subprocess.PIPE, grace=60) as child:
         pass

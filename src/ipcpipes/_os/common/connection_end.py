@@ -80,7 +80,7 @@ class ConnectionEnd(Uncopied, ABC):
 
     @property
     def _unclosed_number(self) -> int:
-        """The number that this object still has to close; -1 if there is none."""
+        """The number that this object still has to close; -1 if it has nothing to close."""
         return self._number
 
     def __repr__(self) -> str:

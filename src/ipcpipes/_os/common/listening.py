@@ -103,4 +103,4 @@ class ListenerCore(Uncopied, ABC, Generic[ConnectionT]):
 
     @abstractmethod
     def _try_accept(self) -> ConnectionT | AcceptStatus:
-        """Accepts a client. Returns the connection, or the reason why there is none."""
+        """Accepts a client. Returns the connection, or the reason why no client was accepted."""

@@ -175,8 +175,8 @@ def _open(
     try:
         addresses.check_directory_safety(endpoint, address, create=False)
     except EndpointNotFound:
-        # No server has made the directory yet. An attempt to connect could now reach the socket of
-        # another user who has just made the directory.
+        # No server has made the directory yet. If another user makes the directory now, an attempt
+        # to connect would reach that user's socket.
         return -errno.ENOENT
     source = impersonating.source(impersonation)
     return calls.connect(descriptors, address, packets=packets, source=source)

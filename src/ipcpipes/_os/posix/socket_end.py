@@ -47,6 +47,9 @@ class SocketEnd(ConnectionEnd):
         self._credentials = credentials
         self._owner = owner
         self.ends_at_fork = owner is None
+        # Set here, because an attribute of the class takes longer to read.
+        self._send_fault = self._receive_fault = None
+        self._eof_sent = False
         self._prepare(descriptors.numbers[-1])
         remember(self)
         # This is the last step: until then the caller closes the descriptor.

@@ -55,6 +55,8 @@ class PipeEnd(ConnectionEnd):
         self._server_end = server_end
         self._owner = owner
         self._known_process = process
+        # Set here, because an attribute of the class takes longer to read.
+        self._send_fault = self._receive_fault = None
         self._prepare(opened.number)
         # This is the last step: until then the caller closes the handle.
         (self._number,) = opened.handed_over()

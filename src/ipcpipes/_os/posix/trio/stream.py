@@ -39,6 +39,7 @@ class Socket(socket_end.SocketEnd, TrioEnd):
     _receive_waited = False
 
     def _prepare(self, fd: int) -> None:
+        self._sending = self._receiving = self._receive_waited = False
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
