@@ -43,7 +43,6 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
     _doomed = -1
 
     def _prepare(self, handle: int) -> None:
-        self._sending = self._receiving = False
         try:
             trio.lowlevel.register_with_iocp(handle)
         except OSError as error:
