@@ -256,7 +256,8 @@ def test_accept_times_out(endpoint: Endpoint, timeout: float) -> None:
         blocking.connect(endpoint),
     ):
         for _ in range(2):
-            with pytest.raises(TimeoutError):
+            text = f"no client authenticated itself within {timeout:g} s"
+            with pytest.raises(TimeoutError, match=text):
                 listener.accept(timeout=timeout)
         assert listener.connection_count == 1
 

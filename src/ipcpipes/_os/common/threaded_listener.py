@@ -57,7 +57,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                 self._do_jobs()
                 return len(self._taken)
         finally:
-            self._settle()
+            self._do_free_jobs()
 
     def accept(self, *, timeout: float | None = None) -> ConnectionT:
         deadline = Deadline.after(timeout)
@@ -69,7 +69,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         finally:
             if self._closed:
                 self._jobs.append(self._end)
-            self._settle()
+            self._do_free_jobs()
 
     def _accept(self, deadline: Deadline | None) -> ConnectionT:
         first = True
@@ -80,8 +80,8 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                     self._require_open()
                     found = self._try_accept()
                 if not isinstance(found, AcceptStatus):
-                    return found  # accept() calls _settle()
-                self._settle()
+                    return found  # accept() calls _do_free_jobs()
+                self._do_free_jobs()
             except BaseException:
                 # A signal handler has raised, or the system reports an error. An interrupted step
                 # may have left too little room for the next clients, so this job makes the room
@@ -114,7 +114,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         closes the handle. This can run in any thread, in a signal handler or in a finalizer.
         """
         self._jobs.append(partial(self._take_back, handle))
-        self._settle()
+        self._do_free_jobs()
 
     def _take_back(self, handle: int) -> None:
         self._make_room(handle)
@@ -127,7 +127,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         self._closed = True
         self._release_name()
         self._jobs.append(self._end)
-        self._settle()
+        self._do_free_jobs()
 
     def _end(self) -> None:
         if self._ended:
@@ -139,7 +139,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         self._ended = True
         self._close_rest()
 
-    def _settle(self) -> None:
+    def _do_free_jobs(self) -> None:
         """Does the jobs, unless another thread is doing them.
 
         A thread that acts as a client defers the jobs (a finalizer can run in ``run_as_client``
@@ -148,7 +148,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
         """
         while (
             self._jobs
-            and not defer_if_acting(self._settle)
+            and not defer_if_acting(self._do_free_jobs)
             and self._counting.acquire(blocking=False)
         ):
             try:

@@ -60,8 +60,11 @@ class AuthenticatingListener(AuthenticatingListenerCore, WrappingListener):
             try:
                 connection = self._below.accept(timeout=seconds)
             except TimeoutError as error:
-                if is_last or not is_of_deadline(error):
+                if not is_of_deadline(error):
                     raise
+                if is_last and deadline is not None:
+                    # The wait below was only the rest of this one.
+                    raise deadline.error("no client authenticated itself") from None
                 continue
             candidate = HandshakeTransport("server", self._key, connection)
             self._candidates[candidate] = Deadline(DEFAULT_SECONDS)

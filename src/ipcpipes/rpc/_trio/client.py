@@ -15,7 +15,14 @@ from ...framing import Buffer
 from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments
-from ..core.client import ClientBase, ClientOperationBase, ClientOptions, Feeds, definition_of
+from ..core.client import (
+    LINGER,
+    ClientBase,
+    ClientOperationBase,
+    ClientOptions,
+    Feeds,
+    definition_of,
+)
 from ..core.feeding import require_all_pipes
 from ..core.results import result_of
 from ..core.state import ConnectionState
@@ -32,9 +39,6 @@ from .transport import FrameTransport, Transport
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
-
-# How long a client that closes waits for the server to read what was sent last.
-_LINGER = 10.0  # seconds
 
 _NO_PIPES: Feeds = {}
 # KeyboardInterrupt is raised where an operation waits, and not between steps after which both ends
@@ -286,7 +290,7 @@ async def client_of(
                     await link.callers.park()
             options.check_bound(session)
             yield Client(link, options.definition)
-            with trio.move_on_after(_LINGER):
+            with trio.move_on_after(LINGER):
                 await link.wait_sent()
         finally:
             link.close(CommFailure("the connection was closed here"))

@@ -13,7 +13,14 @@ from ...framing import Buffer
 from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments, encode_arguments
-from ..core.client import ClientBase, ClientOperationBase, ClientOptions, Feeds, definition_of
+from ..core.client import (
+    LINGER,
+    ClientBase,
+    ClientOperationBase,
+    ClientOptions,
+    Feeds,
+    definition_of,
+)
 from ..core.feeding import require_all_pipes
 from ..core.results import result_of
 from ..core.state import ConnectionState
@@ -24,7 +31,6 @@ from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
-from .sending import LINGER
 from .transport import Transport, transport_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]

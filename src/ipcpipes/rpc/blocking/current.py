@@ -35,4 +35,4 @@ class ThreadCall(CurrentCall):
         )
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
-        self._connection.link.settle(lambda: self._call.finish(body, error))
+        self._connection.link.do_and_end_when_done(lambda: self._call.finish(body, error))

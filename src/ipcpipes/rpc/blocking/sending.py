@@ -18,15 +18,13 @@ from .reading import Reading, Waiting, ring
 if TYPE_CHECKING:
     from ..core.call import Call
 
-__all__ = ["ENDS", "LINGER", "REFUSED", "SLICE", "Sending", "pause"]
+__all__ = ["ENDS", "REFUSED", "SLICE", "Sending", "pause"]
 
 T = TypeVar("T")
 
 # How long one system call may last. During the call, a thread does not notice that its RPC call was
 # given up, or that no thread reads.
 SLICE = 0.05  # seconds
-# How long a client that closes waits for the server to read what was sent last.
-LINGER = 5.0  # seconds
 # On Windows, Ctrl-C does not wake a thread that waits for a lock.
 _LOCK_SLICE = 0.1  # seconds
 
@@ -193,7 +191,7 @@ class Sending(Reading):
         if not self._unsent:
             session = self.session
             if session.dirty or session.notified:
-                self._settle()
+                self._complete_output()
             if not session.output:
                 return False
             if not self._peer_gone:
@@ -208,13 +206,13 @@ class Sending(Reading):
         self._sender = waiter
         return True
 
-    def _settle(self) -> None:
+    def _complete_output(self) -> None:
         """Adds the data that was held back to the output. This may run inside another step, and so
         keeps the value of ``is_torn``.
         """
         is_part, self.is_torn = self.is_torn, True
         session = self.session
-        session.settle()
+        session.complete_output()
         if session.leaving:
             session.sent()
         self.is_torn = is_part
@@ -229,7 +227,7 @@ class Sending(Reading):
         sends: the caller must call :meth:`flush`, and then :meth:`take_back`. It needs the lock.
         """
         session = self.session
-        self._settle()
+        self._complete_output()
         self.transport.lend([*session.output, head], octets)
         session.output = []
         session.output_size = 0

@@ -91,7 +91,7 @@ class ServerLink(Link):
             with self.lock:
                 self._room += 1
 
-    def settle(self, function: Callable[[], object]) -> None:
+    def do_and_end_when_done(self, function: Callable[[], object]) -> None:
         """Defers a call, or answers a deferred call. Any thread may call this.
 
         Raises:

@@ -124,7 +124,7 @@ class Connection:
         except Exception as error:
             return None, self._server.fault(error, call)
         if call.is_deferred:
-            self.link.settle(call.put_off)
+            self.link.do_and_end_when_done(call.put_off)
             return None
         return answer_of(call, result)
 

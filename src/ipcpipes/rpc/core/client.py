@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 __all__ = [
+    "LINGER",
     "CallHandleBase",
     "ClientBase",
     "ClientOperationBase",
@@ -36,6 +37,9 @@ __all__ = [
 
 Feeds: TypeAlias = Mapping[Pipe, tuple[Any, Any]]
 """The source and the sink of each pipe that has an argument."""
+
+# How long a client that closes waits for the server to read what was sent last.
+LINGER = 10.0  # seconds
 
 _SAME: Any = object()
 _MOST_MILLISECONDS = 2**32 - 1

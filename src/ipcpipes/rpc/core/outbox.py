@@ -62,8 +62,8 @@ class Outbox:
     def has_output(self) -> bool:
         return bool(self.output or self.dirty)
 
-    def settle(self) -> None:
-        """Makes frames of the collected small elements. After that, the output is complete."""
+    def complete_output(self) -> None:
+        """Makes frames of the collected small elements. Nothing is then missing in the output."""
         for call in self.dirty:
             call.flush()
         self.dirty.clear()
@@ -72,8 +72,8 @@ class Outbox:
             self.notified.clear()
 
     def sent(self) -> None:
-        """Notifies the users that asked for it, after the system has taken the output that was
-        settled.
+        """Notifies the users that asked for it, after the system has taken the output that
+        :meth:`complete_output` completed.
         """
         leaving, self.leaving = self.leaving, {}
         for call in leaving:
@@ -81,7 +81,7 @@ class Outbox:
 
     def take_output(self) -> list[bytes]:
         """Removes and returns the frames to send now, in order."""
-        self.settle()
+        self.complete_output()
         output, self.output = self.output, []
         self.output_size = 0
         return output

@@ -168,13 +168,13 @@ class ChunkReader:
         if not whole:
             return
         if whole >= _SMALL or len(self._tail) >= _MERGED:
-            self._settle()
+            self._close_tail()
         if whole < _SMALL:
             self._tail += data
         else:
             self._append(data)
 
-    def _settle(self) -> None:
+    def _close_tail(self) -> None:
         """Makes the tail a piece, which then stays as it is."""
         if self._tail:
             self._append(memoryview(self._tail))
@@ -212,7 +212,7 @@ class ChunkReader:
         """
         stride = self._element.stride
         if not self._pieces:
-            self._settle()
+            self._close_tail()
         piece = self._pieces[0]
         limit = max_elements * stride
         if len(piece) > limit:
