@@ -7,6 +7,7 @@ import errno
 import gc
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -274,7 +275,7 @@ def test_closing_a_listener_at_random_moments_is_safe(endpoint: Endpoint) -> Non
         with blocking.listen(endpoint, max_instances=turn % 3 or None) as listener:
             server = Worker(serve, listener)
             clients = [Worker(knock) for _ in range(2)]
-            settle(0.001 * turn)
+            time.sleep(0.001 * turn)
             closers = [Worker(listener.close) for _ in range(2)]
             for worker in (server, *closers, *clients):
                 worker.result()

@@ -103,6 +103,7 @@ async def test_56_a_plain_method_can_defer(driver: Driver) -> None:
     async with driver.calling(inline=inline, plain=given_back) as acc:
         async with acc.inline.begin(1) as call:
             assert await acc.plain(2) == 2
+            await until(lambda: kept)  # another thread may serve it
             kept[0].complete("later")
             assert await call.complete() == "later"
 

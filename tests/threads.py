@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import trio
 
@@ -31,6 +32,7 @@ class Worker:
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
+        _workers.add(self)
 
     def _run(self) -> None:
         function, arguments, options = self._call
@@ -51,6 +53,19 @@ class Worker:
     @property
     def is_done(self) -> bool:
         return not self._thread.is_alive()
+
+    @property
+    def place(self) -> object:
+        """The instruction at which the thread is; a new object while it is not in the function."""
+        if self.is_done:
+            return None
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        if frame is None or frame.f_code.co_filename in (__file__, threading.__file__):
+            return object()
+        return frame.f_code, frame.f_lasti
+
+
+_workers: WeakSet[Worker] = WeakSet()
 
 
 @contextmanager
@@ -86,9 +101,18 @@ def in_trio(make: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[tu
         worker.result()
 
 
-def settle(seconds: float = 0.05) -> None:
-    """Gives threads time to reach the point where they wait."""
-    time.sleep(seconds)
+def settle() -> None:
+    """Gives the workers time to reach the point where they wait: until none has moved for a while,
+    but a second at most, because a worker may also be busy all the time.
+    """
+    last = time.monotonic() + 1
+    before: list[object] = []
+    while time.monotonic() < last:
+        time.sleep(0.05)
+        now = [worker.place for worker in _workers]
+        if now == before:
+            return
+        before = now
 
 
 def stream_pair(direction: Any = "duplex", **options: Any) -> tuple[Any, Any]:
