@@ -55,6 +55,11 @@ from ipcpipes.rpc import blocking as rpc_blocking
 def say(*words):
     print(*words, flush=True)
 
+def wait():
+    # A signal that arrives just before a long sleep begins would be handled only after it.
+    while True:
+        time.sleep(0.05)
+
 def raise_signal_from_input():
     signal.raise_signal(int(os.read(0, 10)))
 
@@ -303,10 +308,10 @@ def test_second_signal_ends_at_once_without_an_event_loop() -> None:
     def main():
         try:
             say("ready")
-            time.sleep(600)
+            wait()
         finally:
             say("closing")
-            time.sleep(600)
+            wait()
     blocking.run(main)
     """
     with running(body) as process:
