@@ -260,10 +260,10 @@ def test_prefork_reports_a_missing_server() -> None:
 
 def test_progress_prints_lines_without_a_terminal() -> None:
     said = run(PROGRESS, "--stand-in", "--speed", "60")
-    lines = said.splitlines()
-    assert lines[0] == "0 %"
-    assert lines[-1] == "100 %"
-    assert len(lines) > 5
+    tenths = [int(line.removesuffix(" %")) // 10 for line in said.splitlines()]
+    assert tenths == sorted(set(tenths)), "one line for each tenth; a busy machine skips some"
+    assert tenths[0] < 5
+    assert tenths[-1] == 10
 
 
 @pytest.mark.parametrize("rich", [True, False])

@@ -204,7 +204,7 @@ class Broadcaster(Uncopied):
         logger.info("%r has left the broadcast: %s", channel, client.why)
         if client.is_slow:
             if isinstance(channel, Channel):
-                channel.disconnected = True
+                channel._disconnected = True
             await channel.aclose()
 
     async def unsubscribe(self, channel: abc.MessageChannel) -> None:

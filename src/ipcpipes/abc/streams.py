@@ -24,7 +24,9 @@ every system."""
 class HasFileno(Protocol):
     """An object that has a descriptor: a file, a socket, a pipe."""
 
-    def fileno(self) -> int: ...
+    def fileno(self) -> int:
+        """The descriptor."""
+        ...
 
 
 ResultT = TypeVar("ResultT")
@@ -136,9 +138,61 @@ class Connection(Uncopied, trio.abc.AsyncResource):
 class SendByteStream(Connection, trio.abc.SendStream):
     """The sending end of a one-way connection."""
 
+    @abstractmethod
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends bytes; returns when the system has accepted all of them.
+
+        If it is cancelled before the first byte was sent, the stream stays as it was. If it is
+        cancelled later, or on Windows after the system has begun to write, the stream is broken for
+        sending, because the peer may have received a part.
+
+        Args:
+            data: the bytes; do not change them before this method returns.
+
+        Raises:
+            trio.BrokenResourceError: the peer has closed its end or died (raised at every call), or
+                an earlier ``send_all`` was cancelled half-way.
+            trio.ClosedResourceError: you closed this end, or this half of it.
+            trio.BusyResourceError: another task of your program is sending.
+            TypeError, BufferError: ``data`` is not a bytes-like object, or is not contiguous.
+        """
+
+    @abstractmethod
+    async def wait_send_all_might_not_block(self) -> None:
+        """Waits until the system may accept more bytes. Use it to produce data only when it can be
+        sent.
+
+        It may return too early. On Windows it does not wait: a pipe cannot be asked.
+
+        Raises:
+            trio.BrokenResourceError: the peer has closed its end or died.
+            trio.ClosedResourceError: you closed this end, or this half of it.
+            trio.BusyResourceError: another task of your program is sending.
+        """
+
 
 class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
     """The receiving end of a one-way connection."""
+
+    @abstractmethod
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receives bytes, as soon as there are any. A cancelled call loses nothing.
+
+        Args:
+            max_bytes: the maximum number of bytes, 1 or more; 65,536 when ``None``. The
+                result has 262,144 bytes at most.
+
+        Returns:
+            The bytes; ``b""`` at the end of the stream, at every call: the peer has closed its end
+            or died, and everything that it sent has been received.
+
+        Raises:
+            trio.BrokenResourceError: this stream is broken for receiving (see
+                :meth:`ByteStream.receive_descriptors`).
+            trio.ClosedResourceError: you closed this end.
+            trio.BusyResourceError: another task of your program is receiving.
+            TypeError, ValueError: ``max_bytes`` is not an int, or is less than 1.
+        """
 
     @abstractmethod
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
@@ -170,26 +224,8 @@ class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     Outside Windows it is a :class:`trio.abc.HalfCloseableStream` too; a Windows pipe has no
     half-close, and so no ``send_eof``.
 
-    ``await send_all(data)`` (bytes, bytearray or memoryview) returns when the system has
-    accepted all of ``data``. If it is cancelled before the first byte was sent, the stream stays
-    as it was. If it is cancelled later, or on Windows after the system has begun to write, the
-    stream is broken for sending, because the peer may have received a part.
-
-    ``await receive_some(max_bytes=None)`` returns 1 to ``max_bytes`` bytes (65,536 when
-    ``None``) as soon as there are any. It returns ``b""`` at the end of the stream, which comes
-    when the peer has closed its end or died and everything it sent has been received; from then
-    on it returns ``b""`` at every call. A cancelled ``receive_some`` loses nothing.
-
     ``await aclose()`` closes this end at once. The peer can still read what was sent before. Tasks
     inside the other methods get :exc:`trio.ClosedResourceError`.
-
-    Raises:
-        trio.BrokenResourceError: you send and the peer has closed its end or died (raised at every
-            call), or an earlier ``send_all`` was cancelled half-way.
-        trio.ClosedResourceError: you closed this end, or this half of it.
-        trio.BusyResourceError: another task of your program is inside the same method.
-        TypeError, BufferError: ``data`` is not a bytes-like object, or is not contiguous.
-        TypeError, ValueError: ``max_bytes`` is not an int, or is less than 1.
     """
 
     carries_descriptors: ClassVar[bool] = False

@@ -42,8 +42,7 @@ async def authenticate_as_client(
     connection, and this end sees that as it sees any server that closes.
 
     The handshake does not encrypt. It does not protect the data that is sent afterwards from a
-    program that can change the data on the way. :mod:`ipcpipes.authentication.challenge` has the
-    wire format.
+    program that can change the data on the way. docs/wire.md has the bytes.
 
     Args:
         stream: any trio stream, or a message channel. Do not use it until this has returned. It is

@@ -127,7 +127,7 @@ def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
         connection: the handler's own stream or channel. An error of another connection that the
             handler has used is a failure of the handler.
     """
-    if getattr(connection, "disconnected", False) and consists_of(error, trio.ClosedResourceError):
+    if getattr(connection, "_disconnected", False) and consists_of(error, trio.ClosedResourceError):
         return  # already logged by the code that disconnected the client
     ends = list(single_errors(error))
     violations = [each for each in map(_violation_in, ends) if each is not None]

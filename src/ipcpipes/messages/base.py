@@ -62,7 +62,7 @@ class Channel(ChannelCore, abc.MessageChannel):
         self._watch: _Watch | None = None
         # Whether ipcpipes, and not the handler, has closed the channel because of something that
         # the peer did.
-        self.disconnected = False
+        self._disconnected = False
         self._closed = False
         self._closed_text = "this channel was closed here"
         self._sending = False

@@ -97,6 +97,10 @@ class AccessPolicy:
 
     Raises:
         TypeError: an argument is of the wrong type.
+
+    Attributes:
+        open_to_all: the rights of every user, as given to :meth:`everyone`; ``None`` otherwise.
+        descriptor: the security descriptor as text, as given to :meth:`sddl`; ``None`` otherwise.
     """
 
     allow: tuple[Account, ...] = ()

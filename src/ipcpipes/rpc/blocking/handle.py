@@ -32,7 +32,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     Attributes:
         pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
             into and ``close``, one towards the client to ``pull`` from or iterate; see
-            :mod:`ipcpipes.rpc.blocking.pipes`. Their turns are the same as at the server.
+            :class:`InPipe` and :class:`OutPipe`. Their turns are the same as at the server.
     """
 
     def __enter__(self) -> Self:
