@@ -18,7 +18,9 @@ HOME = ROOT / "docs" / "index.md"
 
 # A program, the programs in other tabs, and the block of text behind them.
 PROGRAM_AND_OUTPUT = re.compile(
-    r"^( *)```python\n((?:(?!```)[^\0])*)^ *```\n\n(?:=== .*\n\n(?: .*\n|\n)*)?```text\n((?:(?!```)[^\0])*)```$",
+    r"^( *)```python\n((?:(?!```)[^\0])*)^ *```\n\n"
+    r"(?:=== .*\n\n(?: .*\n|\n)*)?"
+    r"```text\n((?:(?!```)[^\0])*)```$",
     re.MULTILINE,
 )
 
