@@ -173,6 +173,21 @@ def test_the_frames_of_the_example_are_decoded() -> None:
     assert written == "".join(f"{line}\n" for line in shown("server", frame))
 
 
+def test_the_connection_of_the_overview_is_allowed() -> None:
+    (written,) = blocks(section("Overview"))
+    link, call, kinds = ConnectionState.UNBOUND, CallState.NEW, []
+    for line in written.splitlines()[1:]:
+        sender = Party.SERVER if "<--" in line else Party.CLIENT
+        (name,) = re.findall(r"\b[A-Z_]{2,}\b", line)
+        kind = Kind[name]
+        kinds.append(kind)
+        link = CONNECTION[link, sender, kind]
+        if link is ConnectionState.OPEN and kind is not Kind.BIND_ACK:
+            call = CALL[call, sender, kind]
+    assert (link, call) == (ConnectionState.OPEN, CallState.DONE)
+    assert kinds.count(Kind.PIPE) == 2
+
+
 # The vectors
 
 

@@ -226,6 +226,13 @@ def test_every_rule_has_its_heading() -> None:
     assert headings - {"a range"} == rules_of_the_code()
 
 
+def test_every_rule_is_in_the_table() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    table = re.findall(r"^\| \[(.*?)\]\(#(.*?)\) \|", text, re.MULTILINE)
+    assert {rule for rule, _ in table} == rules_of_the_code()
+    assert all(anchor == rule.replace(" ", "-") for rule, anchor in table)
+
+
 def test_every_pipe_error_is_quoted() -> None:
     quoted = {block.quoted.partition(":")[0] for block in blocks() if block.part == RUNNING}
     # This error needs two different interfaces.
