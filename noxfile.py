@@ -8,7 +8,10 @@ from pathlib import Path
 
 import nox
 
-FOLDERS = ["src", "tests", "examples", "benchmarks", "_native", "fuzz", "campaigns"]
+FOLDERS = [
+    *("src", "tests", "examples", "benchmarks", "_native"),
+    *("fuzz", "campaigns", "website"),
+]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 nox.needs_version = ">=2025.2.9"
@@ -31,10 +34,18 @@ def py314(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style with ruff."""
+    """Check style with ruff, and spelling with codespell."""
     session.install(".[lint]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "src")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of the documents in build/site; "-- --serve" shows it."""
+    session.install(".[docs]")
+    session.run("python", "-m", "website.build", *session.posargs)
 
 
 @nox.session

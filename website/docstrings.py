@@ -1,0 +1,155 @@
+"""Prepares the docstrings for the site: a griffe extension for mkdocstrings.
+
+The docstrings are written for an editor, with the roles of Sphinx. The site needs links of Markdown
+instead. It also needs one entry for each parameter and each error, and whole descriptions of
+members that a class inherits.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from typing import Any, cast
+
+import griffe
+
+from .public_names import external_url, public_names, public_path
+
+_log = logging.getLogger("griffe.ipcpipes")
+
+_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`(~?)([\w.]+)`")
+_SECTION = re.compile(r"(Args|Raises|Returns|Yields|Attributes):$")
+_ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
+_ATTRIBUTE = re.compile(r"^\s+(\w+): ", re.MULTILINE)
+_AND = re.compile(r"^And (also )?(\w)")
+_TROUBLESHOOTING = re.compile(r"Cause and cure: ``docs/(troubleshooting\.md#[\w-]+)``\.?")
+
+
+class Docstrings(griffe.Extension):
+    """Changes the docstrings of all public objects after the package is loaded."""
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
+        if pkg.name != "ipcpipes":
+            return
+        loader.resolve_aliases()
+        for path, found in public_names().items():
+            _prepare(pkg, path.removeprefix("ipcpipes."), path, found)
+
+
+def _prepare(package: griffe.Module, name: str, path: str, found: Any) -> None:
+    if inspect.isclass(found) and found.__module__.startswith("ipcpipes."):
+        # Some classes are chosen by system when the package is imported.
+        real = f"{found.__module__}.{found.__qualname__}".removeprefix("ipcpipes.")
+        owner, _, last = name.rpartition(".")
+        module = package[owner] if owner else package
+        if package[name].is_attribute:
+            module.set_member(last, griffe.Alias(last, package[real], parent=module))
+        _prepare_class(package[real], path, found)
+    target = package[name]
+    if target.is_alias:
+        target = target.final_target
+    if target.docstring is not None:
+        target.docstring.value = as_markdown(target.docstring.value, path)
+
+
+def _prepare_class(described: Any, path: str, found: type) -> None:
+    attributes = {
+        name
+        for base in found.__mro__
+        for name in _ATTRIBUTE.findall((base.__doc__ or "").partition("Attributes:")[2])
+    }
+    for name, member in described.all_members.items():
+        if name.startswith("_") and not getattr(getattr(found, name, None), "__doc__", None):
+            continue
+        if member.is_alias:
+            member = member.final_target
+        if member.docstring is None:
+            text = _inherited(found, name) or _described_by_contract(path, name)
+            if text is None and name in attributes:
+                continue  # the class describes it
+            if text is None:
+                _log.warning("%s.%s has no docstring", path, name)
+                continue
+            member.docstring = griffe.Docstring(text, parent=member)
+        member.docstring.value = as_markdown(member.docstring.value, path)
+
+
+def _inherited(found: type, name: str) -> str | None:
+    """The docstring of a member in the first base class that has one."""
+    for base in found.__mro__[:-1]:
+        text = getattr(base.__dict__.get(name), "__doc__", None)
+        if text:
+            return inspect.cleandoc(text)
+    return None
+
+
+def _described_by_contract(path: str, name: str) -> str | None:
+    """The docstring of the abstract class, for classes that match it without being derived."""
+    contracts = f"{path.rpartition('.')[0]}.abc."
+    for contract, found in public_names().items():
+        is_contract = contract.startswith(contracts) and inspect.isclass(found)
+        if is_contract and (text := _inherited(cast("type", found), name)):
+            return text
+    return None
+
+
+def as_markdown(text: str, scope: str) -> str:
+    """Returns a docstring with links for roles, and with one name in each entry.
+
+    Args:
+        text: the docstring, without indentation.
+        scope: the full name of the class or function that it describes.
+    """
+    text = _TROUBLESHOOTING.sub(r"[Cause and cure](../\1)", text)
+    text = _ROLE.sub(lambda match: _link(match[2], match[1] == "~", scope), text)
+    lines: list[str] = []
+    more: list[str] = []
+    section = ""
+    for entry in _entries(text):
+        if heading := _SECTION.match(entry[0]):
+            section = heading[1]
+        elif not entry[0].startswith(" ") and entry[0]:
+            section = ""
+        if section == "Raises" and entry[0].startswith("    ") and not _ENTRY.match(entry[0]):
+            # "And everything that X raises.": there is no name for an entry.
+            more.append(" ".join(line.strip() for line in entry))
+        else:
+            lines += _separated(entry, section, scope)
+    further = " ".join(_AND.sub(lambda match: match[2].upper(), sentence) for sentence in more)
+    return "\n".join([*lines, "", f"*Further errors:* {further}"] if more else lines)
+
+
+def _entries(text: str) -> list[list[str]]:
+    """Groups lines: the first line of an entry of a section, and those that continue it."""
+    groups: list[list[str]] = []
+    for line in text.splitlines():
+        if groups and line.startswith(" " * 8) and groups[-1][0].startswith("    "):
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    return groups
+
+
+def _separated(entry: list[str], section: str, scope: str) -> list[str]:
+    """One entry for each of the names that share a description."""
+    match = _ENTRY.match(entry[0])
+    if match is None or section not in {"Args", "Raises", "Attributes"}:
+        return entry
+    indent, names, rest = match.groups()
+    if section == "Raises":
+        full = [public_path(name, scope) or name for name in names.split(", ")]
+        return [line for name in full for line in (f"{indent}{name}{rest}", *entry[1:])]
+    first, *others = names.split(", ")
+    lines = [f"{indent}{first}{rest}", *entry[1:]]
+    return lines + [f"{indent}{other}: see ``{first}``." for other in others]
+
+
+def _link(name: str, is_short: bool, scope: str) -> str:
+    shown = name.rpartition(".")[2] if is_short else name
+    if path := public_path(name, scope):
+        return f"[`{shown}`][{path}]"
+    if url := external_url(name):
+        return f"[`{shown}`]({url})"
+    _log.warning("%s refers to %s, which is not public", scope, name)
+    return f"`{shown}`"
