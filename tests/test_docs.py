@@ -100,7 +100,7 @@ def test_rpc_guide_shows_the_real_output(tmp_path: Path) -> None:
 
 
 def test_rpc_guide_lists_every_error_code() -> None:
-    text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
+    text = (ROOT / "docs" / "rpc-operations.md").read_text("utf-8")
     errors = {
         name: str(error.default_code)
         for name in rpc.__all__
@@ -113,7 +113,7 @@ def test_rpc_guide_lists_every_error_code() -> None:
 
 
 def test_rpc_guide_lists_every_element_type() -> None:
-    text = (ROOT / "docs" / "rpc.md").read_text("utf-8")
+    text = (ROOT / "docs" / "rpc-pipes.md").read_text("utf-8")
     rows = re.findall(r"^\| (`rpc\.\w+`.*?) \| ([\d, ]+) \| \S+ \| (.*) \|$", text, re.MULTILINE)
     written = {}
     for names, sizes, formats in rows:

@@ -395,7 +395,7 @@ def test_only_errors_of_pipes_are_pipe_errors() -> None:
 
 
 def test_the_guide_names_the_same_builtins() -> None:
-    guide = Path(__file__).resolve().parent.parent / "docs" / "rpc.md"
+    guide = Path(__file__).resolve().parent.parent / "docs" / "rpc-operations.md"
     if not guide.exists():
         pytest.skip("the documents are not beside the tests")
     rows = re.findall(
