@@ -94,7 +94,9 @@ PARAMETERS = {
         default_of("max_descriptors", *CHANNELS)
     ),
     "largest arguments of a call: `rpc.serve(max_frame=)`": f"{default_of('max_frame', *CALLS):,}",
-    "how far a pipe of a call may run ahead: `rpc.serve(credit=)`": f"{default_of('credit', *CALLS):,}",
+    "how far a pipe of a call may run ahead: `rpc.serve(credit=)`": (
+        f"{default_of('credit', *CALLS):,}"
+    ),
     "calls open on one connection: `rpc.serve(max_calls=)`": f"{default_of('max_calls', *CALLS):,}",
     "tracebacks to clients: `rpc.serve(tracebacks=)`": f"`{default_of('tracebacks', *CALLS)}`",
     "a list of the operations: `rpc.serve(introspection=)`": (
@@ -156,7 +158,9 @@ def test_default_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     for other in (Endpoint.path("/x"), Endpoint.abstract("x"), Endpoint.dotnet("x")):
         assert server.server_check(other, None) is None
-    assert DEFAULTS["which users may serve any other endpoint: `connect(path, server=)`"] == "any user"
+    assert DEFAULTS["which users may serve any other endpoint: `connect(path, server=)`"] == (
+        "any user"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="about files")
