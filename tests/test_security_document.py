@@ -34,7 +34,7 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-DEFAULTS = {row[0]: row[1] for row in rows("The defaults, and why")}
+DEFAULTS = {row[0]: row[1] for row in rows("The defaults")}
 
 
 def default_of(name: str, *functions: Callable[..., Any]) -> Any:
@@ -76,7 +76,7 @@ CHANNELS: tuple[Callable[..., Any], ...] = (
 CALLS = (rpc.serve, rpc_blocking.serve)
 NONE = {None: "none"}
 PARAMETERS = {
-    "a server may do with a client's identity: `connect(impersonation=)`": (
+    "what a server may do with the client's identity: `connect(impersonation=)`": (
         f'`"{default_of("impersonation", *CONNECT)}"`'
     ),
     "clients that wait to be accepted: `listen(backlog=)`": str(
@@ -94,20 +94,22 @@ PARAMETERS = {
         default_of("max_descriptors", *CHANNELS)
     ),
     "largest arguments of a call: `rpc.serve(max_frame=)`": f"{default_of('max_frame', *CALLS):,}",
-    "a pipe of a call may run ahead: `rpc.serve(credit=)`": f"{default_of('credit', *CALLS):,}",
+    "how far a pipe of a call may run ahead: `rpc.serve(credit=)`": (
+        f"{default_of('credit', *CALLS):,}"
+    ),
     "calls open on one connection: `rpc.serve(max_calls=)`": f"{default_of('max_calls', *CALLS):,}",
     "tracebacks to clients: `rpc.serve(tracebacks=)`": f"`{default_of('tracebacks', *CALLS)}`",
-    "a list of what is offered: `rpc.serve(introspection=)`": (
+    "a list of the operations: `rpc.serve(introspection=)`": (
         f"`{default_of('introspection', *CALLS)}`"
     ),
     "shared secret: `authkey=`": NONE[default_of("authkey", *CONNECT, *SERVE)],
-    "time to prove that one has it": f"{DEFAULT_SECONDS:g} s",
+    "time to prove the shared secret": f"{DEFAULT_SECONDS:g} s",
 }
 # Rows that tests of their own check.
 TESTED_BELOW = {
-    "who may connect: `listen(access=)`",
-    "who may serve a plain name: `connect(name, server=)`",
-    "who may serve any other endpoint: `connect(path, server=)`",
+    "which users may connect: `listen(access=)`",
+    "which users may serve a plain name: `connect(name, server=)`",
+    "which users may serve any other endpoint: `connect(path, server=)`",
     "mode of a socket file",
     "mode of the directory of plain names",
     "access list of a pipe",
@@ -131,7 +133,7 @@ def test_native_messages_have_the_same_limit() -> None:
 
 
 async def test_default_access_policy(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert DEFAULTS["who may connect: `listen(access=)`"] == "`AccessPolicy.current_user()`"
+    assert DEFAULTS["which users may connect: `listen(access=)`"] == "`AccessPolicy.current_user()`"
     assert default_of("access", *LISTEN, *SERVE) is None
     asked: list[AccessPolicy] = []
 
@@ -151,12 +153,14 @@ def test_default_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "compile_server_policy", lambda policy, _: asked.append(policy))
     server.server_check(Endpoint.named("x"), None)
     assert asked == [AccessPolicy.current_user()]
-    assert DEFAULTS["who may serve a plain name: `connect(name, server=)`"] == (
+    assert DEFAULTS["which users may serve a plain name: `connect(name, server=)`"] == (
         "`AccessPolicy.current_user()`"
     )
     for other in (Endpoint.path("/x"), Endpoint.abstract("x"), Endpoint.dotnet("x")):
         assert server.server_check(other, None) is None
-    assert DEFAULTS["who may serve any other endpoint: `connect(path, server=)`"] == "anybody"
+    assert DEFAULTS["which users may serve any other endpoint: `connect(path, server=)`"] == (
+        "any user"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="about files")
@@ -213,5 +217,5 @@ async def test_children_inherit_nothing(endpoint: Endpoint) -> None:
 
 def test_every_field_of_peer_is_documented() -> None:
     fields = {field.name for field in dataclasses.fields(ipcpipes.PeerIdentity)}
-    said = rows("Who is there: what `peer` is worth")
+    said = rows("Know the peer")
     assert {name.strip("`") for row in said for name in row[0].split(", ")} == fields
