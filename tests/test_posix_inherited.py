@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -79,6 +80,31 @@ def test_inherited_socket_can_have_any_direction(driver: str) -> None:
             assert not os.get_inheritable(number)
             assert stream.address == f"descriptor {number}"
             close(stream)
+
+
+@drivers
+def test_takeover_works_where_the_system_cannot_tell_listeners(
+    driver: str, short_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS answers the question."""
+    getsockopt = socket.socket.getsockopt
+
+    def without_answer(sock: socket.socket, level: int, option: int, *rest: int) -> Any:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        return getsockopt(sock, level, option, *rest)
+
+    monkeypatch.setattr(socket.socket, "getsockopt", without_answer)
+    ours, number = pair()
+    with ours:
+        with left_alone(number), pytest.raises(ipcpipes.NotAnEndpoint, match="does not listen"):
+            LISTENERS[driver](Endpoint.inherited(number))
+        close(DOORS[driver](Endpoint.inherited(number)))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(short_tmp / "inherited.sock"))
+        listening.listen()
+        listener = LISTENERS[driver](Endpoint.inherited(copy(listening.fileno())))
+        trio.run(listener.aclose) if driver == "trio" else listener.close()
 
 
 @drivers

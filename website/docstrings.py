@@ -14,14 +14,15 @@ from typing import Any, cast
 
 import griffe
 
-from .public_names import external_url, public_names, public_path
+from .public_names import described_attributes, external_url, public_names, public_path
 
 _log = logging.getLogger("griffe.ipcpipes")
 
 _ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`(~?)([\w.]+)`")
 _SECTION = re.compile(r"(Args|Raises|Returns|Yields|Attributes):$")
 _ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
-_ATTRIBUTE = re.compile(r"^\s+(\w+): ", re.MULTILINE)
+# The filter in zensical.toml shows the same ones.
+_SHOWN = {"__call__", "__enter__", "__iter__", "__aenter__", "__aiter__"}
 _AND = re.compile(r"^And (also )?(\w)")
 _TROUBLESHOOTING = re.compile(r"Cause and cure: ``docs/(troubleshooting\.md#[\w-]+)``\.?")
 
@@ -54,19 +55,15 @@ def _prepare(package: griffe.Module, name: str, path: str, found: Any) -> None:
 
 
 def _prepare_class(described: Any, path: str, found: type) -> None:
-    attributes = {
-        name
-        for base in found.__mro__
-        for name in _ATTRIBUTE.findall((base.__doc__ or "").partition("Attributes:")[2])
-    }
+    attributes = described_attributes(found)
     for name, member in described.all_members.items():
-        if name.startswith("_") and not getattr(getattr(found, name, None), "__doc__", None):
+        if name.startswith("_") and name not in _SHOWN:
             continue
         if member.is_alias:
             member = member.final_target
         if member.docstring is None:
             text = _inherited(found, name) or _described_by_contract(path, name)
-            if text is None and name in attributes:
+            if text is None and (name in attributes or name.startswith("_")):
                 continue  # the class describes it
             if text is None:
                 _log.warning("%s.%s has no docstring", path, name)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import builtins
 import importlib
 import inspect
+import re
 import sys
 from functools import cache
+from typing import Any
 
-__all__ = ["PUBLIC_MODULES", "external_url", "public_names", "public_path"]
+__all__ = [
+    "PUBLIC_MODULES",
+    "described_attributes",
+    "external_url",
+    "public_names",
+    "public_path",
+]
 
 # If two modules have the same name, such as ``connect``, the first one is meant.
 PUBLIC_MODULES = (
@@ -21,6 +29,8 @@ PUBLIC_MODULES = (
     "ipcpipes.blocking.abc",
 )
 
+_ATTRIBUTES = re.compile(r"^\s+(\w+(?:, \w+)*): ", re.MULTILINE)
+_MSGSPEC = "https://jcristharif.com/msgspec/"
 _PYTHON = "https://docs.python.org/3/library"
 _TRIO = "https://trio.readthedocs.io/en/stable"
 _TRIO_PAGES = {
@@ -52,11 +62,24 @@ def public_path(name: str, scope: str = "ipcpipes") -> str | None:
     while inner.startswith("ipcpipes"):
         if _exists(path := f"{inner}.{name}"):
             return path
+        found = public_names().get(inner)
+        if inspect.isclass(found) and name in described_attributes(found):
+            return inner  # the class describes it
         inner = inner.rpartition(".")[0]
     for prefix in ("", *(f"{module}." for module in PUBLIC_MODULES)):
         if _exists(path := prefix + name):
             return path
     return None
+
+
+def described_attributes(found: Any) -> set[str]:
+    """Returns the names in the "Attributes" sections of a class and its base classes."""
+    return {
+        name
+        for base in found.__mro__
+        for entry in _ATTRIBUTES.findall((base.__doc__ or "").partition("Attributes:")[2])
+        for name in entry.split(", ")
+    }
 
 
 @cache
@@ -65,7 +88,13 @@ def _exists(path: str) -> bool:
         return True
     owner, _, member = path.rpartition(".")
     found = public_names().get(owner)
-    return inspect.isclass(found) and not member.startswith("_") and hasattr(found, member)
+    if not inspect.isclass(found) or member.startswith("_"):
+        return False
+    return any(member in vars(base) for base in found.__mro__ if _is_ours(base))
+
+
+def _is_ours(found: type) -> bool:
+    return found.__module__.partition(".")[0] == "ipcpipes"
 
 
 def external_url(name: str) -> str | None:
@@ -76,6 +105,8 @@ def external_url(name: str) -> str | None:
             getattr(builtins, first), BaseException
         )
         return f"{_PYTHON}/{'exceptions' if is_error else 'functions'}.html#{name}"
+    if first == "msgspec":
+        return _MSGSPEC
     if first == "trio":
         page = _TRIO_PAGES.get(rest.partition(".")[0], "reference-core")
         return f"{_TRIO}/{page}.html#{name}"

@@ -30,7 +30,8 @@ def run(main: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
         ipcpipes.run(ipcpipes.serve, handler, "hello")
 
     The signals are Ctrl-C and SIGTERM, and on Windows also Ctrl-Break and the closing of the
-    console. ``main`` is then cancelled, so that everything is closed and no socket file is left
+    console (Windows may end the process before everything is closed then). ``main`` is then
+    cancelled, so that everything is closed and no socket file is left
     behind. After that the program exits without a traceback, with the status that shells use: 130
     after Ctrl-C, 143 after SIGTERM, 149 after Ctrl-Break.
 

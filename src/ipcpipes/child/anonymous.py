@@ -16,8 +16,8 @@ def open_anonymous_pipe(
 
     No child process inherits an end until the end is handed over
     (:meth:`ipcpipes.abc.AnonymousPipeEnd.hand_over`). ``open_child(command, pipes={"numbers":
-    end})`` does that; for any other way to start a child, :meth:`hand_over` returns the number as
-    text.
+    end})`` does that; for any other way to start a child,
+    :meth:`~AnonymousSendStream.hand_over` returns the number as text.
 
     Args:
         capacity: how many bytes the pipe holds before a sender has to wait, 1 to 2**31 - 1;

@@ -16,7 +16,12 @@ Rights: TypeAlias = Literal["read", "write", "both"]
 
 @dataclass(frozen=True)
 class Account:
-    """A user or a group, and its rights: the base of :class:`User` and :class:`Group`."""
+    """A user or a group, and its rights: the base of :class:`User` and :class:`Group`.
+
+    Attributes:
+        account: the name, the id or the SID, as it was given.
+        rights: ``"read"``, ``"write"`` or ``"both"``.
+    """
 
     account: str | int
     rights: Rights = "both"
@@ -80,8 +85,8 @@ class Group(Account):
 class AccessPolicy:
     """Which users may connect to a listener; or, as ``connect(server=...)``, may be the server.
 
-    The user that listens is always allowed, and so is the administrator of the system, unless the
-    policy denies it by name. Other users are allowed if ``allow`` names them or a group of theirs.
+    The user that listens is always allowed, and so is root on Linux and macOS, unless the policy
+    denies it by name. Other users are allowed if ``allow`` names them or a group of theirs.
     ``deny`` is stronger than ``allow``.
 
     >>> AccessPolicy(allow=[User("postgres"), Group("docker")], deny=[User("guest")])

@@ -24,11 +24,17 @@ class BareStream(Protocol):
 
     def send_all(
         self, data: bytes | bytearray | memoryview, *, timeout: float | None = ...
-    ) -> object: ...
-    def receive_some(
-        self, max_bytes: int | None = ..., *, timeout: float | None = ...
-    ) -> bytes: ...
-    def close(self) -> None: ...
+    ) -> object:
+        """Sends all bytes, as :meth:`ByteStream.send_all` does."""
+        ...
+
+    def receive_some(self, max_bytes: int | None = ..., *, timeout: float | None = ...) -> bytes:
+        """Receives bytes, as :meth:`ByteStream.receive_some` does."""
+        ...
+
+    def close(self) -> None:
+        """Closes the stream, and wakes threads that are inside other methods."""
+        ...
 
 
 class Connection(Protocol):
@@ -185,7 +191,9 @@ class ByteStream(SendByteStream, ReceiveByteStream, Protocol):
     """
 
     @property
-    def carries_descriptors(self) -> bool: ...
+    def carries_descriptors(self) -> bool:
+        """Whether this connection can carry descriptors."""
+        ...
 
     def send_descriptors(
         self,
