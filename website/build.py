@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 # Zensical prints what mkdocstrings and griffe find wrong in docstrings, and its strict mode does
 # not count it.
-_COMPLAINT = re.compile(r"^(griffe|mkdocstrings|mkdocs_autorefs)\b.*$", re.MULTILINE)
+_COMPLAINT = re.compile(r"^(griffe|mkdocstrings|mkdocs_autorefs|ipcpipes)\b.*$", re.MULTILINE)
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 

@@ -1,4 +1,4 @@
-"""The picture of the checks between ``connect`` and the first byte."""
+"""The picture of the checks before the first byte: at the server, at the client, at the server."""
 
 from __future__ import annotations
 
@@ -8,41 +8,45 @@ from .svg import BLUE, GREEN, ORANGE, RED, Drawing
 
 __all__ = ["draw_checks"]
 
-# What is done, and the error that ends it.
+# What is checked, and what happens if the check fails: an error, or a step that is logged.
 _LISTEN = [
-    ("the name becomes an address", "InvalidEndpoint"),
+    ("the system can express the policy", "NotSupported"),
     ("the directory is safe", "UnsafeDirectory"),
     ("the name is free", "EndpointInUse"),
-    ("the system can express the policy", "NotSupported"),
-    ("the socket or pipe is made with its rights", "EndpointDenied"),
+    ("the socket or pipe gets its permissions", "EndpointDenied"),
 ]
 _CONNECT = [
-    ("the name becomes an address", "InvalidEndpoint"),
-    ("the directory is safe", "UnsafeDirectory"),
-    ("the system lets this user connect", "EndpointDenied"),
+    ("the directory of a plain name is safe", "UnsafeDirectory"),
+    ("the permissions let this user connect", "EndpointDenied"),
     ("server= allows the user of the server", "UntrustedServer"),
-    ("authkey=: each end proves it has the secret", "AuthenticationFailed"),
-    ("the first byte is sent", ""),
+    ("authkey=: the server has the secret", "AuthenticationFailed"),
 ]
-_ROW, _WIDTH = 62, 300
+_ACCEPT = [
+    ("the policy allows the user of the client", "closed and logged"),
+    ("authkey=: the client has the secret", "closed and logged"),
+]
+_COLUMNS = (
+    ("the server: listen", ORANGE, _LISTEN, "clients can connect"),
+    ("the client: connect", BLUE, _CONNECT, "the client may send"),
+    ("the server: accept", ORANGE, _ACCEPT, "the server may send"),
+)
+_WIDTH, _GAP, _ROW = 280, 30, 84
 
 
 def draw_checks() -> Drawing:
     drawing = Drawing(
-        1040, 60 + _ROW * len(_CONNECT), "What is checked before the first byte is sent"
+        3 * (_WIDTH + _GAP), 70 + _ROW * 5, "What is checked before the first byte is sent"
     )
-    for left, title, fill, steps in (
-        (10, "the server: listen", ORANGE, _LISTEN),
-        (530, "the client: connect", BLUE, _CONNECT),
-    ):
-        x = left + _WIDTH / 2
-        drawing.box((x, 24), (_WIDTH, 30), [title], fill)
-        for number, (what, error) in enumerate(steps):
-            y = 24 + _ROW * (number + 1)
-            drawing.arrow((x, y - _ROW + 15), (x, y - 16))
-            drawing.box((x, y), (_WIDTH, 32), [what], "#ffffff" if error else GREEN)
-            if error:
-                assert issubclass(getattr(ipcpipes, error), ipcpipes.IpcError)
-                drawing.arrow((x + _WIDTH / 2, y), (left + _WIDTH + 36, y))
-                drawing.box((left + _WIDTH + 118, y), (164, 26), [error], RED)
+    for column, (title, fill, steps, end) in enumerate(_COLUMNS):
+        x = _GAP / 2 + column * (_WIDTH + _GAP) + _WIDTH / 2
+        drawing.box((x, 24), (_WIDTH, 32), [title], fill)
+        y = 24.0
+        for what, failure in steps:
+            assert " " in failure or issubclass(getattr(ipcpipes, failure), ipcpipes.IpcError)
+            drawing.arrow((x, y + 16), (x, y + _ROW - 26))
+            y += _ROW
+            drawing.box((x, y - 12), (_WIDTH, 28), [what], "#ffffff")
+            drawing.box((x, y + 15), (_WIDTH - 60, 24), [f"if not: {failure}"], RED)
+        drawing.arrow((x, y + 27), (x, y + _ROW - 16))
+        drawing.box((x, y + _ROW), (_WIDTH, 32), [end], GREEN)
     return drawing

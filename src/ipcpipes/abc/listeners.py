@@ -16,7 +16,7 @@ ResourceT_co = TypeVar("ResourceT_co", bound=trio.abc.AsyncResource, covariant=T
 
 
 class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
-    """Accepts connections; holds the name from :func:`ipcpipes.listen` to :meth:`aclose`.
+    """Accepts connections; holds the name from :func:`ipcpipes.listen` to ``aclose``.
 
     ``await accept()`` returns the stream or channel of the next client. It skips clients that left
     before they were accepted and clients that the access policy denies. When this process runs out
