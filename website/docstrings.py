@@ -62,9 +62,11 @@ def _prepare_class(described: Any, path: str, found: type) -> None:
         if member.is_alias:
             member = member.final_target
         if member.docstring is None:
-            text = _inherited(found, name) or _described_by_contract(path, name)
-            if text is None and (name in attributes or name.startswith("_")):
+            if name in attributes:
                 continue  # the class describes it
+            text = _inherited(found, name) or _described_by_contract(path, name)
+            if text is None and name.startswith("_"):
+                continue
             if text is None:
                 _log.warning("%s.%s has no docstring", path, name)
                 continue
@@ -75,17 +77,19 @@ def _prepare_class(described: Any, path: str, found: type) -> None:
 def _inherited(found: type, name: str) -> str | None:
     """The docstring of a member in the first base class that has one."""
     for base in found.__mro__[:-1]:
-        text = getattr(base.__dict__.get(name), "__doc__", None)
-        if text:
+        member = base.__dict__.get(name)
+        is_code = isinstance(member, (property, classmethod, staticmethod)) or callable(member)
+        if is_code and (text := member.__doc__):
             return inspect.cleandoc(text)
     return None
 
 
 def _described_by_contract(path: str, name: str) -> str | None:
     """The docstring of the abstract class, for classes that match it without being derived."""
-    contracts = f"{path.rpartition('.')[0]}.abc."
+    if not path.startswith("ipcpipes.blocking."):
+        return None
     for contract, found in public_names().items():
-        is_contract = contract.startswith(contracts) and inspect.isclass(found)
+        is_contract = contract.startswith("ipcpipes.blocking.abc.") and inspect.isclass(found)
         if is_contract and (text := _inherited(cast("type", found), name)):
             return text
     return None

@@ -73,11 +73,12 @@ def public_path(name: str, scope: str = "ipcpipes") -> str | None:
 
 
 def described_attributes(found: Any) -> set[str]:
-    """Returns the names in the "Attributes" sections of a class and its base classes."""
+    """Returns the names in the "Attributes" and "Args" sections of a class and its base classes."""
     return {
         name
         for base in found.__mro__
-        for entry in _ATTRIBUTES.findall((base.__doc__ or "").partition("Attributes:")[2])
+        for section in ("Attributes:", "Args:")
+        for entry in _ATTRIBUTES.findall((base.__doc__ or "").partition(section)[2])
         for name in entry.split(", ")
     }
 

@@ -78,6 +78,7 @@ class MessageTooLarge(FramingError):
         size: the size of the message in bytes; with a framing that does not announce sizes, the
             number of bytes received before it was refused.
         max_size: the largest size allowed.
+        reason: where the limit comes from, in words.
     """
 
     def __init__(self, size: int, max_size: int, reason: str = "the limit is max_size") -> None:
@@ -193,6 +194,7 @@ class WorkerFailed(IpcError, RuntimeError):
 
     Attributes:
         number: the number of the worker, from 0.
+        text: what happened, without the number.
         status: its last exit status, as in :attr:`ipcpipes.Child.status`; ``None`` if its process
             could not be started.
     """
@@ -237,6 +239,7 @@ class EndpointError(IpcError, OSError):
             path. For a path that is not text in this locale, ``os.fsencode(address)`` gives its
             bytes.
         errno: the ``errno`` code; on Windows the nearest one.
+        default_errno: the ``errno`` code of the class.
         system_code: the code of the system (``errno``; on Windows a code of ``winerror.h``);
             ``None`` if ipcpipes itself refused.
         filename: the same as ``address``.

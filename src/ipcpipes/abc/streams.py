@@ -218,14 +218,15 @@ class ReceiveByteStream(Connection, trio.abc.ReceiveStream):
 class ByteStream(SendByteStream, ReceiveByteStream, trio.abc.Stream):
     """A connection in both directions.
 
-    ``carries_descriptors`` is true where :meth:`send_descriptors` and :meth:`receive_descriptors`
-    work: over Unix domain sockets, but not over Windows pipes.
-
     Outside Windows it is a :class:`trio.abc.HalfCloseableStream` too; a Windows pipe has no
     half-close, and so no ``send_eof``.
 
     ``await aclose()`` closes this end at once. The peer can still read what was sent before. Tasks
     inside the other methods get :exc:`trio.ClosedResourceError`.
+
+    Attributes:
+        carries_descriptors: whether :meth:`send_descriptors` and :meth:`receive_descriptors` work:
+            over Unix domain sockets, but not over Windows pipes.
     """
 
     carries_descriptors: ClassVar[bool] = False

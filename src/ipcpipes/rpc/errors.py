@@ -48,6 +48,8 @@ class DefinitionError(IpcError, TypeError):
 
     Attributes:
         rule: the rule in a few words (``"only a parameter"``): its heading in docs/rpc-rules.md.
+        where: the interface, the operation and the parameter.
+        text: what is wrong, and what to do.
     """
 
     def __init__(self, rule: str, where: str, text: str) -> None:
@@ -83,6 +85,8 @@ class RpcError(IpcError):
 
     Attributes:
         code: the status in Windows' numbering (``RPC_X_…``, ``RPC_S_…``; winerror.h).
+        default_code, default_message: the status and the text of the class.
+        default_errno: the ``errno`` of a class that is an :exc:`OSError`; otherwise ``None``.
         fault_status: the status in DCE's numbering (``nca_s_fault_…``); ``None`` if DCE has none.
         message: what happened, in one line.
         type: the name of the exception that the server's manager raised; ``None`` if the manager

@@ -37,7 +37,13 @@ Happened: TypeAlias = "tuple[Event, Call | None]"
 
 
 class CallEvent(enum.Enum):
-    """The argument of ``notify`` (RPC_ASYNC_EVENT in rpcasync.h)."""
+    """The argument of ``notify`` (RPC_ASYNC_EVENT in rpcasync.h).
+
+    Attributes:
+        CALL_COMPLETE: the call is over; ``complete()`` does not wait.
+        SEND_COMPLETE: the system has taken what was pushed.
+        RECEIVE_COMPLETE: elements of a pipe have arrived, or its end.
+    """
 
     CALL_COMPLETE = "the call is over; complete() does not wait"
     SEND_COMPLETE = "the system has taken what was pushed"
