@@ -24,7 +24,7 @@ _ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
 # The filter in zensical.toml shows the same ones.
 _SHOWN = {"__call__", "__enter__", "__iter__", "__aenter__", "__aiter__"}
 _AND = re.compile(r"^And (also )?(\w)")
-_TROUBLESHOOTING = re.compile(r"Cause and cure: ``docs/(troubleshooting\.md#[\w-]+)``\.?")
+_TROUBLESHOOTING = re.compile(r"Cause and cure: docs/(troubleshooting\.md#[\w-]+)")
 
 
 class Docstrings(griffe.Extension):

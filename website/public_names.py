@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import importlib
 import inspect
 import re
@@ -73,11 +74,14 @@ def public_path(name: str, scope: str = "ipcpipes") -> str | None:
 
 
 def described_attributes(found: Any) -> set[str]:
-    """Returns the names in the "Attributes" and "Args" sections of a class and its base classes."""
+    """Returns the names in the "Attributes" sections of a class and its base classes; the arguments
+    of a dataclass are attributes too.
+    """
+    sections = ("Attributes:", "Args:") if dataclasses.is_dataclass(found) else ("Attributes:",)
     return {
         name
         for base in found.__mro__
-        for section in ("Attributes:", "Args:")
+        for section in sections
         for entry in _ATTRIBUTES.findall((base.__doc__ or "").partition(section)[2])
         for name in entry.split(", ")
     }

@@ -49,6 +49,8 @@ __all__ = [
 class IpcError(Exception):
     """The base of every exception that ipcpipes defines. Catch it to handle all of them in one
     place.
+
+    Cause and cure: docs/troubleshooting.md#ipcerror
     """
 
 
@@ -58,6 +60,8 @@ class InvalidEndpoint(IpcError, ValueError):
 
     It is raised before any system call: for a bad character, an empty or over-long name, a path
     longer than the socket addresses of this system, or a Windows pipe path on another system.
+
+    Cause and cure: docs/troubleshooting.md#invalidendpoint
     """
 
 
@@ -67,6 +71,8 @@ class FramingError(IpcError, ValueError):
 
     A method that sends raises it directly: it is your program's mistake, and nothing was sent. A
     channel that receives raises :exc:`trio.BrokenResourceError` from it: it is the peer's mistake.
+
+    Cause and cure: docs/troubleshooting.md#framingerror
     """
 
 
@@ -79,6 +85,8 @@ class MessageTooLarge(FramingError):
             number of bytes received before it was refused.
         max_size: the largest size allowed.
         reason: where the limit comes from, in words.
+
+    Cause and cure: docs/troubleshooting.md#messagetoolarge
     """
 
     def __init__(self, size: int, max_size: int, reason: str = "the limit is max_size") -> None:
@@ -101,6 +109,8 @@ class IncompleteMessage(FramingError):
         received: the number of bytes of the message that had arrived, including those that the
             framing adds.
         expected: the full number; ``None`` if it was not known yet.
+
+    Cause and cure: docs/troubleshooting.md#incompletemessage
     """
 
     def __init__(self, received: int, expected: int | None = None) -> None:
@@ -114,7 +124,11 @@ class IncompleteMessage(FramingError):
 
 
 class _PlainOSError(IpcError, OSError):
-    """An ``OSError`` that prints as one line of text, without the errno."""
+    """An ``OSError`` that prints as one line of text, without the errno.
+
+    Attributes:
+        default_errno: the ``errno`` of the class.
+    """
 
     default_errno: int
 
@@ -131,6 +145,8 @@ class _PlainOSError(IpcError, OSError):
 class NotSupported(_PlainOSError):
     """Raised when this system or this object cannot do what you asked for. The text names the
     alternative.
+
+    Cause and cure: docs/troubleshooting.md#notsupported
     """
 
     default_errno = errno.EOPNOTSUPP
@@ -141,6 +157,8 @@ class AuthenticationFailed(_PlainOSError, PermissionError):
     key; the text says which process the peer is, what it did instead of the proof, and what to do.
 
     The connection is still open, in the middle of the handshake. You can only close it.
+
+    Cause and cure: docs/troubleshooting.md#authenticationfailed
     """
 
     default_errno = errno.EACCES
@@ -158,6 +176,8 @@ class DescriptorsLost(_PlainOSError, trio.BrokenResourceError):
     Attributes:
         data: the bytes that came with the descriptors, possibly after bytes that were sent before.
             A channel delivers the messages that these bytes complete before it raises.
+
+    Cause and cure: docs/troubleshooting.md#descriptorslost
     """
 
     default_errno = errno.EMSGSIZE
@@ -173,18 +193,24 @@ class DescriptorsLost(_PlainOSError, trio.BrokenResourceError):
 class NoParent(IpcError, RuntimeError):
     """Raised when this process was not started by ``open_child``, or not with the pipe or endpoint
     that it asks for. Start the program through ``open_child`` with that pipe, or do not ask for it.
+
+    Cause and cure: docs/troubleshooting.md#noparent
     """
 
 
 class ImpersonationRefused(IpcError, PermissionError):
     """Raised when a server may not act in the name of a client. The text says what is missing: the
     client must connect with ``impersonation="impersonate"``, or this process needs a privilege.
+
+    Cause and cure: docs/troubleshooting.md#impersonationrefused
     """
 
 
 class UnknownAccount(IpcError, LookupError):
     """Raised when an access policy names a user or group that this machine does not have. Correct
     the name in your program or its configuration; the text says which it is.
+
+    Cause and cure: docs/troubleshooting.md#unknownaccount
     """
 
 
@@ -197,6 +223,8 @@ class WorkerFailed(IpcError, RuntimeError):
         text: what happened, without the number.
         status: its last exit status, as in :attr:`ipcpipes.Child.status`; ``None`` if its process
             could not be started.
+
+    Cause and cure: docs/troubleshooting.md#workerfailed
     """
 
     def __init__(self, number: int, status: int | None, text: str) -> None:
@@ -243,6 +271,8 @@ class EndpointError(IpcError, OSError):
         system_code: the code of the system (``errno``; on Windows a code of ``winerror.h``);
             ``None`` if ipcpipes itself refused.
         filename: the same as ``address``.
+
+    Cause and cure: docs/troubleshooting.md#endpointerror
     """
 
     default_errno = errno.EIO
@@ -268,6 +298,8 @@ class EndpointError(IpcError, OSError):
 class EndpointNotFound(EndpointError, FileNotFoundError):
     """Raised when there is no socket or pipe at the address. Start the server first, wait for it
     with ``wait=``, or check that both ends use the same endpoint.
+
+    Cause and cure: docs/troubleshooting.md#endpointnotfound
     """
 
     default_errno = errno.ENOENT
@@ -276,6 +308,8 @@ class EndpointNotFound(EndpointError, FileNotFoundError):
 class EndpointRefused(EndpointError, ConnectionRefusedError):
     """Raised when there is a socket file without a listener: its server has died, or is just
     starting. Start the server again, or wait for it with ``wait=``.
+
+    Cause and cure: docs/troubleshooting.md#endpointrefused
     """
 
     default_errno = errno.ECONNREFUSED
@@ -284,12 +318,16 @@ class EndpointRefused(EndpointError, ConnectionRefusedError):
 class EndpointBusy(EndpointRefused):
     """Raised when the server has no room for another client: ``max_instances`` is reached, or its
     queue is full. Wait with ``wait=``, or raise the limits of the server.
+
+    Cause and cure: docs/troubleshooting.md#endpointbusy
     """
 
 
 class EndpointDenied(EndpointError, PermissionError):
     """Raised when the permissions of the system, or the access policy of the server, do not let you
     connect or listen. Connect as another user, or change the policy of the server.
+
+    Cause and cure: docs/troubleshooting.md#endpointdenied
     """
 
     default_errno = errno.EACCES
@@ -298,6 +336,8 @@ class EndpointDenied(EndpointError, PermissionError):
 class UntrustedServer(EndpointDenied):
     """Raised when the server at the endpoint runs as a user that ``server=`` does not allow. If you
     trust that user, allow it with ``server=AccessPolicy(...)``. Nothing was sent to the server.
+
+    Cause and cure: docs/troubleshooting.md#untrustedserver
     """
 
 
@@ -307,6 +347,8 @@ class EndpointInUse(EndpointError):
 
     Attributes:
         holder_pid: the process that listens there; ``None`` if it is not known.
+
+    Cause and cure: docs/troubleshooting.md#endpointinuse
     """
 
     default_errno = errno.EADDRINUSE
@@ -317,6 +359,8 @@ class NotAnEndpoint(EndpointError, FileExistsError):
     """Raised when a file at the address is not a socket or a pipe, so that a server cannot listen
     there and a client cannot connect. Use another path, or remove the file, which was left
     untouched; the text says what it is.
+
+    Cause and cure: docs/troubleshooting.md#notanendpoint
     """
 
     default_errno = errno.EEXIST
@@ -328,6 +372,8 @@ class UnsafeDirectory(EndpointError, PermissionError):
 
     Either every user can write in the directory of the socket; or another user can write in the
     directory of plain names, or owns it; or another file replaced the socket while it was made.
+
+    Cause and cure: docs/troubleshooting.md#unsafedirectory
     """
 
     default_errno = errno.EPERM

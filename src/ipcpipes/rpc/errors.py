@@ -50,6 +50,8 @@ class DefinitionError(IpcError, TypeError):
         rule: the rule in a few words (``"only a parameter"``): its heading in docs/rpc-rules.md.
         where: the interface, the operation and the parameter.
         text: what is wrong, and what to do.
+
+    Cause and cure: docs/troubleshooting.md#definitionerror
     """
 
     def __init__(self, rule: str, where: str, text: str) -> None:
@@ -99,6 +101,8 @@ class RpcError(IpcError):
 
     Raises:
         ValueError: ``code`` is out of range. 0 would mean success.
+
+    Cause and cure: docs/troubleshooting.md#rpcerror
     """
 
     default_code: ClassVar[int]
@@ -158,6 +162,8 @@ class Fault(RpcError, RuntimeError):
     A manager raises this exception to choose the text and the code that the client gets:
     ``raise rpc.Fault("no such log", code=2)``. Any other exception of a manager reaches the client
     as a fault with the code RPC_S_CALL_FAILED.
+
+    Cause and cure: docs/troubleshooting.md#fault
     """
 
     default_code = 1726  # RPC_S_CALL_FAILED
@@ -165,53 +171,77 @@ class Fault(RpcError, RuntimeError):
 
 
 class PipeError(RpcError):
-    """A pipe was used against its rules, or cannot continue."""
+    """A pipe was used against its rules, or cannot continue.
+
+    Cause and cure: docs/troubleshooting.md#pipeerror
+    """
 
 
 class WrongPipeOrder(PipeError, RuntimeError):
-    """Another pipe comes first: in-pipes from left to right, then out-pipes from left to right."""
+    """Another pipe comes first: in-pipes from left to right, then out-pipes from left to right.
+
+    Cause and cure: docs/troubleshooting.md#wrongpipeorder
+    """
 
     default_code = 1831  # RPC_X_WRONG_PIPE_ORDER
     default_message = "it is not this pipe's turn"
 
 
 class PipeClosed(PipeError, RuntimeError):
-    """A push into a pipe that was closed."""
+    """A push into a pipe that was closed.
+
+    Cause and cure: docs/troubleshooting.md#pipeclosed
+    """
 
     default_code = 1916  # RPC_X_PIPE_CLOSED
     default_message = "this pipe is closed"
 
 
 class PipeEmpty(PipeError, EOFError):
-    """A pull from a pipe after its end was pulled."""
+    """A pull from a pipe after its end was pulled.
+
+    Cause and cure: docs/troubleshooting.md#pipeempty
+    """
 
     default_code = 1918  # RPC_X_PIPE_EMPTY
     default_message = "this pipe has been read to its end"
 
 
 class PipeDisciplineError(PipeError, RuntimeError):
-    """The manager returned before it drained each in-pipe and closed each out-pipe."""
+    """The manager returned before it drained each in-pipe and closed each out-pipe.
+
+    Cause and cure: docs/troubleshooting.md#pipedisciplineerror
+    """
 
     default_code = 1917  # RPC_X_PIPE_DISCIPLINE_ERROR
     default_message = "the manager returned before it was done with its pipes"
 
 
 class PipeAppMemory(PipeError, BufferError):
-    """No room for an element: a pull of 0 elements, or a buffer smaller than one element."""
+    """No room for an element: a pull of 0 elements, or a buffer smaller than one element.
+
+    Cause and cure: docs/troubleshooting.md#pipeappmemory
+    """
 
     default_code = 14  # RPC_X_PIPE_APP_MEMORY
     default_message = "there is no room for an element"
 
 
 class WrongPipeVersion(PipeError, LookupError):
-    """The client and the server declare different pipes for the same operation."""
+    """The client and the server declare different pipes for the same operation.
+
+    Cause and cure: docs/troubleshooting.md#wrongpipeversion
+    """
 
     default_code = 1832  # RPC_X_WRONG_PIPE_VERSION
     default_message = "the client and the server declare different pipes for this operation"
 
 
 class CommFailure(RpcError, ConnectionError):
-    """The connection ended during a call: the peer died, or closed the connection."""
+    """The connection ended during a call: the peer died, or closed the connection.
+
+    Cause and cure: docs/troubleshooting.md#commfailure
+    """
 
     default_code = 1820  # RPC_S_COMM_FAILURE
     default_errno = errno.ECONNRESET
@@ -219,14 +249,20 @@ class CommFailure(RpcError, ConnectionError):
 
 
 class BindTimeout(CommFailure, TimeoutError):
-    """The server did not confirm within ``bind_timeout`` that it serves the interface."""
+    """The server did not confirm within ``bind_timeout`` that it serves the interface.
+
+    Cause and cure: docs/troubleshooting.md#bindtimeout
+    """
 
     default_errno = errno.ETIMEDOUT
     default_message = "the server did not answer in time"
 
 
 class CallCancelled(RpcError):
-    """The client cancelled the call; see also :class:`CallTimedOut`."""
+    """The client cancelled the call; see also :class:`CallTimedOut`.
+
+    Cause and cure: docs/troubleshooting.md#callcancelled
+    """
 
     default_code = 1818  # RPC_S_CALL_CANCELLED
     default_message = "the call was cancelled"
@@ -236,6 +272,8 @@ class CallTimedOut(CallCancelled, TimeoutError):
     """The call took longer than its ``timeout``, and was cancelled.
 
     It has the code of :class:`CallCancelled`, as on Windows (RPC_C_OPT_CALL_TIMEOUT).
+
+    Cause and cure: docs/troubleshooting.md#calltimedout
     """
 
     default_errno = errno.ETIMEDOUT
@@ -243,7 +281,10 @@ class CallTimedOut(CallCancelled, TimeoutError):
 
 
 class InvalidBound(PipeError, ValueError):
-    """A chunk has more elements, or fewer, than the pipe's ``Range`` allows."""
+    """A chunk has more elements, or fewer, than the pipe's ``Range`` allows.
+
+    Cause and cure: docs/troubleshooting.md#invalidbound
+    """
 
     default_code = 1734  # RPC_X_INVALID_BOUND
     default_message = "a count is out of its range"
@@ -254,6 +295,8 @@ class BadStubData(RpcError, ValueError):
 
     The name comes from Windows (RPC_X_BAD_STUB_DATA). A stub is the code that converts data to
     types.
+
+    Cause and cure: docs/troubleshooting.md#badstubdata
     """
 
     default_code = 1783  # RPC_X_BAD_STUB_DATA
@@ -273,7 +316,10 @@ class BadElement(BadStubData):
 
 
 class AsyncCallPending(RpcError, BlockingIOError):
-    """The call has no result yet, or the pipe has no data yet; try again later."""
+    """The call has no result yet, or the pipe has no data yet; try again later.
+
+    Cause and cure: docs/troubleshooting.md#asynccallpending
+    """
 
     default_code = 997  # RPC_S_ASYNC_CALL_PENDING
     default_errno = errno.EAGAIN
@@ -281,21 +327,30 @@ class AsyncCallPending(RpcError, BlockingIOError):
 
 
 class InvalidAsyncHandle(RpcError, RuntimeError):
-    """The call is over: it was completed or aborted, or its manager raised an exception."""
+    """The call is over: it was completed or aborted, or its manager raised an exception.
+
+    Cause and cure: docs/troubleshooting.md#invalidasynchandle
+    """
 
     default_code = 1914  # RPC_S_INVALID_ASYNC_HANDLE
     default_message = "this call is over"
 
 
 class InvalidAsyncCall(RpcError, RuntimeError):
-    """The handle is in use for another call, which is not over."""
+    """The handle is in use for another call, which is not over.
+
+    Cause and cure: docs/troubleshooting.md#invalidasynccall
+    """
 
     default_code = 1915  # RPC_S_INVALID_ASYNC_CALL
     default_message = "this handle is in use for another call"
 
 
 class NoCallActive(RpcError, RuntimeError):
-    """This code does not run in a call: no server of :mod:`ipcpipes.rpc` called it."""
+    """This code does not run in a call: no server of :mod:`ipcpipes.rpc` called it.
+
+    Cause and cure: docs/troubleshooting.md#nocallactive
+    """
 
     default_code = 1725  # RPC_S_NO_CALL_ACTIVE
     default_message = "no call is being served here"
@@ -305,6 +360,8 @@ class ProcnumOutOfRange(RpcError, LookupError):
     """The server's version of the interface does not have this operation.
 
     Windows numbers operations and calls the number "procnum".
+
+    Cause and cure: docs/troubleshooting.md#procnumoutofrange
     """
 
     default_code = 1745  # RPC_S_PROCNUM_OUT_OF_RANGE
@@ -312,14 +369,20 @@ class ProcnumOutOfRange(RpcError, LookupError):
 
 
 class UnknownInterface(RpcError, LookupError):
-    """The server does not serve this interface, or not this version of it."""
+    """The server does not serve this interface, or not this version of it.
+
+    Cause and cure: docs/troubleshooting.md#unknowninterface
+    """
 
     default_code = 1717  # RPC_S_UNKNOWN_IF
     default_message = "the server does not serve this interface"
 
 
 class ServerTooBusy(RpcError, BlockingIOError):
-    """The server accepts no more calls at the moment."""
+    """The server accepts no more calls at the moment.
+
+    Cause and cure: docs/troubleshooting.md#servertoobusy
+    """
 
     default_code = 1723  # RPC_S_SERVER_TOO_BUSY
     default_errno = errno.EAGAIN
@@ -327,7 +390,10 @@ class ServerTooBusy(RpcError, BlockingIOError):
 
 
 class ServerUnavailable(RpcError, ConnectionError):
-    """The connection is closed or shutting down; this call did not begin."""
+    """The connection is closed or shutting down; this call did not begin.
+
+    Cause and cure: docs/troubleshooting.md#serverunavailable
+    """
 
     default_code = 1722  # RPC_S_SERVER_UNAVAILABLE
     default_errno = errno.ENOTCONN
@@ -335,7 +401,10 @@ class ServerUnavailable(RpcError, ConnectionError):
 
 
 class ProtocolError(RpcError, ConnectionError):
-    """The peer violates the protocol; the connection is closed."""
+    """The peer violates the protocol; the connection is closed.
+
+    Cause and cure: docs/troubleshooting.md#protocolerror
+    """
 
     default_code = 1728  # RPC_S_PROTOCOL_ERROR
     default_errno = errno.ECONNABORTED
