@@ -146,6 +146,21 @@ def test_relative_links_exist() -> None:
             assert (path.parent / target).exists(), f"{path.name}: {target}"
 
 
+def test_links_to_files_of_the_repository_exist() -> None:
+    """The site has only the documents, so links to other files lead to the repository."""
+    found = []
+    for path in GUIDES:
+        text = path.read_text("utf-8")
+        assert not re.search(r"\]\((\.\./)+(examples|benchmarks|src|tests|CONTRIBUTING)", text), (
+            path
+        )
+        found += re.findall(r"github\.com/ipcpipes/ipcpipes/blob/main/([^)#]+)", text)
+    assert found
+    for target in found:
+        if (ROOT / ".ci").exists() or not target.startswith("benchmarks/results"):
+            assert (ROOT / target).exists(), target
+
+
 def test_version_and_docstrings() -> None:
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     assert f'\nversion = "{ipcpipes.__version__}"\n' in project
