@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+from collections.abc import Iterator
 from typing import Any, cast
 
 import griffe
@@ -23,6 +24,7 @@ _SECTION = re.compile(r"(Args|Raises|Returns|Yields|Attributes):$")
 _ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
 # The filter in zensical.toml shows the same ones.
 _SHOWN = {"__call__", "__enter__", "__iter__", "__aenter__", "__aiter__"}
+_EXAMPLE = re.compile(r"^>>> .*\n(?:(?:\.\.\.|>>>).*(?:\n|$))*", re.MULTILINE)
 _AND = re.compile(r"^And (also )?(\w)")
 _TROUBLESHOOTING = re.compile(r"Cause and cure: docs/(troubleshooting\.md#[\w-]+)")
 
@@ -35,43 +37,66 @@ class Docstrings(griffe.Extension):
             return
         loader.resolve_aliases()
         for path, found in public_names().items():
-            _prepare(pkg, path.removeprefix("ipcpipes."), path, found)
+            for described in _described_objects(pkg, path, found, loader):
+                described.docstring.value = as_markdown(described.docstring.value, path)
+                _link_errors(described.docstring, pkg)
 
 
-def _prepare(package: griffe.Module, name: str, path: str, found: Any) -> None:
+def _described_objects(
+    package: griffe.Module, path: str, found: Any, loader: griffe.GriffeLoader
+) -> Iterator[Any]:
+    """Yields a public object and its members, those that have a docstring."""
+    name = path.removeprefix("ipcpipes.")
     if inspect.isclass(found) and found.__module__.startswith("ipcpipes."):
         # Some classes are chosen by system when the package is imported.
-        real = f"{found.__module__}.{found.__qualname__}".removeprefix("ipcpipes.")
-        owner, _, last = name.rpartition(".")
-        module = package[owner] if owner else package
+        real = package[f"{found.__module__}.{found.__qualname__}".removeprefix("ipcpipes.")]
         if package[name].is_attribute:
-            module.set_member(last, griffe.Alias(last, package[real], parent=module))
-        _prepare_class(package[real], path, found)
+            owner, _, last = name.rpartition(".")
+            module = package[owner] if owner else package
+            module.set_member(last, griffe.Alias(last, real, parent=module))
+        yield from _described_members(real, path, found, loader)
     target = package[name]
     if target.is_alias:
         target = target.final_target
     if target.docstring is not None:
-        target.docstring.value = as_markdown(target.docstring.value, path)
+        yield target
 
 
-def _prepare_class(described: Any, path: str, found: type) -> None:
+def _described_members(
+    described: Any, path: str, found: type, loader: griffe.GriffeLoader
+) -> Iterator[Any]:
     attributes = described_attributes(found)
     for name, member in described.all_members.items():
-        if name.startswith("_") and name not in _SHOWN:
-            continue
+        if name in attributes or (name.startswith("_") and name not in _SHOWN):
+            continue  # an attribute is described by the class
         if member.is_alias:
             member = member.final_target
         if member.docstring is None:
-            if name in attributes:
-                continue  # the class describes it
             text = _inherited(found, name) or _described_by_contract(path, name)
-            if text is None and name.startswith("_"):
-                continue
             if text is None:
-                _log.warning("%s.%s has no docstring", path, name)
+                if not name.startswith("_"):
+                    _log.warning("%s.%s has no docstring", path, name)
                 continue
-            member.docstring = griffe.Docstring(text, parent=member)
-        member.docstring.value = as_markdown(member.docstring.value, path)
+            member.docstring = griffe.Docstring(
+                text,
+                parent=member,
+                parser=loader.docstring_parser,
+                parser_options=loader.docstring_options,
+            )
+        yield member
+
+
+def _link_errors(docstring: griffe.Docstring, package: griffe.Module) -> None:
+    """Makes links of the names of errors: griffe looks them up in the module of the function, where
+    most of them are unknown.
+    """
+    for section in docstring.parsed:
+        if section.kind is griffe.DocstringSectionKind.raises:
+            for error in section.value:
+                owner, _, name = str(error.annotation).rpartition(".")
+                if owner.partition(".")[0] == "ipcpipes":
+                    module = package if owner == "ipcpipes" else package[owner.partition(".")[2]]
+                    error.annotation = griffe.ExprName(name, parent=module)
 
 
 def _inherited(found: type, name: str) -> str | None:
@@ -102,6 +127,7 @@ def as_markdown(text: str, scope: str) -> str:
         text: the docstring, without indentation.
         scope: the full name of the class or function that it describes.
     """
+    text = _EXAMPLE.sub(_fenced, text).replace("::\n", ":\n")
     text = _TROUBLESHOOTING.sub(r"[Cause and cure](../\1)", text)
     text = _ROLE.sub(lambda match: _link(match[2], match[1] == "~", scope), text)
     lines: list[str] = []
@@ -119,6 +145,12 @@ def as_markdown(text: str, scope: str) -> str:
             lines += _separated(entry, section, scope)
     further = " ".join(_AND.sub(lambda match: match[2].upper(), sentence) for sentence in more)
     return "\n".join([*lines, "", f"*Further errors:* {further}"] if more else lines)
+
+
+def _fenced(example: re.Match[str]) -> str:
+    """An interactive example as a block of code that can be copied."""
+    lines = [line.lstrip()[4:] for line in example[0].splitlines()]
+    return "\n".join(["```python", *lines, "```", ""])
 
 
 def _entries(text: str) -> list[list[str]]:
