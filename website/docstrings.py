@@ -58,7 +58,9 @@ def _described_objects(
     target = package[name]
     if target.is_alias:
         target = target.final_target
-    if target.docstring is not None:
+    if target.docstring is None:
+        _log.warning("%s has no docstring", path)
+    else:
         yield target
 
 

@@ -77,24 +77,36 @@ class Element:
 
 # For a type checker these are int, float and bool.
 byte: TypeAlias = Annotated[int, Element("byte", 1, 1, "B"), msgspec.Meta(ge=0, le=255)]
+"""An ``int``, 0 to 255: one byte. A pipe of it also takes files and bytes-like objects."""
 int8: TypeAlias = Annotated[int, Element("int8", 1, 1, "b"), msgspec.Meta(ge=-(2**7), le=2**7 - 1)]
+"""An ``int``, -2**7 to 2**7 - 1: one byte."""
 int16: TypeAlias = Annotated[
     int, Element("int16", 2, 2, "h"), msgspec.Meta(ge=-(2**15), le=2**15 - 1)
 ]
+"""An ``int``, -2**15 to 2**15 - 1: 2 bytes."""
 int32: TypeAlias = Annotated[
     int, Element("int32", 4, 4, "i"), msgspec.Meta(ge=-(2**31), le=2**31 - 1)
 ]
+"""An ``int``, -2**31 to 2**31 - 1: 4 bytes."""
 int64: TypeAlias = Annotated[
     int, Element("int64", 8, 8, "q"), msgspec.Meta(ge=-(2**63), le=2**63 - 1)
 ]
+"""An ``int``, -2**63 to 2**63 - 1: 8 bytes."""
 uint8: TypeAlias = Annotated[int, Element("uint8", 1, 1, "B"), msgspec.Meta(ge=0, le=2**8 - 1)]
+"""An ``int``, 0 to 2**8 - 1: one byte."""
 uint16: TypeAlias = Annotated[int, Element("uint16", 2, 2, "H"), msgspec.Meta(ge=0, le=2**16 - 1)]
+"""An ``int``, 0 to 2**16 - 1: 2 bytes."""
 uint32: TypeAlias = Annotated[int, Element("uint32", 4, 4, "I"), msgspec.Meta(ge=0, le=2**32 - 1)]
+"""An ``int``, 0 to 2**32 - 1: 4 bytes."""
 # uint64 needs no upper limit, because MessagePack has no larger integers.
 uint64: TypeAlias = Annotated[int, Element("uint64", 8, 8, "Q"), msgspec.Meta(ge=0)]
+"""An ``int``, 0 to 2**64 - 1: 8 bytes."""
 float32: TypeAlias = Annotated[float, Element("float32", 4, 4, "f")]
+"""A ``float``, rounded to 4 bytes (IEEE 754 binary32)."""
 float64: TypeAlias = Annotated[float, Element("float64", 8, 8, "d")]
+"""A ``float``: 8 bytes (IEEE 754 binary64)."""
 boolean: TypeAlias = Annotated[bool, Element("boolean", 1, 1, "?")]
+"""A ``bool``: one byte."""
 
 _SCALARS: list[object] = [
     *(byte, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
