@@ -18,9 +18,10 @@ from markdown.treeprocessors import Treeprocessor
 from .public_names import public_path
 
 _NAME = re.compile(r"(?:await |async with |with )?([A-Za-z_][\w.]*\w)(?:\(.*)?$", re.DOTALL)
-# Words that are public names, but in the guides nearly always mean something else.
-_COMMON = {"byte", "run", "boolean"}
-_SKIPPED = {"a", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
+# Words that are public names, but in the guides mostly mean something else: the package itself, the
+# classes of multiprocessing.connection.
+_COMMON = {"byte", "run", "boolean", "ipcpipes", "Client", "Listener"}
+_SKIPPED = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 
 
 class _Links(Treeprocessor):

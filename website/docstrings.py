@@ -26,6 +26,7 @@ _ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
 _SHOWN = {"__call__", "__enter__", "__iter__", "__aenter__", "__aiter__"}
 _EXAMPLE = re.compile(r"^>>> .*\n(?:(?:\.\.\.|>>>).*(?:\n|$))*", re.MULTILINE)
 _AND = re.compile(r"^And (also )?(\w)")
+_DOCUMENT = re.compile(r"docs/([\w/-]+\.md)")
 _TROUBLESHOOTING = re.compile(r"Cause and cure: docs/(troubleshooting\.md#[\w-]+)")
 
 
@@ -131,6 +132,7 @@ def as_markdown(text: str, scope: str) -> str:
     """
     text = _EXAMPLE.sub(_fenced, text).replace("::\n", ":\n")
     text = _TROUBLESHOOTING.sub(r"[Cause and cure](../\1)", text)
+    text = _DOCUMENT.sub(r"[\1](../\1)", text)
     text = _ROLE.sub(lambda match: _link(match[2], match[1] == "~", scope), text)
     lines: list[str] = []
     more: list[str] = []
