@@ -217,5 +217,5 @@ async def test_children_inherit_nothing(endpoint: Endpoint) -> None:
 
 def test_every_field_of_peer_is_documented() -> None:
     fields = {field.name for field in dataclasses.fields(ipcpipes.PeerIdentity)}
-    said = rows("Know the peer")
+    said = rows("Identify the peer")
     assert {name.strip("`") for row in said for name in row[0].split(", ")} == fields
