@@ -81,7 +81,7 @@ async def test_any_contiguous_buffer_can_be_sent_and_filled() -> None:
         buffer = bytearray(20)
         assert await receiver.receive_into(buffer) == 11
         assert bytes(buffer[:11]) == b"into memory"
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="encode it"):
             await sender.send_all("text")
         with pytest.raises(ValueError, match="1"):
             await receiver.receive_some(0)

@@ -87,7 +87,7 @@ def test_any_contiguous_buffer_can_be_sent_and_filled() -> None:
             buffer = bytearray(20)
             assert receiver.receive_into(buffer, timeout=timeout) == 11
             assert bytes(buffer[:11]) == b"into memory"
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="encode it"):
             sender.send_all("text")
         with pytest.raises(ValueError, match="1"):
             receiver.receive_some(0)

@@ -111,6 +111,7 @@ async def test_serve_refuses_wrong_managers_and_limits(endpoint: ipcpipes.Endpoi
         ([], "no manager"),
         ([OtherManager(), OtherManager()], "have the same uuid"),
         ([object()], "implements no interface"),
+        (object(), "implements no interface"),
         ([Other], "implements no interface"),
     ]:
         with pytest.raises(TypeError, match=words):

@@ -187,6 +187,7 @@ async def connect_to_a_number_that_is_not_inherited() -> None:
 
 @provokes("EndpointRefused", where=not WINDOWS)
 async def connect_to_a_dead_socket() -> None:
+    assert sys.platform != "win32"
     endpoint = unique_endpoint()
     async with await ipcpipes.listen(endpoint) as listener:
         path = Path(listener.address)
@@ -222,9 +223,10 @@ async def connect_in_the_wrong_direction() -> None:
 
 @provokes("UntrustedServer", where=not WINDOWS)
 async def connect_to_a_user_that_is_not_trusted() -> None:
+    assert sys.platform != "win32"
     endpoint = unique_endpoint()
     async with await ipcpipes.listen(endpoint):
-        me = User(os.geteuid()) if sys.platform != "win32" else User("")
+        me = User(os.geteuid())
         await ipcpipes.connect(endpoint, server=AccessPolicy(allow=[User(12345)], deny=[me]))
 
 
@@ -516,6 +518,7 @@ async def server_without_a_key() -> None:
 
 @provokes("ImpersonationRefused", where=LINUX)
 async def act_as_a_client_that_does_not_allow_it() -> None:
+    assert sys.platform != "win32"
     client, server = await pair()
     async with client, server:
         await server.run_as_client(os.getuid)

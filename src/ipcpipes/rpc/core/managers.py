@@ -116,8 +116,8 @@ class ServerBase:
         self.tracebacks = tracebacks
         self.definitions: dict[str, Definition] = {}
         self.served: dict[str, dict[str, ServedOperation]] = {}
-        if isinstance(managers, (Interface, type)):  # a class is refused below
-            managers = [managers]
+        if isinstance(managers, (Interface, type)) or not isinstance(managers, Iterable):
+            managers = [managers]  # anything but an instance of an interface is refused below
         for manager in managers:
             self._add(manager)
         if not self.definitions:

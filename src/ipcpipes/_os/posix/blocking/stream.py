@@ -22,6 +22,7 @@ from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED, receive_size
+from ...common.sent_data import not_text
 from ...common.shared_handle import SharedHandle
 from ...handles.attached import AttachedDescriptors
 from .. import calls, passing, socket_end
@@ -131,7 +132,7 @@ class _Sending(Socket):
     ) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
         # cffi takes bytes as they are; anything else is borrowed, not copied.
-        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(not_text(data))
         try:
             try:
                 del self._may_send["turn"]

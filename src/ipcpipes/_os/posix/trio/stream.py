@@ -15,6 +15,7 @@ from ...._ffi import ffi
 from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....errors import DescriptorsLost
 from ...common.receive_size import receive_size, writable_bytes
+from ...common.sent_data import not_text
 from ...common.trio_end import TrioEnd
 from .. import calls, passing, socket_end
 
@@ -77,7 +78,7 @@ class _Sending(Socket):
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
         # cffi takes bytes as they are; anything else is borrowed, not copied.
-        buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
+        buffer: Any = data if type(data) is bytes else ffi.from_buffer(not_text(data))
         self._sending = True
         try:
             await _checkpoint_if_cancelled()

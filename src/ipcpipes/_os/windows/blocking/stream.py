@@ -23,6 +23,7 @@ from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED
+from ...common.sent_data import not_text
 from ...common.shared_handle import SharedHandle
 from .. import calls, impersonation, passing, pipe_end
 from ..opened import Opened
@@ -196,7 +197,7 @@ class _Sending(Pipe):
         self, data: bytes | bytearray | memoryview, *, timeout: float | None = None
     ) -> None:
         deadline = Deadline.after(timeout)
-        with ffi.from_buffer(data) as buffer:
+        with ffi.from_buffer(not_text(data)) as buffer:
             try:
                 del self._may_send["turn"]
             except KeyError:

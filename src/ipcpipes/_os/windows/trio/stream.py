@@ -19,6 +19,7 @@ from ...._ffi import ffi
 from ....abc import PeerIdentity
 from ....errors import NotSupported
 from ...common.receive_size import receive_size, writable_bytes
+from ...common.sent_data import not_text
 from ...common.trio_end import TrioEnd
 from .. import calls, impersonation, passing, pipe_end
 
@@ -132,7 +133,7 @@ class _Sending(Pipe):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._require_sendable()
-            view = memoryview(data)
+            view = memoryview(not_text(data))
             with ffi.from_buffer(view) as buffer:
                 length = len(buffer)
                 if length == 0:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ...._ffi import ffi
+from ...common.sent_data import not_text
 from .. import calls
 from ..synchronous import LARGEST_WRITE, SEND_INTERRUPTED, pauses
 from . import pipe as anonymous
@@ -31,7 +32,7 @@ class SendStream(anonymous.SendStream):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._require_sendable()
-            with ffi.from_buffer(memoryview(data)) as buffer:
+            with ffi.from_buffer(memoryview(not_text(data))) as buffer:
                 await self._send(buffer, len(buffer))
         finally:
             self._sending = False
