@@ -379,7 +379,7 @@ def dotnet_version() -> int:
 
 @pytest.mark.skipif(dotnet_version() < 5, reason="there is no .NET SDK here")
 def test_the_client_in_csharp(tmp_path: Path) -> None:
-    (tmp_path / "Program.cs").write_text(block(section("A client in C#"), "csharp"), "utf-8")
+    (tmp_path / "Program.cs").write_text(block(section(r"A client in C\#"), "csharp"), "utf-8")
     (tmp_path / "client.csproj").write_text(
         '<Project Sdk="Microsoft.NET.Sdk"><PropertyGroup><OutputType>Exe</OutputType>'
         f"<TargetFramework>net{dotnet_version()}.0</TargetFramework>"

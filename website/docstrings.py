@@ -16,6 +16,7 @@ from typing import Any, cast
 import griffe
 
 from .public_names import described_attributes, external_url, public_names, public_path
+from .signatures import show_class_for_callers, show_for_callers
 
 _log = logging.getLogger("griffe.ipcpipes")
 
@@ -55,10 +56,13 @@ def _described_objects(
             owner, _, last = name.rpartition(".")
             module = package[owner] if owner else package
             module.set_member(last, griffe.Alias(last, real, parent=module))
+        show_class_for_callers(real, found)
         yield from _described_members(real, path, found, loader)
     target = package[name]
     if target.is_alias:
         target = target.final_target
+    if target.is_function:
+        show_for_callers(target, found)
     if target.docstring is None:
         _log.warning("%s has no docstring", path)
     else:
@@ -74,6 +78,8 @@ def _described_members(
             continue  # an attribute is described by the class
         if member.is_alias:
             member = member.final_target
+        if member.is_function:
+            show_for_callers(member, getattr(found, name))
         if member.docstring is None:
             text = _inherited(found, name) or _described_by_contract(path, name)
             if text is None:
