@@ -675,6 +675,20 @@ async def server_that_dies() -> None:
             await client.sleep()
 
 
+@provokes("CommFailure")
+async def server_that_closes_at_once() -> None:
+    endpoint = unique_endpoint()
+    async with await ipcpipes.listen(endpoint) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(accept_and_close, listener)
+        async with rpc.connect(Shop, endpoint):
+            pass
+
+
+async def accept_and_close(listener: ipcpipes.Listener[ipcpipes.Stream]) -> None:
+    """As a listener does with a client that its access policy does not allow."""
+    await (await listener.accept()).aclose()
+
+
 async def end_soon(stream: trio.abc.AsyncResource) -> None:
     await trio.testing.wait_all_tasks_blocked(0.05)
     await stream.aclose()
