@@ -63,6 +63,7 @@ OTHERS = {
     "EndOfChannel",
     "ResourceWarning",
     "TimeoutError",
+    "TypeError",
 }
 
 
@@ -168,6 +169,11 @@ async def caught(function: Callable[[], Awaitable[object]]) -> BaseException:
 
 
 # Connecting
+
+
+@provokes("TypeError")
+async def connect_with_a_timeout() -> None:
+    await ipcpipes.connect("svc", timeout=10)  # type: ignore[call-overload]
 
 
 @provokes("EndpointNotFound")
