@@ -63,6 +63,7 @@ OTHERS = {
     "EndOfChannel",
     "ResourceWarning",
     "TimeoutError",
+    "TypeError",
 }
 
 
@@ -168,6 +169,11 @@ async def caught(function: Callable[[], Awaitable[object]]) -> BaseException:
 
 
 # Connecting
+
+
+@provokes("TypeError")
+async def connect_with_a_timeout() -> None:
+    await ipcpipes.connect("svc", timeout=10)  # type: ignore[call-overload]
 
 
 @provokes("EndpointNotFound")
@@ -675,6 +681,20 @@ async def server_that_dies() -> None:
         async with rpc.bind(Shop, left) as client:
             nursery.start_soon(end_soon, right)
             await client.sleep()
+
+
+@provokes("CommFailure")
+async def server_that_closes_at_once() -> None:
+    endpoint = unique_endpoint()
+    async with await ipcpipes.listen(endpoint) as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(accept_and_close, listener)
+        async with rpc.connect(Shop, endpoint):
+            pass
+
+
+async def accept_and_close(listener: ipcpipes.Listener[ipcpipes.Stream]) -> None:
+    """As a listener does with a client that its access policy does not allow."""
+    await (await listener.accept()).aclose()
 
 
 async def end_soon(stream: trio.abc.AsyncResource) -> None:
