@@ -149,8 +149,9 @@ def connect(
 ) -> Iterator[Client[InterfaceT]]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
-    The threads of a client read while they wait for something. No thread reads while none waits, so
-    an idle client does not answer a server's ``keep_alive``.
+    A client reads only while one of its threads waits in a call. Between two calls it does not
+    answer a server's ``keep_alive``: a server with ``keep_alive=30`` ends the connection of a
+    client that makes no call for 90 seconds.
 
     Args:
         interface: the class that has the operations.
