@@ -184,3 +184,11 @@ def test_stream_can_be_closed_while_a_thread_reads() -> None:
         child.stream.close()
         reader.join(SECONDS)
         assert len(caught) == 1
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_function_for_output_is_refused(name: str) -> None:
+    redirection: Any = {name: print}
+    with pytest.raises(TypeError, match=f"{name} cannot be a function .* child.process.{name}"):
+        with blocking.open_child([sys.executable, "-c", ""], **redirection):
+            pass

@@ -180,6 +180,12 @@ def open_child(
     """
     grace = checked_seconds("grace", grace)
     check_options("open_child", options)
+    for name, redirection in (("stdout", stdout), ("stderr", stderr)):
+        if callable(redirection):
+            raise TypeError(
+                f"{name} cannot be a function without an event loop; pass subprocess.PIPE, and read "
+                f"child.process.{name} in a thread"
+            )
     warn_of_unknown_ends()
     process = child = None
     try:
