@@ -183,8 +183,8 @@ def open_child(
     for name, redirection in (("stdout", stdout), ("stderr", stderr)):
         if callable(redirection):
             raise TypeError(
-                f"{name} cannot be a function without an event loop; pass subprocess.PIPE, and read "
-                f"child.process.{name} in a thread"
+                f"{name} cannot be a function without an event loop; pass subprocess.PIPE, and "
+                f"read child.process.{name} in a thread"
             )
     warn_of_unknown_ends()
     process = child = None
