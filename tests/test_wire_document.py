@@ -44,7 +44,7 @@ SOCKET: Any = socket  # for mypy: Windows does not have all names of this module
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="SOCK_SEQPACKET is Linux's")
 posix_only = pytest.mark.skipif(WINDOWS, reason="Windows has pipes, not sockets")
-windows_only = pytest.mark.skipif(not WINDOWS, reason="a Windows pipe")
+windows_only = pytest.mark.skipif(not WINDOWS, reason="about Windows pipes")
 
 
 def section(title: str) -> str:
@@ -369,7 +369,7 @@ def test_the_client_in_node(tmp_path: Path) -> None:
 
 
 def dotnet_version() -> int:
-    """The major version of the .NET SDK, or 0 if there is none."""
+    """The major version of the .NET SDK, or 0 if no SDK is installed."""
     dotnet = shutil.which("dotnet")
     if dotnet is None:
         return 0

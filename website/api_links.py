@@ -27,7 +27,7 @@ _SKIPPED = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 class _Links(Treeprocessor):
     def run(self, root: Element) -> None:
         for parent in list(root.iter()):
-            if parent.tag in _SKIPPED or parent.get("class") == "doc":
+            if parent.tag in _SKIPPED:
                 continue
             for place, child in enumerate(list(parent)):
                 if child.tag == "code" and (path := _target(str(child.text or ""))):

@@ -39,8 +39,10 @@ def main() -> int:
         text=True,
         check=False,
     )
-    # After an error, Zensical prints a traceback of its own, which says nothing about the pages.
-    said = _COLOUR.sub("", built.stdout).partition("Traceback (most recent call last)")[0]
+    said = _COLOUR.sub("", built.stdout)
+    if "issues found" in said:
+        # The traceback that Zensical prints after the list of issues says nothing about the pages.
+        said = said.partition("Traceback (most recent call last)")[0]
     sys.stdout.write(said)
     complaints = _COMPLAINT.findall(said)
     if built.returncode or complaints:
