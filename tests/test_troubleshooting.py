@@ -121,6 +121,11 @@ _VARIABLE = (
     (r"\([0-9a-f-]{36}\)", "(UUID)"),
     (r"(mode|user) \d+", r"\1 N"),
     (r"after \d+ of \d+ bytes", "after SOME of ALL bytes"),
+    # Whether a client notices the end while it sends or while it receives is a matter of time.
+    (
+        r"ended \(the other end has closed or died( \([A-Z][a-z ]+\))?\)",
+        "ended (the other end has closed)",
+    ),
     (r"; no server listens at .* either", ""),
     (r"(?<=directory )/\S+|(?<=in )/\S+(?= \(mode)|/\S+(?= can be written)", "DIRECTORY"),
 )
@@ -690,6 +695,14 @@ async def server_that_closes_at_once() -> None:
         nursery.start_soon(accept_and_close, listener)
         async with rpc.connect(Shop, endpoint):
             pass
+
+
+@provokes("CommFailure")
+async def server_that_closes_before_the_client_sends() -> None:
+    client, server = await pair()
+    await server.aclose()
+    async with rpc.bind(Shop, client):
+        pass
 
 
 async def accept_and_close(listener: ipcpipes.Listener[ipcpipes.Stream]) -> None:
