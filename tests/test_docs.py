@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,7 +44,20 @@ def programs() -> list[object]:
 
 @pytest.mark.parametrize("code", programs())
 def test_programs_in_the_guides_run(code: str, tmp_path: Path) -> None:
-    assert run(code, tmp_path)
+    printed = run(code, tmp_path).splitlines()
+    assert printed
+    for comment in re.findall(r"^ *print\(.*\)  # (.+)$", code, re.MULTILINE):
+        if is_literal(comment):
+            assert comment in printed
+
+
+def is_literal(text: str) -> bool:
+    """Whether a comment shows what is printed, such as ``b'HELLO'``, and does not describe it."""
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 async def test_readme_server_and_client_run(tmp_path: Path) -> None:

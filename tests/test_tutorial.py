@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from .children import SECONDS
-from .test_docs import ROOT, blocks, run
+from .test_docs import ROOT, run
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-HOME = ROOT / "docs" / "index.md"
 
 # A program, the programs in other tabs, and the block of text behind them.
 PROGRAM_AND_OUTPUT = re.compile(
@@ -47,29 +43,3 @@ def test_each_program_of_the_tutorial_is_followed_by_its_output() -> None:
     at_the_margin = re.findall(r"^```python$", text, re.MULTILINE)
     in_tabs = re.findall(r'^=== "trio"\n\n    ```python$', text, re.MULTILINE)
     assert len(steps()) == len(at_the_margin) + len(in_tabs) == 8
-
-
-@pytest.mark.parametrize(
-    ("page", "printed"),
-    [
-        pytest.param(TUTORIAL, "b'HELLO'\n", id="tutorial"),
-        pytest.param(HOME, "b'hello, Ada'\n", id="home"),
-    ],
-)
-def test_each_server_works_with_each_client(page: Path, printed: str, tmp_path: Path) -> None:
-    """The blocks that name a file: the reader runs them in two terminals."""
-    files = blocks(page, "py")
-    servers = [code for code in files if code.startswith("# server.py\n")]
-    clients = [code for code in files if code.startswith("# client.py\n")]
-    assert len(servers) == len(clients) == 2
-    assert printed in blocks(page, "text")
-    for server in servers:
-        path = tmp_path / "server.py"
-        path.write_text(server, encoding="utf-8")
-        running = subprocess.Popen([sys.executable, "-W", "error", str(path)])
-        try:
-            for client in clients:
-                assert run(client, tmp_path) == printed
-        finally:
-            running.terminate()
-            running.wait(SECONDS)
