@@ -1,34 +1,26 @@
-"""Prepares the docstrings for the site: a griffe extension for mkdocstrings.
+"""Prepares what the reference shows of the public names: a griffe extension for mkdocstrings.
 
-The docstrings are written for an editor, with the roles of Sphinx. The site needs links of Markdown
-instead. It also needs one entry for each parameter and each error, and whole descriptions of
-members that a class inherits.
+It changes docstrings and signatures, and gives members that a class inherits their descriptions.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-import re
 from collections.abc import Iterator
 from typing import Any, cast
 
 import griffe
 
-from .public_names import described_attributes, external_url, public_names, public_path
+from .annotations import show_types
+from .docstring_text import as_markdown
+from .public_names import described_attributes, public_names
 from .signatures import show_class_for_callers, show_for_callers
 
 _log = logging.getLogger("griffe.ipcpipes")
 
-_ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`(~?)([\w.]+)`")
-_SECTION = re.compile(r"(Args|Raises|Returns|Yields|Attributes):$")
-_ENTRY = re.compile(r"(    )([\w.*]+(?:, [\w.*]+)*)(: .*)$")
 # The filter in zensical.toml shows the same ones.
 _SHOWN = {"__call__", "__enter__", "__iter__", "__aenter__", "__aiter__"}
-_EXAMPLE = re.compile(r"^>>> .*\n(?:(?:\.\.\.|>>>).*(?:\n|$))*", re.MULTILINE)
-_AND = re.compile(r"^And (also )?(\w)")
-_DOCUMENT = re.compile(r"docs/([\w/-]+\.md)")
-_TROUBLESHOOTING = re.compile(r"Cause and cure: docs/(troubleshooting\.md#[\w-]+)")
 
 
 class Docstrings(griffe.Extension):
@@ -80,6 +72,8 @@ def _described_members(
             member = member.final_target
         if member.is_function:
             show_for_callers(member, getattr(found, name))
+        elif member.is_attribute:
+            show_types(member)
         if member.docstring is None:
             text = _inherited(found, name) or _described_by_contract(path, name)
             if text is None:
@@ -127,72 +121,3 @@ def _described_by_contract(path: str, name: str) -> str | None:
         if is_contract and (text := _inherited(cast("type", found), name)):
             return text
     return None
-
-
-def as_markdown(text: str, scope: str) -> str:
-    """Returns a docstring with links for roles, and with one name in each entry.
-
-    Args:
-        text: the docstring, without indentation.
-        scope: the full name of the class or function that it describes.
-    """
-    text = _EXAMPLE.sub(_fenced, text).replace("::\n", ":\n")
-    text = _TROUBLESHOOTING.sub(r"[Cause and cure](../\1)", text)
-    text = _DOCUMENT.sub(r"[\1](../\1)", text)
-    text = _ROLE.sub(lambda match: _link(match[2], match[1] == "~", scope), text)
-    lines: list[str] = []
-    more: list[str] = []
-    section = ""
-    for entry in _entries(text):
-        if heading := _SECTION.match(entry[0]):
-            section = heading[1]
-        elif not entry[0].startswith(" ") and entry[0]:
-            section = ""
-        if section == "Raises" and entry[0].startswith("    ") and not _ENTRY.match(entry[0]):
-            # "And everything that X raises.": there is no name for an entry.
-            more.append(" ".join(line.strip() for line in entry))
-        else:
-            lines += _separated(entry, section, scope)
-    further = " ".join(_AND.sub(lambda match: match[2].upper(), sentence) for sentence in more)
-    return "\n".join([*lines, "", f"*Further errors:* {further}"] if more else lines)
-
-
-def _fenced(example: re.Match[str]) -> str:
-    """An interactive example as a block of code that can be copied."""
-    lines = [line.lstrip()[4:] for line in example[0].splitlines()]
-    return "\n".join(["```python", *lines, "```", ""])
-
-
-def _entries(text: str) -> list[list[str]]:
-    """Groups lines: the first line of an entry of a section, and those that continue it."""
-    groups: list[list[str]] = []
-    for line in text.splitlines():
-        if groups and line.startswith(" " * 8) and groups[-1][0].startswith("    "):
-            groups[-1].append(line)
-        else:
-            groups.append([line])
-    return groups
-
-
-def _separated(entry: list[str], section: str, scope: str) -> list[str]:
-    """One entry for each of the names that share a description."""
-    match = _ENTRY.match(entry[0])
-    if match is None or section not in {"Args", "Raises", "Attributes"}:
-        return entry
-    indent, names, rest = match.groups()
-    if section == "Raises":
-        full = [public_path(name, scope) or name for name in names.split(", ")]
-        return [line for name in full for line in (f"{indent}{name}{rest}", *entry[1:])]
-    first, *others = names.split(", ")
-    lines = [f"{indent}{first}{rest}", *entry[1:]]
-    return lines + [f"{indent}{other}: see ``{first}``." for other in others]
-
-
-def _link(name: str, is_short: bool, scope: str) -> str:
-    shown = name.rpartition(".")[2] if is_short else name
-    if path := public_path(name, scope):
-        return f"[`{shown}`][{path}]"
-    if url := external_url(name):
-        return f"[`{shown}`]({url})"
-    _log.warning("%s refers to %s, which is not public", scope, name)
-    return f"`{shown}`"

@@ -30,7 +30,8 @@ PUBLIC_MODULES = (
     "ipcpipes.blocking.abc",
 )
 
-_ATTRIBUTES = re.compile(r"^\s+(\w+(?:, \w+)*): ", re.MULTILINE)
+_SECTIONS = re.compile(r"^(\w+):\n((?:    .*\n?|\n)+)", re.MULTILINE)
+_ENTRIES = re.compile(r"^    (\w+(?:, \w+)*): ", re.MULTILINE)
 _MSGSPEC = "https://jcristharif.com/msgspec/"
 _PYTHON = "https://docs.python.org/3/library"
 _TRIO = "https://trio.readthedocs.io/en/stable"
@@ -77,13 +78,13 @@ def described_attributes(found: Any) -> set[str]:
     """Returns the names in the "Attributes" sections of a class and its base classes; the arguments
     of a dataclass are attributes too.
     """
-    sections = ("Attributes:", "Args:") if dataclasses.is_dataclass(found) else ("Attributes:",)
     return {
         name
         for base in found.__mro__
-        for section in sections
-        for entry in _ATTRIBUTES.findall((base.__doc__ or "").partition(section)[2])
-        for name in entry.split(", ")
+        for heading, entries in _SECTIONS.findall(inspect.cleandoc(base.__doc__ or ""))
+        if heading == "Attributes" or (heading == "Args" and dataclasses.is_dataclass(found))
+        for names in _ENTRIES.findall(entries)
+        for name in names.split(", ")
     }
 
 

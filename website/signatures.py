@@ -8,6 +8,8 @@ from typing import Any
 
 import griffe
 
+from .annotations import show_types, type_of
+
 __all__ = ["show_class_for_callers", "show_for_callers"]
 
 _CONTEXT_MANAGERS = {
@@ -35,8 +37,9 @@ def show_for_callers(described: griffe.Function, function: Any) -> None:
         before, after = _CONTEXT_MANAGERS.get(str(decorator.value), ("", ""))
         returned = str(described.returns)
         if before and returned.startswith(before):
-            described.returns = after + returned.removeprefix(before)
+            described.returns = type_of(after + returned.removeprefix(before), described)
             described.labels.discard("async")
+    show_types(described)
 
 
 def show_class_for_callers(described: griffe.Class, found: type) -> None:

@@ -34,7 +34,7 @@ async def parent_stream(*, cancel_on_end: bool = False) -> AsyncIterator[Stream]
             there is data left to read. The program continues after the block.
 
     Returns:
-        For ``async with``: a :class:`ipcpipes.Stream`.
+        For ``async with``: an :class:`ipcpipes.Stream`.
 
     Raises:
         NoParent: this process was not started by ``open_child``, has got its stream before, or
@@ -63,7 +63,7 @@ async def parent_channel(
             there are messages left to receive. The program continues after the block.
 
     Returns:
-        For ``async with``: a :class:`ipcpipes.MessageChannel` or
+        For ``async with``: an :class:`ipcpipes.MessageChannel` or
         :class:`ipcpipes.NativeMessageChannel`.
 
     Raises:
@@ -91,7 +91,7 @@ async def parent_pipes(*, cancel_on_end: bool = False) -> AsyncIterator[Mapping[
             there is data left to read. The program continues after the block.
 
     Returns:
-        For ``async with``: by name, a :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or
+        For ``async with``: by name, an :class:`ipcpipes.Stream`, :class:`ipcpipes.SendStream` or
         :class:`ipcpipes.ReceiveStream`. A pipe that the parent called ``"send"`` is a
         ``ReceiveStream`` here.
 

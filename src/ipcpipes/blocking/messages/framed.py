@@ -37,7 +37,7 @@ class MessageChannel(Channel):
     ``MessageChannel(stream, framing)`` is all you need;
     :func:`ipcpipes.blocking.connect_messages` and :func:`ipcpipes.blocking.listen_messages` make
     one for you. See :class:`ipcpipes.blocking.abc.MessageChannel` for what it does. Over a stream
-    with ``send_eof`` it is a :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too, also
+    with ``send_eof`` it is an :class:`ipcpipes.blocking.abc.HalfCloseableMessageChannel` too, also
     in a subclass of yours that takes the stream as its first argument or as ``stream=``.
 
     Over a stream that is not one of ipcpipes, an interrupted send or receive always leaves the

@@ -29,7 +29,7 @@ __all__ = ["Worker", "group_worker"]
 
 
 class Worker(Uncopied):
-    """This process, as a worker of a :class:`ipcpipes.WorkerGroup`.
+    """This process, as a worker of an :class:`ipcpipes.WorkerGroup`.
 
     ``async for message in worker`` yields the group's messages, and ends when the worker has to
     finish: the master has told it to, or the master has ended.
@@ -223,7 +223,7 @@ async def group_worker(
         For ``async with``: the :class:`Worker`.
 
     Raises:
-        NoParent: this process was not started by a :class:`ipcpipes.WorkerGroup`.
+        NoParent: this process was not started by an :class:`ipcpipes.WorkerGroup`.
         TypeError: ``framing`` is not a framing, or has to be given.
         OSError: this process cannot listen (Windows: no instance of the pipe can be made).
     """

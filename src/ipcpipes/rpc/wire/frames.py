@@ -1,6 +1,6 @@
 """Finds the frames in the bytes of a stream, without I/O. Each frame follows its length.
 
-The reader does what a :class:`ipcpipes.MessageChannel` does, and more. A PIPE frame that is larger
+The reader does what an :class:`ipcpipes.MessageChannel` does, and more. A PIPE frame that is larger
 than the buffer is passed on in parts. Large frames are in buffers that are reused as soon as no
 view of them exists, so that the buffers are still in the processor's cache.
 """
