@@ -11,6 +11,7 @@ from ipcpipes.errors import FramingError, IncompleteMessage, MessageTooLarge
 _FIELD = re.compile(rb"(?P<name>[^\s:]|[^\s:][^:]*[^\s:]):(?P<value>.*)", re.DOTALL)
 _SIZE = re.compile(rb"[ \t]*([0-9]{1,19})[ \t]*")
 _END = b"\r\n\r\n"
+_NO_HEADER = re.compile(rb"\0|[^\r]\n|^\n")
 
 
 def split(stream: bytes, max_size: int) -> tuple[list[bytes], type[FramingError] | None]:
@@ -18,6 +19,8 @@ def split(stream: bytes, max_size: int) -> tuple[list[bytes], type[FramingError]
     messages: list[bytes] = []
     while stream:
         end = stream[: 4096 + len(_END)].find(_END)
+        if _NO_HEADER.search(stream[: end if end != -1 else 4096 + len(_END)]):
+            return messages, FramingError
         if end == -1:
             long = len(stream) >= 4096 + len(_END)
             return messages, FramingError if long else IncompleteMessage

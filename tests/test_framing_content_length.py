@@ -67,7 +67,6 @@ def test_valid_headers_are_accepted(header: bytes) -> None:
         b"1_0",
         b"5 5",
         b"5,5",
-        b"5\n",
         b"5\x0b",
         b"\xc2\xb2",  # superscript two, in UTF-8
         "\N{ARABIC-INDIC DIGIT FIVE}".encode(),
@@ -105,6 +104,25 @@ def test_invalid_headers_are_refused(header: bytes, text: str) -> None:
     fault = fault_of(header + b"\r\n\r\nhello")
     assert type(fault) is FramingError
     assert str(fault) == text
+
+
+@pytest.mark.parametrize(
+    ("stream", "shown"),
+    [
+        (b"\x05\0\0\0hello", rb"\x05\x00"),  # LengthPrefixed
+        (b"\0\0\0\x05hello", rb"\x00"),  # and in network byte order
+        (b'{"jsonrpc": "2.0"}\n', rb'{"jsonrpc": "2.0"}\n'),  # Lines
+        (b"Content-Length: 5\n\nhello", rb"Content-Length: 5\n"),
+        (b"Content-Length: 5\n\r\n\r\nhello", rb"Content-Length: 5\n"),
+        (b"\nContent-Length: 5\r\n\r\nhello", rb"\n"),
+        (b"x" * 4099 + b"\n", b"x" * 80),
+    ],
+)
+def test_other_framings_are_refused_at_once(stream: bytes, shown: bytes) -> None:
+    fault = fault_of(stream)
+    assert type(fault) is FramingError
+    assert shown.decode() in str(fault)
+    assert str(fault).endswith("; both ends need the same framing")
 
 
 def test_header_section_above_limit_is_refused() -> None:

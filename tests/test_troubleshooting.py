@@ -447,6 +447,14 @@ async def receive_something_else() -> None:
         await channel.receive()
 
 
+@provokes("FramingError")
+async def receive_lines_as_content_length() -> None:
+    left, right = memory_stream_pair()
+    async with ipcpipes.MessageChannel(left, ipcpipes.ContentLength()) as channel:
+        await right.send_all(b'{"jsonrpc": "2.0"}\n')
+        await channel.receive()
+
+
 @provokes("MessageTooLarge")
 async def send_too_much() -> None:
     left, _ = memory_stream_pair()

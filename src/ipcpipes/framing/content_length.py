@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from .limits import DEFAULT_MAX_SIZE, check_max_size
 _HEADER_END = b"\r\n\r\n"
 _MAX_HEADER = 4096
 _MAX_DIGITS = 19  # of 2**63 - 1
+# A peer with LengthPrefixed sends zeros in its first length, and a peer with Lines sends line feeds.
+# Without this check both ends would wait: the peer for an answer, this end for an empty line.
+_NO_HEADER = re.compile(rb"\0|(?<!\r)\n")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class ContentLength(Framing):
 
     This is the base protocol of the Language Server Protocol and of vscode-jsonrpc ("Base
     Protocol", "Header Part"). Other header fields, such as Content-Type, are ignored. The case of
-    field names does not matter. A header section above 4,096 bytes is refused.
+    field names does not matter. A header section above 4,096 bytes, or with a line feed that does
+    not follow a carriage return, is refused.
 
     Attributes:
         max_size: the largest body in bytes, 1 to 2**63 - 1.
@@ -61,12 +66,19 @@ class _Splitter(BodySplitter):
     def _split(self, data: bytes, position: int, messages: list[bytes]) -> bytes:
         """Appends the complete messages; returns the rest, the beginning of a header section."""
         while position < len(data):
-            end = data.find(_HEADER_END, position, position + _MAX_HEADER + len(_HEADER_END))
+            limit = position + _MAX_HEADER + len(_HEADER_END)
+            end = data.find(_HEADER_END, position, limit)
+            header = data[position : limit if end == -1 else end]
+            if fault := _NO_HEADER.search(header):
+                raise FramingError(
+                    f"not a header section: {header[: fault.end()][:80]!r}; "
+                    "both ends need the same framing"
+                )
             if end == -1:
-                if len(data) - position >= _MAX_HEADER + len(_HEADER_END):
+                if len(data) >= limit:
                     raise FramingError(f"a header section above {_MAX_HEADER:,} bytes")
-                return data[position:]
-            size = self._size(data[position:end])
+                return header
+            size = self._size(header)
             start = end + len(_HEADER_END)
             if len(data) - start >= size:
                 messages.append(data[start : start + size])
