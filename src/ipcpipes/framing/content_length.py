@@ -14,7 +14,7 @@ from .limits import DEFAULT_MAX_SIZE, check_max_size
 _HEADER_END = b"\r\n\r\n"
 _MAX_HEADER = 4096
 _MAX_DIGITS = 19  # of 2**63 - 1
-# A peer with LengthPrefixed sends zeros in its first length, and a peer with Lines sends line feeds.
+# A peer with LengthPrefixed sends zeros in its first length, a peer with Lines sends line feeds.
 # Without this check both ends would wait: the peer for an answer, this end for an empty line.
 _NO_HEADER = re.compile(rb"\0|(?<!\r)\n")
 
