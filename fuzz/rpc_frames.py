@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipcpipes.rpc.errors import ProtocolError
+from ipcpipes.rpc.errors import CommFailure, ProtocolError
 from ipcpipes.rpc.wire.format import HEAD, LEAST_FRAME, MAX_FRAME, Frame, Kind, decode, encode
 from ipcpipes.rpc.wire.frames import READ_SIZE, FrameReader
 
@@ -95,7 +95,7 @@ def _read(reader: FrameReader, stream: bytes, cuts: list[int], *, keeps: bool) -
             else:
                 for frame in frames:
                     found.add(frame)
-    except ProtocolError as error:
+    except (ProtocolError, CommFailure) as error:
         found.refusals.add(str(error))
     for frame in kept:
         found.add(frame)

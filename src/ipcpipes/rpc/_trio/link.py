@@ -202,7 +202,7 @@ class Link:
         """Returns the next frames; none if the connection has ended."""
         try:
             frames = await self.transport.receive()
-        except ProtocolError as error:
+        except (ProtocolError, CommFailure) as error:
             self.close(error)
         except (trio.EndOfChannel, *_GONE) as error:
             self.close(CommFailure(f"the connection ended ({error})"))

@@ -131,7 +131,8 @@ class FrameTransport:
         """Returns what has arrived: decoded frames, or messages that are frames.
 
         Raises:
-            ProtocolError: the data is not a frame, or the stream has ended inside a frame.
+            ProtocolError: the data is not a frame.
+            CommFailure: the stream has ended inside a frame.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
                 has ended.
         """

@@ -19,7 +19,7 @@ from ...abc import PeerIdentity
 from ...blocking import MessageChannel
 from ...blocking.abc import BareStream, MessageChannel as AnyChannel
 from ...framing import LengthPrefixed, Splitter
-from ..errors import CommFailure, ProtocolError
+from ..errors import CommFailure
 from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
 from ..wire.joining import joined
@@ -75,7 +75,8 @@ class FrameTransport:
             TimeoutError: nothing has arrived in time.
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: it has ended.
             ProtocolError: the data is not a frame.
-            CommFailure: an earlier receive was interrupted in the middle of a step.
+            CommFailure: the stream has ended inside a frame; or an earlier receive was interrupted
+                in the middle of a step.
         """
         raise NotImplementedError
 
@@ -173,11 +174,7 @@ class _OwnTransport(FrameTransport):
         self._splitting = False
 
     def _end(self) -> None:
-        try:
-            self._reader.end()
-        except ProtocolError as error:
-            # This need not be a violation: the stream also ends inside a frame when the peer dies.
-            raise trio.BrokenResourceError(error.message) from None
+        self._reader.end()
         raise trio.EndOfChannel("the other end has closed")
 
     def load(self, frames: Sequence[bytes]) -> None:

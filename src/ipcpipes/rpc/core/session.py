@@ -7,6 +7,7 @@ code.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from ..definition.operations import Definition, Operation
@@ -46,6 +47,8 @@ from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
 
 __all__ = ["Event", "Happened", "Session"]
+
+logger = logging.getLogger("ipcpipes.rpc")
 
 _NOTHING: Happened = (Event.NOTHING, None)
 # Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
@@ -239,6 +242,9 @@ class Session(Outbox):
         # The failure is set last: after an earlier exception, the next call of this method repeats
         # everything.
         self.failure = failure
+        if isinstance(failure, ProtocolError) and self.party is Party.SERVER:
+            hint = "; it may not be a client of ipcpipes.rpc" if self.definition is None else ""
+            logger.warning("a client was disconnected: %s%s", failure, hint)
 
     def ping(self) -> None:
         """Asks the peer for a PONG."""

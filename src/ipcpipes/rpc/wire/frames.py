@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 
 from ...authentication.challenge import refusal_in
-from ..errors import ProtocolError
+from ..errors import CommFailure, ProtocolError
 from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
 
 __all__ = ["READ_SIZE", "FrameReader"]
@@ -140,10 +140,10 @@ class FrameReader:
         """Takes the end of the stream.
 
         Raises:
-            ProtocolError: the end is inside a frame.
+            CommFailure: the end is inside a frame. That is not a violation: the peer may have died.
         """
         if self._first or self._partial is not None or self._filled:
-            raise ProtocolError("the connection ended inside a frame")
+            raise CommFailure("the connection ended inside a frame")
 
     def _split(
         self, data: memoryview, owner: int, frames: list[Frame], *, holds: bool = False
