@@ -256,6 +256,12 @@ def test_arguments() -> None:
         Broadcaster(when_slow="wait")  # type: ignore[arg-type]
 
 
+async def test_a_stream_is_refused() -> None:
+    stream, _ = memory_stream_pair()
+    with pytest.raises(TypeError, match=r"use serve_messages$"):
+        await Broadcaster().serve(stream)  # type: ignore[arg-type]
+
+
 async def test_foreign_channel_is_served() -> None:
     """It is only not looked after while nothing is sent."""
     news = Broadcaster()

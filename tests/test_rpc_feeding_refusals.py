@@ -57,12 +57,23 @@ async def test_elements_of_another_type_in_an_async_source_are_refused() -> None
             await acc.into(numbers=generated_slowly([1, 2, "3"]))
 
 
+class Wrapper:
+    """What ``tempfile.TemporaryFile`` returns on Windows: not a file itself."""
+
+    def __init__(self, file: io.TextIOBase) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 NO_SOURCES: dict[str, Any] = {
     "None": None,
     "a number": 5,
     "text": "text",
     "an object": object(),
     "a text file": io.StringIO("text"),
+    "a wrapper of a text file": Wrapper(io.StringIO("text")),
     "a control without pull": rpc.PipeControl(push=print),
 }
 
@@ -75,6 +86,7 @@ NO_SINKS: dict[str, Any] = {
     "a tuple": (1, 2),
     "an object": object(),
     "a text file": io.StringIO(),
+    "a wrapper of a text file": Wrapper(io.StringIO()),
     "a control without push": rpc.PipeControl(pull=len),
 }
 

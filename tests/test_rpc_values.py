@@ -50,6 +50,24 @@ async def test_a_result_of_a_wrong_type_is_bad_stub_data() -> None:
         assert "result of Calls.both_value" in caught.value.message
 
 
+class Undeclared(rpc.Interface, uuid="0c6ff8f5-0f3f-4b6a-9d37-4f1b9f9d5a31", version=(1, 0)):
+    @rpc.operation
+    def count(self): ...  # type: ignore[no-untyped-def]
+
+
+class UndeclaredManager(Undeclared):
+    def count(self) -> Any:
+        return 5
+
+
+async def test_a_result_that_was_not_declared_is_bad_stub_data(driver: Driver) -> None:
+    async with driver.serving(UndeclaredManager()) as listener:
+        async with driver.connect(Undeclared, listener.endpoint) as client:
+            with bad_stub_data() as caught:
+                await client.count()
+    assert caught.value.message.endswith("; the operation declares no result: -> TYPE")
+
+
 def _endless() -> list[Any]:
     value: list[Any] = []
     value.append(value)

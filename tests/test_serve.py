@@ -71,6 +71,22 @@ async def test_failing_handler_is_logged_and_server_continues(
     assert endpoint.name in record.getMessage()
 
 
+async def test_a_handler_that_is_not_async_is_named(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(stream: Any) -> None:
+        pass
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ipcpipes.serve, handler, endpoint)
+        async with await ipcpipes.connect(endpoint) as client:
+            assert await client.receive_some() == b""
+        nursery.cancel_scope.cancel()
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert f"{handler!r} is not async; define it with 'async def'" in str(record.exc_info[1])
+
+
 async def test_base_exception_ends_the_server(endpoint: Endpoint) -> None:
     async def handler(stream: Any) -> None:
         raise SystemExit(3)

@@ -87,7 +87,7 @@ Raises:
 
 MARKDOWN = """\
 Sends [`bytes`](https://docs.python.org/3/library/functions.html#bytes); see \
-[`connect`][ipcpipes.rpc.connect] and [rpc.md](../rpc.md).
+[`connect`][ipcpipes.rpc.connect] and [Remote calls](../rpc.md).
 
 ```python
 class Shop(Base):
@@ -104,7 +104,7 @@ Args:
 
 Raises:
     TypeError: it is wrong.
-    ipcpipes.EndpointBusy: it is wrong.
+    ipcpipes.EndpointBusy: see ``TypeError``.
 
 *Further errors:* Everything that the system says."""
 

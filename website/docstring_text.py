@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 from .public_names import external_url, public_path
 
 __all__ = ["as_markdown"]
 
+_DOCUMENTS = Path(__file__).parent.parent / "docs"
 _log = logging.getLogger("griffe.ipcpipes")
 
 _ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`(~?)([\w.]+)`")
@@ -33,7 +35,7 @@ def as_markdown(text: str, scope: str) -> str:
     """
     text = _EXAMPLE.sub(_fenced, text).replace("::\n", ":\n")
     text = _TROUBLESHOOTING.sub(r"[Cause and cure](../\1)", text)
-    text = _DOCUMENT.sub(r"[\1](../\1)", text)
+    text = _DOCUMENT.sub(lambda match: f"[{_title(match[1])}](../{match[1]})", text)
     text = _ROLE.sub(lambda match: _link(match[2], match[1] == "~", scope), text)
     lines: list[str] = []
     more: list[str] = []
@@ -50,6 +52,11 @@ def as_markdown(text: str, scope: str) -> str:
             lines += _separated(entry, section, scope)
     further = " ".join(_AND.sub(lambda match: match[2].upper(), sentence) for sentence in more)
     return "\n".join([*lines, "", f"*Further errors:* {further}"] if more else lines)
+
+
+def _title(document: str) -> str:
+    text = (_DOCUMENTS / document).read_text("utf-8")
+    return text.partition("\n")[0].removeprefix("# ")
 
 
 def _fenced(example: re.Match[str]) -> str:
@@ -81,11 +88,11 @@ def _separated(entry: list[str], section: str, scope: str) -> list[str]:
         return entry
     indent, names, rest = match.groups()
     if section == "Raises":
-        full = [public_path(name, scope) or name for name in names.split(", ")]
-        return [line for name in full for line in (f"{indent}{name}{rest}", *entry[1:])]
+        names = ", ".join(public_path(name, scope) or name for name in names.split(", "))
     first, *others = names.split(", ")
     lines = [f"{indent}{first}{rest}", *entry[1:]]
-    return lines + [f"{indent}{other}: see ``{first}``." for other in others]
+    shown = first.rpartition(".")[2]
+    return lines + [f"{indent}{other}: see ``{shown}``." for other in others]
 
 
 def _link(name: str, is_short: bool, scope: str) -> str:

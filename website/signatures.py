@@ -51,6 +51,9 @@ def show_class_for_callers(described: griffe.Class, found: type) -> None:
             member = described.all_members.get(field.name)
             if isinstance(member, griffe.Attribute) and _is_constant(member.value):
                 member.value = _shown(field.default)
+        if any(field.name.startswith("_") for field in dataclasses.fields(found)):
+            for base in (described, *described.mro()):
+                base.decorators = []  # griffe would make a constructor for a dataclass
     for base in (described, *described.mro()):
         if "Args:" not in (base.docstring.value if base.docstring else ""):
             base.members.pop("__init__", None)

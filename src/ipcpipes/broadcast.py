@@ -186,9 +186,14 @@ class Broadcaster(Uncopied):
                 the client gets what is broadcast.
 
         Raises:
+            TypeError: the argument is not a channel of messages.
             trio.BusyResourceError: the channel is in this broadcast already, your program's
                 mistake. The client stays in the broadcast.
         """
+        if not hasattr(channel, "max_size"):
+            raise TypeError(
+                f"a broadcast is served to channels, not to {channel!r}; use serve_messages"
+            )
         if any(each.channel is channel for each in self._clients):
             raise trio.BusyResourceError(
                 f"{channel!r} is in this broadcast already; serve it once, or unsubscribe it first"

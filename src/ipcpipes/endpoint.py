@@ -85,16 +85,13 @@ class Endpoint:
     :meth:`inherited`; making one does not touch the system. Functions that take an endpoint also
     take a ``str`` (an absolute path, or else a plain name) and an ``os.PathLike`` (a path).
 
-    ========= ============================================== ==================================
-    made by   Linux and macOS                                Windows
-    ========= ============================================== ==================================
-    named     ``<runtime directory>/ipcpipes/<name>.sock``   ``\\.\pipe\ipcpipes.<SID>.<name>``
-    path      the path                                       the pipe path
-    dotnet    ``$TMPDIR``, else ``/tmp/``; ``CoreFxPipe_``   ``\\.\pipe\<name>``
-              and the name
-    abstract  Linux: the abstract name; macOS: not supported not supported
-    inherited the descriptor with that number                the handle with that number
-    ========= ============================================== ==================================
+    | made by | Linux and macOS | Windows |
+    | --- | --- | --- |
+    | named | ``<runtime directory>/ipcpipes/<name>.sock`` | ``\\.\pipe\ipcpipes.<SID>.<name>`` |
+    | path | the path | the pipe path |
+    | dotnet | ``CoreFxPipe_<name>`` in ``$TMPDIR``, else in ``/tmp`` | ``\\.\pipe\<name>`` |
+    | abstract | Linux: the abstract name; macOS: not supported | not supported |
+    | inherited | the descriptor with that number | the handle with that number |
 
     The runtime directory is ``$XDG_RUNTIME_DIR``, else ``/run/user/<uid>``. If neither exists, the
     address is ``/tmp/ipcpipes-<uid>/<name>.sock``. At each use ipcpipes verifies that the directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -23,7 +24,7 @@ from ..errors import (
     single_errors,
 )
 
-__all__ = ["handle_client", "serve_listener", "server_finishing"]
+__all__ = ["call_async", "handle_client", "serve_listener", "server_finishing"]
 
 logger = logging.getLogger("ipcpipes")
 
@@ -104,6 +105,19 @@ async def serve_listener(
         )
 
 
+def call_async(function: Callable[..., Awaitable[object]], *arguments: Any) -> Awaitable[object]:
+    """Calls an async function of the user, for ``await``.
+
+    Raises:
+        TypeError: the function is not async. The error of Python would not name it.
+        And what the function raises.
+    """
+    called = function(*arguments)
+    if not inspect.isawaitable(called):
+        raise TypeError(f"{function!r} is not async; define it with 'async def'")
+    return called
+
+
 async def handle_client(
     handler: Callable[[Any], Awaitable[object]],
     connection: Any,
@@ -114,7 +128,7 @@ async def handle_client(
     try:
         async with connection:
             if authenticator is None or await authenticator.admit(connection, endpoint):
-                await handler(connection)
+                await call_async(handler, connection)
     except Exception as error:
         _report(error, connection, endpoint)
 

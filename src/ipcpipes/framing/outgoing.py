@@ -19,9 +19,10 @@ def flat(value: Buffer) -> Buffer:
     """
     if type(value) is bytes:
         return value
-    if isinstance(value, str):
-        raise TypeError("a message is bytes, not str; encode it")
-    view = memoryview(value)
+    try:
+        view = memoryview(value)
+    except TypeError:
+        raise TypeError(f"a message is bytes, not {type(value).__name__}; encode it") from None
     if not view.c_contiguous:
         raise TypeError("a message must be contiguous memory")
     return view.cast("B") if view.nbytes else b""

@@ -216,8 +216,8 @@ class WorkerGroup(Uncopied):
         workers have ended.
 
         The name is released, so that no new client connects. Each worker is told to finish: it gets
-        no more messages, accepts no more clients, completes its work, and ends. A worker that has
-        not ended after ``grace`` seconds is terminated.
+        no more messages, accepts only the clients that have connected already, completes its work,
+        and ends. A worker that has not ended after ``grace`` seconds is terminated.
         """
         self._stopping.set()
 

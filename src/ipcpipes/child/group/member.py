@@ -15,6 +15,7 @@ import trio
 from ... import _os
 from ...abc import HasFileno, MessageChannel
 from ...connections.nursery import unseen_nursery
+from ...connections.serving import call_async
 from ...errors import WorkerFailed
 from ...framing import Buffer
 from ..last_reads import LastReads
@@ -120,7 +121,7 @@ class Member:
                 while messages := await self._receive(talk, channel):
                     for message, *descriptors in messages:
                         if message and talk.on_message is not None:
-                            await talk.on_message(self.number, message, *descriptors)
+                            await call_async(talk.on_message, self.number, message, *descriptors)
                             continue
                         if not message:
                             self.ready.set()

@@ -13,7 +13,7 @@ from ..._os import Listener, Stream
 from ...abc import HasFileno, MessageChannel
 from ...abc.uncopied import Uncopied
 from ...connections.nursery import unseen_nursery
-from ...connections.serving import handle_client, server_finishing
+from ...connections.serving import call_async, handle_client, server_finishing
 from ...endpoint import Endpoint
 from ...errors import NoParent
 from ...framing import Framing, Native
@@ -194,7 +194,7 @@ class Worker(Uncopied):
             except trio.EndOfChannel:
                 break
             if on_message is not None:
-                await on_message(*came)
+                await call_async(on_message, *came)
         accepting.cancel()
 
 

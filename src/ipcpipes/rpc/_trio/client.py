@@ -70,8 +70,8 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         Raises:
             rpc.RpcError: the call failed at the server, or on the way to it; :class:`Fault` if
                 the manager raised an exception of its own.
-            TypeError, ValueError: an argument is missing, unknown, cannot be sent, or is larger
-                than the server accepts.
+            TypeError, ValueError, OverflowError: an argument is missing, unknown, cannot be sent,
+                or is larger than the server accepts.
             And any exception of a file or function of yours; the call is then given up.
 
         If the cancel scope of a call is cancelled, the call is given up, and the server's manager
@@ -129,7 +129,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             For ``async with``: a :class:`CallHandle`.
 
         Raises:
-            TypeError, ValueError: the same errors as for a call; nothing was sent.
+            TypeError, ValueError, OverflowError: the same errors as for a call; nothing was sent.
         """
         return CallHandle(*self._beginning(arguments, named))
 
@@ -171,8 +171,8 @@ async def connect(
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
             hint. ``None`` for 524,288. On Windows the server's value applies.
         server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
-            means this user for a plain name, and any user for other endpoints. See
-            :func:`ipcpipes.connect`.
+            means ``AccessPolicy.current_user()`` for a plain name, and any user for other
+            endpoints. See :func:`ipcpipes.connect`.
         impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
         authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.

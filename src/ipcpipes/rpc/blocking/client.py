@@ -64,8 +64,8 @@ class ClientOperation(ClientOperationBase[ClientLink]):
                 the manager raised an exception of its own.
             rpc.CallTimedOut: the call took longer than its ``timeout``. The server is told that the
                 call is cancelled.
-            TypeError, ValueError: an argument is missing, unknown, or cannot be sent; or the
-                arguments are larger than the server accepts, or the result than the client accepts.
+            TypeError, ValueError, OverflowError: an argument is missing, unknown, cannot be sent,
+                or is larger than the server accepts.
             And any exception of a file or function of yours; the call is then given up, as it is
             after Ctrl-C.
         """
@@ -116,7 +116,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             For ``with``: a :class:`CallHandle`.
 
         Raises:
-            TypeError, ValueError: the same errors as for a call; nothing was sent.
+            TypeError, ValueError, OverflowError: the same errors as for a call; nothing was sent.
         """
         return CallHandle(*self._beginning(arguments, named))
 
@@ -161,8 +161,8 @@ def connect(
         buffer_size: asks the system to hold this many bytes (1 or more) of what this end sends; a
             hint. ``None`` for 524,288. On Windows the server's value applies.
         server: the users that may serve, as a policy. It is checked before a byte is sent. ``None``
-            means this user for a plain name, and any user for other endpoints. See
-            :func:`ipcpipes.connect`.
+            means ``AccessPolicy.current_user()`` for a plain name, and any user for other
+            endpoints. See :func:`ipcpipes.connect`.
         impersonation: what the server may do with your identity: ``"identify"``, ``"impersonate"``,
             ``"delegate"`` or ``"anonymous"``. See :func:`ipcpipes.connect`.
         authkey: a secret of 16 bytes or more. Each end has to prove that it has the secret.

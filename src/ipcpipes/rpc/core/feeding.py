@@ -123,7 +123,7 @@ def _check_source(pipe: Pipe, source: Given) -> None:
             f"the pipe {pipe.name} is filled from memory, a file, an iterable or a pull function, "
             f"not from {source!r}"
         )
-    if isinstance(source, io.TextIOBase):
+    if hasattr(source, "read") and hasattr(source, "encoding"):  # also a wrapper of a text file
         raise TypeError(f"the pipe {pipe.name} is filled from a binary file; open it with 'rb'")
 
 
@@ -137,7 +137,7 @@ def _check_sink(pipe: Pipe, sink: Given) -> None:
             f"the pipe {pipe.name} is emptied into a file, a list, a bytearray or a push function, "
             f"not into {sink!r}"
         )
-    if isinstance(sink, io.TextIOBase):
+    if hasattr(sink, "write") and hasattr(sink, "encoding"):
         raise TypeError(f"the pipe {pipe.name} is emptied into a binary file; open it with 'wb'")
 
 

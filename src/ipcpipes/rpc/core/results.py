@@ -10,6 +10,8 @@ from .call import Call
 
 __all__ = ["result_of"]
 
+_NONE = type(None)
+
 
 def result_of(call: Call) -> Any:
     """Returns the value of the server's answer.
@@ -36,4 +38,5 @@ def result_of(call: Call) -> Any:
 
 
 def _bad_result(call: Call, error: Exception) -> BadStubData:
-    return BadStubData(f"the result of {call.operation} is not of its type: {error}")
+    hint = "; the operation declares no result: -> TYPE" if call.operation.result is _NONE else ""
+    return BadStubData(f"the result of {call.operation} is not of its type: {error}{hint}")

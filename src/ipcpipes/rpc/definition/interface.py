@@ -48,8 +48,8 @@ def operation(
         maybe: the client does not wait for an answer, and gets no error if the call fails. (The
             name is DCE's: maybe the call is executed, maybe not.) This is not allowed with pipes or
             a result.
-        timeout: seconds after which a call fails, unless the client gives fewer; ``None`` for no
-            limit.
+        timeout: seconds, more than 0, after which a call fails; ``None`` for no limit. A client can
+            choose another time (:meth:`ClientOperation.with_options`).
 
     Raises:
         DefinitionError: when the class is made, if the operation breaks a rule.
