@@ -128,6 +128,7 @@ _VARIABLE = (
     (r"after \d+ of \d+ bytes", "after SOME of ALL bytes"),
     (r"interrupted after \d+ bytes", "interrupted after SOME bytes"),
     (r"bad yield: .*", "bad yield: SOMETHING"),
+    (r"<function .*>", "FUNCTION"),
     # Python 3.12 and later have other words for it.
     (
         r"without an implementation for abstract method '(\w+)'",
@@ -831,6 +832,21 @@ async def server_that_closes_at_once() -> None:
 
 
 @provokes("CommFailure")
+async def server_that_dies_inside_a_frame() -> None:
+    client, server = await pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_half_a_frame, server)
+        async with rpc.bind(Shop, client):
+            pass
+
+
+async def send_half_a_frame(stream: ipcpipes.Stream) -> None:
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"\x10\0")
+
+
+@provokes("CommFailure")
 async def server_that_closes_before_the_client_sends() -> None:
     client, server = await pair()
     await server.aclose()
@@ -1068,6 +1084,13 @@ async def start_with_an_option() -> None:
 
 
 @provokes("TypeError")
+async def send_text() -> None:
+    left, _ = memory_stream_pair()
+    async with ipcpipes.MessageChannel(left) as channel:
+        await channel.send("hello")  # type: ignore[arg-type]
+
+
+@provokes("TypeError")
 async def receive_with_a_timeout_without_its_name() -> None:
     endpoint = unique_endpoint()
     with blocking.listen_messages(endpoint):
@@ -1135,6 +1158,21 @@ async def forget_to_await() -> None:
         channel.send(b"hello")  # type: ignore[unused-coroutine]
         gc.collect()
     raise caught_warnings[0].message  # type: ignore[misc]  # it is a Warning, not a str
+
+
+async def test_log_names_a_handler_that_is_not_async(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(channel: ipcpipes.MessageChannel) -> None:
+        pass
+
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ipcpipes.serve_messages, handler, endpoint)
+        async with await ipcpipes.connect_messages(endpoint) as client:
+            with pytest.raises(trio.EndOfChannel):
+                await client.receive()
+        nursery.cancel_scope.cancel()
+    last_line = caplog.text.splitlines()[-1]
+    assert without_variables(last_line) in messages_in(SECTIONS["TypeError"])
 
 
 @pytest.mark.parametrize("name", PROVOCATIONS)
