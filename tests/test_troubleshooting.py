@@ -4,6 +4,7 @@ section, and the messages in the sections are those of the code.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
 import os
@@ -13,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -57,11 +58,14 @@ def exceptions_of(module: ModuleType) -> dict[str, type[Exception]]:
 CLASSES = {**exceptions_of(ipcpipes), **exceptions_of(rpc), **exceptions_of(rpc_blocking)}
 # Sections about exceptions of other libraries and of Python.
 OTHERS = {
+    "AttributeError",
     "BrokenResourceError",
     "BusyResourceError",
     "ClosedResourceError",
     "EndOfChannel",
     "ResourceWarning",
+    "RuntimeError",
+    "RuntimeWarning",
     "TimeoutError",
     "TypeError",
 }
@@ -85,7 +89,8 @@ def test_each_section_has_a_message_a_meaning_and_a_cure() -> None:
         if name in ("IpcError", "RpcError", "PipeError", "Lines in the log"):
             continue  # about several errors
         assert re.search(r"^```text$", section, re.MULTILINE), name
-        assert re.search(r"^(\*\*Cure\*\*: |\| cause \| cure \|$)", section, re.MULTILINE), name
+        cure = r"^(\*\*Cure\*\*: |\| cause \| (how to see it \| )?cure \|$)"
+        assert re.search(cure, section, re.MULTILINE), name
 
 
 def test_links_to_sections_exist() -> None:
@@ -121,6 +126,14 @@ _VARIABLE = (
     (r"\([0-9a-f-]{36}\)", "(UUID)"),
     (r"(mode|user) \d+", r"\1 N"),
     (r"after \d+ of \d+ bytes", "after SOME of ALL bytes"),
+    (r"interrupted after \d+ bytes", "interrupted after SOME bytes"),
+    (r"bad yield: .*", "bad yield: SOMETHING"),
+    (r"<function .*>", "FUNCTION"),
+    # Python 3.12 and later have other words for it.
+    (
+        r"without an implementation for abstract method '(\w+)'",
+        r"with abstract method \1",
+    ),
     # Whether a client notices the end while it sends or while it receives is a matter of time.
     (
         r"ended \(the other end has closed or died( \([A-Z][a-z ]+\))?\)",
@@ -176,11 +189,6 @@ async def caught(function: Callable[[], Awaitable[object]]) -> BaseException:
 # Connecting
 
 
-@provokes("TypeError")
-async def connect_with_a_timeout() -> None:
-    await ipcpipes.connect("svc", timeout=10)  # type: ignore[call-overload]
-
-
 @provokes("EndpointNotFound")
 async def connect_without_a_server() -> None:
     await ipcpipes.connect(unique_endpoint())
@@ -230,6 +238,24 @@ async def connect_in_the_wrong_direction() -> None:
     endpoint = unique_endpoint()
     async with await ipcpipes.listen(endpoint, direction="receive"):
         await ipcpipes.connect(endpoint, direction="receive")
+
+
+@provokes("EndpointDenied", where=WINDOWS)
+async def connect_with_native_messages_to_a_stream() -> None:
+    endpoint = unique_endpoint()
+    async with await ipcpipes.listen(endpoint):
+        await ipcpipes.connect_messages(endpoint, framing=ipcpipes.NATIVE)
+
+
+@provokes("EndpointDenied", where=not WINDOWS)
+async def take_over_the_other_end_of_a_pipe() -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    try:
+        await ipcpipes.connect(Endpoint.inherited(writing), direction="receive")
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @provokes("UntrustedServer", where=not WINDOWS)
@@ -369,6 +395,16 @@ async def send_after_a_cancelled_send() -> None:
         await client.send_all(b"more")
 
 
+@provokes("BrokenResourceError")
+async def send_after_a_send_that_timed_out() -> None:
+    endpoint = unique_endpoint()
+    with blocking.listen_messages(endpoint) as listener:
+        with blocking.connect_messages(endpoint) as client, listener.accept():
+            with suppress(TimeoutError):
+                client.send(bytes(16_000_000), timeout=0.1)
+            client.send(b"more")
+
+
 @provokes("ClosedResourceError")
 async def receive_after_closing() -> None:
     client, server = await pair()
@@ -416,6 +452,68 @@ async def receive_for_too_long() -> None:
     with blocking.listen_messages(endpoint) as listener:
         with blocking.connect_messages(endpoint) as client, listener.accept():
             client.receive(timeout=0.1)
+
+
+@provokes("TimeoutError")
+async def send_for_too_long() -> None:
+    endpoint = unique_endpoint()
+    with blocking.listen_messages(endpoint) as listener:
+        with blocking.connect_messages(endpoint) as client, listener.accept():
+            client.send(bytes(16_000_000), timeout=0.3)
+
+
+@provokes("TimeoutError")
+async def accept_for_too_long() -> None:
+    with blocking.listen(unique_endpoint()) as listener:
+        listener.accept(timeout=0.2)
+
+
+@provokes("TimeoutError")
+async def complete_for_too_long() -> None:
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(rpc.serve, ShopManager(), endpoint)
+        await trio.to_thread.run_sync(complete_in_a_thread, endpoint)
+
+
+def complete_in_a_thread(endpoint: Endpoint) -> None:
+    with rpc_blocking.connect(Shop, endpoint) as client, client.sleep.begin() as call:
+        call.complete(timeout=0.05)
+
+
+@provokes("Nothing happens")
+async def different_framings() -> None:
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        serve = partial(ipcpipes.serve_messages, echo, endpoint, framing=ipcpipes.Lines())
+        await nursery.start(serve)
+        async with await ipcpipes.connect_messages(endpoint) as client:
+            with trio.fail_after(0.1):
+                await client.send(b"hello")
+                await client.receive()
+
+
+async def test_server_of_another_framing_logs_the_end_inside_a_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "ipcpipes")
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        serve = partial(ipcpipes.serve_messages, echo, endpoint, framing=ipcpipes.Lines())
+        listener = await nursery.start(serve)
+        async with await ipcpipes.connect_messages(endpoint) as client:
+            await client.send(b"hello")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        await listener.aclose()
+    (line,) = caplog.messages
+    shown = "a client of … has left: the stream ended inside a message"
+    assert re.match(shown.replace("…", ".*"), line)
+    assert f"`{shown}`" in SECTIONS["Nothing happens"]
+
+
+async def echo(channel: ipcpipes.MessageChannel) -> None:
+    async for message in channel:
+        await channel.send(message)
 
 
 @provokes("ResourceWarning")
@@ -535,6 +633,17 @@ async def server_without_a_key() -> None:
             nursery.cancel_scope.cancel()
 
 
+@provokes("AuthenticationFailed")
+async def server_of_messages_without_a_key() -> None:
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ipcpipes.serve_messages, nothing, endpoint)
+        try:
+            await ipcpipes.connect_messages(endpoint, authkey=b"k" * 32)
+        finally:
+            nursery.cancel_scope.cancel()
+
+
 @provokes("ImpersonationRefused", where=LINUX)
 async def act_as_a_client_that_does_not_allow_it() -> None:
     client, server = await pair()
@@ -594,6 +703,13 @@ class Shop(rpc.Interface, uuid=SHOP, version=(1, 0)):
     async def rate(self, stars: Stars) -> int:
         raise NotImplementedError
 
+    @rpc.operation
+    async def forget(self):  # type: ignore[no-untyped-def]  # without a type of the result
+        ...
+
+    async def refund(self, book: str) -> None:
+        """Not an operation, because it has no decorator."""
+
 
 class ShopManager(Shop):
     async def price(self, book: str) -> int:
@@ -610,11 +726,15 @@ class ShopManager(Shop):
 
     async def matches(self, word: str, found: rpc.OutPipe[rpc.int32]) -> int:
         await found.push([1])
-        await found.close()
+        if word == "Emma":
+            await found.close()
         return 1
 
     async def rate(self, stars: rpc.InPipe[rpc.int32]) -> int:
         return sum([len(chunk) async for chunk in stars])
+
+    async def forget(self) -> int:
+        return 5
 
 
 # The same interface as other programs may have it.
@@ -673,6 +793,12 @@ async def arguments_that_are_too_large() -> None:
         await client.price("x" * 20_000_000)
 
 
+@provokes("BadStubData")
+async def result_without_a_type() -> None:
+    async with shop() as client:
+        await client.forget()
+
+
 @provokes("CallTimedOut")
 async def call_that_takes_too_long() -> None:
     async with shop() as client:
@@ -703,6 +829,21 @@ async def server_that_closes_at_once() -> None:
         nursery.start_soon(accept_and_close, listener)
         async with rpc.connect(Shop, endpoint):
             pass
+
+
+@provokes("CommFailure")
+async def server_that_dies_inside_a_frame() -> None:
+    client, server = await pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_half_a_frame, server)
+        async with rpc.bind(Shop, client):
+            pass
+
+
+async def send_half_a_frame(stream: ipcpipes.Stream) -> None:
+    async with stream:
+        await stream.receive_some()
+        await stream.send_all(b"\x10\0")
 
 
 @provokes("CommFailure")
@@ -746,6 +887,13 @@ async def call_while_the_server_shuts_down() -> None:
             await client.price("Emma")
         finally:
             nursery.cancel_scope.cancel()
+
+
+@provokes("ServerUnavailable")
+async def call_after_the_block() -> None:
+    async with shop() as client:
+        pass
+    await client.price("Emma")
 
 
 @provokes("BindTimeout")
@@ -804,6 +952,12 @@ async def server_with_another_pipe() -> None:
 async def manager_that_returns_too_early() -> None:
     async with shop() as client:
         await client.total([1, 2, 3])
+
+
+@provokes("PipeDisciplineError")
+async def manager_that_does_not_close() -> None:
+    async with shop() as client:
+        await client.matches("Persuasion", [])
 
 
 @provokes("InvalidBound")
@@ -887,6 +1041,138 @@ async def operation_without_a_type() -> None:
         @rpc.operation
         async def price(self, book) -> int:  # type: ignore[no-untyped-def]
             raise NotImplementedError
+
+
+# Mistakes that Python reports
+
+
+@provokes("TypeError")
+async def connect_with_a_timeout() -> None:
+    await ipcpipes.connect("svc", timeout=10)  # type: ignore[call-overload]
+
+
+@provokes("TypeError", where=(3, 11) <= sys.version_info < (3, 14))
+async def channel_in_a_plain_with() -> None:
+    left, _ = memory_stream_pair()
+    with ipcpipes.MessageChannel(left):  # type: ignore[attr-defined]
+        pass
+
+
+@provokes("TypeError", where=(3, 11) <= sys.version_info < (3, 14))
+async def remote_calls_in_a_plain_with() -> None:
+    with rpc.connect(Shop, "svc"):  # type: ignore[attr-defined]
+        pass
+
+
+@provokes("TypeError", where=sys.version_info < (3, 14))
+async def await_a_context_manager() -> None:
+    await rpc.connect(Shop, "svc")  # type: ignore[misc]
+
+
+@provokes("TypeError", where=sys.version_info < (3, 14))
+async def await_a_blocking_function() -> None:
+    endpoint = unique_endpoint()
+    with blocking.listen_messages(endpoint):
+        with blocking.connect_messages(endpoint) as channel:
+            await channel  # type: ignore[misc]
+
+
+@provokes("TypeError")
+async def start_with_an_option() -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(echo, framing=ipcpipes.Lines())  # type: ignore[call-arg]
+
+
+@provokes("TypeError")
+async def send_text() -> None:
+    left, _ = memory_stream_pair()
+    async with ipcpipes.MessageChannel(left) as channel:
+        await channel.send("hello")  # type: ignore[arg-type]
+
+
+@provokes("TypeError")
+async def receive_with_a_timeout_without_its_name() -> None:
+    endpoint = unique_endpoint()
+    with blocking.listen_messages(endpoint):
+        with blocking.connect_messages(endpoint) as channel:
+            channel.receive(5)  # type: ignore[call-arg]
+
+
+@provokes("TypeError")
+async def call_with_a_timeout() -> None:
+    async with shop() as client:
+        await client.sleep(timeout=5)
+
+
+@provokes("TypeError")
+async def manager_without_an_operation() -> None:
+    class LibraryManager(Library):
+        pass
+
+    LibraryManager()
+
+
+@provokes("AttributeError")
+async def use_a_connection_that_was_not_awaited() -> None:
+    connecting = ipcpipes.connect("svc")
+    try:
+        connecting.receive_some  # type: ignore[attr-defined]  # noqa: B018
+    finally:
+        connecting.close()
+
+
+@provokes("AttributeError")
+async def call_what_is_not_marked_as_an_operation() -> None:
+    async with shop() as client:
+        await client.refund("Emma")
+
+
+@provokes("RuntimeError")
+async def connect_under_asyncio() -> None:
+    async def main() -> None:
+        await ipcpipes.connect(unique_endpoint())
+
+    await trio.to_thread.run_sync(asyncio.run, main())
+
+
+@provokes("RuntimeError")
+async def open_a_child_under_asyncio() -> None:
+    async def main() -> None:
+        async with ipcpipes.open_child([sys.executable, "-c", ""]):
+            pass
+
+    await trio.to_thread.run_sync(asyncio.run, main())
+
+
+@provokes("RuntimeError")
+async def run_inside_a_run() -> None:
+    trio.run(trio.sleep, 0)
+
+
+@provokes("RuntimeWarning")
+async def forget_to_await() -> None:
+    left, _ = memory_stream_pair()
+    channel = ipcpipes.MessageChannel(left)
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always")
+        channel.send(b"hello")  # type: ignore[unused-coroutine]
+        gc.collect()
+    raise caught_warnings[0].message  # type: ignore[misc]  # it is a Warning, not a str
+
+
+async def test_log_names_a_handler_that_is_not_async(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(channel: ipcpipes.MessageChannel) -> None:
+        pass
+
+    endpoint = unique_endpoint()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ipcpipes.serve_messages, handler, endpoint)
+        async with await ipcpipes.connect_messages(endpoint) as client:
+            with pytest.raises(trio.EndOfChannel):
+                await client.receive()
+        nursery.cancel_scope.cancel()
+    last_line = caplog.text.splitlines()[-1]
+    assert without_variables(last_line) in messages_in(SECTIONS["TypeError"])
 
 
 @pytest.mark.parametrize("name", PROVOCATIONS)
