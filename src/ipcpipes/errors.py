@@ -381,9 +381,7 @@ class UnsafeDirectory(EndpointError, PermissionError):
 
 _NOT_FOUND = "nothing is there; start the server first, or wait for it (wait=SECONDS)"
 _DEAD = "no server listens on this socket; it has ended, or is just starting (wait=SECONDS)"
-_DENIED = (
-    "access denied; the server allows only other users, or its pipe goes in the other direction"
-)
+_DENIED = "access denied; the server allows only other users"
 _BUSY = "the server has no room for another client now; wait for it (wait=SECONDS)"
 _NO_PIPE = "this is not a pipe"
 
@@ -407,7 +405,10 @@ _CONNECT: dict[tuple[str, int], tuple[type[EndpointError], str]] = {
     # winerror.h
     ("winerror", 2): (EndpointNotFound, _NOT_FOUND),  # ERROR_FILE_NOT_FOUND
     ("winerror", 3): (EndpointNotFound, _NOT_FOUND),  # ERROR_PATH_NOT_FOUND
-    ("winerror", 5): (EndpointDenied, _DENIED),  # ERROR_ACCESS_DENIED
+    ("winerror", 5): (  # ERROR_ACCESS_DENIED
+        EndpointDenied,
+        f"{_DENIED}, or its pipe goes in the other direction",
+    ),
     ("winerror", 87): (  # ERROR_INVALID_PARAMETER, by SetNamedPipeHandleState
         EndpointDenied,
         "this pipe is of another type (a stream of bytes); leave framing=NATIVE out",

@@ -16,6 +16,7 @@ from ... import _os
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
 from ...connections.nursery import first_of, unseen_nursery
+from ...connections.serving import call_async
 from ...ending import record_end
 from ...endpoint import Endpoint, EndpointLike
 from ...errors import WorkerFailed
@@ -429,7 +430,7 @@ class WorkerGroup(Uncopied):
                 with trio.move_on_after(self._grace):
                     await child.wait()
             if self._on_end is not None:
-                await self._on_end(number, child)
+                await call_async(self._on_end, number, child)
         finally:
             if member is not None:
                 self._members.discard(member)

@@ -181,8 +181,9 @@ async def connect(
         credit: how many bytes of a pipe the server may send before this end has pulled them,
             131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
-            is there. The connection ends if the server does not answer within as many seconds.
-            ``None`` does not ask: the system tells when a process ends, but not when it hangs.
+            is there. Without an answer, the connection ends two to three times this long after the
+            last message of the server. ``None`` does not ask: the system tells when a process ends,
+            but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
 
@@ -238,8 +239,9 @@ async def bind(
         credit: how many bytes of a pipe the server may send before this end has pulled them,
             131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
-            is there. The connection ends if the server does not answer within as many seconds.
-            ``None`` does not ask: the system tells when a process ends, but not when it hangs.
+            is there. Without an answer, the connection ends two to three times this long after the
+            last message of the server. ``None`` does not ask: the system tells when a process ends,
+            but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
 

@@ -91,10 +91,11 @@ async def serve(
         max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
             of ipcpipes waits before it begins more.
         keep_alive: seconds, 0.04 or more, after which a client that was silent is asked whether it
-            is there. The connection ends if the client does not answer within as many seconds.
-            ``None`` does not ask: the system reports when a process ends, but not when it hangs. A
-            client of :mod:`ipcpipes.rpc.blocking` answers only while one of its threads waits, so
-            an idle one would be disconnected: use ``None`` for such clients.
+            is there. Without an answer, the connection ends two to three times this long after the
+            last message of the client. ``None`` does not ask: the system reports when a process
+            ends, but not when it hangs. A client of :mod:`ipcpipes.rpc.blocking` answers only while
+            one of its threads waits, so an idle one would be disconnected: use ``None`` for such
+            clients.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
             and code of the server: enable it only if all clients may see them.
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
