@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -23,7 +24,9 @@ from ...rpc.wire.format import Limits
 from .. import output
 from ..failure import Failure
 from ..progress import show_progress
+from ..source import in_thread
 from .arguments import Arguments
+from .elements import with_known_elements
 
 __all__ = ["call"]
 
@@ -45,9 +48,14 @@ async def call(command: argparse.Namespace) -> None:
     description = _find(interfaces, interface, "the server has no interface")
     described = _find(description.operations, name, f"{description.name} has no operation")
     definition = definition_of(description)
-    operation = definition.operations[name]
+    operation = with_known_elements(definition.operations[name])
+    operations = {**definition.operations, name: operation}
+    definition = replace(definition, operations=MappingProxyType(operations))
     with ExitStack() as files:
-        arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
+        # In a thread: opening a FIFO waits for the process at its other end.
+        arguments = await in_thread(
+            Arguments, operation, described, command.arguments, files, command.raw
+        )
         await arguments.read()
         stream = await ipcpipes.connect(command.name, wait=command.wait)
         frame_transport = FrameTransport(stream, Limits())
@@ -123,10 +131,8 @@ async def _make_call(
         nursery.start_soon(show_progress, arguments, arguments.total)
         try:
             return await operation(**arguments.values)
-        except TypeError as error:
-            # A value of the user is of the wrong type. The text names the parameter.
+        except (TypeError, ValueError, OverflowError) as error:
+            # A value of the user cannot be sent. The text names the parameter.
             raise Failure(str(error)) from None
         finally:
             nursery.cancel_scope.cancel()
-            if sys.stdout is not None and arguments.uses_stdout:
-                sys.stdout.flush()
