@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+import trio
 
 from ipcpipes import rpc
 from ipcpipes._cli.call.elements import with_known_elements
@@ -22,6 +23,7 @@ from ipcpipes._cli.failure import Failure
 from ipcpipes.rpc.definition.elements import _SCALARS, element_of
 from ipcpipes.rpc.definition.introspection import (
     InterfaceDescription,
+    IntrospectionManager,
     OperationDescription,
     ParameterDescription,
     PipeDescription,
@@ -31,6 +33,7 @@ from ipcpipes.rpc.definition.introspection import (
 from .echo_runs import (
     LIMIT,
     as_users_have_it,
+    complaint,
     eventually,
     here,
     make_fifo,
@@ -114,6 +117,10 @@ class Pipes(rpc.Interface, uuid="0c0b5d4c-60f3-4a4e-a5be-3d1d2f6a7a51", version=
         raise NotImplementedError
 
     @rpc.operation
+    async def unfinished(self, p: rpc.OutPipe[Point]) -> None:
+        raise NotImplementedError
+
+    @rpc.operation
     async def value(self, number: int) -> None:
         raise NotImplementedError
 
@@ -177,6 +184,10 @@ class PipesManager(Pipes):
         while True:
             await p.push(bytes(2**16))
 
+    async def unfinished(self, p: rpc.OutPipe[Point]) -> None:
+        await p.push([Point(1, 2.5)])
+        await trio.sleep_forever()
+
     async def value(self, number: int) -> None:
         pass
 
@@ -199,9 +210,7 @@ def called(
 
 def refused(*arguments: str) -> str:
     """Returns the one line of a call that fails."""
-    result = called(*arguments, status=1)
-    assert result.stdout == b""
-    return one_line(result.stderr)
+    return complaint(called(*arguments, status=1))
 
 
 def sample(**changes: Any) -> dict[str, Any]:
@@ -357,6 +366,12 @@ def test_an_argument_that_is_not_text_is_named() -> None:
         assert "is not valid Unicode" in refused(*arguments)
 
 
+def test_json_with_too_many_levels_is_one_line() -> None:
+    for arguments in (("Pipes.value", "number="), ("Pipes.numbers", "p=")):
+        said = refused(arguments[0], arguments[1] + "[" * 20_000)
+        assert "too many levels" in said
+
+
 # Source and sink
 
 
@@ -408,6 +423,12 @@ def test_input_that_ends_inside_an_element_is_a_failure() -> None:
 
 
 # The end of a sink, and Ctrl-C
+
+
+def test_elements_are_written_at_once() -> None:
+    with running("call", NAME, "Pipes.unfinished") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b'{"t":1,"v":2.5}\n'
 
 
 @with_full_device
@@ -498,3 +519,12 @@ def test_elements_of_unknown_layout_are_refused(element: PipeDescription) -> Non
     interface = InterfaceDescription("Pipes", str(Pipes._rpc_definition.uuid), (1, 0), [operation])
     with pytest.raises(Failure, match=r"the elements of p as .* does not know"):
         with_known_elements(definition_of(interface).operations["take"])
+
+
+def test_a_wrong_description_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = OperationDescription("value", [], "None")
+    wrong = InterfaceDescription("Pipes", "no UUID", (1, 0), [operation])
+    monkeypatch.setattr(IntrospectionManager, "interfaces", lambda _: [wrong])
+    with in_trio(partial(serving, PipesManager(), at="wrong", introspection=True)):
+        result = here("call", "wrong", "Pipes.value")
+    assert "the server's description of Pipes is wrong: " in complaint(result)

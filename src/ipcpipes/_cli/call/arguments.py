@@ -238,7 +238,7 @@ def _value_of(parameter: ParameterDescription, text: str) -> Any:
     if takes_text or (not takes and not text.startswith(("[", "{", '"'))):
         try:
             value = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeEncodeError):
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return text
         return text if takes_text and _kind(value) not in takes else value
     return _decode_json(wanted, text)
@@ -248,12 +248,15 @@ def _decode_json(wanted: str, text: str) -> Any:
     """The value of JSON text.
 
     Raises:
-        Failure: the text is not valid JSON. The message names the position and what was ``wanted``.
+        Failure: the text is not valid JSON, or has too many levels. The message names the position
+            and what was ``wanted``.
     """
     try:
         return msgspec.json.decode(text)
     except UnicodeEncodeError:  # from bytes of the command line that are not text
         raise Failure(f"{wanted}, and {text} is not valid Unicode") from None
+    except RecursionError:
+        raise Failure(f"{wanted}, and the JSON has too many levels") from None
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         # If the text ends too early, the error names no byte.

@@ -20,6 +20,7 @@ from ...rpc._trio.client import Client, client_of
 from ...rpc._trio.transport import FrameTransport
 from ...rpc.core.client import ClientOptions
 from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
+from ...rpc.definition.operations import Definition
 from ...rpc.wire.format import Limits
 from .. import output
 from ..failure import Failure
@@ -47,10 +48,8 @@ async def call(command: argparse.Namespace) -> None:
         raise Failure(f"{name} is not INTERFACE.OPERATION; the interfaces are {_names(interfaces)}")
     description = _find(interfaces, interface, "the server has no interface")
     described = _find(description.operations, name, f"{description.name} has no operation")
-    definition = definition_of(description)
-    operation = with_known_elements(definition.operations[name])
-    operations = {**definition.operations, name: operation}
-    definition = replace(definition, operations=MappingProxyType(operations))
+    definition = _definition_for(description, name)
+    operation = definition.operations[name]
     with ExitStack() as files:
         # In a thread: opening a FIFO waits for the process at its other end.
         arguments = await in_thread(
@@ -67,6 +66,21 @@ async def call(command: argparse.Namespace) -> None:
             output.write(text)
         elif result is not None:
             output.complain(f"result: {text}")
+
+
+def _definition_for(description: InterfaceDescription, name: str) -> Definition:
+    """Returns the definition for a client that calls the operation of this name.
+
+    Raises:
+        Failure: the server's description is not valid, or is unknown to this version.
+    """
+    try:
+        definition = definition_of(description)
+    except (TypeError, ValueError) as error:
+        raise Failure(f"the server's description of {description.name} is wrong: {error}") from None
+    operation = with_known_elements(definition.operations[name])
+    operations = {**definition.operations, name: operation}
+    return replace(definition, operations=MappingProxyType(operations))
 
 
 def _printable_json(value: Any) -> str:
