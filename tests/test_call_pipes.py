@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from ipcpipes import rpc
-from ipcpipes._cli.call.elements import with_known_elements
+from ipcpipes._cli.call.elements import text_of, with_known_elements
 from ipcpipes._cli.failure import Failure
 from ipcpipes.rpc.definition.elements import _SCALARS, element_of
 from ipcpipes.rpc.definition.introspection import (
@@ -225,7 +225,7 @@ def sample(**changes: Any) -> dict[str, Any]:
     return fields | changes
 
 
-def text_of(*elements: Any) -> str:
+def listed(*elements: Any) -> str:
     return json.dumps(elements, separators=(",", ":"))
 
 
@@ -248,7 +248,7 @@ def test_structures_go_to_files_and_back_as_in_memory(tmp_path: Path) -> None:
     assert called("Pipes.points", "n=2", "--raw").stdout == octets
     assert json.loads(called("Pipes.take", f"p=@{file}").stdout) == 2
 
-    called("Pipes.samples", f"p={text_of(sample())},@{file}")
+    called("Pipes.samples", f"p={listed(sample())},@{file}")
     called("Pipes.samples", f"p=@{file},@{copy}")
     assert len(file.read_bytes()) == 48
     assert copy.read_bytes() == file.read_bytes()
@@ -262,8 +262,8 @@ def test_a_pipe_can_have_no_structures(tmp_path: Path) -> None:
 
 def test_the_range_of_a_pipe_of_structures_holds() -> None:
     elements = [{"t": 1, "v": 2}] * 5
-    assert json.loads(called("Pipes.take", f"p={text_of(*elements)}").stdout) == 5
-    said = refused("Pipes.take", f"p={text_of(elements[0])}")
+    assert json.loads(called("Pipes.take", f"p={listed(*elements)}").stdout) == 5
+    said = refused("Pipes.take", f"p={listed(elements[0])}")
     assert "1 element for the pipe p cannot be cut into chunks of 2 to 3" in said
 
 
@@ -279,7 +279,7 @@ def test_the_range_of_a_pipe_of_structures_holds() -> None:
     ],
 )
 def test_a_wrong_structure_is_named(elements: list[Any], reason: str) -> None:
-    said = refused("Pipes.take", f"p={text_of(*elements)}")
+    said = refused("Pipes.take", f"p={listed(*elements)}")
     assert "p: element 1 is not a valid {t: int64, v: float64}: " in said
     assert reason in said
 
@@ -296,7 +296,7 @@ def test_a_wrong_structure_is_named(elements: list[Any], reason: str) -> None:
     ],
 )
 def test_a_wrong_field_is_named(changes: dict[str, Any], reason: str) -> None:
-    said = refused("Pipes.samples", f"p={text_of(sample(**changes))}")
+    said = refused("Pipes.samples", f"p={listed(sample(**changes))}")
     assert "p: element 0 is not a valid {time: int64, " in said
     assert reason in said
 
@@ -370,6 +370,13 @@ def test_json_with_too_many_levels_is_one_line() -> None:
     for arguments in (("Pipes.value", "number="), ("Pipes.numbers", "p=")):
         said = refused(arguments[0], arguments[1] + "[" * 20_000)
         assert "too many levels" in said
+
+
+def test_an_incomplete_character_at_the_end_is_shown() -> None:
+    escaped = text_of(element_of(rpc.byte), is_terminal=True)
+    assert escaped is not None
+    shown = [escaped(chunk) for chunk in (b"a\xc3", b"\xa4\xc3", b"")]
+    assert b"".join(shown) == "a\xe4\\xc3".encode()
 
 
 # Source and sink
