@@ -205,7 +205,7 @@ def _add_call_arguments(call: argparse.ArgumentParser) -> None:
     call.add_argument(
         "--raw",
         action="store_true",
-        help="write the elements of a pipe as they lie in memory, also numbers, and to a terminal",
+        help="write the elements of a pipe as they lie in memory, also to a terminal",
     )
 
 
@@ -252,12 +252,13 @@ async def _call(arguments: argparse.Namespace) -> None:
     bytes inside another value cannot be given.
 
     For a pipe towards the server, give name=@FILE (its bytes are the elements, as
-    they lie in memory), name=- for standard input, or a JSON list of elements. A
-    pipe towards the client goes to name=@FILE, or name=- for standard output, which
-    is also where it goes when it is not mentioned. A file gets the elements as they
-    lie in memory; standard output gets numbers one a line, and bytes as they are.
-    With --raw it gets what a file gets. A pipe in both directions is
-    name=SOURCE,SINK, each of these.
+    they lie in memory), name=- for standard input, or a JSON list of elements; a
+    structure is a JSON object. A pipe towards the client goes to name=@FILE, or
+    name=- for standard output, which is also where it goes when it is not mentioned.
+    A file gets the elements as they lie in memory. Standard output gets bytes as they
+    are, and each other element as JSON on its own line (numbers also as NaN and
+    Infinity). With --raw it gets what a file gets. A pipe in both directions is
+    name=SOURCE,SINK, each of these; without ,SINK it goes to standard output.
 
     What the operation returns is printed as JSON, with bytes as base64; on standard
     error, where a pipe goes to standard output. Control characters that the server

@@ -7,12 +7,13 @@ import io
 import os
 import sys
 from collections.abc import Iterator
+from io import RawIOBase
 from typing import TextIO
 
 from ..errors import printable
 from .failure import Failure
 
-__all__ = ["complain", "prepare", "printable", "write", "write_path"]
+__all__ = ["complain", "prepare", "printable", "write", "write_all", "write_bytes", "write_path"]
 
 
 def prepare() -> None:
@@ -41,8 +42,31 @@ def write_path(path: str) -> None:
     Raises:
         Failure: standard output is closed, has no reader, or its disk is full.
     """
+    write_bytes(os.fsencode(path + os.linesep))
+
+
+def write_bytes(data: bytes) -> None:
+    """Writes bytes to standard output as they are, and flushes it.
+
+    Raises:
+        Failure: standard output is closed, has no reader, or its disk is full.
+    """
     with _stdout() as stdout:
-        stdout.buffer.write(os.fsencode(path + os.linesep))
+        # Not through the buffer, so that this can run in a thread that is abandoned: a thread that
+        # waits in the buffer holds its lock, without which the interpreter cannot exit.
+        raw: RawIOBase = getattr(stdout.buffer, "raw", stdout.buffer)  # type: ignore[arg-type]
+        write_all(raw, data)
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Writes bytes to a file without a buffer, which may take a part of them at a time.
+
+    Raises:
+        OSError: the system cannot write them.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def complain(line: str) -> None:

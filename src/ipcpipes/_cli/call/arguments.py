@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from ...rpc.definition.describing import JsonKind
-from ...rpc.definition.elements import Element
 from ...rpc.definition.introspection import OperationDescription, ParameterDescription
 from ...rpc.definition.operations import Operation, Pipe
 from ..failure import Failure
-from ..output import printable
+from ..output import write_all, write_bytes
 from ..source import in_thread
+from .elements import pack_json, text_of
 
 __all__ = ["Arguments"]
 
@@ -39,7 +40,7 @@ class Arguments:
         operation: the operation that is called.
         description: the server's description of the operation.
         words: ``name=value``, as on the command line.
-        raw: whether elements go to standard output as they lie in memory, also numbers.
+        raw: whether elements go to standard output as they lie in memory.
 
     Raises:
         Failure: the operation has no such argument, or a value is not of the right type.
@@ -52,7 +53,6 @@ class Arguments:
         description: OperationDescription,
         words: Sequence[str],
         files: ExitStack,
-        *,
         raw: bool,
     ) -> None:
         self.values: dict[str, Any] = {}
@@ -60,7 +60,7 @@ class Arguments:
         self.total: int | None = None
         self.uses_stdout = False
         self._uses_stdin = False
-        self._unread: dict[str, IO[bytes]] = {}
+        self._unread: dict[str, FileIO] = {}
         self._files = files
         self._raw = raw
         texts = _texts_by_name(operation, words)
@@ -77,44 +77,32 @@ class Arguments:
         """Reads the values that are the bytes of a file.
 
         Raises:
-            OSError: a file cannot be read.
+            Failure: a file cannot be read.
         """
         for name, file in self._unread.items():
-            self.values[name] = await in_thread(file.read)
+            self.values[name] = await _read(name, file.readall)
 
     def _pipe(self, pipe: Pipe, text: str | None) -> Any:
         if not pipe.out:
             return self._source(pipe, text)
         if not pipe.into:
             return self._sink(pipe, text)
-        source, comma, sink = (text or "").rpartition(",")
-        if comma:
-            return self._source(pipe, source), self._sink(pipe, sink)
-        return self._source(pipe, text), self._sink(pipe, None)
+        source, sink = _source_and_sink(text)
+        return self._source(pipe, source), self._sink(pipe, sink)
 
     def _source(self, pipe: Pipe, text: str | None) -> Any:
-        """Returns a list of elements, or the function that reads the elements from a file."""
+        """Returns the elements of a JSON list, or the function that reads them from a file."""
         if text is None:
             raise Failure(f"the pipe {pipe.name} needs a source: {pipe.name}=@FILE")
         if not _names_file(text):
-            wanted = f"the pipe {pipe.name} takes @FILE, - or a JSON list"
-            elements = _decode_json(wanted, text)
-            if not isinstance(elements, list):
-                raise Failure(f"{wanted}, not {text}")
-            return elements
+            return _elements_of(pipe, text)
         if text != "-":
             self.total = (self.total or 0) + Path(text[1:]).stat().st_size
-        source: Any = self._open_input(text)
+        source = self._open_input(text)
         stride = pipe.element.stride
 
-        def read(size: int) -> bytes:
-            # read1 returns the bytes that are there: the rest may come much later.
-            data: bytes = source.read1(size)
-            rest = -len(data) % stride
-            return data + source.read(rest) if rest else data
-
         async def pull(max_elements: int) -> bytes:
-            data: bytes = await in_thread(read, max_elements * stride)
+            data = await _read(pipe.name, _read_elements, source, stride, max_elements)
             if len(data) % stride:
                 raise Failure(f"the input of {pipe.name} ends inside an element")
             self.returned += len(data)
@@ -122,41 +110,41 @@ class Arguments:
 
         return pull
 
-    def _open_input(self, text: str) -> IO[bytes]:
-        """Opens the file that ``@FILE`` or ``-`` names."""
+    def _open_input(self, text: str) -> FileIO:
+        """Opens the file that ``@FILE`` or ``-`` names, without a buffer: after Ctrl-C, a thread
+        that waits in a buffer would keep the interpreter from its exit.
+        """
         if text != "-":
-            return self._open(text, "rb")
+            return self._files.enter_context(FileIO(Path(text[1:])))
         if sys.stdin is None:
             raise Failure("standard input is closed")
         if self._uses_stdin:
             raise Failure("only one argument can be read from standard input")
         self._uses_stdin = True
-        return sys.stdin.buffer
-
-    def _open(self, text: str, mode: str) -> IO[bytes]:
-        """Opens the file that ``@FILE`` names."""
-        return self._files.enter_context(Path(text[1:]).open(mode))
+        return FileIO(sys.stdin.fileno(), closefd=False)
 
     def _sink(self, pipe: Pipe, text: str | None) -> Callable[..., Any]:
         """Returns the function that writes the elements to a file."""
         as_text = None
+        write: Callable[[bytes], None] = write_bytes
         if text is not None and text.startswith("@"):
-            file = self._open(text, "wb")
+            # Closing a file with a buffer could fail, where the name of the pipe is not known.
+            file = self._files.enter_context(FileIO(Path(text[1:]), "w"))
+            write = partial(write_all, file)
         elif text not in (None, "-"):
             raise Failure(f"the pipe {pipe.name} goes to @FILE or -, not to {text}")
         elif sys.stdout is None:
             raise Failure("standard output is closed")
         else:
             self.uses_stdout = True
-            file = sys.stdout.buffer
             if not self._raw:
-                as_text = _text_of(pipe.element, is_terminal=sys.stdout.isatty())
+                as_text = text_of(pipe.element, is_terminal=sys.stdout.isatty())
 
         async def push(chunk: Any) -> None:
-            octets = chunk.cast("B") if len(pipe.element.format) == 1 else chunk
-            self.returned += len(octets)
+            data = bytes(chunk)
+            self.returned += len(data)
             try:
-                await in_thread(file.write, octets if as_text is None else as_text(chunk))
+                await in_thread(write, data if as_text is None else as_text(chunk))
             except OSError as error:
                 raise Failure(
                     f"cannot write what came through {pipe.name}: {error.strerror}"
@@ -167,6 +155,53 @@ class Arguments:
 
 def _names_file(text: str) -> bool:
     return text == "-" or text.startswith("@")
+
+
+def _source_and_sink(text: str | None) -> tuple[str | None, str | None]:
+    """Splits ``SOURCE,SINK`` at the last comma. The sink is ``None`` if it is not given: the last
+    comma can belong to a JSON list.
+    """
+    source, comma, sink = (text or "").rpartition(",")
+    in_list = source.lstrip().startswith("[") and not _names_file(sink)
+    return (source, sink) if comma and not in_list else (text, None)
+
+
+def _elements_of(pipe: Pipe, text: str) -> bytes:
+    """Returns the elements of a JSON list, as they lie in memory.
+
+    Raises:
+        Failure: the text is not a JSON list, or a value is not an element of the pipe.
+    """
+    wanted = f"the pipe {pipe.name} takes @FILE, - or a JSON list"
+    if pipe.out:
+        wanted = (
+            f"the pipe {pipe.name} is in both directions ({pipe.name}=SOURCE,SINK), and its "
+            "source is @FILE, - or a JSON list"
+        )
+    values = _decode_json(wanted, text)
+    if not isinstance(values, list):
+        raise Failure(f"{wanted}, not {text}")
+    return pack_json(pipe, values)
+
+
+async def _read(name: str, read: Callable[..., bytes], *arguments: Any) -> bytes:
+    try:
+        return await in_thread(read, *arguments)
+    except OSError as error:
+        raise Failure(f"cannot read the input of {name}: {error.strerror}") from None
+
+
+def _read_elements(file: FileIO, stride: int, max_elements: int) -> bytes:
+    """Reads the elements that are there: the next ones may come much later. Returns ``b""`` at the
+    end, and a part of an element if the file ends inside it.
+    """
+    data = file.read(max_elements * stride)
+    while rest := -len(data) % stride:
+        more = file.read(rest)
+        if not more:
+            break
+        data += more
+    return data
 
 
 def _texts_by_name(operation: Operation, words: Sequence[str]) -> dict[str, str]:
@@ -203,7 +238,7 @@ def _value_of(parameter: ParameterDescription, text: str) -> Any:
     if takes_text or (not takes and not text.startswith(("[", "{", '"'))):
         try:
             value = msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
             return text
         return text if takes_text and _kind(value) not in takes else value
     return _decode_json(wanted, text)
@@ -213,14 +248,19 @@ def _decode_json(wanted: str, text: str) -> Any:
     """The value of JSON text.
 
     Raises:
-        Failure: the text is not valid JSON. The message names the position and what was ``wanted``.
+        Failure: the text is not valid JSON, or has too many levels. The message names the position
+            and what was ``wanted``.
     """
     try:
         return msgspec.json.decode(text)
+    except UnicodeEncodeError:  # from bytes of the command line that are not text
+        raise Failure(f"{wanted}, and {text} is not valid Unicode") from None
+    except RecursionError:
+        raise Failure(f"{wanted}, and the JSON has too many levels") from None
     except msgspec.DecodeError as error:
         found = re.search(r"\(byte (\d+)\)", str(error))
         # If the text ends too early, the error names no byte.
-        octets = text.encode(errors="surrogatepass")
+        octets = text.encode()
         before = octets[: int(found[1]) if found else len(octets)]
         place = len(before.decode(errors="replace")) + 1
         raise Failure(
@@ -243,22 +283,3 @@ def _kind(value: Any) -> JsonKind:
 def _reason(error: msgspec.DecodeError) -> str:
     text = str(error).removeprefix("JSON is malformed: ")
     return "it ends too early" if "truncated" in text else text.partition(" (byte")[0]
-
-
-def _text_of(element: Element, *, is_terminal: bool) -> Callable[[Any], bytes] | None:
-    """Returns the function that converts a chunk to text: each number on its own line, and
-    everything else escaped for a terminal. Returns ``None`` if the bytes stay as they are.
-    """
-    if len(element.format) == 1 and element.name != "byte":
-        return lambda chunk: "".join(f"{item}\n" for item in chunk).encode()
-    if not is_terminal:
-        return None
-    # A terminal would obey control characters from a server.
-    decode = codecs.getincrementaldecoder("utf-8")("backslashreplace").decode
-
-    def escaped(chunk: Any) -> bytes:
-        text = decode(bytes(chunk))
-        lines = ["\t".join(map(printable, line.split("\t"))) for line in text.split("\n")]
-        return "\n".join(lines).encode(errors="backslashreplace")
-
-    return escaped

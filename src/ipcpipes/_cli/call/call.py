@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,11 +20,14 @@ from ...rpc._trio.client import Client, client_of
 from ...rpc._trio.transport import FrameTransport
 from ...rpc.core.client import ClientOptions
 from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
+from ...rpc.definition.operations import Definition
 from ...rpc.wire.format import Limits
 from .. import output
 from ..failure import Failure
 from ..progress import show_progress
+from ..source import in_thread
 from .arguments import Arguments
+from .elements import with_known_elements
 
 __all__ = ["call"]
 
@@ -44,10 +48,13 @@ async def call(command: argparse.Namespace) -> None:
         raise Failure(f"{name} is not INTERFACE.OPERATION; the interfaces are {_names(interfaces)}")
     description = _find(interfaces, interface, "the server has no interface")
     described = _find(description.operations, name, f"{description.name} has no operation")
-    definition = definition_of(description)
+    definition = _definition_for(description, name)
     operation = definition.operations[name]
     with ExitStack() as files:
-        arguments = Arguments(operation, described, command.arguments, files, raw=command.raw)
+        # In a thread: opening a FIFO waits for the process at its other end.
+        arguments = await in_thread(
+            Arguments, operation, described, command.arguments, files, command.raw
+        )
         await arguments.read()
         stream = await ipcpipes.connect(command.name, wait=command.wait)
         frame_transport = FrameTransport(stream, Limits())
@@ -59,6 +66,21 @@ async def call(command: argparse.Namespace) -> None:
             output.write(text)
         elif result is not None:
             output.complain(f"result: {text}")
+
+
+def _definition_for(description: InterfaceDescription, name: str) -> Definition:
+    """Returns the definition for a client that calls the operation of this name.
+
+    Raises:
+        Failure: the server's description is not valid, or is unknown to this version.
+    """
+    try:
+        definition = definition_of(description)
+    except (TypeError, ValueError) as error:
+        raise Failure(f"the server's description of {description.name} is wrong: {error}") from None
+    operation = with_known_elements(definition.operations[name])
+    operations = {**definition.operations, name: operation}
+    return replace(definition, operations=MappingProxyType(operations))
 
 
 def _printable_json(value: Any) -> str:
@@ -123,10 +145,8 @@ async def _make_call(
         nursery.start_soon(show_progress, arguments, arguments.total)
         try:
             return await operation(**arguments.values)
-        except TypeError as error:
-            # A value of the user is of the wrong type. The text names the parameter.
+        except (TypeError, ValueError, OverflowError) as error:
+            # A value of the user cannot be sent. The text names the parameter.
             raise Failure(str(error)) from None
         finally:
             nursery.cancel_scope.cancel()
-            if sys.stdout is not None and arguments.uses_stdout:
-                sys.stdout.flush()
