@@ -497,6 +497,23 @@ def test_ctrl_c_ends_a_call_that_opens_a_fifo(tmp_path: Path) -> None:
             assert interrupted(process) == (130, b"")
 
 
+@posix_files
+def test_standard_streams_that_do_not_block_are_one_line() -> None:
+    assert sys.platform != "win32"
+    reading, writing = os.pipe()
+    with open(reading, "rb") as empty, open(writing, "wb") as full:
+        for descriptor in (reading, writing):
+            os.set_blocking(descriptor, False)
+        with running("call", NAME, "Pipes.numbers", "p=-", stdin=empty) as process:
+            _, said = process.communicate(timeout=LIMIT)
+        assert process.returncode == 1
+        assert "cannot read the input of p: another process has set O_NONBLOCK" in one_line(said)
+        with running("call", NAME, "Pipes.endless", stdout=full) as process:
+            _, said = process.communicate(timeout=LIMIT)
+        assert process.returncode == 1
+        assert "cannot write to standard output: " in one_line(said)
+
+
 # Servers that describe elements that this version does not know
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -66,7 +67,10 @@ def write_all(file: RawIOBase, data: bytes) -> None:
     """
     rest = memoryview(data)
     while rest:
-        rest = rest[file.write(rest) :]
+        count = file.write(rest)
+        if count is None:  # another process has set O_NONBLOCK
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        rest = rest[count:]
 
 
 def complain(line: str) -> None:

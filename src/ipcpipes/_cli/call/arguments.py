@@ -184,20 +184,26 @@ def _elements_of(pipe: Pipe, text: str) -> bytes:
     return pack_json(pipe, values)
 
 
-async def _read(name: str, read: Callable[..., bytes], *arguments: Any) -> bytes:
+async def _read(name: str, read: Callable[..., bytes | None], *arguments: Any) -> bytes:
     try:
-        return await in_thread(read, *arguments)
+        data: bytes | None = await in_thread(read, *arguments)
     except OSError as error:
         raise Failure(f"cannot read the input of {name}: {error.strerror}") from None
+    if data is None:
+        raise Failure(f"cannot read the input of {name}: another process has set O_NONBLOCK")
+    return data
 
 
-def _read_elements(file: FileIO, stride: int, max_elements: int) -> bytes:
+def _read_elements(file: FileIO, stride: int, max_elements: int) -> bytes | None:
     """Reads the elements that are there: the next ones may come much later. Returns ``b""`` at the
-    end, and a part of an element if the file ends inside it.
+    end, a part of an element if the file ends inside it, and ``None`` if the file cannot be waited
+    for.
     """
     data = file.read(max_elements * stride)
-    while rest := -len(data) % stride:
+    while data and (rest := -len(data) % stride):
         more = file.read(rest)
+        if more is None:
+            return None
         if not more:
             break
         data += more
