@@ -117,7 +117,9 @@ async def test_announced_frames_allocate_no_memory(
             after = await until_again(server, before)
     # A connection and a call take a few KiB.
     assert during.memory - before.memory <= ALLOWED
-    assert after.logged == 0
+    # A part of a pipe is processed before the rest has come, so it is refused.
+    is_refused = kind is Kind.PIPE and not bound
+    assert after.logged == after.warnings == (PEERS if is_refused else 0)
 
 
 async def trickle_until_left(streams: list[ipcpipes.Stream]) -> None:

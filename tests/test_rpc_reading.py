@@ -13,11 +13,13 @@ import trio.testing
 
 import ipcpipes
 from ipcpipes import rpc
+from ipcpipes.rpc._trio import client_link
 from ipcpipes.rpc._trio.client_link import NAP, ClientLink
 from ipcpipes.testing import unique_endpoint
 
 from .rpc_over_links import SECONDS, calling, comm_failure, unavailable
 from .rpc_over_managers import Calls, Scripted
+from .rpc_waiting import until
 
 NAPS = 5 * NAP
 
@@ -106,7 +108,10 @@ async def test_another_task_reads_when_the_reader_is_cancelled() -> None:
         assert await acc.inline(2) == 2
 
 
-async def test_a_call_by_hand_is_notified_while_no_task_waits() -> None:
+async def test_a_call_by_hand_is_notified_while_no_task_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_link, "NAP", 10 * SECONDS)  # no task reads after a nap
     heard: list[rpc.CallEvent] = []
 
     async def out(numbers: Any) -> str:
@@ -117,8 +122,7 @@ async def test_a_call_by_hand_is_notified_while_no_task_waits() -> None:
     async with calling(out=out, inline=lambda value: value) as acc:
         assert await acc.inline(1) == 1  # now no task reads for a while
         async with acc.out.with_options(notify=heard.append).begin() as call:
-            await trio.sleep(NAP / 4)
-            assert rpc.CallEvent.RECEIVE_COMPLETE in heard
+            await until(lambda: rpc.CallEvent.RECEIVE_COMPLETE in heard)
             assert sum([len(chunk) async for chunk in call.pipes["numbers"]]) == 3
             assert await call.complete() == "done"
 
