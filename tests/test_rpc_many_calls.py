@@ -25,7 +25,7 @@ from .rpc_over_links import (
     timed_out,
 )
 from .rpc_over_managers import Calls, Scripted, echoed, given_back
-from .rpc_waiting import sleep, until_cancelled
+from .rpc_waiting import sleep, until, until_cancelled
 
 MIB = 2**20
 
@@ -141,6 +141,49 @@ async def test_calls_above_the_limit_wait_for_room(driver: Driver, most: int) ->
                 nursery.start_soon(call, number)
     assert sorted(got) == list(range(20))
     assert highest == most
+
+
+async def test_a_call_that_is_refused_leaves_its_room_to_the_next_one(driver: Driver) -> None:
+    release = trio.Event()
+
+    async def plain(value: Any) -> int:
+        await until(release.is_set)
+        return len(value)
+
+    limits = {"max_calls": 1, "max_frame": 65_536}
+    async with driver.calling(plain=plain, server=limits) as acc, trio.open_nursery() as nursery:
+
+        async def refused() -> None:
+            with pytest.raises(ValueError, match="send large values through a pipe"):
+                await acc.plain(bytes(65_536))
+
+        with trio.fail_after(SECONDS):
+            for function in (partial(acc.plain, b"1"), refused, partial(acc.plain, b"2")):
+                nursery.start_soon(function)
+                await trio.sleep(0.02)  # so that they wait in this order
+            release.set()
+
+
+class CountedSteps(trio.abc.Instrument):
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_the_cost_of_a_call_does_not_grow_with_the_calls_that_wait() -> None:
+    steps = []
+    for count in (100, 1000):
+        async with calling(plain=given_back, server={"max_calls": 10}) as acc:
+            instrument = CountedSteps()
+            trio.lowlevel.add_instrument(instrument)
+            async with trio.open_nursery() as nursery:
+                for number in range(count):
+                    nursery.start_soon(acc.plain, number)
+            trio.lowlevel.remove_instrument(instrument)
+            steps.append(instrument.count / count)
+    assert steps[1] < 1.5 * steps[0]
 
 
 async def test_waiting_for_room_can_be_cancelled_and_can_time_out() -> None:

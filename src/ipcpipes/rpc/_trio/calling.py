@@ -53,10 +53,12 @@ async def begin_call(
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
         call = session.request(operation, octets, milliseconds)
-    except Exception:
-        # This is a checkpoint, so that a loop that retries lets other tasks run and can be
-        # cancelled.
-        await trio.lowlevel.cancel_shielded_checkpoint()
+    except BaseException as error:
+        link.wake_caller()  # this task may have been woken for a call that it does not begin
+        if isinstance(error, Exception):
+            # This is a checkpoint, so that a loop that retries lets other tasks run and can be
+            # cancelled.
+            await trio.lowlevel.cancel_shielded_checkpoint()
         raise
     driver = ClientCallDriver(link, call, notify)
     link.flush()

@@ -119,6 +119,11 @@ class ClientLink(Link):
         if self.callers:
             self.callers.unpark_all()
 
+    def wake_caller(self) -> None:
+        # If all were woken, the time for N waiters would grow with the square of N.
+        if self.callers:
+            self.callers.unpark()
+
     def wake_senders(self) -> None:
         super().wake_senders()
         self._standing_by.unpark()

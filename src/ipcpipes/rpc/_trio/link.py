@@ -226,6 +226,9 @@ class Link:
     def wake_callers(self) -> None:
         """Does nothing: a server begins no calls."""
 
+    def wake_caller(self) -> None:
+        """Does nothing: a server begins no calls."""
+
     def wake_senders(self) -> None:
         self._room.unpark_all()
 

@@ -192,6 +192,10 @@ class Reading:
         for waiter in self.waiters:
             ring(waiter)
 
+    def wake_caller(self) -> None:
+        # All of them: a thread that was interrupted could not wake the next one.
+        self.wake_callers()
+
     def wake_senders(self) -> None:
         for waiter in (*self._followers, *self._room_waiters):
             ring(waiter)

@@ -76,6 +76,11 @@ class SessionOwner(Protocol):
     def wake_callers(self) -> None:
         """Wakes all waiters that wait until the client is bound, or until they may begin a call."""
 
+    def wake_caller(self) -> None:
+        """Wakes a waiter that waits until it may begin a call, because one call has ended. A waiter
+        that does not begin its call wakes another one.
+        """
+
     def wake_senders(self) -> None:
         """Wakes all waiters that wait until there is less to send. This is called when the
         connection has failed, before its calls are stopped, so that a waiter raises the

@@ -282,7 +282,7 @@ class Session(Outbox):
             else:
                 call.inform(event)
         if is_over and self.owner is not None:
-            self.owner.wake_callers()
+            self.owner.wake_caller()
         return event, call
 
     def _advance(self, sender: Party, kind: Kind) -> None:
