@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
+import ipcpipes
+from ipcpipes import Endpoint
 from ipcpipes.testing import check_message_channel
 
 from .channels import MAKERS, Maker
@@ -28,3 +33,31 @@ async def test_a_message_that_is_not_bytes_is_refused(maker: Maker, value: Any) 
             await ours.send_many([b"good", value])
         await ours.send(b"after it")
         assert await theirs.receive() == b"after it"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the buffer of a pipe is smaller")
+@pytest.mark.parametrize("size", [60_000, 65_532, 65_533, 65_536])
+async def test_a_message_of_up_to_64_kib_arrives_in_one_read(
+    size: int, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+
+    def counted(read: Any) -> Any:
+        async def counting(*arguments: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*arguments)
+
+        return counting
+
+    async with await ipcpipes.listen(endpoint) as listener:
+        sender = ipcpipes.MessageChannel(await ipcpipes.connect(endpoint))
+        stream = await listener.accept()
+        for name in ("receive_some", "receive_into"):
+            monkeypatch.setattr(stream, name, counted(getattr(stream, name)))
+        async with sender, ipcpipes.MessageChannel(stream) as receiver:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender.send, bytes(size))
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(await receiver.receive()) == size
+    assert reads == 1

@@ -10,6 +10,9 @@ LARGE = 64 * 1024
 """A message of this size or more is sent without a copy. For a smaller one, copying it next to its
 frame costs less than a second system call."""
 
+READ_SIZE = LARGE + 4096
+"""How many bytes a channel receives at a time: a smaller message and its frame in one read."""
+
 
 def flat(value: Buffer) -> Buffer:
     """Returns ``value`` as bytes, or as a memoryview of bytes.

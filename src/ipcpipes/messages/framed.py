@@ -17,7 +17,7 @@ from ..abc import HasFileno
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, Native
-from ..framing.outgoing import LARGE
+from ..framing.outgoing import LARGE, READ_SIZE
 from .base import Channel, ki_protected
 from .core import ENDED, stream_framing
 from .native import NativeMessageChannel
@@ -72,6 +72,7 @@ class MessageChannel(Channel):
         self._receiver = (
             stream if isinstance(stream, abc.ReceiveByteStream) and self._attached is None else None
         )
+        self._read_size = READ_SIZE if isinstance(stream, abc.ReceiveByteStream) else None
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._send_all = stream.send_all
@@ -142,7 +143,7 @@ class MessageChannel(Channel):
                 if await self._fill_attached():
                     return
             else:
-                data = await self._carrier.receive_some()
+                data = await self._carrier.receive_some(self._read_size)
                 if self._may_be_refused:
                     self._check_refusal(bytes(data))
                 if data:

@@ -22,6 +22,8 @@ def receive_size(max_bytes: int | None) -> int:
     """
     if max_bytes is None:
         return _DEFAULT
+    if type(max_bytes) is int and 1 <= max_bytes <= _LARGEST:  # for speed
+        return max_bytes
     if not isinstance(max_bytes, int):
         raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
     if max_bytes < 1:

@@ -19,7 +19,7 @@ from ...abc import HasFileno
 from ...authentication.challenge import explain
 from ...errors import DescriptorsLost, FramingError
 from ...framing import Buffer, Framing, Native
-from ...framing.outgoing import LARGE
+from ...framing.outgoing import LARGE, READ_SIZE
 from ...messages.core import ENDED, stream_framing
 from .. import abc
 from .base import Channel
@@ -27,8 +27,6 @@ from .foreign import ForeignStream
 from .native import NativeMessageChannel
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
-
-_READ_SIZE = 64 * 1024
 
 
 class MessageChannel(Channel):
@@ -132,7 +130,7 @@ class MessageChannel(Channel):
                 # If there is data already, an earlier receive was interrupted.
                 if (buffer := self._get_buffer()) is None:
                     if carrier._came is None:
-                        self._fetch(_READ_SIZE, deadline)
+                        self._fetch(READ_SIZE, deadline)
                     # Usually it is exactly one message. Then no step can lose data.
                     data: Any = carrier._came
                     if self._may_be_refused:
