@@ -54,6 +54,7 @@ class Claim:
         self.bound = calls.BoundFile()
         self._lock_path = address + b".lock"
         self._lock_is_ours = False
+        self._lock_is_held = False
         self._lock = OpenDescriptors()
 
     def take(self) -> None:
@@ -94,7 +95,8 @@ class Claim:
         try:
             # The lock file is removed while the lock is held, so that no process locks a file
             # without a name. An interrupted take() may not have acquired the lock.
-            if self._lock_is_ours and self._try_lock(lock):
+            is_ours = self._lock_is_ours or (self._lock_is_held and _is_marked(lock))
+            if is_ours and self._try_lock(lock):
                 removing.remove(self._lock_path, removing.file_id(os.fstat(lock)))
         except OSError as error:
             calls.require_system_error(error)
@@ -108,20 +110,19 @@ class Claim:
                 raise self._lock_error(error) from None
             lock = self._lock.number
             try:
-                is_marked = self._check_lock(lock)
+                self._check_lock(lock)
+                if self._lock_is_ours:
+                    # Another process can lock the file that this one has made. It has to know that
+                    # the file is a lock, so that it removes the file.
+                    _mark(lock, b"")
                 if not self._try_lock(lock):
                     raise self._taken(lock)
                 if removing.is_at(self._lock_path, removing.file_id(os.fstat(lock))):
+                    self._lock_is_held = True
                     # An unmarked file may be an empty file of another program.
-                    self._lock_is_ours = self._lock_is_ours or is_marked
+                    self._lock_is_ours = self._lock_is_ours or _is_marked(lock)
                     if self._lock_is_ours:
-                        # The text is only for error messages. On a full disk, the lock works
-                        # without the text.
-                        try:
-                            os.ftruncate(lock, 0)
-                            os.pwrite(lock, b"%s%d\n" % (_MARK, self._owner), 0)
-                        except OSError as error:
-                            calls.require_system_error(error)
+                        _mark(lock, b"%d" % self._owner)
                     return
             except EndpointError:
                 raise
@@ -144,22 +145,21 @@ class Claim:
             self._lock.open(os.open, self._lock_path, flags, 0o600)
         standard.lift(self._lock)
 
-    def _check_lock(self, lock: int) -> bool:
-        """Returns whether a listener has marked the file as its lock. An empty file belongs to no
-        listener, or to one that was killed before it could mark the file.
+    def _check_lock(self, lock: int) -> None:
+        """Raises:
+        NotAnEndpoint: it is not a lock file of a listener. An empty file can be one: the process
+            that has made it marks it next, or was killed before that.
         """
         found = os.fstat(lock)
         # A file with a second name may be a hard link that an attacker made, so that this process
         # writes into another file.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise self._not_an_endpoint(os.fsdecode(self._lock_path), "not a lock file")
-        text = os.pread(lock, len(_MARK), 0)
-        if text and text != _MARK:
+        if os.pread(lock, len(_MARK), 0) not in (b"", _MARK):
             raise self._not_an_endpoint(os.fsdecode(self._lock_path), "not a lock file of ipcpipes")
         if found.st_uid == os.geteuid() and found.st_mode & 0o600 != 0o600:
             # With a umask that removes the owner's rights, the next server could not open the file.
             os.fchmod(lock, stat.S_IMODE(found.st_mode) | 0o600)
-        return bool(text)
 
     def _try_lock(self, lock: int) -> bool:
         """Tries to acquire the lock. Returns whether this process has the lock now."""
@@ -269,6 +269,19 @@ def _look_at(path: bytes) -> tuple[os.stat_result | None, int]:
             return os.fstat(file), calls.is_bound(b"/proc/self/fd/%d" % file)
     except FileNotFoundError:
         return None, -errno.ENOENT
+
+
+def _mark(lock: int, process: bytes) -> None:
+    """Marks the file as a lock. On a full disk, the lock works without the mark."""
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"%s%s\n" % (_MARK, process), 0)
+    except OSError as error:
+        calls.require_system_error(error)
+
+
+def _is_marked(lock: int) -> bool:
+    return os.pread(lock, len(_MARK), 0) == _MARK
 
 
 def _holder(lock: int) -> int | None:
