@@ -215,7 +215,8 @@ def test_an_interrupted_call_sends_nothing_twice(
             finally:
                 manager.gate.set()
         manager.check()
-    assert went_on > connections
+    # Most connections of streams go on. Over a channel, a pull breaks up to half of them.
+    assert 2 * went_on > connections
 
 
 @pytest.mark.parametrize("error", [Alarm, ValueError, TimeoutError])
