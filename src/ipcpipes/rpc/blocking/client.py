@@ -151,7 +151,7 @@ def connect(
 
     A client reads only while one of its threads waits in a call. Between two calls it does not
     answer a server's ``keep_alive``: a server with ``keep_alive=30`` ends the connection of a
-    client that makes no call for 90 seconds.
+    client that makes no call for 60 to 90 seconds.
 
     Args:
         interface: the class that has the operations.
