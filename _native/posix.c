@@ -502,17 +502,6 @@ static int ipc_send_packet(int fd, const char *data, size_t length, int wait)
     return (size_t)sent == length ? 0 : -EIO;
 }
 
-/* 0 if a read would have to wait, otherwise not 0: there is data, the end, or an error. */
-static int ipc_readable(int fd)
-{
-    struct pollfd look;
-
-    look.fd = fd;
-    look.events = POLLIN;
-    look.revents = 0;
-    return poll(&look, 1, 0) != 0;
-}
-
 static int ipc_close_half(int fd, int sending)
 {
     return shutdown(fd, sending ? SHUT_WR : SHUT_RD) == -1 ? -errno : 0;

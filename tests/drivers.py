@@ -146,6 +146,19 @@ class TrioChannel(ipcpipes.abc.MessageChannel):
     async def send_many(self, values: Any) -> None:
         await in_thread(self.blocking.send_many, values)
 
+    def send_nowait(self, value: Any) -> None:
+        raise NotImplementedError("a blocking channel waits")
+
+    async def wait_sent(self) -> None:
+        raise NotImplementedError("a blocking channel waits")
+
+    def receive_nowait(self) -> bytes:
+        raise NotImplementedError("a blocking channel waits")
+
+    async def transact(self, value: Any) -> bytes:
+        with self._receiving:
+            return await in_thread(self.blocking.transact, value)
+
     async def receive(self) -> bytes:
         with self._receiving:
             return await in_turns(self.blocking.receive)

@@ -46,7 +46,7 @@ def connected(pair: tuple[Any, Any], framing: Any) -> Maker:
 )
 @pytest.mark.parametrize("pair", DRIVERS)
 async def test_message_channel_conformance(pair: tuple[Any, Any], framing: Any) -> None:
-    await check_message_channel(connected(pair, framing), cancels_sends=False)
+    await check_message_channel(connected(pair, framing), cancels_sends=False, nowait=False)
 
 
 class Foreign:
@@ -66,7 +66,7 @@ async def test_channel_over_a_foreign_stream_conformance() -> None:
         left, right = (drivers.TrioChannel(blocking.MessageChannel(Foreign(end))) for end in ends)
         return left, right
 
-    await check_message_channel(maker, cancels_sends=False)
+    await check_message_channel(maker, cancels_sends=False, nowait=False)
 
 
 @pytest.mark.parametrize("pair", DRIVERS)

@@ -113,7 +113,6 @@ def test_bad_descriptors_return_codes(fd: int) -> None:
     for offset in range(3):
         assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, offset) == -errno.EBADF
     assert lib.ipc_send_two(fd, b"ab", 2, b"c", 1, 3) == 0
-    assert lib.ipc_readable(fd) == (0 if fd == -1 else 1)  # the read reports the error
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
     assert lib.ipc_set_queue_length(fd, 1) == -errno.EBADF
     assert lib.ipc_buffer_size(fd, True) == -errno.EBADF

@@ -30,6 +30,7 @@ from ipcpipes.rpc import blocking as rpc_blocking
 from ipcpipes.testing import memory_stream_pair, unique_endpoint
 
 from .conftest import WINDOWS, WINE
+from .interruptions import interrupted
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "troubleshooting.md"
 
@@ -60,6 +61,7 @@ CLASSES = {**exceptions_of(ipcpipes), **exceptions_of(rpc), **exceptions_of(rpc_
 OTHERS = {
     "AttributeError",
     "BrokenResourceError",
+    "WouldBlock",
     "BusyResourceError",
     "ClosedResourceError",
     "EndOfChannel",
@@ -140,6 +142,7 @@ _VARIABLE = (
         "ended (the other end has closed)",
     ),
     (r"; no server listens at .* either", ""),
+    (r"up to \d+ messages", "up to SOME messages"),
     (r"(?<=directory )/\S+|(?<=in )/\S+(?= \(mode)|/\S+(?= can be written)", "DIRECTORY"),
 )
 
@@ -403,6 +406,68 @@ async def send_after_a_send_that_timed_out() -> None:
             with suppress(TimeoutError):
                 client.send(bytes(16_000_000), timeout=0.1)
             client.send(b"more")
+
+
+async def channel_that_is_full() -> tuple[Any, Any]:
+    endpoint = unique_endpoint()
+    async with await ipcpipes.listen_messages(endpoint) as listener:
+        client = await ipcpipes.connect_messages(endpoint)
+        server = await listener.accept()
+    is_full = False
+    while not is_full:
+        try:
+            client.send_nowait(bytes(1000))
+        except trio.WouldBlock:
+            with trio.move_on_after(0.05) as scope:
+                await client.wait_sent()
+            is_full = scope.cancelled_caught
+    return client, server
+
+
+@provokes("BrokenResourceError")
+async def close_with_messages_for_a_peer_that_has_closed() -> None:
+    client, server = await channel_that_is_full()
+    await server.aclose()
+    await client.aclose()
+
+
+@provokes("BrokenResourceError")
+async def close_with_messages_for_a_peer_that_does_not_read() -> None:
+    client, server = await channel_that_is_full()
+    async with server:
+        await client.aclose()
+
+
+@provokes("BrokenResourceError")
+async def receive_after_an_interrupted_transact() -> None:
+    endpoint = unique_endpoint()
+    with blocking.listen_messages(endpoint) as listener:
+        with blocking.connect_messages(endpoint) as client, listener.accept():
+            error = None
+            step = 0
+            while error is None:
+                step += 1
+                with suppress(TimeoutError):
+                    interrupted(step, partial(client.transact, b"request", timeout=0))
+                try:
+                    client.receive(timeout=0)
+                except TimeoutError:
+                    pass
+                except trio.BrokenResourceError as broken:
+                    error = broken
+            raise error
+
+
+@provokes("WouldBlock")
+async def take_what_has_not_arrived() -> None:
+    client, server = await channel_that_is_full()
+    async with server:
+        try:
+            client.receive_nowait()
+        finally:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await client.aclose()
 
 
 @provokes("ClosedResourceError")

@@ -28,8 +28,11 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
 
     ``async for message in channel`` ends at the end of the channel.
 
-    ``await aclose()`` closes the channel and the stream below it at once. The peer can still read
-    what was sent before. Tasks inside the other methods get :exc:`trio.ClosedResourceError`.
+    ``await aclose()`` closes the channel and the stream below it. The peer can still read what was
+    sent before. Tasks inside the other methods get :exc:`trio.ClosedResourceError`. Messages of
+    :meth:`send_nowait` that the system has not accepted yet are sent first, which takes up to 5
+    seconds if the peer does not read. If they cannot be sent, ``aclose`` closes the channel and
+    then raises :exc:`trio.BrokenResourceError`. If ``aclose`` is cancelled, they are lost.
 
     Several tasks may send at once: they take turns in the order of their calls, and the bytes of
     their messages do not mix. Only one task may receive at a time.
@@ -95,6 +98,71 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
         """
 
     @abstractmethod
+    def send_nowait(self, value: bytes | bytearray | memoryview) -> None:
+        """Takes one message without waiting, and sends it soon. This is not a checkpoint.
+
+        The first message goes to the system at once. Messages that follow in the same pass of
+        trio's scheduler are gathered, and sent together in the next pass; for small messages this
+        is far cheaper than one :meth:`send` for each. If the system has no room, a system task of
+        trio sends them as soon as it has. The messages of all methods keep their order.
+
+        An error of the system shows at the next call that sends, or at ``aclose``.
+
+        Windows, and a stream that ipcpipes did not make: each message is gathered, because no write
+        can be attempted without waiting for it.
+
+        Args:
+            value: 0 to :attr:`max_size` bytes, as bytes or contiguous memory. Memory that can
+                change is copied, so it may change as soon as this method has returned.
+
+        Raises:
+            trio.WouldBlock: 32 KiB of earlier messages are waiting to be sent (each counts 64 bytes
+                more than its size), or a task is inside another method that sends. Nothing was
+                taken. After ``await channel.wait_sent()``, one message of any size is taken.
+            ipcpipes.MessageTooLarge: the message is larger than :attr:`max_size`. Nothing was
+                taken; the channel is as it was.
+            ipcpipes.FramingError: the framing cannot carry this message. Nothing was taken.
+            trio.BrokenResourceError: the peer closed its end or died, or an earlier send was
+                cancelled half-way. If messages of this method were not sent, the error text says
+                how many.
+            trio.ClosedResourceError: you closed the channel, or its sending half.
+            TypeError: ``value`` is not a bytes-like object, or is not contiguous.
+        """
+
+    @abstractmethod
+    async def wait_sent(self) -> None:
+        """Waits until the system has accepted all messages that :meth:`send_nowait` has taken. They
+        are sent even if this is cancelled.
+
+        Raises:
+            trio.BrokenResourceError: they cannot be sent, as for :meth:`send_nowait`.
+            trio.ClosedResourceError: you closed the channel.
+        """
+
+    @abstractmethod
+    async def transact(self, value: bytes | bytearray | memoryview) -> bytes:
+        """Sends one message and receives one, the reply; a request and its reply in one checkpoint.
+
+        This is the cheapest way to ask a peer that answers each message with one message. The reply
+        is the next message that is received. It is named after TransactNamedPipe.
+
+        If it is cancelled before the first byte was sent, the channel stays as it was. If it is
+        cancelled while it waits for the reply, the peer still owes the reply, and the channel
+        discards this one message when it arrives: the next receiving method, or the next
+        ``transact``, does not return it.
+
+        Args:
+            value: as for :meth:`send`.
+
+        Returns:
+            The reply.
+
+        Raises:
+            trio.BusyResourceError: another task of your program is receiving. Nothing was sent.
+            And all that :meth:`send` and :meth:`receive` raise.
+        """
+
+    @abstractmethod
     async def receive(self) -> bytes:
         """Returns the next message. A cancelled call loses nothing.
 
@@ -124,6 +192,18 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
                 :meth:`receive`.
             trio.ClosedResourceError: you closed the channel.
             trio.BusyResourceError: another task of your program is receiving.
+        """
+
+    @abstractmethod
+    def receive_nowait(self) -> bytes:
+        """Returns the next message if it has arrived. This is not a checkpoint.
+
+        Over a stream that ipcpipes did not make, nothing can be read without waiting. There it
+        returns only messages that were received together with an earlier one.
+
+        Raises:
+            trio.WouldBlock: no whole message has arrived.
+            And all that :meth:`receive` raises.
         """
 
     async def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:

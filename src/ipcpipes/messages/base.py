@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import trio
@@ -11,16 +11,14 @@ import trio
 from .. import abc
 from .._os import still_receives
 from .._os.common.forking import remember
-from ..abc import HasFileno
 from ..framing import Buffer, Framing
-from ..framing.outgoing import flat, flat_all
-from .core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore
+from .core import MESSAGE_OVERHEAD, MOST_MESSAGES, NO_DESCRIPTORS
+from .sending import Sending, ki_protected
 
 ResultT = TypeVar("ResultT")
 
-# How much wait_for_end reads ahead, and how much a message counts in addition to its bytes.
+# How much wait_for_end reads ahead.
 _READ_AHEAD = 65_536
-_MESSAGE_OVERHEAD = 64
 
 # The least time for receiving the rest of a message whose descriptors have arrived. With less, trio
 # would cancel the receive before it looks at data that is already there.
@@ -28,9 +26,7 @@ _LEAST_SECONDS = 0.1
 
 # Looked up once: it is called for every message.
 _checkpoint = trio.lowlevel.checkpoint
-# A KeyboardInterrupt is raised only where an operation waits. Between two steps it could lose the
-# turn to send.
-ki_protected = trio.lowlevel.enable_ki_protection
+_checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
 
 
 class _Watch:
@@ -41,7 +37,7 @@ class _Watch:
         self.over = trio.Event()
 
 
-class Channel(ChannelCore, abc.MessageChannel):
+class Channel(Sending, abc.MessageChannel):
     """The base of channels over streams and over packets. One task at a time sends, and one
     receives.
 
@@ -65,9 +61,6 @@ class Channel(ChannelCore, abc.MessageChannel):
         self._disconnected = False
         self._closed = False
         self._closed_text = "this channel was closed here"
-        self._sending = False
-        self._senders = trio.lowlevel.ParkingLot()
-        self._send_fault: str | None = None
         if getattr(carrier, "ends_at_fork", False):
             remember(self)
 
@@ -77,69 +70,61 @@ class Channel(ChannelCore, abc.MessageChannel):
         return result
 
     @ki_protected
-    async def send(self, value: Buffer) -> None:
-        message = flat(value)
-        if len(message) > self._max_size:
-            raise self._too_large(len(message))
-        await self._in_turn(self._transmit, self._wire((message,)))
-
-    @ki_protected
-    async def send_many(self, values: Sequence[Buffer]) -> None:
-        await self._in_turn(self._transmit, self._wire(self._checked(flat_all(values))))
-
-    @ki_protected
-    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
-        messages = self._checked([flat(value)])
-        if self._handles is not None:
-            await self._in_turn(self._transmit_with_handles, messages, descriptors)
-        else:
-            self._require_carrying()
-            await self._in_turn(self._transmit, self._wire(messages), descriptors)
-
-    async def _transmit_with_handles(
-        self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
-    ) -> None:
-        assert self._handles is not None
-        with self._handles.giving(descriptors) as header:
-            await self._transmit(self._wire(messages, header))
-
-    async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        if self._sending:
-            await self._senders.park()  # the task that unparks this one has passed its turn on
-        self._sending = True
-        try:
-            self._require_open()
-            if self._send_fault is not None:
-                raise trio.BrokenResourceError(self._send_fault)
-            await action(*arguments)
-        finally:
-            self._end_turn()
-
-    def _end_turn(self) -> None:
-        if self._senders:
-            self._senders.unpark()
-        else:
-            self._sending = False
-
-    @ki_protected
     async def receive(self) -> bytes:
         if self._receiving:
             await self._take_over()
         self._require_open()
         self._receiving = True
         try:
-            if self._arrived:
-                await _checkpoint()
-                self._require_open()
-            while not self._arrived:
-                await self._fill_in_time(1)
-            message: bytes
-            if self._pending is None:
-                message = self._arrived.popleft()
+            return await self._receive_next()
+        finally:
+            self._receiving = False
+
+    async def _receive_next(self) -> bytes:
+        """Returns the next message. The caller has the turn to receive."""
+        await self._wait_until_arrived(1)
+        return self._take_first()
+
+    def _take_first(self) -> bytes:
+        message: bytes
+        if self._pending is None:
+            message = self._arrived.popleft()
+        else:
+            self._pending.close_first(1)
+            message, _ = self._arrived.popleft()
+        return message
+
+    @ki_protected
+    def receive_nowait(self) -> bytes:
+        if self._receiving and self._watch is None:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
+        if self._owed:
+            self._discard_owed()
+        while not self._arrived:
+            if self._receiving or not self._fill_now():
+                raise trio.WouldBlock
+            if self._owed:
+                self._discard_owed()
+        return self._take_first()
+
+    @ki_protected
+    async def transact(self, value: Buffer) -> bytes:
+        if self._receiving:
+            await self._take_over()
+        self._require_open()
+        self._receiving = True
+        try:
+            if not self._sends_now or self._sending or self._room <= 0:
+                await self.send(value)
             else:
-                self._pending.close_first(1)
-                message, _ = self._arrived.popleft()
-            return message
+                await _checkpoint_if_cancelled()
+                self.send_nowait(value)
+            try:
+                return await self._receive_next()
+            except BaseException:
+                self._owed += 1
+                raise
         finally:
             self._receiving = False
 
@@ -168,13 +153,24 @@ class Channel(ChannelCore, abc.MessageChannel):
         self._require_open()
         self._receiving = True
         try:
-            if self._arrived:
-                await _checkpoint()
-                self._require_open()
-            while not self._arrived:
-                await self._fill_in_time(limit)
+            await self._wait_until_arrived(limit)
         finally:
             self._receiving = False
+
+    async def _wait_until_arrived(self, limit: int) -> None:
+        if self._is_flushed_later:
+            self._flush()  # a peer that waits for these messages would not send any
+        else:
+            self._has_begun_pass = False
+        if self._owed:
+            self._discard_owed()
+        if self._arrived:
+            await _checkpoint()
+            self._require_open()
+        while not self._arrived:
+            await self._fill_in_time(limit)
+            if self._owed:
+                self._discard_owed()
 
     async def _fill_in_time(self, limit: int) -> None:
         """Calls :meth:`_fill`, with a deadline if descriptors have arrived whose message is
@@ -225,7 +221,7 @@ class Channel(ChannelCore, abc.MessageChannel):
 
     def _kept_bytes(self) -> int:
         return sum(
-            len(one if self._pending is None else one[0]) + _MESSAGE_OVERHEAD
+            len(one if self._pending is None else one[0]) + MESSAGE_OVERHEAD
             for one in self._arrived
         )
 
@@ -241,15 +237,19 @@ class Channel(ChannelCore, abc.MessageChannel):
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
 
-    @ki_protected
-    async def _send_eof(self) -> None:
-        await self._in_turn(self._carrier.send_eof)
-
     async def aclose(self) -> None:
-        self._close_receiving()
-        await self._carrier.aclose()
+        try:
+            if self._has_begun_pass or self._sent is not None:
+                await self._send_gathered_before_closing()
+        finally:
+            self._close()
+            await self._carrier.aclose()
+        if self._loss is not None:
+            loss, self._loss = self._loss, None
+            raise trio.BrokenResourceError(loss)
 
-    def _close_receiving(self) -> None:
+    def _close(self) -> None:
+        self._lose("the channel was closed here")
         self._closed = True
         if self._pending is not None:
             self._pending.close()
@@ -260,26 +260,26 @@ class Channel(ChannelCore, abc.MessageChannel):
         tasks are the parent's. The carrier closes itself in the child.
         """
         self._closed_text = f"this channel was {text}"
-        self._sending = self._receiving = False
-        self._senders = trio.lowlevel.ParkingLot()
-        self._close_receiving()
+        self._receiving = False
+        self._forget_senders()
+        self._close()
 
     def _require_open(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError(self._closed_text)
 
     @abstractmethod
-    async def _transmit(
-        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
-    ) -> None:
-        """Sends ``wire``, and the descriptors in the same step as the first byte. This is a
-        checkpoint even if ``wire`` is empty. If this is cancelled when the peer may have received a
-        part, it sets ``_send_fault``.
+    async def _fill(self, limit: int) -> None:
+        """Waits for data and appends the messages in it, perhaps none yet, to ``_arrived``.
+
+        Raises:
+            What :meth:`receive` raises.
         """
 
     @abstractmethod
-    async def _fill(self, limit: int) -> None:
-        """Waits for data and appends the messages in it, perhaps none yet, to ``_arrived``.
+    def _fill_now(self) -> bool:
+        """Appends the messages in the data that has arrived, perhaps none yet, to ``_arrived``.
+        Returns false if no data has arrived, or if nothing can be received without waiting.
 
         Raises:
             What :meth:`receive` raises.

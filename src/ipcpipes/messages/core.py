@@ -46,6 +46,9 @@ ChannelT = TypeVar("ChannelT", bound="ChannelCore")
 # How many packets one receive_many returns at most.
 MOST_MESSAGES = 1024
 
+# How much a message that is kept in memory counts in addition to its bytes.
+MESSAGE_OVERHEAD = 64
+
 ENDED = "the other end has closed"
 NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not receive descriptors"
 
@@ -75,6 +78,7 @@ class ChannelCore(ABC):
         _headers: the reader of headers, if the channel sends a header before each message (over a
             Windows pipe); otherwise ``None``.
         _handles: gives handles to the peer's process, if there are headers; otherwise ``None``.
+        _owed: how many replies the peer owes to calls of ``transact`` that have ended without one.
         _receive_fault: why nothing can be received any more: an exception if the peer or lost
             descriptors caused it; a text if a receive was interrupted in the middle of a step.
     """
@@ -101,6 +105,7 @@ class ChannelCore(ABC):
         self._max_size = max_size
         self._framing = framing
         self._arrived: deque[Any] = deque()
+        self._owed = 0
         self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
             None
         )
@@ -179,6 +184,15 @@ class ChannelCore(ABC):
         if len(header) > self._max_size:
             raise header_too_large(header, self._max_size)
         return [part for message in messages for part in (header, message)]
+
+    def _discard_owed(self) -> None:
+        """Discards the messages that are replies to ended calls of ``transact``."""
+        while self._owed and self._arrived:
+            if self._pending is not None:
+                self._pending.close_first(1)
+            # Both steps are no calls, so no signal handler runs between them.
+            self._owed -= 1
+            del self._arrived[0]
 
     def _end(self) -> bool:
         """Processes the end of the stream. Returns whether the end has completed a message.

@@ -12,15 +12,16 @@ from typing import Any
 import trio
 
 from .. import abc
-from .._os import close_connection
+from .._os import Stream, close_connection
 from ..abc import HasFileno
 from ..authentication.challenge import explain
 from ..errors import DescriptorsLost, FramingError
 from ..framing import Buffer, Framing, Native
 from ..framing.outgoing import LARGE, READ_SIZE
-from .base import Channel, ki_protected
+from .base import Channel
 from .core import ENDED, stream_framing
 from .native import NativeMessageChannel
+from .sending import ki_protected
 
 __all__ = ["MessageChannel", "NativeMessageChannel"]
 
@@ -72,10 +73,19 @@ class MessageChannel(Channel):
         self._receiver = (
             stream if isinstance(stream, abc.ReceiveByteStream) and self._attached is None else None
         )
+        self._can_receive_quickly = isinstance(stream, Stream) and self._attached is None
         self._read_size = READ_SIZE if isinstance(stream, abc.ReceiveByteStream) else None
+        # A connection of ipcpipes, which can also receive and, perhaps, send without waiting.
+        self._own = stream if isinstance(stream, Stream) else None
+        if isinstance(stream, Stream):
+            self._sends_now = stream.sends_now
+            self._send_now = stream.send_now
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._send_all = stream.send_all
+        self._receive_some = stream.receive_some
+        self._only = self._splitter.only
+        self._get_buffer = self._splitter.get_buffer
 
     @property
     def stream(self) -> trio.abc.Stream:
@@ -95,6 +105,7 @@ class MessageChannel(Channel):
             type(value) is bytes
             and len(value) <= self._quick_size
             and not self._sending
+            and not self._has_begun_pass
             and self._send_fault is None
         ):
             self._sending = True
@@ -128,50 +139,129 @@ class MessageChannel(Channel):
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 
+    def _take(self, value: Buffer) -> None:
+        # Does what the base class does, with as few steps as possible if the message can be sent
+        # at once.
+        if (
+            type(value) is bytes
+            and len(value) <= self._quick_size
+            and not self._has_begun_pass
+            and not self._sending
+            and self._sends_now
+            and self._send_fault is None
+            and not self._closed
+        ):
+            wire = self._join((value,))
+            sent = self._send_now(wire)
+            self._has_begun_pass = True
+            if sent < len(wire):
+                self._start_sending([memoryview(wire)[sent:]], 1)
+        else:
+            super()._take(value)
+
+    def _transmit_now(self, wire: Sequence[Buffer]) -> list[Buffer]:
+        if not self._sends_now:
+            return list(wire)
+        for index, piece in enumerate(wire):
+            sent = self._send_now(piece)
+            if sent < len(piece):
+                return [memoryview(piece)[sent:], *wire[index + 1 :]]
+        return []
+
+    async def _receive_next(self) -> bytes:
+        # Does what the base class does, with as few steps as possible in the usual case.
+        if (
+            self._can_receive_quickly
+            and not self._arrived
+            and not self._is_flushed_later
+            and not self._owed
+            and not self._may_be_refused
+            and self._receive_fault is None
+            and self._get_buffer() is None
+        ):
+            self._has_begun_pass = False
+            data: Any = await self._receive_some(READ_SIZE)
+            message: bytes | None = self._only(data)
+            if message is not None:
+                return message
+            self._process(data)
+            if self._arrived:
+                return self._take_first()
+        return await super()._receive_next()
+
     async def _fill(self, limit: int) -> None:
         self._require_open()
         if self._receive_fault is not None:
             self._raise_fault()
-        buffer = None if self._receiver is None else self._splitter.get_buffer()
-        try:
-            if self._receiver is not None and buffer is not None:
-                count = await self._receiver.receive_into(buffer)
-                if count:
-                    self._arrived.extend(self._splitter.buffer_updated(count))
-                    return
-            elif self._attached is not None:
-                if await self._fill_attached():
-                    return
+        if self._attached is not None:
+            try:
+                data, numbers = await self._carrier.receive_descriptors(None, self._attached.most)
+            except DescriptorsLost as lost:
+                self._process_lost(lost)
             else:
-                data = await self._carrier.receive_some(self._read_size)
-                if self._may_be_refused:
-                    self._check_refusal(bytes(data))
-                if data:
-                    self._arrived.extend(self._splitter.split(bytes(data)))
-                    return
-            if self._end():
+                self._process(data, numbers)
+        elif self._receiver is not None and (buffer := self._get_buffer()) is not None:
+            self._process(await self._receiver.receive_into(buffer))
+        else:
+            self._process(bytes(await self._receive_some(self._read_size)))
+
+    def _fill_now(self) -> bool:
+        if self._own is None:
+            return False
+        if self._receive_fault is not None:
+            self._raise_fault()
+        if self._attached is None:
+            came = self._own.receive_now(self._get_buffer(), READ_SIZE)
+            if came is not None:
+                self._process(came)
+            return came is not None
+        try:
+            attached = self._carrier.receive_descriptors_now(self._attached.most)
+        except DescriptorsLost as lost:
+            self._process_lost(lost)
+            return True
+        if attached is not None:
+            self._process(*attached)
+        return attached is not None
+
+    def _process(self, came: bytes | int, numbers: list[int] | None = None) -> None:
+        """Appends the messages in received data to ``_arrived``.
+
+        Args:
+            came: the data, or how many bytes were put into the splitter's memory; no bytes at the
+                end of the stream.
+            numbers: the descriptors that came with the data.
+
+        Raises:
+            What :meth:`receive` raises.
+        """
+        try:
+            if self._attached is not None and numbers is not None:
+                self._attached.came(numbers)
+            if self._may_be_refused:
+                self._check_refusal(bytes(came))
+            if not isinstance(came, bytes):
+                messages = self._splitter.buffer_updated(came) if came else ()
+            elif self._attached is not None:
+                messages = self._attached.messages(self._splitter, came)
+            else:
+                messages = self._splitter.split(came) if came else ()
+            self._arrived.extend(messages)
+            if came or self._end():
                 return
         except FramingError as error:
             self._break_receiving(explain(error))
-        else:
-            raise trio.EndOfChannel(ENDED)
+            return
+        raise trio.EndOfChannel(ENDED)
 
-    async def _fill_attached(self) -> bool:
-        """Receives data and the descriptors attached to it. Returns false at the end."""
-        attached = self._attached
-        assert attached is not None
+    def _process_lost(self, lost: DescriptorsLost) -> None:
         try:
-            data, numbers = await self._carrier.receive_descriptors(None, attached.most)
-        except DescriptorsLost as lost:
             self._keep_messages_before(lost)
+        except FramingError as error:
+            self._break_receiving(explain(error))
+        else:
             if not self._arrived:
-                raise
-            return True
-        if self._may_be_refused:
-            self._check_refusal(data)
-        attached.came(numbers)
-        self._arrived.extend(attached.messages(self._splitter, data))
-        return bool(data)
+                raise lost
 
     def __repr__(self) -> str:
         return f"<ipcpipes {MessageChannel.__name__} {self._framing!r} over {self._carrier!r}>"

@@ -27,6 +27,7 @@ class NativeMessageChannel(NativeCore, Channel):
 
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, native, max_descriptors)
+        self._sends_now = packets.sends_now
         if self._attached is not None:
             self._carrier._enclosed = self._attached
 
@@ -53,21 +54,44 @@ class NativeMessageChannel(NativeCore, Channel):
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 
+    def _transmit_now(self, wire: Sequence[Buffer]) -> list[Buffer]:
+        try:
+            rest: list[Buffer] = self._carrier.send_packets_now(wire)
+            return rest
+        except trio.BrokenResourceError as error:
+            self._send_fault = str(error)
+            raise
+
     async def _fill(self, limit: int) -> None:
         self._require_open()
         if self._receive_fault is not None:
             self._raise_fault()
         try:
-            if await self._carrier.receive_packets(self._into, self._native.max_size, limit):
-                if self._may_be_refused and self._arrived:
-                    self._check_first_packet()
-                return
-            if self._headers is not None:
-                self._headers.end()
+            some = await self._carrier.receive_packets(self._into, self._native.max_size, limit)
+            self._check_received(some)
         except FramingError as error:
             self._break_receiving(error)
-        else:
+
+    def _fill_now(self) -> bool:
+        if self._receive_fault is not None:
+            self._raise_fault()
+        try:
+            some = self._carrier.receive_packets_now(self._into, self._native.max_size)
+            if some is not None:
+                self._check_received(some)
+        except FramingError as error:
+            self._break_receiving(error)
+            return True
+        return some is not None
+
+    def _check_received(self, some: bool) -> None:
+        """Checks the received packets. ``some`` is false at the end of the stream."""
+        if not some:
+            if self._headers is not None:
+                self._headers.end()
             raise trio.EndOfChannel(ENDED)
+        if self._may_be_refused and self._arrived:
+            self._check_first_packet()
 
     def __repr__(self) -> str:
         return f"<ipcpipes {NativeMessageChannel.__name__} over {self._carrier!r}>"

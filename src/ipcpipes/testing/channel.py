@@ -10,6 +10,8 @@ import trio.testing
 
 from ..abc import HalfCloseableMessageChannel, MessageChannel, PeerIdentity
 from ..errors import MessageTooLarge
+from .channel_nowait import NOWAIT_CHECKS
+from .channel_transact import check_cancelled_transact, check_transact
 from .expecting import cancels, checkpoints, raises
 
 ChannelMaker = Callable[[], Awaitable[tuple[MessageChannel, MessageChannel]]]
@@ -22,7 +24,9 @@ _LARGE = 300_000
 _ENOUGH = 64
 
 
-async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: bool = True) -> None:
+async def check_message_channel(
+    channel_maker: ChannelMaker, *, cancels_sends: bool = True, nowait: bool = True
+) -> None:
     """Checks that channels keep the contract of :class:`ipcpipes.abc.MessageChannel`.
 
     It sends messages of up to 300,000 bytes where ``max_size`` allows them; ``max_size`` must be 64
@@ -33,6 +37,8 @@ async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: b
             called many times; the kit closes the ends.
         cancels_sends: ``False`` skips the checks that cancel a send while it waits, for adapters of
             code that cannot do that.
+        nowait: ``False`` skips the checks of ``send_nowait``, ``wait_sent`` and ``receive_nowait``,
+            for adapters of code that always waits.
 
     Raises:
         AssertionError: a channel breaks the contract.
@@ -50,9 +56,12 @@ async def check_message_channel(channel_maker: ChannelMaker, *, cancels_sends: b
         _check_closed_peer,
         _check_close,
         _check_half_close,
+        check_transact,
     ]
+    if nowait:
+        checks += NOWAIT_CHECKS
     if cancels_sends:
-        checks += [_check_unsent_cancelled_send, _check_cancelled_send]
+        checks += [_check_unsent_cancelled_send, _check_cancelled_send, check_cancelled_transact]
     for check in checks:
         for swapped in (False, True):
             left, right = await channel_maker()

@@ -32,7 +32,6 @@ hint_buffer_size = lib.ipc_set_buffer_size
 keep_urgent_inline = lib.ipc_keep_urgent_inline
 next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
-readable_now = lib.ipc_readable
 send = lib.ipc_send
 send_from = lib.ipc_send_from
 send_rest = lib.ipc_send_rest

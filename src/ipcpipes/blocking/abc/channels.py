@@ -90,6 +90,35 @@ class MessageChannel(Protocol):
         """
 
     @abstractmethod
+    def transact(
+        self, value: bytes | bytearray | memoryview, *, timeout: float | None = None
+    ) -> bytes:
+        """Sends one message and receives one, the reply.
+
+        This is for a peer that answers each message with one message. The reply is the next message
+        that is received. It is named after TransactNamedPipe.
+
+        If it ends after the message was sent and before the reply has come, the peer still owes the
+        reply. The channel discards this one message when it arrives: the next receiving method, or
+        the next ``transact``, does not return it.
+
+        Args:
+            value: as for :meth:`send`.
+            timeout: seconds, 0 or more, for both together; ``None`` waits for ever.
+
+        Returns:
+            The reply.
+
+        Raises:
+            TimeoutError: the message was not sent in time, as for :meth:`send`, or the reply has
+                not come in time.
+            trio.BusyResourceError: another thread of yours is receiving. Nothing was sent.
+            And everything that :meth:`send` and :meth:`receive` raise. A signal handler that raises
+            while the message is sent leaves the channel broken for receiving, because a reply may
+            come.
+        """
+
+    @abstractmethod
     def receive(self, *, timeout: float | None = None) -> bytes:
         """Returns the next message.
 

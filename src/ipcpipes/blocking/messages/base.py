@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import trio
+
 from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
 from ..._os.handles.pending import PendingHandles
@@ -103,6 +105,46 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             if carrier._waiting or carrier._number == -1:
                 carrier._leave()
 
+    def transact(self, value: Buffer, *, timeout: float | None = None) -> bytes:
+        deadline = None if timeout is None else Deadline.after(timeout)
+        wire = self._wire(self._checked([flat(value)]))
+        return self._in_receive_turn(self._transact, wire, deadline)
+
+    def _transact(self, wire: Sequence[Buffer], deadline: Deadline | None) -> bytes:
+        self._require_open()
+        if self._receive_fault is not None:
+            self._raise_fault()
+        # The fault is set first and cleared last: if a signal handler raises in between, it is not
+        # known whether a reply will come.
+        self._receive_fault = "a transact was interrupted, and its reply may still come"
+        try:
+            self._in_send_turn(deadline, self._transmit, wire)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._receive_fault = None
+            raise
+        except TimeoutError:
+            if deadline is not None and deadline.has_raised:
+                self._receive_fault = None
+            raise
+        self._owed += 1
+        self._receive_fault = None
+        while True:
+            message = None if self._arrived else self._fill_once(1, deadline)
+            if message is None:
+                if not self._arrived:
+                    continue
+                if self._pending is None:
+                    message = self._arrived[0]
+                else:
+                    self._pending.close_first(1)
+                    message, _ = self._arrived[0]
+                self._owed -= 1
+                del self._arrived[0]  # as in receive()
+            else:
+                self._owed -= 1
+            if self._owed == 0:
+                return message
+
     def receive(self, *, timeout: float | None = None) -> bytes:
         # This does the same as _in_receive_turn, without calling it, because it runs for every
         # message.
@@ -114,15 +156,19 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         except KeyError:
             raise carrier._busy("receiving from") from None
         try:
+            if self._owed:
+                self._discard_owed()
             if arrived:
                 carrier._require_open()
             while not arrived:
-                if self._pending is None:
-                    message = self._fill(1, deadline)
-                    if message is not None:
-                        return message
-                else:
-                    self._fill_in_time(self._pending, 1, deadline)
+                message = self._fill_once(1, deadline)
+                if self._owed:
+                    if message is None:
+                        self._discard_owed()
+                    else:
+                        self._owed -= 1
+                elif message is not None:
+                    return message
             oldest: bytes
             if self._pending is None:
                 oldest = arrived[0]
@@ -140,7 +186,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
-        return self._in_receive_turn(self._take_all, MOST_MESSAGES, deadline)
+        return self._in_receive_turn(self._take_arrived, self._take_all, MOST_MESSAGES, deadline)
 
     def _take_all(self, message: bytes | None) -> list[bytes]:
         if message is not None:
@@ -158,14 +204,30 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         deadline = None if timeout is None else Deadline.after(timeout)
         if self._pending is None:
             raise RuntimeError(NO_DESCRIPTORS)
-        return self._in_receive_turn(self._take_pair, 1, deadline)
+        pair: tuple[bytes, list[int]] = self._in_receive_turn(
+            self._take_arrived, self._take_pair, 1, deadline
+        )
+        return pair
 
     def _take_pair(self, _: bytes | None) -> tuple[bytes, list[int]]:
         pair: tuple[bytes, list[int]] = self._arrived[0]
         del self._arrived[0]  # as in receive()
         return pair
 
-    def _in_receive_turn(
+    def _in_receive_turn(self, action: Callable[..., ResultT], *arguments: object) -> ResultT:
+        carrier = self._carrier
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            return action(*arguments)
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
+
+    def _take_arrived(
         self, take: Callable[[bytes | None], ResultT], limit: int, deadline: Deadline | None
     ) -> ResultT:
         """Waits until messages have arrived, and returns what ``take`` returns.
@@ -177,30 +239,31 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             take: called with the only message that has arrived, or with None if the messages are in
                 ``_arrived``.
         """
-        carrier = self._carrier
-        try:
-            del carrier._may_receive["turn"]
-        except KeyError:
-            raise carrier._busy("receiving from") from None
-        try:
-            message = None
-            if self._arrived:
-                carrier._require_open()
-            while message is None and not self._arrived:
-                if self._pending is None:
-                    message = self._fill(limit, deadline)
+        message = None
+        if self._owed:
+            self._discard_owed()
+        if self._arrived:
+            self._require_open()
+        while message is None and not self._arrived:
+            message = self._fill_once(limit, deadline)
+            if self._owed:
+                if message is None:
+                    self._discard_owed()
                 else:
-                    self._fill_in_time(self._pending, limit, deadline)
-            return take(message)
-        finally:
-            carrier._may_receive["turn"] = None
-            if carrier._number == -1:
-                carrier._leave()
+                    self._owed -= 1
+                    message = None
+        return take(message)
+
+    def _fill_once(self, limit: int, deadline: Deadline | None) -> bytes | None:
+        """Calls :meth:`_fill`, with a deadline of its own if descriptors have arrived whose message
+        is incomplete.
+        """
+        if self._pending is None:
+            return self._fill(limit, deadline)
+        self._fill_in_time(self._pending, limit, deadline)
+        return None
 
     def _fill_in_time(self, pending: PendingHandles, limit: int, deadline: Deadline | None) -> None:
-        """Calls :meth:`_fill`, with a deadline if descriptors have arrived whose message is
-        incomplete.
-        """
         seconds = pending.time_left
         if seconds is None or (deadline is not None and deadline.remaining < seconds):
             self._fill(limit, deadline)

@@ -25,6 +25,30 @@ class Packets(sockets.PacketSocket, streams.Socket):
     and one receives at a time, and that nothing is sent after a part of a batch was cancelled.
     """
 
+    sends_now = True  # Windows cannot send without waiting
+
+    def send_packets_now(self, packets: Sequence[Buffer]) -> list[Buffer]:
+        """Sends what the system accepts without waiting. Returns the other packets. This is not a
+        checkpoint.
+
+        Raises:
+            MessageTooLarge: the first packet is larger than the system's limit; it was not sent.
+            trio.BrokenResourceError, trio.ClosedResourceError: as for streams.
+        """
+        self._require_sendable()
+        for index, packet in enumerate(packets):
+            result = calls.send_packet(self._number, packet)
+            if result in _AGAIN:
+                return list(packets[index:])
+            self._check_sent(result, packet)
+        return []
+
+    def _check_sent(self, result: int, packet: Buffer) -> None:
+        if result == -errno.EMSGSIZE:
+            raise self._too_large(packet)
+        if result < 0:
+            raise trio.BrokenResourceError(calls.send_fault(-result))
+
     async def send_packets(
         self, packets: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
@@ -47,10 +71,7 @@ class Packets(sockets.PacketSocket, streams.Socket):
                 while (result := send(self._require_open(), packet)) in _AGAIN:
                     waited = True
                     await trio.lowlevel.wait_writable(self._number)
-                if result == -errno.EMSGSIZE:
-                    raise self._too_large(packet)
-                if result < 0:
-                    raise trio.BrokenResourceError(calls.send_fault(-result))
+                self._check_sent(result, packet)
                 self.sent_some = True
             if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
@@ -73,6 +94,12 @@ class Packets(sockets.PacketSocket, streams.Socket):
             return some
         finally:
             self._receiving = False
+
+    def receive_packets_now(self, into: deque[Any], max_size: int) -> bool | None:
+        """Appends packets to ``into`` without waiting; see ``_get_packets``. This is not a
+        checkpoint.
+        """
+        return self._get_packets(into, max_size, 1, wait=False)
 
     async def send_eof(self) -> None:
         """Ends the sending direction."""

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import trio
 
@@ -14,6 +14,7 @@ from .... import abc
 from ...._ffi import ffi
 from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....errors import DescriptorsLost
+from ....framing import Buffer
 from ...common.receive_size import receive_size, writable_bytes
 from ...common.sent_data import not_text
 from ...common.trio_end import TrioEnd
@@ -22,6 +23,8 @@ from .. import calls, passing, socket_end
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
+# A sender that has sent so much before the receiver read it has probably sent more since.
+_MUCH = 4096
 _INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
 
 # KeyboardInterrupt is raised only where an operation waits. Between its steps, received descriptors
@@ -37,10 +40,10 @@ _wait_readable = trio.lowlevel.wait_readable
 class Socket(socket_end.SocketEnd, TrioEnd):
     """One connected descriptor, in non-blocking mode, until :meth:`aclose`."""
 
-    _receive_waited = False
+    _receive_waits = False
 
     def _prepare(self, fd: int) -> None:
-        self._sending = self._receiving = self._receive_waited = False
+        self._sending = self._receiving = self._receive_waits = False
         if self._shut_half is not None:
             calls.close_half(fd, self._shut_half)
 
@@ -97,7 +100,9 @@ class _Sending(Socket):
             if buffer is not data:
                 ffi.release(buffer)
 
-    def send_now(self, data: bytes | memoryview) -> int:
+    sends_now = True  # Windows cannot send without waiting
+
+    def send_now(self, data: Buffer) -> int:
         """Sends what the system accepts without waiting, for callers that batch. This is not a
         checkpoint.
 
@@ -109,7 +114,9 @@ class _Sending(Socket):
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        fd = self._require_sendable()
+        fd = self._number
+        if fd == -1 or self._eof_sent or self._send_fault is not None:
+            self._require_sendable()
         buffer: Any = data if type(data) is bytes else ffi.from_buffer(data)
         self._send_fault = _INTERRUPTED
         sent = self._put(fd, buffer, 0, len(data))
@@ -164,6 +171,42 @@ class _Receiving(Socket):
         with writable_bytes(buffer) as view:
             return await self._receive(os.readv, (view,), 0)
 
+    def receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
+        """Receives into ``buffer``, or up to ``max_bytes`` if it is ``None``, without waiting and
+        without a checkpoint.
+
+        Returns:
+            bytes, or the number of bytes in ``buffer``; no bytes, or 0, at the end; ``None`` if
+            nothing has arrived.
+
+        Raises:
+            What :meth:`receive_some` raises.
+        """
+        if buffer is None:
+            return self._receive_now(os.read, max_bytes, b"")
+        return self._receive_now(os.readv, (buffer,), 0)
+
+    def _receive_now(
+        self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
+    ) -> _ResultT | None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        if self._number == -1 or self._receive_fault is not None:
+            self._raise_unreceivable()
+        try:
+            return read(self._number, argument)
+        except BlockingIOError:
+            return None
+        except DescriptorsLost:  # an OSError too
+            raise
+        except OSError as error:
+            self._check_end(error)
+            return end
+
+    def _raise_unreceivable(self) -> NoReturn:
+        self._require_open()
+        raise trio.BrokenResourceError(self._receive_fault)
+
     async def _receive(
         self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
     ) -> _ResultT:
@@ -171,19 +214,21 @@ class _Receiving(Socket):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            await _checkpoint_if_cancelled()
-            fd = self._require_open()
-            if self._receive_fault is not None:
-                raise trio.BrokenResourceError(self._receive_fault)
-            # If the last receive had to wait, this one probably has to wait too. To ask first is
-            # cheaper than the exception of a read that finds nothing.
-            waited = self._receive_waited and not calls.readable_now(fd)
+            fd = self._number
+            if fd == -1 or self._receive_fault is not None:
+                self._raise_unreceivable()
+            # If the last receive had to wait for little, this one probably has to wait too. Then a
+            # read that finds nothing would cost a system call and an exception. If there is data
+            # after all, the wait returns after one pass of the scheduler.
+            waited = self._receive_waits
             if waited:
                 await _wait_readable(fd)
+            else:
+                await _checkpoint_if_cancelled()
             while True:
                 # os.read fills a new bytes object; a function of the C layer would have to copy.
                 try:
-                    result = read(self._require_open(), argument)
+                    result = read(self._number, argument)  # -1 if it was closed meanwhile
                     break
                 except BlockingIOError:
                     await _wait_readable(self._number)
@@ -194,7 +239,8 @@ class _Receiving(Socket):
                     self._check_end(error)
                     result = end
                     break
-            self._receive_waited = waited
+            size: Any = result if type(result) is int else len(result)  # type: ignore[arg-type]
+            self._receive_waits = waited and size < _MUCH
             if not waited:
                 await _cancel_shielded_checkpoint()
             return result
@@ -242,19 +288,30 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         self, max_bytes: int | None = None, max_descriptors: int = MOST_DESCRIPTORS
     ) -> tuple[bytes, list[int]]:
         incoming = passing.IncomingDescriptors(receive_size(max_bytes), max_descriptors)
-
-        def read(fd: int, incoming: passing.IncomingDescriptors) -> bytes:
-            try:
-                return incoming.receive(fd)
-            except trio.BrokenResourceError as error:
-                self._receive_fault = str(error)
-                raise
-
         try:
-            data = await self._receive(read, incoming, b"")
+            data = await self._receive(self._read_descriptors, incoming, b"")
             return data, incoming.take()
         except BaseException:
             incoming.close()
+            raise
+
+    def receive_descriptors_now(self, max_descriptors: int) -> tuple[bytes, list[int]] | None:
+        """Does the same as :meth:`receive_descriptors`, without waiting and without a checkpoint.
+        Returns ``None`` if nothing has arrived.
+        """
+        incoming = passing.IncomingDescriptors(receive_size(None), max_descriptors)
+        try:
+            data = self._receive_now(self._read_descriptors, incoming, b"")
+            return None if data is None else (data, incoming.take())
+        except BaseException:
+            incoming.close()
+            raise
+
+    def _read_descriptors(self, fd: int, incoming: passing.IncomingDescriptors) -> bytes:
+        try:
+            return incoming.receive(fd)
+        except trio.BrokenResourceError as error:
+            self._receive_fault = str(error)
             raise
 
     async def receive_buffered(

@@ -23,6 +23,12 @@ class Packets(packets.MessagePipe, streams.Pipe):
     receive at a time, and sends nothing more once a part of a batch was cancelled.
     """
 
+    sends_now = False  # whether send_packets_now can send anything
+
+    def send_packets_now(self, packets: Sequence[Buffer]) -> list[Buffer]:
+        """Sends nothing and returns all packets, as ``send_now`` of a stream sends nothing."""
+        return list(packets)
+
     async def send_packets(self, packets: Sequence[Buffer]) -> None:
         """Sends all packets. After a cancellation, ``sent_some`` tells whether the system has begun
         to write one; the system does not tell how much of it the peer has read.
@@ -72,6 +78,39 @@ class Packets(packets.MessagePipe, streams.Pipe):
             code, size = calls.next_message_size(self._require_open())
             if code != 0 or not 0 < size <= max_size or not limit or taken > packets.FIRST_READ:
                 return True
+
+    def receive_packets_now(self, into: PacketSink, max_size: int) -> bool | None:
+        """Does the same as :meth:`receive_packets`, for one packet, without waiting and without a
+        checkpoint. Returns ``None`` if no whole packet has arrived.
+        """
+        if self._part is None:
+            memory = calls.new_buffer("char[]", packets.FIRST_READ)
+            found = self._read_now(memory, packets.FIRST_READ)
+            if found is None:
+                return None
+            code, count = found
+            if code == 0 and count <= max_size:
+                into.append(bytes(ffi.buffer(memory, count)))
+                return True
+            if code not in (0, calls.ERROR_MORE_DATA):
+                self._require_good_end(code)
+                return False
+            self._part = self._begin_part(code, memory, count, max_size)
+        part = self._part
+        while part.free:
+            self._check_rest(part)
+            memory = ffi.from_buffer(part.free)
+            found = self._read_now(memory, min(len(memory), calls.LARGEST_READ))
+            if found is None:
+                return None
+            code, count = found
+            if code not in (0, calls.ERROR_MORE_DATA):
+                self._require_good_end(code)
+                raise IncompleteMessage(part.received, part.size)
+            part.updated(count)
+        self._part = None
+        into.append(part.message())
+        return True
 
     async def _receive_packet(self, max_size: int) -> bytes | None:
         if self._part is None:

@@ -18,10 +18,12 @@ from .... import abc
 from ...._ffi import ffi
 from ....abc import PeerIdentity
 from ....errors import NotSupported
+from ....framing import Buffer
 from ...common.receive_size import receive_size, writable_bytes
 from ...common.sent_data import not_text
 from ...common.trio_end import TrioEnd
 from .. import calls, impersonation, passing, pipe_end
+from ..opened import Opened
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
@@ -76,6 +78,21 @@ class Pipe(pipe_end.PipeEnd, TrioEnd):
             code = await self.finish(operation, owner)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
+        return code, int(calls.transferred(operation))
+
+    def _read_now(self, memory: Any, size: int) -> tuple[int, int] | None:
+        """Does the same as :meth:`_read`, without waiting. Returns ``None`` if nothing has
+        arrived: then the read was cancelled, which takes nothing.
+        """
+        handle = self._require_open()
+        operation = calls.new_operation()
+        with Opened() as opened:
+            event = calls.create_event(opened)
+            code = calls.transfer(handle, operation, memory, size, False, event, event, 0)
+            if code == calls.WAIT_TIMEOUT:
+                code = calls.abandon(handle, operation)
+        if code == calls.ERROR_OPERATION_ABORTED:
+            return None
         return code, int(calls.transferred(operation))
 
     async def finish(self, operation: Any, owner: object) -> int:
@@ -151,7 +168,9 @@ class _Sending(Pipe):
         finally:
             self._sending = False
 
-    def send_now(self, data: bytes | memoryview) -> int:
+    sends_now = False  # whether send_now can send anything
+
+    def send_now(self, data: Buffer) -> int:
         """Sends nothing and returns 0, because every write has to wait: the completion port reports
         every overlapped operation, even one that completes at once.
         """
@@ -195,6 +214,38 @@ class _Receiving(Pipe):
         view = writable_bytes(buffer)
         with ffi.from_buffer(view) as memory:
             return await self._receive(memory, min(len(memory), calls.LARGEST_READ), view)
+
+    def receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
+        """Receives into ``buffer``, or up to ``max_bytes`` if it is ``None``, without waiting and
+        without a checkpoint.
+
+        Returns:
+            bytes, or the number of bytes in ``buffer``; no bytes, or 0, at the end; ``None`` if
+            nothing has arrived.
+
+        Raises:
+            What :meth:`receive_some` raises.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        if buffer is None:
+            memory = calls.new_buffer("char[]", max_bytes)
+            count = self._receive_now(memory, max_bytes)
+            return None if count is None else ffi.buffer(memory, count)[:]
+        with ffi.from_buffer(buffer) as memory:
+            return self._receive_now(memory, min(len(memory), calls.LARGEST_READ))
+
+    def _receive_now(self, memory: Any, size: int) -> int | None:
+        # As in _receive, a zero-byte message is neither data nor the end.
+        while (found := self._read_now(memory, size)) == (0, 0):
+            pass
+        if found is None:
+            return None
+        code, count = found
+        if code != 0:
+            self._require_good_end(code)
+            return 0
+        return count
 
     async def _receive(self, memory: Any, size: int, owner: object) -> int:
         if self._receiving:

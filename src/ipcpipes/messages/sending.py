@@ -1,0 +1,280 @@
+"""The sending half of message channels for trio: turns, and messages that are gathered."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from ..abc import HasFileno
+from ..errors import FramingError
+from ..framing import Buffer, Framing, LengthPrefixed
+from ..framing.outgoing import flat, flat_all
+from .core import MESSAGE_OVERHEAD, ChannelCore
+from .flusher import flusher
+
+# How many bytes of messages can wait to be sent; see send_nowait.
+_MOST_GATHERED = 32 * 1024
+
+# How many seconds aclose gives the peer to read the messages of send_nowait.
+_LINGER = 5
+
+# A KeyboardInterrupt is raised only where an operation waits. Between two steps it could lose the
+# turn to send.
+ki_protected = trio.lowlevel.enable_ki_protection
+
+
+class Sending(ChannelCore):
+    """Lets one task send at a time, and gathers the messages of ``send_nowait``.
+
+    The first message of ``send_nowait`` in a pass of the scheduler is sent at once. The others are
+    gathered. The flusher sends them after the pass; or an earlier call of a method that sends or
+    receives does so. If the system has no room, a system task sends them, and has the turn to send
+    meanwhile.
+
+    Attributes:
+        _sending: whether a task has the turn to send.
+        _senders: the tasks that wait for their turn.
+        _send_fault: why nothing can be sent any more.
+        _takes_all: whether the framing can send every message of up to ``max_size`` bytes.
+        _has_begun_pass: whether ``send_nowait`` has taken a message in this pass. While this is
+            false and no system task sends, no message waits.
+        _is_flushed_later: whether the flusher calls :meth:`_end_pass` after this pass.
+        _gathered: the messages that wait.
+        _gathers: whether ``send_nowait`` only has to put a message into ``_gathered``: the message
+            needs no check, and the flusher or the system task will send it.
+        _room: how many more bytes can be gathered.
+        _in_transit: how many messages were taken out of ``_gathered`` and not accepted yet by the
+            system.
+        _sent: set when the system task ends; ``None`` if there is none.
+        _loss: the error text for lost messages, until an error has told about them.
+    """
+
+    def __init__(
+        self,
+        carrier: trio.abc.AsyncResource,
+        max_size: int,
+        framing: Framing | None,
+        max_descriptors: int,
+    ) -> None:
+        super().__init__(carrier, max_size, framing, max_descriptors)
+        self._send_fault: str | None = None
+        # Other framings, and the headers of handles, can refuse a message.
+        takes_all = framing is None or type(framing) is LengthPrefixed
+        self._takes_all = takes_all and self._headers is None
+        self._forget_senders()
+
+    def _forget_senders(self) -> None:
+        """Begins with no task that sends, and no message that waits."""
+        self._sending = self._has_begun_pass = self._is_flushed_later = self._gathers = False
+        self._senders = trio.lowlevel.ParkingLot()
+        self._room = _MOST_GATHERED
+        self._gathered: list[bytes] = []
+        self._in_transit = 0
+        self._sent: trio.Event | None = None
+        self._loss: str | None = None
+
+    @ki_protected
+    async def send(self, value: Buffer) -> None:
+        message = flat(value)
+        if len(message) > self._max_size:
+            raise self._too_large(len(message))
+        await self._in_turn(self._transmit, self._wire((message,)))
+
+    @ki_protected
+    async def send_many(self, values: Sequence[Buffer]) -> None:
+        await self._in_turn(self._transmit, self._wire(self._checked(flat_all(values))))
+
+    @ki_protected
+    async def send_descriptors(self, value: Buffer, descriptors: Sequence[int | HasFileno]) -> None:
+        messages = self._checked([flat(value)])
+        if self._handles is not None:
+            await self._in_turn(self._transmit_with_handles, messages, descriptors)
+        else:
+            self._require_carrying()
+            await self._in_turn(self._transmit, self._wire(messages), descriptors)
+
+    async def _transmit_with_handles(
+        self, messages: Sequence[Buffer], descriptors: Sequence[int | HasFileno]
+    ) -> None:
+        assert self._handles is not None
+        with self._handles.giving(descriptors) as header:
+            await self._transmit(self._wire(messages, header))
+
+    @ki_protected
+    async def _send_eof(self) -> None:
+        await self._in_turn(self._carrier.send_eof)
+
+    async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._has_begun_pass:
+            self._flush()  # the messages of send_nowait come first
+            self._gathers = False
+        if self._sending:
+            await self._senders.park()  # the task that unparks this one has passed its turn on
+        self._sending = True
+        try:
+            self._require_sendable()
+            await action(*arguments)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._senders:
+            self._senders.unpark()
+        else:
+            self._sending = False
+
+    def _require_sendable(self) -> None:
+        self._require_open()
+        if self._send_fault is not None:
+            self._loss = None
+            raise trio.BrokenResourceError(self._send_fault)
+
+    @ki_protected
+    def send_nowait(self, value: Buffer) -> None:
+        # Usually the message is gathered, with as few steps as possible.
+        if (
+            self._gathers
+            and self._room > 0
+            and type(value) is bytes
+            and (size := len(value)) <= self._max_size
+        ):
+            self._room -= size + MESSAGE_OVERHEAD
+            self._gathered.append(value)
+        else:
+            self._take(value)
+
+    def _take(self, value: Buffer) -> None:
+        message = flat(value)
+        size = len(message)
+        if size > self._max_size:
+            raise self._too_large(size)
+        self._require_sendable()
+        if self._senders or (self._sending and self._sent is None):
+            raise trio.WouldBlock
+        if self._room <= 0:
+            self._flush()
+            self._require_sendable()
+            if self._room <= 0:
+                raise trio.WouldBlock
+        message = bytes(message)
+        if not self._has_begun_pass and not self._sending:
+            rest = self._transmit_now(self._wire((message,)))
+            self._has_begun_pass = True
+            if rest:
+                self._start_sending(rest, 1)
+            return
+        if not self._takes_all:
+            self._wire((message,))  # raises if the framing refuses the message
+        self._gathered.append(message)
+        self._room -= size + MESSAGE_OVERHEAD
+        self._gathers = self._takes_all
+        if not self._sending and not self._is_flushed_later:
+            self._is_flushed_later = True
+            flusher().add(self)
+
+    def _gathered_wire(self) -> Sequence[Buffer]:
+        """Returns the data of the gathered messages, which are in transit from now on."""
+        gathered, self._gathered = self._gathered, []
+        self._in_transit = len(gathered)
+        self._room = _MOST_GATHERED
+        return self._wire(gathered)
+
+    def _flush(self) -> None:
+        """Sends what the system accepts now of the gathered messages. A task sends the rest."""
+        if not self._is_flushed_later:
+            self._has_begun_pass = False
+        if self._sending or not self._gathered:
+            return
+        wire = self._gathered_wire()
+        try:
+            rest = self._transmit_now(wire)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, FramingError) as error:
+            self._lose(str(error))
+            return
+        if rest:
+            self._start_sending(rest, self._in_transit)
+        else:
+            self._in_transit = 0
+
+    def _end_pass(self) -> bool:
+        if self._sent is None and self._gathered:
+            self._flush()
+            return True
+        self._is_flushed_later = self._has_begun_pass = False
+        self._gathers = self._gathers and self._sent is not None
+        return False
+
+    def _start_sending(self, wire: Sequence[Buffer], count: int) -> None:
+        """Starts a task that sends data of ``count`` messages, and has the turn to send."""
+        self._in_transit = count
+        self._sending = True
+        self._sent = trio.Event()
+        trio.lowlevel.spawn_system_task(
+            self._send_waiting, wire, self._sent, name=f"<{self!r} sends>"
+        )
+
+    async def _send_waiting(self, wire: Sequence[Buffer], sent: trio.Event) -> None:
+        try:
+            await self._transmit(wire)
+            while self._gathered:
+                await self._transmit(self._gathered_wire())
+            self._in_transit = 0
+        except Exception as error:  # a stream of another library can raise anything
+            self._lose(str(error))
+        finally:
+            if self._sent is sent:  # otherwise this is a forked child
+                self._sent = None
+                self._gathers = self._gathers and self._is_flushed_later
+                self._end_turn()
+            sent.set()
+
+    def _lose(self, fault: str) -> None:
+        """Gives the waiting messages up. The next call that sends, or ``aclose``, tells about
+        it.
+        """
+        lost = self._in_transit + len(self._gathered)
+        if lost:
+            number = "1 message was" if lost == 1 else f"up to {lost} messages were"
+            self._send_fault = self._loss = f"{fault}; {number} not sent that send_nowait had taken"
+        self._gathered = []
+        self._in_transit = 0
+        self._gathers = False
+
+    @ki_protected
+    async def wait_sent(self) -> None:
+        self._require_sendable()
+        self._flush()
+        if self._sent is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._sent.wait()
+        self._require_sendable()
+
+    async def _send_gathered_before_closing(self) -> None:
+        self._flush()
+        if self._sent is not None:
+            with trio.move_on_after(_LINGER):
+                await self._sent.wait()
+            if self._sent is not None:
+                self._lose(f"the other end has not read for {_LINGER} seconds")
+
+    @abstractmethod
+    async def _transmit(
+        self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
+    ) -> None:
+        """Sends ``wire``, and the descriptors in the same step as the first byte. This is a
+        checkpoint even if ``wire`` is empty. If this is cancelled when the peer may have received a
+        part, it sets ``_send_fault``.
+        """
+
+    _sends_now = False  # whether _transmit_now can send anything
+
+    @abstractmethod
+    def _transmit_now(self, wire: Sequence[Buffer]) -> list[Buffer]:
+        """Sends what the system accepts without waiting. Returns the rest.
+
+        Raises:
+            trio.BrokenResourceError, trio.ClosedResourceError: as :meth:`_transmit`.
+        """
