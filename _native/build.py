@@ -23,7 +23,14 @@ COMPILE_ARGS = {
 }
 # A part may use the parts before it.
 PARTS = {
-    "posix": ("posix", "posix_identity", "posix_descriptors", "framing", "collisions"),
+    "posix": (
+        "posix",
+        "posix_identity",
+        "posix_descriptors",
+        "framing",
+        "posix_messages",
+        "collisions",
+    ),
     "win32": ("windows", "windows_identity", "windows_descriptors", "framing", "collisions"),
 }
 LIBRARIES: dict[str, list[str]] = {"posix": [], "win32": ["advapi32"]}

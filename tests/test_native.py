@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -39,12 +40,20 @@ def compile_alone(compiler: str, source: str, *options: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("part", ["posix.c", "posix_identity.c", "posix_descriptors.c"])
+# A part and the parts that it uses, as _native/build.py puts them together.
+POSIX_PARTS = {
+    "posix.c": (),
+    "posix_identity.c": ("posix.c",),
+    "posix_descriptors.c": ("posix.c",),
+    "posix_messages.c": ("posix.c", "framing.c"),
+}
+
+
+@pytest.mark.parametrize("part", POSIX_PARTS)
 def test_posix_side_compiles_without_a_warning(part: str) -> None:
     compiler = os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0]
-    # The other parts use the first one, as _native/build.py puts them together.
-    first = [] if part == "posix.c" else ["-include", str(NATIVE / "posix.c")]
-    compile_alone(compiler, part, *first)
+    used = [option for one in POSIX_PARTS[part] for option in ("-include", str(NATIVE / one))]
+    compile_alone(compiler, part, *used)
 
 
 @pytest.mark.parametrize("part", ["windows.c", "windows_identity.c", "windows_descriptors.c"])
@@ -103,6 +112,64 @@ def test_two_pieces_are_sent_as_one_from_any_offset() -> None:
             while len(received) < sent - start:
                 received += right.recv(2**20)
             assert received == (head + data)[start:]
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+def test_a_message_is_sent_behind_its_length(width: int, order: Any, wait: bool) -> None:
+    largest = min(2 ** (8 * width) - 1, 70_000)
+    for length in (0, 1, largest):
+        message = (b"0123456789" * 7001)[:length]
+        whole = length.to_bytes(width, order) + message
+        for start in {0, 1, width - 1, width, width + 1, len(whole) - 1, len(whole)}:
+            if not 0 <= start <= len(whole):
+                continue
+            left, right = socket.socketpair()
+            with left, right:
+                position = ffi.new("size_t *", start)
+                code = -errno.EAGAIN
+                received = b""
+                while code == -errno.EAGAIN:
+                    code = lib.ipc_send_message(
+                        left.fileno(), message, length, width, order == "big", position, wait
+                    )
+                    while len(received) < (position[0] or len(whole)) - start:
+                        received += right.recv(2**20)
+                assert (code, position[0]) == (0, 0)
+                assert received == whole[start:]
+
+
+def test_a_message_without_room_is_sent_in_parts() -> None:
+    left, right = socket.socketpair()
+    with left, right:
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        message = b"0123456789" * 100_000
+        position = ffi.new("size_t *")
+        received = b""
+        rounds = 0
+        while lib.ipc_send_message(left.fileno(), message, len(message), 4, False, position, False):
+            assert position[0] > 0
+            received += right.recv(2**20)
+            rounds += 1
+        right.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                received += right.recv(2**20)
+        assert rounds > 1
+        assert received == len(message).to_bytes(4, "little") + message
+
+
+def test_bad_messages_return_codes() -> None:
+    position = ffi.new("size_t *")
+    send = lib.ipc_send_message
+    assert send(-1, b"x", 1, 4, False, position, True) == -errno.EBADF
+    for width in (-1, 0, 3, 9):
+        assert send(-1, b"x", 1, width, False, position, True) == -errno.EINVAL
+    assert send(-1, bytes(256), 256, 1, False, position, True) == -errno.EMSGSIZE
+    position[0] = 6
+    assert send(-1, b"x", 1, 4, False, position, True) == -errno.EINVAL
+    assert position[0] == 6
 
 
 @pytest.mark.parametrize("fd", [-1, 10**6])

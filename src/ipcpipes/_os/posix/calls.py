@@ -34,6 +34,7 @@ next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 send = lib.ipc_send
 send_from = lib.ipc_send_from
+send_message = lib.ipc_send_message
 send_rest = lib.ipc_send_rest
 send_two = lib.ipc_send_two
 write = lib.ipc_write

@@ -13,7 +13,7 @@ from ..._os.common.deadline import Deadline
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
-from ...errors import NotSupported
+from ...errors import FramingError, NotSupported
 from ...framing import Buffer, Framing
 from ...framing.outgoing import flat, flat_all
 from ...messages.core import MOST_MESSAGES, NO_DESCRIPTORS, ChannelCore
@@ -54,13 +54,14 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         return result
 
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
-        self._send([flat(value)], timeout)
+        deadline = None if timeout is None else Deadline.after(timeout)
+        self._send([flat(value)], deadline)
 
     def send_many(self, values: Sequence[Buffer], *, timeout: float | None = None) -> None:
-        self._send(flat_all(values), timeout)
-
-    def _send(self, messages: list[Buffer], timeout: float | None) -> None:
         deadline = None if timeout is None else Deadline.after(timeout)
+        self._send(flat_all(values), deadline)
+
+    def _send(self, messages: list[Buffer], deadline: Deadline | None) -> None:
         self._in_send_turn(deadline, self._transmit, self._wire(self._checked(messages)))
 
     def send_descriptors(
@@ -107,19 +108,20 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def transact(self, value: Buffer, *, timeout: float | None = None) -> bytes:
         deadline = None if timeout is None else Deadline.after(timeout)
-        wire = self._wire(self._checked([flat(value)]))
-        return self._in_receive_turn(self._transact, wire, deadline)
+        return self._in_receive_turn(self._transact, flat(value), deadline)
 
-    def _transact(self, wire: Sequence[Buffer], deadline: Deadline | None) -> bytes:
-        self._require_open()
+    def _transact(self, request: Buffer, deadline: Deadline | None) -> bytes:
         if self._receive_fault is not None:
             self._raise_fault()
         # The fault is set first and cleared last: if a signal handler raises in between, it is not
         # known whether a reply will come.
         self._receive_fault = "a transact was interrupted, and its reply may still come"
         try:
-            self._in_send_turn(deadline, self._transmit, wire)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if deadline is None:
+                self.send(request)
+            else:
+                self._send([request], deadline)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, FramingError):
             self._receive_fault = None
             raise
         except TimeoutError:
@@ -129,7 +131,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         self._owed += 1
         self._receive_fault = None
         while True:
-            message = None if self._arrived else self._fill_once(1, deadline)
+            message: bytes | None = None if self._arrived else self._fill_once(1, deadline)
             if message is None:
                 if not self._arrived:
                     continue
@@ -146,43 +148,38 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
                 return message
 
     def receive(self, *, timeout: float | None = None) -> bytes:
-        # This does the same as _in_receive_turn, without calling it, because it runs for every
-        # message.
         deadline = None if timeout is None else Deadline.after(timeout)
-        carrier = self._carrier
-        arrived = self._arrived
-        try:
-            del carrier._may_receive["turn"]
-        except KeyError:
-            raise carrier._busy("receiving from") from None
-        try:
+        return self._in_receive_turn(self._receive_next, deadline)
+
+    def _receive_next(self, deadline: Deadline | None) -> bytes:
+        """Returns the next message. The caller has the turn to receive.
+
+        From the last step to the caller there is no step at which a signal handler can raise
+        (Python 3.11 and later).
+        """
+        if self._owed:
+            self._discard_owed()
+        if self._arrived:
+            self._require_open()
+        while not self._arrived:
+            message = self._fill_once(1, deadline)
             if self._owed:
-                self._discard_owed()
-            if arrived:
-                carrier._require_open()
-            while not arrived:
-                message = self._fill_once(1, deadline)
-                if self._owed:
-                    if message is None:
-                        self._discard_owed()
-                    else:
-                        self._owed -= 1
-                elif message is not None:
-                    return message
-            oldest: bytes
-            if self._pending is None:
-                oldest = arrived[0]
-            else:
-                self._pending.close_first(1)
-                oldest, _ = arrived[0]
-            # popleft() is not used: after a call the interpreter runs signal handlers, and an
-            # exception would lose the message.
-            del arrived[0]
-            return oldest
-        finally:
-            carrier._may_receive["turn"] = None
-            if carrier._number == -1:
-                carrier._leave()
+                if message is None:
+                    self._discard_owed()
+                else:
+                    self._owed -= 1
+            elif message is not None:
+                return message
+        oldest: bytes
+        if self._pending is None:
+            oldest = self._arrived[0]
+        else:
+            self._pending.close_first(1)
+            oldest, _ = self._arrived[0]
+        # popleft() is not used: after a call the interpreter runs signal handlers, and an
+        # exception would lose the message.
+        del self._arrived[0]
+        return oldest
 
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)

@@ -6,7 +6,8 @@ have the same contract.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -18,7 +19,7 @@ from ..._os.handles.attached import AttachedDescriptors
 from ...abc import HasFileno
 from ...authentication.challenge import explain
 from ...errors import DescriptorsLost, FramingError
-from ...framing import Buffer, Framing, Native
+from ...framing import Buffer, Framing, LengthPrefixed, Native
 from ...framing.outgoing import LARGE, READ_SIZE
 from ...messages.core import ENDED, stream_framing
 from .. import abc
@@ -69,8 +70,10 @@ class MessageChannel(Channel):
         self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         # Looked up once: they are called for every message.
-        self._join = framing.join
-        self._put = carrier._put
+        self._put_message: Callable[[bytes], None] = self._put_joined
+        if type(framing) is LengthPrefixed and hasattr(carrier, "_put_message"):
+            big_endian = framing.byteorder == "big"
+            self._put_message = partial(carrier._put_message, framing.width, big_endian)
         self._fetch = carrier._fetch
         self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
@@ -89,7 +92,6 @@ class MessageChannel(Channel):
     def send(self, value: Buffer, *, timeout: float | None = None) -> None:
         # Does what the base class does, with as few steps as possible in the usual case.
         if timeout is None and type(value) is bytes and len(value) <= self._quick_size:
-            wire = self._join((value,))
             carrier = self._carrier
             while True:
                 try:
@@ -98,13 +100,45 @@ class MessageChannel(Channel):
                 except KeyError:
                     carrier._queue(None)
             try:
-                self._put(wire, None)
+                self._put_message(value)
             finally:
                 carrier._may_send["turn"] = None
                 if carrier._waiting or carrier._number == -1:
                     carrier._leave()
         else:
             super().send(value, timeout=timeout)
+
+    def receive(self, *, timeout: float | None = None) -> bytes:
+        # Does what the base class does, with as few steps as possible in the usual case.
+        deadline = None if timeout is None else Deadline.after(timeout)
+        carrier = self._carrier
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            if (
+                carrier._came is None
+                and not self._arrived
+                and not self._owed
+                and not self._may_be_refused
+                and self._attached is None
+                and self._receive_fault is None
+                and self._get_buffer() is None
+            ):
+                self._fetch(READ_SIZE, deadline)
+                message: bytes | None = self._only(carrier._came)
+                if message is not None:
+                    carrier._came = None
+                    return message
+            return self._receive_next(deadline)
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
+
+    def _put_joined(self, message: bytes) -> None:
+        self._carrier._put(self._framing.join((message,)), None)
 
     def _transmit(
         self,

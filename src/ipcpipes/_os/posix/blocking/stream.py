@@ -37,6 +37,7 @@ TOO_LATE = {select.POLLIN: "nothing was received", select.POLLOUT: "not all coul
 # Looked up once: they are called for every message.
 _read = os.read
 _readv = os.readv
+_send_message = calls.send_message
 _send_rest = calls.send_rest
 
 
@@ -155,12 +156,30 @@ class _Sending(Socket):
             if code:
                 self._put_rest(data, deadline, code)
         except BaseException:
-            # This is a TimeoutError, or a signal handler's exception. A handler's exception can be
-            # raised right after the call, and then only the C layer knows how much was sent.
-            if self._position[0]:
-                self._send_number = -1  # first: another signal handler can raise in a call
-                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            self._break_if_part_was_sent()
             raise
+
+    def _put_message(self, width: int, big_endian: bool, data: bytes) -> None:
+        """Sends all of ``data`` after its length, a number of ``width`` bytes. The caller holds the
+        send lock.
+        """
+        try:
+            while code := _send_message(
+                self._send_number, data, len(data), width, big_endian, self._position, True
+            ):
+                self._wait_for_room(code, None)
+        except BaseException:
+            self._break_if_part_was_sent()
+            raise
+
+    def _break_if_part_was_sent(self) -> None:
+        """Called after a TimeoutError, or a signal handler's exception. A handler's exception can
+        be raised right after the call that sends, and then only the C layer knows how much was
+        sent.
+        """
+        if self._position[0]:
+            self._send_number = -1  # first: another signal handler can raise in a call
+            self._break(f"a send was interrupted after {self._position[0]} bytes")
 
     def _put_pieces(self, pieces: Sequence[Buffer], deadline: Deadline | None) -> None:
         """Sends all pieces. The caller holds the send lock."""
@@ -274,10 +293,7 @@ class Stream(_Sending, _Receiving):
                     return
                 self._wait_for_room(code, deadline)
         except BaseException:
-            # As for a send without descriptors: only the C layer knows how much was sent.
-            if self._position[0]:
-                self._send_number = -1
-                self._break(f"a send was interrupted after {self._position[0]} bytes")
+            self._break_if_part_was_sent()
             raise
 
     def _put_pieces_with(
