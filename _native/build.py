@@ -27,6 +27,7 @@ PARTS = {
         "posix",
         "posix_identity",
         "posix_descriptors",
+        "posix_directories",
         "framing",
         "posix_messages",
         "collisions",

@@ -214,10 +214,29 @@ MESSAGES = (
                 "C": None,
                 "trio.SocketStream + frames": 0.5,
                 "trio.SocketStream + frames, buffered": None,
-                "asyncio streams": 1.0,
+                "asyncio streams": 1.35,
                 "asyncio streams, uvloop": None,
             }
         ),
+        heap="old",
+    ),
+    Case(
+        "message-transact-64",
+        "Round trip of a 64-byte message by `transact` and `send_nowait`, in an event loop",
+        scenario="message-roundtrip",
+        size=64,
+        unit=MICROSECONDS,
+        placement="together",
+        first_count=500,
+        rivals=_rivals(
+            {
+                "C": None,
+                "ipcpipes": None,
+                "asyncio streams": 0.9,
+                "asyncio streams, uvloop": None,
+            }
+        ),
+        subject=Contender("ipcpipes, transact"),
         heap="old",
     ),
     Case(
@@ -229,7 +248,13 @@ MESSAGES = (
         placement="together",
         first_count=500,
         rivals=_rivals(
-            {"C": 1.5, "multiprocessing.connection": 0.6, "pyzmq": None, "grpcio": None}
+            {
+                "C": 1.35,
+                "ipcpipes.blocking, transact": None,
+                "multiprocessing.connection": 0.8,
+                "pyzmq": None,
+                "grpcio": None,
+            }
         ),
         subject=Contender("ipcpipes.blocking"),
         heap="old",
@@ -254,6 +279,26 @@ MESSAGES = (
                 "ipcpipes.blocking": None,
             }
         ),
+        heap="old",
+    ),
+    Case(
+        "messages-nowait-64",
+        "64-byte messages one way, each by `send_nowait`",
+        scenario="messages",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=20_000,
+        rivals=_rivals(
+            {
+                "C": None,
+                "ipcpipes": None,
+                "asyncio streams": 8.0,
+                "asyncio streams, uvloop": None,
+                "pyzmq": 3.0,
+            }
+        ),
+        subject=Contender("ipcpipes, send_nowait"),
         heap="old",
     ),
     Case(

@@ -45,6 +45,7 @@ POSIX_PARTS = {
     "posix.c": (),
     "posix_identity.c": ("posix.c",),
     "posix_descriptors.c": ("posix.c",),
+    "posix_directories.c": ("posix.c",),
     "posix_messages.c": ("posix.c", "framing.c"),
 }
 

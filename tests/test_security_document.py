@@ -147,12 +147,29 @@ async def test_default_access_policy(endpoint: Endpoint, monkeypatch: pytest.Mon
     assert asked == [AccessPolicy.current_user()]
 
 
-def test_default_server_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+def servers() -> list[Any]:
+    """What a client is told about a server: this user, an administrator, and another user."""
+    if sys.platform == "win32":
+        from ipcpipes._os.windows import calls
+
+        return [calls.current_user_sid(), "S-1-5-18", "S-1-5-21-1-2-3-1001"]
+    from ipcpipes._os.posix import calls as posix_calls
+
+    return [posix_calls.Credentials(None, uid, 0) for uid in (os.geteuid(), 0, 54_321)]
+
+
+def test_default_server_policy() -> None:
     assert default_of("server", *CONNECT) is None
-    asked: list[AccessPolicy] = []
-    monkeypatch.setattr(server, "compile_server_policy", lambda policy, _: asked.append(policy))
-    server.server_check(Endpoint.named("x"), None)
-    assert asked == [AccessPolicy.current_user()]
+    by_default, as_written = (
+        server.server_check(Endpoint.named("x"), policy)
+        for policy in (None, AccessPolicy.current_user())
+    )
+    assert by_default is not None
+    assert as_written is not None
+    answers = [by_default(one) for one in servers()]
+    assert answers == [as_written(one) for one in servers()]
+    assert answers[0]
+    assert not answers[2]
     assert DEFAULTS["which users may serve a plain name: `connect(name, server=)`"] == (
         "`AccessPolicy.current_user()`"
     )

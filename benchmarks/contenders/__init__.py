@@ -20,7 +20,10 @@ Command = Sequence[str]
 
 MODULES = {
     "ipcpipes": "ipcpipes_trio",
+    "ipcpipes, transact": "ipcpipes_nowait",
+    "ipcpipes, send_nowait": "ipcpipes_nowait",
     "ipcpipes.blocking": "ipcpipes_blocking",
+    "ipcpipes.blocking, transact": "ipcpipes_blocking_transact",
     "ipcpipes.rpc": "ipcpipes_rpc",
     "ipcpipes.rpc.blocking": "ipcpipes_rpc_blocking",
     "trio.SocketStream": "trio_socket_stream",

@@ -8,6 +8,7 @@ find each other by it.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -238,6 +239,8 @@ class Endpoint:
         """
         if isinstance(value, Endpoint):
             return value
+        if type(value) is str and cls is Endpoint:
+            return _endpoint_of(value)
         if isinstance(value, str):
             return cls.path(value) if _ABSOLUTE.match(value) else cls.named(value)
         if isinstance(value, os.PathLike):
@@ -280,6 +283,12 @@ def resolve_by(resolve: Callable[[Endpoint], str]) -> None:
     """
     global _resolve
     _resolve = resolve
+
+
+# To check the text again at each connection would take longer than to connect.
+@functools.lru_cache(maxsize=256)
+def _endpoint_of(text: str) -> Endpoint:
+    return Endpoint.path(text) if _ABSOLUTE.match(text) else Endpoint.named(text)
 
 
 EndpointLike: TypeAlias = Endpoint | str | os.PathLike[str]

@@ -7,6 +7,7 @@ it.
 
 from __future__ import annotations
 
+import functools
 import grp
 import os
 import pwd
@@ -74,6 +75,17 @@ def compile_policy(
     if me == 0 or group in (os.getegid(), *os.getgroups()):
         return posix_calls.Permissions(0o660, admits, group)
     return posix_calls.Permissions(0o666, admits)  # the file cannot be given to that group
+
+
+def current_user_check(endpoint: Endpoint) -> Callable[[posix_calls.Credentials], bool]:
+    """Returns the check that the server at ``endpoint`` runs as this user, or as root."""
+    return _current_user_check(os.geteuid())
+
+
+# Clients connect with it by default, and to compile it each time takes longer than to connect.
+@functools.lru_cache(maxsize=16)
+def _current_user_check(uid: int) -> Callable[[posix_calls.Credentials], bool]:
+    return _admission(_Accounts(()), _Accounts(()), is_open=False)
 
 
 def compile_server_policy(

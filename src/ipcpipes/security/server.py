@@ -10,9 +10,9 @@ from ..errors import NotSupported
 from .policy import AccessPolicy
 
 if sys.platform == "win32":
-    from .windows import compile_server_policy
+    from .windows import compile_server_policy, current_user_check
 else:
-    from .posix import compile_server_policy
+    from .posix import compile_server_policy, current_user_check
 
 
 def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck | None:
@@ -26,12 +26,10 @@ def server_check(endpoint: Endpoint, policy: AccessPolicy | None) -> ServerCheck
     """
     if policy is None:
         # The address of a plain name belongs to this user; other endpoints may be those of another.
-        if endpoint.kind != "named":
-            return None
-        policy = AccessPolicy.current_user()
-    elif not isinstance(policy, AccessPolicy):
+        return current_user_check(endpoint) if endpoint.kind == "named" else None
+    if not isinstance(policy, AccessPolicy):
         raise TypeError(f"server must be an AccessPolicy or None, not {policy!r}")
-    elif endpoint.kind == "inherited":
+    if endpoint.kind == "inherited":
         raise NotSupported(
             f"{endpoint}: only the parent of this process knows the other end of an inherited "
             "endpoint; leave server out"

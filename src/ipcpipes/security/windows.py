@@ -65,6 +65,11 @@ def compile_policy(
     return windows_calls.Permissions("".join(entries), policy.remote, is_owner_ours=True)
 
 
+def current_user_check(endpoint: Endpoint) -> Callable[[str], bool]:
+    """Returns the check that this user owns the pipe at ``endpoint``."""
+    return compile_server_policy(AccessPolicy.current_user(), endpoint)
+
+
 def compile_server_policy(policy: AccessPolicy, endpoint: Endpoint) -> Callable[[str], bool]:
     """Returns the check of the SID that owns the pipe at ``endpoint``.
 

@@ -168,6 +168,13 @@ def _last_resort() -> str:
     return f"/tmp/ipcpipes-{os.geteuid()}"
 
 
+def is_last_resort(directory: bytes) -> bool:
+    """Returns whether this is the directory of plain names that is used without a directory of the
+    session.
+    """
+    return os.fsdecode(directory) == _last_resort()
+
+
 def _runtime_directory_fault(directory: str) -> str:
     """Returns why the directory cannot contain files of this user; "" if it can contain them. An
     unsafe directory is not skipped: :func:`check_directory_safety` refuses it.

@@ -59,7 +59,7 @@ class Credentials(NamedTuple):
     Attributes:
         pid: ``None`` if the kernel does not tell it.
         groups: the supplementary groups.
-        address: the address that the peer is bound to.
+        address: the address that a client is bound to; not asked for at a client's end.
     """
 
     pid: int | None
@@ -119,8 +119,12 @@ def peer_credentials(fd: int) -> Credentials:
     found: Any = ffi.new("ipc_credentials *")
     _check(lib.ipc_peer_credentials(fd, found))
     pid = found.pid if found.pid > 0 else None
-    groups = _peer_groups(fd, found.uid, found.gid)
-    return Credentials(pid, found.uid, found.gid, groups, _peer_address(fd))
+    return Credentials(pid, found.uid, found.gid, _peer_groups(fd, found.uid, found.gid))
+
+
+def client_credentials(fd: int) -> Credentials:
+    """Returns the credentials of the client of an accepted connection, with its address."""
+    return peer_credentials(fd)._replace(address=_peer_address(fd))
 
 
 def _peer_address(fd: int) -> bytes:

@@ -26,6 +26,7 @@ from . import (
     calls,
     impersonation as impersonating,
     inheritance as inherited,
+    known,
     socket_end,
 )
 from .opened import OpenDescriptors
@@ -83,24 +84,19 @@ class Connector:
         check_kind(kind)
         if endpoint.kind == "inherited":
             return self._adopt_inherited(endpoint, kind, buffer_size)
-        address = addresses.resolve(endpoint)
         packets = kind == "messages"
         descriptors = OpenDescriptors()
         try:
-            fd = _open(descriptors, endpoint, address, packets, impersonation)
-            others = []
-            if fd in _NO_SERVER:
-                # The server's environment variables may differ, and give another address.
-                others = addresses.elsewhere(endpoint, address)
-                for other in others:
-                    found = -errno.ENOENT
-                    if addresses.is_safe(endpoint, other):
-                        found = _open(descriptors, endpoint, other, packets, impersonation)
-                    if found not in _NO_SERVER:
-                        fd, address, others = found, other, []
-                        break
-            if fd < 0:
-                raise _refusal(-fd, endpoint, address, waited, others)
+            address = known.address_of(endpoint)
+            if address is not None:
+                source = impersonating.source(impersonation)
+                fd = calls.connect(descriptors, address, packets=packets, source=source)
+                if fd < 0:
+                    address = None
+            if address is None:
+                address = _find(descriptors, endpoint, packets, impersonation, waited)
+                known.remember(endpoint, address)
+            fd = descriptors.number
             server = None
             try:
                 if trusts is not None:
@@ -160,6 +156,37 @@ class Connector:
             address = b"descriptor %d" % fd
             maker = inherited.credentials(fd)
             return self.adopt(descriptors, endpoint, address, kind, buffer_size, None, maker)
+
+
+def _find(
+    descriptors: OpenDescriptors,
+    endpoint: Endpoint,
+    packets: bool,
+    impersonation: Impersonation,
+    waited: float,
+) -> bytes:
+    """Opens a connected descriptor and keeps it in ``descriptors``. Returns the address of the
+    server.
+
+    Raises:
+        EndpointError: there is no server, or it cannot be connected to.
+    """
+    address = addresses.resolve(endpoint)
+    fd = _open(descriptors, endpoint, address, packets, impersonation)
+    others = []
+    if fd in _NO_SERVER:
+        # The server's environment variables may differ, and give another address.
+        others = addresses.elsewhere(endpoint, address)
+        for other in others:
+            found = -errno.ENOENT
+            if addresses.is_safe(endpoint, other):
+                found = _open(descriptors, endpoint, other, packets, impersonation)
+            if found not in _NO_SERVER:
+                fd, address, others = found, other, []
+                break
+    if fd < 0:
+        raise _refusal(-fd, endpoint, address, waited, others)
+    return address
 
 
 def _open(

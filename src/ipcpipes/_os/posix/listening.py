@@ -137,7 +137,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
         fd = candidate.numbers[-1]
         slot = ConnectionSlot(self, self._taken)
         try:
-            credentials = calls.peer_credentials(fd)
+            credentials = calls.client_credentials(fd)
             is_admitted = calls.peer_left(fd) == 0
             if is_admitted and not self._admits(credentials):
                 is_admitted = False
