@@ -190,6 +190,43 @@ async def test_closing_tells_about_lost_messages(framing: Any) -> None:
 
 
 @two_ways
+async def test_an_error_of_the_block_is_more_important_than_lost_messages(framing: Any) -> None:
+    ours, theirs = await connected(framing)()
+    with pytest.raises(ZeroDivisionError) as caught:
+        async with ours:
+            await fill(ours, b"x" * 1000)
+            await theirs.aclose()
+            raise ZeroDivisionError
+    assert caught.value.__context__ is None
+    ours, theirs = await connected(framing)()
+    with pytest.raises(trio.BrokenResourceError, match="messages were not sent"):
+        async with ours:
+            await fill(ours, b"x" * 1000)
+            await theirs.aclose()
+
+
+@two_ways
+async def test_a_message_that_comes_after_a_waiting_send_is_not_sent_before_it(
+    framing: Any,
+) -> None:
+    ours, theirs = await connected(framing)()
+    async with ours, theirs, trio.open_nursery() as nursery:
+        count = 0
+        while ours._sent is None:  # until the system has no room
+            ours.send_nowait(bytes(50_000))
+            count += 1
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        ours.send_nowait(b"before")
+        ours.send_nowait(b"before")
+        nursery.start_soon(ours.send, b"waiting")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with pytest.raises(trio.WouldBlock):
+            ours.send_nowait(b"later")
+        got = [await theirs.receive() for _ in range(count + 3)]
+        assert got == [*[bytes(50_000)] * count, b"before", b"before", b"waiting"]
+
+
+@two_ways
 async def test_closing_waits_for_a_peer_that_does_not_read(
     framing: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from types import TracebackType
 from typing import TypeVar
 
 import trio
@@ -247,6 +248,19 @@ class Channel(Sending, abc.MessageChannel):
         if self._loss is not None:
             loss, self._loss = self._loss, None
             raise trio.BrokenResourceError(loss)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.aclose()
+        except trio.BrokenResourceError:
+            if error is None:
+                raise
+            # The error of the block is the more important one.
 
     def _close(self) -> None:
         self._lose("the channel was closed here")

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from ..abc import HasFileno
-from ..errors import FramingError
 from ..framing import Buffer, Framing, LengthPrefixed
 from ..framing.outgoing import flat, flat_all
 from .core import MESSAGE_OVERHEAD, ChannelCore
@@ -109,7 +108,7 @@ class Sending(ChannelCore):
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._has_begun_pass:
             self._flush()  # the messages of send_nowait come first
-            self._gathers = False
+        self._gathers = False  # messages that send_nowait takes from now on come later
         if self._sending:
             await self._senders.park()  # the task that unparks this one has passed its turn on
         self._sending = True
@@ -187,10 +186,9 @@ class Sending(ChannelCore):
             self._has_begun_pass = False
         if self._sending or not self._gathered:
             return
-        wire = self._gathered_wire()
         try:
-            rest = self._transmit_now(wire)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, FramingError) as error:
+            rest = self._transmit_now(self._gathered_wire())
+        except Exception as error:  # a framing of a user can raise anything
             self._lose(str(error))
             return
         if rest:
