@@ -68,7 +68,7 @@ async def test_a_failed_read_breaks_a_stream_of_remote_calls(failing_reads: Any)
         failing_reads()
         for memory in (None, memoryview(bytearray(10))):
             with pytest.raises(trio.BrokenResourceError, match="Input/output"):
-                await client.receive_buffered(lambda memory=memory: memory, 10)
+                await client._receive_buffered(lambda memory=memory: memory, 10)
 
 
 @DOORS

@@ -78,8 +78,8 @@ class MessageChannel(Channel):
         # A connection of ipcpipes, which can also receive and, perhaps, send without waiting.
         self._own = stream if isinstance(stream, Stream) else None
         if isinstance(stream, Stream):
-            self._sends_now = stream.sends_now
-            self._send_now = stream.send_now
+            self._sends_now = stream._sends_now
+            self._send_now = stream._send_now
         # Looked up once: they are called for every message.
         self._join = framing.join
         self._send_all = stream.send_all
@@ -211,12 +211,12 @@ class MessageChannel(Channel):
         if self._receive_fault is not None:
             self._raise_fault()
         if self._attached is None:
-            came = self._own.receive_now(self._get_buffer(), READ_SIZE)
+            came = self._own._receive_now(self._get_buffer(), READ_SIZE)
             if came is not None:
                 self._process(came)
             return came is not None
         try:
-            attached = self._carrier.receive_descriptors_now(self._attached.most)
+            attached = self._carrier._receive_descriptors_now(self._attached.most)
         except DescriptorsLost as lost:
             self._process_lost(lost)
             return True

@@ -27,7 +27,7 @@ class NativeMessageChannel(NativeCore, Channel):
 
     def __init__(self, packets: Packets, native: Native, max_descriptors: int = 0) -> None:
         super().__init__(packets, native, max_descriptors)
-        self._sends_now = packets.sends_now
+        self._sends_now = packets._sends_now
         if self._attached is not None:
             self._carrier._enclosed = self._attached
 

@@ -77,7 +77,7 @@ class FrameTransport:
         if not frames:  # the output belonged to a call that is over
             return b""
         octets = joined(frames)
-        sent = self._now.send_now(octets)
+        sent = self._now._send_now(octets)
         return octets[sent:]
 
     async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
@@ -92,7 +92,7 @@ class FrameTransport:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        sent = await self._now.send_some(head, octets, start)
+        sent = await self._now._send_some(head, octets, start)
         self.taken_count += 1
         return sent
 
@@ -146,7 +146,7 @@ class FrameTransport:
     async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
         reader = self._reader
         if self._now is not None:
-            came = await self._now.receive_buffered(reader.get_buffer, READ_SIZE)
+            came = await self._now._receive_buffered(reader.get_buffer, READ_SIZE)
             if isinstance(came, bytes):
                 if came:
                     return reader.feed(came)

@@ -25,7 +25,7 @@ class Packets(sockets.PacketSocket, streams.Socket):
     and one receives at a time, and that nothing is sent after a part of a batch was cancelled.
     """
 
-    sends_now = True  # Windows cannot send without waiting
+    _sends_now = True  # Windows cannot send without waiting
 
     def send_packets_now(self, packets: Sequence[Buffer]) -> list[Buffer]:
         """Sends what the system accepts without waiting. Returns the other packets. This is not a

@@ -100,9 +100,9 @@ class _Sending(Socket):
             if buffer is not data:
                 ffi.release(buffer)
 
-    sends_now = True  # Windows cannot send without waiting
+    _sends_now = True  # Windows cannot send without waiting
 
-    def send_now(self, data: Buffer) -> int:
+    def _send_now(self, data: Buffer) -> int:
         """Sends what the system accepts without waiting, for callers that batch. This is not a
         checkpoint.
 
@@ -171,7 +171,7 @@ class _Receiving(Socket):
         with writable_bytes(buffer) as view:
             return await self._receive(os.readv, (view,), 0)
 
-    def receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
+    def _receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
         """Receives into ``buffer``, or up to ``max_bytes`` if it is ``None``, without waiting and
         without a checkpoint.
 
@@ -183,10 +183,10 @@ class _Receiving(Socket):
             What :meth:`receive_some` raises.
         """
         if buffer is None:
-            return self._receive_now(os.read, max_bytes, b"")
-        return self._receive_now(os.readv, (buffer,), 0)
+            return self._read_arrived(os.read, max_bytes, b"")
+        return self._read_arrived(os.readv, (buffer,), 0)
 
-    def _receive_now(
+    def _read_arrived(
         self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
     ) -> _ResultT | None:
         if self._receiving:
@@ -295,13 +295,13 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             incoming.close()
             raise
 
-    def receive_descriptors_now(self, max_descriptors: int) -> tuple[bytes, list[int]] | None:
+    def _receive_descriptors_now(self, max_descriptors: int) -> tuple[bytes, list[int]] | None:
         """Does the same as :meth:`receive_descriptors`, without waiting and without a checkpoint.
         Returns ``None`` if nothing has arrived.
         """
         incoming = passing.IncomingDescriptors(receive_size(None), max_descriptors)
         try:
-            data = self._receive_now(self._read_descriptors, incoming, b"")
+            data = self._read_arrived(self._read_descriptors, incoming, b"")
             return None if data is None else (data, incoming.take())
         except BaseException:
             incoming.close()
@@ -314,7 +314,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             self._receive_fault = str(error)
             raise
 
-    async def receive_buffered(
+    async def _receive_buffered(
         self, place: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
         """Receives into the memory that ``place`` returns, or as bytes if it returns ``None``.
@@ -347,7 +347,7 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         finally:
             self._receiving = False
 
-    async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
+    async def _send_some(self, head: bytes, data: memoryview, start: int) -> int:
         """Sends ``head`` and then ``data``, beginning with byte ``start`` of the two together.
         Waits until the system accepts a byte, and then sends as much as the system accepts. This
         can be cancelled, and is a checkpoint, only while it waits.

@@ -23,10 +23,10 @@ class Packets(packets.MessagePipe, streams.Pipe):
     receive at a time, and sends nothing more once a part of a batch was cancelled.
     """
 
-    sends_now = False  # whether send_packets_now can send anything
+    _sends_now = False  # whether send_packets_now can send anything
 
     def send_packets_now(self, packets: Sequence[Buffer]) -> list[Buffer]:
-        """Sends nothing and returns all packets, as ``send_now`` of a stream sends nothing."""
+        """Sends nothing and returns all packets, as ``_send_now`` of a stream sends nothing."""
         return list(packets)
 
     async def send_packets(self, packets: Sequence[Buffer]) -> None:

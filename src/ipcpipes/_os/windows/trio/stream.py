@@ -168,15 +168,15 @@ class _Sending(Pipe):
         finally:
             self._sending = False
 
-    sends_now = False  # whether send_now can send anything
+    _sends_now = False  # whether _send_now can send anything
 
-    def send_now(self, data: Buffer) -> int:
+    def _send_now(self, data: Buffer) -> int:
         """Sends nothing and returns 0, because every write has to wait: the completion port reports
         every overlapped operation, even one that completes at once.
         """
         return 0
 
-    async def send_some(self, head: bytes, data: memoryview, start: int) -> int:
+    async def _send_some(self, head: bytes, data: memoryview, start: int) -> int:
         """Sends nothing and returns 0: no write can be cancelled safely, because a cancelled write
         may still have sent data.
         """
@@ -215,7 +215,7 @@ class _Receiving(Pipe):
         with ffi.from_buffer(view) as memory:
             return await self._receive(memory, min(len(memory), calls.LARGEST_READ), view)
 
-    def receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
+    def _receive_now(self, buffer: memoryview | None, max_bytes: int) -> bytes | int | None:
         """Receives into ``buffer``, or up to ``max_bytes`` if it is ``None``, without waiting and
         without a checkpoint.
 
@@ -230,12 +230,12 @@ class _Receiving(Pipe):
             raise trio.BusyResourceError("another task is receiving from this stream")
         if buffer is None:
             memory = calls.new_buffer("char[]", max_bytes)
-            count = self._receive_now(memory, max_bytes)
+            count = self._read_arrived(memory, max_bytes)
             return None if count is None else ffi.buffer(memory, count)[:]
         with ffi.from_buffer(buffer) as memory:
-            return self._receive_now(memory, min(len(memory), calls.LARGEST_READ))
+            return self._read_arrived(memory, min(len(memory), calls.LARGEST_READ))
 
-    def _receive_now(self, memory: Any, size: int) -> int | None:
+    def _read_arrived(self, memory: Any, size: int) -> int | None:
         # As in _receive, a zero-byte message is neither data nor the end.
         while (found := self._read_now(memory, size)) == (0, 0):
             pass
@@ -271,7 +271,7 @@ class Stream(_Sending, _Receiving, passing.HandlePassingEnd, abc.ByteStream):
     send_descriptors = passing.send_descriptors
     receive_descriptors = passing.receive_descriptors
 
-    async def receive_buffered(
+    async def _receive_buffered(
         self, get_buffer: Callable[[], memoryview | None], max_bytes: int
     ) -> bytes | tuple[memoryview, int]:
         """Receives into the memory that ``get_buffer`` returns, or as bytes if it returns
