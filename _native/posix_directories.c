@@ -1,9 +1,9 @@
 /* The directories of sockets. The rules are those of posix.c. */
 
-/* 1 if both directories exist, only `owner` can put a file into the first one, and no other user can
- * replace the first one in the second; 0 if not, or if the system does not say. A shared parent
- * belongs to others too, and must be sticky (inode(7)), as /tmp. Neither may be a link, except a
- * shared parent. */
+/* 1 if, by owner and mode bits, no user except `owner` and root can make files in `directory` or
+ * replace it in `parent`; otherwise 0, also if stat(2) fails. A shared parent can belong to another
+ * user, and then must be sticky (inode(7)), as /tmp. Neither may be a link, except a shared
+ * parent. */
 static int ipc_is_private(const char *directory, const char *parent, uint32_t owner,
                           int is_parent_shared)
 {

@@ -1,9 +1,9 @@
 /* Messages behind their length, as framing.c writes it, over Unix domain sockets. The rules are those
  * of posix.c. */
 
-/* Sends a message behind its length, in one call of the system if it accepts both. *position counts
- * the bytes of both that were sent; it is 0 again when everything is sent. Otherwise the rules are
- * those of ipc_send_from. */
+/* Sends a length and then the message, in one system call if possible. *position counts the bytes of
+ * both that were sent; it is 0 again when everything is sent. Otherwise the rules are those of
+ * ipc_send_from. */
 static int ipc_send_message(int fd, const char *data, size_t length, int width, int big_endian,
                             size_t *position, int wait)
 {

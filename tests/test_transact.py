@@ -174,6 +174,24 @@ async def test_a_peer_that_leaves_ends_a_request(framing: Any) -> None:
                 await client.transact(b"another")
 
 
+async def test_a_request_that_is_lost_with_gathered_messages_is_told() -> None:
+    client, server = await connected(ipcpipes.LengthPrefixed())()
+    async with client, server:
+        client.send_nowait(b"at once")
+        assert await server.receive() == b"at once"
+        client.send_nowait(b"gathered")
+        if sys.platform == "win32":
+            await server.aclose()
+        else:
+            import socket
+
+            # The peer stays, and reads no more.
+            with socket.socket(fileno=os.dup(server.stream._number)) as copy:
+                copy.shutdown(socket.SHUT_RD)
+        with trio.fail_after(60), pytest.raises((trio.BrokenResourceError, trio.EndOfChannel)):
+            await client.transact(b"request")
+
+
 # The blocking driver
 
 
@@ -242,6 +260,22 @@ def test_one_thread_at_a_time_receives(framing: Any) -> None:
             channel.transact(b"second")
         thread.join()
         assert channel.transact(b"third") == b"re:third"
+
+
+class Refusing(ipcpipes.LengthPrefixed):
+    """A framing that refuses messages with an error of its own."""
+
+    def join(self, messages: Any) -> Any:
+        raise ValueError("refused")
+
+
+def test_a_request_that_the_framing_refuses_changes_nothing() -> None:
+    with Answering(ipcpipes.LengthPrefixed()) as channel:
+        channel.send(b"one")
+        refusing = blocking.MessageChannel(channel.stream, Refusing())
+        with pytest.raises(ValueError, match="refused"):
+            refusing.transact(b"two")
+        assert refusing.receive() == b"re:one"
 
 
 @two_ways

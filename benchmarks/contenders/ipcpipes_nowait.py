@@ -43,8 +43,7 @@ async def send_each(channel: ipcpipes.MessageChannel, job: Job) -> None:
             try:
                 channel.send_nowait(message)
             except trio.WouldBlock:
-                await channel.wait_sent()
-                channel.send_nowait(message)
+                await channel.send(message)
         assert await channel.receive() == messages.DONE
         return count
 

@@ -210,7 +210,10 @@ class Broadcaster(Uncopied):
         if client.is_slow:
             if isinstance(channel, Channel):
                 channel._disconnected = True
-            await channel.aclose()
+            with trio.CancelScope() as scope:
+                scope.cancel()  # it closes all the same, but does not wait for a client to read
+                await channel.aclose()
+            await trio.lowlevel.checkpoint()
 
     async def unsubscribe(self, channel: abc.MessageChannel) -> None:
         """Removes a channel from the broadcast; its :meth:`serve` returns.

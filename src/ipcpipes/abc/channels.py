@@ -29,10 +29,11 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     ``async for message in channel`` ends at the end of the channel.
 
     ``await aclose()`` closes the channel and the stream below it. The peer can still read what was
-    sent before. Tasks inside the other methods get :exc:`trio.ClosedResourceError`. Messages of
-    :meth:`send_nowait` that the system has not accepted yet are sent first, which takes up to 5
-    seconds if the peer does not read. If they cannot be sent, ``aclose`` closes the channel and
-    then raises :exc:`trio.BrokenResourceError`. If ``aclose`` is cancelled, they are lost.
+    sent before. Tasks inside the other methods get :exc:`trio.ClosedResourceError`. First the
+    messages of :meth:`send_nowait` that the system has not accepted yet are sent, for at most 5
+    seconds. What is not sent by then is lost: ``aclose`` closes the channel, and then raises
+    :exc:`trio.BrokenResourceError`. At the end of ``async with``, an exception of the block takes
+    precedence. If ``aclose`` is cancelled, it closes at once.
 
     Several tasks may send at once: they take turns in the order of their calls, and the bytes of
     their messages do not mix. Only one task may receive at a time.
@@ -101,24 +102,25 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     def send_nowait(self, value: bytes | bytearray | memoryview) -> None:
         """Takes one message without waiting, and sends it soon. This is not a checkpoint.
 
-        The first message goes to the system at once. Messages that follow in the same pass of
-        trio's scheduler are gathered, and sent together in the next pass; for small messages this
-        is far cheaper than one :meth:`send` for each. If the system has no room, a system task of
-        trio sends them as soon as it has. The messages of all methods keep their order.
+        A message goes to the system at once, or together with others in the next pass of trio's
+        scheduler; for small messages this is far cheaper than one :meth:`send` for each. If the
+        system has no room, a system task of trio sends them as soon as there is room. The messages
+        of all methods keep their order. Call it only in the thread that runs trio.
 
-        An error of the system shows at the next call that sends, or at ``aclose``.
+        If a gathered message cannot be sent, the next call that sends, or ``aclose``, raises the
+        error.
 
-        Windows, and a stream that ipcpipes did not make: each message is gathered, because no write
-        can be attempted without waiting for it.
+        On Windows, and over a stream that ipcpipes did not make, no write can be tried without
+        waiting. There, a system task sends every message.
 
         Args:
             value: 0 to :attr:`max_size` bytes, as bytes or contiguous memory. Memory that can
                 change is copied, so it may change as soon as this method has returned.
 
         Raises:
-            trio.WouldBlock: 32 KiB of earlier messages are waiting to be sent (each counts 64 bytes
-                more than its size), or a task is inside another method that sends. Nothing was
-                taken. After ``await channel.wait_sent()``, one message of any size is taken.
+            trio.WouldBlock: 32 KiB of messages are gathered (64 bytes are added to the size of
+                each), or another task is sending. Nothing was taken. ``await channel.send(value)``
+                waits for its turn.
             ipcpipes.MessageTooLarge: the message is larger than :attr:`max_size`. Nothing was
                 taken; the channel is as it was.
             ipcpipes.FramingError: the framing cannot carry this message. Nothing was taken.
@@ -132,7 +134,9 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     @abstractmethod
     async def wait_sent(self) -> None:
         """Waits until the system has accepted all messages that :meth:`send_nowait` has taken. They
-        are sent even if this is cancelled.
+        are sent even if this is cancelled. If another task is sending, this waits until that task
+        has finished. Then :meth:`send_nowait` takes one message of any size, unless another task
+        has been faster.
 
         Raises:
             trio.BrokenResourceError: they cannot be sent, as for :meth:`send_nowait`.
@@ -141,15 +145,16 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
 
     @abstractmethod
     async def transact(self, value: bytes | bytearray | memoryview) -> bytes:
-        """Sends one message and receives one, the reply; a request and its reply in one checkpoint.
+        """Sends one message and returns the next message that arrives, the reply. Usually this is a
+        single checkpoint.
 
-        This is the cheapest way to ask a peer that answers each message with one message. The reply
-        is the next message that is received. It is named after TransactNamedPipe.
+        This is the cheapest way to ask a peer that answers each message with one message. It is
+        named after TransactNamedPipe.
 
-        If it is cancelled before the first byte was sent, the channel stays as it was. If it is
-        cancelled while it waits for the reply, the peer still owes the reply, and the channel
-        discards this one message when it arrives: the next receiving method, or the next
-        ``transact``, does not return it.
+        If it is cancelled before the message was taken, nothing is sent. If it is cancelled later,
+        the message is sent all the same, and the channel discards the reply: no later call returns
+        it. On Windows, and over a stream that ipcpipes did not make, a call that is cancelled while
+        it sends leaves the channel broken, as :meth:`send` does.
 
         Args:
             value: as for :meth:`send`.
@@ -202,7 +207,7 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
         returns only messages that were received together with an earlier one.
 
         Raises:
-            trio.WouldBlock: no whole message has arrived.
+            trio.WouldBlock: no whole message can be returned without waiting.
             And all that :meth:`receive` raises.
         """
 

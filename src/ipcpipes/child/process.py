@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -60,21 +61,31 @@ class Child(ChildBase):
         assert self.status is not None
         return self.status
 
-    async def _close_ends(self) -> None:
-        with trio.CancelScope(shield=True):
-            for end in self._all_ends():
-                await end.aclose()
-            await self._lifeline.aclose()
-            if self.process.stdin is not None:
-                await self.process.stdin.aclose()
+    async def _close_ends(self) -> trio.BrokenResourceError | None:
+        """Closes everything that leads to the child. Returns the error if messages were lost."""
+        is_cancelled = trio.current_effective_deadline() == -math.inf
+        ends = [*self._all_ends(), self._lifeline]
+        if self.process.stdin is not None:
+            ends.append(self.process.stdin)
+        loss = None
+        for end in ends:
+            with trio.CancelScope(shield=True) as scope:
+                if is_cancelled:
+                    scope.cancel()  # it closes all the same, but does not wait for a child to read
+                try:
+                    await end.aclose()
+                except trio.BrokenResourceError as error:
+                    loss = error
+        return loss
 
-    async def _finish(self, grace: float) -> None:
+    async def _finish(self, grace: float) -> trio.BrokenResourceError | None:
         """Closes the pipes, and waits until the process has ended. After ``grace`` seconds, ends it
-        by force.
+        by force. Returns the error if messages to the child were lost.
         """
         last_grace = grace
+        loss = None
         try:
-            await self._close_ends()
+            loss = await self._close_ends()
             with trio.move_on_after(grace):
                 await self.process.wait()
             if self._asked is not None:
@@ -90,6 +101,7 @@ class Child(ChildBase):
                     # Ctrl-C shortens the wait, but the process is still killed and reaped.
                     self.kill()
                     await self.process.wait()
+        return loss
 
 
 @asynccontextmanager
@@ -228,14 +240,17 @@ async def run_child(
         async with unseen_nursery() as nursery:
             for capture in captures:
                 nursery.start_soon(capture.run)
+            loss = None
             try:
                 yield child
             finally:
                 try:
-                    await child._finish(grace)
+                    loss = await child._finish(grace)
                 finally:
                     for capture in captures:
                         capture.reads.child_ended()
+            if loss is not None:  # and the block has raised nothing
+                raise loss
     finally:
         await _reap(process)
 

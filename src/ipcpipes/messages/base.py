@@ -104,6 +104,9 @@ class Channel(Sending, abc.MessageChannel):
             self._discard_owed()
         while not self._arrived:
             if self._receiving or not self._fill_now():
+                if self._pending is not None and self._pending.time_left == 0:
+                    self._receive_fault = self._pending.give_part_up()
+                    self._raise_fault()
                 raise trio.WouldBlock
             if self._owed:
                 self._discard_owed()
@@ -122,6 +125,8 @@ class Channel(Sending, abc.MessageChannel):
                 await _checkpoint_if_cancelled()
                 self.send_nowait(value)
             try:
+                if self._is_flushed_later or self._sent is not None:
+                    await self.wait_sent()
                 return await self._receive_next()
             except BaseException:
                 self._owed += 1
@@ -241,7 +246,7 @@ class Channel(Sending, abc.MessageChannel):
     async def aclose(self) -> None:
         try:
             if self._has_begun_pass or self._sent is not None:
-                await self._send_gathered_before_closing()
+                await self._send_gathered()
         finally:
             self._close()
             await self._carrier.aclose()

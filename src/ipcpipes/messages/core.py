@@ -190,7 +190,7 @@ class ChannelCore(ABC):
         while self._owed and self._arrived:
             if self._pending is not None:
                 self._pending.close_first(1)
-            # Both steps are no calls, so no signal handler runs between them.
+            # Neither step is a call, so no signal handler runs between them.
             self._owed -= 1
             del self._arrived[0]
 

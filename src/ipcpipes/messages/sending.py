@@ -27,18 +27,19 @@ ki_protected = trio.lowlevel.enable_ki_protection
 class Sending(ChannelCore):
     """Lets one task send at a time, and gathers the messages of ``send_nowait``.
 
-    The first message of ``send_nowait`` in a pass of the scheduler is sent at once. The others are
-    gathered. The flusher sends them after the pass; or an earlier call of a method that sends or
-    receives does so. If the system has no room, a system task sends them, and has the turn to send
-    meanwhile.
+    The first message of ``send_nowait`` is sent at once. Those that follow in the same pass of the
+    scheduler are gathered. The flusher sends them in the next pass. A call that sends, or that
+    waits for a message, sends them earlier. If the system has no room, a system task sends them,
+    and has the turn to send meanwhile.
 
     Attributes:
         _sending: whether a task has the turn to send.
         _senders: the tasks that wait for their turn.
         _send_fault: why nothing can be sent any more.
         _takes_all: whether the framing can send every message of up to ``max_size`` bytes.
-        _has_begun_pass: whether ``send_nowait`` has taken a message in this pass. While this is
-            false and no system task sends, no message waits.
+        _has_begun_pass: whether the next message has to be gathered. It is set by the first
+            ``send_nowait``, and cleared by the flusher or the next receive. While it is false and
+            no system task sends, no message waits.
         _is_flushed_later: whether the flusher calls :meth:`_end_pass` after this pass.
         _gathered: the messages that wait.
         _gathers: whether ``send_nowait`` only has to put a message into ``_gathered``: the message
@@ -47,6 +48,9 @@ class Sending(ChannelCore):
         _in_transit: how many messages were taken out of ``_gathered`` and not accepted yet by the
             system.
         _sent: set when the system task ends; ``None`` if there is none.
+        _batches: how many batches of gathered messages were sent.
+        _waiters: the tasks in ``wait_sent``, which are woken after each batch and each turn.
+        _has_sent_eof: whether the sending half has ended.
         _loss: the error text for lost messages, until an error has told about them.
     """
 
@@ -72,6 +76,9 @@ class Sending(ChannelCore):
         self._gathered: list[bytes] = []
         self._in_transit = 0
         self._sent: trio.Event | None = None
+        self._batches = 0
+        self._waiters = trio.lowlevel.ParkingLot()
+        self._has_sent_eof = False
         self._loss: str | None = None
 
     @ki_protected
@@ -103,7 +110,11 @@ class Sending(ChannelCore):
 
     @ki_protected
     async def _send_eof(self) -> None:
-        await self._in_turn(self._carrier.send_eof)
+        await self._in_turn(self._end_sending)
+
+    async def _end_sending(self) -> None:
+        await self._carrier.send_eof()
+        self._has_sent_eof = True
 
     async def _in_turn(self, action: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._has_begun_pass:
@@ -123,6 +134,8 @@ class Sending(ChannelCore):
             self._senders.unpark()
         else:
             self._sending = False
+        if self._waiters:
+            self._waiters.unpark_all()
 
     def _require_sendable(self) -> None:
         self._require_open()
@@ -157,6 +170,8 @@ class Sending(ChannelCore):
             self._require_sendable()
             if self._room <= 0:
                 raise trio.WouldBlock
+        if self._has_sent_eof:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof")
         message = bytes(message)
         if not self._has_begun_pass and not self._sending:
             rest = self._transmit_now(self._wire((message,)))
@@ -166,12 +181,12 @@ class Sending(ChannelCore):
             return
         if not self._takes_all:
             self._wire((message,))  # raises if the framing refuses the message
+        if not self._sending and not self._is_flushed_later:
+            flusher().add(self)  # raises outside of a run of trio
+            self._is_flushed_later = True
         self._gathered.append(message)
         self._room -= size + MESSAGE_OVERHEAD
         self._gathers = self._takes_all
-        if not self._sending and not self._is_flushed_later:
-            self._is_flushed_later = True
-            flusher().add(self)
 
     def _gathered_wire(self) -> Sequence[Buffer]:
         """Returns the data of the gathered messages, which are in transit from now on."""
@@ -207,16 +222,22 @@ class Sending(ChannelCore):
     def _start_sending(self, wire: Sequence[Buffer], count: int) -> None:
         """Starts a task that sends data of ``count`` messages, and has the turn to send."""
         self._in_transit = count
+        sent = trio.Event()
+        try:
+            trio.lowlevel.spawn_system_task(
+                self._send_waiting, wire, sent, name=f"<{self!r} sends>"
+            )
+        except RuntimeError as error:  # outside of a run of trio, or at its end
+            self._lose(str(error))
+            raise
         self._sending = True
-        self._sent = trio.Event()
-        trio.lowlevel.spawn_system_task(
-            self._send_waiting, wire, self._sent, name=f"<{self!r} sends>"
-        )
+        self._sent = sent
 
     async def _send_waiting(self, wire: Sequence[Buffer], sent: trio.Event) -> None:
         try:
             await self._transmit(wire)
             while self._gathered:
+                self._end_batch()
                 await self._transmit(self._gathered_wire())
             self._in_transit = 0
         except Exception as error:  # a stream of another library can raise anything
@@ -228,14 +249,22 @@ class Sending(ChannelCore):
                 self._end_turn()
             sent.set()
 
+    def _end_batch(self) -> None:
+        self._batches += 1
+        self._waiters.unpark_all()
+
     def _lose(self, fault: str) -> None:
-        """Gives the waiting messages up. The next call that sends, or ``aclose``, tells about
-        it.
+        """Drops the waiting messages. The next call that sends, or ``aclose``, raises an error that
+        says so.
         """
         lost = self._in_transit + len(self._gathered)
         if lost:
-            number = "1 message was" if lost == 1 else f"up to {lost} messages were"
-            self._send_fault = self._loss = f"{fault}; {number} not sent that send_nowait had taken"
+            number = (
+                "1 message of send_nowait was"
+                if lost == 1
+                else f"up to {lost} messages of send_nowait were"
+            )
+            self._send_fault = self._loss = f"{fault}; {number} not sent"
         self._gathered = []
         self._in_transit = 0
         self._gathers = False
@@ -244,19 +273,28 @@ class Sending(ChannelCore):
     async def wait_sent(self) -> None:
         self._require_sendable()
         self._flush()
-        if self._sent is None:
-            await trio.lowlevel.checkpoint()
+        sent = self._sent
+        if sent is not None:
+            # The messages are in the hands of the system task and, perhaps, in its next batch.
+            last = self._batches + (2 if self._gathered else 1)
+            while self._sent is sent and self._batches < last:
+                await self._waiters.park()
+        elif self._sending:
+            await self._waiters.park()  # no message waits; another task has the turn
         else:
-            await self._sent.wait()
+            await trio.lowlevel.checkpoint()
         self._require_sendable()
 
-    async def _send_gathered_before_closing(self) -> None:
+    async def _send_gathered(self) -> None:
+        """Sends what waits, before the channel is closed. From now on it takes no more messages."""
         self._flush()
+        self._closed = True
+        self._gathers = False
         if self._sent is not None:
             with trio.move_on_after(_LINGER):
                 await self._sent.wait()
             if self._sent is not None:
-                self._lose(f"the other end has not read for {_LINGER} seconds")
+                self._lose(f"the other end has not read all within {_LINGER} seconds")
 
     @abstractmethod
     async def _transmit(

@@ -59,7 +59,8 @@ class Credentials(NamedTuple):
     Attributes:
         pid: ``None`` if the kernel does not tell it.
         groups: the supplementary groups.
-        address: the address that a client is bound to; not asked for at a client's end.
+        address: the address that the client is bound to; empty unless a listener has accepted the
+            connection.
     """
 
     pid: int | None

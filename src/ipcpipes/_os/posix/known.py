@@ -1,8 +1,8 @@
 """POSIX: where this process has found the servers of plain names.
 
 To find the directory of a plain name takes several system calls. A client that connects again tries
-the address of the last time first. Its directory is checked again each time. If anything is in the
-way, the client searches as it did the first time, and reports what it then finds.
+the address of the last time first. Its directory is checked again each time. If the check or the
+connection fails, the client searches again, and reports the result of that search.
 """
 
 from __future__ import annotations

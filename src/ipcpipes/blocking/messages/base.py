@@ -113,14 +113,12 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     def _transact(self, request: Buffer, deadline: Deadline | None) -> bytes:
         if self._receive_fault is not None:
             self._raise_fault()
+        wire = self._wire(self._checked([request]))  # before the fault: a framing can refuse it
         # The fault is set first and cleared last: if a signal handler raises in between, it is not
         # known whether a reply will come.
         self._receive_fault = "a transact was interrupted, and its reply may still come"
         try:
-            if deadline is None:
-                self.send(request)
-            else:
-                self._send([request], deadline)
+            self._in_send_turn(deadline, self._transmit, wire)
         except (trio.BrokenResourceError, trio.ClosedResourceError, FramingError):
             self._receive_fault = None
             raise

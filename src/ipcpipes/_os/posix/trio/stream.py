@@ -23,7 +23,7 @@ from .. import calls, passing, socket_end
 assert sys.platform != "win32" or not TYPE_CHECKING
 
 _AGAIN = -errno.EAGAIN
-# A sender that has sent so much before the receiver read it has probably sent more since.
+# If one read returns this many bytes, more has probably arrived already.
 _MUCH = 4096
 _INTERRUPTED = "a send_all was interrupted, and a part may have gone out"
 
