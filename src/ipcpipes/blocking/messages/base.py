@@ -108,7 +108,18 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def transact(self, value: Buffer, *, timeout: float | None = None) -> bytes:
         deadline = None if timeout is None else Deadline.after(timeout)
-        return self._in_receive_turn(self._transact, flat(value), deadline)
+        request = flat(value)
+        carrier = self._carrier
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            return self._transact(request, deadline)
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
 
     def _transact(self, request: Buffer, deadline: Deadline | None) -> bytes:
         if self._receive_fault is not None:
@@ -147,7 +158,17 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def receive(self, *, timeout: float | None = None) -> bytes:
         deadline = None if timeout is None else Deadline.after(timeout)
-        return self._in_receive_turn(self._receive_next, deadline)
+        carrier = self._carrier
+        try:
+            del carrier._may_receive["turn"]
+        except KeyError:
+            raise carrier._busy("receiving from") from None
+        try:
+            return self._receive_next(deadline)
+        finally:
+            carrier._may_receive["turn"] = None
+            if carrier._number == -1:
+                carrier._leave()
 
     def _receive_next(self, deadline: Deadline | None) -> bytes:
         """Returns the next message. The caller has the turn to receive.
@@ -181,7 +202,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
 
     def receive_many(self, *, timeout: float | None = None) -> list[bytes]:
         deadline = None if timeout is None else Deadline.after(timeout)
-        return self._in_receive_turn(self._take_arrived, self._take_all, MOST_MESSAGES, deadline)
+        return self._in_receive_turn(self._take_all, MOST_MESSAGES, deadline)
 
     def _take_all(self, message: bytes | None) -> list[bytes]:
         if message is not None:
@@ -199,55 +220,50 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         deadline = None if timeout is None else Deadline.after(timeout)
         if self._pending is None:
             raise RuntimeError(NO_DESCRIPTORS)
-        pair: tuple[bytes, list[int]] = self._in_receive_turn(
-            self._take_arrived, self._take_pair, 1, deadline
-        )
-        return pair
+        return self._in_receive_turn(self._take_pair, 1, deadline)
 
     def _take_pair(self, _: bytes | None) -> tuple[bytes, list[int]]:
         pair: tuple[bytes, list[int]] = self._arrived[0]
         del self._arrived[0]  # as in receive()
         return pair
 
-    def _in_receive_turn(self, action: Callable[..., ResultT], *arguments: object) -> ResultT:
+    def _in_receive_turn(
+        self, take: Callable[[bytes | None], ResultT], limit: int, deadline: Deadline | None
+    ) -> ResultT:
+        """Waits until messages have arrived, and returns what ``take`` returns.
+
+        From the last step of ``take`` to the caller there is no step at which a signal handler can
+        raise (Python 3.11 and later): the interpreter does not run handlers when a function of
+        Python returns to a plain call. It does when it returns to a call with ``*arguments``.
+
+        Args:
+            take: called with the only message that has arrived, or with None if the messages are in
+                ``_arrived``.
+        """
         carrier = self._carrier
         try:
             del carrier._may_receive["turn"]
         except KeyError:
             raise carrier._busy("receiving from") from None
         try:
-            return action(*arguments)
+            message = None
+            if self._owed:
+                self._discard_owed()
+            if self._arrived:
+                self._require_open()
+            while message is None and not self._arrived:
+                message = self._fill_once(limit, deadline)
+                if self._owed:
+                    if message is None:
+                        self._discard_owed()
+                    else:
+                        self._owed -= 1
+                        message = None
+            return take(message)
         finally:
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
-
-    def _take_arrived(
-        self, take: Callable[[bytes | None], ResultT], limit: int, deadline: Deadline | None
-    ) -> ResultT:
-        """Waits until messages have arrived, and returns what ``take`` returns.
-
-        From the last step of ``take`` to the caller there is no step at which a signal handler can
-        raise (Python 3.11 and later).
-
-        Args:
-            take: called with the only message that has arrived, or with None if the messages are in
-                ``_arrived``.
-        """
-        message = None
-        if self._owed:
-            self._discard_owed()
-        if self._arrived:
-            self._require_open()
-        while message is None and not self._arrived:
-            message = self._fill_once(limit, deadline)
-            if self._owed:
-                if message is None:
-                    self._discard_owed()
-                else:
-                    self._owed -= 1
-                    message = None
-        return take(message)
 
     def _fill_once(self, limit: int, deadline: Deadline | None) -> bytes | None:
         """Calls :meth:`_fill`, with a deadline of its own if descriptors have arrived whose message

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
 
@@ -191,10 +191,11 @@ class _Receiving(Socket):
     ) -> _ResultT | None:
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
-        if self._number == -1 or self._receive_fault is not None:
-            self._raise_unreceivable()
+        fd = self._require_open()
+        if self._receive_fault is not None:
+            raise trio.BrokenResourceError(self._receive_fault)
         try:
-            return read(self._number, argument)
+            return read(fd, argument)
         except BlockingIOError:
             return None
         except DescriptorsLost:  # an OSError too
@@ -203,10 +204,6 @@ class _Receiving(Socket):
             self._check_end(error)
             return end
 
-    def _raise_unreceivable(self) -> NoReturn:
-        self._require_open()
-        raise trio.BrokenResourceError(self._receive_fault)
-
     async def _receive(
         self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
     ) -> _ResultT:
@@ -214,9 +211,9 @@ class _Receiving(Socket):
             raise trio.BusyResourceError("another task is receiving from this stream")
         self._receiving = True
         try:
-            fd = self._number
-            if fd == -1 or self._receive_fault is not None:
-                self._raise_unreceivable()
+            fd = self._require_open()
+            if self._receive_fault is not None:
+                raise trio.BrokenResourceError(self._receive_fault)
             # If the last receive had to wait for little, this one probably has to wait too. Then a
             # read that finds nothing would cost a system call and an exception. If there is data
             # after all, the wait returns after one pass of the scheduler.
