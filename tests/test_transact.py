@@ -7,8 +7,8 @@ import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -196,12 +196,16 @@ async def test_a_request_that_is_lost_with_gathered_messages_is_told() -> None:
 
 
 class Answering:
-    """A connected blocking channel whose peer answers in a thread."""
+    """A connected blocking channel whose peer answers in a thread.
+
+    Args:
+        may_answer: the peer waits for it before each answer.
+    """
 
     client: Any
 
-    def __init__(self, framing: Any, delay: Callable[[], float] = lambda: 0) -> None:
-        self._delay = delay
+    def __init__(self, framing: Any, may_answer: threading.Event | None = None) -> None:
+        self._may_answer = may_answer
         with blocking.listen_messages(unique_endpoint(), framing=framing) as listener:
             self.client = blocking.connect_messages(listener.endpoint, framing=framing)
             self._server = listener.accept()
@@ -212,7 +216,8 @@ class Answering:
         with self._server:
             try:
                 for message in self._server:
-                    time.sleep(self._delay())
+                    if self._may_answer is not None:
+                        assert self._may_answer.wait(60)
                     self._server.send(b"re:" + message)
             except trio.BrokenResourceError:
                 pass  # the client has closed
@@ -227,37 +232,46 @@ class Answering:
 
 @two_ways
 def test_a_late_reply_to_a_request_with_a_timeout(framing: Any) -> None:
-    delays = iter([0.1, 0.1, *[0] * 100])
-    with Answering(framing, lambda: next(delays)) as channel:
+    may_answer = threading.Event()
+    with Answering(framing, may_answer) as channel:
         for message in (b"one", b"two"):
             with pytest.raises(TimeoutError, match=r"^nothing was received within 0.02 s$"):
                 channel.transact(message, timeout=0.02)
+        may_answer.set()
         assert channel.transact(b"three", timeout=60) == b"re:three"
         assert channel.transact(bytearray(b"four")) == b"re:four"
 
 
 @two_ways
 def test_receiving_discards_late_replies(framing: Any) -> None:
-    with Answering(framing, lambda: 0.05) as channel:
+    may_answer = threading.Event()
+    with Answering(framing, may_answer) as channel:
         receives: tuple[Callable[[], bytes], ...] = (
             channel.receive,
             lambda: channel.receive_many()[-1],
         )
         for receive in receives:
+            may_answer.clear()
             with pytest.raises(TimeoutError):
                 channel.transact(b"one", timeout=0.01)
             channel.send(b"two")
+            may_answer.set()
             assert receive() == b"re:two"
 
 
 @two_ways
 def test_one_thread_at_a_time_receives(framing: Any) -> None:
-    with Answering(framing, lambda: 0.3) as channel:
+    may_answer = threading.Event()
+    with Answering(framing, may_answer) as channel:
         thread = threading.Thread(target=channel.transact, args=(b"first",))
         thread.start()
-        time.sleep(0.1)
+        with pytest.raises(trio.BusyResourceError):
+            while True:  # until the thread is inside
+                with suppress(TimeoutError):
+                    channel.receive(timeout=0.001)
         with pytest.raises(trio.BusyResourceError):
             channel.transact(b"second")
+        may_answer.set()
         thread.join()
         assert channel.transact(b"third") == b"re:third"
 
