@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import time
 from typing import Any
@@ -264,3 +265,21 @@ def test_framing_without_limit_is_refused_first(door: Any) -> None:
 
     with pytest.raises(TypeError, match="max_size"):
         door("no-server-is-here", framing=Unlimited())
+
+
+@pytest.mark.parametrize("framing", [ipcpipes.LengthPrefixed(), ipcpipes.Lines()])
+def test_an_abandoned_channel_is_closed_at_once(framing: Any) -> None:
+    where = unique_endpoint()
+    with blocking.listen_messages(where, framing=framing) as listener:
+        left = blocking.connect_messages(where, framing=framing)
+        with listener.accept() as right:
+            gc.disable()
+            try:
+                left.send(b"one")
+                with pytest.warns(ResourceWarning):
+                    del left
+                assert right.receive(timeout=60) == b"one"
+                with pytest.raises(trio.EndOfChannel):
+                    right.receive(timeout=60)
+            finally:
+                gc.enable()

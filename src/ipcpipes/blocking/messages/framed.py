@@ -70,7 +70,9 @@ class MessageChannel(Channel):
         self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         # Looked up once: they are called for every message.
-        self._put_message: Callable[[bytes], None] = self._put_joined
+        # Not a method of this object: a channel without references is closed at once, and a cycle
+        # would delay that.
+        self._put_message: Callable[[bytes], None] = partial(_put_joined, carrier, framing)
         if type(framing) is LengthPrefixed and hasattr(carrier, "_put_message"):
             big_endian = framing.byteorder == "big"
             self._put_message = partial(carrier._put_message, framing.width, big_endian)
@@ -136,9 +138,6 @@ class MessageChannel(Channel):
             carrier._may_receive["turn"] = None
             if carrier._number == -1:
                 carrier._leave()
-
-    def _put_joined(self, message: bytes) -> None:
-        self._carrier._put(self._framing.join((message,)), None)
 
     def _transmit(
         self,
@@ -217,6 +216,10 @@ class MessageChannel(Channel):
 
     def __repr__(self) -> str:
         return f"<ipcpipes blocking MessageChannel {self._framing!r} over {self._connection!r}>"
+
+
+def _put_joined(carrier: _os.Stream | ForeignStream, framing: Framing, message: bytes) -> None:
+    carrier._put(framing.join((message,)), None)
 
 
 def channel_over(connection: Any, framing: Framing | Native | None, max_descriptors: int) -> Any:
