@@ -69,3 +69,36 @@ MAKERS = [
     pytest.param(over_memory, id="memory"),
     pytest.param(over_streams_of_trio, id="trio-memory"),
 ]
+
+
+def take_until_full(channel: Any, message: bytes) -> int:
+    """Returns how many messages the channel takes without waiting."""
+    for count in range(1_000_000):
+        try:
+            channel.send_nowait(message)
+        except trio.WouldBlock:
+            return count
+    raise AssertionError("the channel takes messages without a limit")
+
+
+async def fill(channel: Any, message: bytes) -> int:
+    """Sends until the system accepts nothing more, and the channel is full. Returns how many
+    messages the channel has taken.
+    """
+    count = 0
+    while True:
+        count += take_until_full(channel, message)
+        with trio.move_on_after(0.05) as scope:
+            await channel.wait_sent()
+        if scope.cancelled_caught:
+            return count
+
+
+async def clog(channel: Any) -> int:
+    """Sends until a system task waits for room. Returns how many messages of 50,000 bytes."""
+    count = 0
+    while channel._sent is None:
+        channel.send_nowait(bytes(50_000))
+        count += 1
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    return count

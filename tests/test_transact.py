@@ -52,7 +52,7 @@ async def test_requests_that_are_cancelled_anywhere(maker: Maker) -> None:
                 assert await client.transact(message) == b"re:" + message
                 replies += 1
             except trio.BrokenResourceError as error:
-                # Only a connection of ipcpipes, and not on Windows, goes on in every case.
+                # On POSIX, a connection of ipcpipes stays usable after every cancelled request.
                 assert not client._sends_now
                 assert str(error).endswith("half-way")
                 is_broken = True

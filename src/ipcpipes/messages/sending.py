@@ -47,7 +47,7 @@ class Sending(ChannelCore):
         _room: how many more bytes can be gathered.
         _in_transit: how many messages were taken out of ``_gathered`` and not accepted yet by the
             system.
-        _sent: set when the system task ends; ``None`` if there is none.
+        _sent: an event that the system task sets when it ends; ``None`` while no such task runs.
         _batches: how many batches of gathered messages were sent.
         _waiters: the tasks in ``wait_sent``, which are woken after each batch and each turn.
         _has_sent_eof: whether the sending half has ended.
