@@ -46,20 +46,28 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
 # Timeouts beside operations of other threads
 
 
-def test_a_timeout_does_not_disturb_a_receiving_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("step", "timeout"),
+    [
+        pytest.param("receive_data", None, id="plain"),  # ask() itself takes the answer
+        pytest.param("_feed", 30, id="general"),
+    ],
+)
+def test_a_timeout_does_not_disturb_a_receiving_thread(step: str, timeout: float | None) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
         frame_transport = client._link.transport
-        feed = frame_transport._feed
+        does = getattr(frame_transport, step)
         inside, outside = Gate(), Gate()
 
-        def feed_slowly(octets: bytes) -> Any:
-            frame_transport._feed = feed
+        def do_slowly(*arguments: Any) -> Any:
+            setattr(frame_transport, step, does)
+            done = does(*arguments)
             inside.open()
             outside.wait()
-            return feed(octets)
+            return done
 
-        frame_transport._feed = feed_slowly
-        receiving = Worker(client.plain, "first")
+        setattr(frame_transport, step, do_slowly)
+        receiving = Worker(client.plain.with_options(timeout=timeout), "first")
         inside.wait()
         with pytest.raises(rpc.CallCancelled):
             client.plain.with_options(timeout=0.05)("late")

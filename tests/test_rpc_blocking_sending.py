@@ -111,7 +111,8 @@ def test_a_sending_thread_sends_for_other_threads() -> None:
             return send_now()
 
         link.transport.send_now = send_beside_another_one
-        assert client.plain("first") == "first"
+        with client.plain.begin("first") as call:
+            assert call.complete() == "first"
         assert others[0].result() == "second"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -340,7 +340,7 @@ class Connection:
         self.leave_if_draining()
 
     async def _run(
-        self, method: Callable[..., Awaitable[Any]], arguments: list[Any], current: TaskCall
+        self, method: Callable[..., Awaitable[Any]], arguments: Sequence[Any], current: TaskCall
     ) -> None:
         """Runs a manager's method. Its errors are sent to the client."""
         try:
@@ -386,6 +386,6 @@ class _ServerCallDriver(CallDriver):
 
 
 @trio.lowlevel.disable_ki_protection
-async def _interruptible(method: Callable[..., Awaitable[Any]], arguments: list[Any]) -> Any:
+async def _interruptible(method: Callable[..., Awaitable[Any]], arguments: Sequence[Any]) -> Any:
     """Runs the code of a manager, which Ctrl-C may interrupt. The rest of the task is protected."""
     return await method(*arguments)

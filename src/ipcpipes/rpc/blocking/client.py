@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_pipes
-from ..core.results import result_of
+from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface
 from ..errors import CommFailure
@@ -70,20 +70,24 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             after Ctrl-C.
         """
         operation = self._operation
-        values, given = bind_arguments(operation, arguments, named)
+        values: Sequence[Any] = arguments
         feeds = _NO_PIPES
-        if operation.pipes:
-            require_all_pipes(operation, given)
-            feeds = self._check(given)
+        if named or operation.pipes or len(arguments) != len(operation.parameters):
+            values, given = bind_arguments(operation, arguments, named)
+            if operation.pipes:
+                require_all_pipes(operation, given)
+                feeds = self._check(given)
         deadline = None if self._timeout is None else time_of(self._timeout)
         octets = encode_arguments(operation, values)
-        if not feeds and self._notify is None and not operation.options.maybe:
-            call = self._link.ask(operation, octets, deadline)
-            if call is not None:
-                if not call.has_ended:
+        if self._notify is None and operation.is_plain:
+            answer = self._link.ask(operation, octets, deadline)
+            if type(answer) is memoryview:
+                return decode_result(operation, answer)
+            if answer is not None:
+                if not answer.has_ended:
                     raise self._too_long()
-                call.over = True
-                return result_of(call)
+                answer.over = True
+                return result_of(answer)
         driver = ClientCallDriver(self._link, deadline, self._notify)
         try:
             if not driver.begin(operation, octets):

@@ -110,12 +110,13 @@ class Link(Sending):
         possible. An exception that interrupts ``attempt`` ends the connection.
         """
         session, found = self.session, None
+        tried = False  # the thread may have read what it waits for while it was sending
         while found is None:
-            # A server may have read a request while it was sending.
-            if not (self.transport.frames or self._requests):
+            if tried and not self.transport.frames:
                 if until is not None and time.monotonic() >= until:
                     break
                 self._receive(until, sliced=False)
+            tried = True
             with self.lock:
                 if self.is_torn:
                     self._fail_torn()

@@ -12,7 +12,7 @@ from ..core.call import Call
 from ..core.events import Event
 from ..core.session import Session
 from ..errors import CommFailure, ProtocolError
-from .transport import torn
+from .transport import StreamTransport, torn
 
 if TYPE_CHECKING:
     from .transport import FrameTransport
@@ -69,6 +69,8 @@ class Reading:
         self, frame_transport: FrameTransport, session: Session, *, watch: Watch | None = None
     ) -> None:
         self.transport = frame_transport
+        # The same, if it is over a stream of ipcpipes: plain calls then take fewer steps.
+        self._stream = frame_transport if isinstance(frame_transport, StreamTransport) else None
         self.session = session
         session.owner = self
         self.lock = threading.Lock()

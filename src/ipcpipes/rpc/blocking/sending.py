@@ -17,6 +17,7 @@ from .reading import Reading, Waiting, ring
 
 if TYPE_CHECKING:
     from ..core.call import Call
+    from .transport import StreamTransport
 
 __all__ = ["ENDS", "REFUSED", "SLICE", "Sending", "pause"]
 
@@ -242,14 +243,21 @@ class Sending(Reading):
             with self.lock:
                 self._end_sending()
 
-    def _send_loaded(self, waiter: threading.Lock, until: float | None = None) -> None:
-        """Sends what this thread has loaded, and output that other threads add meanwhile."""
+    def _send_only(self, transport: StreamTransport, data: bytes, output: list[bytes]) -> None:
+        """Sends the output of the session, as far as the system takes it without waiting. It needs
+        the lock. If the calling thread is still the sender afterwards, it must call :meth:`flush`.
+
+        Args:
+            data: the output as the stream carries it.
+        """
         try:
-            if self.transport.send_now() and self._has_sent():
-                return
+            if transport.send_only(data, output) and not (
+                self._room_waiters or self._reads_paused or self.session.dirty
+            ):
+                self._unsent = False
+                self._sender = None
         except ENDS:
             pass  # the flush gets the same error
-        self.flush(waiter, until=until)
 
     def _has_sent(self) -> bool:
         """Called when all loaded data was sent. Returns whether there is nothing more to send."""

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING
 from ..core.call import Call
 from ..core.managers import GRACE
 from ..core.session import Session
-from ..core.state import ConnectionState
+from ..core.state import CallState, ConnectionState
 from ..errors import CommFailure, RpcError
+from ..wire.format import Kind, pack_head, pack_length
 from .call_driver import CallDriver
 from .link import Link
 from .reading import FULL
-from .sending import REFUSED
+from .sending import ENDS, REFUSED
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .transport import FrameTransport
 
 __all__ = ["ServerLink"]
+
+# Looked up once; session.py says why.
+_RESPONSE = Kind.RESPONSE
+_OPEN = ConnectionState.OPEN
 
 
 class ServerLink(Link):
@@ -115,26 +120,26 @@ class ServerLink(Link):
             with self.lock:
                 if self.is_torn:
                     self._fail_torn()
-                self.is_torn = True
-                try:
-                    if not call.over:  # otherwise it was answered before
-                        call.finish(body, error)
-                    is_mine = self._next_to_send(waiter)
-                except REFUSED:
-                    self.is_torn = False
-                    raise
+                if body is None or not self._answer_at_once(call, body, waiter):
+                    self._answer(call, body, error, waiter)
                 if (
                     self._reader is None
                     and not self._requests
                     and session.output_size <= FULL
-                    and session.state is ConnectionState.OPEN
+                    and session.state is _OPEN
                 ):
+                    # An exact step: nothing is called.
                     self._reader = waiter
                     self.reads_for = self
                     self._idle += 1
-                self.is_torn = False
-            if is_mine:
-                self._send_loaded(waiter)
+            if self._sender is waiter:
+                self.flush(waiter)
+            elif self._reader is waiter:
+                next_call = self._receive_call(waiter)
+                if next_call is not None:
+                    if self._is_last:
+                        self._replace()
+                    return next_call
             if self._reader is not waiter:
                 return None
             found = self._read_until(self._take_call, waiter)
@@ -145,6 +150,85 @@ class ServerLink(Link):
         except BaseException:
             self.withdraw(waiter)
             raise
+
+    def _answer_at_once(self, call: Call, body: bytes, waiter: threading.Lock) -> bool:
+        """Answers a plain call and sends the answer, in as few steps as possible. It needs the
+        lock. Returns ``False`` if :meth:`_answer` has to do it; then nothing was done.
+        """
+        session, transport = self.session, self._stream
+        identity = call.id
+        if (
+            transport is None
+            or self._sender is not None
+            or self._unsent
+            or session.output
+            or call.over
+            or call.failure is not None
+            or call.owner is not None
+            or not call.operation.is_plain
+            or len(body) > session.largest_body
+            or session.calls.get(identity) is not call
+        ):
+            return False
+        frame = pack_head(_RESPONSE, 0, 0, 0, identity) + body
+        data = pack_length(len(frame)) + frame
+        # From here to the sending nothing is called, so that no signal handler can run.
+        del session.calls[identity]
+        call.over = True
+        call.state = CallState.DONE
+        session.output = output = [frame]
+        self._sender = waiter
+        self._unsent = True
+        self._send_only(transport, data, output)
+        return True
+
+    def _answer(
+        self, call: Call, body: bytes | None, error: RpcError | None, waiter: threading.Lock
+    ) -> None:
+        """Answers a call. It needs the lock. If this thread is the sender afterwards, it has to
+        call :meth:`flush`.
+        """
+        self.is_torn = True
+        try:
+            if not call.over:  # otherwise it was answered before
+                call.finish(body, error)
+            self._next_to_send(waiter)
+        except REFUSED:
+            self.is_torn = False
+            raise
+        self.is_torn = False
+
+    def _receive_call(self, waiter: threading.Lock) -> Call | None:
+        """Waits for the next data, if this thread reads. If it only begins a plain call, takes the
+        call and ends the reading; otherwise the data is there for :meth:`_read_until`.
+        """
+        transport = self._stream
+        if (
+            transport is None
+            or transport.frames
+            or transport.came
+            or not transport.reader.is_at_head
+        ):
+            return None
+        try:
+            transport.receive_data(None)
+        except ENDS as error:
+            self._close_after(error)
+            return None
+        with self.lock:
+            if self.is_torn or self._requests:
+                return None
+            self.is_torn = True
+            call = self.session.begun_by(transport.came[0])
+            if call is not None:
+                del transport.came[0]
+                self._idle -= 1
+                if not self._idle and self._room > 0:
+                    self._room -= 1
+                    self._is_last = True
+                self._leave(waiter)
+            self.is_torn = False
+        return call
 
     def shut_down(self, until: float | None) -> None:
         """Begins no new calls; :meth:`end_when_done` has to follow.

@@ -24,7 +24,7 @@ from ..wire.format import MAX_FRAME, MOST_FRAME, Frame, Limits
 from ..wire.frames import FrameReader
 from ..wire.joining import joined
 
-__all__ = ["FrameTransport", "Transport", "torn", "transport_of"]
+__all__ = ["FrameTransport", "StreamTransport", "Transport", "torn", "transport_of"]
 
 Transport: TypeAlias = BareStream | AnyChannel
 """A blocking stream, which carries each frame after its length in four bytes, little-endian; or a
@@ -125,33 +125,38 @@ class FrameTransport:
         return repr(self._transport)
 
 
-class _OwnTransport(FrameTransport):
-    """Sends and receives at once, over a stream of ipcpipes."""
+class StreamTransport(FrameTransport):
+    """Sends and receives at once, over a stream of ipcpipes. :meth:`send_now` never waits.
+
+    Attributes:
+        came: what was received and not split into frames yet, as :class:`Duplex` has it.
+        reader: splits it.
+    """
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
         super().__init__(stream, limits)
         self._duplex = _os.Duplex(stream)
-        self._came = self._duplex.came
-        self._reader = FrameReader(limits.max_frame)
+        self.came: deque[Any] = self._duplex.came
+        self.reader = FrameReader(limits.max_frame)
         self._buffer: memoryview | None = None  # for the next data, if much is expected
         self._splitting = False
         # These methods are looked up once, because they are called for every frame.
         self.send_now = self._duplex.send_now  # type: ignore[method-assign]
         self.send_on = self._duplex.send_on  # type: ignore[method-assign]
         self.keep = self._duplex.keep  # type: ignore[method-assign]
-        self._receive = self._duplex.receive
-        self._load = self._duplex.load
-        self._feed = self._reader.feed
+        self.receive_data = self._duplex.receive
+        self.send_only = self._duplex.send_only
+        self._feed = self.reader.feed
 
     def receive(self, deadline: Deadline | None) -> None:
         if self._splitting:
             raise torn()
-        if not self._came:
-            self._receive(deadline, self._place if self._reader.expects_much else None)
+        if not self.came:
+            self.receive_data(deadline, self._place if self.reader.expects_much else None)
         self._split()
 
     def _place(self) -> memoryview:
-        self._buffer = self._reader.get_buffer()
+        self._buffer = self.reader.get_buffer()
         assert self._buffer is not None
         return self._buffer
 
@@ -160,33 +165,33 @@ class _OwnTransport(FrameTransport):
         if self._splitting:
             raise torn()
         self._splitting = True
-        came = self._came[0]
+        came = self.came[0]
         if not came:
             self._splitting = False
             self._end()
-        elif isinstance(came, bytes):
+        elif type(came) is bytes:
             self.frames.extend(self._feed(came))
         else:
             assert self._buffer is not None
             buffer, self._buffer = self._buffer, None
-            self.frames.extend(self._reader.buffer_updated(buffer, came))
-        self._came.popleft()
+            self.frames.extend(self.reader.buffer_updated(buffer, came))
+        self.came.popleft()
         self._splitting = False
 
     def _end(self) -> None:
-        self._reader.end()
+        self.reader.end()
         raise trio.EndOfChannel("the other end has closed")
 
     def load(self, frames: Sequence[bytes]) -> None:
-        self._load(joined(frames))
+        self._duplex.load(joined(frames))
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
         self._duplex.lend(joined(frames, len(memory)), memory)
 
     def send_or_receive(self, milliseconds: int) -> bool:
-        place = self._place if self._reader.expects_much else None
+        place = self._place if self.reader.expects_much else None
         sent = self._duplex.send_or_receive(milliseconds, place)
-        if self._came:
+        if self.came:
             self._split()
         return sent
 
@@ -255,7 +260,7 @@ def transport_of(transport: Transport, limits: Limits) -> FrameTransport:
     TypeError: ``transport`` is neither a blocking stream nor a blocking channel.
     """
     if isinstance(transport, _os.Stream):
-        return _OwnTransport(transport, limits)
+        return StreamTransport(transport, limits)
     if callable(getattr(transport, "send_all", None)):
         framing = _ReceivesUpTo(max_size=MOST_FRAME, most=limits.max_frame)
         channel: Any = MessageChannel(transport, framing)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..definition.operations import Operation, Pipe
-from ..definition.values import encode, encoded_or_none, keep_offsets, may_have_times
+from ..definition.values import encode, encode_raw, encoded_or_none, keep_offsets, may_have_times
 
 __all__ = ["bind_arguments", "encode_arguments"]
 
@@ -78,7 +78,7 @@ def encode_arguments(operation: Operation, values: Sequence[Any]) -> bytes:
         values = _without_defaults(operation, values)
     times = operation.times
     try:
-        encoded = encode(values)
+        encoded = encode_raw(values)
         if times and may_have_times(encoded):
             encoded = encode([*map(keep_offsets, values, times)])
         return encoded

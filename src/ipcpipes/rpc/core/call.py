@@ -263,14 +263,13 @@ class Call:
                 f"{self.operation} returned before the pipe {name} was "
                 + ("drained" if into else "closed")
             )
-        if error is None and body is not None and not session.fits(body):
+        if error is None and body is not None and len(body) > session.largest_body:
             error = BadStubData(session.too_large(f"the result of {self.operation} has", body))
         self.over = True
-        if self._is_open:
+        if session.calls.get(self.id) is self and not session.failure:
             if self.outgoing:
                 self.flush()
-            kind = _RESPONSE if error is None else _FAULT
-            self.state = next_call(self.state, session.party, kind)
+            self.state = CallState.DONE  # whatever the state of an open call was
             session.forget(self)
             if self.operation.options.maybe:
                 pass  # the client expects no answer

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ...abc.uncopied import Uncopied
-from ..definition.values import encode_result
+from ..definition.values import Times, encode_raw, encode_result
 from ..errors import BadStubData, Fault, InvalidAsyncHandle, NoCallActive, RpcError
 
 if TYPE_CHECKING:
@@ -133,7 +133,13 @@ def answer_of(call: Call, result: object) -> tuple[bytes | None, RpcError | None
     """Makes the answer from the manager's result: the body, or the failure if the result cannot be
     sent.
     """
+    times = call.operation.result_times
+    if times is Times.NONE:
+        try:
+            return encode_raw(result), None
+        except Exception:
+            pass  # the same error comes below, with a better text
     try:
-        return encode_result(result, call.operation.result_times), None
+        return encode_result(result, times), None
     except Exception as error:
         return None, BadStubData(f"the result of {call.operation} cannot be sent: {error}")

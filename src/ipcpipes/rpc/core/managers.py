@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
 
@@ -46,7 +46,7 @@ class ServedOperation:
         self.is_async = inspect.iscoroutinefunction(method)
         self.end_of = end_of
 
-    def arguments(self, call: Call, driver: Any) -> list[Any]:
+    def arguments(self, call: Call, driver: Any) -> Sequence[Any]:
         """Decodes the arguments for the method.
 
         Args:
@@ -63,7 +63,7 @@ class ServedOperation:
             raise BadStubData(f"{operation}: {text}") from None
         call.body = memoryview(b"")
         if not operation.pipes:
-            return [*_values_of(values)]
+            return _values_of(values)
         pipes = operation.pipe_names
         return [
             self.end_of(driver, pipes[name], serving=True)

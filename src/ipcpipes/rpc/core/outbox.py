@@ -26,6 +26,8 @@ class Outbox:
         dirty: the calls with small elements that are not in frames yet, to be sent together.
         notified: the calls whose users are notified when the output was sent.
         leaving: the same for the output that is being sent now.
+        largest_body: the largest body of a frame: the peer accepts it, and this end's channel
+            carries it. In bytes.
         fragment: the largest body of a frame for a pipe.
     """
 
@@ -40,12 +42,12 @@ class Outbox:
         self.leaving: dict[Call, None] = {}
         self.peer_max_frame = 0
         self.fragment = 0
-        self._largest = 0  # the size of the largest frame that can be sent
+        self.largest_body = 0
 
     def _set_max_frame(self, theirs: int) -> None:
         self.peer_max_frame = theirs
-        self._largest = min(theirs, self.limits.carried)
-        self.fragment = min(FRAGMENT, self._largest - HEAD.size)
+        self.largest_body = min(theirs, self.limits.carried) - HEAD.size
+        self.fragment = min(FRAGMENT, self.largest_body)
 
     def emit(
         self, kind: Kind, call: int = 0, body: bytes = b"", *, number: int = 0, amount: int = 0
@@ -87,10 +89,8 @@ class Outbox:
         return output
 
     def fits(self, body: bytes) -> bool:
-        """Whether a frame with this body can be sent: the peer accepts it, and this end's channel
-        carries it.
-        """
-        return len(body) + HEAD.size <= self._largest
+        """Whether a frame with this body can be sent."""
+        return len(body) <= self.largest_body
 
     def too_large(self, what: str, body: bytes) -> str:
         """Returns the error text for a body that does not fit."""

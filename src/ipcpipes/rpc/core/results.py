@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...framing.messagepack import TooDeep, check_depth
+from ..definition.operations import Operation
 from ..errors import BadStubData
 from .call import Call
 
-__all__ = ["result_of"]
+__all__ = ["decode_result", "result_of"]
 
 _NONE = type(None)
 
@@ -21,22 +22,28 @@ def result_of(call: Call) -> Any:
         BadStubData: the answer is not of the result's type, or too deep.
     """
     call.raise_failure()
-    operation = call.operation
+    return decode_result(call.operation, call.body)
+
+
+def decode_result(operation: Operation, body: memoryview) -> Any:
+    """Raises:
+    BadStubData: the answer is not of the result's type, or too deep.
+    """
     if operation.result_can_nest:
         try:
-            check_depth(call.body)
+            check_depth(body)
         except TooDeep as error:
-            raise _bad_result(call, error) from None
-    results = map(operation.decode_result, (call.body,))
+            raise _bad_result(operation, error) from None
+    results = map(operation.decode_result, (body,))
     try:
         # The decoder runs in an iteration and not in a call: the interpreter runs signal handlers
         # after a call, and an exception of a handler would be taken for an error of the result.
         (result,) = results
         return result
     except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
-        raise _bad_result(call, error) from None
+        raise _bad_result(operation, error) from None
 
 
-def _bad_result(call: Call, error: Exception) -> BadStubData:
-    hint = "; the operation declares no result: -> TYPE" if call.operation.result is _NONE else ""
-    return BadStubData(f"the result of {call.operation} is not of its type: {error}{hint}")
+def _bad_result(operation: Operation, error: Exception) -> BadStubData:
+    hint = "; the operation declares no result: -> TYPE" if operation.result is _NONE else ""
+    return BadStubData(f"the result of {operation} is not of its type: {error}{hint}")

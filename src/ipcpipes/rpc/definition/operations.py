@@ -95,6 +95,11 @@ class Operation:
         return f"{self.interface}.{self.name}"
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether it has no pipes, and its calls get an answer."""
+        return not self.pipes and not self.options.maybe
+
+    @cached_property
     def ins(self) -> tuple[int, ...]:
         """The indices of the pipes to the server."""
         return tuple(pipe.index for pipe in self.pipes if pipe.into)

@@ -21,6 +21,7 @@ from .type_parts import all_parts_of
 __all__ = [
     "Times",
     "encode",
+    "encode_raw",
     "encode_result",
     "encoded_or_none",
     "keep_offsets",
@@ -68,7 +69,8 @@ def _of_numpy(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a type that can be sent")
 
 
-_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).encode
+encode_raw: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_of_numpy).encode
+"""Encodes a value as :func:`encode` does, but its errors have the text of msgspec."""
 
 
 def encode(value: Any) -> bytes:
@@ -78,7 +80,7 @@ def encode(value: Any) -> bytes:
         TypeError, ValueError, OverflowError: the value cannot be sent.
     """
     try:
-        return _encode(value)
+        return encode_raw(value)
     except OverflowError as error:
         if "serialize ints" not in str(error):
             raise

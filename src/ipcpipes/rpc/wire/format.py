@@ -19,6 +19,14 @@ __all__ = ["Frame", "Kind", "decode", "encode"]
 VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
 pack_head = HEAD.pack
+# On a stream, the length of a frame comes before it: without the length itself, in bytes.
+_LENGTH = struct.Struct("<I")
+LENGTH_SIZE = _LENGTH.size
+pack_length = _LENGTH.pack
+_STREAM_HEAD = struct.Struct("<I" + HEAD.format[1:])
+STREAM_HEAD_SIZE = _STREAM_HEAD.size
+pack_stream_head = _STREAM_HEAD.pack
+unpack_stream_head = _STREAM_HEAD.unpack_from
 MAX_FRAME = 16 * 2**20
 """The default limit of a frame in bytes, and so of the arguments or the result of a call."""
 

@@ -11,7 +11,16 @@ import struct
 
 from ...authentication.challenge import refusal_in
 from ..errors import CommFailure, ProtocolError
-from .format import FRAGMENT, HEAD, KINDS, Frame, Kind
+from .format import (
+    FRAGMENT,
+    HEAD,
+    KINDS,
+    LENGTH_SIZE,
+    STREAM_HEAD_SIZE,
+    Frame,
+    Kind,
+    unpack_stream_head,
+)
 
 __all__ = ["READ_SIZE", "FrameReader"]
 
@@ -34,10 +43,8 @@ _BULK_READS = 4
 _MOST_SPARE = 4
 _spare: list[bytearray] = []
 
-_FIRST = struct.Struct("<I" + HEAD.format[1:])
 _LENGTH = struct.Struct("<I")
 _SHORTEST = HEAD.size
-_unpack_first = _FIRST.unpack_from
 _NOTHING = memoryview(b"")
 # A global is faster than an attribute of Kind.
 _PIPE = Kind.PIPE
@@ -48,9 +55,14 @@ class FrameReader:
 
     Args:
         max_frame: the largest frame that may arrive, in bytes.
+
+    Attributes:
+        is_at_head: the next data begins with the head of a frame, and not much data is expected. If
+            the data is a frame as a whole, the caller may process it without this reader.
     """
 
     def __init__(self, max_frame: int) -> None:
+        self.is_at_head = True
         self._max_frame = max_frame
         self._bulk_reads = 0  # so many more reads are expected to return much data
         self._buffer: bytearray | None = None  # holds an incomplete frame
@@ -105,6 +117,7 @@ class FrameReader:
             if filled < len(buffer):
                 if left:
                     self._start = start
+                    self.is_at_head = False
                     return frames
             elif left * _SHARE < len(buffer):
                 rest = view[start:filled]
@@ -121,6 +134,7 @@ class FrameReader:
                 rest.release()
         if len(_spare) < _MOST_SPARE:
             _spare.append(buffer)
+        self._note_place()
         return frames
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -134,7 +148,17 @@ class FrameReader:
         # Only data that has arrived counts, and not an announced length, which costs its sender
         # nothing.
         self._bulk_reads = _BULK_READS if len(data) >= READ_SIZE else 0
+        self._note_place()
         return frames
+
+    def _note_place(self) -> None:
+        self.is_at_head = not (
+            self._first
+            or self._partial is not None
+            or self._buffer is not None
+            or self._bulk_reads
+            or self._failure is not None
+        )
 
     def end(self) -> None:
         """Takes the end of the stream.
@@ -156,9 +180,9 @@ class FrameReader:
         """
         position, size = 0, len(data)
         if self._first:
-            position = min(_FIRST.size - len(self._first), size)
+            position = min(STREAM_HEAD_SIZE - len(self._first), size)
             self._first += data[:position]
-            if len(self._first) < _FIRST.size:
+            if len(self._first) < STREAM_HEAD_SIZE:
                 self._check_first()
                 return size
             first, self._first = self._first, b""
@@ -173,7 +197,7 @@ class FrameReader:
                         or size - position >= self._left
                     ):
                         position = self._continue(self._partial, data, position, owner, frames)
-                elif size - position < _FIRST.size:
+                elif size - position < STREAM_HEAD_SIZE:
                     self._first = bytes(data[position:])
                     self._check_first()
                     return size
@@ -197,19 +221,19 @@ class FrameReader:
         holds: bool = False,
     ) -> int:
         """Takes a head and the available part of its body; returns where the next frame begins."""
-        length, kind, flags, number, amount, call = _unpack_first(data, position)
+        length, kind, flags, number, amount, call = unpack_stream_head(data, position)
         known = KINDS.get(kind)
         if known is None:
             # A server that requires a key answers a client that begins without a key with a line of
             # text.
-            refusal = refusal_in(bytes(data[position : position + _FIRST.size]))
+            refusal = refusal_in(bytes(data[position : position + STREAM_HEAD_SIZE]))
             raise ProtocolError(
                 f"there is no frame of kind {kind}" if refusal is None else str(refusal)
             )
         if not _SHORTEST <= length <= self._max_frame:
             self._check_length(length)
-        start = position + _FIRST.size
-        end: int = position + _LENGTH.size + length
+        start = position + STREAM_HEAD_SIZE
+        end: int = position + LENGTH_SIZE + length
         if end <= len(data):
             body = _NOTHING
             if end > start:
@@ -251,7 +275,7 @@ class FrameReader:
 
     def _check_first(self) -> None:
         """Refuses an impossible length at once, without waiting for the rest of the head."""
-        if len(self._first) >= _LENGTH.size:
+        if len(self._first) >= LENGTH_SIZE:
             self._check_length(*_LENGTH.unpack_from(self._first))
 
     def _check_length(self, length: int) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
-__all__ = ["joined"]
+from .format import pack_length
 
-_pack = struct.Struct("<I").pack
+__all__ = ["joined"]
 
 
 def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
@@ -17,9 +16,9 @@ def joined(frames: Sequence[bytes], more: int = 0) -> bytes:
         more: how many bytes of the last frame follow separately.
     """
     if len(frames) == 1:
-        return _pack(len(frames[0]) + more) + frames[0]
+        return pack_length(len(frames[0]) + more) + frames[0]
     parts: list[bytes] = []
     for frame in frames:
-        parts += (_pack(len(frame)), frame)
-    parts[-2] = _pack(len(frames[-1]) + more)
+        parts += (pack_length(len(frame)), frame)
+    parts[-2] = pack_length(len(frames[-1]) + more)
     return b"".join(parts)

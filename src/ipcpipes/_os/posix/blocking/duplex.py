@@ -47,8 +47,9 @@ class Duplex:
         # The bytes that are being sent; how many of them were sent, a counter of the C layer; and
         # the bytes after them. No function is called between the steps that change them, so that no
         # signal handler runs in between.
-        position = ffi.new(calls.new_position)
+        position = self._position = ffi.new(calls.new_position)
         self._outgoing: tuple[Any, Any, memoryview | bytes] = (b"", position, b"")
+        self._nothing = self._outgoing
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
@@ -121,15 +122,44 @@ class Duplex:
         try:
             data, position, rest = self._outgoing
             while data:
-                if position[0] < len(data):
-                    code = _send_from(stream._send_number, data, len(data), position, False)
-                    if code == _AGAIN:
-                        return False
-                    if code and code != _INTERRUPTED:
-                        stream._raise_unsendable(-code)
-                else:
+                code = _send_from(stream._send_number, data, len(data), position, False)
+                if not code:
                     data, rest = ffi.from_buffer(rest) if rest else b"", b""
-                    self.load(data, rest)
+                    position[0] = 0
+                    self._outgoing = (data, position, rest)
+                elif code == _AGAIN:
+                    return False
+                elif code != _INTERRUPTED:
+                    stream._raise_unsendable(-code)
+            return True
+        finally:
+            stream._may_send["turn"] = None
+            if stream._waiting or stream._number == -1:
+                stream._leave()
+
+    def send_only(self, data: bytes, pending: list[bytes]) -> bool:
+        """Does :meth:`load` and :meth:`send_now` in few steps, and clears the list when the data is
+        loaded. If a signal handler raises an exception, the data is here, or the list is not empty.
+
+        Returns:
+            Whether everything was sent. If not, :meth:`send_now` continues, or raises the reason.
+
+        Raises:
+            What :meth:`send_now` raises for a stream that is closed or in use.
+        """
+        stream = self._stream
+        try:
+            del stream._may_send["turn"]
+        except KeyError:
+            raise stream._busy("sending on") from None
+        try:
+            position = self._position
+            self._outgoing = (data, position, b"")
+            del pending[:]
+            if _send_from(stream._send_number, data, len(data), position, False):
+                return False
+            position[0] = 0
+            self._outgoing = self._nothing
             return True
         finally:
             stream._may_send["turn"] = None

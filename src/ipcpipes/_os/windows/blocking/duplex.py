@@ -156,6 +156,16 @@ class Duplex:
         """
         return self._send(0)
 
+    def send_only(self, data: bytes, pending: list[bytes]) -> bool:
+        """Does :meth:`load` and :meth:`send_now`, and clears the list when the data is loaded. If a
+        signal handler raises an exception, the data is here, or the list is not empty.
+        """
+        memory = ffi.from_buffer(data)
+        # From here to the sending nothing is called, so that no signal handler can run.
+        self._outgoing = (memory, 0, None)
+        del pending[:]
+        return self.send_now()
+
     def send_on(self, milliseconds: int) -> bool:
         """Does the same as :meth:`send_now`, and waits for room, at most this long."""
         return self._send(min(milliseconds, streams.longest_wait()))
