@@ -24,12 +24,12 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_pipes
-from ..core.results import result_of
+from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface
 from ..errors import CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
-from .calling import begin_call
+from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
 from .feeding import run_pipes
 from .handle import CallHandle
@@ -101,9 +101,18 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         raise self._too_long()
 
     async def _go_through(self, values: list[Any], feeds: Feeds) -> Any:
-        driver = await begin_call(self._link, self._operation, values, self._notify)
-        if self._operation.options.maybe:
-            return None
+        operation, link = self._operation, self._link
+        driver = None
+        if operation.is_plain and self._notify is None and not link.session.calls:
+            answer = await link.ask(operation, values)
+            if type(answer) is memoryview:
+                return decode_result(operation, answer)
+            if answer is not None:
+                driver = ClientCallDriver(link, answer, None)
+        if driver is None:
+            driver = await begin_call(link, operation, values, self._notify)
+            if operation.options.maybe:
+                return None
         try:
             if feeds:
                 driver.link.have_read()

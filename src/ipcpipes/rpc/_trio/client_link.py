@@ -8,17 +8,42 @@ reads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ..core.arguments import encode_arguments
+from ..core.call import Call
+from ..core.client import milliseconds_of
 from ..core.session import Session
+from ..core.state import ConnectionState
 from ..errors import CommFailure
-from ..wire.format import Frame
-from .link import Link
+from ..wire.format import (
+    HEAD,
+    LENGTH_SIZE,
+    STREAM_HEAD_SIZE,
+    TIMED,
+    Frame,
+    Kind,
+    pack_head,
+    pack_length,
+    pack_stream_head,
+)
+from ..wire.frames import READ_SIZE
+from .link import GONE, Link
 from .transport import FrameTransport
 
+if TYPE_CHECKING:
+    from ..definition.operations import Operation
+
 __all__ = ["ClientLink"]
+
+# Looked up once; session.py says why.
+_REQUEST, _RESPONSE = Kind.REQUEST, Kind.RESPONSE
+_OPEN = ConnectionState.OPEN
+_HEAD_SIZE = HEAD.size
 
 # If no task has read for this long, the task that stands by reads, so that it answers a PING and
 # sees the end of the connection.
@@ -37,6 +62,7 @@ class ClientLink(Link):
     ) -> None:
         super().__init__(frame_transport, session, keep_alive=keep_alive)
         self.callers = trio.lowlevel.ParkingLot()
+        self._spare: Call | None = None  # a call that has ended, and that only ``ask`` has seen
         self._is_read = False  # whether a task reads now
         self._turns = 0  # how often a task has read its own answer
         self._standing_by = trio.lowlevel.ParkingLot()
@@ -56,7 +82,75 @@ class ClientLink(Link):
         Over a stream of another library it may not, because a cancelled receive may lose data
         there.
         """
-        return not self._is_read and self._sends_now and len(self.session.calls) == 1
+        return not self._is_read and self._stream is not None and len(self.session.calls) == 1
+
+    # KeyboardInterrupt is raised where a task waits, and not while it processes frames.
+    @trio.lowlevel.enable_ki_protection
+    async def ask(self, operation: Operation, values: Sequence[Any]) -> Call | memoryview | None:
+        """Makes a plain call and waits for its answer, in as few steps as possible: while no other
+        call is open, this task sends and reads by itself. In the meantime the call is a call like
+        any other, which other tasks may see and end.
+
+        Returns:
+            The result, encoded; or the call, if something else has arrived: it may have ended.
+            ``None`` if this call needs the general way; in this case nothing was done.
+        """
+        session, stream, reader = self.session, self._stream, self.transport.reader
+        number = session.plain_numbers.get(operation.name)
+        if (
+            stream is None
+            or number is None
+            or session.calls
+            or self._is_read
+            or self._writing
+            or session.output
+            or session.dirty
+            or session.state is not _OPEN
+            or not reader.is_at_head
+        ):
+            return None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            arguments = encode_arguments(operation, values)
+        except Exception:
+            return None  # the general way raises this again, after a checkpoint
+        if len(arguments) > session.largest_body:
+            return None
+        flags = milliseconds = 0
+        deadline = trio.current_effective_deadline()
+        if deadline != math.inf:
+            flags, milliseconds = TIMED, milliseconds_of(deadline - trio.current_time())
+        call, self._spare = self._spare or Call(session, 0, operation), None
+        call.operation = operation
+        call.id = identity = session.last_call = session.last_call + 1
+        session.calls[identity] = call
+        frame = pack_head(_REQUEST, flags, number, milliseconds, identity) + arguments
+        self._is_read = True
+        try:
+            self._send_data(stream, pack_length(len(frame)) + frame)
+            came = await stream._receive_buffered(reader.get_buffer, READ_SIZE)
+            size = len(came) - LENGTH_SIZE
+            if (
+                size >= _HEAD_SIZE
+                and type(came) is bytes
+                and came.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, identity))
+                and call.failure is None
+            ):
+                self._heard = True
+                del session.calls[identity]
+                self._spare = call
+                self.wake_caller()
+                return memoryview(came)[STREAM_HEAD_SIZE:]
+            self._take_all(self._frames_in(came))
+        except GONE as error:
+            self._close_after(error)
+        except BaseException:
+            call.orphan()
+            self.flush()
+            raise
+        finally:
+            self._end_turn()
+        return call
 
     # KeyboardInterrupt is raised where a task waits, and not while it processes frames.
     @trio.lowlevel.enable_ki_protection
@@ -66,10 +160,13 @@ class ClientLink(Link):
         try:
             self._take_all(await self._receive())
         finally:
-            self._is_read = False
-            self._turns += 1
-            if self._awaits_turn or self.session.calls or self.session.failure is not None:
-                self._standing_by.unpark()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        self._is_read = False
+        self._turns += 1
+        if self._awaits_turn or self.session.calls or self.session.failure is not None:
+            self._standing_by.unpark()
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:
@@ -81,7 +178,7 @@ class ClientLink(Link):
                     self._take_all(await self._receive())
                 finally:
                     self._is_read = False
-                if self._sends_now and not session.calls:
+                if self._stream is not None and not session.calls:
                     await self._stand_by()
         except BaseException:
             self.close(CommFailure("the connection was closed"))

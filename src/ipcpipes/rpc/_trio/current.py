@@ -18,27 +18,31 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskCall"]
 
+# Any thread may decide how a call ends, and only one does. Nothing waits while it has this lock, so
+# all calls share it: a lock for each call would be one more object to make.
+_deciding = threading.Lock()
+
 
 class TaskCall(CurrentCall):
     """A call that a task serves."""
+
+    _is_decided = False  # how it ends
 
     def __init__(self, connection: Connection, call: Call) -> None:
         deadline = math.inf
         if call.milliseconds is not None:
             deadline = trio.current_time() + call.milliseconds / 1000
         super().__init__(connection, call, deadline)
-        self._decided = threading.Lock()
-        self._thread = threading.get_ident()
 
     def _require_live(self) -> None:
-        if self._call.over or self._decided.locked():
+        if self._call.over or self._is_decided:
             raise InvalidAsyncHandle
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
-        # The lock is acquired once, and is never released.
-        if self._call.over or not self._decided.acquire(blocking=False):
-            raise InvalidAsyncHandle
-        if threading.get_ident() == self._thread:
+        with _deciding:
+            self._require_live()
+            self._is_decided = True
+        if threading.get_ident() == self._connection.thread:
             self._answer(body, error)
         else:
             self._connection.token.run_sync_soon(self._answer, body, error)
@@ -52,7 +56,7 @@ class TaskCall(CurrentCall):
 
     def returned(self, result: object) -> None:
         """Answers the call with the manager's result, unless it is deferred or was answered."""
-        if self._decided.locked() or self._call.over:
+        if self._is_decided or self._call.over:
             return
         if self._call.is_deferred:
             self._call.put_off()

@@ -20,9 +20,11 @@ from .transport import FrameTransport, joined
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
 
+    from ..._os import Stream
+
     ArgumentsT = TypeVarTuple("ArgumentsT")
 
-__all__ = ["Link", "check_keep_alive"]
+__all__ = ["GONE", "Link", "check_keep_alive"]
 
 # A client may answer later by the NAP of client_link, so a shorter time is refused.
 LEAST_KEEP_ALIVE = 0.04  # seconds
@@ -41,7 +43,7 @@ FEW = 4
 # KeyboardInterrupt is raised where a task waits, and not between its steps.
 _ki_protected = trio.lowlevel.enable_ki_protection
 
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
+GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 def check_keep_alive(seconds: float | None) -> None:
@@ -73,7 +75,7 @@ class Link:
         self.transport = frame_transport
         self.session = session
         session.owner = self
-        self._sends_now = frame_transport.sends_now
+        self._stream = frame_transport.own_stream
         self._keep_alive = keep_alive
         self._heard = False
         self._batching = False  # frames are processed, and their output is sent together
@@ -95,7 +97,7 @@ class Link:
     @property
     def takes_memory(self) -> bool:
         """Whether :meth:`send_memory` may be used now."""
-        return self._sends_now and not self._writing
+        return self._stream is not None and not self._writing
 
     async def wait_room(self) -> None:
         """Waits while there is too much output."""
@@ -111,13 +113,12 @@ class Link:
     def flush(self, *, at_once: bool = False) -> None:
         """Sends the output soon. With ``at_once``, sends now as much as the system takes."""
         session = self.session
-        if self._writing or not session.has_output:
+        if self._writing or not (session.output or session.dirty):
             return
-        if self._sends_now and (at_once or (len(session.calls) <= FEW and not self._batching)):
-            try:
-                self._send_now()
-            except _GONE:
-                self._writer.unpark()  # the writer gets the same error and handles it
+        if self._stream is not None and (
+            at_once or (len(session.calls) <= FEW and not self._batching)
+        ):
+            self._send_now(self._stream)
         elif not self._batching:
             self._writer.unpark()
 
@@ -126,14 +127,27 @@ class Link:
         if not self._writing:
             self._writer.unpark()
 
-    def _send_now(self) -> None:
+    def _send_now(self, stream: Stream) -> None:
+        """Sends the output as far as the system takes it now. The writer sends the rest."""
         session = self.session
-        self._rest = self.transport.send_now(session.take_output())
-        if self._rest:
+        if session.dirty or session.notified:
+            session.complete_output()
+        output, session.output = session.output, []
+        session.output_size = 0
+        if output:  # otherwise it belonged to a call that is over
+            self._send_data(stream, joined(output))
+        if session.leaving and not self._rest:
+            session.sent()
+
+    def _send_data(self, stream: Stream, data: bytes) -> None:
+        try:
+            sent = stream._send_now(data)
+        except GONE:
+            sent = 0  # the writer gets the same error and handles it
+        if sent < len(data):
+            self._rest = data[sent:]
             self._writing = True
             self._writer.unpark()
-        elif session.leaving:
-            session.sent()
 
     async def send_memory(self, head: bytes, octets: memoryview) -> None:
         """Sends a frame whose body is the user's memory, without a copy. If it is cancelled, the
@@ -149,7 +163,7 @@ class Link:
                 if not some:
                     break
                 sent += some
-        except _GONE:
+        except GONE:
             pass  # the writer gets the same error
         finally:
             self._lent = False
@@ -202,14 +216,27 @@ class Link:
         """Returns the next frames; none if the connection has ended."""
         try:
             frames = await self.transport.receive()
-        except (ProtocolError, CommFailure) as error:
-            self.close(error)
-        except (trio.EndOfChannel, *_GONE) as error:
-            self.close(CommFailure(f"the connection ended ({error})"))
-        else:
-            self._heard = True
-            return frames
-        return ()
+        except (ProtocolError, CommFailure, trio.EndOfChannel, *GONE) as error:
+            self._close_after(error)
+            return ()
+        self._heard = True
+        return frames
+
+    def _frames_in(self, came: bytes | tuple[memoryview, int]) -> Sequence[Frame]:
+        """Returns the frames in what a stream has received; none if the connection has ended."""
+        try:
+            frames = self.transport.frames_in(came)
+        except (ProtocolError, CommFailure, trio.EndOfChannel) as error:
+            self._close_after(error)
+            return ()
+        self._heard = True
+        return frames
+
+    def _close_after(self, error: Exception) -> None:
+        """Ends the connection after an error of the transport."""
+        if not isinstance(error, RpcError):
+            error = CommFailure(f"the connection ended ({error})")
+        self.close(error)
 
     def _take(self, frame: bytes | Frame) -> Happened:
         """Processes a frame. A peer that violates the protocol ends the connection."""
@@ -259,7 +286,7 @@ class Link:
                 if session.leaving:
                     session.sent()
                 self._room.unpark_all()
-        except _GONE as error:
+        except GONE as error:
             # The reading task sees the end itself, after the data before it. But a peer may neither
             # read nor close its end, so the connection is closed here.
             if session.failure is None:
@@ -271,7 +298,7 @@ class Link:
         sent. It does not wait long.
         """
         if not self._writing and self.session.has_output:
-            with trio.move_on_after(0.5), suppress(*_GONE):
+            with trio.move_on_after(0.5), suppress(*GONE):
                 await self.transport.send(self.session.take_output())
 
     @_ki_protected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context, copy_context
 from functools import partial
@@ -251,6 +252,7 @@ class Connection:
         self._served: Mapping[str, ServedOperation] = {}
         self.peer = PeerIdentity()
         self.token = trio.lowlevel.current_trio_token()
+        self.thread = threading.get_ident()
         self._unbound = trio.CancelScope(deadline=trio.current_time() + BIND_TIMEOUT)
         self._leaving = False
         self._is_to_shut_down = False

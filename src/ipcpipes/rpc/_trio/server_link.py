@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -12,9 +13,13 @@ from ..core.events import Event
 from ..core.session import Session
 from ..errors import CommFailure
 from ..wire.format import Frame
-from .link import Link
+from ..wire.frames import READ_SIZE
+from .link import GONE, Link
 from .running import Suspended
 from .transport import FrameTransport
+
+if TYPE_CHECKING:
+    from ..._os import Stream
 
 __all__ = ["ServerLink"]
 
@@ -75,9 +80,13 @@ class ServerLink(Link):
         connection.
         """
         while self.session.failure is None:
-            if not self._frames:
-                self._frames = deque(await self._receive())
-            waiting = self._take_all()
+            waiting = None
+            if self._frames or self._stream is None or not self.transport.reader.is_at_head:
+                if not self._frames:
+                    self._frames = deque(await self._receive())
+                waiting = self._take_all()
+            else:
+                waiting = await self._take_next(self._stream)
             if waiting is not None:
                 return waiting
             if self.is_full:
@@ -86,6 +95,27 @@ class ServerLink(Link):
                 # forever.
                 await self.wait_room()
         return None
+
+    async def _take_next(self, stream: Stream) -> Suspended | None:
+        """Receives data and processes it as :meth:`_take_all` does. If it only begins a plain call,
+        this takes few steps.
+        """
+        try:
+            came = await stream._receive_buffered(self.transport.reader.get_buffer, READ_SIZE)
+        except GONE as error:
+            self._close_after(error)
+            return None
+        call = self.session.begun_by(came) if type(came) is bytes else None
+        if call is None:
+            self._frames = deque(self._frames_in(came))
+            return self._take_all()
+        self._heard = True
+        self._batching = True
+        try:
+            return self._on_event(Event.REQUEST, call)
+        finally:
+            self._batching = False
+            self.flush(at_once=True)
 
     def _take_all(self) -> Suspended | None:
         """Processes frames in this task, up to a call that waits, and returns that call."""

@@ -31,19 +31,20 @@ class FrameTransport:
     Lifetime: it owns the transport, and closes it.
 
     Attributes:
-        sends_now: whether :meth:`send_now` may send anything.
+        own_stream: the transport, if it is a stream of ipcpipes.
+        reader: finds the frames in the data of a stream.
         taken_count: how often the transport has taken a part of the waiting frames.
     """
 
     def __init__(self, transport: Transport, limits: Limits) -> None:
         self._transport = transport
         self._stream: trio.abc.Stream | None = None
-        self._now: Stream | None = None
+        self.own_stream: Stream | None = None
         self._channel: trio.abc.Channel[bytes] | None = None
         self._many: abc.MessageChannel | None = None
         if isinstance(transport, trio.abc.Stream):
             self._stream = transport
-            self._now = transport if isinstance(transport, Stream) else None
+            self.own_stream = transport if isinstance(transport, Stream) else None
         elif isinstance(transport, trio.abc.Channel):
             self._channel = transport
             self._many = transport if isinstance(transport, abc.MessageChannel) else None
@@ -52,33 +53,13 @@ class FrameTransport:
         size = MOST_FRAME if self._many is None else self._many.max_size
         # This raises ValueError if the messages of the channel are too small.
         self.limits = replace(limits, max_frame=min(limits.max_frame, size), carried=size)
-        self._reader = FrameReader(self.limits.max_frame)
+        self.reader = FrameReader(self.limits.max_frame)
         self.taken_count = 0
 
     @property
     def peer(self) -> PeerIdentity:
         peer: PeerIdentity = getattr(self._transport, "peer", PeerIdentity())
         return peer
-
-    @property
-    def sends_now(self) -> bool:
-        return self._now is not None
-
-    def send_now(self, frames: Sequence[bytes]) -> bytes:
-        """Sends as much as the system takes without waiting.
-
-        Returns:
-            The bytes that the system has not taken, for :meth:`send_rest`; usually none.
-
-        Raises:
-            trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
-        """
-        assert self._now is not None
-        if not frames:  # the output belonged to a call that is over
-            return b""
-        octets = joined(frames)
-        sent = self._now._send_now(octets)
-        return octets[sent:]
 
     async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
         """Waits until the system takes some bytes of ``head`` and ``octets``, from ``start`` on, if
@@ -91,8 +72,8 @@ class FrameTransport:
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
-        assert self._now is not None
-        sent = await self._now._send_some(head, octets, start)
+        assert self.own_stream is not None
+        sent = await self.own_stream._send_some(head, octets, start)
         self.taken_count += 1
         return sent
 
@@ -144,16 +125,24 @@ class FrameTransport:
         return [await self._channel.receive()]
 
     async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
-        reader = self._reader
-        if self._now is not None:
-            came = await self._now._receive_buffered(reader.get_buffer, READ_SIZE)
-            if isinstance(came, bytes):
-                if came:
-                    return reader.feed(came)
-            elif came[1]:
-                return reader.buffer_updated(*came)
-        elif octets := await stream.receive_some(READ_SIZE):
-            return reader.feed(bytes(octets))
+        own = self.own_stream
+        if own is not None:
+            return self.frames_in(await own._receive_buffered(self.reader.get_buffer, READ_SIZE))
+        return self.frames_in(bytes(await stream.receive_some(READ_SIZE)))
+
+    def frames_in(self, came: bytes | tuple[memoryview, int]) -> Sequence[Frame]:
+        """Returns the frames in what a stream has received: bytes, or memory of the reader and the
+        number of bytes in it.
+
+        Raises:
+            ProtocolError, CommFailure, trio.EndOfChannel: what :meth:`receive` raises.
+        """
+        reader = self.reader
+        if isinstance(came, bytes):
+            if came:
+                return reader.feed(came)
+        elif came[1]:
+            return reader.buffer_updated(*came)
         reader.end()
         raise trio.EndOfChannel("the other end has closed")
 

@@ -35,6 +35,7 @@ SMALL = 4 * 1024
 BATCH = 32 * 1024
 # These members are looked up once; session.py says why.
 _RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
+_DONE = CallState.DONE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 # A chunk's count and the padding around it take at most this many bytes.
 _PREFIX = 16
@@ -269,7 +270,7 @@ class Call:
         if session.calls.get(self.id) is self and not session.failure:
             if self.outgoing:
                 self.flush()
-            self.state = CallState.DONE  # whatever the state of an open call was
+            self.state = _DONE  # whatever the state of an open call was
             session.forget(self)
             if self.operation.options.maybe:
                 pass  # the client expects no answer
