@@ -71,9 +71,13 @@ class ClientCallDriver(CallDriver):
     link: ClientLink
 
     def __init__(self, link: ClientLink, call: Call, notify: Notify | None) -> None:
-        super().__init__(link, call)
+        # CallDriver.__init__ does the first three; to call it would be a step for every call.
+        self.link = link
+        self.call = call
+        call.owner = self
         self._notify = notify
-        call.notify = notify is not None
+        if notify is not None:
+            call.notify = True
 
     def notify(self, event: CallEvent) -> None:
         # An exception must not propagate: the current task may serve another call.

@@ -57,8 +57,8 @@ logger = logging.getLogger("ipcpipes.rpc")
 _NOTHING: Happened = (Event.NOTHING, None)
 # Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
-_REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
-_DONE = CallState.DONE
+_REQUEST, _RESPONSE, _SHUTDOWN = Kind.REQUEST, Kind.RESPONSE, Kind.SHUTDOWN
+_CALL_OPEN, _DONE = CallState.OPEN, CallState.DONE
 _OPEN = ConnectionState.OPEN
 
 
@@ -193,7 +193,9 @@ class Session(Outbox):
             ProcnumOutOfRange, WrongPipeVersion: what :meth:`number_of` raises.
             TooLarge: the arguments are larger than the server accepts.
         """
-        number = self.number_of(operation)
+        number = self.plain_numbers.get(operation.name)
+        if number is None:
+            number = self.number_of(operation)
         if len(arguments) > self.largest_body:
             raise TooLarge(self.too_large(f"the arguments of {operation} have", arguments))
         call = Call(self, self.last_call + 1, operation)
@@ -273,15 +275,23 @@ class Session(Outbox):
         kind = frame.kind
         if kind not in self._stays and kind is not _SHUTDOWN:
             self._advance(self.peer, kind)
-        receive = _OF_CONNECTIONS.get(kind)
-        if receive is not None:
-            return receive(self, frame)
-        call = self._call_of(frame)
-        if call is None:
-            return _NOTHING
-        event, take = _OF_CALLS[kind]
-        take(call, frame)
-        is_over = event is _ANSWER
+        call = self.calls.get(frame.call) if kind is _RESPONSE else None
+        if call is not None and call.state is _CALL_OPEN and not call.operation.pipes:
+            # The most frequent case of what follows, in fewer steps.
+            call.state = _DONE
+            call.body = frame.body
+            call.is_answered = is_over = True
+            event = _ANSWER
+        else:
+            receive = _OF_CONNECTIONS.get(kind)
+            if receive is not None:
+                return receive(self, frame)
+            call = self._call_of(frame)
+            if call is None:
+                return _NOTHING
+            event, take = _OF_CALLS[kind]
+            take(call, frame)
+            is_over = event is _ANSWER
         if is_over:
             # The call is removed only after its answer was checked: an invalid answer ends the
             # connection, and the call must then be among the connection's calls.

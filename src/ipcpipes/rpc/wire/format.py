@@ -19,6 +19,7 @@ __all__ = ["Frame", "Kind", "decode", "encode"]
 VERSION = 1
 HEAD = struct.Struct("<BBHIQ")
 pack_head = HEAD.pack
+unpack_head = HEAD.unpack_from
 # On a stream, the length of a frame comes before it: without the length itself, in bytes.
 _LENGTH = struct.Struct("<I")
 LENGTH_SIZE = _LENGTH.size

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 
+from ..._ffi import ffi, lib
 from ...authentication.challenge import refusal_in
 from ..errors import CommFailure, ProtocolError
 from .format import (
@@ -19,6 +20,7 @@ from .format import (
     STREAM_HEAD_SIZE,
     Frame,
     Kind,
+    unpack_head,
     unpack_stream_head,
 )
 
@@ -44,6 +46,10 @@ _MOST_SPARE = 4
 _spare: list[bytearray] = []
 
 _LENGTH = struct.Struct("<I")
+_unpack_length = _LENGTH.unpack_from
+# The frames that one call of the C layer finds; the others of a read are found one by one.
+_MOST_FOUND = 128
+_new = ffi.new_allocator(should_clear_after_alloc=False)
 _SHORTEST = HEAD.size
 _NOTHING = memoryview(b"")
 # A global is faster than an attribute of Kind.
@@ -144,12 +150,46 @@ class FrameReader:
             ProtocolError: the first data is not a frame.
         """
         frames: list[Frame] = []
-        self._split(memoryview(data), len(data), frames)
+        start = 0
+        if self._partial is None and not self._first:
+            start = self._take_whole(data, frames)
+        if start < len(data):
+            self._split(memoryview(data)[start:], len(data), frames)
         # Only data that has arrived counts, and not an announced length, which costs its sender
         # nothing.
         self._bulk_reads = _BULK_READS if len(data) >= READ_SIZE else 0
         self._note_place()
         return frames
+
+    def _take_whole(self, data: bytes, frames: list[Frame]) -> int:
+        """Takes the frames at the beginning of the data that are complete; returns how many bytes
+        these are. It stops at a frame that :meth:`_begin` refuses.
+        """
+        owner = len(data)
+        if owner < STREAM_HEAD_SIZE:
+            return 0
+        (length,) = _unpack_length(data)
+        if length == owner - LENGTH_SIZE and length <= self._max_frame:
+            numbers = [LENGTH_SIZE, owner]
+        else:
+            room = min(owner // STREAM_HEAD_SIZE, _MOST_FOUND)
+            found = _new("uint64_t[]", 2 + 2 * room)
+            count = lib.ipc_split(data, 0, owner, LENGTH_SIZE, False, self._max_frame, found, room)
+            numbers = ffi.unpack(found, 2 + 2 * count)[2:]  # type: ignore[assignment]
+        end = 0
+        view = memoryview(data)
+        places = iter(numbers)
+        for start, after in zip(places, places, strict=True):
+            kind, flags, number, amount, call = unpack_head(data, start)
+            known = KINDS.get(kind)
+            if known is None or after - start < _SHORTEST:
+                break
+            body = view[start + _SHORTEST : after]
+            if owner > _SMALL_READ and known is not _PIPE:
+                body = _copied_if_small(body, owner)
+            frames.append(Frame(known, flags, number, amount, call, body))
+            end = after
+        return end
 
     def _note_place(self) -> None:
         self.is_at_head = not (
