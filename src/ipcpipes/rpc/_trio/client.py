@@ -103,7 +103,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
     async def _go_through(self, values: list[Any], feeds: Feeds) -> Any:
         operation, link = self._operation, self._link
         driver = None
-        if operation.is_plain and self._notify is None and not link.session.calls:
+        if operation.is_plain and self._notify is None:
             answer = await link.ask(operation, values)
             if type(answer) is memoryview:
                 return decode_result(operation, answer)

@@ -32,10 +32,12 @@ from ..wire.format import (
     pack_stream_head,
 )
 from ..wire.frames import READ_SIZE
-from .link import GONE, Link
+from .link import FULL, GONE, Link
 from .transport import FrameTransport
 
 if TYPE_CHECKING:
+    from ..._os import Stream
+    from ..core.events import CallEvent
     from ..definition.operations import Operation
 
 __all__ = ["ClientLink"]
@@ -50,6 +52,30 @@ _HEAD_SIZE = HEAD.size
 NAP = 0.02  # seconds
 
 
+class _Waiter:
+    """The owner of a plain call: one task, which waits for the answer."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+    def wake(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def stop(self) -> None:
+        pass  # the task is woken when the call fails
+
+    def notify(self, event: CallEvent) -> None:
+        pass  # a plain call notifies no one
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
 class ClientLink(Link):
     """See :class:`Link`.
 
@@ -62,7 +88,6 @@ class ClientLink(Link):
     ) -> None:
         super().__init__(frame_transport, session, keep_alive=keep_alive)
         self.callers = trio.lowlevel.ParkingLot()
-        self._spare: Call | None = None  # a call that has ended, and that only ``ask`` has seen
         self._is_read = False  # whether a task reads now
         self._turns = 0  # how often a task has read its own answer
         self._standing_by = trio.lowlevel.ParkingLot()
@@ -87,26 +112,20 @@ class ClientLink(Link):
     # KeyboardInterrupt is raised where a task waits, and not while it processes frames.
     @trio.lowlevel.enable_ki_protection
     async def ask(self, operation: Operation, values: Sequence[Any]) -> Call | memoryview | None:
-        """Makes a plain call and waits for its answer, in as few steps as possible: while no other
-        call is open, this task sends and reads by itself. In the meantime the call is a call like
-        any other, which other tasks may see and end.
+        """Makes a plain call and waits for its answer, in as few steps as possible.
 
         Returns:
-            The result, encoded; or the call, if something else has arrived: it may have ended.
-            ``None`` if this call needs the general way; in this case nothing was done.
+            The result, encoded; or the call, if it has ended otherwise or may have. ``None`` if
+            this call needs the general way; in this case nothing was done.
         """
-        session, stream, reader = self.session, self._stream, self.transport.reader
+        session, stream = self.session, self._stream
         number = session.plain_numbers.get(operation.name)
         if (
             stream is None
             or number is None
-            or session.calls
-            or self._is_read
-            or self._writing
-            or session.output
-            or session.dirty
             or session.state is not _OPEN
-            or not reader.is_at_head
+            or len(session.calls) >= session.peer_calls
+            or session.output_size > FULL
         ):
             return None
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -120,25 +139,49 @@ class ClientLink(Link):
         deadline = trio.current_effective_deadline()
         if deadline != math.inf:
             flags, milliseconds = TIMED, milliseconds_of(deadline - trio.current_time())
-        call, self._spare = self._spare or Call(session, 0, operation), None
-        call.operation = operation
-        call.id = identity = session.last_call = session.last_call + 1
-        session.calls[identity] = call
+        is_alone = (
+            not session.calls
+            and not self._is_read
+            and not self._writing
+            and not session.output
+            and self.transport.reader.is_at_head
+        )
+        identity = session.last_call = session.last_call + 1
+        call = session.calls[identity] = Call(session, identity, operation)
         frame = pack_head(_REQUEST, flags, number, milliseconds, identity) + arguments
+        if is_alone:
+            self._send_data(stream, pack_length(len(frame)) + frame)
+            return await self._read_plainly(call, stream)
+        session.output.append(frame)
+        session.output_size += len(frame)
+        self.flush()
+        self.have_read()
+        waiter = call.owner = _Waiter()
+        try:
+            await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+        except BaseException:
+            call.leave()
+            self.flush()
+            raise
+        call.owner = None
+        return call.body if call.is_answered else call
+
+    async def _read_plainly(self, call: Call, stream: Stream) -> Call | memoryview:
+        """Waits for the next data. If that is the result of the call and nothing else, ends the
+        call and returns the result.
+        """
         self._is_read = True
         try:
-            self._send_data(stream, pack_length(len(frame)) + frame)
-            came = await stream._receive_buffered(reader.get_buffer, READ_SIZE)
+            came = await stream._receive_buffered(self.transport.reader.get_buffer, READ_SIZE)
             size = len(came) - LENGTH_SIZE
             if (
                 size >= _HEAD_SIZE
                 and type(came) is bytes
-                and came.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, identity))
+                and came.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, call.id))
                 and call.failure is None
             ):
                 self._heard = True
-                del session.calls[identity]
-                self._spare = call
+                del self.session.calls[call.id]
                 self.wake_caller()
                 return memoryview(came)[STREAM_HEAD_SIZE:]
             self._take_all(self._frames_in(came))
@@ -202,14 +245,21 @@ class ClientLink(Link):
                 return
 
     def _take_all(self, frames: Sequence[bytes | Frame]) -> None:
+        session = self.session
+        answers = 0
         self._batching = True
         try:
             for frame in frames:
+                if type(frame) is Frame and session.take_answer(frame):
+                    answers += 1
+                    continue
                 self._take(frame)
-                if self.session.failure is not None:
+                if session.failure is not None:
                     break
         finally:
             self._batching = False
+        if answers and self.callers:
+            self.callers.unpark(count=answers)
         self.flush(at_once=True)
 
     def wake_callers(self) -> None:

@@ -56,17 +56,20 @@ class TaskCall(CurrentCall):
 
     def returned(self, result: object) -> None:
         """Answers the call with the manager's result, unless it is deferred or was answered."""
-        if self._is_decided or self._call.over:
+        call = self._call
+        if self._is_decided or call.over:
             return
-        if self._call.is_deferred:
-            self._call.put_off()
+        if call.is_deferred:
+            call.put_off()
             self._connection.link.flush()
+            self._connection.leave_if_draining()
             return
-        body, error = answer_of(self._call, result)
-        try:  # noqa: SIM105  # suppress() would cost two more calls for each answer
-            self._decide(body, error)
-        except InvalidAsyncHandle:
-            pass  # another thread has answered the call meanwhile
+        body, error = answer_of(call, result)
+        with _deciding:
+            if self._is_decided:
+                return  # another thread has answered the call meanwhile
+            self._is_decided = True
+        self._answer(body, error)
 
     def failed(self, error: RpcError) -> None:
         """Answers the call with the manager's failure, unless the call was answered."""

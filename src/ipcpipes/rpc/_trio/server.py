@@ -358,7 +358,6 @@ class Connection:
             raise cancelled from None
         else:
             current.returned(result)
-        self.leave_if_draining()
 
     def leave_if_draining(self) -> None:
         if self._session.state is ConnectionState.DRAINING:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerLink"]
 
+# So many answers are sent together. With many more, the ends would work in turns, and not at the
+# same time.
+ANSWERS = 16
+
+_REQUEST = Event.REQUEST  # looked up once; session.py says why
 _OF_CONNECTION = frozenset({Event.BOUND, Event.REFUSED, Event.REQUEST})
 
 
@@ -112,22 +117,29 @@ class ServerLink(Link):
         self._heard = True
         self._batching = True
         try:
-            return self._on_event(Event.REQUEST, call)
+            return self._on_event(_REQUEST, call)
         finally:
             self._batching = False
             self.flush(at_once=True)
 
     def _take_all(self) -> Suspended | None:
         """Processes frames in this task, up to a call that waits, and returns that call."""
-        frames = self._frames
+        frames, session = self._frames, self.session
         self._batching = True
         waiting = None
         try:
             while frames and waiting is None:
-                event, call = self._take(frames.popleft())
-                if event in _OF_CONNECTION:
-                    waiting = self._on_event(event, call)
-                if self.session.failure is not None or self.is_full:
+                frame = frames.popleft()
+                call = session.take_request(frame) if type(frame) is Frame else None
+                if call is not None:
+                    waiting = self._on_event(_REQUEST, call)
+                else:
+                    event, call = self._take(frame)
+                    if event in _OF_CONNECTION:
+                        waiting = self._on_event(event, call)
+                if len(session.output) >= ANSWERS:
+                    self.flush(at_once=True)
+                if session.failure is not None or self.is_full:
                     break
         finally:
             self._batching = False

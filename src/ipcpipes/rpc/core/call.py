@@ -254,25 +254,26 @@ class Call:
         """
         if self.over:
             raise InvalidAsyncHandle
-        session = self.session
+        session, operation = self.session, self.operation
         if error is None:
             error = self.latched or self.failure
-        if error is None and self.operation.pipes and not self.cursor.done:
-            into, index = self.cursor.turn or (True, 0)
-            name = self.operation.pipes[index].name
-            error = PipeDisciplineError(
-                f"{self.operation} returned before the pipe {name} was "
-                + ("drained" if into else "closed")
-            )
-        if error is None and body is not None and len(body) > session.largest_body:
-            error = BadStubData(session.too_large(f"the result of {self.operation} has", body))
+        if error is None:
+            if operation.pipes and not self.cursor.done:
+                into, index = self.cursor.turn or (True, 0)
+                name = operation.pipes[index].name
+                error = PipeDisciplineError(
+                    f"{operation} returned before the pipe {name} was "
+                    + ("drained" if into else "closed")
+                )
+            elif body is not None and len(body) > session.largest_body:
+                error = BadStubData(session.too_large(f"the result of {operation} has", body))
         self.over = True
         if session.calls.get(self.id) is self and not session.failure:
             if self.outgoing:
                 self.flush()
             self.state = _DONE  # whatever the state of an open call was
             session.forget(self)
-            if self.operation.options.maybe:
+            if operation.options.maybe:
                 pass  # the client expects no answer
             elif error is not None:
                 session.emit_fault(self.id, error)

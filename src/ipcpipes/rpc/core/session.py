@@ -275,23 +275,15 @@ class Session(Outbox):
         kind = frame.kind
         if kind not in self._stays and kind is not _SHUTDOWN:
             self._advance(self.peer, kind)
-        call = self.calls.get(frame.call) if kind is _RESPONSE else None
-        if call is not None and call.state is _CALL_OPEN and not call.operation.pipes:
-            # The most frequent case of what follows, in fewer steps.
-            call.state = _DONE
-            call.body = frame.body
-            call.is_answered = is_over = True
-            event = _ANSWER
-        else:
-            receive = _OF_CONNECTIONS.get(kind)
-            if receive is not None:
-                return receive(self, frame)
-            call = self._call_of(frame)
-            if call is None:
-                return _NOTHING
-            event, take = _OF_CALLS[kind]
-            take(call, frame)
-            is_over = event is _ANSWER
+        receive = _OF_CONNECTIONS.get(kind)
+        if receive is not None:
+            return receive(self, frame)
+        call = self._call_of(frame)
+        if call is None:
+            return _NOTHING
+        event, take = _OF_CALLS[kind]
+        take(call, frame)
+        is_over = event is _ANSWER
         if is_over:
             # The call is removed only after its answer was checked: an invalid answer ends the
             # connection, and the call must then be among the connection's calls.
@@ -426,30 +418,60 @@ class Session(Outbox):
         self._maybes += maybe
         return _BEGUN, call
 
-    def begun_by(self, data: bytes) -> Call | None:
-        """Does the same as :meth:`receive` in fewer steps, if the data of a stream is exactly the
-        REQUEST of a plain call without a time limit, and no other call is open.
+    # The most frequent frames in fewer steps.
 
-        Returns:
-            The call; ``None`` for any other data, and then nothing has changed.
+    def take_answer(self, frame: Frame) -> bool:
+        """Does the same as :meth:`receive` for the result of a plain call, but wakes no task that
+        waits to begin a call. Returns ``False`` for any other frame; then nothing has changed.
         """
+        call = self.calls.get(frame.call)
+        if (
+            call is None
+            or frame.kind is not _RESPONSE
+            or call.state is not _CALL_OPEN
+            or call.operation.pipes
+            or call.failure is not None
+            or call.notify
+        ):
+            return False
+        call.state = _DONE
+        call.body = frame.body
+        call.is_answered = True
+        del self.calls[frame.call]
+        if call.owner is not None:
+            call.owner.wake()
+        return True
+
+    def take_request(self, frame: Frame) -> Call | None:
+        """Does the same as :meth:`receive` for the beginning of a plain call without a time limit.
+        Returns ``None`` for any other frame; then nothing has changed.
+        """
+        if frame.kind is not _REQUEST or frame.flags:
+            return None
+        return self._begin_plainly(frame.number, frame.call, frame.body)
+
+    def begun_by(self, data: bytes) -> Call | None:
+        """Does the same as :meth:`take_request`, if the data of a stream is exactly one frame."""
         size = len(data) - LENGTH_SIZE
-        if size < HEAD.size or self.calls:
+        if size < HEAD.size:
             return None
         length, kind, flags, index, _, number = unpack_stream_head(data)
+        if kind != _REQUEST or flags or length != size:
+            return None
+        return self._begin_plainly(index, number, memoryview(data)[STREAM_HEAD_SIZE:])
+
+    def _begin_plainly(self, index: int, number: int, body: memoryview) -> Call | None:
+        operation = self.plain_operations.get(index)
         if (
-            kind != _REQUEST
+            operation is None
             or number != self.last_call + 1
-            or length != size
-            or flags
             or self.state is not _OPEN
-            or (operation := self.plain_operations.get(index)) is None
+            or len(self.calls) - self._maybes >= self.limits.calls
         ):
             return None
-        call = Call(self, number, operation)
-        call.body = memoryview(data)[STREAM_HEAD_SIZE:]
         self.last_call = number
-        self.calls[number] = call
+        call = self.calls[number] = Call(self, number, operation)
+        call.body = body
         return call
 
     def _call_of(self, frame: Frame) -> Call | None:

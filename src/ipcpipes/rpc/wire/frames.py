@@ -177,6 +177,7 @@ class FrameReader:
             count = lib.ipc_split(data, 0, owner, LENGTH_SIZE, False, self._max_frame, found, room)
             numbers = ffi.unpack(found, 2 + 2 * count)[2:]  # type: ignore[assignment]
         end = 0
+        least = owner if owner > _SMALL_READ else 0
         view = memoryview(data)
         places = iter(numbers)
         for start, after in zip(places, places, strict=True):
@@ -184,9 +185,10 @@ class FrameReader:
             known = KINDS.get(kind)
             if known is None or after - start < _SHORTEST:
                 break
-            body = view[start + _SHORTEST : after]
-            if owner > _SMALL_READ and known is not _PIPE:
-                body = _copied_if_small(body, owner)
+            if (after - start) * _SHARE < least and known is not _PIPE:
+                body = memoryview(data[start + _SHORTEST : after])
+            else:
+                body = view[start + _SHORTEST : after]
             frames.append(Frame(known, flags, number, amount, call, body))
             end = after
         return end
