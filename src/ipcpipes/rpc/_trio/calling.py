@@ -39,11 +39,13 @@ async def begin_call(
     await trio.lowlevel.checkpoint_if_cancelled()
     try:
         octets = encode_arguments(operation, values)
-        if operation.options.maybe or not session.has_room or link.is_full:
+        if operation.options.maybe or link.callers or not session.has_room or link.is_full:
             await trio.lowlevel.checkpoint()
+            if link.callers:
+                await link.wait_place()
             while True:
                 if not session.has_room:
-                    await link.callers.park()
+                    await link.wait_place()
                 elif link.is_full:
                     await link.wait_room()
                 else:

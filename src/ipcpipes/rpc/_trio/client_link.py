@@ -93,6 +93,22 @@ class ClientLink(Link):
         self._standing_by = trio.lowlevel.ParkingLot()
         self._awaits_turn = False  # the task that stands by waits for the reading task
 
+    async def wait_place(self) -> None:
+        """Waits until the server accepts another call, or the client begins no more calls. A task
+        waits at least once, so that tasks begin their calls in the order in which they came: if a
+        task whose call has ended could begin another one at once, others would be woken in vain.
+
+        The caller has to call :meth:`wake_caller` if it does not begin its call then.
+        """
+        session = self.session
+        try:
+            await self.callers.park()
+            while session.state is _OPEN and len(session.calls) >= session.peer_calls:
+                await self.callers.park()
+        except BaseException:
+            self.wake_caller()
+            raise
+
     def have_read(self) -> None:
         """Makes the task that stands by read, unless another task reads. This is called when a call
         has begun whose user may do something else when frames arrive.
@@ -124,7 +140,6 @@ class ClientLink(Link):
             stream is None
             or number is None
             or session.state is not _OPEN
-            or len(session.calls) >= session.peer_calls
             or session.output_size > FULL
         ):
             return None
@@ -135,6 +150,10 @@ class ClientLink(Link):
             return None  # the general way raises this again, after a checkpoint
         if len(arguments) > session.largest_body:
             return None
+        if self.callers or len(session.calls) >= session.peer_calls:
+            await self.wait_place()
+            if session.state is not _OPEN:
+                return None
         flags = milliseconds = 0
         deadline = trio.current_effective_deadline()
         if deadline != math.inf:
