@@ -11,13 +11,11 @@ from .._ffi import ffi, lib
 from ..errors import FramingError, MessageTooLarge
 from .body import MIN_BODY, BodySplitter
 from .contract import Buffer, Framing, Splitter, then_raise
+from .finding import CAPACITY, find
 from .limits import DEFAULT_MAX_SIZE, check_max_size
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _UNKNOWN = 2**64 - 1
-# How many messages one call into C can find: 16 KiB of numbers during the call.
-_CAPACITY = 1024
-_new_found = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 @dataclass(frozen=True)
@@ -124,23 +122,13 @@ class _Splitter(BodySplitter):
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        size, count = _UNKNOWN, _CAPACITY
-        while count == _CAPACITY:
-            capacity = min(_CAPACITY, (len(data) - position) // self._width)
-            found = _new_found("uint64_t[]", 2 + 2 * capacity)
-            count = lib.ipc_split(
-                data,
-                position,
-                len(data),
-                self._width,
-                self._big_endian,
-                self._max_size,
-                found,
-                capacity,
+        size, count = _UNKNOWN, 2 * CAPACITY
+        while count == 2 * CAPACITY:
+            position, size, *places = find(
+                data, position, self._width, self._max_size, big_endian=self._big_endian
             )
-            numbers: list[int] = ffi.unpack(found, 2 + 2 * count)  # type: ignore[assignment]
-            position, size = numbers[:2]
-            pairs = iter(numbers[2:])
+            count = len(places)
+            pairs = iter(places)
             messages += [data[start:end] for start, end in zip(pairs, pairs, strict=True)]
         if size > self._max_size and len(data) - position >= self._width:
             return then_raise(messages, MessageTooLarge(size, self._max_size))

@@ -17,20 +17,11 @@ import trio
 from ..core.arguments import encode_arguments
 from ..core.call import Call
 from ..core.client import milliseconds_of
+from ..core.plain import result_in, take_answer
 from ..core.session import Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure
-from ..wire.format import (
-    HEAD,
-    LENGTH_SIZE,
-    STREAM_HEAD_SIZE,
-    TIMED,
-    Frame,
-    Kind,
-    pack_head,
-    pack_length,
-    pack_stream_head,
-)
+from ..wire.format import TIMED, Frame, Kind, pack_head, pack_length
 from ..wire.frames import READ_SIZE
 from .link import FULL, GONE, Link
 from .transport import FrameTransport
@@ -43,9 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientLink"]
 
 # Looked up once; session.py says why.
-_REQUEST, _RESPONSE = Kind.REQUEST, Kind.RESPONSE
+_REQUEST = Kind.REQUEST
 _OPEN = ConnectionState.OPEN
-_HEAD_SIZE = HEAD.size
 
 # If no task has read for this long, the task that stands by reads, so that it answers a PING and
 # sees the end of the connection.
@@ -192,17 +182,12 @@ class ClientLink(Link):
         self._is_read = True
         try:
             came = await stream._receive_buffered(self.transport.reader.get_buffer, READ_SIZE)
-            size = len(came) - LENGTH_SIZE
-            if (
-                size >= _HEAD_SIZE
-                and type(came) is bytes
-                and came.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, call.id))
-                and call.failure is None
-            ):
+            body = result_in(came, call.id) if type(came) is bytes else None
+            if body is not None and call.failure is None:
                 self._heard = True
                 del self.session.calls[call.id]
                 self.wake_caller()
-                return memoryview(came)[STREAM_HEAD_SIZE:]
+                return body
             self._take_all(self._frames_in(came))
         except GONE as error:
             self._close_after(error)
@@ -269,7 +254,7 @@ class ClientLink(Link):
         self._batching = True
         try:
             for frame in frames:
-                if type(frame) is Frame and session.take_answer(frame):
+                if type(frame) is Frame and take_answer(session, frame):
                     answers += 1
                     continue
                 self._take(frame)

@@ -10,6 +10,7 @@ import trio
 
 from ..core.call import Call
 from ..core.events import Event
+from ..core.plain import request_in, take_request
 from ..core.session import Session
 from ..errors import CommFailure
 from ..wire.format import Frame
@@ -110,7 +111,7 @@ class ServerLink(Link):
         except GONE as error:
             self._close_after(error)
             return None
-        call = self.session.begun_by(came) if type(came) is bytes else None
+        call = request_in(self.session, came) if type(came) is bytes else None
         if call is None:
             self._frames = deque(self._frames_in(came))
             return self._take_all()
@@ -130,7 +131,7 @@ class ServerLink(Link):
         try:
             while frames and waiting is None:
                 frame = frames.popleft()
-                call = session.take_request(frame) if type(frame) is Frame else None
+                call = take_request(session, frame) if type(frame) is Frame else None
                 if call is not None:
                     waiting = self._on_event(_REQUEST, call)
                 else:

@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..core.call import Call
 from ..core.client import milliseconds_of
+from ..core.plain import result_in
 from ..core.state import ConnectionState
-from ..wire.format import (
-    HEAD,
-    LENGTH_SIZE,
-    STREAM_HEAD_SIZE,
-    TIMED,
-    Kind,
-    pack_head,
-    pack_length,
-    pack_stream_head,
-)
+from ..wire.format import TIMED, Kind, pack_head, pack_length
 from .link import Link
 from .sending import ENDS
 
@@ -30,9 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientLink"]
 
 # Looked up once; session.py says why.
-_REQUEST, _RESPONSE = Kind.REQUEST, Kind.RESPONSE
+_REQUEST = Kind.REQUEST
 _OPEN = ConnectionState.OPEN
-_HEAD_SIZE = HEAD.size
 
 
 class ClientLink(Link):
@@ -113,14 +104,8 @@ class ClientLink(Link):
             self._close_after(error)
             return None
         with self.lock:
-            data = transport.came[0]
-            size = len(data) - LENGTH_SIZE
-            if (
-                size < _HEAD_SIZE
-                or not data.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, call.id))
-                or call.failure is not None
-                or self.is_torn
-            ):
+            body = result_in(transport.came[0], call.id)
+            if body is None or call.failure is not None or self.is_torn:
                 return None
             if self.waiters:
                 self.wake_callers()
@@ -131,7 +116,7 @@ class ClientLink(Link):
             del self.session.calls[call.id]
             self._spare = call
             self._reader = None
-        return memoryview(data)[STREAM_HEAD_SIZE:]
+        return body
 
     def _go_on_asking(self, call: Call, waiter: threading.Lock, until: float | None) -> Call:
         """Waits for the answer in the general way."""

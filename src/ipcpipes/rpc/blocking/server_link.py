@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..core.call import Call
 from ..core.managers import GRACE
+from ..core.plain import request_in
 from ..core.session import Session
 from ..core.state import CallState, ConnectionState
 from ..errors import CommFailure, RpcError
@@ -219,7 +220,7 @@ class ServerLink(Link):
             if self.is_torn or self._requests:
                 return None
             self.is_torn = True
-            call = self.session.begun_by(transport.came[0])
+            call = request_in(self.session, transport.came[0])
             if call is not None:
                 del transport.came[0]
                 self._idle -= 1

@@ -25,12 +25,9 @@ from ..errors import (
 )
 from ..wire.bodies import decode_body, encode_body, encode_fault
 from ..wire.format import (
-    HEAD,
     LEAST_CREDIT,
     LEAST_FRAME,
-    LENGTH_SIZE,
     MAYBE,
-    STREAM_HEAD_SIZE,
     TIMED,
     VERSION,
     Bind,
@@ -42,7 +39,6 @@ from ..wire.format import (
     decode,
     encode,
     pack_head,
-    unpack_stream_head,
 )
 from .binding import refusal_of
 from .call import Call
@@ -57,8 +53,8 @@ logger = logging.getLogger("ipcpipes.rpc")
 _NOTHING: Happened = (Event.NOTHING, None)
 # Looking up a member of an enumeration costs as much as a call (Python 3.10, 3.11).
 _ANSWER, _BEGUN = Event.ANSWER, Event.REQUEST
-_REQUEST, _RESPONSE, _SHUTDOWN = Kind.REQUEST, Kind.RESPONSE, Kind.SHUTDOWN
-_CALL_OPEN, _DONE = CallState.OPEN, CallState.DONE
+_REQUEST, _SHUTDOWN = Kind.REQUEST, Kind.SHUTDOWN
+_DONE = CallState.DONE
 _OPEN = ConnectionState.OPEN
 
 
@@ -72,6 +68,7 @@ class Session(Outbox):
 
     Attributes:
         last_call: the number of the last call that has begun.
+        maybes: how many of the open calls are maybe calls, which get no answer.
         plain_numbers: at a client, the numbers of the plain operations, by name.
         plain_operations: at a server, the plain operations by number.
     """
@@ -93,7 +90,7 @@ class Session(Outbox):
         self._by_number: list[Operation] = []
         self._numbers: dict[str, tuple[int, str]] = {}
         self.last_call = 0
-        self._maybes = 0  # how many of the open calls are maybe calls, which get no answer
+        self.maybes = 0
 
     # The client.
 
@@ -398,9 +395,9 @@ class Session(Outbox):
         error: RpcError | None = None
         if frame.number >= len(self._by_number):
             error = ProcnumOutOfRange(f"the server has no operation of number {frame.number}")
-        elif maybe and self._maybes >= self.limits.calls:
+        elif maybe and self.maybes >= self.limits.calls:
             return _NOTHING  # a maybe call may be dropped
-        elif not maybe and len(self.calls) - self._maybes >= self.limits.calls:
+        elif not maybe and len(self.calls) - self.maybes >= self.limits.calls:
             error = ServerTooBusy(f"{self.limits.calls:,} calls are open, and that is the limit")
         elif maybe != self._by_number[frame.number].options.maybe:
             error = ProtocolError(
@@ -415,64 +412,8 @@ class Session(Outbox):
         if frame.flags & TIMED:
             call.milliseconds = frame.amount
         self.calls[call.id] = call
-        self._maybes += maybe
+        self.maybes += maybe
         return _BEGUN, call
-
-    # The most frequent frames in fewer steps.
-
-    def take_answer(self, frame: Frame) -> bool:
-        """Does the same as :meth:`receive` for the result of a plain call, but wakes no task that
-        waits to begin a call. Returns ``False`` for any other frame; then nothing has changed.
-        """
-        call = self.calls.get(frame.call)
-        if (
-            call is None
-            or frame.kind is not _RESPONSE
-            or call.state is not _CALL_OPEN
-            or call.operation.pipes
-            or call.failure is not None
-            or call.notify
-        ):
-            return False
-        call.state = _DONE
-        call.body = frame.body
-        call.is_answered = True
-        del self.calls[frame.call]
-        if call.owner is not None:
-            call.owner.wake()
-        return True
-
-    def take_request(self, frame: Frame) -> Call | None:
-        """Does the same as :meth:`receive` for the beginning of a plain call without a time limit.
-        Returns ``None`` for any other frame; then nothing has changed.
-        """
-        if frame.kind is not _REQUEST or frame.flags:
-            return None
-        return self._begin_plainly(frame.number, frame.call, frame.body)
-
-    def begun_by(self, data: bytes) -> Call | None:
-        """Does the same as :meth:`take_request`, if the data of a stream is exactly one frame."""
-        size = len(data) - LENGTH_SIZE
-        if size < HEAD.size:
-            return None
-        length, kind, flags, index, _, number = unpack_stream_head(data)
-        if kind != _REQUEST or flags or length != size:
-            return None
-        return self._begin_plainly(index, number, memoryview(data)[STREAM_HEAD_SIZE:])
-
-    def _begin_plainly(self, index: int, number: int, body: memoryview) -> Call | None:
-        operation = self.plain_operations.get(index)
-        if (
-            operation is None
-            or number != self.last_call + 1
-            or self.state is not _OPEN
-            or len(self.calls) - self._maybes >= self.limits.calls
-        ):
-            return None
-        self.last_call = number
-        call = self.calls[number] = Call(self, number, operation)
-        call.body = body
-        return call
 
     def _call_of(self, frame: Frame) -> Call | None:
         """Returns the open call to which the frame belongs, or ``None`` if the call is over. Checks
@@ -490,7 +431,7 @@ class Session(Outbox):
     def forget(self, call: Call) -> None:
         """Removes a call that was answered, or needs no answer."""
         del self.calls[call.id]
-        self._maybes -= call.operation.options.maybe
+        self.maybes -= call.operation.options.maybe
 
     def emit_fault(self, call: int, error: RpcError) -> None:
         """Answers a call with a failure."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 
-from ..._ffi import ffi, lib
 from ...authentication.challenge import refusal_in
+from ...framing.finding import find
 from ..errors import CommFailure, ProtocolError
 from .format import (
     FRAGMENT,
@@ -47,9 +47,6 @@ _spare: list[bytearray] = []
 
 _LENGTH = struct.Struct("<I")
 _unpack_length = _LENGTH.unpack_from
-# The frames that one call of the C layer finds; the others of a read are found one by one.
-_MOST_FOUND = 128
-_new = ffi.new_allocator(should_clear_after_alloc=False)
 _SHORTEST = HEAD.size
 _NOTHING = memoryview(b"")
 # A global is faster than an attribute of Kind.
@@ -172,10 +169,7 @@ class FrameReader:
         if length == owner - LENGTH_SIZE and length <= self._max_frame:
             numbers = [LENGTH_SIZE, owner]
         else:
-            room = min(owner // STREAM_HEAD_SIZE, _MOST_FOUND)
-            found = _new("uint64_t[]", 2 + 2 * room)
-            count = lib.ipc_split(data, 0, owner, LENGTH_SIZE, False, self._max_frame, found, room)
-            numbers = ffi.unpack(found, 2 + 2 * count)[2:]  # type: ignore[assignment]
+            numbers = find(data, 0, LENGTH_SIZE, self._max_frame)[2:]
         end = 0
         least = owner if owner > _SMALL_READ else 0
         view = memoryview(data)
