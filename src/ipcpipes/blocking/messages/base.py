@@ -46,6 +46,8 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
             # The descriptors are closed with the connection, when no thread is inside.
             self._carrier._enclosed = self._pending
 
+    _quick_request = -1  # the largest message that send() sends in few steps and cannot refuse
+
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         run = getattr(self._connection, "run_as_client", None)
         if run is None:
@@ -124,12 +126,17 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     def _transact(self, request: Buffer, deadline: Deadline | None) -> bytes:
         if self._receive_fault is not None:
             self._raise_fault()
-        wire = self._wire(self._checked([request]))  # before the fault: a framing can refuse it
+        wire = None
+        if deadline is not None or type(request) is not bytes or len(request) > self._quick_request:
+            wire = self._wire(self._checked([request]))  # before the fault: a framing can refuse it
         # The fault is set first and cleared last: if a signal handler raises in between, it is not
         # known whether a reply will come.
         self._receive_fault = "a transact was interrupted, and its reply may still come"
         try:
-            self._in_send_turn(deadline, self._transmit, wire)
+            if wire is None:
+                self.send(request)
+            else:
+                self._in_send_turn(deadline, self._transmit, wire)
         except (trio.BrokenResourceError, trio.ClosedResourceError, FramingError):
             self._receive_fault = None
             raise

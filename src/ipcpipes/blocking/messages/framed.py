@@ -76,6 +76,7 @@ class MessageChannel(Channel):
         if type(framing) is LengthPrefixed and hasattr(carrier, "_put_message"):
             big_endian = framing.byteorder == "big"
             self._put_message = partial(carrier._put_message, framing.width, big_endian)
+            self._quick_request = self._quick_size
         self._fetch = carrier._fetch
         self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
