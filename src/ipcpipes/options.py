@@ -76,4 +76,5 @@ def check_direction(value: object) -> None:
     """Raises:
     ValueError: ``value`` is not a direction.
     """
-    check_choice("direction", value, get_args(Direction))
+    if value != "duplex":  # the default needs no step more
+        check_choice("direction", value, get_args(Direction))

@@ -116,16 +116,17 @@ ServerCheck = Callable[[Credentials], bool]
 """Returns whether a client accepts a process with these credentials as its server."""
 
 
-def peer_credentials(fd: int) -> Credentials:
+def peer_credentials(fd: int, address: bytes = b"") -> Credentials:
     found: Any = ffi.new("ipc_credentials *")
     _check(lib.ipc_peer_credentials(fd, found))
     pid = found.pid if found.pid > 0 else None
-    return Credentials(pid, found.uid, found.gid, _peer_groups(fd, found.uid, found.gid))
+    groups = _peer_groups(fd, found.uid, found.gid)
+    return Credentials(pid, found.uid, found.gid, groups, address)
 
 
 def client_credentials(fd: int) -> Credentials:
     """Returns the credentials of the client of an accepted connection, with its address."""
-    return peer_credentials(fd)._replace(address=_peer_address(fd))
+    return peer_credentials(fd, _peer_address(fd))
 
 
 def _peer_address(fd: int) -> bytes:
