@@ -40,15 +40,18 @@ KIBIBYTES = Unit("KiB", False, lambda grown, count, size: grown / count / KIB)
 
 @dataclass(frozen=True)
 class Contender:
-    """A program of ``contenders/``, and the number of connections that it uses in turn."""
+    """A program of ``contenders/``, and how many things it uses: the connections that it uses in
+    turn, or the calls that it has in flight.
+    """
 
     program: str
-    connections: int = 1
+    number: int = 1
+    things: str = "connections"
 
     def __str__(self) -> str:
-        if self.connections == 1:
-            return self.program
-        return f"{self.program}, {self.connections:,} connections"
+        return (
+            self.program if self.number == 1 else f"{self.program}, {self.number:,} {self.things}"
+        )
 
 
 Goals = Mapping[Contender, float | None]
@@ -146,6 +149,20 @@ def _pipe(name: str, title: str, size: int, capacity: int) -> Case:
         # The receiver keeps the time: the round ends with the last byte, without an answer.
         meter="server",
         capacity=capacity,
+    )
+
+
+def _medium(name: str, title: str, size: int) -> Case:
+    return Case(
+        name,
+        title,
+        scenario="messages",
+        size=size,
+        unit=GIGABYTES,
+        placement="free",
+        first_count=1000,
+        rivals=_rivals({"C": None, "asyncio streams": None, "ipcpipes.blocking": None}),
+        heap="old",
     )
 
 
@@ -312,6 +329,9 @@ MESSAGES = (
         rivals=_rivals({"C": None, "pyzmq": 2.0, "ipcpipes.blocking": None}),
         heap="old",
     ),
+    # The second is as large as one read; it must not cost more for each byte.
+    _medium("messages-56k", "Messages of 57,344 bytes one way", 56 * KIB),
+    _medium("messages-64k", "Messages of 65,532 bytes one way", 64 * KIB - 4),
     _large("messages-1m", "1 MiB messages one way", "old"),
     _large("messages-1m-young", "1 MiB messages one way, in young processes", "young"),
     Case(
@@ -370,6 +390,18 @@ CALLS = (
         first_count=1000,
         rivals=_rivals({"grpcio": 10.0}),
         subject=Contender("ipcpipes.rpc"),
+        heap="old",
+    ),
+    Case(
+        "rpc-calls-3000",
+        "Calls in flight: more than the server accepts at a time (1,024)",
+        scenario="rpc-calls",
+        size=64,
+        unit=THOUSANDS,
+        placement="free",
+        first_count=5000,
+        rivals={Contender("ipcpipes.rpc", 1000, "calls"): 0.8},
+        subject=Contender("ipcpipes.rpc", 3000, "calls"),
         heap="old",
     ),
     Case(

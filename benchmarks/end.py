@@ -22,7 +22,7 @@ class Job:
         name: a name for an endpoint, which differs for every pair of a run. Without an endpoint,
             the number of a descriptor or the name of a program.
         size: bytes in a chunk or message.
-        connections: the number of connections between the two ends.
+        connections: the number of connections between the two ends; or of calls in flight.
     """
 
     name: str

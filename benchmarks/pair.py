@@ -78,7 +78,7 @@ class Pair:
 
     def _start(self, role: Role, numbers: Mapping[Role, int]) -> subprocess.Popen[str]:
         name = str(numbers.get(role, self._case.child or self._name))
-        counts = map(str, (self._case.size, self._contender.connections))
+        counts = map(str, (self._case.size, self._contender.number))
         end = subprocess.Popen(
             [*self._command, self._case.scenario, role, name, *counts],
             stdin=subprocess.PIPE,

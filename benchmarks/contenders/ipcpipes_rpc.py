@@ -105,7 +105,7 @@ def ask_many(server: Any, job: Job) -> Callable[[int], Awaitable[int]]:
                 assert len(await server.echo(message)) == size
 
         async with trio.open_nursery() as nursery:
-            for _ in range(IN_FLIGHT):
+            for _ in range(job.connections if job.connections > 1 else IN_FLIGHT):
                 nursery.start_soon(ask_on)
         return count
 
