@@ -79,6 +79,23 @@ class _Lib:
     def ipc_is_private(
         self, directory: bytes, parent: bytes, owner: int, is_parent_shared: bool
     ) -> int: ...
+    # posix_spawning.cdef
+    def ipc_spawn(
+        self,
+        text: bytes,
+        length: int,
+        programs: int,
+        words: int,
+        variables: int,
+        pointers: Any,
+        room: int,
+        directory: object,
+        standard: Any,
+        kept: Any,
+        kept_count: int,
+        new_session: bool,
+        pid: Any,
+    ) -> int: ...
     # posix_messages.cdef
     def ipc_send_message(
         self,

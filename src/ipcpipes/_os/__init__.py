@@ -7,8 +7,8 @@ waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in w
 ``still_receives`` (whether a peer that has ended its sending half can still receive),
 ``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
 ``transport`` (the kind of connection, as text for users); and for parents and children:
-``open_pair``, ``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``,
-``forgets_children``, ``SharedName``, ``join_shared``.
+``open_pair``, ``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``, ``is_quick``,
+``start``, ``forgets_children``, ``SharedName``, ``join_shared``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ fingerprint = inheritance.fingerprint
 inheriting = inheritance.inheriting
 open_pair = inheritance.open_pair
 forgets_children = process.forgets_children
+is_quick = process.is_quick
+start = process.start
 
 connect = connecting.connector.connect
 parent_end = connecting.connector.parent_end

@@ -30,6 +30,7 @@ AnonymousReceiveStream = pipe.ReceiveStream
 
 close_input = process.close_input
 ends_within = process.ends_within
+start = process.start
 
 
 def open_anonymous_pipe(

@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from .. import _os
@@ -45,10 +46,18 @@ def check_options(function: str, options: Mapping[str, object]) -> None:
         if name in options:
             raise TypeError(f"{function} takes no {name}: {reason}")
     try:
-        # The options depend on the version of Python.
-        inspect.signature(subprocess.Popen).bind((), **options)
+        if options:
+            _signature().bind((), **options)
     except TypeError as error:
         raise TypeError(f"{function}() {error}") from None
+
+
+@cache
+def _signature() -> inspect.Signature:
+    """Returns the signature of subprocess.Popen, which depends on the version of Python. To find it
+    out takes 0.1 ms.
+    """
+    return inspect.signature(subprocess.Popen)
 
 
 def warn_of_unknown_ends() -> None:

@@ -27,6 +27,7 @@ _OPPOSITE: dict[str, Kind] = {"send": "receive", "receive": "send"}
 _FRAMINGS: dict[str, type[Any]] = {
     each.__name__: each for each in (LengthPrefixed, Lines, ContentLength, Native)
 }
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _PIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
@@ -96,7 +97,7 @@ def variables(handover: Handover) -> dict[str, str]:
         if name.startswith(("stream", "channel", "pipe.")):
             found["IPCPIPES_" + name.replace(".", "_").upper()] = handle.number
     told = {**handover._asdict(), "framing": _described(handover.framing)}
-    found[VARIABLE] = json.dumps({"version": VERSION, **told}, separators=(",", ":"))
+    found[VARIABLE] = _encode({"version": VERSION, **told})
     return found
 
 

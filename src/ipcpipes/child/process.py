@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,6 +18,7 @@ from ..messages.framed import channel_over
 from ..options import check_count, checked_seconds
 from .base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
+from .opening import open_process
 from .pipes import ChildPipes
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ async def run_child(
     options.update(dict.fromkeys(sinks, subprocess.PIPE))
     with open_ends() as ends:
         with ends.starting(command, env, options) as (words, complete):
-            process = await trio.lowlevel.open_process(words, **complete)
+            process = await open_process(words, complete)
         try:
             ends.started()
             child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
@@ -237,7 +238,7 @@ async def run_child(
             raise
     captures = [Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()]
     try:
-        async with unseen_nursery() as nursery:
+        async with unseen_nursery() if captures else nullcontext() as nursery:
             for capture in captures:
                 nursery.start_soon(capture.run)
             loss = None

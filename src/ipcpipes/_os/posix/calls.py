@@ -40,6 +40,7 @@ send_two = lib.ipc_send_two
 write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_queue_length = lib.ipc_set_queue_length
+spawn = lib.ipc_spawn
 PACKETS_END = lib.IPC_PACKETS_END
 # The errors of a system without SO_PEERPIDFD, and those of a system that does not tell a peer's
 # groups.

@@ -66,20 +66,27 @@ def fingerprint(number: int) -> str:
 
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
-) -> dict[Any, Any]:
+) -> dict[bytes, bytes]:
     """Returns ``base`` (``None``: the environment of this process) without the names for which
     ``is_ours`` is true, and with the variables in ``added``. They are bytes, as the system stores
     them, because subprocess would encode each text again.
     """
     if base is None:
-        found: dict[Any, Any] = os.environb.copy()
+        found = _own_environment()
     else:
-        found = {os.fsencode(name): value for name, value in base.items()}
+        found = {os.fsencode(name): os.fsencode(value) for name, value in base.items()}
     for name in [name for name in found if name.startswith(b"IPCPIPES_")]:
         if is_ours(os.fsdecode(name)):
             del found[name]
     found.update({os.fsencode(name): os.fsencode(value) for name, value in added.items()})
     return found
+
+
+def _own_environment() -> dict[bytes, bytes]:
+    # The dictionary inside os.environb is copied in one step. The public copy() decodes each name,
+    # which takes 60 times as long, and fails if another thread adds a variable meanwhile.
+    inside = getattr(os.environb, "_data", None)
+    return inside.copy() if type(inside) is dict else os.environb.copy()
 
 
 @contextmanager
@@ -90,8 +97,12 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
     They stay close-on-exec in this process, and become inheritable only in the child, between fork
     and exec. So processes that other threads start meanwhile do not inherit them.
     """
-    with standard.occupied():
-        yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+    complete = {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+    if all(options.get(name) is None for name in ("stdin", "stdout", "stderr")):
+        yield complete
+    else:
+        with standard.occupied():
+            yield complete
 
 
 # The child's side

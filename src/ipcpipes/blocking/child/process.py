@@ -195,7 +195,7 @@ def open_child(
         ):
             options.update(stdin=stdin, stdout=stdout, stderr=stderr)
             with ends.starting(command, env, options) as (words, complete):
-                process = subprocess.Popen(words, **complete)
+                process = _os.start(words, complete)
             ends.started()
             child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
         yield child

@@ -1,0 +1,134 @@
+"""POSIX: starts a child with one call of the C layer, which takes less time than subprocess does.
+
+The object is a :class:`subprocess.Popen` in all other respects. subprocess has one function that
+starts the program, and only this function is replaced. Its name is private, so it is replaced only
+if it has the parameters that are known here. If the quick way fails, for any reason, it has left
+nothing behind, and subprocess starts the child or raises the error. So the errors are those of
+subprocess.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..._ffi import ffi
+from . import calls
+
+assert sys.platform != "win32" or not TYPE_CHECKING
+
+# What the quick way can do. All other options are for subprocess.
+_OPTIONS = frozenset(
+    ["stdin", "stdout", "stderr", "cwd", "env", "close_fds", "pass_fds", "start_new_session"]
+)
+_PARAMETERS = [
+    *("self", "args", "executable", "preexec_fn", "close_fds", "pass_fds", "cwd", "env"),
+    *("startupinfo", "creationflags", "shell"),
+    *("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite"),
+    *("restore_signals", "gid", "gids", "uid", "umask", "start_new_session", "process_group"),
+]
+_NO_PROCESS_GROUP = _PARAMETERS[:-1]  # Python 3.10
+_subprocess_starts: Any = getattr(subprocess.Popen, "_execute_child", None)
+_new_pointers, _new_numbers = ffi.typeof("char *[]"), ffi.typeof("int[]")
+
+
+def _knows_subprocess() -> bool:
+    try:
+        found = list(inspect.signature(_subprocess_starts).parameters)
+    except (TypeError, ValueError):
+        return False
+    return found in (_PARAMETERS, _NO_PROCESS_GROUP) and hasattr(
+        subprocess.Popen, "_close_pipe_fds"
+    )
+
+
+_CAN_SPAWN = sys.platform == "linux" and _knows_subprocess()
+
+
+def is_quick(options: Mapping[str, Any]) -> bool:
+    """Returns whether :func:`start` tries the quick way with these options of subprocess.Popen."""
+    # _USE_VFORK is documented: programs switch vfork(2) off with it.
+    return (
+        _CAN_SPAWN and options.keys() <= _OPTIONS and bool(getattr(subprocess, "_USE_VFORK", True))
+    )
+
+
+def start(words: Sequence[Any], options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+    """Does what ``subprocess.Popen(words, **options)`` does."""
+    make = _QuickPopen if is_quick(options) else subprocess.Popen
+    process: subprocess.Popen[bytes] = make(words, **options)
+    return process
+
+
+class _QuickPopen(subprocess.Popen[bytes]):
+    def _execute_child(self, *given: Any) -> None:
+        words, _, _, _, kept, directory, environment = given[:7]
+        standard, new_session = given[10:16], given[21]
+        sys.audit("subprocess.Popen", words[0], words, directory, environment)
+        try:
+            pid = _spawned(words, directory, environment, (standard[0], standard[3], standard[5]), kept, new_session)
+        except (TypeError, ValueError):
+            pid = 0  # an argument is wrong; subprocess says how
+        if not pid:
+            _subprocess_starts(self, *given)
+            return
+        self.pid = pid
+        self._child_created = True
+        closing: Any = self
+        closing._close_pipe_fds(*standard)
+
+
+def _spawned(
+    words: Sequence[Any],
+    directory: Any,
+    environment: Mapping[bytes, bytes],
+    standard: Sequence[int],
+    kept: Sequence[int],
+    new_session: bool,
+) -> int:
+    """Returns the process id of the child; 0 if it could not be started.
+
+    Raises:
+        TypeError, ValueError: an argument cannot be encoded.
+    """
+    if directory is not None:
+        directory = os.fsencode(directory)
+        if b"\0" in directory:
+            return 0
+    if b"=" in b"".join(environment):
+        return 0
+    arguments = [os.fsencode(word) for word in words]
+    places = _places(arguments[0], environment)
+    variables = [b"%b=%b" % item for item in environment.items()]
+    # The C layer counts the strings again, so a NUL in one of them is found.
+    text = b"\0".join([*places, *arguments, *variables, b""])
+    room = len(places) + len(arguments) + len(variables) + 3
+    pid = ffi.new(_new_numbers, 1)
+    calls.spawn(
+        text,
+        len(text),
+        len(places),
+        len(arguments),
+        len(variables),
+        ffi.new(_new_pointers, room),
+        room,
+        ffi.NULL if directory is None else directory,
+        ffi.new(_new_numbers, standard),
+        ffi.new(_new_numbers, sorted(kept)),
+        len(kept),
+        bool(new_session),
+        pid,
+    )
+    return int(pid[0])
+
+
+def _places(program: bytes, environment: Mapping[bytes, bytes]) -> list[bytes]:
+    """Returns where the program may be, as os.get_exec_path does."""
+    if os.path.dirname(program):
+        return [program]
+    folders = environment.get(b"PATH", os.fsencode(os.defpath)).split(os.fsencode(os.pathsep))
+    return [os.path.join(folder, program) for folder in folders]
