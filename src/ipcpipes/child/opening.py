@@ -37,6 +37,12 @@ async def open_process(words: Sequence[Any], options: Mapping[str, Any]) -> trio
     if _process_of is None or subprocess.PIPE in standard or not _os.is_quick(options):
         return await trio.lowlevel.open_process(words, **options)
     await trio.lowlevel.checkpoint_if_cancelled()
-    process: trio.Process = _process_of(_os.start(words, options), None, None, None)
+    kept: list[subprocess.Popen[bytes]] = []
+    try:
+        process: trio.Process = _process_of(_os.start(words, options, kept), None, None, None)
+    except BaseException:
+        for started in kept:
+            _os.give_up(started)
+        raise
     await trio.lowlevel.cancel_shielded_checkpoint()
     return process

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _os
@@ -56,7 +56,7 @@ class ChildPipes:
         group: Mapping[str, Any] | None = None,
         max_descriptors: int = 0,
     ) -> None:
-        self._ours: dict[str, tuple[int, Kind]] = {}
+        self._ours: dict[str, tuple[_os.Opened, Kind]] = {}
         self._handles: dict[str, Handle] = {}
         self._theirs: list[int] = list((lent or {}).values())
         self._given: list[GivenEnd] = []
@@ -65,7 +65,7 @@ class ChildPipes:
             framing = None if framing is None else resolve_framing(framing)
             if max_descriptors and framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
-            if isinstance(framing, Framing):
+            if framing is not None and isinstance(framing, Framing):
                 # A framing of the user's own may fail: better now than after the start.
                 framing.splitter()
             self._handover = Handover(self._handles, framing, group, max_descriptors)
@@ -93,7 +93,7 @@ class ChildPipes:
 
     def _open(self, name: str, kind: Kind) -> None:
         ours, theirs = _os.open_pair(kind)
-        self._ours[name] = (ours, kind)
+        self._ours[name] = (_os.Opened(ours), kind)
         self._theirs.append(theirs)
         self._handles[name] = Handle(str(theirs), opposite(kind), _os.fingerprint(theirs))
 
@@ -103,12 +103,11 @@ class ChildPipes:
         kind: Kind = "send" if hasattr(end, "send_all") else "receive"
         self._handles[name] = Handle(number, kind, _os.fingerprint(int(number)))
 
-    @contextmanager
     def starting(
         self, command: Command, env: Mapping[str, str] | None, options: Mapping[str, Any]
-    ) -> Iterator[tuple[list[Word], dict[str, Any]]]:
-        """Yields the arguments of subprocess.Popen with which the child inherits its ends, and only
-        these. The block starts the child.
+    ) -> tuple[list[Word], AbstractContextManager[dict[str, Any]]]:
+        """Returns the command, and a context that yields the options of subprocess.Popen with which
+        the child inherits its ends, and only these. The block starts the child.
 
         Args:
             command, env: as for :func:`ipcpipes.open_child`.
@@ -118,14 +117,7 @@ class ChildPipes:
         ours = variables(self._handover)
         given = {**options, "env": _os.child_environment(env, ours, is_ours)}
         numbers = [int(handle.number) for handle in self._handles.values()]
-        with _os.inheriting(numbers, given) as complete:
-            try:
-                yield words, complete
-            except OSError as error:
-                # Windows does not name the program.
-                if error.filename is None:
-                    error.filename = words[0]
-                raise
+        return words, _os.inheriting(numbers, given, words[0])
 
     def _words(self, command: Command) -> list[Word]:
         """Returns the program and its arguments. If ``command`` is a function, it is called with
@@ -154,23 +146,23 @@ class ChildPipes:
 
     def taken(
         self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
-    ) -> tuple[dict[str, Any], Any]:
+    ) -> tuple[dict[str, Any], _os.Opened]:
         """Returns this process' ends by the names of :class:`Child`'s attributes (``stream``,
         ``channel`` or ``pipes``), and the lifeline.
 
         Args:
-            parent_end: makes a stream of a descriptor, for the driver.
+            parent_end: makes a stream of an open descriptor, for the driver.
             channel_over: makes a channel over a stream.
         """
         ends: dict[str, Any] = {}
-        for name in [name for name in (*self._names, "lifeline") if name in self._ours]:
-            number, kind = self._ours.pop(name)
+        lifeline, _ = self._ours.pop("lifeline")
+        for name in [name for name in self._names if name in self._ours]:
+            opened, kind = self._ours[name]
             endpoint = Endpoint.inherited(self._handles[name].number)
-            ends[name] = parent_end(number, endpoint, kind, pid)
+            ends[name] = parent_end(opened, endpoint, kind, pid)
             if name == "channel":
                 told = self._handover
                 ends[name] = channel_over(ends[name], told.framing, told.max_descriptors)
-        lifeline = ends.pop("lifeline")
         if "stream" in self._handles or "channel" in self._handles:
             return ends, lifeline
         return {"pipes": {name.removeprefix("pipe."): end for name, end in ends.items()}}, lifeline
@@ -178,8 +170,8 @@ class ChildPipes:
     def close(self) -> None:
         """Closes the ends that :meth:`taken` has not handed out."""
         self.started()
-        while self._ours:
-            _os.close_number(self._ours.popitem()[1][0])
+        for opened, _ in self._ours.values():
+            opened.close()
 
     def __enter__(self) -> Self:
         return self

@@ -9,12 +9,12 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
-from . import calls, pipe_size as pipe, standard_numbers as standard
+from . import calls, pipe_size as pipe, spawning, standard_numbers as standard
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -37,11 +37,8 @@ def open_pair(kind: str) -> tuple[int, int]:
     """
     if kind not in _WAYS:
         return calls.pair(packets=kind == "messages")
-    with OpenDescriptors() as descriptors:
-        standard.open_pipe(descriptors)
-        receiving, sending = descriptors.numbers
-        descriptors.numbers.clear()
-        return (receiving, sending) if kind == "receive" else (sending, receiving)
+    receiving, sending = standard.pipe()
+    return (receiving, sending) if kind == "receive" else (sending, receiving)
 
 
 def open_pipe(capacity: int | None) -> OpenDescriptors:
@@ -89,20 +86,20 @@ def _own_environment() -> dict[bytes, bytes]:
     return inside.copy() if type(inside) is dict else os.environb.copy()
 
 
-@contextmanager
-def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
-    others.
+def inheriting(
+    numbers: Sequence[int], options: Mapping[str, Any], program: object
+) -> AbstractContextManager[dict[str, Any]]:
+    """Returns a context that yields the options of subprocess.Popen with which the child inherits
+    ``numbers`` and no others. The block starts ``program``.
 
     They stay close-on-exec in this process, and become inheritable only in the child, between fork
     and exec. So processes that other threads start meanwhile do not inherit them.
     """
     complete = {**options, "close_fds": True, "pass_fds": tuple(numbers)}
-    if all(options.get(name) is None for name in ("stdin", "stdout", "stderr")):
-        yield complete
-    else:
-        with standard.occupied():
-            yield complete
+    redirections = (options.get("stdin"), options.get("stdout"), options.get("stderr"))
+    if redirections == (None, None, None) and spawning.is_quick(complete):
+        return nullcontext(complete)  # no file is opened
+    return standard.occupied(complete)
 
 
 # The child's side

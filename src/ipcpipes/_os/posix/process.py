@@ -18,6 +18,7 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 is_quick = spawning.is_quick
 start = spawning.start
+give_up = spawning.give_up
 
 _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
 

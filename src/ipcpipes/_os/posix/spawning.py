@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..._ffi import ffi
@@ -57,40 +58,73 @@ def is_quick(options: Mapping[str, Any]) -> bool:
     )
 
 
-def start(words: Sequence[Any], options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    """Does what ``subprocess.Popen(words, **options)`` does."""
-    make = _QuickPopen if is_quick(options) else subprocess.Popen
-    process: subprocess.Popen[bytes] = make(words, **options)
+def start(
+    words: Sequence[Any], options: Mapping[str, Any], kept: list[subprocess.Popen[bytes]]
+) -> subprocess.Popen[bytes]:
+    """Does what ``subprocess.Popen(words, **options)`` does, and puts the object into ``kept``. In
+    the quick way the object is there before the child is, so an exception that a signal handler
+    raises does not lose the child; see :func:`give_up`.
+    """
+    if not is_quick(options):
+        kept.append(subprocess.Popen(words, **options))
+        return kept[-1]
+    process = _QuickPopen.__new__(_QuickPopen)
+    kept.append(process)
+    process.begin(words, options)
     return process
 
 
+def give_up(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process that :func:`start` has put into ``kept``, if it has begun."""
+    if not isinstance(process, _QuickPopen) or process.has_begun():
+        process.kill()
+        process.wait()
+
+
 class _QuickPopen(subprocess.Popen[bytes]):
+    def begin(self, words: Sequence[Any], options: Mapping[str, Any]) -> None:
+        """Does what the constructor does."""
+        self._found = ffi.new(_new_numbers, 1)  # the C layer stores the process id here
+        super().__init__(words, **options)
+
+    def has_begun(self) -> bool:
+        """Returns whether there is a process, also if the constructor was interrupted."""
+        found = getattr(self, "_found", (0,))
+        if found[0]:
+            self._note(int(found[0]))
+        return getattr(self, "pid", None) is not None
+
     def _execute_child(self, *given: Any) -> None:
-        words, _, _, _, kept, directory, environment = given[:7]
+        words, _, _, _, passed, directory, environment = given[:7]
         standard, new_session = given[10:16], given[21]
         sys.audit("subprocess.Popen", words[0], words, directory, environment)
-        try:
-            pid = _spawned(words, directory, environment, (standard[0], standard[3], standard[5]), kept, new_session)
-        except (TypeError, ValueError):
-            pid = 0  # an argument is wrong; subprocess says how
-        if not pid:
+        ends = (standard[0], standard[3], standard[5])
+        with suppress(TypeError, ValueError):  # subprocess says which argument it cannot encode
+            _spawn(words, directory, environment, ends, passed, new_session, self._found)
+        if not self._found[0]:
             _subprocess_starts(self, *given)
             return
+        self._note(int(self._found[0]))
+        if max(standard) != -1:
+            closing: Any = self
+            closing._close_pipe_fds(*standard)
+
+    def _note(self, pid: int) -> None:
         self.pid = pid
         self._child_created = True
-        closing: Any = self
-        closing._close_pipe_fds(*standard)
 
 
-def _spawned(
+def _spawn(
     words: Sequence[Any],
     directory: Any,
     environment: Mapping[bytes, bytes],
     standard: Sequence[int],
-    kept: Sequence[int],
+    passed: Sequence[int],
     new_session: bool,
-) -> int:
-    """Returns the process id of the child; 0 if it could not be started.
+    found: Any,
+) -> None:
+    """Starts the child, and stores its process id in ``found``. Does nothing if that is not
+    possible.
 
     Raises:
         TypeError, ValueError: an argument cannot be encoded.
@@ -98,16 +132,15 @@ def _spawned(
     if directory is not None:
         directory = os.fsencode(directory)
         if b"\0" in directory:
-            return 0
+            return
     if b"=" in b"".join(environment):
-        return 0
+        return
     arguments = [os.fsencode(word) for word in words]
     places = _places(arguments[0], environment)
     variables = [b"%b=%b" % item for item in environment.items()]
     # The C layer counts the strings again, so a NUL in one of them is found.
     text = b"\0".join([*places, *arguments, *variables, b""])
     room = len(places) + len(arguments) + len(variables) + 3
-    pid = ffi.new(_new_numbers, 1)
     calls.spawn(
         text,
         len(text),
@@ -118,12 +151,11 @@ def _spawned(
         room,
         ffi.NULL if directory is None else directory,
         ffi.new(_new_numbers, standard),
-        ffi.new(_new_numbers, sorted(kept)),
-        len(kept),
+        ffi.new(_new_numbers, sorted(passed)),
+        len(passed),
         bool(new_session),
-        pid,
+        found,
     )
-    return int(pid[0])
 
 
 def _places(program: bytes, environment: Mapping[bytes, bytes]) -> list[bytes]:

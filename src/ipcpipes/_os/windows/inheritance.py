@@ -98,9 +98,11 @@ def child_environment(
 
 
 @contextmanager
-def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def inheriting(
+    numbers: Sequence[int], options: Mapping[str, Any], program: object
+) -> Iterator[dict[str, Any]]:
     """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
-    others.
+    others. The block starts ``program``, and an error names it.
 
     A handle is inherited if it is in the list and is inheritable, which is a property of the
     handle. So the handles are inheritable only while the child is being started. A process that
@@ -123,6 +125,11 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
         for number in numbers:
             os.set_handle_inheritable(number, True)
         yield complete
+    except OSError as error:
+        # subprocess does not name the program here.
+        if error.filename is None:
+            error.filename = program
+        raise
     finally:
         for number in numbers:
             os.set_handle_inheritable(number, False)

@@ -22,10 +22,18 @@ def is_quick(options: Mapping[str, Any]) -> bool:
     return False
 
 
-def start(words: Sequence[Any], options: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-    """Does what ``subprocess.Popen(words, **options)`` does."""
-    process: subprocess.Popen[bytes] = subprocess.Popen(words, **options)
-    return process
+def start(
+    words: Sequence[Any], options: Mapping[str, Any], kept: list[subprocess.Popen[bytes]]
+) -> subprocess.Popen[bytes]:
+    """Does what ``subprocess.Popen(words, **options)`` does, and puts the object into ``kept``."""
+    kept.append(subprocess.Popen(words, **options))
+    return kept[-1]
+
+
+def give_up(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that :func:`start` has put into ``kept``."""
+    process.kill()
+    process.wait()
 
 
 def close_input(file: IO[bytes]) -> None:
