@@ -124,6 +124,18 @@ static int ipc_child(void *program)
 }
 #endif
 
+/* Whether ipc_spawn can work here: 0, or -errno. Linux has close_range since 5.9, and a sandbox can
+ * refuse it. */
+static int ipc_can_spawn(void)
+{
+#if defined(IPC_CAN_SPAWN)
+    /* No descriptor has this number. */
+    return syscall(SYS_close_range, UINT_MAX, UINT_MAX, 0) == -1 ? -errno : 0;
+#else
+    return -ENOSYS;
+#endif
+}
+
 /* Starts a program. `text` has `programs` places of the program, of which the first that can be
  * begun is taken, `words` arguments and `variables` of the environment, each with a NUL at its end.
  * `pointers` has room for them and 3 more. `directory` can be NULL. The other descriptors of the

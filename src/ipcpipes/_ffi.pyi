@@ -80,6 +80,7 @@ class _Lib:
         self, directory: bytes, parent: bytes, owner: int, is_parent_shared: bool
     ) -> int: ...
     # posix_spawning.cdef
+    def ipc_can_spawn(self) -> int: ...
     def ipc_spawn(
         self,
         text: bytes,

@@ -58,7 +58,7 @@ class ChildPipes:
     ) -> None:
         self._ours: dict[str, tuple[_os.Opened, Kind]] = {}
         self._handles: dict[str, Handle] = {}
-        self._theirs: list[int] = list((lent or {}).values())
+        self._theirs = _os.Opened(*(lent or {}).values())
         self._given: list[GivenEnd] = []
         try:
             check_max_descriptors(max_descriptors)
@@ -92,9 +92,10 @@ class ChildPipes:
             raise
 
     def _open(self, name: str, kind: Kind) -> None:
-        ours, theirs = _os.open_pair(kind)
-        self._ours[name] = (_os.Opened(ours), kind)
-        self._theirs.append(theirs)
+        pair = _os.open_pair(kind)
+        theirs = pair.number
+        pair.move_last_to(self._theirs)
+        self._ours[name] = (pair, kind)
         self._handles[name] = Handle(str(theirs), opposite(kind), _os.fingerprint(theirs))
 
     def _give(self, name: str, end: GivenEnd) -> None:
@@ -139,8 +140,7 @@ class ChildPipes:
         """Closes the child's ends in this process, since the child has its copies now. Otherwise
         this process would never see the child's end of a pipe closed.
         """
-        while self._theirs:
-            _os.close_number(self._theirs.pop())
+        self._theirs.close()
         while self._given:
             self._given.pop().dispose_local_copy()
 

@@ -30,15 +30,19 @@ _WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
 APART: dict[str, Any] = {"start_new_session": True}
 
 
-def open_pair(kind: str) -> tuple[int, int]:
-    """Makes two connected ends: the parent's end, of this ``kind``, and the child's end. No process
-    inherits an end before it is handed over. The child's end is in blocking mode, as programs
-    expect.
+def open_pair(kind: str) -> OpenDescriptors:
+    """Makes two connected ends. Returns the parent's end, which is of this ``kind``, and after it
+    the child's end. No process inherits an end before it is handed over. The child's end is in
+    blocking mode, as programs expect.
     """
+    descriptors = OpenDescriptors()
     if kind not in _WAYS:
-        return calls.pair(packets=kind == "messages")
-    receiving, sending = standard.pipe()
-    return (receiving, sending) if kind == "receive" else (sending, receiving)
+        calls.open_pair(descriptors, packets=kind == "messages")
+    else:
+        standard.open_pipe(descriptors)
+        if kind == "send":
+            descriptors.numbers.reverse()
+    return descriptors
 
 
 def open_pipe(capacity: int | None) -> OpenDescriptors:

@@ -47,7 +47,7 @@ def _knows_subprocess() -> bool:
     )
 
 
-_CAN_SPAWN = sys.platform == "linux" and _knows_subprocess()
+_CAN_SPAWN = calls.can_spawn() == 0 and _knows_subprocess()
 
 
 def is_quick(options: Mapping[str, Any]) -> bool:

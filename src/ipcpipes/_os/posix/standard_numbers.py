@@ -60,18 +60,6 @@ def open_pipe(descriptors: OpenDescriptors) -> None:
     lift(descriptors)
 
 
-def pipe() -> tuple[int, int]:
-    """Returns the receive end and the send end of a new pipe(2)."""
-    receiving, sending = os.pipe()
-    if receiving >= _FIRST and sending >= _FIRST:
-        return receiving, sending
-    with OpenDescriptors(receiving, sending) as descriptors:
-        lift(descriptors)
-        receiving, sending = descriptors.numbers
-        descriptors.numbers.clear()
-        return receiving, sending
-
-
 @contextmanager
 def occupied(result: ResultT) -> Iterator[ResultT]:
     """Yields ``result``. Within this context, closed standard streams are opened on the null

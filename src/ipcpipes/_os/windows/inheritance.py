@@ -32,15 +32,14 @@ _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE in the flags of GetNamedPipeInfo
 APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
-def open_pair(kind: str) -> tuple[int, int]:
-    """Makes a connected pipe. Returns (parent's end, child's end); ``kind`` is the kind of the
-    parent's end. No process inherits an end until :func:`inheriting` makes it inheritable.
+def open_pair(kind: str) -> Opened:
+    """Makes a connected pipe. Returns the parent's end and, after it, the child's end; ``kind`` is
+    the kind of the parent's end. No process inherits an end until :func:`inheriting` makes it
+    inheritable.
     """
-    with Opened() as opened:
-        _connect_pair(opened, kind, _BUFFER_SIZE)
-        ours, theirs = opened.numbers
-        opened.numbers.clear()
-        return ours, theirs
+    opened = Opened()
+    _connect_pair(opened, kind, _BUFFER_SIZE)
+    return opened
 
 
 def open_pipe(capacity: int | None) -> Opened:
