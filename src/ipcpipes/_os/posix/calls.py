@@ -42,6 +42,7 @@ write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_queue_length = lib.ipc_set_queue_length
 can_spawn = lib.ipc_can_spawn
+has_standard_streams = lib.ipc_has_standard_streams
 spawn = lib.ipc_spawn
 PACKETS_END = lib.IPC_PACKETS_END
 # The errors of a system without SO_PEERPIDFD, and those of a system that does not tell a peer's

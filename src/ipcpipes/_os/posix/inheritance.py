@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
 from ...errors import EndpointDenied, EndpointNotFound, NotAnEndpoint
-from . import calls, pipe_size as pipe, spawning, standard_numbers as standard
+from . import calls, pipe_size as pipe, standard_numbers as standard
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -100,9 +100,8 @@ def inheriting(
     and exec. So processes that other threads start meanwhile do not inherit them.
     """
     complete = {**options, "close_fds": True, "pass_fds": tuple(numbers)}
-    redirections = (options.get("stdin"), options.get("stdout"), options.get("stderr"))
-    if redirections == (None, None, None) and spawning.is_quick(complete):
-        return nullcontext(complete)  # no file is opened
+    if calls.has_standard_streams():
+        return nullcontext(complete)
     return standard.occupied(complete)
 
 
