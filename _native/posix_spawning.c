@@ -15,8 +15,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +29,9 @@
 #include <sys/syscall.h>
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* Linux 5.9, the same number on every architecture */
+#endif
+#ifndef O_LARGEFILE
+#define O_LARGEFILE 0
 #endif
 
 typedef struct {
@@ -44,6 +49,47 @@ typedef struct {
 
 /* What ipc_begin needs: a few KiB for the kernel's structures in sigaction(2). */
 #define IPC_STACK_SIZE 16384
+
+/* The program would have to be read from a disk, or the disk is on a network and has to be asked:
+ * -EAGAIN. 0 if its beginning is in the page cache, or if its file system does not tell. -errno if it
+ * cannot be opened. The interpreter of a script is not looked at. */
+static int ipc_is_cached(const ipc_program *program)
+{
+#if defined(SYS_openat2) && defined(RWF_NOWAIT)
+    /* linux/openat2.h; older systems have no such header. RESOLVE_CACHED: Linux 5.12. */
+    struct {
+        uint64_t flags, mode, resolve;
+    } how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = 0x20};
+    int folder = AT_FDCWD;
+    int code = -ENOENT;
+
+    if (program->directory != NULL) {
+        folder = (int)syscall(SYS_openat2, AT_FDCWD, program->directory, &how, sizeof(how));
+        if (folder == -1)
+            return -errno;
+    }
+    how.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_LARGEFILE;
+    for (char **place = program->programs; *place != NULL; place++) {
+        int fd = (int)syscall(SYS_openat2, folder, *place, &how, sizeof(how));
+        if (fd != -1) {
+            char first;
+            struct iovec part = {.iov_base = &first, .iov_len = 1};
+            code = preadv2(fd, &part, 1, 0, RWF_NOWAIT) != -1 || errno == EOPNOTSUPP ? 0 : -errno;
+            close(fd);
+            break;
+        }
+        code = -errno;
+        if (code != -ENOENT && code != -ENOTDIR)
+            break;
+    }
+    if (folder != AT_FDCWD)
+        close(folder);
+    return code;
+#else
+    (void)program;
+    return -ENOSYS;
+#endif
+}
 
 /* Points at each of the next `count` strings, and adds a NULL. Returns where the next string begins;
  * NULL if the text has fewer of them. */
@@ -140,14 +186,15 @@ static int ipc_can_spawn(void)
  * begun is taken, `words` arguments and `variables` of the environment, each with a NUL at its end.
  * `pointers` has room for them and 3 more. `directory` can be NULL. The other descriptors of the
  * child are the three in `standard` (-1: that of this process), and those in `kept`, in rising
- * order; all of these are 3 or more.
+ * order; all of these are 3 or more. With `only_cached`, nothing is started, and the result is
+ * -EAGAIN, if this thread would have to wait until the program is read from a disk.
  *
  * *pid is written before the function returns, so that a child is not lost if a signal handler
  * raises before the result is stored; it stays as it is if this fails. Then no child is left. */
 static int ipc_spawn(const char *text, size_t length, size_t programs, size_t words,
                      size_t variables, char **pointers, size_t room, const char *directory,
                      const int *standard, const int *kept, size_t kept_count, int new_session,
-                     int *pid)
+                     int only_cached, int *pid)
 {
 #if !defined(IPC_CAN_SPAWN)
     return -ENOSYS;
@@ -183,6 +230,9 @@ static int ipc_spawn(const char *text, size_t length, size_t programs, size_t wo
         next = ipc_point_at(next, end, variables, program.variables);
     if (next != end)
         return -EINVAL; /* a string contains a NUL, for example */
+    code = only_cached ? ipc_is_cached(&program) : 0;
+    if (code < 0)
+        return code;
 
     sigfillset(&all);
     code = pthread_sigmask(SIG_BLOCK, &all, &program.mask);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -68,6 +69,31 @@ def output(run: Run, command: Sequence[Any], path: Path, **options: Any) -> str:
     with path.open("wb") as file:
         assert run(command, stdout=file, **options) == 0
     return os.fsdecode(path.read_bytes())
+
+
+def evict(path: Path) -> None:
+    """Removes a file from the page cache."""
+    with path.open("rb") as file:
+        file.read()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def on_disk(folder: Path) -> Path:
+    """Returns a program that does nothing, and of which nothing is in the page cache. To look
+    whether it is there would bring it in (Linux 6).
+    """
+    for name in ("probe", "program"):
+        shutil.copy(shutil.which("true") or "", folder / name)
+        evict(folder / name)
+    with (folder / "probe").open("rb") as file:
+        try:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return folder / "program"
+        except OSError:
+            pass
+    pytest.skip("the file system of the temporary folder does not tell what is in memory")
 
 
 @pytest.fixture(params=["quick", "unknown", "refused"])

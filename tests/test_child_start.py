@@ -27,7 +27,7 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 from ipcpipes._os.posix import spawning
 
-from .starting import DRIVERS, Counter, Run, both_drivers, output, popen, way
+from .starting import DRIVERS, Counter, Run, both_drivers, on_disk, output, popen, way
 
 __all__ = ["way"]  # a fixture
 
@@ -101,9 +101,8 @@ def test_child_inherits_what_a_child_of_popen_inherits(
     folder = tmp_path / "folder"
     folder.mkdir()
     # trio starts the others in threads, which were made with another mask.
-    is_in_this_thread = run is DRIVERS["blocking"] or (
-        way != "unknown" and spawning.is_quick(options)
-    )
+    is_quick = way == "quick" and spawning.is_quick(options)
+    is_in_this_thread = is_quick or run is DRIVERS["blocking"]
     blocked = {int(signal.SIGTERM), int(signal.SIGRTMIN) + 1} if is_in_this_thread else set()
     with unusual_process(folder, blocked):
         expected = report(popen, tmp_path / "out", options)
@@ -410,6 +409,35 @@ def test_start_lets_other_tasks_run(way: str) -> None:
         await opening.__aexit__(None, None, None)
 
     trio.run(main)
+
+
+@linux_only
+def test_loop_does_not_wait_for_a_program_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = on_disk(tmp_path)
+    counter = Counter(monkeypatch)
+
+    async def main() -> None:
+        for _ in range(2):
+            async with open_child([program]) as child:
+                assert type(child.process) is trio.Process
+                assert await child.wait() == 0
+
+    trio.run(main)
+    # A thread has started the first, and by that the program has come into memory.
+    assert counter.codes == [-errno.EAGAIN, 0]
+
+
+@linux_only
+def test_blocking_start_waits_for_a_program_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = on_disk(tmp_path)
+    counter = Counter(monkeypatch)
+    with blocking.open_child([program]) as child:
+        assert child.wait() == 0
+    assert counter.codes == [0]
 
 
 @linux_only

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from .processes import children_of_this_process
 if sys.platform != "linux":
     pytest.skip("only Linux has it", allow_module_level=True)
 
+from .starting import evict, on_disk
+
 CALL: dict[str, Any] = {
     "places": [b"/bin/true"],
     "words": [b"true"],
@@ -26,6 +29,7 @@ CALL: dict[str, Any] = {
     "kept": [],
     "text": None,
     "counts": None,
+    "only_cached": False,
 }
 
 
@@ -51,6 +55,7 @@ def spawn(**changes: Any) -> tuple[int, int]:
         ffi.new("int[]", call["kept"]),
         len(call["kept"]),
         False,
+        call["only_cached"],
         pid,
     )
     return result, pid[0]
@@ -122,6 +127,34 @@ def test_failed_start_leaves_no_child(changes: dict[str, Any], code: int) -> Non
 
 def test_second_place_is_tried() -> None:
     assert status_of(places=[b"/nonexistent", b"/", b"/bin/true"]) == 0
+
+
+def test_only_a_program_in_memory_is_started(tmp_path: Path) -> None:
+    program = on_disk(tmp_path)
+    (tmp_path / "link").symlink_to(program)
+    cached: dict[str, Any] = {"only_cached": True}
+    for place, directory in (
+        (os.fsencode(program), None),
+        (os.fsencode(tmp_path / "link"), None),
+        (b"program", os.fsencode(tmp_path)),
+    ):
+        evict(program)
+        assert spawn(places=[place], directory=directory, **cached) == (-errno.EAGAIN, 0)
+        evict(program)
+        missing = b"/nonexistent/program"
+        assert spawn(places=[missing, place], directory=directory, **cached)[0] == -errno.EAGAIN
+    assert not children_of_this_process()
+    program.read_bytes()
+    assert status_of(places=[os.fsencode(program)], **cached) == 0
+    assert status_of(places=[b"./program"], directory=os.fsencode(tmp_path), **cached) == 0
+
+
+def test_a_program_that_cannot_be_looked_at_is_not_started() -> None:
+    cached: dict[str, Any] = {"only_cached": True}
+    assert spawn(places=[b"/nonexistent"], **cached) == (-errno.ENOENT, 0)
+    assert spawn(places=[b"/"], **cached) == (-errno.EISDIR, 0)
+    assert spawn(directory=b"/nonexistent", **cached) == (-errno.ENOENT, 0)
+    assert spawn(directory=b"/bin/true", **cached) == (-errno.ENOTDIR, 0)
 
 
 def test_no_variables_and_many() -> None:

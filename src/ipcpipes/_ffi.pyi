@@ -96,6 +96,7 @@ class _Lib:
         kept: Any,
         kept_count: int,
         new_session: bool,
+        only_cached: bool,
         pid: Any,
     ) -> int: ...
     # posix_messages.cdef

@@ -43,6 +43,7 @@ fingerprint = inheritance.fingerprint
 inheriting = inheritance.inheriting
 open_pair = inheritance.open_pair
 forgets_children = process.forgets_children
+NotStarted = process.NotStarted
 is_quick = process.is_quick
 start = process.start
 give_up = process.give_up

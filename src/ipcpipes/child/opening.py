@@ -28,21 +28,24 @@ _process_of = _maker()
 async def open_process(words: Sequence[Any], options: Mapping[str, Any]) -> trio.Process:
     """Does what ``trio.lowlevel.open_process(words, **options)`` does.
 
-    trio starts each child in a thread. That costs more than the start itself where the system has a
-    quick way, and it does not keep the event loop going: until the program has begun, subprocess
-    does not let other threads run Python code. (With preexec_fn, it does, and that takes the
-    thread.)
+    trio starts each child in a thread, so that the event loop need not wait until the program is
+    read from the disk. The thread takes longer than the start, so it is not used if the program is
+    in memory already.
     """
     standard = [options.get(name) for name in ("stdin", "stdout", "stderr")]
-    if _process_of is None or subprocess.PIPE in standard or not _os.is_quick(options):
-        return await trio.lowlevel.open_process(words, **options)
-    await trio.lowlevel.checkpoint_if_cancelled()
-    kept: list[subprocess.Popen[bytes]] = []
-    try:
-        process: trio.Process = _process_of(_os.start(words, options, kept), None, None, None)
-    except BaseException:
-        for started in kept:
-            _os.give_up(started)
-        raise
-    await trio.lowlevel.cancel_shielded_checkpoint()
-    return process
+    if _process_of is not None and subprocess.PIPE not in standard and _os.is_quick(options):
+        await trio.lowlevel.checkpoint_if_cancelled()
+        kept: list[subprocess.Popen[bytes]] = []
+        try:
+            popen = _os.start(words, options, kept, only_quickly=True)
+            process: trio.Process = _process_of(popen, None, None, None)
+        except _os.NotStarted:
+            pass  # and any error is raised there
+        except BaseException:
+            for started in kept:
+                _os.give_up(started)
+            raise
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return process
+    return await trio.lowlevel.open_process(words, **options)

@@ -16,6 +16,7 @@ from . import spawning, standard_numbers as standard
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
+NotStarted = spawning.NotStarted
 is_quick = spawning.is_quick
 start = spawning.start
 give_up = spawning.give_up

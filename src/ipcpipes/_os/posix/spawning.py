@@ -50,6 +50,10 @@ def _knows_subprocess() -> bool:
 _CAN_SPAWN = calls.can_spawn() == 0 and _knows_subprocess()
 
 
+class NotStarted(Exception):
+    """A child that should start only quickly was not started."""
+
+
 def is_quick(options: Mapping[str, Any]) -> bool:
     """Returns whether :func:`start` tries the quick way with these options of subprocess.Popen."""
     # _USE_VFORK is documented: programs switch vfork(2) off with it.
@@ -59,18 +63,28 @@ def is_quick(options: Mapping[str, Any]) -> bool:
 
 
 def start(
-    words: Sequence[Any], options: Mapping[str, Any], kept: list[subprocess.Popen[bytes]]
+    words: Sequence[Any],
+    options: Mapping[str, Any],
+    kept: list[subprocess.Popen[bytes]],
+    *,
+    only_quickly: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Does what ``subprocess.Popen(words, **options)`` does, and puts the object into ``kept``. In
     the quick way the object is there before the child is, so an exception that a signal handler
     raises does not lose the child; see :func:`give_up`.
+
+    Args:
+        only_quickly: starts nothing if the quick way fails, or would wait for a disk.
+
+    Raises:
+        NotStarted: the child was not started ``only_quickly``.
     """
     if not is_quick(options):
         kept.append(subprocess.Popen(words, **options))
         return kept[-1]
     process = _QuickPopen.__new__(_QuickPopen)
     kept.append(process)
-    process.begin(words, options)
+    process.begin(words, options, only_quickly)
     return process
 
 
@@ -82,8 +96,9 @@ def give_up(process: subprocess.Popen[bytes]) -> None:
 
 
 class _QuickPopen(subprocess.Popen[bytes]):
-    def begin(self, words: Sequence[Any], options: Mapping[str, Any]) -> None:
+    def begin(self, words: Sequence[Any], options: Mapping[str, Any], only_quickly: bool) -> None:
         """Does what the constructor does."""
+        self._only_quickly = only_quickly
         self._found = ffi.new(_new_numbers, 1)  # the C layer stores the process id here
         super().__init__(words, **options)
 
@@ -99,9 +114,12 @@ class _QuickPopen(subprocess.Popen[bytes]):
         standard, new_session = given[10:16], given[21]
         sys.audit("subprocess.Popen", words[0], words, directory, environment)
         ends = (standard[0], standard[3], standard[5])
+        way = (new_session, self._only_quickly, self._found)
         with suppress(TypeError, ValueError):  # subprocess says which argument it cannot encode
-            _spawn(words, directory, environment, ends, passed, new_session, self._found)
+            _spawn(words, directory, environment, ends, passed, way)
         if not self._found[0]:
+            if self._only_quickly:
+                raise NotStarted
             _subprocess_starts(self, *given)
             return
         self._note(int(self._found[0]))
@@ -120,11 +138,13 @@ def _spawn(
     environment: Mapping[bytes, bytes],
     standard: Sequence[int],
     passed: Sequence[int],
-    new_session: bool,
-    found: Any,
+    way: tuple[Any, ...],
 ) -> None:
-    """Starts the child, and stores its process id in ``found``. Does nothing if that is not
-    possible.
+    """Starts the child. Does nothing if that is not possible.
+
+    Args:
+        way: the last arguments of the call: whether the child has a session of its own, whether it
+            is started only if its program is cached, and where its process id is stored.
 
     Raises:
         TypeError, ValueError: an argument cannot be encoded.
@@ -153,8 +173,7 @@ def _spawn(
         ffi.new(_new_numbers, standard),
         ffi.new(_new_numbers, sorted(passed)),
         len(passed),
-        bool(new_session),
-        found,
+        *way,
     )
 
 

@@ -17,13 +17,21 @@ assert sys.platform == "win32" or not TYPE_CHECKING
 _SLICE = 0.1
 
 
+class NotStarted(Exception):
+    """A child that should start only quickly was not started; never raised here."""
+
+
 def is_quick(options: Mapping[str, Any]) -> bool:
     """Returns whether :func:`start` has a quicker way than subprocess with these options."""
     return False
 
 
 def start(
-    words: Sequence[Any], options: Mapping[str, Any], kept: list[subprocess.Popen[bytes]]
+    words: Sequence[Any],
+    options: Mapping[str, Any],
+    kept: list[subprocess.Popen[bytes]],
+    *,
+    only_quickly: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Does what ``subprocess.Popen(words, **options)`` does, and puts the object into ``kept``."""
     kept.append(subprocess.Popen(words, **options))
