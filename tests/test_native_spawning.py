@@ -152,7 +152,7 @@ def test_only_a_program_in_memory_is_started(tmp_path: Path) -> None:
 def test_a_program_that_cannot_be_looked_at_is_not_started() -> None:
     cached: dict[str, Any] = {"only_cached": True}
     assert spawn(places=[b"/nonexistent"], **cached) == (-errno.ENOENT, 0)
-    assert spawn(places=[b"/"], **cached) == (-errno.EISDIR, 0)
+    assert spawn(places=[b"/"], **cached) == (-errno.EACCES, 0)
     assert spawn(directory=b"/nonexistent", **cached) == (-errno.ENOENT, 0)
     assert spawn(directory=b"/bin/true", **cached) == (-errno.ENOTDIR, 0)
 
