@@ -55,11 +55,12 @@ typedef struct {
  * cannot be opened. The interpreter of a script is not looked at. */
 static int ipc_is_cached(const ipc_program *program)
 {
-#if defined(SYS_openat2) && defined(RWF_NOWAIT)
+#if defined(SYS_openat2) && defined(SYS_preadv2)
     /* linux/openat2.h; older systems have no such header. RESOLVE_CACHED: Linux 5.12. */
     struct {
         uint64_t flags, mode, resolve;
     } how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .mode = 0, .resolve = 0x20};
+    const int rwf_nowait = 0x08; /* Linux 4.14 */
     int folder = AT_FDCWD;
     int code = -ENOENT;
 
@@ -74,7 +75,9 @@ static int ipc_is_cached(const ipc_program *program)
         if (fd != -1) {
             char first;
             struct iovec part = {.iov_base = &first, .iov_len = 1};
-            code = preadv2(fd, &part, 1, 0, RWF_NOWAIT) != -1 || errno == EOPNOTSUPP ? 0 : -errno;
+            /* Not every C library has preadv2(2). The two zeros are the offset. */
+            long count = syscall(SYS_preadv2, fd, &part, 1UL, 0UL, 0UL, rwf_nowait);
+            code = count != -1 || errno == EOPNOTSUPP ? 0 : -errno;
             close(fd);
             break;
         }
