@@ -15,7 +15,7 @@ import trio
 
 from ipcpipes import blocking, open_child
 
-assert sys.platform != "win32" or not TYPE_CHECKING
+assert sys.platform == "linux" or not TYPE_CHECKING
 
 from ipcpipes._os.posix import calls, spawning
 

@@ -18,13 +18,13 @@ import pytest
 
 from ipcpipes import LengthPrefixed, blocking
 
-from .conftest import WINDOWS, open_descriptors
+from .conftest import open_descriptors
 from .interruptions import Interruption, interrupted
 from .processes import children_of_this_process
 
 if sys.platform != "linux":
     pytest.skip("the list of children is in /proc", allow_module_level=True)
-assert not WINDOWS or not TYPE_CHECKING
+assert sys.platform == "linux" or not TYPE_CHECKING
 
 from .starting import way
 

@@ -19,14 +19,14 @@ import trio
 
 from ipcpipes import blocking, open_child
 
-from .conftest import WINDOWS, open_descriptors
-from .forking import ForkedChild
+from .conftest import open_descriptors
 from .processes import SECONDS, children_of_this_process
 
 if sys.platform != "linux":
     pytest.skip("the list of children is in /proc", allow_module_level=True)
-assert not WINDOWS or not TYPE_CHECKING
+assert sys.platform == "linux" or not TYPE_CHECKING
 
+from .forking import ForkedChild
 from .starting import Counter, Run, both_drivers, way
 
 __all__ = ["way"]  # a fixture

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,7 @@ from .processes import children_of_this_process
 
 if sys.platform != "linux":
     pytest.skip("only Linux has it", allow_module_level=True)
+assert sys.platform == "linux" or not TYPE_CHECKING
 
 from .starting import evict, on_disk
 

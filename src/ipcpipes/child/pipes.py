@@ -81,8 +81,7 @@ class ChildPipes:
             # In this order no two of the child's descriptors have adjacent numbers. CPython cannot
             # close the empty range between two such numbers with one call, and closes all
             # descriptors one by one instead (_close_open_fds in _posixsubprocess.c).
-            for name in sorted(wanted, key=lambda name: wanted[name] != "send"):
-                kind = wanted[name]
+            for name, kind in sorted(wanted.items(), key=_sent_first):
                 if isinstance(kind, str):
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
             for name, number in (lent or {}).items():
@@ -178,6 +177,10 @@ class ChildPipes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sent_first(wanted: tuple[str, object]) -> bool:
+    return wanted[1] != "send"
 
 
 def _wanted(

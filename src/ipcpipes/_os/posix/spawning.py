@@ -82,7 +82,7 @@ def start(
     if not is_quick(options):
         kept.append(subprocess.Popen(words, **options))
         return kept[-1]
-    process = _QuickPopen.__new__(_QuickPopen)
+    process = Popen.__new__(Popen)
     kept.append(process)
     process.begin(words, options, only_quickly)
     return process
@@ -90,12 +90,14 @@ def start(
 
 def give_up(process: subprocess.Popen[bytes]) -> None:
     """Ends the process that :func:`start` has put into ``kept``, if it has begun."""
-    if not isinstance(process, _QuickPopen) or process.has_begun():
+    if not isinstance(process, Popen) or process.has_begun():
         process.kill()
         process.wait()
 
 
-class _QuickPopen(subprocess.Popen[bytes]):
+class Popen(subprocess.Popen[bytes]):
+    """What users have as ``child.process``, so it has the name of its base class."""
+
     def begin(self, words: Sequence[Any], options: Mapping[str, Any], only_quickly: bool) -> None:
         """Does what the constructor does."""
         self._only_quickly = only_quickly
@@ -114,8 +116,9 @@ class _QuickPopen(subprocess.Popen[bytes]):
         standard, new_session = given[10:16], given[21]
         sys.audit("subprocess.Popen", words[0], words, directory, environment)
         ends = (standard[0], standard[3], standard[5])
-        way = (new_session, self._only_quickly, self._found)
-        with suppress(TypeError, ValueError):  # subprocess says which argument it cannot encode
+        way = (bool(new_session), self._only_quickly, self._found)
+        # subprocess says which argument it cannot encode.
+        with suppress(TypeError, ValueError, OverflowError):
             _spawn(words, directory, environment, ends, passed, way)
         if not self._found[0]:
             if self._only_quickly:
@@ -147,7 +150,7 @@ def _spawn(
             is started only if its program is cached, and where its process id is stored.
 
     Raises:
-        TypeError, ValueError: an argument cannot be encoded.
+        TypeError, ValueError, OverflowError: an argument cannot be encoded.
     """
     if directory is not None:
         directory = os.fsencode(directory)
@@ -179,7 +182,7 @@ def _spawn(
 
 def _places(program: bytes, environment: Mapping[bytes, bytes]) -> list[bytes]:
     """Returns where the program may be, as os.get_exec_path does."""
-    if os.path.dirname(program):
+    if b"/" in program:
         return [program]
     folders = environment.get(b"PATH", os.fsencode(os.defpath)).split(os.fsencode(os.pathsep))
     return [os.path.join(folder, program) for folder in folders]
