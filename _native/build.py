@@ -28,6 +28,7 @@ PARTS = {
         "posix_identity",
         "posix_descriptors",
         "posix_directories",
+        "posix_spawning",
         "framing",
         "posix_messages",
         "collisions",

@@ -95,6 +95,15 @@ static int ipc_lift(int fd)
     return ipc_fail(fd, lifted == -1 ? -errno : lifted);
 }
 
+/* Whether all three standard streams are open. */
+static int ipc_has_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1)
+            return 0;
+    return 1;
+}
+
 /* packets: SOCK_SEQPACKET, which keeps messages apart; macOS does not have it for AF_UNIX. */
 static int ipc_socket(int packets)
 {

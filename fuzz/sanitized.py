@@ -17,8 +17,9 @@ from pathlib import Path
 from .output import say
 
 TESTS = Path("tests")
-ONCE = ["framing*", "native", "streams", "cancel", "channel*", "blocking*"]
+ONCE = ["framing*", "native*", "streams", "cancel", "channel*", "blocking*"]
 ONCE += ["anonymous_pipes", "posix*", "inherited_endpoints", "child", "access_posix"]
+ONCE += ["child_start*"]
 ONCE += ["descriptors", "descriptor_channels", "attacks_descriptors", "impersonation_posix"]
 ONCE += ["rpc_collisions"]
 OVER_AND_OVER = ["framing_in_c", "framing_properties"]

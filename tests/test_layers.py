@@ -199,6 +199,7 @@ def test_system_twins_have_the_same_file_names(one: str, other: str) -> None:
         "pipe_size.py",
         "removing.py",
         "socket_end.py",
+        "spawning.py",
         "standard_numbers.py",
     }
     only_windows = {

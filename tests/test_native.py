@@ -46,6 +46,7 @@ POSIX_PARTS = {
     "posix_identity.c": ("posix.c",),
     "posix_descriptors.c": ("posix.c",),
     "posix_directories.c": ("posix.c",),
+    "posix_spawning.c": ("posix.c", "posix_identity.c"),
     "posix_messages.c": ("posix.c", "framing.c"),
 }
 

@@ -67,6 +67,7 @@ class _Lib:
     def ipc_ask_credentials(self, fd: int) -> int: ...
     def ipc_next_packet_size(self, fd: int, wait: bool) -> int: ...
     def ipc_send_packet(self, fd: int, data: object, length: int, wait: bool) -> int: ...
+    def ipc_has_standard_streams(self) -> int: ...
     def ipc_close_half(self, fd: int, sending: bool) -> int: ...
     def ipc_keep_urgent_inline(self, fd: int) -> int: ...
     def ipc_peer_left(self, fd: int) -> int: ...
@@ -78,6 +79,25 @@ class _Lib:
     # posix_directories.cdef
     def ipc_is_private(
         self, directory: bytes, parent: bytes, owner: int, is_parent_shared: bool
+    ) -> int: ...
+    # posix_spawning.cdef
+    def ipc_can_spawn(self) -> int: ...
+    def ipc_spawn(
+        self,
+        text: bytes,
+        length: int,
+        programs: int,
+        words: int,
+        variables: int,
+        pointers: Any,
+        room: int,
+        directory: object,
+        standard: Any,
+        kept: Any,
+        kept_count: int,
+        new_session: bool,
+        only_cached: bool,
+        pid: Any,
     ) -> int: ...
     # posix_messages.cdef
     def ipc_send_message(

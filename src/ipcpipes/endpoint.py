@@ -62,9 +62,12 @@ def _abstract_fault(name: str) -> str:
     return "is not an abstract name: it must not be empty, and may contain NULs only at its end"
 
 
+# What .NET's long.TryParse reads, except signs and spaces, which no program writes here.
+_NUMBER = re.compile(r"[0-9]{1,19}")
+
+
 def _inherited_fault(text: str) -> str:
-    # What .NET's long.TryParse reads, except signs and spaces, which no program writes here.
-    if re.fullmatch(r"[0-9]{1,19}", text):
+    if _NUMBER.fullmatch(text):
         return ""
     return "is not the number of a descriptor or handle, in decimal digits"
 

@@ -7,8 +7,9 @@ waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in w
 ``still_receives`` (whether a peer that has ended its sending half can still receive),
 ``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
 ``transport`` (the kind of connection, as text for users); and for parents and children:
-``open_pair``, ``parent_end``, ``inheriting``, ``fingerprint``, ``close_number``,
-``forgets_children``, ``SharedName``, ``join_shared``.
+``open_pair``, ``Opened`` (the owner of a number), ``parent_end``, ``inheriting``, ``fingerprint``,
+``close_number``, ``is_quick``, ``start``, ``give_up``, ``forgets_children``, ``SharedName``,
+``join_shared``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from .common.trio_end import TrioEnd
 from .common.trio_listener import accept_waiting as accept_waiting
 
 if sys.platform == "win32":
-    from .windows import calls, inheritance, listening, process
+    from .windows import calls, inheritance, listening, opened, process
     from .windows.calls import resolve
     from .windows.trio import connecting, listener, packets, pipe, shared, stream
 else:
-    from .posix import calls, inheritance, listening, process
+    from .posix import calls, inheritance, listening, opened, process
     from .posix.address import resolve_text as resolve
     from .posix.trio import connecting, listener, packets, pipe, shared, stream
 
@@ -34,6 +35,7 @@ Permissions = calls.Permissions
 ServerCheck = calls.ServerCheck
 transport = calls.transport
 
+Opened = opened.Opened
 APART = inheritance.APART
 child_environment = inheritance.child_environment
 close_number = inheritance.close
@@ -41,6 +43,10 @@ fingerprint = inheritance.fingerprint
 inheriting = inheritance.inheriting
 open_pair = inheritance.open_pair
 forgets_children = process.forgets_children
+NotStarted = process.NotStarted
+is_quick = process.is_quick
+start = process.start
+give_up = process.give_up
 
 connect = connecting.connector.connect
 parent_end = connecting.connector.parent_end

@@ -30,6 +30,9 @@ AnonymousReceiveStream = pipe.ReceiveStream
 
 close_input = process.close_input
 ends_within = process.ends_within
+is_quick = process.is_quick
+start = process.start
+give_up = process.give_up
 
 
 def open_anonymous_pipe(

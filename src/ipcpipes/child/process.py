@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,6 +18,7 @@ from ..messages.framed import channel_over
 from ..options import check_count, checked_seconds
 from .base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from .lines import LEAST_LONGEST, LONGEST_LINE, Capture, LineSink
+from .opening import open_process
 from .pipes import ChildPipes
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Child(ChildBase):
     async def _close_ends(self) -> trio.BrokenResourceError | None:
         """Closes everything that leads to the child. Returns the error if messages were lost."""
         is_cancelled = trio.current_effective_deadline() == -math.inf
-        ends = [*self._all_ends(), self._lifeline]
+        ends = [*self._all_ends()]
         if self.process.stdin is not None:
             ends.append(self.process.stdin)
         loss = None
@@ -76,6 +77,7 @@ class Child(ChildBase):
                     await end.aclose()
                 except trio.BrokenResourceError as error:
                     loss = error
+        self._lifeline.close()
         return loss
 
     async def _finish(self, grace: float) -> trio.BrokenResourceError | None:
@@ -104,8 +106,7 @@ class Child(ChildBase):
         return loss
 
 
-@asynccontextmanager
-async def open_child(
+def open_child(
     command: Command,
     *,
     framing: Framing | Native | None = None,
@@ -118,7 +119,7 @@ async def open_child(
     env: Mapping[str, str] | None = None,
     grace: float = 5.0,
     **options: Any,
-) -> AsyncIterator[Child]:
+) -> AbstractAsyncContextManager[Child]:
     """Starts a child process that is connected with this process until the end of the block.
 
     >>> async with ipcpipes.open_child([sys.executable, "worker.py"]) as child:
@@ -179,7 +180,7 @@ async def open_child(
         TypeError, ValueError: an argument is of the wrong type or out of range.
         ipcpipes.NotSupported: ``framing=NATIVE`` on macOS.
     """
-    async with run_child(
+    return run_child(
         lambda: ChildPipes(framing, pipes, max_descriptors=max_descriptors),
         command,
         stdin=stdin,
@@ -189,8 +190,7 @@ async def open_child(
         env=env,
         grace=grace,
         **options,
-    ) as child:
-        yield child
+    )
 
 
 def check_child_options(
@@ -222,24 +222,24 @@ async def run_child(
     """Starts a child; :func:`open_child` and :class:`WorkerGroup` share this."""
     grace = checked_seconds("grace", grace)
     check_child_options("open_child", longest_line=longest_line, **options)
-    warn_of_unknown_ends()
+    may_be_forgotten = warn_of_unknown_ends()
     sinks = {name: options[name] for name in ("stdout", "stderr") if callable(options.get(name))}
     options.update(dict.fromkeys(sinks, subprocess.PIPE))
     with open_ends() as ends:
-        with ends.starting(command, env, options) as (words, complete):
-            process = await trio.lowlevel.open_process(words, **complete)
+        words, inheriting = ends.starting(command, env, options)
+        with inheriting as complete:
+            process = await open_process(words, complete)
         try:
             ends.started()
-            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
+            mine = ends.taken(_os.parent_end, process.pid, channel_over)
+            child = Child(process, *mine, may_be_forgotten)
         except BaseException:  # raised by a user's framing, for example
             process.kill()
             await _reap(process)
             raise
     captures = [Capture(getattr(process, name), sink, longest_line) for name, sink in sinks.items()]
     try:
-        async with unseen_nursery() as nursery:
-            for capture in captures:
-                nursery.start_soon(capture.run)
+        async with _running(captures):
             loss = None
             try:
                 yield child
@@ -253,6 +253,19 @@ async def run_child(
                 raise loss
     finally:
         await _reap(process)
+
+
+def _running(captures: Sequence[Capture]) -> AbstractAsyncContextManager[object]:
+    """Returns a context in which tasks read the child's output."""
+    return _captured(captures) if captures else nullcontext()
+
+
+@asynccontextmanager
+async def _captured(captures: Sequence[Capture]) -> AsyncIterator[None]:
+    async with unseen_nursery() as nursery:
+        for capture in captures:
+            nursery.start_soon(capture.run)
+        yield
 
 
 async def _reap(process: trio.Process) -> None:

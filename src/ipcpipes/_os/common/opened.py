@@ -65,6 +65,10 @@ class OpenNumbers:
         """
         return map(_pop, (self.numbers,))
 
+    def move_last_to(self, other: OpenNumbers) -> None:
+        """Moves the last number to another owner, in one step."""
+        other.numbers.extend(self.handed_over())
+
     def close(self) -> None:
         """Closes all numbers that are left. Idempotent."""
         taken = map(_pop, [self.numbers] * len(self.numbers))

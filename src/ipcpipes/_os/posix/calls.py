@@ -12,6 +12,7 @@ import pwd
 import select
 import sys
 from collections.abc import Callable
+from itertools import chain, starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +41,9 @@ send_two = lib.ipc_send_two
 write = lib.ipc_write
 write_rest = lib.ipc_write_rest
 set_queue_length = lib.ipc_set_queue_length
+can_spawn = lib.ipc_can_spawn
+has_standard_streams = lib.ipc_has_standard_streams
+spawn = lib.ipc_spawn
 PACKETS_END = lib.IPC_PACKETS_END
 # The errors of a system without SO_PEERPIDFD, and those of a system that does not tell a peer's
 # groups.
@@ -51,6 +55,7 @@ _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
+_two_numbers = ffi.typeof("int[2]")
 
 
 class Credentials(NamedTuple):
@@ -302,11 +307,16 @@ def connect(
     return descriptors.open(lib.ipc_connect, address, len(address), source, len(source), packets)
 
 
-def pair(*, packets: bool) -> tuple[int, int]:
-    """Makes two connected sockets: one for this process, and one in blocking mode, for a child."""
-    fds = ffi.new("int[2]")
-    _check(lib.ipc_pair(packets, fds))
-    return fds[0], fds[1]
+def open_pair(descriptors: OpenDescriptors, *, packets: bool) -> None:
+    """Adds two connected sockets to ``descriptors``: one for this process, and after it one in
+    blocking mode, for a child.
+    """
+    fds = ffi.new(_two_numbers, (-1, -1))
+    # One step makes the call and stores what it has opened; see OpenNumbers. A result other than 0
+    # goes before the two numbers, which are -1 then.
+    failed = filter(None, starmap(lib.ipc_pair, ((packets, fds),)))
+    descriptors.numbers.extend(chain(failed, fds))
+    _check(min(descriptors.numbers))
 
 
 def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:

@@ -112,17 +112,18 @@ class Connector:
             descriptors.close()
             raise
 
-    def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
+    def parent_end(
+        self, descriptors: OpenDescriptors, endpoint: Endpoint, kind: Kind, pid: int
+    ) -> Any:
         """Makes the connection for the parent's end of a pair. The child ``pid`` has the other end,
-        at ``endpoint``.
+        at ``endpoint``. If this raises, the descriptor stays in ``descriptors``.
         """
-        with OpenDescriptors(number) as descriptors:
-            if kind in ("send", "receive"):
-                return self._pipe_ends[kind](descriptors, endpoint)
-            # The credentials of a socketpair(2) are those of the process that made it: this one.
-            child = calls.UnknownPeer(pid)
-            address = b"descriptor " + endpoint.name.encode()
-            return self.adopt(descriptors, endpoint, address, kind, None, None, child)
+        if kind in ("send", "receive"):
+            return self._pipe_ends[kind](descriptors, endpoint)
+        # The credentials of a socketpair(2) are those of the process that made it: this one.
+        child = calls.UnknownPeer(pid)
+        address = b"descriptor " + endpoint.name.encode()
+        return self.adopt(descriptors, endpoint, address, kind, None, None, child)
 
     def adopt(
         self,

@@ -9,7 +9,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ...endpoint import Endpoint
@@ -30,18 +30,19 @@ _WAYS = {"send": os.O_WRONLY, "receive": os.O_RDONLY}
 APART: dict[str, Any] = {"start_new_session": True}
 
 
-def open_pair(kind: str) -> tuple[int, int]:
-    """Makes two connected ends: the parent's end, of this ``kind``, and the child's end. No process
-    inherits an end before it is handed over. The child's end is in blocking mode, as programs
-    expect.
+def open_pair(kind: str) -> OpenDescriptors:
+    """Makes two connected ends. Returns the parent's end, which is of this ``kind``, and after it
+    the child's end. No process inherits an end before it is handed over. The child's end is in
+    blocking mode, as programs expect.
     """
+    descriptors = OpenDescriptors()
     if kind not in _WAYS:
-        return calls.pair(packets=kind == "messages")
-    with OpenDescriptors() as descriptors:
+        calls.open_pair(descriptors, packets=kind == "messages")
+    else:
         standard.open_pipe(descriptors)
-        receiving, sending = descriptors.numbers
-        descriptors.numbers.clear()
-        return (receiving, sending) if kind == "receive" else (sending, receiving)
+        if kind == "send":
+            descriptors.numbers.reverse()
+    return descriptors
 
 
 def open_pipe(capacity: int | None) -> OpenDescriptors:
@@ -66,15 +67,15 @@ def fingerprint(number: int) -> str:
 
 def child_environment(
     base: Mapping[str, str] | None, added: Mapping[str, str], is_ours: Callable[[str], bool]
-) -> dict[Any, Any]:
+) -> dict[bytes, bytes]:
     """Returns ``base`` (``None``: the environment of this process) without the names for which
     ``is_ours`` is true, and with the variables in ``added``. They are bytes, as the system stores
     them, because subprocess would encode each text again.
     """
     if base is None:
-        found: dict[Any, Any] = os.environb.copy()
+        found = _own_environment()
     else:
-        found = {os.fsencode(name): value for name, value in base.items()}
+        found = {os.fsencode(name): os.fsencode(value) for name, value in base.items()}
     for name in [name for name in found if name.startswith(b"IPCPIPES_")]:
         if is_ours(os.fsdecode(name)):
             del found[name]
@@ -82,16 +83,26 @@ def child_environment(
     return found
 
 
-@contextmanager
-def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
-    others.
+def _own_environment() -> dict[bytes, bytes]:
+    # The dictionary inside os.environb is copied in one step. The public copy() decodes each name,
+    # which takes 60 times as long, and fails if another thread adds a variable meanwhile.
+    inside = getattr(os.environb, "_data", None)
+    return inside.copy() if type(inside) is dict else os.environb.copy()
+
+
+def inheriting(
+    numbers: Sequence[int], options: Mapping[str, Any], program: object
+) -> AbstractContextManager[dict[str, Any]]:
+    """Returns a context that yields the options of subprocess.Popen with which the child inherits
+    ``numbers`` and no others. The block starts ``program``.
 
     They stay close-on-exec in this process, and become inheritable only in the child, between fork
     and exec. So processes that other threads start meanwhile do not inherit them.
     """
-    with standard.occupied():
-        yield {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+    complete = {**options, "close_fds": True, "pass_fds": tuple(numbers)}
+    if calls.has_standard_streams():
+        return nullcontext(complete)
+    return standard.occupied(complete)
 
 
 # The child's side

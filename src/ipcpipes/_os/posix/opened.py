@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..common.opened import OpenNumbers
 
-__all__ = ["OpenDescriptors"]
+__all__ = ["OpenDescriptors", "Opened"]
 
 
 class OpenDescriptors(OpenNumbers):
@@ -16,3 +16,6 @@ class OpenDescriptors(OpenNumbers):
     __slots__ = ()
 
     _close_number: Callable[[int], object] = staticmethod(os.close)
+
+
+Opened = OpenDescriptors

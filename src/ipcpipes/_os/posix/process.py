@@ -1,4 +1,4 @@
-"""POSIX: the end of a process, and waiting for it without an event loop."""
+"""POSIX: the start and the end of a process, and waiting for it without an event loop."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from ..common.system_error import require_system_error
-from . import standard_numbers as standard
+from . import spawning, standard_numbers as standard
 
 assert sys.platform != "win32" or not TYPE_CHECKING
+
+NotStarted = spawning.NotStarted
+is_quick = spawning.is_quick
+start = spawning.start
+give_up = spawning.give_up
 
 _LONGEST = 1_000_000.0  # seconds; poll(2) counts milliseconds in 32 bits
 

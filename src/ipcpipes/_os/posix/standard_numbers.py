@@ -14,12 +14,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain, starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..common.system_error import require_system_error
 from .opened import OpenDescriptors
 
 assert sys.platform != "win32" or not TYPE_CHECKING
+
+ResultT = TypeVar("ResultT")
 
 _FIRST = 3  # the lowest number after those of the standard streams
 
@@ -59,16 +61,16 @@ def open_pipe(descriptors: OpenDescriptors) -> None:
 
 
 @contextmanager
-def occupied() -> Iterator[None]:
-    """Within this context, closed standard streams are opened on the null device, so that files
-    opened by other code (the pipes that subprocess and trio make for PIPE) get other numbers. No
-    child inherits them.
+def occupied(result: ResultT) -> Iterator[ResultT]:
+    """Yields ``result``. Within this context, closed standard streams are opened on the null
+    device, so that files opened by other code (the pipes that subprocess and trio make for PIPE)
+    get other numbers. No child inherits them.
     """
     with ExitStack() as stack:
         # open(2) gives the lowest free number. dup2(2) could close the file of another thread.
         while any(map(_is_closed, range(_FIRST))):
             stack.callback(os.close, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-        yield
+        yield result
 
 
 def _is_closed(fd: int) -> bool:

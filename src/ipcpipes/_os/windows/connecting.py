@@ -68,17 +68,16 @@ class Connector:
                 _require_trusted(handle, trusts, endpoint, address)
             return self._pipes[kind](opened, endpoint, address, server_end=False)
 
-    def parent_end(self, number: int, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
+    def parent_end(self, opened: Opened, endpoint: Endpoint, kind: Kind, pid: int) -> Any:
         """Makes the connection for the parent's end of a pair. The child ``pid`` has the other end,
-        at ``endpoint``.
+        at ``endpoint``. If this raises, the handle stays in ``opened``.
         """
-        with Opened(number) as opened:
-            if kind in ("send", "receive"):
-                return self._pipe_ends[kind, False](opened, endpoint)
-            # The system would report the process that opened the pipe, which is this process, as
-            # the peer.
-            address = f"handle {endpoint.name}"
-            return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
+        if kind in ("send", "receive"):
+            return self._pipe_ends[kind, False](opened, endpoint)
+        # The system would report the process that opened the pipe, which is this process, as the
+        # peer.
+        address = f"handle {endpoint.name}"
+        return self._pipes[kind](opened, endpoint, address, server_end=True, process=pid)
 
     def adopt(
         self, instance: Opened, endpoint: Endpoint, address: str, kind: Kind, owner: ConnectionSlot

@@ -32,15 +32,14 @@ _TYPE_MESSAGE = 4  # PIPE_TYPE_MESSAGE in the flags of GetNamedPipeInfo
 APART: dict[str, Any] = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
-def open_pair(kind: str) -> tuple[int, int]:
-    """Makes a connected pipe. Returns (parent's end, child's end); ``kind`` is the kind of the
-    parent's end. No process inherits an end until :func:`inheriting` makes it inheritable.
+def open_pair(kind: str) -> Opened:
+    """Makes a connected pipe. Returns the parent's end and, after it, the child's end; ``kind`` is
+    the kind of the parent's end. No process inherits an end until :func:`inheriting` makes it
+    inheritable.
     """
-    with Opened() as opened:
-        _connect_pair(opened, kind, _BUFFER_SIZE)
-        ours, theirs = opened.numbers
-        opened.numbers.clear()
-        return ours, theirs
+    opened = Opened()
+    _connect_pair(opened, kind, _BUFFER_SIZE)
+    return opened
 
 
 def open_pipe(capacity: int | None) -> Opened:
@@ -98,9 +97,11 @@ def child_environment(
 
 
 @contextmanager
-def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def inheriting(
+    numbers: Sequence[int], options: Mapping[str, Any], program: object
+) -> Iterator[dict[str, Any]]:
     """Yields the options of subprocess.Popen with which the child inherits ``numbers`` and no
-    others.
+    others. The block starts ``program``, and an error names it.
 
     A handle is inherited if it is in the list and is inheritable, which is a property of the
     handle. So the handles are inheritable only while the child is being started. A process that
@@ -123,6 +124,11 @@ def inheriting(numbers: Sequence[int], options: Mapping[str, Any]) -> Iterator[d
         for number in numbers:
             os.set_handle_inheritable(number, True)
         yield complete
+    except OSError as error:
+        # subprocess does not name the program here.
+        if error.filename is None:
+            error.filename = program
+        raise
     finally:
         for number in numbers:
             os.set_handle_inheritable(number, False)

@@ -6,7 +6,7 @@ import math
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ class Child(ChildBase):
 
 @contextmanager
 def _deferred_ctrl_c() -> Iterator[None]:
-    """Defers Ctrl-C until the process is registered with the code that ends it."""
+    """Defers Ctrl-C until the process is known to the code that ends it."""
     before = signal.getsignal(signal.SIGINT)
     # Python's handlers run in the main thread only. A handler that is not a Python function (such
     # as SIG_IGN) stays, because the child has to inherit it.
@@ -115,6 +115,16 @@ def _deferred_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if received:
             signal.raise_signal(signal.SIGINT)
+
+
+def _started(
+    words: Sequence[Any], options: Mapping[str, Any], kept: list[subprocess.Popen[bytes]]
+) -> subprocess.Popen[bytes]:
+    """Starts a process, and puts it into ``kept``, also if a signal handler raises meanwhile."""
+    if _os.is_quick(options):
+        return _os.start(words, options, kept)
+    with _deferred_ctrl_c():
+        return _os.start(words, options, kept)
 
 
 @contextmanager
@@ -186,22 +196,21 @@ def open_child(
                 f"{name} cannot be a function without an event loop; pass subprocess.PIPE, and "
                 f"read child.process.{name} in a thread"
             )
-    warn_of_unknown_ends()
-    process = child = None
+    may_be_forgotten = warn_of_unknown_ends()
+    started: list[subprocess.Popen[bytes]] = []
+    child = None
     try:
-        with (
-            ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends,
-            _deferred_ctrl_c(),
-        ):
+        with ChildPipes(framing, pipes, max_descriptors=max_descriptors) as ends:
             options.update(stdin=stdin, stdout=stdout, stderr=stderr)
-            with ends.starting(command, env, options) as (words, complete):
-                process = subprocess.Popen(words, **complete)
+            words, inheriting = ends.starting(command, env, options)
+            with inheriting as complete:
+                process = _started(words, complete, started)
             ends.started()
-            child = Child(process, *ends.taken(_os.parent_end, process.pid, channel_over))
+            mine = ends.taken(_os.parent_end, process.pid, channel_over)
+            child = Child(process, *mine, may_be_forgotten)
         yield child
     finally:
         if child is not None:
             child._finish(grace)
-        elif process is not None:
-            process.kill()
-            process.wait()
+        elif started:
+            _os.give_up(started[0])
