@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -80,21 +80,29 @@ class FrameTransport:
         sent = self._now._send_now(octets)
         return octets[sent:]
 
-    async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
-        """Waits until the system takes some bytes of ``head`` and ``octets``, from ``start`` on, if
-        that can be cancelled without harm.
+    @property
+    def sends_memory(self) -> bool:
+        """Whether :meth:`send_two_now` may send anything."""
+        return self._now is not None and self._now._sends_now
+
+    def send_two_now(self, head: bytes, octets: memoryview, start: int = 0) -> int:
+        """Sends as much of ``head`` and then ``octets``, from ``start`` on, as the system takes
+        without waiting.
 
         Returns:
-            How many bytes the system has taken; 0 if this cannot be cancelled without harm: then
-            use :meth:`send_rest`.
+            How many bytes the system has taken, perhaps 0.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self._now is not None
-        sent = await self._now._send_some(head, octets, start)
         self.taken_count += 1
-        return sent
+        return self._now._send_two_now(head, octets, start)
+
+    def wait_sendable(self) -> Awaitable[None]:
+        """Waits until the system takes more. Check :attr:`sends_memory` first."""
+        assert self._now is not None
+        return self._now.wait_send_all_might_not_block()
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None
@@ -136,14 +144,6 @@ class FrameTransport:
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
                 has ended.
         """
-        if self._stream is not None:
-            return await self._receive_frames(self._stream)
-        if self._many is not None:
-            return await self._many.receive_many()
-        assert self._channel is not None
-        return [await self._channel.receive()]
-
-    async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
         reader = self._reader
         if self._now is not None:
             came = await self._now._receive_buffered(reader.get_buffer, READ_SIZE)
@@ -152,8 +152,14 @@ class FrameTransport:
                     return reader.feed(came)
             elif came[1]:
                 return reader.buffer_updated(*came)
-        elif octets := await stream.receive_some(READ_SIZE):
-            return reader.feed(bytes(octets))
+        elif self._stream is not None:
+            if octets := await self._stream.receive_some(READ_SIZE):
+                return reader.feed(bytes(octets))
+        elif self._many is not None:
+            return await self._many.receive_many()
+        else:
+            assert self._channel is not None
+            return [await self._channel.receive()]
         reader.end()
         raise trio.EndOfChannel("the other end has closed")
 
