@@ -121,12 +121,13 @@ class CallDriver:
 
     async def push(self, index: int, elements: object) -> None:
         """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
-        if self.call.failure is None:
+        call = self.call
+        if call.failure is None:
             await _checkpoint_if_cancelled()
         else:
             await self._cancellation_point()
         try:
-            octets = bytes_of(elements, self.call.operation.pipes[index].element)
+            octets = bytes_of(elements, call.operation.pipes[index].element)
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
