@@ -356,15 +356,19 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        fd = self._require_sendable()
+        fd = self._number
+        if fd == -1 or self._eof_sent or self._send_fault is not None:
+            self._require_sendable()
         # The buffer is always released: an exception's traceback can be a reference cycle, and in
         # such a cycle memory that cffi has borrowed can crash the garbage collector (Python 3.10,
         # 3.11).
         buffer: Any = ffi.from_buffer(data)
-        self._send_fault = _INTERRUPTED
-        sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
-        self._send_fault = None
-        ffi.release(buffer)
+        try:
+            self._send_fault = _INTERRUPTED
+            sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
+            self._send_fault = None
+        finally:
+            ffi.release(buffer)
         if sent < 0 and sent != _AGAIN:
             self._raise_broken(-sent)
         return max(sent, 0)
