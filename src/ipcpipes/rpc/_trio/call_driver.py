@@ -14,6 +14,7 @@ from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
 
 if TYPE_CHECKING:
+    from ..definition.elements import Element
     from .link import Link
 
 __all__ = ["CallDriver"]
@@ -22,6 +23,13 @@ __all__ = ["CallDriver"]
 _ki_protected = trio.lowlevel.enable_ki_protection
 # Looked up once: it is called for every push and pull.
 _checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
+_cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
+
+
+@trio.lowlevel.disable_ki_protection
+def _bytes_of(elements: object, element: Element) -> memoryview:
+    """Runs a user's iterable, which KeyboardInterrupt may interrupt."""
+    return bytes_of(elements, element)
 
 
 class CallDriver:
@@ -102,7 +110,9 @@ class CallDriver:
         else:
             await self._cancellation_point()
         try:
-            self._occupy(key)
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
             is_mine = True
             while (octets := call.pull(index, limit)) is None:
                 link.flush()
@@ -119,37 +129,24 @@ class CallDriver:
                 self._busy.remove(key)
         return chunk_of(octets, call.operation.pipes[index].element)
 
+    @_ki_protected
     async def push(self, index: int, elements: object) -> None:
         """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
-        call = self.call
+        call, link = self.call, self.link
+        key = ("pushing into", index)
+        octets: memoryview | None = None
+        is_mine = False
         if call.failure is None:
             await _checkpoint_if_cancelled()
         else:
             await self._cancellation_point()
         try:
-            octets = bytes_of(elements, call.operation.pipes[index].element)
-        except Exception:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise
-        await self._push_alone(index, octets)
-
-    async def push_octets(self, index: int, octets: memoryview) -> None:
-        """Does the same as :meth:`push` for a chunk of a source, which is already bytes, and then
-        releases ``octets``.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        await self._push_alone(index, octets)
-
-    @_ki_protected
-    async def _push_alone(self, index: int, octets: memoryview) -> None:
-        """Pushes, and releases ``octets``. This is a checkpoint even if it fails."""
-        key = ("pushing into", index)
-        link = self.link
-        is_mine = False
-        try:
-            self._occupy(key)
+            octets = _bytes_of(elements, call.operation.pipes[index].element)
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
             is_mine = True
-            parts = self.call.push_at_once(index, octets) if link.takes_memory else None
+            parts = call.push_at_once(index, octets) if link.takes_memory else None
             if parts is None:
                 waited = await self._push(index, octets)
             else:
@@ -158,11 +155,24 @@ class CallDriver:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         finally:
-            octets.release()  # or the traceback of a cancellation would keep the user's memory
+            if octets is not None:
+                octets.release()  # or the traceback of a cancellation would keep the user's memory
             if is_mine:
                 self._busy.remove(key)
         if not waited:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            await _cancel_shielded_checkpoint()
+
+    async def push_octets(self, index: int, octets: memoryview) -> None:
+        """Does the same as :meth:`push` for a chunk of a source, which is already bytes, and then
+        releases ``octets``.
+        """
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = await self._alone("pushing into", index, self._push, index, octets)
+        finally:
+            octets.release()
+        if not waited:
+            await _cancel_shielded_checkpoint()
 
     async def _push(self, index: int, octets: memoryview) -> bool:
         """Pushes in as many steps as necessary. Returns whether it has waited."""
@@ -200,8 +210,8 @@ class CallDriver:
             octets = elements
         else:
             octets = bytes_of(elements, call.operation.pipes[index].element)
-        if ("pushing into", index) in self._busy:
-            raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
+        if (key := ("pushing into", index)) in self._busy:
+            raise self._is_busy(key)
         if len(octets) > SMALL:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; use push() for more")
         if not octets:
@@ -235,7 +245,9 @@ class CallDriver:
         key = (doing, index)
         is_mine = False
         try:
-            self._occupy(key)
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
             is_mine = True
             return await action(*arguments)
         except Exception:
@@ -245,14 +257,9 @@ class CallDriver:
             if is_mine:
                 self._busy.remove(key)
 
-    def _occupy(self, key: tuple[str, int]) -> None:
-        """Raises:
-        trio.BusyResourceError: another task is doing this.
-        """
-        if key in self._busy:
-            doing, index = key
-            raise trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
-        self._busy.add(key)
+    def _is_busy(self, key: tuple[str, int]) -> trio.BusyResourceError:
+        doing, index = key
+        return trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
 
     def _name(self, index: int) -> str:
         return f"the pipe {self.call.operation.pipes[index].name}"

@@ -102,7 +102,7 @@ class FrameTransport:
     def wait_sendable(self) -> Awaitable[None]:
         """Waits until the system takes more. Check :attr:`sends_memory` first."""
         assert self._now is not None
-        return self._now.wait_send_all_might_not_block()
+        return self._now._wait_sendable()
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None

@@ -373,6 +373,15 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
             self._raise_broken(-sent)
         return max(sent, 0)
 
+    async def _wait_sendable(self) -> None:
+        """Waits until the system accepts more, for the caller of :meth:`_send_two_now`."""
+        fd = self._require_sendable()
+        self._sending = True
+        try:
+            await trio.lowlevel.wait_writable(fd)
+        finally:
+            self._sending = False
+
     async def send_eof(self) -> None:
         """Ends the sending direction; receiving remains possible. Idempotent.
 

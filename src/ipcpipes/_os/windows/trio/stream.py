@@ -180,6 +180,10 @@ class _Sending(Pipe):
         """Sends nothing and returns 0, like :meth:`_send_now`."""
         return 0
 
+    async def _wait_sendable(self) -> None:
+        """Is never called, because :attr:`_sends_now` is false."""
+        raise NotImplementedError
+
     async def _send_part(self, start: Any, length: int, owner: memoryview) -> int:
         operation = calls.new_operation()
         size = min(length, calls.LARGEST_WRITE)
