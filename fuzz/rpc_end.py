@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 
-from ipcpipes.rpc.core.call import SMALL, Call
-from ipcpipes.rpc.core.call_pipes import Push
+from ipcpipes.rpc.core.call import Call
+from ipcpipes.rpc.core.call_pipes import SMALL, Push
 from ipcpipes.rpc.core.session import Event, Session
 from ipcpipes.rpc.core.state import ConnectionState, Party
 from ipcpipes.rpc.errors import CallCancelled, Fault, ProtocolError, RpcError

@@ -268,7 +268,7 @@ async def test_39_a_long_stream_uses_no_more_memory_than_its_credit(calling: Any
             ahead = max(ahead, sent - got)
         return got
 
-    async with calling(octets_into=octets_into) as acc:
+    async with calling(octets_into=octets_into, server={"credit": 2 * MIB}) as acc:
         tracemalloc.start()
         try:
             assert await acc.octets_into(data=source) == size

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ipcpipes import rpc
-from ipcpipes.rpc.core.call import BATCH, SMALL
+from ipcpipes.rpc.core.call import BATCH
+from ipcpipes.rpc.core.call_pipes import SMALL
 from ipcpipes.rpc.core.state import Party
 from ipcpipes.rpc.wire.format import LEAST_CREDIT
 

@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..core.call import SMALL, Call
-from ..core.call_pipes import Push
+from ..core.call import Call
+from ..core.call_pipes import SMALL, Push
 from ..core.events import CallEvent
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
 
 if TYPE_CHECKING:
+    from ..definition.elements import Element
     from .link import Link
 
 __all__ = ["CallDriver"]
 
 # KeyboardInterrupt is raised where an operation waits, and not between its steps.
 _ki_protected = trio.lowlevel.enable_ki_protection
+# Looked up once: it is called for every push and pull.
+_checkpoint_if_cancelled = trio.lowlevel.checkpoint_if_cancelled
+_cancel_shielded_checkpoint = trio.lowlevel.cancel_shielded_checkpoint
+
+
+@trio.lowlevel.disable_ki_protection
+def _bytes_of(elements: object, element: Element) -> memoryview:
+    """Runs a user's iterable, which KeyboardInterrupt may interrupt."""
+    return bytes_of(elements, element)
 
 
 class CallDriver:
@@ -35,7 +45,7 @@ class CallDriver:
     scope: trio.CancelScope | None = None
     # Set when they are needed; a short call needs neither.
     _tasks: list[trio.lowlevel.Task] | None = None
-    _busy: set[tuple[str, int]] | None = None
+    _busy: set[tuple[str, int]]
 
     # Awaited before an operation does anything.
     _cancellation_point: Callable[..., Awaitable[None]] = staticmethod(
@@ -46,6 +56,8 @@ class CallDriver:
         self.link = link
         self.call = call
         call.owner = self
+        if call.operation.pipes:
+            self._busy = set()
 
     def wake(self) -> None:
         tasks, self._tasks = self._tasks, None
@@ -86,73 +98,108 @@ class CallDriver:
         while self.call.cursor.turn in self.others and self.call.failure is None:
             await self.wait()
 
+    @_ki_protected
     async def pull(self, index: int, max_elements: int | None) -> Any:
         """Does what :meth:`ipcpipes.rpc.InPipe.pull` describes."""
-        await self._cancellation_point()
-        octets = await self._alone("pulling from", index, self._pull, index, max_elements)
-        return chunk_of(octets, self.call.operation.pipes[index].element)
-
-    async def _pull(self, index: int, max_elements: int | None) -> memoryview:
+        call, link = self.call, self.link
         limit = LARGEST_COUNT if max_elements is None else max_elements
-        call = self.call
-        waited = False
-        while True:
-            octets = call.pull(index, limit)
-            self.link.flush()
-            if octets is not None:
-                if not waited:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return octets
-            await self.wait()
-            waited = True
-
-    async def push(self, index: int, elements: object) -> None:
-        """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
-        await self._cancellation_point()
-        element = self.call.operation.pipes[index].element
+        key = ("pulling from", index)
+        is_mine = waited = False
+        if call.failure is None:
+            await _checkpoint_if_cancelled()
+        else:
+            await self._cancellation_point()
         try:
-            octets = bytes_of(elements, element)
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
+            is_mine = True
+            while (octets := call.pull(index, limit)) is None:
+                link.flush()
+                await self.wait()
+                waited = True
+            link.flush()
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
-        try:
-            await self._alone("pushing into", index, self._push, index, octets, element.stride)
         finally:
-            octets.release()  # or the traceback of a cancellation would keep the user's memory
+            if is_mine:
+                self._busy.remove(key)
+        return chunk_of(octets, call.operation.pipes[index].element)
+
+    @_ki_protected
+    async def push(self, index: int, elements: object) -> None:
+        """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
+        call, link = self.call, self.link
+        key = ("pushing into", index)
+        octets: memoryview | None = None
+        is_mine = False
+        if call.failure is None:
+            await _checkpoint_if_cancelled()
+        else:
+            await self._cancellation_point()
+        try:
+            octets = _bytes_of(elements, call.operation.pipes[index].element)
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
+            is_mine = True
+            parts = call.push_at_once(index, octets) if link.takes_memory else None
+            if parts is None:
+                waited = await self._push(index, octets)
+            else:
+                waited = await link.send_memory(*parts)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        finally:
+            if octets is not None:
+                octets.release()  # or the traceback of a cancellation would keep the user's memory
+            if is_mine:
+                self._busy.remove(key)
+        if not waited:
+            await _cancel_shielded_checkpoint()
 
     async def push_octets(self, index: int, octets: memoryview) -> None:
         """Does the same as :meth:`push` for a chunk of a source, which is already bytes, and then
         releases ``octets``.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        stride = self.call.outgoing[index].stride
         try:
-            await self._alone("pushing into", index, self._push, index, octets, stride)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = await self._alone("pushing into", index, self._push, index, octets)
         finally:
             octets.release()
+        if not waited:
+            await _cancel_shielded_checkpoint()
 
-    async def _push(self, index: int, octets: memoryview, stride: int) -> None:
+    async def _push(self, index: int, octets: memoryview) -> bool:
+        """Pushes in as many steps as necessary. Returns whether it has waited."""
         call = self.call
-        push = Push(octets, len(octets) // stride)
+        push = Push(octets, len(octets) // call.operation.pipes[index].element.stride)
         # A push without elements is checked like any other push, except for the range.
         call.check_push(index, push.count or None)
         if 0 < len(octets) <= SMALL and not self.link.is_full and call.push_small(index, octets):
             self.link.flush_soon()
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+            return False
         link = self.link
+        waited = False
         while not push.done:
-            await link.wait_room()
+            if link.is_full:
+                await link.wait_room()
+                waited = True
             if link.takes_memory:
                 parts = call.push_in_place(index, push)
                 if parts is not None:
-                    await link.send_memory(*parts)
+                    waited |= await link.send_memory(*parts)
                     continue
             elif call.push_some(index, push):
                 link.flush()
                 continue
             await self.wait()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+            waited = True
+        return waited
 
     @_ki_protected
     def push_nowait(self, index: int, elements: object) -> None:
@@ -163,8 +210,8 @@ class CallDriver:
             octets = elements
         else:
             octets = bytes_of(elements, call.operation.pipes[index].element)
-        if self._busy and ("pushing into", index) in self._busy:
-            raise trio.BusyResourceError(f"another task is pushing into {self._name(index)}")
+        if (key := ("pushing into", index)) in self._busy:
+            raise self._is_busy(key)
         if len(octets) > SMALL:
             raise ValueError(f"push_nowait takes up to {SMALL:,} bytes; use push() for more")
         if not octets:
@@ -196,20 +243,23 @@ class CallDriver:
         checkpoint even if the action fails.
         """
         key = (doing, index)
-        busy = self._busy
-        if busy is None:
-            busy = self._busy = set()
-        elif key in busy:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
-        busy.add(key)
+        is_mine = False
         try:
+            if key in self._busy:
+                raise self._is_busy(key)
+            self._busy.add(key)
+            is_mine = True
             return await action(*arguments)
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         finally:
-            busy.remove(key)
+            if is_mine:
+                self._busy.remove(key)
+
+    def _is_busy(self, key: tuple[str, int]) -> trio.BusyResourceError:
+        doing, index = key
+        return trio.BusyResourceError(f"another task is {doing} {self._name(index)}")
 
     def _name(self, index: int) -> str:
         return f"the pipe {self.call.operation.pipes[index].name}"

@@ -188,7 +188,8 @@ async def connect(
             ``None`` for no secret.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each out-pipe of an open call may need this much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there. Without an answer, the connection ends two to three times this long after the
             last message of the server. ``None`` does not ask: the system tells when a process ends,
@@ -246,7 +247,8 @@ async def bind(
             ValueError.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each out-pipe of an open call may need this much memory.
         keep_alive: seconds, 0.04 or more, after which a server that was silent is asked whether it
             is there. Without an answer, the connection ends two to three times this long after the
             last message of the server. ``None`` does not ask: the system tells when a process ends,

@@ -149,20 +149,27 @@ class Link:
             self._writing = True
             self._writer.unpark()
 
-    async def send_memory(self, head: bytes, octets: memoryview) -> None:
+    async def send_memory(self, head: bytes, octets: memoryview) -> bool:
         """Sends a frame whose body is the user's memory, without a copy. If it is cancelled, the
         rest is copied, and sent later. Check :attr:`takes_memory` first.
+
+        Returns:
+            Whether it has waited. If not, it was no checkpoint.
         """
-        session = self.session
-        first = joined([*session.take_output(), head], len(octets))
-        self._writing = self._lent = True
+        session, transport = self.session, self.transport
+        if session.output or session.dirty:
+            first = joined([*session.take_output(), head], len(octets))
+        else:
+            first = joined((head,), len(octets))
         sent, size = 0, len(first) + len(octets)
+        waited = False
+        self._writing = self._lent = True
         try:
-            while sent < size:
-                some = await self.transport.send_some(first, octets, sent)
-                if not some:
-                    break
-                sent += some
+            sent = transport.send_two_now(first, octets)
+            while sent < size and transport.sends_memory:
+                await transport.wait_sendable()
+                waited = True
+                sent += transport.send_two_now(first, octets, sent)
         except GONE:
             pass  # the writer gets the same error
         finally:
@@ -174,9 +181,11 @@ class Link:
                 self._writer.unpark()
             else:
                 self._writing = False
-                self._room.unpark_all()
+                if self._room:
+                    self._room.unpark_all()
             if session.leaving and not self._rest:
                 session.sent()
+        return waited
 
     async def run(self) -> None:
         """Reads and writes until the connection ends. The end is not raised as an exception: each

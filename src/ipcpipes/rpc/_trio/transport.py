@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -61,21 +61,29 @@ class FrameTransport:
         peer: PeerIdentity = getattr(self._transport, "peer", PeerIdentity())
         return peer
 
-    async def send_some(self, head: bytes, octets: memoryview, start: int) -> int:
-        """Waits until the system takes some bytes of ``head`` and ``octets``, from ``start`` on, if
-        that can be cancelled without harm.
+    @property
+    def sends_memory(self) -> bool:
+        """Whether :meth:`send_two_now` may send anything."""
+        return self.own_stream is not None and self.own_stream._sends_now
+
+    def send_two_now(self, head: bytes, octets: memoryview, start: int = 0) -> int:
+        """Sends as much of ``head`` and then ``octets``, from ``start`` on, as the system takes
+        without waiting.
 
         Returns:
-            How many bytes the system has taken; 0 if this cannot be cancelled without harm: then
-            use :meth:`send_rest`.
+            How many bytes the system has taken, perhaps 0.
 
         Raises:
             trio.BrokenResourceError, trio.ClosedResourceError: the connection has ended.
         """
         assert self.own_stream is not None
-        sent = await self.own_stream._send_some(head, octets, start)
         self.taken_count += 1
-        return sent
+        return self.own_stream._send_two_now(head, octets, start)
+
+    def wait_sendable(self) -> Awaitable[None]:
+        """Waits until the system takes more. Check :attr:`sends_memory` first."""
+        assert self.own_stream is not None
+        return self.own_stream._wait_sendable()
 
     async def send_rest(self, octets: bytes) -> None:
         assert self._stream is not None
@@ -117,18 +125,15 @@ class FrameTransport:
             trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError: the connection
                 has ended.
         """
+        own = self.own_stream
+        if own is not None:
+            return self.frames_in(await own._receive_buffered(self.reader.get_buffer, READ_SIZE))
         if self._stream is not None:
-            return await self._receive_frames(self._stream)
+            return self.frames_in(bytes(await self._stream.receive_some(READ_SIZE)))
         if self._many is not None:
             return await self._many.receive_many()
         assert self._channel is not None
         return [await self._channel.receive()]
-
-    async def _receive_frames(self, stream: trio.abc.Stream) -> Sequence[Frame]:
-        own = self.own_stream
-        if own is not None:
-            return self.frames_in(await own._receive_buffered(self.reader.get_buffer, READ_SIZE))
-        return self.frames_in(bytes(await stream.receive_some(READ_SIZE)))
 
     def frames_in(self, came: bytes | tuple[memoryview, int]) -> Sequence[Frame]:
         """Returns the frames in what a stream has received: bytes, or memory of the reader and the

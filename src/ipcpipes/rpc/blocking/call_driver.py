@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from ...options import checked_seconds
-from ..core.call import SMALL, Call
-from ..core.call_pipes import Push
+from ..core.call import Call
+from ..core.call_pipes import SMALL, Push
 from ..core.events import CallEvent
 from ..errors import BadStubData, CallTimedOut
 from ..wire.chunks import bytes_of, chunk_of

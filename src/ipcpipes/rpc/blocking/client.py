@@ -173,7 +173,8 @@ def connect(
             ``None`` for no secret.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
 
@@ -223,7 +224,8 @@ def bind(
             driver. The client closes it.
         max_frame: how large a result may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe the server may send before this end has pulled them,
-            131,072 to 2**32 - 1. Each out-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
 

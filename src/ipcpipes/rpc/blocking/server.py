@@ -82,7 +82,8 @@ def serve(
             ``None`` for no secret. See :func:`ipcpipes.listen`.
         max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe a client may send before the manager has pulled them,
-            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while the manager keeps up. Each in-pipe of an open call may need this much memory.
         max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
             of ipcpipes waits before it begins more.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths
@@ -144,7 +145,8 @@ def serve_connection(
             function closes it. Closing it in another thread ends this function.
         max_frame: how large the arguments of a call may be, in bytes, 65,536 to 2**31 - 1.
         credit: how many bytes of a pipe a client may send before the manager has pulled them,
-            131,072 to 2**32 - 1. Each in-pipe of an open call may need this much memory.
+            131,072 to 2**32 - 1. A pipe begins with at most 2 MiB and 128 bytes, and gets more
+            while the manager keeps up. Each in-pipe of an open call may need this much memory.
         max_calls: how many calls of one connection may be open at a time, 1 to 1,048,576. A client
             of ipcpipes waits before it begins more.
         tracebacks: whether clients get the traceback of an exception of a manager. It shows paths

@@ -20,7 +20,7 @@ from ..errors import (
 from ..wire.bodies import decode_fault
 from ..wire.format import Frame, Kind, pack_head
 from ..wire.ndr import LARGEST_COUNT
-from .call_pipes import Incoming, Outgoing, Push
+from .call_pipes import PREFIX, Incoming, Outgoing, Push
 from .events import CallEvent, CallOwner, Event
 from .state import CallState, Cursor, Party, next_call
 
@@ -29,16 +29,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Call"]
 
-# Pushes of up to SMALL bytes are collected until the next output is sent, or until there are BATCH
-# bytes.
-SMALL = 4 * 1024
+# Small pushes are collected until there are this many bytes, or until the next output is sent.
 BATCH = 32 * 1024
 # These members are looked up once; session.py says why.
 _RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
 _DONE = CallState.DONE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
-# A chunk's count and the padding around it take at most this many bytes.
-_PREFIX = 16
 
 
 class Call:
@@ -75,8 +71,9 @@ class Call:
         if not self._serving:
             receives, sends = sends, receives
         self.cursor = Cursor(operation.ins, operation.outs)
-        credit = self.session.limits.credit
-        self.incoming = {i: Incoming(operation.pipes[i], credit) for i in receives}
+        limits = self.session.limits
+        first, most = limits.first_credit, limits.credit
+        self.incoming = {i: Incoming(operation.pipes[i], first, most) for i in receives}
         credit = self.session.peer_credit
         into = not self._serving
         self.outgoing = {i: Outgoing(operation.pipes[i], credit, (into, i)) for i in sends}
@@ -318,18 +315,21 @@ class Call:
         """
         octets = None
         try:
-            self._require_live()
-            if self._serving:
+            if self.over:
+                raise InvalidAsyncHandle
+            if self._serving and self.failure is not None:
                 self.raise_failure()
-            self._check_turn(index, pulling=True)
+            if self.cursor.turn != (self._serving, index):
+                self._check_turn(index, pulling=True)
             pipe = self.incoming[index]
-            if pipe.reader.has_elements:
+            reader = pipe.reader
+            if reader.has_elements:
                 if max_elements < 1:
                     raise PipeAppMemory(
                         f"max_elements is {max_elements}, and elements are waiting; give 1 or more"
                     )
-                octets = pipe.reader.take(max_elements)
-            elif pipe.reader.ended:
+                octets = reader.take(max_elements)
+            elif reader.ended:
                 self._end_turn()
                 return memoryview(b"")
             else:
@@ -403,7 +403,7 @@ class Call:
         if size > BATCH and pipe.small:
             self.flush()
             size = len(octets)
-        if size + _PREFIX > pipe.credit:
+        if size + PREFIX > pipe.credit:
             return False
         if not pipe.small:
             self.session.dirty[self] = None
@@ -425,6 +425,25 @@ class Call:
         self.session.emit_frame(b"".join(parts))
         return True
 
+    def push_at_once(self, index: int, octets: memoryview) -> tuple[bytes, memoryview] | None:
+        """Does what :meth:`check_push` and :meth:`push_in_place` do, in one step, for a common
+        push: one frame carries all of it, and it needs no special check. Returns ``None``, and
+        changes nothing, for any other push.
+        """
+        pipe = self.outgoing.get(index)
+        if (
+            pipe is None
+            or self.cursor.turn != pipe.turn
+            or self.failure is not None
+            or self.over
+            or self.notify
+        ):
+            return None
+        parts = pipe.chunk_of(octets, self.session.fragment)
+        if parts is None:
+            return None
+        return pack_head(_PIPE, 0, index, 0, self.id) + parts[0], parts[1]
+
     def push_in_place(self, index: int, push: Push) -> tuple[bytes, memoryview] | None:
         """Returns the next frame for the pipe as its head and a view of the user's memory. The
         frame must be sent after the output. Returns ``None`` if the credit allows nothing now.
@@ -436,7 +455,7 @@ class Call:
         self.raise_failure()
         self.flush()
         pipe = self.outgoing[index]
-        room = min(pipe.credit, self.session.fragment) - _PREFIX
+        room = min(pipe.credit, self.session.fragment) - PREFIX
         room = min(room, len(push.octets) - push.position)
         return self._next_frame(pipe, push, room) if room >= pipe.stride else None
 
@@ -444,22 +463,7 @@ class Call:
         """Makes the next frame of a push: its head, and as many elements as fit into ``room``
         bytes.
         """
-        element = pipe.pipe.element
-        stride = element.stride
-        ranged = pipe.pipe.range is not None
-        start = push.position
-        count = room // stride
-        end = push.position = start + count * stride
-        prefix = b""
-        if not ranged:
-            prefix = pipe.writer.prefix(count)
-        elif start == 0:
-            prefix = pipe.writer.prefix(push.count)
-        if not ranged or push.done:
-            end -= stride - element.size  # the last element of a chunk has no padding
-        octets = push.octets[start:end]
-        pipe.credit -= len(prefix) + len(octets)
-        pipe.spoilt = ranged and not push.done
+        prefix, octets = pipe.part_of(push, room)
         if self.notify:
             self.session.notified[self] = None
         return pack_head(_PIPE, 0, pipe.pipe.index, 0, self.id) + prefix, octets

@@ -12,7 +12,12 @@ from ..definition.operations import Pipe
 from ..errors import ProtocolError
 from ..wire.ndr import ChunkReader, ChunkWriter
 
-__all__ = ["Incoming", "Outgoing", "PipeEnd", "Push"]
+__all__ = ["PREFIX", "SMALL", "Incoming", "Outgoing", "PipeEnd", "Push"]
+
+# Pushes of up to this many bytes are collected, to be sent together.
+SMALL = 4 * 1024
+# A chunk's count and the padding around it take at most this many bytes.
+PREFIX = 16
 
 
 @dataclass(eq=False)
@@ -33,13 +38,22 @@ class Push:
 
 
 class Incoming:
-    """A pipe that is received."""
+    """A pipe that is received.
 
-    def __init__(self, pipe: Pipe, credit: int) -> None:
+    The window is the number of bytes that the peer may be ahead of the consumer. It grows while the
+    consumer keeps up: then the peer waits less often for more credit, and little data waits here.
+
+    Args:
+        first: the window at the beginning, which the peer knows from the handshake.
+        most: the largest window.
+    """
+
+    def __init__(self, pipe: Pipe, first: int, most: int) -> None:
         self.pipe = pipe
-        self.reader = ChunkReader(pipe.element, pipe.range, most=credit)
-        self._window = credit
-        self._credit = credit  # how much the peer may still send
+        self.reader = ChunkReader(pipe.element, pipe.range, most=first)
+        self._window = first
+        self._most = most
+        self._credit = first  # how much the peer may still send
 
     def arrived(self, octets: memoryview) -> None:
         if len(octets) > self._credit:
@@ -54,9 +68,16 @@ class Incoming:
         """Returns and records how many more bytes the peer may send: 0, or enough to be worth a
         CREDIT frame.
         """
-        more = self._window - self._credit - self.reader.waiting
-        if self.reader.ended or more < self._window // 2:
+        reader = self.reader
+        more = self._window - self._credit - reader.waiting
+        if more < self._window // 2 or reader.ended:
             return 0
+        if self._window < self._most and not reader.has_elements:
+            # The consumer has taken everything before the peer got more credit.
+            wider = min(2 * self._window, self._most)
+            more += wider - self._window
+            self._window = wider
+            reader.allow(wider)
         self._credit += more
         return more
 
@@ -68,11 +89,53 @@ class Outgoing:
         self.pipe = pipe
         self.turn = turn
         self.stride = pipe.element.stride
+        self.padding = self.stride - pipe.element.size
         self.is_special = pipe.range is not None  # so each push has to be checked
         self.writer = ChunkWriter(pipe.element)
         self.credit = credit
         self.small = bytearray()
         self.spoilt = False  # a chunk was begun and cannot be completed
+
+    def chunk_of(self, octets: memoryview, most: int) -> tuple[bytes, memoryview] | None:
+        """Returns the bytes before a chunk of these elements, and the chunk, which use up credit.
+        Returns ``None``, and changes nothing, if a frame of ``most`` bytes or the credit is too
+        small for them, or if they are few, or need a check or an earlier frame.
+        """
+        size = len(octets)
+        if (
+            size <= SMALL
+            or size + PREFIX > self.credit
+            or size + PREFIX > most
+            or self.small
+            or self.is_special
+        ):
+            return None
+        prefix = self.writer.prefix(size // self.stride)
+        if self.padding:  # the last element of a chunk has no padding
+            size -= self.padding
+            octets = octets[:size]
+        self.credit -= len(prefix) + size
+        return prefix, octets
+
+    def part_of(self, push: Push, room: int) -> tuple[bytes, memoryview]:
+        """Returns the bytes before the next elements of a push, and as many elements as fit into
+        ``room`` bytes.
+        """
+        ranged = self.pipe.range is not None
+        start = push.position
+        count = room // self.stride
+        end = push.position = start + count * self.stride
+        prefix = b""
+        if not ranged:
+            prefix = self.writer.prefix(count)
+        elif start == 0:
+            prefix = self.writer.prefix(push.count)
+        if not ranged or push.done:
+            end -= self.padding  # the last element of a chunk has no padding
+        octets = push.octets[start:end]
+        self.credit -= len(prefix) + len(octets)
+        self.spoilt = ranged and not push.done
+        return prefix, octets
 
 
 class PipeEnd(Uncopied):

@@ -102,7 +102,7 @@ class Session(Outbox):
             str(definition.uuid),
             definition.version,
             self.limits.max_frame,
-            self.limits.credit,
+            self.limits.first_credit,
             definition.name,
         )
         self._advance(self.party, Kind.BIND)
@@ -332,7 +332,7 @@ class Session(Outbox):
                     VERSION,
                     self.definition.version,
                     self.limits.max_frame,
-                    self.limits.credit,
+                    self.limits.first_credit,
                     self.limits.calls,
                     [(one.name, one.signature_of_pipes) for one in self._by_number],
                 )

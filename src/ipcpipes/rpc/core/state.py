@@ -154,24 +154,23 @@ class Cursor:
     The in-pipes come first, from left to right, each to its end. The out-pipes follow, from left to
     right. A pipe in both directions has one turn among each. Both ends have such a cursor: when one
     end pushes into a pipe, the other end pulls from it.
+
+    Attributes:
+        turn: whether the current pipe carries elements to the server, and its index; ``None`` if
+            all pipes have ended.
     """
 
     def __init__(self, ins: Iterable[int], outs: Iterable[int]) -> None:
         self._turns = [*((True, pipe) for pipe in ins), *((False, pipe) for pipe in outs)]
         self._place = {turn: place for place, turn in enumerate(self._turns)}
-        self._now = 0
+        self._now = -1
+        self.turn: tuple[bool, int] | None = None
+        self.advance()
 
     @property
     def done(self) -> bool:
         """Whether all pipes have ended."""
-        return self._now == len(self._turns)
-
-    @property
-    def turn(self) -> tuple[bool, int] | None:
-        """Whether the current pipe carries elements to the server, and its index; ``None`` if all
-        pipes have ended.
-        """
-        return None if self.done else self._turns[self._now]
+        return self.turn is None
 
     def check(self, pipe: int, *, into: bool, pulling: bool) -> None:
         """Checks that this pipe may be used now.
@@ -190,3 +189,4 @@ class Cursor:
     def advance(self) -> None:
         """Gives the turn to the next pipe, after the current pipe has ended."""
         self._now += 1
+        self.turn = self._turns[self._now] if self._now < len(self._turns) else None

@@ -69,7 +69,7 @@ class Element:
     format: str
     structure: type[Structure] | None = None
 
-    @property
+    @cached_property
     def stride(self) -> int:
         """The distance from one element to the next. There is no padding after the last one."""
         return -(-self.size // self.alignment) * self.alignment

@@ -112,6 +112,8 @@ def bytes_of(elements: object, element: Element) -> memoryview:
     Raises:
         TypeError, ValueError, OverflowError: they are not elements of this type.
     """
+    if type(elements) is bytes and len(elements) % element.stride == 0:
+        return memoryview(elements)  # the common case, for speed
     if isinstance(elements, Structures):
         elements = elements.memory
     elif isinstance(elements, str):

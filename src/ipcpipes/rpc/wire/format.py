@@ -37,7 +37,10 @@ FRAGMENT = 2**20 + 64
 LEAST_FRAME = 64 * 1024
 MOST_FRAME = 2**31 - 1
 LEAST_CREDIT = 128 * 1024
-DEFAULT_CREDIT = 2 * FRAGMENT
+DEFAULT_CREDIT = 16 * 2**20
+# A pipe begins with at most this credit. It is enough for a sender to fill one fragment while the
+# receiver takes another one, and little for a receiver that turns out to be slow.
+FIRST_CREDIT = 2 * FRAGMENT
 DEFAULT_CALLS = 1024
 # The time that a client has to send its BIND after it has connected, and that a server has to
 # answer the BIND.
@@ -169,7 +172,8 @@ class Limits:
 
     Attributes:
         max_frame: bytes of a frame.
-        credit: bytes of a pipe that may be sent before some are consumed.
+        credit: bytes of a pipe that may be sent before some are consumed, when the consumer keeps
+            up.
         calls: how many calls may be open.
         carried: the largest frame, in bytes, that this end's channel can carry; a stream has no
             limit.
@@ -179,6 +183,11 @@ class Limits:
     credit: int = DEFAULT_CREDIT
     calls: int = DEFAULT_CALLS
     carried: int = MOST_FRAME
+
+    @property
+    def first_credit(self) -> int:
+        """Bytes of a pipe that may be sent before some are consumed, at its beginning."""
+        return min(self.credit, FIRST_CREDIT)
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -326,20 +326,29 @@ def _copied_if_small(data: memoryview, owner: int) -> memoryview:
 
 
 def _free_buffer() -> bytearray:
-    """Returns a large buffer without views: a ``bytearray`` with views cannot change its size."""
-    for _ in range(len(_spare)):
-        # The buffer is taken out first, so that no other thread can take it too.
-        try:
-            buffer = _spare.pop()
-        except IndexError:  # another thread has taken the last one
-            break
-        try:
-            buffer.append(0)
-        except BufferError:
-            _spare.insert(0, buffer)
-        else:
-            buffer.pop()
-            return buffer
+    """Returns a large buffer without views: a ``bytearray`` with views cannot change its size.
+
+    The buffer that was used last is taken first: with few buffers in turn, their memory is still in
+    the processor's cache.
+    """
+    in_use: list[bytearray] = []
+    try:
+        while _spare:
+            # The buffer is taken out first, so that no other thread can take it too.
+            try:
+                buffer = _spare.pop()
+            except IndexError:  # another thread has taken the last one
+                break
+            try:
+                buffer.append(0)
+            except BufferError:
+                in_use.append(buffer)
+            else:
+                buffer.pop()
+                return buffer
+    finally:
+        # Other threads may have returned buffers meanwhile.
+        _spare.extend(reversed(in_use[: max(_MOST_SPARE - len(_spare), 0)]))
     buffer = bytearray(_LARGE + 1)
     buffer.pop()  # leaves room, so that the append above does not reallocate
     return buffer

@@ -15,7 +15,7 @@ from typing import Any
 from ..definition.elements import Element
 from ..definition.parameters import Range
 from ..errors import InvalidBound, ProtocolError
-from .format import DEFAULT_CREDIT
+from .format import FIRST_CREDIT
 
 __all__ = ["ChunkReader", "ChunkWriter"]
 
@@ -37,7 +37,9 @@ class ChunkWriter:
     """The position in a pipe that is being written."""
 
     def __init__(self, element: Element) -> None:
-        self._element = element
+        self._stride = element.stride
+        self._alignment = element.alignment
+        self._padding = element.stride - element.size  # which the last element does not have
         self._position = 0
 
     def prefix(self, count: int) -> bytes:
@@ -46,9 +48,10 @@ class ChunkWriter:
         """
         gap = -self._position % 4
         first = self._position + gap + 4
-        second_gap = -first % self._element.alignment
-        element = self._element
-        self._position = (first + second_gap + (count - 1) * element.stride + element.size) % 8
+        second_gap = -first % self._alignment
+        self._position = (first + second_gap + count * self._stride - self._padding) % 8
+        if not gap and not second_gap:
+            return _COUNT.pack(count)
         return bytes(gap) + _COUNT.pack(count) + bytes(second_gap)
 
     def end(self) -> bytes:
@@ -64,16 +67,16 @@ class ChunkReader:
 
     Args:
         limits: how many elements a chunk may have.
-        most: how many bytes may wait here; the caller enforces that. The memory that is kept for
-            them is at most a quarter more, plus the objects.
+        most: how many bytes may wait here, until :meth:`allow` allows more; the caller enforces
+            that. The memory that is kept for them is at most a quarter more, plus the objects.
     """
 
     def __init__(
-        self, element: Element, limits: Range | None = None, *, most: int = DEFAULT_CREDIT
+        self, element: Element, limits: Range | None = None, *, most: int = FIRST_CREDIT
     ) -> None:
         self._element = element
         self._limits = limits
-        self._most_kept = most + most // _SLACK
+        self.allow(most)
         self._position = 0
         self._gap = 0  # bytes to skip
         self._count = b""  # the bytes of a count that is incomplete
@@ -87,6 +90,10 @@ class ChunkReader:
         self._tail = bytearray()  # after the pieces: small pieces, merged
         self._partial = bytearray()  # after the tail: the start of a divided element
         self.ended = False
+
+    def allow(self, most: int) -> None:
+        """Sets how many bytes may wait here."""
+        self._most_kept = most + most // _SLACK
 
     @property
     def waiting(self) -> int:

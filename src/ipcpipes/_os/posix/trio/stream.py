@@ -344,38 +344,43 @@ class Stream(_Sending, _Receiving, abc.ByteStream, trio.abc.HalfCloseableStream)
         finally:
             self._receiving = False
 
-    async def _send_some(self, head: bytes, data: memoryview, start: int) -> int:
-        """Sends ``head`` and then ``data``, beginning with byte ``start`` of the two together.
-        Waits until the system accepts a byte, and then sends as much as the system accepts. This
-        can be cancelled, and is a checkpoint, only while it waits.
+    def _send_two_now(self, head: bytes, data: memoryview, start: int) -> int:
+        """Sends ``head`` and then ``data``, beginning with byte ``start`` of the two together, as
+        far as the system accepts them without waiting. This is not a checkpoint.
 
         Returns:
-            How many bytes were sent, 1 or more.
+            How many bytes were sent, perhaps 0.
 
         Raises:
             What :meth:`send_all` raises.
         """
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
+        fd = self._number
+        if fd == -1 or self._eof_sent or self._send_fault is not None:
+            self._require_sendable()
         # The buffer is always released: an exception's traceback can be a reference cycle, and in
         # such a cycle memory that cffi has borrowed can crash the garbage collector (Python 3.10,
         # 3.11).
         buffer: Any = ffi.from_buffer(data)
         try:
-            while True:
-                fd = self._require_sendable()
-                self._send_fault = _INTERRUPTED
-                sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
-                self._send_fault = None
-                if sent > 0:
-                    return sent
-                if sent != _AGAIN:
-                    self._raise_broken(-sent)
-                await trio.lowlevel.wait_writable(fd)
+            self._send_fault = _INTERRUPTED
+            sent = calls.send_two(fd, head, len(head), buffer, len(buffer), start)
+            self._send_fault = None
+        finally:
+            ffi.release(buffer)
+        if sent < 0 and sent != _AGAIN:
+            self._raise_broken(-sent)
+        return max(sent, 0)
+
+    async def _wait_sendable(self) -> None:
+        """Waits until the system accepts more, for the caller of :meth:`_send_two_now`."""
+        fd = self._require_sendable()
+        self._sending = True
+        try:
+            await trio.lowlevel.wait_writable(fd)
         finally:
             self._sending = False
-            ffi.release(buffer)
 
     async def send_eof(self) -> None:
         """Ends the sending direction; receiving remains possible. Idempotent.

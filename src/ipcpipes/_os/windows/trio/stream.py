@@ -176,11 +176,13 @@ class _Sending(Pipe):
         """
         return 0
 
-    async def _send_some(self, head: bytes, data: memoryview, start: int) -> int:
-        """Sends nothing and returns 0: no write can be cancelled safely, because a cancelled write
-        may still have sent data.
-        """
+    def _send_two_now(self, head: bytes, data: memoryview, start: int) -> int:
+        """Sends nothing and returns 0, like :meth:`_send_now`."""
         return 0
+
+    async def _wait_sendable(self) -> None:
+        """Is never called, because :attr:`_sends_now` is false."""
+        raise NotImplementedError
 
     async def _send_part(self, start: Any, length: int, owner: memoryview) -> int:
         operation = calls.new_operation()
