@@ -71,6 +71,28 @@ def test_frames_are_found_however_the_bytes_are_divided(
     reader.end()
 
 
+@given(
+    st.lists(st.tuples(kinds, bodies), max_size=3),
+    st.one_of(
+        st.integers(0, 15).map(lambda length: struct.pack("<I", length) + bytes(length)),
+        st.binary(max_size=60),
+    ),
+)
+def test_garbage_behind_frames_is_found_after_them(
+    parts: list[tuple[Kind, bytes]], garbage: bytes
+) -> None:
+    octets = on_stream(*(encode(kind, place, body) for place, (kind, body) in enumerate(parts, 1)))
+    reader = FrameReader(MAX_FRAME)
+    try:
+        found = joined(reader.feed(octets + garbage))
+    except ProtocolError:
+        assert not parts, "the frames before the garbage come first"
+        return
+    assert found[: len(parts)] == [
+        (kind, place, 0, body) for place, (kind, body) in enumerate(parts, 1)
+    ]
+
+
 @given(st.binary(max_size=400))
 def test_garbage_is_a_frame_or_a_protocol_error(octets: bytes) -> None:
     reader = FrameReader(MAX_FRAME)

@@ -308,6 +308,146 @@ async def test_calls_begin_in_the_order_in_which_their_tasks_came() -> None:
         assert max(after - before for before, after in itertools.pairwise(places)) <= 4
 
 
+async def test_a_cancelled_task_does_not_change_the_order_of_the_others() -> None:
+    go_on = trio.Event()
+    order: list[int] = []
+
+    async def script(server: Server) -> None:
+        request = await server.receive()
+        await go_on.wait()
+        await server.send(answer_to(request))
+
+    async def call(client: Any, value: int, scope: trio.CancelScope) -> None:
+        with scope:
+            order.append(await client.plain(value))
+
+    async with scripted(script, max_calls=1) as client:
+        scopes = [trio.CancelScope() for _ in range(6)]
+        async with trio.open_nursery() as nursery:
+            for value, scope in enumerate(scopes):
+                nursery.start_soon(call, client, value, scope)
+                await trio.testing.wait_all_tasks_blocked()
+            scopes[5].cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_calls_that_waited_for_places_do_not_fill_the_memory() -> None:
+    """Many places become free at once, and the server does not read."""
+    size, places = 2**20, 32
+    go_on, has_begun = trio.Event(), trio.Event()
+    most = 0
+
+    async def script(server: Server) -> None:
+        requests = [await server.receive() for _ in range(places)]
+        has_begun.set()
+        await go_on.wait()
+        await server.send(*map(answer_to, requests))
+        await trio.testing.wait_all_tasks_blocked()
+        nonlocal most
+        most = client._link.session.output_size + len(client._link._rest)
+
+    async with scripted(script, max_calls=places) as client:
+        async with trio.open_nursery() as nursery:
+            for value in range(places):
+                nursery.start_soon(client.plain, value)
+            await has_begun.wait()
+            for _ in range(places):
+                nursery.start_soon(client.plain, bytes(size))
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+    assert size < most < 6 * size
+
+
+async def test_a_call_without_an_answer_takes_no_place_from_another_one() -> None:
+    class WithMaybe(rpc.Interface, uuid="2f1b6c8e-77f7-4a0c-8d2e-3e6f0b1c9d21", version=(1, 0)):
+        @rpc.operation
+        async def plain(self, value: Any) -> Any: ...
+        @rpc.operation(maybe=True)
+        async def tell(self) -> None: ...
+
+    here, there = await stream_pair()
+    go_on = trio.Event()
+
+    async def run() -> None:
+        async with there:
+            server = Server(there)
+            assert (await server.receive()).kind is Kind.BIND
+            names = [("plain", ""), ("tell", "")]
+            ack = BindAck(1, (1, 0), 2**24, 2**21, 1, names)
+            await server.send(encode(Kind.BIND_ACK, 0, encode_body(ack)))
+            request = await server.receive()
+            await go_on.wait()
+            await server.answer(request)
+            while data := await there.receive_some():
+                server._frames += server._reader.feed(data)
+                while server._frames:
+                    frame = server._frames.pop(0)
+                    if frame.number == 0:
+                        await server.answer(frame)
+
+    with trio.fail_after(_PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            async with rpc.bind(WithMaybe, here) as client:
+                async with trio.open_nursery() as calls:
+                    for call in (client.plain, client.tell, client.plain):
+                        calls.start_soon(*((call,) if call is client.tell else (call, "value")))
+                        await trio.testing.wait_all_tasks_blocked()
+                    go_on.set()
+
+
+async def test_a_violation_behind_an_answer_is_seen_at_once() -> None:
+    """The next call finds it without more data of the server."""
+
+    async def script(server: Server) -> None:
+        answer = on_stream(answer_to(await server.receive()))
+        await server.stream.send_all(answer + b"\3\0\0\0abc")
+        await trio.sleep_forever()
+
+    here, there = await stream_pair()
+
+    async def run() -> None:
+        server = Server(there)
+        await server.bind(10)
+        await script(server)
+
+    with trio.fail_after(_PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            async with rpc.bind(Calls, here) as client:
+                assert await client.plain("first") == "first"
+                with pytest.raises(rpc.RpcError):
+                    await client.plain("second")
+            nursery.cancel_scope.cancel()
+    await there.aclose()
+
+
+async def test_an_open_call_keeps_no_copy_of_its_arguments() -> None:
+    size = 4 * 2**20
+    task = trio.lowlevel.current_task()
+    kept: list[str] = []
+
+    async def script(server: Server) -> None:
+        request = await server.receive()
+        await trio.testing.wait_all_tasks_blocked()
+        coroutine: Any = task.coro
+        depth = 0
+        while getattr(coroutine, "cr_frame", None) is not None:
+            depth += 1
+            for name, value in coroutine.cr_frame.f_locals.items():
+                if isinstance(value, bytes) and len(value) >= size:
+                    kept.append(name)
+            coroutine = coroutine.cr_await
+        assert depth > 3, "the task is in the call"
+        await server.send(answer_to(request))
+
+    async with scripted(script) as client:
+        assert len(await client.plain(bytes(size))) == size
+    assert kept == []
+
+
 @pytest.mark.parametrize("max_calls", [1, 3])
 async def test_a_cancelled_task_passes_its_place_on(max_calls: int) -> None:
     """Tasks that wait for a place are cancelled at any time; the others get their turns."""

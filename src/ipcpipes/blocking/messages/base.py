@@ -33,6 +33,7 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
     """
 
     _half_closeable = abc.HalfCloseableMessageChannel
+    _quick_request = -1  # the largest message that send() sends in few steps and cannot refuse
 
     def __init__(
         self,
@@ -45,8 +46,6 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
         if self._pending is not None:
             # The descriptors are closed with the connection, when no thread is inside.
             self._carrier._enclosed = self._pending
-
-    _quick_request = -1  # the largest message that send() sends in few steps and cannot refuse
 
     def run_as_client(self, fn: Callable[..., ResultT], *args: object) -> ResultT:
         run = getattr(self._connection, "run_as_client", None)

@@ -37,15 +37,18 @@ async def begin_call(
     if link.is_of_parent:
         session.require_open()  # raises at once: the event loop may be the parent's too
     await trio.lowlevel.checkpoint_if_cancelled()
+    is_maybe = operation.options.maybe
+    has_place = False  # whether this task was woken to begin its call
     try:
         octets = encode_arguments(operation, values)
-        if operation.options.maybe or link.callers or not session.has_room or link.is_full:
+        waits = bool(link.callers) and not is_maybe
+        if is_maybe or waits or not session.has_room or link.is_full:
             await trio.lowlevel.checkpoint()
-            if link.callers:
-                await link.wait_place()
             while True:
-                if not session.has_room:
+                if waits or not session.has_room:
+                    has_place = waits = False
                     await link.wait_place()
+                    has_place = True
                 elif link.is_full:
                     await link.wait_room()
                 else:
@@ -55,8 +58,11 @@ async def begin_call(
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
         call = session.request(operation, octets, milliseconds)
+        if is_maybe and has_place:
+            link.wake_caller()  # the call is over at once
     except BaseException as error:
-        link.wake_caller()  # this task may have been woken for a call that it does not begin
+        if has_place:
+            link.wake_caller()  # this task was woken for a call that it does not begin
         if isinstance(error, Exception):
             # This is a checkpoint, so that a loop that retries lets other tasks run and can be
             # cancelled.
@@ -73,13 +79,9 @@ class ClientCallDriver(CallDriver):
     link: ClientLink
 
     def __init__(self, link: ClientLink, call: Call, notify: Notify | None) -> None:
-        # CallDriver.__init__ does the first three; to call it would be a step for every call.
-        self.link = link
-        self.call = call
-        call.owner = self
+        super().__init__(link, call)
         self._notify = notify
-        if notify is not None:
-            call.notify = True
+        call.notify = notify is not None
 
     def notify(self, event: CallEvent) -> None:
         # An exception must not propagate: the current task may serve another call.

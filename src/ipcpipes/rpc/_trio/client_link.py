@@ -17,13 +17,13 @@ import trio
 from ..core.arguments import encode_arguments
 from ..core.call import Call
 from ..core.client import milliseconds_of
-from ..core.plain import result_in, take_answer
+from ..core.plain import request_frame, result_in, take_answer
 from ..core.session import Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure
-from ..wire.format import TIMED, Frame, Kind, pack_head, pack_length
+from ..wire.format import Frame, pack_length
 from ..wire.frames import READ_SIZE
-from .link import FULL, GONE, Link
+from .link import GONE, Link
 from .transport import FrameTransport
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientLink"]
 
-# Looked up once; session.py says why.
-_REQUEST = Kind.REQUEST
-_OPEN = ConnectionState.OPEN
+_OPEN = ConnectionState.OPEN  # looked up once; session.py says why
 
 # If no task has read for this long, the task that stands by reads, so that it answers a PING and
 # sees the end of the connection.
@@ -84,20 +82,18 @@ class ClientLink(Link):
         self._awaits_turn = False  # the task that stands by waits for the reading task
 
     async def wait_place(self) -> None:
-        """Waits until the server accepts another call, or the client begins no more calls. A task
-        waits at least once, so that tasks begin their calls in the order in which they came: if a
-        task whose call has ended could begin another one at once, others would be woken in vain.
+        """Waits, at least once, until the server accepts another call or the connection begins no
+        more calls. Tasks are woken in the order in which they came. A task whose call has ended
+        also waits behind the others: if it could begin the next one at once, they would be woken in
+        vain.
 
-        The caller has to call :meth:`wake_caller` if it does not begin its call then.
+        A task that returns from here and does not begin a call has to call :meth:`wake_caller`,
+        unless the connection begins no more calls: then all tasks are woken.
         """
         session = self.session
-        try:
+        await self.callers.park()
+        while session.state is _OPEN and len(session.calls) >= session.peer_calls:
             await self.callers.park()
-            while session.state is _OPEN and len(session.calls) >= session.peer_calls:
-                await self.callers.park()
-        except BaseException:
-            self.wake_caller()
-            raise
 
     def have_read(self) -> None:
         """Makes the task that stands by read, unless another task reads. This is called when a call
@@ -121,33 +117,22 @@ class ClientLink(Link):
         """Makes a plain call and waits for its answer, in as few steps as possible.
 
         Returns:
-            The result, encoded; or the call, if it has ended otherwise or may have. ``None`` if
-            this call needs the general way; in this case nothing was done.
+            The result, encoded; or the call, if its result was not taken here: it may still be
+            open. ``None`` if this call needs the general way; then it has not begun.
         """
         session, stream = self.session, self._stream
         number = session.plain_numbers.get(operation.name)
-        if (
-            stream is None
-            or number is None
-            or session.state is not _OPEN
-            or session.output_size > FULL
-        ):
+        if stream is None or number is None or session.state is not _OPEN or self.is_full:
             return None
         await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            arguments = encode_arguments(operation, values)
-        except Exception:
-            return None  # the general way raises this again, after a checkpoint
-        if len(arguments) > session.largest_body:
-            return None
-        if self.callers or len(session.calls) >= session.peer_calls:
+        was_woken = bool(self.callers) or len(session.calls) >= session.peer_calls
+        if was_woken:
             await self.wait_place()
             if session.state is not _OPEN:
                 return None
-        flags = milliseconds = 0
-        deadline = trio.current_effective_deadline()
-        if deadline != math.inf:
-            flags, milliseconds = TIMED, milliseconds_of(deadline - trio.current_time())
+            if self.is_full:
+                self.wake_caller()
+                return None
         is_alone = (
             not session.calls
             and not self._is_read
@@ -155,16 +140,19 @@ class ClientLink(Link):
             and not session.output
             and self.transport.reader.is_at_head
         )
-        identity = session.last_call = session.last_call + 1
-        call = session.calls[identity] = Call(session, identity, operation)
-        frame = pack_head(_REQUEST, flags, number, milliseconds, identity) + arguments
+        try:
+            call = self._begin(operation, number, values, stream if is_alone else None)
+        except BaseException as error:
+            if was_woken:
+                self.wake_caller()
+            if isinstance(error, Exception):
+                return None  # the general way raises this again, after a checkpoint
+            raise
         if is_alone:
-            self._send_data(stream, pack_length(len(frame)) + frame)
             return await self._read_plainly(call, stream)
-        session.output.append(frame)
-        session.output_size += len(frame)
-        self.flush()
         self.have_read()
+        if call.has_ended:  # the connection has ended
+            return call
         waiter = call.owner = _Waiter()
         try:
             await trio.lowlevel.wait_task_rescheduled(waiter.abort)
@@ -174,6 +162,40 @@ class ClientLink(Link):
             raise
         call.owner = None
         return call.body if call.is_answered else call
+
+    def _begin(
+        self, operation: Operation, number: int, values: Sequence[Any], alone: Stream | None
+    ) -> Call:
+        """Begins a call and sends its request. Nothing that this method makes is referred to while
+        the task waits for the answer.
+
+        Args:
+            alone: the stream, if nothing else is being sent; the request is then sent at once.
+
+        Raises:
+            Exception: the arguments cannot be sent; the call has not begun.
+        """
+        session = self.session
+        arguments = encode_arguments(operation, values)
+        if len(arguments) > session.largest_body:
+            raise ValueError("the general way tells the limit")
+        milliseconds = 0
+        deadline = trio.current_effective_deadline()
+        if deadline != math.inf:
+            milliseconds = milliseconds_of(deadline - trio.current_time())
+        identity = session.last_call + 1
+        frame = request_frame(number, milliseconds, identity, arguments)
+        call = Call(session, identity, operation)
+        data = b"" if alone is None else pack_length(len(frame)) + frame
+        session.last_call = identity
+        session.calls[identity] = call
+        if alone is None:
+            session.output.append(frame)
+            session.output_size += len(frame)
+            self.flush()
+        else:
+            self._send_data(alone, data)
+        return call
 
     async def _read_plainly(self, call: Call, stream: Stream) -> Call | memoryview:
         """Waits for the next data. If that is the result of the call and nothing else, ends the

@@ -18,30 +18,29 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskCall"]
 
-# Any thread may decide how a call ends, and only one does. Nothing waits while it has this lock, so
-# all calls share it: a lock for each call would be one more object to make.
-_deciding = threading.Lock()
-
 
 class TaskCall(CurrentCall):
     """A call that a task serves."""
-
-    _is_decided = False  # how it ends
 
     def __init__(self, connection: Connection, call: Call) -> None:
         deadline = math.inf
         if call.milliseconds is not None:
             deadline = trio.current_time() + call.milliseconds / 1000
         super().__init__(connection, call, deadline)
+        # Who removes the only item decides how the call ends: any thread may, and only one can. A
+        # lock would do the same, but costs more to make.
+        self._undecided = [True]
 
     def _require_live(self) -> None:
-        if self._call.over or self._is_decided:
+        if self._call.over or not self._undecided:
             raise InvalidAsyncHandle
 
     def _decide(self, body: bytes | None, error: RpcError | None) -> None:
-        with _deciding:
-            self._require_live()
-            self._is_decided = True
+        self._require_live()
+        try:
+            self._undecided.pop()
+        except IndexError:
+            raise InvalidAsyncHandle from None
         if threading.get_ident() == self._connection.thread:
             self._answer(body, error)
         else:
@@ -57,7 +56,7 @@ class TaskCall(CurrentCall):
     def returned(self, result: object) -> None:
         """Answers the call with the manager's result, unless it is deferred or was answered."""
         call = self._call
-        if self._is_decided or call.over:
+        if call.over or not self._undecided:
             return
         if call.is_deferred:
             call.put_off()
@@ -65,10 +64,10 @@ class TaskCall(CurrentCall):
             self._connection.leave_if_draining()
             return
         body, error = answer_of(call, result)
-        with _deciding:
-            if self._is_decided:
-                return  # another thread has answered the call meanwhile
-            self._is_decided = True
+        try:
+            self._undecided.pop()
+        except IndexError:
+            return  # another thread has answered the call meanwhile
         self._answer(body, error)
 
     def failed(self, error: RpcError) -> None:

@@ -133,9 +133,11 @@ class ServerLink(Link):
                 frame = frames.popleft()
                 call = take_request(session, frame) if type(frame) is Frame else None
                 if call is not None:
+                    del frame  # it may be large
                     waiting = self._on_event(_REQUEST, call)
                 else:
                     event, call = self._take(frame)
+                    del frame
                     if event in _OF_CONNECTION:
                         waiting = self._on_event(event, call)
                 if len(session.output) >= ANSWERS:

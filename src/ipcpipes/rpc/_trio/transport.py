@@ -126,6 +126,7 @@ class FrameTransport:
                 has ended.
         """
         own = self.own_stream
+        self.reader.raise_failure()
         if own is not None:
             return self.frames_in(await own._receive_buffered(self.reader.get_buffer, READ_SIZE))
         if self._stream is not None:

@@ -104,19 +104,27 @@ class Link(Sending):
             raise
 
     def _read_until(
-        self, attempt: Callable[[], T | None], waiter: threading.Lock, until: float | None = None
+        self,
+        attempt: Callable[[], T | None],
+        waiter: threading.Lock,
+        until: float | None = None,
+        *,
+        has_sent: bool,
     ) -> T | None:
         """Does the same as :meth:`wait` for a thread that is the reader, in as few steps as
         possible. An exception that interrupts ``attempt`` ends the connection.
+
+        Args:
+            has_sent: whether the thread has just sent. Meanwhile it may have read what it waits
+                for.
         """
         session, found = self.session, None
-        tried = False  # the thread may have read what it waits for while it was sending
         while found is None:
-            if tried and not self.transport.frames:
+            if not (has_sent or self.transport.frames or self._requests):
                 if until is not None and time.monotonic() >= until:
                     break
                 self._receive(until, sliced=False)
-            tried = True
+            has_sent = False
             with self.lock:
                 if self.is_torn:
                     self._fail_torn()

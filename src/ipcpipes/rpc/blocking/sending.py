@@ -245,10 +245,12 @@ class Sending(Reading):
 
     def _send_only(self, transport: StreamTransport, data: bytes, output: list[bytes]) -> None:
         """Sends the output of the session, as far as the system takes it without waiting. It needs
-        the lock. If the calling thread is still the sender afterwards, it must call :meth:`flush`.
+        the lock, and the calling thread is the sender, with ``_unsent`` set. If it is still the
+        sender afterwards, it must call :meth:`flush`.
 
         Args:
             data: the output as the stream carries it.
+            output: the list of the session, which has one frame.
         """
         try:
             if transport.send_only(data, output) and not (

@@ -133,7 +133,8 @@ class ServerLink(Link):
                     self._reader = waiter
                     self.reads_for = self
                     self._idle += 1
-            if self._sender is waiter:
+            has_sent = self._sender is waiter
+            if has_sent:
                 self.flush(waiter)
             elif self._reader is waiter:
                 next_call = self._receive_call(waiter)
@@ -143,7 +144,7 @@ class ServerLink(Link):
                     return next_call
             if self._reader is not waiter:
                 return None
-            found = self._read_until(self._take_call, waiter)
+            found = self._read_until(self._take_call, waiter, has_sent=has_sent)
             assert found is not None
             if self._is_last:
                 self._replace()

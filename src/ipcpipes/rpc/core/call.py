@@ -32,7 +32,7 @@ __all__ = ["Call"]
 # Small pushes are collected until there are this many bytes, or until the next output is sent.
 BATCH = 32 * 1024
 # These members are looked up once; session.py says why.
-_RESPONSE, _FAULT, _PIPE = Kind.RESPONSE, Kind.FAULT, Kind.PIPE
+_RESPONSE, _PIPE = Kind.RESPONSE, Kind.PIPE
 _DONE = CallState.DONE
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 

@@ -135,8 +135,12 @@ def answer_of(call: Call, result: object) -> tuple[bytes | None, RpcError | None
     """
     times = call.operation.result_times
     if times is Times.NONE:
+        encoded = map(encode_raw, (result,))
         try:
-            return encode_raw(result), None
+            # An iteration and not a call, so that an exception of a signal handler is not taken for
+            # an error of the result; see result_of.
+            (body,) = encoded
+            return body, None
         except Exception:
             pass  # the same error comes below, with a better text
     try:

@@ -1,7 +1,7 @@
 """The most frequent frames in few steps: those of plain calls, which have no pipes.
 
-Each function does the same as :meth:`Session.receive` for one kind of frame, if nothing is unusual
-about it. Otherwise it changes nothing, and the caller passes the frame to :meth:`Session.receive`.
+The functions take frames as :meth:`Session.receive` does, if nothing is unusual about them.
+Otherwise they change nothing, and the caller passes the frame to :meth:`Session.receive`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from ..wire.format import (
     HEAD,
     LENGTH_SIZE,
     STREAM_HEAD_SIZE,
+    TIMED,
     Frame,
     Kind,
+    pack_head,
     pack_stream_head,
     unpack_stream_head,
 )
@@ -23,12 +25,24 @@ from .state import CallState, ConnectionState
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["request_in", "result_in", "take_answer", "take_request"]
+__all__ = ["request_frame", "request_in", "result_in", "take_answer", "take_request"]
 
 # Looked up once; session.py says why.
 _REQUEST, _RESPONSE = Kind.REQUEST, Kind.RESPONSE
 _OPEN, _CALL_OPEN, _DONE = ConnectionState.OPEN, CallState.OPEN, CallState.DONE
 _HEAD_SIZE = HEAD.size
+
+
+def request_frame(number: int, milliseconds: int, call: int, arguments: bytes) -> bytes:
+    """Makes the REQUEST of a call that gets an answer.
+
+    Args:
+        number: of the operation at the server.
+        milliseconds: the time limit of the call; 0 for no limit.
+        call: the number of the call.
+    """
+    flags = TIMED if milliseconds else 0
+    return pack_head(_REQUEST, flags, number, milliseconds, call) + arguments
 
 
 def result_in(data: bytes, number: int) -> memoryview | None:

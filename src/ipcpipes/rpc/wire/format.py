@@ -24,6 +24,7 @@ unpack_head = HEAD.unpack_from
 _LENGTH = struct.Struct("<I")
 LENGTH_SIZE = _LENGTH.size
 pack_length = _LENGTH.pack
+unpack_length = _LENGTH.unpack_from
 _STREAM_HEAD = struct.Struct("<I" + HEAD.format[1:])
 STREAM_HEAD_SIZE = _STREAM_HEAD.size
 pack_stream_head = _STREAM_HEAD.pack

@@ -7,8 +7,6 @@ view of them exists, so that the buffers are still in the processor's cache.
 
 from __future__ import annotations
 
-import struct
-
 from ...authentication.challenge import refusal_in
 from ...framing.finding import find
 from ..errors import CommFailure, ProtocolError
@@ -21,6 +19,7 @@ from .format import (
     Frame,
     Kind,
     unpack_head,
+    unpack_length,
     unpack_stream_head,
 )
 
@@ -32,7 +31,7 @@ data is expected.
 """
 
 # The largest PIPE frame that this library sends, with its length.
-_LARGE = 4 + HEAD.size + FRAGMENT
+_LARGE = LENGTH_SIZE + HEAD.size + FRAGMENT
 # A view of a part of a large buffer keeps the whole buffer in use. A part that is smaller than
 # 1/_SHARE of the buffer is copied, so that the memory in use stays in proportion to the data.
 _SHARE = 4
@@ -45,8 +44,6 @@ _BULK_READS = 4
 _MOST_SPARE = 4
 _spare: list[bytearray] = []
 
-_LENGTH = struct.Struct("<I")
-_unpack_length = _LENGTH.unpack_from
 _SHORTEST = HEAD.size
 _NOTHING = memoryview(b"")
 # A global is faster than an attribute of Kind.
@@ -61,7 +58,8 @@ class FrameReader:
 
     Attributes:
         is_at_head: the next data begins with the head of a frame, and not much data is expected. If
-            the data is a frame as a whole, the caller may process it without this reader.
+            the data is one frame, the caller may process it without this reader, which need not
+            know of it.
     """
 
     def __init__(self, max_frame: int) -> None:
@@ -76,6 +74,13 @@ class FrameReader:
         self._body = bytearray()  # its body so far, if it is not a PIPE frame
         self._failure: ProtocolError | None = None
 
+    def raise_failure(self) -> None:
+        """Raises:
+        ProtocolError: the data after the last frame is not a frame.
+        """
+        if self._failure is not None:
+            raise self._failure
+
     @property
     def expects_much(self) -> bool:
         """Whether :meth:`get_buffer` returns memory.
@@ -83,8 +88,7 @@ class FrameReader:
         Raises:
             ProtocolError: the data after the last frame is not a frame.
         """
-        if self._failure is not None:
-            raise self._failure
+        self.raise_failure()
         return self._buffer is not None or self._bulk_reads > 0
 
     def get_buffer(self) -> memoryview | None:
@@ -160,12 +164,12 @@ class FrameReader:
 
     def _take_whole(self, data: bytes, frames: list[Frame]) -> int:
         """Takes the frames at the beginning of the data that are complete; returns how many bytes
-        these are. It stops at a frame that :meth:`_begin` refuses.
+        these are. It stops before a frame that is not valid, which :meth:`_begin` refuses.
         """
         owner = len(data)
         if owner < STREAM_HEAD_SIZE:
             return 0
-        (length,) = _unpack_length(data)
+        (length,) = unpack_length(data)
         if length == owner - LENGTH_SIZE and length <= self._max_frame:
             numbers = [LENGTH_SIZE, owner]
         else:
@@ -175,9 +179,11 @@ class FrameReader:
         view = memoryview(data)
         places = iter(numbers)
         for start, after in zip(places, places, strict=True):
+            if after - start < _SHORTEST:
+                break
             kind, flags, number, amount, call = unpack_head(data, start)
             known = KINDS.get(kind)
-            if known is None or after - start < _SHORTEST:
+            if known is None:
                 break
             if (after - start) * _SHARE < least and known is not _PIPE:
                 body = memoryview(data[start + _SHORTEST : after])
@@ -312,7 +318,7 @@ class FrameReader:
     def _check_first(self) -> None:
         """Refuses an impossible length at once, without waiting for the rest of the head."""
         if len(self._first) >= LENGTH_SIZE:
-            self._check_length(*_LENGTH.unpack_from(self._first))
+            self._check_length(*unpack_length(self._first))
 
     def _check_length(self, length: int) -> None:
         if not _SHORTEST <= length <= self._max_frame:

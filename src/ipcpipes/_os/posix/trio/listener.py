@@ -27,12 +27,16 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
         super()._prepare()
         self._room = trio.lowlevel.ParkingLot()
         self._watch: trio.CancelScope | None = None
+        self._watch_failure: Exception | None = None  # for the next accept()
         remember(self)
 
     async def _wait(self, status: AcceptStatus) -> None:
         if status is AcceptStatus.FULL:
             await self._room.park()
         else:
+            if self._watch_failure is not None:
+                failure, self._watch_failure = self._watch_failure, None
+                raise failure
             if self._watch is None and self._file is not None:
                 self._watch = trio.CancelScope()
                 trio.lowlevel.spawn_system_task(_watch_file, weakref.ref(self), self._watch)
@@ -82,5 +86,9 @@ async def _watch_file(listener: weakref.ref[Listener[Any]], scope: trio.CancelSc
             watched = listener()
             if watched is None or watched._closed or watched._file is None:
                 return
-            watched._check_file()
+            try:
+                watched._check_file()
+            except Exception as error:  # a system task must not raise: that would end trio.run()
+                watched._watch_failure = error
+                return
             del watched

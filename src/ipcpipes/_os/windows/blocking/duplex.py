@@ -159,6 +159,12 @@ class Duplex:
     def send_only(self, data: bytes, pending: list[bytes]) -> bool:
         """Does :meth:`load` and :meth:`send_now`, and clears the list when the data is loaded. If a
         signal handler raises an exception, the data is here, or the list is not empty.
+
+        Returns:
+            Whether everything was sent.
+
+        Raises:
+            What :meth:`send_now` raises. On POSIX, the error of a send is left to the next one.
         """
         memory = ffi.from_buffer(data)
         # From here to the sending nothing is called, so that no signal handler can run.
