@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
@@ -324,33 +323,6 @@ async def test_lost_socket_file_is_logged_once(
     assert "removed or replaced its socket file" in record.getMessage()
     assert repr(str(path)) in record.getMessage()
     assert path.exists() == (change == "replaced"), "the file of the other program stays"
-
-
-async def test_an_error_of_the_log_does_not_end_the_event_loop(
-    short_tmp: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lost file is found by a system task, and the next accept() raises the error."""
-    monkeypatch.setattr(posix_listening, "FILE_CHECK_PAUSE", 0.01)
-    has_logged = threading.Event()
-
-    def refuse(record: logging.LogRecord) -> bool:
-        has_logged.set()
-        raise RuntimeError("the filter fails")
-
-    log = logging.getLogger("ipcpipes")
-    log.addFilter(refuse)
-    try:
-        async with await ipcpipes.listen(short_tmp / "s") as listener:
-            with trio.move_on_after(0.05):
-                await listener.accept()
-            (short_tmp / "s").unlink()
-            with trio.fail_after(30):
-                while not has_logged.is_set():
-                    await trio.sleep(0.01)
-                with pytest.raises(RuntimeError, match="the filter fails"):
-                    await listener.accept()
-    finally:
-        log.removeFilter(refuse)
 
 
 async def accept_forever(accept: Callable[[], Awaitable[object]]) -> None:

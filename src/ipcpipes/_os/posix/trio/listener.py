@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,21 +25,18 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
     def _prepare(self) -> None:
         super()._prepare()
         self._room = trio.lowlevel.ParkingLot()
-        self._watch: trio.CancelScope | None = None
-        self._watch_failure: Exception | None = None  # for the next accept()
         remember(self)
 
     async def _wait(self, status: AcceptStatus) -> None:
         if status is AcceptStatus.FULL:
             await self._room.park()
-        else:
-            if self._watch_failure is not None:
-                failure, self._watch_failure = self._watch_failure, None
-                raise failure
-            if self._watch is None and self._file is not None:
-                self._watch = trio.CancelScope()
-                trio.lowlevel.spawn_system_task(_watch_file, weakref.ref(self), self._watch)
+        elif self._file is None:
             await trio.lowlevel.wait_readable(self._fd)
+        else:
+            with trio.move_on_after(listening.FILE_CHECK_PAUSE) as scope:
+                await trio.lowlevel.wait_readable(self._fd)
+            if scope.cancelled_caught:
+                self._check_file()
 
     def released(self) -> None:
         """Called when an accepted connection is closed."""
@@ -68,27 +64,3 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
             trio.lowlevel.notify_closing(self._fd)
         self._close_sockets()
         self._room.unpark_all()
-
-    async def aclose(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        await super().aclose()
-
-
-async def _watch_file(listener: weakref.ref[Listener[Any]], scope: trio.CancelScope) -> None:
-    """Checks regularly whether clients still find the listener. This is a task of its own, because
-    a time limit for each wait in accept() costs a fifth of what accepting a client costs. It keeps
-    no reference to the listener, so that one that is not closed is still found and reported.
-    """
-    with scope:
-        while True:
-            await trio.sleep(listening.FILE_CHECK_PAUSE)
-            watched = listener()
-            if watched is None or watched._closed or watched._file is None:
-                return
-            try:
-                watched._check_file()
-            except Exception as error:  # a system task must not raise: that would end trio.run()
-                watched._watch_failure = error
-                return
-            del watched
