@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from .processes import SECONDS, children_of_this_process
 if sys.platform != "linux":
     pytest.skip("the list of children is in /proc", allow_module_level=True)
 assert sys.platform == "linux" or not TYPE_CHECKING
+
+import resource
 
 from .forking import ForkedChild
 from .starting import Counter, Run, both_drivers, way
