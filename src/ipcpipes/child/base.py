@@ -95,7 +95,7 @@ class ChildBase(Uncopied):
     def _in_forked_child(self, text: str) -> None:
         # The child is not a child of the forked process, so the system does not report its status.
         self._may_be_forgotten = True
-        # The child must see the end of its parent, although the forked process goes on.
+        # Otherwise the child would not see the end of its parent while the forked process runs.
         self._lifeline.close()
 
     def _end(self, name: str) -> Any:
