@@ -106,9 +106,13 @@ class _Splitter(BodySplitter):
 
     def only(self, data: bytes) -> bytes | None:
         if self._body is None and not self._rest:
-            size = len(data) - self._width
-            if 0 <= size <= self._max_size and self._unpack_from(data)[0] == size:
-                return data[self._width :]
+            try:
+                (size,) = self._unpack_from(data)
+            except struct.error:  # less than a whole length
+                return None
+            width = self._width
+            if size == len(data) - width and size <= self._max_size:
+                return data[width:]
         return None
 
     def split(self, data: bytes) -> Iterable[bytes]:

@@ -72,11 +72,13 @@ class MessageChannel(Channel):
         # Looked up once: they are called for every message.
         # Not a method of this object: a channel without references is closed at once, and a cycle
         # would delay that.
-        self._put_message: Callable[[bytes], None] = partial(_put_joined, carrier, framing)
+        self._put_message: Callable[[Any, bytes], None] = partial(_put_joined, carrier)
+        self._how: Any = framing  # the first argument of _put_message
         if type(framing) is LengthPrefixed and hasattr(carrier, "_put_message"):
-            big_endian = framing.byteorder == "big"
-            self._put_message = partial(carrier._put_message, framing.width, big_endian)
+            self._put_message = carrier._put_message
+            self._how = (framing.width, framing.byteorder == "big")
             self._quick_request = self._quick_size
+        self._receives_quickly = self._attached is None and hasattr(carrier, "_reads")
         self._fetch = carrier._fetch
         self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
@@ -103,7 +105,7 @@ class MessageChannel(Channel):
                 except KeyError:
                     carrier._queue(None)
             try:
-                self._put_message(value)
+                self._put_message(self._how, value)
             finally:
                 carrier._may_send["turn"] = None
                 if carrier._waiting or carrier._number == -1:
@@ -121,15 +123,20 @@ class MessageChannel(Channel):
             raise carrier._busy("receiving from") from None
         try:
             if (
-                carrier._came is None
+                deadline is None
+                and self._receives_quickly
+                and carrier._came is None
                 and not self._arrived
                 and not self._owed
                 and not self._may_be_refused
-                and self._attached is None
                 and self._receive_fault is None
-                and self._get_buffer() is None
             ):
-                self._fetch(READ_SIZE, deadline)
+                try:
+                    for carrier._came in carrier._reads:
+                        break
+                except OSError as error:
+                    carrier._check_end(error)
+                    carrier._came = b""
                 message: bytes | None = self._only(carrier._came)
                 if message is not None:
                     carrier._came = None
@@ -179,6 +186,7 @@ class MessageChannel(Channel):
                     self._split_received()
                     return None
                 carrier._came = None
+            carrier._require_open()
             if self._end():
                 return None
         except FramingError as error:

@@ -11,7 +11,8 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -19,6 +20,7 @@ import trio
 from ...._ffi import ffi
 from ....abc import MOST_DESCRIPTORS, HasFileno
 from ....framing import Buffer
+from ....framing.outgoing import READ_SIZE
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
 from ...common.receive_size import RECEIVE_INTERRUPTED, receive_size
@@ -159,10 +161,13 @@ class _Sending(Socket):
             self._break_if_part_was_sent()
             raise
 
-    def _put_message(self, width: int, big_endian: bool, data: bytes) -> None:
-        """Sends all of ``data`` after its length, a number of ``width`` bytes. The caller holds the
-        send lock.
+    def _put_message(self, prefix: tuple[int, bool], data: bytes) -> None:
+        """Sends all of ``data`` after its length. The caller holds the send lock.
+
+        Args:
+            prefix: how many bytes the length takes, and whether it is big-endian.
         """
+        width, big_endian = prefix
         try:
             while code := _send_message(
                 self._send_number, data, len(data), width, big_endian, self._position, True
@@ -218,9 +223,10 @@ class _Receiving(Socket, Receiving):
         if deadline is not None:
             self._wait(select.POLLIN, deadline)
         try:
-            # The interpreter runs signal handlers after a call. Here the step that unpacks calls
-            # read(2), and the next step stores the result.
-            (self._came,) = map(_read, (self._number,), (size,))
+            # The interpreter runs signal handlers after a call. Here the step that begins the loop
+            # calls read(2), and the next step stores the result.
+            for self._came in map(_read, (self._number,), (size,)):
+                break
         except OSError as error:
             self._check_end(error)
             self._came = b""
@@ -236,7 +242,8 @@ class _Receiving(Socket, Receiving):
         if deadline is not None:
             self._wait(select.POLLIN, deadline)
         try:
-            (self._came,) = map(_readv, (self._number,), ((view,),))
+            for self._came in map(_readv, (self._number,), ((view,),)):
+                break
         except OSError as error:
             self._check_end(error)
             self._came = 0
@@ -248,10 +255,33 @@ class _Receiving(Socket, Receiving):
         raise trio.BrokenResourceError(self._receive_fault)
 
 
+def _reads(fd: int) -> Iterator[bytes]:
+    return map(_read, repeat(fd), repeat(READ_SIZE))
+
+
+_CLOSED = _reads(-1)
+
+
 class Stream(_Sending, _Receiving):
-    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`.
+
+    Attributes:
+        _reads: each step of this iterator calls read(2). An iterator that is there already costs
+            less than a call of :meth:`_fetch`, and as there, no signal handler runs between
+            the reading and the assignment in ``for stream._came in stream._reads: break``. The
+            caller holds the receive lock, passes an OSError to :meth:`_check_end`, and otherwise
+            calls :meth:`_require_open` if nothing has come.
+    """
 
     carries_descriptors = True
+
+    def _prepare(self, fd: int) -> None:
+        super()._prepare(fd)
+        self._reads = _reads(fd)
+
+    def _hide(self) -> None:
+        super()._hide()
+        self._reads = _CLOSED
 
     def send_descriptors(
         self,
