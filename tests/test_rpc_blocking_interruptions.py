@@ -47,26 +47,29 @@ def bound(manager: Manager, pair: Callable[[], tuple[Any, Any]]) -> Iterator[Cli
 
 
 @pytest.mark.parametrize(
-    ("step", "timeout"),
+    ("owner", "step", "timeout"),
     [
-        pytest.param("receive_data", None, id="plain"),  # ask() itself takes the answer
-        pytest.param("_feed", 30, id="general"),
+        pytest.param("duplex", "receive", None, id="plain"),  # ask() itself takes the answer
+        pytest.param("transport", "_feed", 30, id="general"),
     ],
 )
-def test_a_timeout_does_not_disturb_a_receiving_thread(step: str, timeout: float | None) -> None:
+def test_a_timeout_does_not_disturb_a_receiving_thread(
+    owner: str, step: str, timeout: float | None
+) -> None:
     with served(_answer_all_but("late")) as client, at_most(20):
-        frame_transport = client._link.transport
-        does = getattr(frame_transport, step)
+        transport = client._link.transport
+        patched = transport if owner == "transport" else transport.duplex
+        does = getattr(patched, step)
         inside, outside = Gate(), Gate()
 
         def do_slowly(*arguments: Any) -> Any:
-            setattr(frame_transport, step, does)
+            setattr(patched, step, does)
             done = does(*arguments)
             inside.open()
             outside.wait()
             return done
 
-        setattr(frame_transport, step, do_slowly)
+        setattr(patched, step, do_slowly)
         receiving = Worker(client.plain.with_options(timeout=timeout), "first")
         inside.wait()
         with pytest.raises(rpc.CallCancelled):

@@ -104,14 +104,14 @@ def test_an_answer_may_come_in_two_pieces(cut: int) -> None:
         server.stream.send_all(data[cut:])
 
     with scripted(script) as client:
-        transport = client._link.transport
-        receive = transport.receive_data
+        duplex = client._link.transport.duplex
+        receive = duplex.receive
 
         def receive_and_say_so(*arguments: Any) -> None:
             receive(*arguments)
             has_read.set()
 
-        transport.receive_data = receive_and_say_so
+        duplex.receive = receive_and_say_so
         assert client.plain("first") == "first"
         assert client.plain("second") == "second"
 

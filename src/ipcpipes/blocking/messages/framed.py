@@ -69,6 +69,7 @@ class MessageChannel(Channel):
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
         self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
+        self._may_be_refused = False  # an attribute of the class takes longer to read
         # Looked up once: they are called for every message.
         # Not a method of this object: a channel without references is closed at once, and a cycle
         # would delay that.
@@ -105,7 +106,8 @@ class MessageChannel(Channel):
                 except KeyError:
                     carrier._queue(None)
             try:
-                self._put_message(self._how, value)
+                put = self._put_message  # as in receive()
+                put(self._how, value)
             finally:
                 carrier._may_send["turn"] = None
                 if carrier._waiting or carrier._number == -1:
@@ -132,12 +134,14 @@ class MessageChannel(Channel):
                 and self._receive_fault is None
             ):
                 try:
-                    for carrier._came in carrier._reads:
+                    for came in carrier._reads:
+                        carrier._came = came
                         break
                 except OSError as error:
                     carrier._check_end(error)
                     carrier._came = b""
-                message: bytes | None = self._only(carrier._came)
+                only = self._only  # a call in one step with the attribute takes longer
+                message: bytes | None = only(carrier._came)
                 if message is not None:
                     carrier._came = None
                     return message

@@ -15,6 +15,7 @@ from ...framing import Buffer
 from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments
+from ..core.call import Call
 from ..core.client import (
     LINGER,
     ClientBase,
@@ -105,10 +106,10 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         driver = None
         if operation.is_plain and self._notify is None:
             answer = await link.ask(operation, values)
-            if type(answer) is memoryview:
-                return decode_result(operation, answer)
-            if answer is not None:
+            if isinstance(answer, Call):
                 driver = ClientCallDriver(link, answer, None)
+            elif answer is not None:
+                return decode_result(operation, answer)
         if driver is None:
             driver = await begin_call(link, operation, values, self._notify)
             if operation.options.maybe:

@@ -17,11 +17,11 @@ import trio
 from ..core.arguments import encode_arguments
 from ..core.call import Call
 from ..core.client import milliseconds_of
-from ..core.plain import request_frame, result_in, take_answer
+from ..core.plain import request_data, request_frame, result_in, take_answer
 from ..core.session import Session
 from ..core.state import ConnectionState
 from ..errors import CommFailure
-from ..wire.format import Frame, pack_length
+from ..wire.format import Frame
 from ..wire.frames import READ_SIZE
 from .link import GONE, Link
 from .transport import FrameTransport
@@ -113,7 +113,9 @@ class ClientLink(Link):
 
     # KeyboardInterrupt is raised where a task waits, and not while it processes frames.
     @trio.lowlevel.enable_ki_protection
-    async def ask(self, operation: Operation, values: Sequence[Any]) -> Call | memoryview | None:
+    async def ask(
+        self, operation: Operation, values: Sequence[Any]
+    ) -> Call | bytes | memoryview | None:
         """Makes a plain call and waits for its answer, in as few steps as possible.
 
         Returns:
@@ -184,20 +186,20 @@ class ClientLink(Link):
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
         identity = session.last_call + 1
-        frame = request_frame(number, milliseconds, identity, arguments)
         call = Call(session, identity, operation)
-        data = b"" if alone is None else pack_length(len(frame)) + frame
+        make = request_frame if alone is None else request_data
+        request = make(number, milliseconds, identity, arguments)
         session.last_call = identity
         session.calls[identity] = call
         if alone is None:
-            session.output.append(frame)
-            session.output_size += len(frame)
+            session.output.append(request)
+            session.output_size += len(request)
             self.flush()
         else:
-            self._send_data(alone, data)
+            self._send_data(alone, request)
         return call
 
-    async def _read_plainly(self, call: Call, stream: Stream) -> Call | memoryview:
+    async def _read_plainly(self, call: Call, stream: Stream) -> Call | bytes | memoryview:
         """Waits for the next data. If that is the result of the call and nothing else, ends the
         call and returns the result.
         """

@@ -13,6 +13,7 @@ from ...framing import Buffer
 from ...options import Impersonation
 from ...security import AccessPolicy
 from ..core.arguments import bind_arguments, encode_arguments
+from ..core.call import Call
 from ..core.client import (
     LINGER,
     ClientBase,
@@ -81,9 +82,9 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         octets = encode_arguments(operation, values)
         if self._notify is None and operation.is_plain:
             answer = self._link.ask(operation, octets, deadline)
-            if type(answer) is memoryview:
-                return decode_result(operation, answer)
             if answer is not None:
+                if not isinstance(answer, Call):
+                    return decode_result(operation, answer)
                 if not answer.has_ended:
                     raise self._too_long()
                 answer.over = True

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..core.call import Call
 from ..core.client import milliseconds_of
-from ..core.plain import request_frame, result_in
+from ..core.plain import request_data, result_in
 from ..core.state import ConnectionState
-from ..wire.format import pack_length
 from .link import Link
 from .sending import ENDS
 
@@ -28,7 +27,7 @@ class ClientLink(Link):
 
     def ask(
         self, operation: Operation, arguments: bytes, until: float | None
-    ) -> Call | memoryview | None:
+    ) -> Call | bytes | memoryview | None:
         """Makes a plain call and waits for its answer, in as few steps as possible: while no other
         thread needs the connection, one system call sends and one receives. In the meantime the
         call is a call like any other, which other threads may see and end.
@@ -90,24 +89,24 @@ class ClientLink(Link):
         ):
             return False
         identity = session.last_call + 1
-        frame = request_frame(number, milliseconds, identity, arguments)
-        data = pack_length(len(frame)) + frame
+        duplex = transport.duplex
+        outgoing = duplex.prepared(request_data(number, milliseconds, identity, arguments))
         # From here to the sending nothing is called, so that no signal handler can run.
         call.id = session.last_call = identity
         session.calls[identity] = call
-        session.output = output = [frame]
+        duplex.outgoing = outgoing
         self._reader = self._sender = waiter
         self._unsent = True
-        self._send_only(transport, data, output)
+        self._send_loaded(transport)
         return True
 
-    def _receive_answer(self, call: Call, transport: StreamTransport) -> memoryview | None:
+    def _receive_answer(self, call: Call, transport: StreamTransport) -> bytes | memoryview | None:
         """Waits for the next data. If that is the result of the call and nothing else, ends the
         call and the reading. Otherwise returns ``None``, and the data is there for
         :meth:`_read_until`.
         """
         try:
-            transport.receive_data(None)
+            transport.duplex.receive(None)
         except ENDS as error:
             self._close_after(error)
             return None

@@ -243,17 +243,13 @@ class Sending(Reading):
             with self.lock:
                 self._end_sending()
 
-    def _send_only(self, transport: StreamTransport, data: bytes, output: list[bytes]) -> None:
-        """Sends the output of the session, as far as the system takes it without waiting. It needs
+    def _send_loaded(self, transport: StreamTransport) -> None:
+        """Sends what the transport is loaded with, as far as the system takes it at once. It needs
         the lock, and the calling thread is the sender, with ``_unsent`` set. If it is still the
         sender afterwards, it must call :meth:`flush`.
-
-        Args:
-            data: the output as the stream carries it.
-            output: the list of the session, which has one frame.
         """
         try:
-            if transport.send_only(data, output) and not (
+            if transport.duplex.send_now() and not (
                 self._room_waiters or self._reads_paused or self.session.dirty
             ):
                 self._unsent = False

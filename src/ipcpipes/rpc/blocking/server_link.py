@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..core.call import Call
 from ..core.managers import GRACE
-from ..core.plain import request_in
+from ..core.plain import answer_data, request_in
 from ..core.session import Session
 from ..core.state import CallState, ConnectionState
 from ..errors import CommFailure, RpcError
-from ..wire.format import Kind, pack_head, pack_length
 from .call_driver import CallDriver
 from .link import Link
 from .reading import FULL
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ServerLink"]
 
 # Looked up once; session.py says why.
-_RESPONSE = Kind.RESPONSE
-_OPEN = ConnectionState.OPEN
+_OPEN, _DONE = ConnectionState.OPEN, CallState.DONE
 
 
 class ServerLink(Link):
@@ -172,16 +170,15 @@ class ServerLink(Link):
             or session.calls.get(identity) is not call
         ):
             return False
-        frame = pack_head(_RESPONSE, 0, 0, 0, identity) + body
-        data = pack_length(len(frame)) + frame
+        outgoing = transport.duplex.prepared(answer_data(identity, body))
         # From here to the sending nothing is called, so that no signal handler can run.
         del session.calls[identity]
         call.over = True
-        call.state = CallState.DONE
-        session.output = output = [frame]
+        call.state = _DONE
+        transport.duplex.outgoing = outgoing
         self._sender = waiter
         self._unsent = True
-        self._send_only(transport, data, output)
+        self._send_loaded(transport)
         return True
 
     def _answer(
@@ -213,7 +210,7 @@ class ServerLink(Link):
         ):
             return None
         try:
-            transport.receive_data(None)
+            transport.duplex.receive(None)
         except ENDS as error:
             self._close_after(error)
             return None

@@ -131,28 +131,28 @@ class StreamTransport(FrameTransport):
     Attributes:
         came: what was received and not split into frames yet, as :class:`Duplex` has it.
         reader: splits it.
+        duplex: the stream. To load it in one step, in which no signal handler runs, assign what
+            :meth:`Duplex.prepared` has returned to its ``outgoing``.
     """
 
     def __init__(self, stream: _os.Stream, limits: Limits) -> None:
         super().__init__(stream, limits)
-        self._duplex = _os.Duplex(stream)
-        self.came: deque[Any] = self._duplex.came
+        self.duplex = _os.Duplex(stream)
+        self.came: deque[Any] = self.duplex.came
         self.reader = FrameReader(limits.max_frame)
         self._buffer: memoryview | None = None  # for the next data, if much is expected
         self._splitting = False
         # These methods are looked up once, because they are called for every frame.
-        self.send_now = self._duplex.send_now  # type: ignore[method-assign]
-        self.send_on = self._duplex.send_on  # type: ignore[method-assign]
-        self.keep = self._duplex.keep  # type: ignore[method-assign]
-        self.receive_data = self._duplex.receive
-        self.send_only = self._duplex.send_only
+        self.send_now = self.duplex.send_now  # type: ignore[method-assign]
+        self.send_on = self.duplex.send_on  # type: ignore[method-assign]
+        self.keep = self.duplex.keep  # type: ignore[method-assign]
         self._feed = self.reader.feed
 
     def receive(self, deadline: Deadline | None) -> None:
         if self._splitting:
             raise torn()
         if not self.came:
-            self.receive_data(deadline, self._place if self.reader.expects_much else None)
+            self.duplex.receive(deadline, self._place if self.reader.expects_much else None)
         self._split()
 
     def _place(self) -> memoryview:
@@ -183,20 +183,20 @@ class StreamTransport(FrameTransport):
         raise trio.EndOfChannel("the other end has closed")
 
     def load(self, frames: Sequence[bytes]) -> None:
-        self._duplex.load(joined(frames))
+        self.duplex.load(joined(frames))
 
     def lend(self, frames: Sequence[bytes], memory: memoryview) -> None:
-        self._duplex.lend(joined(frames, len(memory)), memory)
+        self.duplex.lend(joined(frames, len(memory)), memory)
 
     def send_or_receive(self, milliseconds: int) -> bool:
         place = self._place if self.reader.expects_much else None
-        sent = self._duplex.send_or_receive(milliseconds, place)
+        sent = self.duplex.send_or_receive(milliseconds, place)
         if self.came:
             self._split()
         return sent
 
     def close(self) -> None:
-        self._duplex.give_up()
+        self.duplex.give_up()
         super().close()
 
 

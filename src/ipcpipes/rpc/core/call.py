@@ -33,7 +33,8 @@ __all__ = ["Call"]
 BATCH = 32 * 1024
 # These members are looked up once; session.py says why.
 _RESPONSE, _PIPE = Kind.RESPONSE, Kind.PIPE
-_DONE = CallState.DONE
+_CALL_OPEN, _DONE = CallState.OPEN, CallState.DONE
+_SERVER = Party.SERVER
 _ORPHANED, _PROGRESS = Event.ORPHANED, Event.PROGRESS
 
 
@@ -41,18 +42,13 @@ class Call:
     """One call at one end of a connection."""
 
     # Class attributes, because a short call never sets most of them.
-    state = CallState.OPEN  # a call is made together with its REQUEST
-    body: memoryview = memoryview(b"")  # the arguments, then the result
+    body: bytes | memoryview = b""  # the arguments, then the result
     milliseconds: int | None = None
     cancel_requested = False
-    failure: RpcError | None = None
     latched: PipeError | BadStubData | None = None
-    over = False  # at a server, it was answered; at a client, its user has finished with it
     is_answered = False
-    owner: CallOwner | None = None
     is_given_up = False  # at the client
     is_deferred = False  # at the server: its manager may return without an answer
-    notify = False  # whether its user is notified of events
     cursor = Cursor((), ())
     incoming: Mapping[int, Incoming] = {}
     outgoing: Mapping[int, Outgoing] = {}
@@ -62,7 +58,13 @@ class Call:
         self.session = session
         self.id = number
         self.operation = operation
-        self._serving = session.party is Party.SERVER
+        self._serving = session.party is _SERVER
+        # Not attributes of the class, because these take many times as long to read.
+        self.state = _CALL_OPEN  # a call is made together with its REQUEST
+        self.failure: RpcError | None = None
+        self.notify = False  # whether its user is notified of events
+        self.owner: CallOwner | None = None
+        self.over = False  # a server has answered it, or a client's user has finished with it
         if operation.pipes:
             self._open_pipes(operation)
 

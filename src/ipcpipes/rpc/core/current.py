@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CurrentCall", "answer_of", "current_call", "serving"]
 
+_NO_TIMES = Times.NONE  # looked up once; session.py says why
+
 serving: ContextVar[CurrentCall] = ContextVar("ipcpipes.rpc.current_call")
 
 
@@ -134,13 +136,13 @@ def answer_of(call: Call, result: object) -> tuple[bytes | None, RpcError | None
     sent.
     """
     times = call.operation.result_times
-    if times is Times.NONE:
+    if times is _NO_TIMES:
         encoded = map(encode_raw, (result,))
         try:
             # An iteration and not a call, so that an exception of a signal handler is not taken for
-            # an error of the result; see result_of.
-            (body,) = encoded
-            return body, None
+            # an error of the result; see decode_result.
+            for body in encoded:
+                return body, None
         except Exception:
             pass  # the same error comes below, with a better text
     try:

@@ -57,11 +57,12 @@ class ServedOperation:
         """
         operation = self.operation
         try:
-            values = operation.decode_arguments(call.body)
+            decode = operation.decode_arguments
+            values = decode(call.body)
         except Exception as error:  # text that is not UTF-8; an error of a user's class
             text = _too_many(call) or _named(str(error), operation)
             raise BadStubData(f"{operation}: {text}") from None
-        call.body = memoryview(b"")
+        call.body = b""
         if not operation.pipes:
             return _values_of(values)
         pipes = operation.pipe_names

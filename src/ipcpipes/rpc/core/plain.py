@@ -25,12 +25,22 @@ from .state import CallState, ConnectionState
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["request_frame", "request_in", "result_in", "take_answer", "take_request"]
+__all__ = [
+    "answer_data",
+    "request_data",
+    "request_frame",
+    "request_in",
+    "result_in",
+    "take_answer",
+    "take_request",
+]
 
 # Looked up once; session.py says why.
 _REQUEST, _RESPONSE = Kind.REQUEST, Kind.RESPONSE
 _OPEN, _CALL_OPEN, _DONE = ConnectionState.OPEN, CallState.OPEN, CallState.DONE
 _HEAD_SIZE = HEAD.size
+# Up to this size, a copy costs less than a view.
+_SMALL = 2048
 
 
 def request_frame(number: int, milliseconds: int, call: int, arguments: bytes) -> bytes:
@@ -45,14 +55,28 @@ def request_frame(number: int, milliseconds: int, call: int, arguments: bytes) -
     return pack_head(_REQUEST, flags, number, milliseconds, call) + arguments
 
 
-def result_in(data: bytes, number: int) -> memoryview | None:
+def request_data(number: int, milliseconds: int, call: int, arguments: bytes) -> bytes:
+    """Makes the same frame as :func:`request_frame`, as a stream carries it."""
+    flags = TIMED if milliseconds else 0
+    size = _HEAD_SIZE + len(arguments)
+    return pack_stream_head(size, _REQUEST, flags, number, milliseconds, call) + arguments
+
+
+def answer_data(call: int, body: bytes) -> bytes:
+    """Makes the RESPONSE of a call, as a stream carries it."""
+    return pack_stream_head(_HEAD_SIZE + len(body), _RESPONSE, 0, 0, 0, call) + body
+
+
+def result_in(data: bytes, number: int) -> bytes | memoryview | None:
     """Returns the result, if the data of a stream is exactly the RESPONSE of the call with this
     number. The caller ends the call.
     """
     size = len(data) - LENGTH_SIZE
-    if size >= _HEAD_SIZE and data.startswith(pack_stream_head(size, _RESPONSE, 0, 0, 0, number)):
-        return memoryview(data)[STREAM_HEAD_SIZE:]
-    return None
+    if size < _HEAD_SIZE:
+        return None
+    if data[:STREAM_HEAD_SIZE] != pack_stream_head(size, _RESPONSE, 0, 0, 0, number):
+        return None
+    return data[STREAM_HEAD_SIZE:] if size < _SMALL else memoryview(data)[STREAM_HEAD_SIZE:]
 
 
 def take_answer(session: Session, frame: Frame) -> bool:
@@ -93,10 +117,11 @@ def request_in(session: Session, data: bytes) -> Call | None:
     length, kind, flags, index, _, number = unpack_stream_head(data)
     if kind != _REQUEST or flags or length != size:
         return None
-    return _begin(session, index, number, memoryview(data)[STREAM_HEAD_SIZE:])
+    body = data[STREAM_HEAD_SIZE:] if size < _SMALL else memoryview(data)[STREAM_HEAD_SIZE:]
+    return _begin(session, index, number, body)
 
 
-def _begin(session: Session, index: int, number: int, body: memoryview) -> Call | None:
+def _begin(session: Session, index: int, number: int, body: bytes | memoryview) -> Call | None:
     operation = session.plain_operations.get(index)
     if (
         operation is None

@@ -25,7 +25,7 @@ def result_of(call: Call) -> Any:
     return decode_result(call.operation, call.body)
 
 
-def decode_result(operation: Operation, body: memoryview) -> Any:
+def decode_result(operation: Operation, body: bytes | memoryview) -> Any:
     """Raises:
     BadStubData: the answer is not of the result's type, or too deep.
     """
@@ -38,8 +38,8 @@ def decode_result(operation: Operation, body: memoryview) -> Any:
     try:
         # The decoder runs in an iteration and not in a call: the interpreter runs signal handlers
         # after a call, and an exception of a handler would be taken for an error of the result.
-        (result,) = results
-        return result
+        for result in results:
+            return result
     except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
         raise _bad_result(operation, error) from None
 

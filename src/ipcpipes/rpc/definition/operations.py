@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +20,27 @@ from .values import Times, encoded_or_none, times_of
 __all__ = ["Definition", "Operation", "Options", "Pipe"]
 
 Decode: TypeAlias = Callable[[bytes | memoryview], Any]
+ValueT = TypeVar("ValueT")
+
+
+class _Lazy(Generic[ValueT]):
+    """An attribute that is computed when it is first read.
+
+    ``functools.cached_property`` is not used, because it makes the dictionary of the object. After
+    that, CPython (3.11) takes many times as long to read any of the attributes.
+    """
+
+    def __init__(self, compute: Callable[[Any], ValueT]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> ValueT:
+        value = self._compute(instance)
+        object.__setattr__(instance, self._name, value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,10 @@ class Operation:
         result: the type of the result.
         options: the arguments of the decorator.
         documentation: the docstring.
+        is_plain: whether it has no pipes, and its calls get an answer.
+        times: where each argument can have times; empty if no argument can have one.
+        result_times: where the result can have times.
+        result_can_nest: whether the depth of a result has to be checked before it is decoded.
     """
 
     interface: str
@@ -90,35 +114,44 @@ class Operation:
     result: Any
     options: Options
     documentation: str
+    # These are computed at once, because they are read in every call.
+    is_plain: bool = field(init=False, repr=False, compare=False)
+    times: tuple[Times, ...] = field(init=False, repr=False, compare=False)
+    result_times: Times = field(init=False, repr=False, compare=False)
+    result_can_nest: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        times = tuple(map(times_of, self.types.values()))
+        if all(one is Times.NONE for one in times):
+            times = ()
+        object.__setattr__(self, "is_plain", not self.pipes and not self.options.maybe)
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "result_times", times_of(self.result))
+        object.__setattr__(self, "result_can_nest", can_nest([self.result]))
 
     def __str__(self) -> str:
         return f"{self.interface}.{self.name}"
 
-    @cached_property
-    def is_plain(self) -> bool:
-        """Whether it has no pipes, and its calls get an answer."""
-        return not self.pipes and not self.options.maybe
-
-    @cached_property
+    @_Lazy
     def ins(self) -> tuple[int, ...]:
         """The indices of the pipes to the server."""
         return tuple(pipe.index for pipe in self.pipes if pipe.into)
 
-    @cached_property
+    @_Lazy
     def outs(self) -> tuple[int, ...]:
         """The indices of the pipes to the client."""
         return tuple(pipe.index for pipe in self.pipes if pipe.out)
 
-    @cached_property
+    @_Lazy
     def signature_of_pipes(self) -> str:
         """The types of the pipes as text, which must be the same at both ends."""
         return ", ".join(map(str, self.pipes))
 
-    @cached_property
+    @_Lazy
     def pipe_names(self) -> Mapping[str, Pipe]:
         return {pipe.name: pipe for pipe in self.pipes}
 
-    @cached_property
+    @_Lazy
     def encoded_defaults(self) -> tuple[tuple[Any, bytes | None] | None, ...]:
         """For each argument: its default, and the encoded default (``None`` if it cannot be sent).
         ``None`` for an argument without a default.
@@ -130,7 +163,7 @@ class Operation:
             for name in self.types
         )
 
-    @cached_property
+    @_Lazy
     def decode_arguments(self) -> Decode:
         """Decodes the arguments: the parameters that are not pipes, in order. Parameters with a
         default may be left out.
@@ -155,23 +188,7 @@ class Operation:
             return _checked(limit.check, decode)
         return _checked(check_depth, decode) if can_nest(types) else decode
 
-    @cached_property
-    def times(self) -> tuple[Times, ...]:
-        """Where each argument can have times; empty if no argument can have one."""
-        times = tuple(map(times_of, self.types.values()))
-        return () if all(one is Times.NONE for one in times) else times
-
-    @cached_property
-    def result_times(self) -> Times:
-        """Where the result can have times."""
-        return times_of(self.result)
-
-    @cached_property
-    def result_can_nest(self) -> bool:
-        """Whether the depth of a result has to be checked before it is decoded."""
-        return can_nest([self.result])
-
-    @cached_property
+    @_Lazy
     def decode_result(self) -> Decode:
         """Decodes the result. The number of its keys is not limited, because a client chooses its
         server.

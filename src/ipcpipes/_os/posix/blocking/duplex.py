@@ -13,20 +13,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...._ffi import ffi
+from ....framing.outgoing import READ_SIZE
 from ...common.deadline import Deadline
 from .. import calls
 from . import stream as streams
 
 assert sys.platform != "win32" or not TYPE_CHECKING
 
-_READ_SIZE = 64 * 1024
 _AGAIN = -errno.EAGAIN
 _INTERRUPTED = -errno.EINTR
 
 # Looked up once: they are called for every message.
-_read = os.read
 _send_from = calls.send_from
-_SIZES = (_READ_SIZE,)
 
 
 class Duplex:
@@ -39,17 +37,19 @@ class Duplex:
     Attributes:
         came: the received data, in order: bytes, or the number of bytes that were put into the
             caller's memory. Empty bytes or 0 mean the end.
+        outgoing: the bytes that are being sent; how many of them were sent, a counter of the C
+            layer; and the bytes after them. No function is called between the steps that change
+            them, so that no signal handler runs in between.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
         self.came: deque[bytes | int] = deque()
         self._stream = stream
-        # The bytes that are being sent; how many of them were sent, a counter of the C layer; and
-        # the bytes after them. No function is called between the steps that change them, so that no
-        # signal handler runs in between.
-        position = self._position = ffi.new(calls.new_position)
-        self._outgoing: tuple[Any, Any, memoryview | bytes] = (b"", position, b"")
-        self._nothing = self._outgoing
+        self.outgoing: tuple[Any, Any, memoryview | bytes] = (
+            b"",
+            ffi.new(calls.new_position),
+            b"",
+        )
 
     def receive(
         self, deadline: Deadline | None, place: Callable[[], memoryview] | None = None
@@ -70,10 +70,12 @@ class Duplex:
             if deadline is not None or place is not None:
                 stream._wait(select.POLLIN, deadline)
             try:
-                # This is one step, in which no signal handler runs, so that no received byte is
-                # lost.
+                # In both cases no signal handler runs between the reading and the end of the
+                # storing, so that no received byte is lost.
                 if place is None:
-                    self.came.extend(map(_read, (stream._number,), _SIZES))
+                    for data in stream._reads:
+                        self.came.append(data)
+                        break
                 else:
                     self.came.extend(map(os.readv, (stream._number,), ((place(),),)))
             except OSError as error:
@@ -86,26 +88,33 @@ class Duplex:
             if stream._number == -1:
                 stream._leave()
 
-    def load(self, data: Any, rest: memoryview | bytes = b"") -> None:
+    def load(self, data: bytes) -> None:
         """Sets the bytes to be sent next. The bytes before them must have been sent."""
-        position = self._outgoing[1]
+        self.outgoing = self.prepared(data)
+
+    def prepared(self, data: bytes, rest: memoryview | bytes = b"") -> tuple[Any, Any, Any]:
+        """Returns what has to be assigned to :attr:`outgoing`, to send these bytes next. The bytes
+        before them must have been sent.
+        """
+        position = self.outgoing[1]
         position[0] = 0
-        self._outgoing = (data, position, rest)
+        return data, position, rest
 
     def lend(self, data: bytes, memory: memoryview) -> None:
         """Sets the bytes to be sent next: ``data``, and then ``memory``, which its owner may change
         again after :meth:`keep`.
         """
         # The first send is so large that the other end does not wake up for ``data`` alone.
-        self.load(b"".join((data, memory[:_READ_SIZE])), memory[_READ_SIZE:])
+        first = b"".join((data, memory[:READ_SIZE]))
+        self.outgoing = self.prepared(first, memory[READ_SIZE:])
 
     def keep(self) -> None:
         """Copies the part of the lent memory that was not sent."""
-        data, position, rest = self._outgoing
+        data, position, rest = self.outgoing
         if rest:
-            self._outgoing = (data, position, bytes(rest))
+            self.outgoing = (data, position, bytes(rest))
         elif type(data) is not bytes:
-            self._outgoing = (bytes(ffi.buffer(data)), position, b"")
+            self.outgoing = (bytes(ffi.buffer(data)), position, b"")
             ffi.release(data)
 
     def send_now(self) -> bool:
@@ -120,46 +129,17 @@ class Duplex:
         except KeyError:
             raise stream._busy("sending on") from None
         try:
-            data, position, rest = self._outgoing
+            data, position, rest = self.outgoing
             while data:
                 code = _send_from(stream._send_number, data, len(data), position, False)
                 if not code:
                     data, rest = ffi.from_buffer(rest) if rest else b"", b""
                     position[0] = 0
-                    self._outgoing = (data, position, rest)
+                    self.outgoing = (data, position, rest)
                 elif code == _AGAIN:
                     return False
                 elif code != _INTERRUPTED:
                     stream._raise_unsendable(-code)
-            return True
-        finally:
-            stream._may_send["turn"] = None
-            if stream._waiting or stream._number == -1:
-                stream._leave()
-
-    def send_only(self, data: bytes, pending: list[bytes]) -> bool:
-        """Does :meth:`load` and :meth:`send_now` in few steps, and clears the list when the data is
-        loaded. If a signal handler raises an exception, the data is here, or the list is not empty.
-
-        Returns:
-            Whether everything was sent. If not, :meth:`send_now` continues, or raises the reason.
-
-        Raises:
-            What :meth:`send_now` raises for a stream that is closed or in use.
-        """
-        stream = self._stream
-        try:
-            del stream._may_send["turn"]
-        except KeyError:
-            raise stream._busy("sending on") from None
-        try:
-            position = self._position
-            self._outgoing = (data, position, b"")
-            del pending[:]
-            if _send_from(stream._send_number, data, len(data), position, False):
-                return False
-            position[0] = 0
-            self._outgoing = self._nothing
             return True
         finally:
             stream._may_send["turn"] = None

@@ -224,8 +224,9 @@ class _Receiving(Socket, Receiving):
             self._wait(select.POLLIN, deadline)
         try:
             # The interpreter runs signal handlers after a call. Here the step that begins the loop
-            # calls read(2), and the next step stores the result.
-            for self._came in map(_read, (self._number,), (size,)):
+            # calls read(2), and the next steps store the result.
+            for came in map(_read, (self._number,), (size,)):
+                self._came = came
                 break
         except OSError as error:
             self._check_end(error)
@@ -242,7 +243,8 @@ class _Receiving(Socket, Receiving):
         if deadline is not None:
             self._wait(select.POLLIN, deadline)
         try:
-            for self._came in map(_readv, (self._number,), ((view,),)):
+            for count in map(_readv, (self._number,), ((view,),)):
+                self._came = count
                 break
         except OSError as error:
             self._check_end(error)
@@ -267,10 +269,10 @@ class Stream(_Sending, _Receiving):
 
     Attributes:
         _reads: each step of this iterator calls read(2). An iterator that is there already costs
-            less than a call of :meth:`_fetch`, and as there, no signal handler runs between
-            the reading and the assignment in ``for stream._came in stream._reads: break``. The
-            caller holds the receive lock, passes an OSError to :meth:`_check_end`, and otherwise
-            calls :meth:`_require_open` if nothing has come.
+            less than a call of :meth:`_fetch`. As there, no signal handler runs between the reading
+            and the assignment in ``for came in stream._reads: stream._came = came``. The caller
+            holds the receive lock, passes an OSError to :meth:`_check_end`, and otherwise calls
+            :meth:`_require_open` if nothing has come.
     """
 
     carries_descriptors = True

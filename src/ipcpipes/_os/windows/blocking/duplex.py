@@ -34,15 +34,15 @@ class Duplex:
     Attributes:
         came: the received data in order, as bytes; or the number of received bytes, if the caller
             has provided the memory. Empty bytes are the end of the stream.
+        outgoing: the data to send, which the system reads while a write is pending; the number of
+            bytes that were written; and the pending write. One statement changes all three, so that
+            no exception can come in between.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
         self.came: deque[bytes | int] = deque()
         self._stream = stream
-        # The data to send, which the system reads while a write is pending; the number of bytes
-        # that were written; and the pending write. One statement changes all three, so that no
-        # exception can come in between.
-        self._outgoing: tuple[Any, int, Any] = (b"", 0, None)
+        self.outgoing: tuple[Any, int, Any] = (b"", 0, None)
         self._is_given_up = False
 
     def receive(
@@ -131,7 +131,13 @@ class Duplex:
 
     def load(self, octets: bytes) -> None:
         """Sets the data to send next. The data before it has been sent."""
-        self._outgoing = (ffi.from_buffer(octets), 0, None)
+        self.outgoing = self.prepared(octets)
+
+    def prepared(self, octets: bytes) -> tuple[Any, int, Any]:
+        """Returns what has to be assigned to :attr:`outgoing`, to send this data next. The data
+        before it has been sent.
+        """
+        return ffi.from_buffer(octets), 0, None
 
     def lend(self, octets: bytes, memory: memoryview) -> None:
         """Sets the data to send next: ``octets``, and then ``memory``, which its owner may change
@@ -155,22 +161,6 @@ class Duplex:
             What :meth:`ipcpipes.blocking.abc.SendByteStream.send_all` raises.
         """
         return self._send(0)
-
-    def send_only(self, data: bytes, pending: list[bytes]) -> bool:
-        """Does :meth:`load` and :meth:`send_now`, and clears the list when the data is loaded. If a
-        signal handler raises an exception, the data is here, or the list is not empty.
-
-        Returns:
-            Whether everything was sent.
-
-        Raises:
-            What :meth:`send_now` raises. On POSIX, the error of a send is left to the next one.
-        """
-        memory = ffi.from_buffer(data)
-        # From here to the sending nothing is called, so that no signal handler can run.
-        self._outgoing = (memory, 0, None)
-        del pending[:]
-        return self.send_now()
 
     def send_on(self, milliseconds: int) -> bool:
         """Does the same as :meth:`send_now`, and waits for room, at most this long."""
@@ -206,7 +196,7 @@ class Duplex:
     def _write(self, milliseconds: int) -> bool:
         stream = self._stream
         while True:
-            memory, position, operation = self._outgoing
+            memory, position, operation = self.outgoing
             if position >= len(memory):
                 return True
             stream._require_sendable()
@@ -215,7 +205,7 @@ class Duplex:
                 operation = calls.new_operation()
                 # Stored before it begins, so that it is found after an exception. An operation that
                 # did not begin has written nothing.
-                self._outgoing = (memory, position, operation)
+                self.outgoing = (memory, position, operation)
                 code = calls.transfer(
                     handle,
                     operation,
@@ -231,14 +221,14 @@ class Duplex:
             if code == calls.WAIT_TIMEOUT:
                 return False
             if code != 0:
-                self._outgoing = (memory, position, None)
+                self.outgoing = (memory, position, None)
                 stream._require_open()
                 self._require_wanted()
                 if code == calls.ERROR_OPERATION_ABORTED:
                     continue  # an exception came before the operation began
                 stream._break(calls.send_fault(code))
                 stream._require_sendable()
-            self._outgoing = (memory, position + int(calls.transferred(operation)), None)
+            self.outgoing = (memory, position + int(calls.transferred(operation)), None)
 
     def _require_wanted(self) -> None:
         """Raises:
@@ -259,10 +249,10 @@ class Duplex:
         except KeyError:
             return  # the sending thread finds the stream closed, and cancels the write itself
         try:
-            memory, position, operation = self._outgoing
+            memory, position, operation = self.outgoing
             if operation is not None and stream._number != -1:
                 calls.abandon(stream._number, operation)
-                self._outgoing = (memory, position, None)
+                self.outgoing = (memory, position, None)
         finally:
             stream._may_send["turn"] = None
             if stream._waiting or stream._number == -1:
