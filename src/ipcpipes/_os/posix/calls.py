@@ -28,6 +28,8 @@ accept = lib.ipc_accept
 close_half = lib.ipc_close_half
 next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
+# The options of a new connection. The buffer size is a hint.
+set_options = lib.ipc_set_options
 send = lib.ipc_send
 send_from = lib.ipc_send_from
 send_message = lib.ipc_send_message
@@ -335,13 +337,6 @@ def send_fault(code: int) -> str:
     """Returns the error text for a connection whose send failed with this errno."""
     reason = os.strerror(code)
     return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
-
-
-def set_options(fd: int, buffer_size: int, *, packets: bool) -> None:
-    """Sets the options of a new connection, which may have another buffer size afterwards. For
-    packets it does what :func:`ask_credentials` does.
-    """
-    _check(lib.ipc_set_options(fd, buffer_size, packets))
 
 
 def ask_credentials(fd: int) -> None:

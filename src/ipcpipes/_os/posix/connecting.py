@@ -140,7 +140,9 @@ class Connector:
         """
         fd = descriptors.numbers[-1]
         size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
-        calls.set_options(fd, size, packets=kind == "messages")
+        code = calls.set_options(fd, size, kind == "messages")
+        if code < 0:
+            raise OSError(-code, os.strerror(-code))
         if credentials is None:
             credentials = calls.peer_credentials(fd)
         return self._sockets[kind](descriptors, endpoint, address, credentials, owner)
