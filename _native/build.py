@@ -26,6 +26,7 @@ PARTS = {
     "posix": (
         "posix",
         "posix_identity",
+        "posix_connections",
         "posix_descriptors",
         "posix_directories",
         "posix_spawning",

@@ -42,7 +42,7 @@
 #endif
 
 typedef struct {
-    int32_t pid;
+    int32_t pid; /* -1 where the system does not tell it */
     uint32_t uid;
     uint32_t gid;
 } ipc_credentials;

@@ -256,6 +256,45 @@ def test_groups_of_a_peer_are_those_of_its_process(where: Path) -> None:
 
 
 @as_root
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have at most 16 groups")
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 100])
+def test_all_groups_of_a_peer_are_told(count: int) -> None:
+    program = f"""if True:
+        import os, socket
+        os.setgroups(range(5000, 5000 + {count}))
+        from ipcpipes._os.posix import calls
+        left, right = socket.socketpair()
+        print(list(calls.peer_credentials(left.fileno()).groups))
+        print(list(calls.client_credentials(left.fileno()).groups))
+    """
+    told = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    expected = f"{list(range(5000, 5000 + count))}\n"
+    assert told.stdout.decode() == expected * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the abstract namespace is Linux's")
+@pytest.mark.parametrize("length", [0, 1, 18, 107])
+def test_address_of_a_client_is_told_until_it_leaves(length: int, where: Path) -> None:
+    from ipcpipes._os.posix import calls as posix_calls
+
+    address = b"\0" + os.urandom(length) if length else b""
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        listener.bind(str(where))
+        listener.listen()
+        if address:
+            client.bind(address)
+        client.connect(str(where))
+        accepted, _ = listener.accept()
+        with accepted:
+            found = posix_calls.client_credentials(accepted.fileno())
+            assert found is not None
+            assert found.address == address
+            assert (found.pid, found.uid, found.gid) == (os.getpid(), os.geteuid(), os.getegid())
+            client.close()
+            assert posix_calls.client_credentials(accepted.fileno()) is None
+
+
+@as_root
 async def test_peer_has_groups_and_executable(where: Path) -> None:
     found: list[ipcpipes.PeerIdentity] = []
 

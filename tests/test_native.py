@@ -185,8 +185,10 @@ def test_bad_descriptors_return_codes(fd: int) -> None:
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
     assert lib.ipc_set_queue_length(fd, 1) == -errno.EBADF
     assert lib.ipc_buffer_size(fd, True) == -errno.EBADF
-    assert lib.ipc_set_buffer_size(fd, 1) == -errno.EBADF
-    assert lib.ipc_peer_credentials(fd, ffi.new("ipc_credentials *")) == -errno.EBADF
+    assert lib.ipc_set_options(fd, 1, False) == 0, "both options are hints"
+    assert lib.ipc_set_options(fd, 1, True) == -errno.EBADF
+    assert lib.ipc_ask_peer(fd, ffi.new("ipc_peer *")) == -errno.EBADF
+    assert lib.ipc_ask_client(fd, ffi.new("ipc_peer *")) == -errno.EBADF
     assert lib.ipc_peer_left(fd) == (
         0 if fd == -1 else -errno.EBADF
     )  # poll(2) ignores a negative one
@@ -235,6 +237,7 @@ def test_descriptors_are_sent_and_received_by_code() -> None:
 def test_file_that_is_not_a_socket_returns_codes() -> None:
     read, write = os.pipe()
     assert lib.ipc_accept(read) == -errno.ENOTSOCK
-    assert lib.ipc_peer_credentials(read, ffi.new("ipc_credentials *")) == -errno.ENOTSOCK
+    assert lib.ipc_ask_peer(read, ffi.new("ipc_peer *")) == -errno.ENOTSOCK
+    assert lib.ipc_ask_client(read, ffi.new("ipc_peer *")) == -errno.ENOTSOCK
     os.close(read)
     os.close(write)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -396,3 +397,17 @@ def test_import_works_without_enodata() -> None:
     """FreeBSD has no ENODATA."""
     program = "import errno; vars(errno).pop('ENODATA', None); import ipcpipes"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+async def test_connection_without_its_options_is_an_error(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses an option; nothing is left open."""
+    async with await ipcpipes.listen(endpoint) as listener:
+        with monkeypatch.context() as patch:
+            patch.setattr(posix_calls, "set_options", lambda *_: -errno.ENOBUFS)
+            with pytest.raises(ipcpipes.EndpointError) as caught:
+                await ipcpipes.connect(endpoint)
+            assert caught.value.errno == errno.ENOBUFS
+        async with await ipcpipes.connect(endpoint), await listener.accept():
+            pass

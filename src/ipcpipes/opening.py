@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from ._os import Kind
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .options import (
+    IMPERSONATIONS,
     LARGEST_BACKLOG,
     Impersonation,
     check_choice,
@@ -104,7 +105,7 @@ class ConnectRequest:
         self._endpoint = Endpoint.of(endpoint)
         self.wait = checked_seconds("wait", wait)
         check_count("buffer_size", buffer_size)
-        check_choice("impersonation", impersonation, get_args(Impersonation))
+        check_choice("impersonation", impersonation, IMPERSONATIONS)
         self._options = {
             "kind": kind,
             "buffer_size": buffer_size,

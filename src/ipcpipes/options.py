@@ -10,6 +10,7 @@ from .abc import MOST_DESCRIPTORS
 
 Direction = Literal["duplex", "send", "receive"]
 Impersonation = Literal["anonymous", "identify", "impersonate", "delegate"]
+IMPERSONATIONS: tuple[str, ...] = get_args(Impersonation)
 
 DEFAULT_BACKLOG = 256
 LARGEST_BACKLOG = 4096

@@ -139,15 +139,18 @@ async def authenticate_or_close(connection: Any, authenticate: Authenticate) -> 
 async def open_connection(request: ConnectRequest) -> Any:
     """Makes the connection. All functions that connect call this."""
     await trio.lowlevel.checkpoint()
-    deadline = trio.current_time() + request.wait
+    remaining = request.wait
+    connection = request.attempt(_os.connect, remaining)
+    if connection is not None:
+        return connection
+    deadline = trio.current_time() + remaining
     back_off = pauses()
     try:
-        while True:
+        while connection is None:
+            await trio.sleep(min(next(back_off), remaining))
             remaining = deadline - trio.current_time()
             connection = request.attempt(_os.connect, remaining)
-            if connection is not None:
-                return connection
-            await trio.sleep(min(next(back_off), remaining))
+        return connection
     finally:
         back_off.close()
 

@@ -26,13 +26,10 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 accept = lib.ipc_accept
 close_half = lib.ipc_close_half
-# Asks for a buffer size. A system that refuses so large a buffer (the BSDs) keeps its own.
-hint_buffer_size = lib.ipc_set_buffer_size
-# Leaves urgent bytes of the peer in their place among the others. A system without urgent bytes
-# may refuse; the error is ignored.
-keep_urgent_inline = lib.ipc_keep_urgent_inline
 next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
+# The options of a new connection. The buffer size is a hint.
+set_options = lib.ipc_set_options
 send = lib.ipc_send
 send_from = lib.ipc_send_from
 send_message = lib.ipc_send_message
@@ -55,6 +52,7 @@ _NO_PEER_GROUPS = _NO_PEER_PIDFD | {-_ENODATA}
 _MOST_TOLD = 16
 _PEER_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 new_position = ffi.typeof("size_t *")
+_new_peer = ffi.typeof("ipc_peer *")
 _two_numbers = ffi.typeof("int[2]")
 
 
@@ -121,23 +119,31 @@ ServerCheck = Callable[[Credentials], bool]
 """Returns whether a client accepts a process with these credentials as its server."""
 
 
-def peer_credentials(fd: int, address: bytes = b"") -> Credentials:
-    found: Any = ffi.new("ipc_credentials *")
-    _check(lib.ipc_peer_credentials(fd, found))
-    pid = found.pid if found.pid > 0 else None
-    groups = _peer_groups(fd, found.uid, found.gid)
-    return Credentials(pid, found.uid, found.gid, groups, address)
+def peer_credentials(fd: int) -> Credentials:
+    peer: Any = ffi.new(_new_peer)
+    _check(lib.ipc_ask_peer(fd, peer))
+    return _credentials(fd, peer)
 
 
-def client_credentials(fd: int) -> Credentials:
-    """Returns the credentials of the client of an accepted connection, with its address."""
-    return peer_credentials(fd, _peer_address(fd))
+def client_credentials(fd: int) -> Credentials | None:
+    """Returns the credentials of the client of an accepted connection, with its address; ``None``
+    if it has left and there is nothing to read.
+    """
+    # New memory for each call: a signal handler could make another call meanwhile.
+    peer: Any = ffi.new(_new_peer)
+    return None if _check(lib.ipc_ask_client(fd, peer)) else _credentials(fd, peer)
 
 
-def _peer_address(fd: int) -> bytes:
-    address: Any = ffi.new("char[]", 128)
-    length = _check(lib.ipc_peer_address(fd, address, 128))
-    return bytes(ffi.buffer(address, length))
+def _credentials(fd: int, peer: Any) -> Credentials:
+    pid, uid, gid, count = peer.pid, peer.uid, peer.gid, peer.group_count
+    groups: tuple[int, ...] = ()
+    if 0 < count < _MOST_TOLD:
+        groups = tuple(peer.groups[0:count])
+    elif count:  # more than the C layer asks for at first, or an error
+        groups = _peer_groups(fd, uid, gid)
+    length = peer.address_length
+    address: Any = ffi.unpack(peer.address, length) if length else b""
+    return Credentials(pid if pid > 0 else None, uid, gid, groups, address)
 
 
 def become_user(uid: int, gid: int, groups: tuple[int, ...]) -> int:

@@ -139,11 +139,10 @@ class Connector:
         descriptor stays there.
         """
         fd = descriptors.numbers[-1]
-        calls.hint_buffer_size(fd, DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size)
-        if kind == "messages":
-            calls.ask_credentials(fd)
-        else:
-            calls.keep_urgent_inline(fd)
+        size = DEFAULT_BUFFER_SIZE if buffer_size is None else buffer_size
+        code = calls.set_options(fd, size, kind == "messages")
+        if code < 0:
+            raise OSError(-code, os.strerror(-code))
         if credentials is None:
             credentials = calls.peer_credentials(fd)
         return self._sockets[kind](descriptors, endpoint, address, credentials, owner)

@@ -37,11 +37,12 @@ def address_of(endpoint: Endpoint) -> bytes | None:
     """
     if endpoint.kind != "named":
         return None
-    place = _places.get(_key(endpoint))
+    key = _key(endpoint)
+    place = _places.get(key)
     if place is None:
         return None
     address, directory, parent, is_parent_shared = place
-    is_private = lib.ipc_is_private(directory, parent, os.geteuid(), is_parent_shared)
+    is_private = lib.ipc_is_private(directory, parent, key[2], is_parent_shared)
     return address if is_private else None
 
 

@@ -138,18 +138,17 @@ class ListeningSocket(ListenerCore[ConnectionT]):
         slot = ConnectionSlot(self, self._taken)
         try:
             credentials = calls.client_credentials(fd)
-            is_admitted = calls.peer_left(fd) == 0
-            if is_admitted and not self._admits(credentials):
-                is_admitted = False
+            if credentials is not None and not self._admits(credentials):
                 # The user is logged by number: to look up the name can take long where accounts are
                 # on a network, and a refused client must not make other clients wait.
                 logger.warning(
                     "%r: turned away user %d, process %s", self, credentials.uid, credentials.pid
                 )
+                credentials = None
         except OSError as error:
             calls.require_system_error(error)
-            is_admitted = False
-        if not is_admitted:
+            credentials = None
+        if credentials is None:
             candidate.close()
             return None
         try:

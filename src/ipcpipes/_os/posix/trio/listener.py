@@ -40,7 +40,8 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
 
     def released(self) -> None:
         """Called when an accepted connection is closed."""
-        self._room.unpark()
+        if self._room:
+            self._room.unpark()
         self._adjust_queue()
 
     def released_elsewhere(self) -> None:
