@@ -35,6 +35,15 @@ async def test_a_message_that_is_not_bytes_is_refused(maker: Maker, value: Any) 
         assert await theirs.receive() == b"after it"
 
 
+@pytest.mark.parametrize("maker", MAKERS)
+async def test_an_idle_channel_takes_little_memory(maker: Maker) -> None:
+    # CPython shares the names of the attributes between the objects of a class if there are fewer
+    # than 30. A subclass of a user may add some. This is a third of an idle connection's memory.
+    for channel in await maker():
+        async with channel:
+            assert len(vars(channel)) <= 27
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the buffer of a pipe is smaller")
 @pytest.mark.parametrize("size", [60_000, 65_532, 65_533, 65_536])
 async def test_a_message_of_up_to_64_kib_arrives_in_one_read(

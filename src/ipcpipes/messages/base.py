@@ -43,9 +43,17 @@ class Channel(Sending, abc.MessageChannel):
     receives.
 
     Lifetime: it owns its carrier, and closes it.
+
+    Attributes:
+        _receiving: whether a task has the turn to receive.
+        _watch: the task in ``wait_for_end`` that has this turn, if there is one.
+        _disconnected: whether ipcpipes, and not the handler, has closed the channel because of
+            something that the peer did.
     """
 
     _half_closeable = abc.HalfCloseableMessageChannel
+    _disconnected = False
+    _closed_text = "this channel was closed here"
 
     def __init__(
         self,
@@ -57,11 +65,7 @@ class Channel(Sending, abc.MessageChannel):
         super().__init__(carrier, max_size, framing, max_descriptors)
         self._receiving = False
         self._watch: _Watch | None = None
-        # Whether ipcpipes, and not the handler, has closed the channel because of something that
-        # the peer did.
-        self._disconnected = False
         self._closed = False
-        self._closed_text = "this channel was closed here"
         if getattr(carrier, "ends_at_fork", False):
             remember(self)
 
@@ -125,7 +129,7 @@ class Channel(Sending, abc.MessageChannel):
                 await _checkpoint_if_cancelled()
                 self.send_nowait(value)
             try:
-                if self._is_flushed_later or self._sent is not None:
+                if self._is_flushed_later or self._task is not None:
                     await self.wait_sent()
                 return await self._receive_next()
             except BaseException:
@@ -245,7 +249,7 @@ class Channel(Sending, abc.MessageChannel):
 
     async def aclose(self) -> None:
         try:
-            if self._has_begun_pass or self._sent is not None:
+            if self._has_begun_pass or self._task is not None:
                 await self._send_gathered()
         finally:
             self._close()
@@ -276,11 +280,13 @@ class Channel(Sending, abc.MessageChannel):
 
     def _in_forked_child(self, text: str) -> None:
         """Drops the arrived messages, and clears the marks of tasks that send or receive: those
-        tasks are the parent's. The carrier closes itself in the child.
+        tasks are the parent's, and so are the messages that they lose. The carrier closes itself in
+        the child.
         """
         self._closed_text = f"this channel was {text}"
         self._receiving = False
         self._forget_senders()
+        self._loss = None
         self._close()
 
     def _require_open(self) -> None:

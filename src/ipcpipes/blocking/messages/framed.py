@@ -67,7 +67,6 @@ class MessageChannel(Channel):
         framing = stream_framing(framing)
         carrier = stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
-        self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         # Looked up once: they are called for every message.
         # Not a method of this object: a channel without references is closed at once, and a cycle
@@ -80,6 +79,11 @@ class MessageChannel(Channel):
         self._fetch = carrier._fetch
         self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
+
+    @property
+    def _connection(self) -> Any:
+        carrier = self._carrier
+        return carrier._stream if isinstance(carrier, ForeignStream) else carrier
 
     @property
     def stream(self) -> abc.BareStream:
