@@ -6,7 +6,7 @@ same contract.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -153,8 +153,7 @@ class MessageChannel(Channel):
                 return [memoryview(piece)[sent:], *wire[index + 1 :]]
         return []
 
-    async def _receive_next(self) -> bytes:
-        # Does what the base class does, with as few steps as possible in the usual case.
+    def _begin_reading(self) -> Coroutine[Any, Any, bytes] | None:
         if (
             self._is_own
             and self._attached is None
@@ -166,14 +165,17 @@ class MessageChannel(Channel):
             and self._splitter.get_buffer() is None
         ):
             self._has_begun_pass = False
-            data: Any = await self._carrier.receive_some(READ_SIZE)
-            message: bytes | None = self._splitter.only(data)
-            if message is not None:
-                return message
+            reading: Coroutine[Any, Any, bytes] = self._carrier._receive_up_to(READ_SIZE)
+            return reading
+        return None
+
+    def _first_message(self, data: bytes) -> bytes | None:
+        message: bytes | None = self._splitter.only(data)
+        if message is None:
             self._process(data)
             if self._arrived:
-                return self._take_first()
-        return await super()._receive_next()
+                message = self._take_first()
+        return message
 
     async def _fill(self, limit: int) -> None:
         self._require_open()
