@@ -97,7 +97,7 @@ async def fill(channel: Any, message: bytes) -> int:
 async def clog(channel: Any) -> int:
     """Sends until a system task waits for room. Returns how many messages of 50,000 bytes."""
     count = 0
-    while channel._sent is None:
+    while channel._task is None:
         channel.send_nowait(bytes(50_000))
         count += 1
         await trio.testing.wait_all_tasks_blocked(0.01)

@@ -366,13 +366,13 @@ async def test_keyboard_interrupt_does_not_lose_the_turn(
     # Otherwise the turn to send would be lost, and the next send would wait for ever.
     left, right = await over_stream()
     protected = []
-    send_all = left._send_all
+    send_all = left.stream.send_all
 
     async def look_and_send(data: bytes) -> None:
         protected.append(trio.lowlevel.currently_ki_protected())
         await send_all(data)
 
-    monkeypatch.setattr(left, "_send_all", look_and_send)
+    monkeypatch.setattr(left.stream, "send_all", look_and_send)
     async with left, right:
         await left.send(b"one")
         await left.send(bytearray(b"two"))

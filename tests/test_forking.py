@@ -18,6 +18,7 @@ from ipcpipes.rpc import blocking as rpc_blocking
 from ipcpipes.testing import unique_endpoint
 
 from . import programs
+from .channels import clog
 from .conftest import WINDOWS
 from .pairs import receive_exactly, stream_pair
 
@@ -240,6 +241,19 @@ async def test_trio_channel_is_closed_in_a_forked_child(framing: Any) -> None:
         await server.send(b"3")
         await client.send(b"parent")
         assert await server.receive() == b"parent"
+
+
+async def test_a_forked_child_does_not_tell_about_messages_that_the_parent_has_lost() -> None:
+    async with await ipcpipes.listen_messages(unique_endpoint()) as listener:
+        client = await ipcpipes.connect_messages(listener.endpoint)
+        server = await listener.accept()
+    await clog(client)
+    await server.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert client._loss is not None
+    assert in_forked_child(lambda: client._loss) == "None"
+    with pytest.raises(trio.BrokenResourceError, match="not sent"):
+        await client.aclose()
 
 
 def test_accepted_trio_stream_works_in_a_loop_of_the_child() -> None:

@@ -37,14 +37,14 @@ async def test_the_first_message_goes_at_once(framing: Any) -> None:
 async def test_messages_of_one_pass_are_one_system_call() -> None:
     ours, theirs = await over_stream()
     calls: list[int] = []
-    send_now = ours._send_now
+    send_now = ours.stream._send_now
 
     def counted(data: Any) -> int:
         calls.append(len(data))
         sent: int = send_now(data)
         return sent
 
-    ours._send_now = counted
+    ours.stream._send_now = counted
     async with ours, theirs:
         for _ in range(3):
             calls.clear()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -43,9 +43,17 @@ class Channel(Sending, abc.MessageChannel):
     receives.
 
     Lifetime: it owns its carrier, and closes it.
+
+    Attributes:
+        _receiving: whether a task has the turn to receive.
+        _watch: the task in ``wait_for_end`` that has this turn, if there is one.
+        _disconnected: whether ipcpipes, and not the handler, has closed the channel because of
+            something that the peer did.
     """
 
     _half_closeable = abc.HalfCloseableMessageChannel
+    _disconnected = False
+    _closed_text = "this channel was closed here"
 
     def __init__(
         self,
@@ -57,11 +65,7 @@ class Channel(Sending, abc.MessageChannel):
         super().__init__(carrier, max_size, framing, max_descriptors)
         self._receiving = False
         self._watch: _Watch | None = None
-        # Whether ipcpipes, and not the handler, has closed the channel because of something that
-        # the peer did.
-        self._disconnected = False
         self._closed = False
-        self._closed_text = "this channel was closed here"
         if getattr(carrier, "ends_at_fork", False):
             remember(self)
 
@@ -72,19 +76,32 @@ class Channel(Sending, abc.MessageChannel):
 
     @ki_protected
     async def receive(self) -> bytes:
-        if self._receiving:
-            await self._take_over()
-        self._require_open()
+        if self._receiving or self._closed:
+            await self._require_turn()
         self._receiving = True
         try:
-            return await self._receive_next()
+            if (reading := self._begin_reading()) is not None:
+                message = self._first_message(await reading)
+                if message is not None:
+                    return message
+            await self._wait_until_arrived(1)
+            return self._take_first()
         finally:
             self._receiving = False
 
-    async def _receive_next(self) -> bytes:
-        """Returns the next message. The caller has the turn to receive."""
-        await self._wait_until_arrived(1)
-        return self._take_first()
+    def _begin_reading(self) -> Coroutine[Any, Any, bytes] | None:
+        """In the usual case, in which no message waits and nothing has to be done first, returns a
+        coroutine of the carrier that reads once; otherwise ``None``. A task that waits has to pass
+        through every coroutine between it and trio when it continues, so the callers await this one
+        themselves. They have the turn to receive.
+        """
+        return None
+
+    def _first_message(self, data: bytes) -> bytes | None:
+        """Takes the data that the coroutine of :meth:`_begin_reading` has read. Returns the first
+        message, or ``None`` if it is not complete yet.
+        """
+        raise NotImplementedError
 
     def _take_first(self) -> bytes:
         message: bytes
@@ -114,9 +131,8 @@ class Channel(Sending, abc.MessageChannel):
 
     @ki_protected
     async def transact(self, value: Buffer) -> bytes:
-        if self._receiving:
-            await self._take_over()
-        self._require_open()
+        if self._receiving or self._closed:
+            await self._require_turn()
         self._receiving = True
         try:
             if not self._sends_now or self._sending or self._room <= 0:
@@ -125,9 +141,14 @@ class Channel(Sending, abc.MessageChannel):
                 await _checkpoint_if_cancelled()
                 self.send_nowait(value)
             try:
-                if self._is_flushed_later or self._sent is not None:
+                if self._is_flushed_later or self._task is not None:
                     await self.wait_sent()
-                return await self._receive_next()
+                if (reading := self._begin_reading()) is not None:
+                    message = self._first_message(await reading)
+                    if message is not None:
+                        return message
+                await self._wait_until_arrived(1)
+                return self._take_first()
             except BaseException:
                 self._owed += 1
                 raise
@@ -154,9 +175,8 @@ class Channel(Sending, abc.MessageChannel):
         return pair
 
     async def _wait_for_messages(self, limit: int) -> None:
-        if self._receiving:
-            await self._take_over()
-        self._require_open()
+        if self._receiving or self._closed:
+            await self._require_turn()
         self._receiving = True
         try:
             await self._wait_until_arrived(limit)
@@ -231,21 +251,23 @@ class Channel(Sending, abc.MessageChannel):
             for one in self._arrived
         )
 
-    async def _take_over(self) -> None:
+    async def _require_turn(self) -> None:
         """Ends the task that only watches for the end of the stream, if there is one.
 
         Raises:
             trio.BusyResourceError: another task receives messages.
+            trio.ClosedResourceError: this end has closed the channel.
         """
         if self._watch is not None:
             self._watch.scope.cancel()
             await self._watch.over.wait()
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
 
     async def aclose(self) -> None:
         try:
-            if self._has_begun_pass or self._sent is not None:
+            if self._has_begun_pass or self._task is not None:
                 await self._send_gathered()
         finally:
             self._close()
@@ -276,11 +298,13 @@ class Channel(Sending, abc.MessageChannel):
 
     def _in_forked_child(self, text: str) -> None:
         """Drops the arrived messages, and clears the marks of tasks that send or receive: those
-        tasks are the parent's. The carrier closes itself in the child.
+        tasks are the parent's, and so are the messages that they lose. The carrier closes itself in
+        the child.
         """
         self._closed_text = f"this channel was {text}"
         self._receiving = False
         self._forget_senders()
+        self._loss = None
         self._close()
 
     def _require_open(self) -> None:

@@ -66,8 +66,6 @@ class ChannelCore(ABC):
         framing: how messages are told apart; ``None`` if the carrier keeps them apart itself.
 
     Attributes:
-        _connection: the object that the channel was made over. It differs from the carrier if the
-            carrier is an adapter.
         _may_be_refused: at a client without a key: true until the first bytes arrive, because these
             may say that the server requires a key.
         _arrived: messages; with ``max_descriptors``, pairs of a message and its descriptors.
@@ -83,7 +81,8 @@ class ChannelCore(ABC):
             descriptors caused it; a text if a receive was interrupted in the middle of a step.
     """
 
-    _may_be_refused = False
+    _handles: Handles | None = None
+    _headers: HandleHeaderReader | None = None
     _half_closeable: type  # the driver's contract for channels that can end their sending half
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
@@ -101,16 +100,15 @@ class ChannelCore(ABC):
         self, carrier: Any, max_size: int, framing: Framing | None, max_descriptors: int
     ) -> None:
         check_max_descriptors(max_descriptors)
-        self._carrier = self._connection = carrier
+        self._carrier = carrier
         self._max_size = max_size
         self._framing = framing
+        self._may_be_refused = False
         self._arrived: deque[Any] = deque()
         self._owed = 0
         self._receive_fault: FramingError | AuthenticationFailed | DescriptorsLost | str | None = (
             None
         )
-        self._handles: Handles | None = None
-        self._headers: HandleHeaderReader | None = None
         self._attached: AttachedDescriptors | None = None
         self._pending: PendingHandles | None = None
         if max_descriptors and hasattr(carrier, "handles"):  # a Windows pipe
@@ -125,6 +123,13 @@ class ChannelCore(ABC):
             self._splitter: Any = framing.splitter()
             if self._headers is not None:
                 self._splitter = HandleHeaderSplitter(self._splitter, self._headers)
+
+    @property
+    def _connection(self) -> Any:
+        """The object that the channel was made over. It differs from the carrier if the carrier is
+        an adapter.
+        """
+        return self._carrier
 
     @property
     def endpoint(self) -> Endpoint | None:

@@ -6,7 +6,7 @@ same contract.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import trio
@@ -65,27 +65,11 @@ class MessageChannel(Channel):
             raise TypeError(f"a channel is made over a trio.abc.Stream, not {stream!r}")
         framing = stream_framing(framing)
         super().__init__(stream, framing.max_size, framing, max_descriptors)
-        self._reports_sent_bytes = isinstance(stream, abc.SendByteStream)
-        can_be_quick = self._reports_sent_bytes and self._headers is None
+        can_be_quick = isinstance(stream, abc.SendByteStream) and self._headers is None
         self._quick_size = min(self._max_size, LARGE - 1) if can_be_quick else -1
-        # Data is not received directly into the splitter's memory if descriptors may be attached:
-        # they would be lost.
-        self._receiver = (
-            stream if isinstance(stream, abc.ReceiveByteStream) and self._attached is None else None
-        )
-        self._can_receive_quickly = isinstance(stream, Stream) and self._attached is None
-        self._read_size = READ_SIZE if isinstance(stream, abc.ReceiveByteStream) else None
-        # A connection of ipcpipes, which can also receive and, perhaps, send without waiting.
-        self._own = stream if isinstance(stream, Stream) else None
-        if isinstance(stream, Stream):
-            self._sends_now = stream._sends_now
-            self._send_now = stream._send_now
-        # Looked up once: they are called for every message.
-        self._join = framing.join
-        self._send_all = stream.send_all
-        self._receive_some = stream.receive_some
-        self._only = self._splitter.only
-        self._get_buffer = self._splitter.get_buffer
+        # A connection of ipcpipes can also receive and, perhaps, send without waiting.
+        self._is_own = isinstance(stream, Stream)
+        self._sends_now = isinstance(stream, Stream) and stream._sends_now
 
     @property
     def stream(self) -> trio.abc.Stream:
@@ -110,7 +94,7 @@ class MessageChannel(Channel):
         ):
             self._sending = True
             try:
-                await self._send_all(self._join((value,)))
+                await self._carrier.send_all(self._framing.join((value,)))
             finally:
                 self._end_turn()
         else:
@@ -120,7 +104,8 @@ class MessageChannel(Channel):
         self, wire: Sequence[Buffer], descriptors: Sequence[int | HasFileno] | None = None
     ) -> None:
         sent = 0
-        if not self._reports_sent_bytes:
+        reports_sent_bytes = self._is_own or isinstance(self._carrier, abc.SendByteStream)
+        if not reports_sent_bytes:
             await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if descriptors is not None:
@@ -128,14 +113,14 @@ class MessageChannel(Channel):
                 await self._carrier.send_descriptors(wire[0], descriptors)
                 sent = 1
             for piece in wire[sent:] if wire else (b"",):
-                await self._send_all(piece)
+                await self._carrier.send_all(piece)
                 sent += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             raise
         except BaseException as error:
             # A KeyboardInterrupt may have come right after the first of several pieces was sent.
             in_doubt = len(wire) > 1 and not isinstance(error, _NOTHING_SENT)
-            if sent or in_doubt or not self._reports_sent_bytes:
+            if sent or in_doubt or not reports_sent_bytes:
                 self._send_fault = "an earlier send was cancelled half-way"
             raise
 
@@ -151,8 +136,8 @@ class MessageChannel(Channel):
             and self._send_fault is None
             and not self._closed
         ):
-            wire = self._join((value,))
-            sent = self._send_now(wire)
+            wire = self._framing.join((value,))
+            sent = self._carrier._send_now(wire)
             self._has_begun_pass = True
             if sent < len(wire):
                 self._start_sending([memoryview(wire)[sent:]], 1)
@@ -163,31 +148,34 @@ class MessageChannel(Channel):
         if not self._sends_now:
             return list(wire)
         for index, piece in enumerate(wire):
-            sent = self._send_now(piece)
+            sent = self._carrier._send_now(piece)
             if sent < len(piece):
                 return [memoryview(piece)[sent:], *wire[index + 1 :]]
         return []
 
-    async def _receive_next(self) -> bytes:
-        # Does what the base class does, with as few steps as possible in the usual case.
+    def _begin_reading(self) -> Coroutine[Any, Any, bytes] | None:
         if (
-            self._can_receive_quickly
+            self._is_own
+            and self._attached is None
             and not self._arrived
             and not self._is_flushed_later
             and not self._owed
             and not self._may_be_refused
             and self._receive_fault is None
-            and self._get_buffer() is None
+            and self._splitter.get_buffer() is None
         ):
             self._has_begun_pass = False
-            data: Any = await self._receive_some(READ_SIZE)
-            message: bytes | None = self._only(data)
-            if message is not None:
-                return message
+            reading: Coroutine[Any, Any, bytes] = self._carrier._receive_up_to(READ_SIZE)
+            return reading
+        return None
+
+    def _first_message(self, data: bytes) -> bytes | None:
+        message: bytes | None = self._splitter.only(data)
+        if message is None:
             self._process(data)
             if self._arrived:
-                return self._take_first()
-        return await super()._receive_next()
+                message = self._take_first()
+        return message
 
     async def _fill(self, limit: int) -> None:
         self._require_open()
@@ -200,18 +188,21 @@ class MessageChannel(Channel):
                 self._process_lost(lost)
             else:
                 self._process(data, numbers)
-        elif self._receiver is not None and (buffer := self._get_buffer()) is not None:
-            self._process(await self._receiver.receive_into(buffer))
+        elif not self._is_own and not isinstance(self._carrier, abc.ReceiveByteStream):
+            self._process(bytes(await self._carrier.receive_some()))
+        elif (buffer := self._splitter.get_buffer()) is not None:
+            # Not with ``_attached``: descriptors would be lost.
+            self._process(await self._carrier.receive_into(buffer))
         else:
-            self._process(bytes(await self._receive_some(self._read_size)))
+            self._process(bytes(await self._carrier.receive_some(READ_SIZE)))
 
     def _fill_now(self) -> bool:
-        if self._own is None:
+        if not self._is_own:
             return False
         if self._receive_fault is not None:
             self._raise_fault()
         if self._attached is None:
-            came = self._own._receive_now(self._get_buffer(), READ_SIZE)
+            came = self._carrier._receive_now(self._splitter.get_buffer(), READ_SIZE)
             if came is not None:
                 self._process(came)
             return came is not None

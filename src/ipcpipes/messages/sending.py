@@ -24,6 +24,19 @@ _LINGER = 5
 ki_protected = trio.lowlevel.enable_ki_protection
 
 
+class _SystemTask:
+    """A system task that sends the messages of one channel.
+
+    Attributes:
+        batches: how many batches of gathered messages it has begun to send.
+        ended: is set when it ends.
+    """
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.ended = trio.Event()
+
+
 class Sending(ChannelCore):
     """Lets one task send at a time, and gathers the messages of ``send_nowait``.
 
@@ -32,11 +45,14 @@ class Sending(ChannelCore):
     waits for a message, sends them earlier. If the system has no room, a system task sends them,
     and has the turn to send meanwhile.
 
+    CPython shares the names of the attributes between the objects of a class if there are fewer
+    than 30. With more, each idle channel would take 1.5 KB more. So what few channels need is an
+    attribute of the class until it changes.
+
     Attributes:
         _sending: whether a task has the turn to send.
-        _senders: the tasks that wait for their turn.
+        _senders: the tasks that wait for their turn; ``None`` until a task has to wait.
         _send_fault: why nothing can be sent any more.
-        _takes_all: whether the framing can send every message of up to ``max_size`` bytes.
         _has_begun_pass: whether the next message has to be gathered. It is set by the first
             ``send_nowait``, and cleared by the flusher or the next receive. While it is false and
             no system task sends, no message waits.
@@ -47,12 +63,15 @@ class Sending(ChannelCore):
         _room: how many more bytes can be gathered.
         _in_transit: how many messages were taken out of ``_gathered`` and not accepted yet by the
             system.
-        _sent: an event that the system task sets when it ends; ``None`` while no such task runs.
-        _batches: how many batches of gathered messages were sent.
-        _waiters: the tasks in ``wait_sent``, which are woken after each batch and each turn.
+        _task: the system task that sends; ``None`` while there is none.
+        _waiters: the tasks in ``wait_sent``, which are woken after each batch and each turn;
+            ``None`` until a task has to wait.
         _has_sent_eof: whether the sending half has ended.
         _loss: the error text for lost messages, until an error has told about them.
     """
+
+    _has_sent_eof = False
+    _loss: str | None = None
 
     def __init__(
         self,
@@ -63,23 +82,17 @@ class Sending(ChannelCore):
     ) -> None:
         super().__init__(carrier, max_size, framing, max_descriptors)
         self._send_fault: str | None = None
-        # Other framings, and the headers of handles, can refuse a message.
-        takes_all = framing is None or type(framing) is LengthPrefixed
-        self._takes_all = takes_all and self._headers is None
         self._forget_senders()
 
     def _forget_senders(self) -> None:
         """Begins with no task that sends, and no message that waits."""
         self._sending = self._has_begun_pass = self._is_flushed_later = self._gathers = False
-        self._senders = trio.lowlevel.ParkingLot()
+        self._senders: trio.lowlevel.ParkingLot | None = None
+        self._waiters: trio.lowlevel.ParkingLot | None = None
         self._room = _MOST_GATHERED
         self._gathered: list[bytes] = []
         self._in_transit = 0
-        self._sent: trio.Event | None = None
-        self._batches = 0
-        self._waiters = trio.lowlevel.ParkingLot()
-        self._has_sent_eof = False
-        self._loss: str | None = None
+        self._task: _SystemTask | None = None
 
     @ki_protected
     async def send(self, value: Buffer) -> None:
@@ -121,6 +134,8 @@ class Sending(ChannelCore):
             self._flush()  # the messages of send_nowait come first
         self._gathers = False  # messages that send_nowait takes from now on come later
         if self._sending:
+            if self._senders is None:
+                self._senders = trio.lowlevel.ParkingLot()
             await self._senders.park()  # the task that unparks this one has passed its turn on
         self._sending = True
         try:
@@ -136,6 +151,11 @@ class Sending(ChannelCore):
             self._sending = False
         if self._waiters:
             self._waiters.unpark_all()
+
+    async def _wait_for_turn_or_batch(self) -> None:
+        if self._waiters is None:
+            self._waiters = trio.lowlevel.ParkingLot()
+        await self._waiters.park()
 
     def _require_sendable(self) -> None:
         self._require_open()
@@ -163,7 +183,7 @@ class Sending(ChannelCore):
         if size > self._max_size:
             raise self._too_large(size)
         self._require_sendable()
-        if self._senders or (self._sending and self._sent is None):
+        if self._senders or (self._sending and self._task is None):
             raise trio.WouldBlock
         if self._room <= 0:
             self._flush()
@@ -179,14 +199,23 @@ class Sending(ChannelCore):
             if rest:
                 self._start_sending(rest, 1)
             return
-        if not self._takes_all:
+        takes_all = self._takes_all
+        if not takes_all:
             self._wire((message,))  # raises if the framing refuses the message
         if not self._sending and not self._is_flushed_later:
             flusher().add(self)  # raises outside of a run of trio
             self._is_flushed_later = True
         self._gathered.append(message)
         self._room -= size + MESSAGE_OVERHEAD
-        self._gathers = self._takes_all
+        self._gathers = takes_all
+
+    @property
+    def _takes_all(self) -> bool:
+        """Whether every message of up to ``max_size`` bytes can be sent. Other framings, and the
+        headers of handles, can refuse a message.
+        """
+        framing = self._framing
+        return self._headers is None and (framing is None or type(framing) is LengthPrefixed)
 
     def _gathered_wire(self) -> Sequence[Buffer]:
         """Returns the data of the gathered messages, which are in transit from now on."""
@@ -212,46 +241,44 @@ class Sending(ChannelCore):
             self._in_transit = 0
 
     def _end_pass(self) -> bool:
-        if self._sent is None and self._gathered:
+        if self._task is None and self._gathered:
             self._flush()
             return True
         self._is_flushed_later = self._has_begun_pass = False
-        self._gathers = self._gathers and self._sent is not None
+        self._gathers = self._gathers and self._task is not None
         return False
 
     def _start_sending(self, wire: Sequence[Buffer], count: int) -> None:
         """Starts a task that sends data of ``count`` messages, and has the turn to send."""
         self._in_transit = count
-        sent = trio.Event()
+        task = _SystemTask()
         try:
             trio.lowlevel.spawn_system_task(
-                self._send_waiting, wire, sent, name=f"<{self!r} sends>"
+                self._send_waiting, wire, task, name=f"<{self!r} sends>"
             )
         except RuntimeError as error:  # outside of a run of trio, or at its end
             self._lose(str(error))
             raise
         self._sending = True
-        self._sent = sent
+        self._task = task
 
-    async def _send_waiting(self, wire: Sequence[Buffer], sent: trio.Event) -> None:
+    async def _send_waiting(self, wire: Sequence[Buffer], task: _SystemTask) -> None:
         try:
             await self._transmit(wire)
             while self._gathered:
-                self._end_batch()
+                task.batches += 1
+                if self._waiters:
+                    self._waiters.unpark_all()
                 await self._transmit(self._gathered_wire())
             self._in_transit = 0
         except Exception as error:  # a stream of another library can raise anything
             self._lose(str(error))
         finally:
-            if self._sent is sent:  # otherwise this is a forked child
-                self._sent = None
+            if self._task is task:  # otherwise this is a forked child
+                self._task = None
                 self._gathers = self._gathers and self._is_flushed_later
                 self._end_turn()
-            sent.set()
-
-    def _end_batch(self) -> None:
-        self._batches += 1
-        self._waiters.unpark_all()
+            task.ended.set()
 
     def _lose(self, fault: str) -> None:
         """Drops the waiting messages. The next call that sends, or ``aclose``, raises an error that
@@ -273,14 +300,14 @@ class Sending(ChannelCore):
     async def wait_sent(self) -> None:
         self._require_sendable()
         self._flush()
-        sent = self._sent
-        if sent is not None:
+        task = self._task
+        if task is not None:
             # The messages are in the hands of the system task and, perhaps, in its next batch.
-            last = self._batches + (2 if self._gathered else 1)
-            while self._sent is sent and self._batches < last:
-                await self._waiters.park()
+            last = task.batches + (2 if self._gathered else 1)
+            while self._task is task and task.batches < last:
+                await self._wait_for_turn_or_batch()
         elif self._sending:
-            await self._waiters.park()  # no message waits; another task has the turn
+            await self._wait_for_turn_or_batch()  # no message waits; another task has the turn
         else:
             await trio.lowlevel.checkpoint()
         self._require_sendable()
@@ -290,10 +317,10 @@ class Sending(ChannelCore):
         self._flush()
         self._closed = True
         self._gathers = False
-        if self._sent is not None:
+        if self._task is not None:
             with trio.move_on_after(_LINGER):
-                await self._sent.wait()
-            if self._sent is not None:
+                await self._task.ended.wait()
+            if self._task is not None:
                 self._lose(f"the other end has not read all within {_LINGER} seconds")
 
     @abstractmethod

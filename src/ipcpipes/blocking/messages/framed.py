@@ -67,7 +67,6 @@ class MessageChannel(Channel):
         framing = stream_framing(framing)
         carrier = stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
-        self._connection = stream
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
         self._may_be_refused = False  # an attribute of the class takes longer to read
         # Looked up once: they are called for every message.
@@ -83,6 +82,11 @@ class MessageChannel(Channel):
         self._fetch = carrier._fetch
         self._only = self._splitter.only
         self._get_buffer = self._splitter.get_buffer
+
+    @property
+    def _connection(self) -> Any:
+        carrier = self._carrier
+        return carrier._stream if isinstance(carrier, ForeignStream) else carrier
 
     @property
     def stream(self) -> abc.BareStream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
@@ -123,9 +123,11 @@ class _Sending(Socket):
         self._send_fault = None
         if buffer is not data:
             ffi.release(buffer)
-        if sent < 0 and sent != _AGAIN:
+        if sent >= 0:
+            return sent
+        if sent != _AGAIN:
             self._raise_broken(-sent)
-        return max(sent, 0)
+        return 0
 
     async def _send_rest(self, buffer: object, done: int, length: int, result: int) -> None:
         try:
@@ -166,6 +168,10 @@ _ResultT = TypeVar("_ResultT")
 class _Receiving(Socket):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return await self._receive(os.read, receive_size(max_bytes), b"")
+
+    def _receive_up_to(self, size: int) -> Coroutine[Any, Any, bytes]:
+        """Returns a coroutine that does the same as :meth:`receive_some`, in fewer steps."""
+        return self._receive(os.read, size, b"")
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
         with writable_bytes(buffer) as view:

@@ -9,7 +9,7 @@ operation was really cancelled.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -211,6 +211,12 @@ class _Receiving(Pipe):
         buffer = calls.new_buffer("char[]", size)
         count = await self._receive(buffer, size, buffer)
         return ffi.buffer(buffer, count)[:] if count else b""
+
+    def _receive_up_to(self, size: int) -> Coroutine[Any, Any, bytes]:
+        """Returns a coroutine that does the same as :meth:`receive_some`. On POSIX, it has fewer
+        steps.
+        """
+        return self.receive_some(size)
 
     async def receive_into(self, buffer: bytearray | memoryview) -> int:
         view = writable_bytes(buffer)
