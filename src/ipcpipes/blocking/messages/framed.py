@@ -68,7 +68,6 @@ class MessageChannel(Channel):
         carrier = stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
-        self._may_be_refused = False  # an attribute of the class takes longer to read
         # Looked up once: they are called for every message.
         # Not a method of this object: a channel without references is closed at once, and a cycle
         # would delay that.

@@ -43,6 +43,8 @@ if sys.version_info < (3, 11):
 
 __all__ = ["Managers", "serve", "serve_connection"]
 
+_REQUEST = Event.REQUEST  # looked up once; session.py says why
+
 
 async def serve(
     managers: Managers,
@@ -283,7 +285,7 @@ class Connection:
         self._unbound.cancel()
 
     def _on_event(self, event: Event, call: Call | None) -> Suspended | None:
-        if event is Event.REQUEST:
+        if event is _REQUEST:
             assert call is not None
             return self._begin(call)
         if event is Event.BOUND:
