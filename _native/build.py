@@ -27,6 +27,7 @@ PARTS = {
         "posix",
         "posix_identity",
         "posix_connections",
+        "posix_watching",
         "posix_descriptors",
         "posix_directories",
         "posix_spawning",

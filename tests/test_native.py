@@ -44,6 +44,8 @@ def compile_alone(compiler: str, source: str, *options: str) -> None:
 POSIX_PARTS = {
     "posix.c": (),
     "posix_identity.c": ("posix.c",),
+    "posix_connections.c": ("posix.c", "posix_identity.c"),
+    "posix_watching.c": ("posix.c",),
     "posix_descriptors.c": ("posix.c",),
     "posix_directories.c": ("posix.c",),
     "posix_spawning.c": ("posix.c", "posix_identity.c"),
@@ -185,6 +187,9 @@ def test_bad_descriptors_return_codes(fd: int) -> None:
     assert lib.ipc_close_half(fd, True) == -errno.EBADF
     assert lib.ipc_set_queue_length(fd, 1) == -errno.EBADF
     assert lib.ipc_buffer_size(fd, True) == -errno.EBADF
+    assert lib.ipc_has_expired(fd) == -errno.EBADF
+    assert lib.ipc_open_watch(fd, 1, ffi.new("int[2]")) in (-errno.EBADF, -errno.ENOSYS)
+    assert lib.ipc_open_watch(fd, 0, ffi.new("int[2]")) in (-errno.EINVAL, -errno.ENOSYS)
     assert lib.ipc_set_options(fd, 1, False) == 0, "both options are hints"
     assert lib.ipc_set_options(fd, 1, True) == -errno.EBADF
     assert lib.ipc_ask_peer(fd, ffi.new("ipc_peer *")) == -errno.EBADF

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import ipcpipes
 from ipcpipes import Endpoint, blocking
@@ -28,7 +29,8 @@ from .drivers import in_thread
 if sys.platform == "win32":
     pytest.skip("about Unix domain sockets", allow_module_level=True)
 
-from ipcpipes._os.posix import listening as posix_listening
+from ipcpipes._os.posix import calls as posix_calls, listening as posix_listening
+from ipcpipes._os.posix.opened import OpenDescriptors
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's")
 
@@ -284,7 +286,7 @@ async def test_node_server_with_abstract_name() -> None:
 
 
 @pytest.mark.parametrize("change", ["removed", "replaced"])
-@pytest.mark.parametrize("driver", ["trio", "blocking"])
+@pytest.mark.parametrize("driver", ["trio", "trio without a timer", "blocking"])
 async def test_lost_socket_file_is_logged_once(
     short_tmp: Path,
     caplog: pytest.LogCaptureFixture,
@@ -294,10 +296,12 @@ async def test_lost_socket_file_is_logged_once(
 ) -> None:
     """A .NET server that starts at the same address removes the file and makes its own."""
     monkeypatch.setattr(posix_listening, "FILE_CHECK_PAUSE", 0.02)
+    if driver == "trio without a timer":  # as on a system that has none, or no descriptors left
+        monkeypatch.setattr(posix_calls, "open_watch", lambda descriptors, fd, seconds: None)
     path = short_tmp / "s"
     with ExitStack() as stack:
         listener: Any
-        if driver == "trio":
+        if driver != "blocking":
             listener = await ipcpipes.listen(path)
             accept = listener.accept
         else:
@@ -316,13 +320,49 @@ async def test_lost_socket_file_is_logged_once(
                     await trio.sleep(0.01)
             await trio.sleep(0.1)
             nursery.cancel_scope.cancel()
-        if driver == "trio":
+        if driver != "blocking":
             await listener.aclose()
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("ipcpipes", logging.ERROR)
     assert "removed or replaced its socket file" in record.getMessage()
     assert repr(str(path)) in record.getMessage()
     assert path.exists() == (change == "replaced"), "the file of the other program stays"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no timerfd")
+async def test_waiting_listener_closes_its_timer(short_tmp: Path) -> None:
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    closed = count()
+    listener = await ipcpipes.listen(short_tmp / "s")
+    opened = count()
+    for _ in range(2):
+        with trio.move_on_after(0.05):
+            await listener.accept()
+        assert count() == opened + 2
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_closed, listener)
+        await trio.testing.wait_all_tasks_blocked()
+        await listener.aclose()
+    assert count() == closed
+
+
+async def until_closed(listener: Any) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        await listener.accept()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no timerfd")
+def test_failed_watch_opens_nothing(short_tmp: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    descriptors = OpenDescriptors()
+    posix_calls.open_watch(descriptors, -1, 1.0)
+    assert descriptors.numbers == []
+    with short_tmp.joinpath("file").open("w") as file:  # epoll(7) refuses regular files
+        posix_calls.open_watch(descriptors, file.fileno(), 1.0)
+    assert descriptors.numbers == []
+    assert os.listdir("/proc/self/fd") == before
 
 
 async def accept_forever(accept: Callable[[], Awaitable[object]]) -> None:

@@ -32,6 +32,7 @@ class TrioListener(ListenerCore[ConnectionT], abc.Listener[ConnectionT]):
         self._accepting = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
+            has_waited = False
             while True:
                 self._require_open()
                 found = self._try_accept()
@@ -43,7 +44,9 @@ class TrioListener(ListenerCore[ConnectionT], abc.Listener[ConnectionT]):
                     await trio.lowlevel.checkpoint()
                 else:
                     await self._wait(found)
-            await trio.lowlevel.cancel_shielded_checkpoint()
+                has_waited = True
+            if not has_waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
             return found
         finally:
             self._accepting = False

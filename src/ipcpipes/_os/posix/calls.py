@@ -26,6 +26,7 @@ assert sys.platform != "win32" or not TYPE_CHECKING
 
 accept = lib.ipc_accept
 close_half = lib.ipc_close_half
+has_expired = lib.ipc_has_expired
 next_packet_size = lib.ipc_next_packet_size
 peer_left = lib.ipc_peer_left
 # The options of a new connection. The buffer size is a hint.
@@ -323,6 +324,20 @@ def open_pair(descriptors: OpenDescriptors, *, packets: bool) -> None:
     failed = filter(None, starmap(lib.ipc_pair, ((packets, fds),)))
     descriptors.numbers.extend(chain(failed, fds))
     _check(min(descriptors.numbers))
+
+
+def open_watch(descriptors: OpenDescriptors, fd: int, seconds: float) -> None:
+    """Adds two descriptors to ``descriptors``: one that can be read when ``fd`` can be read or the
+    time has passed, and after it the timer for :data:`has_expired`, which begins anew by itself.
+    Adds none if the system cannot do this (only Linux can), or has no more descriptors.
+    """
+    fds = ffi.new(_two_numbers, (-1, -1))
+    # One step, as in open_pair.
+    arguments = (fd, max(int(seconds * 1000), 1), fds)
+    failed = filter(None, starmap(lib.ipc_open_watch, (arguments,)))
+    descriptors.numbers.extend(chain(failed, fds))
+    if descriptors.numbers[-1] == -1:
+        descriptors.numbers.clear()
 
 
 def send_packet(fd: int, packet: Buffer, *, wait: bool = False) -> int:

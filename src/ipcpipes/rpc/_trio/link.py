@@ -119,7 +119,7 @@ class Link:
             at_once or (len(session.calls) <= FEW and not self._batching)
         ):
             self._send_now(self._stream)
-        elif not self._batching:
+        elif not self._batching and self._writer:
             self._writer.unpark()
 
     def flush_soon(self) -> None:

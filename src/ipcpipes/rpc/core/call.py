@@ -45,7 +45,6 @@ class Call:
     body: bytes | memoryview = b""  # the arguments, then the result
     milliseconds: int | None = None
     cancel_requested = False
-    latched: PipeError | BadStubData | None = None
     is_answered = False
     is_given_up = False  # at the client
     is_deferred = False  # at the server: its manager may return without an answer
@@ -62,6 +61,7 @@ class Call:
         # Not attributes of the class, because these take many times as long to read.
         self.state = _CALL_OPEN  # a call is made together with its REQUEST
         self.failure: RpcError | None = None
+        self.latched: PipeError | BadStubData | None = None
         self.notify = False  # whether its user is notified of events
         self.owner: CallOwner | None = None
         self.over = False  # a server has answered it, or a client's user has finished with it

@@ -11,7 +11,8 @@ import trio
 from ...common.forking import remember
 from ...common.listening import AcceptStatus
 from ...common.trio_listener import ConnectionT, TrioListener
-from .. import listening
+from .. import calls, listening
+from ..opened import OpenDescriptors
 from . import connecting as connections
 
 assert sys.platform != "win32" or not TYPE_CHECKING
@@ -25,6 +26,7 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
     def _prepare(self) -> None:
         super()._prepare()
         self._room = trio.lowlevel.ParkingLot()
+        self._watch = OpenDescriptors()  # for waiting; see calls.open_watch
         remember(self)
 
     async def _wait(self, status: AcceptStatus) -> None:
@@ -33,10 +35,22 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
         elif self._file is None:
             await trio.lowlevel.wait_readable(self._fd)
         else:
-            with trio.move_on_after(listening.FILE_CHECK_PAUSE) as scope:
+            await self._wait_and_check_file()
+
+    async def _wait_and_check_file(self) -> None:
+        watch, pause = self._watch, listening.FILE_CHECK_PAUSE
+        if not watch.numbers:
+            calls.open_watch(watch, self._fd, pause)
+        if watch.numbers:
+            await trio.lowlevel.wait_readable(watch.numbers[0])
+            is_time = calls.has_expired(watch.number) == 1
+        else:
+            # A cancel scope takes as long as the rest of accept().
+            with trio.move_on_after(pause) as scope:
                 await trio.lowlevel.wait_readable(self._fd)
-            if scope.cancelled_caught:
-                self._check_file()
+            is_time = scope.cancelled_caught
+        if is_time:
+            self._check_file()
 
     def released(self) -> None:
         """Called when an accepted connection is closed."""
@@ -54,6 +68,7 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
         # Tasks that wait here, and the epoll(7) that has the socket, are the parent's.
         self._accepting = False
         self._room = trio.lowlevel.ParkingLot()
+        self._watch.close()
 
     def _close(self) -> None:
         if self._closed:
@@ -63,5 +78,8 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
         self._closed = True
         if self._accepting:
             trio.lowlevel.notify_closing(self._fd)
+            if self._watch.numbers:
+                trio.lowlevel.notify_closing(self._watch.numbers[0])
+        self._watch.close()
         self._close_sockets()
         self._room.unpark_all()
