@@ -19,22 +19,22 @@ static int ipc_open_watch(int fd, int milliseconds, int *numbers)
     numbers[0] = numbers[1] = -1;
     if (milliseconds < 1)
         return -EINVAL;
-    epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll == -1)
-        return -errno;
-    timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (timer != -1 && timerfd_settime(timer, 0, &timing, NULL) == 0
-        && epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &readable) == 0
-        && epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &readable) == 0) {
-        numbers[0] = epoll;
-        numbers[1] = timer;
-        return 0;
-    }
-    code = -errno;
-    if (timer != -1)
+    epoll = ipc_lift(epoll_create1(EPOLL_CLOEXEC));
+    if (epoll < 0)
+        return epoll;
+    timer = ipc_lift(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    if (timer < 0)
+        return ipc_fail(epoll, timer);
+    if (timerfd_settime(timer, 0, &timing, NULL) == -1
+        || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &readable) == -1
+        || epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &readable) == -1) {
+        code = -errno;
         close(timer);
-    close(epoll);
-    return code;
+        return ipc_fail(epoll, code);
+    }
+    numbers[0] = epoll;
+    numbers[1] = timer;
+    return 0;
 #else
     (void)fd, (void)milliseconds;
     numbers[0] = numbers[1] = -1;

@@ -139,3 +139,31 @@ def test_c_layer_reports_how_much_was_sent() -> None:
         assert lib.ipc_send_rest(left.fileno(), data, taken + 5, position, False) == 0
         assert position[0] == 0
         assert right.recv(100) == bytes(5)
+
+
+def test_a_channel_over_a_stream_that_has_lost_bytes_receives_nothing() -> None:
+    here, there = stream_pair()
+    here._receive_fault = "a receive was interrupted"
+    with blocking.MessageChannel(here) as channel, blocking.MessageChannel(there) as other:
+        other.send(b"after the lost bytes")
+        with pytest.raises(trio.BrokenResourceError, match="interrupted"):
+            channel.receive()
+
+
+def test_a_channel_receives_nothing_after_an_interrupted_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    here, there = stream_pair()
+    number = here._number
+    with blocking.MessageChannel(there) as other:
+        channel = blocking.MessageChannel(here)
+        monkeypatch.setattr(here, "_hide", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            channel.close()
+        other.send(b"after close")
+        with pytest.raises(trio.ClosedResourceError):
+            channel.receive()
+    os.close(number)

@@ -115,15 +115,38 @@ class Odd(rpc.Structure):
             raise LookupError("thirteen")
 
 
+class Empty(rpc.Structure):
+    """A class with a faulty check."""
+
+    number: rpc.int32
+
+    def __post_init__(self) -> None:
+        next(iter(()))
+
+
 class Odds(rpc.Interface, uuid="6bb0f4a7-6dd8-4b7f-9d4b-1c9e2d8e3f02", version=(1, 0)):
     @rpc.operation
     async def take(self, odd: Odd) -> int:
+        raise NotImplementedError
+
+    @rpc.operation
+    async def give(self) -> Empty:
         raise NotImplementedError
 
 
 class OddsManager(Odds):
     async def take(self, odd: Odd) -> int:
         return odd.number
+
+    async def give(self) -> Any:
+        return {"number": 1}
+
+
+async def test_a_result_whose_type_raises_stop_iteration_is_no_result() -> None:
+    async with serving(OddsManager()) as listener:
+        async with rpc.connect(Odds, listener.endpoint) as odds:
+            with bad_stub_data():
+                await odds.give()
 
 
 async def test_an_error_of_a_type_fails_its_call_alone() -> None:

@@ -348,6 +348,16 @@ async def test_waiting_listener_closes_its_timer(short_tmp: Path) -> None:
     assert count() == closed
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no timerfd")
+async def test_an_interrupted_failed_watch_is_opened_again(short_tmp: Path) -> None:
+    async with await ipcpipes.listen(short_tmp / "s") as listener:
+        watch: Any = listener
+        watch._watch.numbers[:] = [-24, -1, -1]
+        with trio.move_on_after(0.05):
+            await listener.accept()
+        assert min(watch._watch.numbers) > 2
+
+
 async def until_closed(listener: Any) -> None:
     with pytest.raises(trio.ClosedResourceError):
         await listener.accept()
@@ -363,6 +373,17 @@ def test_failed_watch_opens_nothing(short_tmp: Path) -> None:
         posix_calls.open_watch(descriptors, file.fileno(), 1.0)
     assert descriptors.numbers == []
     assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no timerfd")
+def test_a_watch_takes_no_number_of_a_standard_stream() -> None:
+    code = (
+        "import os, socket; from ipcpipes._os.posix import calls, opened; "
+        "found = opened.OpenDescriptors(); end, _ = socket.socketpair(); "
+        "os.close(0); os.close(1); calls.open_watch(found, end.fileno(), 1); "
+        "assert len(found.numbers) == 2 and min(found.numbers) > 2, found.numbers"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 async def accept_forever(accept: Callable[[], Awaitable[object]]) -> None:

@@ -331,6 +331,7 @@ def open_watch(descriptors: OpenDescriptors, fd: int, seconds: float) -> None:
     time has passed, and after it the timer for :data:`has_expired`, which begins anew by itself.
     Adds none if the system cannot do this (only Linux can), or has no more descriptors.
     """
+    descriptors.numbers.clear()  # an exception may have left the result of a failed call here
     fds = ffi.new(_two_numbers, (-1, -1))
     # One step, as in open_pair.
     arguments = (fd, max(int(seconds * 1000), 1), fds)
@@ -352,13 +353,6 @@ def send_fault(code: int) -> str:
     """Returns the error text for a connection whose send failed with this errno."""
     reason = os.strerror(code)
     return f"the other end has closed or died ({reason})" if code in _PEER_GONE else reason
-
-
-def ask_credentials(fd: int) -> None:
-    """Makes the system add the sender's credentials to each packet. The credentials distinguish an
-    empty packet from the end of the stream.
-    """
-    _check(lib.ipc_ask_credentials(fd))
 
 
 def largest_packet(fd: int) -> int:

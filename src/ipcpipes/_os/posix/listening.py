@@ -28,9 +28,9 @@ _AGAIN = -errno.EAGAIN
 _EXHAUSTED = {-errno.EMFILE, -errno.ENFILE, -errno.ENOMEM, -errno.ENOBUFS}
 _VANISHED = {-errno.ECONNABORTED, -errno.EINTR, -errno.EPROTO}
 
-# Seconds between two checks of the socket file while a listener waits for clients. A listener that
-# noticed the removal at once would need one more descriptor (inotify(7), kqueue(2)). A shorter
-# pause would wake a sleeping machine more often.
+# Seconds between two checks of the socket file while a listener waits for clients. To notice the
+# removal at once, inotify(7) or kqueue(2) would be needed, with different rules on each system. A
+# shorter pause would wake a sleeping machine more often.
 FILE_CHECK_PAUSE = 10.0
 
 

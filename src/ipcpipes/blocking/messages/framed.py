@@ -77,10 +77,12 @@ class MessageChannel(Channel):
             self._put_message = carrier._put_message
             self._how = (framing.width, framing.byteorder == "big")
             self._quick_request = self._quick_size
-        self._receives_quickly = self._attached is None and hasattr(carrier, "_reads")
+        self._receives_quickly = (
+            self._attached is None
+            and hasattr(carrier, "_reads")
+            and carrier._receive_fault is None  # later, only a receive of descriptors can set it
+        )
         self._fetch = carrier._fetch
-        self._only = self._splitter.only
-        self._get_buffer = self._splitter.get_buffer
 
     @property
     def _connection(self) -> Any:
@@ -109,7 +111,7 @@ class MessageChannel(Channel):
                 except KeyError:
                     carrier._queue(None)
             try:
-                put = self._put_message  # as in receive()
+                put = self._put_message  # to call it in one step with the attribute takes longer
                 put(self._how, value)
             finally:
                 carrier._may_send["turn"] = None
@@ -130,11 +132,13 @@ class MessageChannel(Channel):
             if (
                 deadline is None
                 and self._receives_quickly
+                and carrier._number != -1
                 and carrier._came is None
                 and not self._arrived
                 and not self._owed
                 and not self._may_be_refused
                 and self._receive_fault is None
+                and self._splitter.get_buffer() is None
             ):
                 try:
                     for came in carrier._reads:
@@ -143,8 +147,7 @@ class MessageChannel(Channel):
                 except OSError as error:
                     carrier._check_end(error)
                     carrier._came = b""
-                only = self._only  # a call in one step with the attribute takes longer
-                message: bytes | None = only(carrier._came)
+                message: bytes | None = self._splitter.only(carrier._came)
                 if message is not None:
                     carrier._came = None
                     return message
@@ -176,14 +179,14 @@ class MessageChannel(Channel):
                     return None
             else:
                 # If there is data already, an earlier receive was interrupted.
-                if (buffer := self._get_buffer()) is None:
+                if (buffer := self._splitter.get_buffer()) is None:
                     if carrier._came is None:
                         self._fetch(READ_SIZE, deadline)
                     # Usually it is exactly one message. Then no step can lose data.
                     data: Any = carrier._came
                     if self._may_be_refused:
                         self._check_refusal(data)
-                    message: bytes | None = self._only(data)
+                    message: bytes | None = self._splitter.only(data)
                     if message is not None:
                         carrier._came = None
                         return message
@@ -193,7 +196,7 @@ class MessageChannel(Channel):
                     self._split_received()
                     return None
                 carrier._came = None
-            carrier._require_open()
+            carrier._require_open()  # a read from a stream that is closed meanwhile finds its end
             if self._end():
                 return None
         except FramingError as error:

@@ -42,6 +42,7 @@ def decode_result(operation: Operation, body: bytes | memoryview) -> Any:
             return result
     except Exception as error:  # also UnicodeDecodeError, and errors of a user's own types
         raise _bad_result(operation, error) from None
+    raise _bad_result(operation, StopIteration("StopIteration"))  # it has ended the loop
 
 
 def _bad_result(operation: Operation, error: Exception) -> BadStubData:

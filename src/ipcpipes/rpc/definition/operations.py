@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 
@@ -37,7 +37,13 @@ class _Lazy(Generic[ValueT]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: type) -> ValueT:
+    @overload
+    def __get__(self, instance: None, owner: type) -> _Lazy[ValueT]: ...
+    @overload
+    def __get__(self, instance: Any, owner: type) -> ValueT: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
         value = self._compute(instance)
         object.__setattr__(instance, self._name, value)
         return value

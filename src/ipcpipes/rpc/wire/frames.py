@@ -26,8 +26,8 @@ from .format import (
 __all__ = ["READ_SIZE", "FrameReader"]
 
 READ_SIZE = 64 * 1024
-"""The size of one read, in bytes, while little data arrives. After a read of the full size, more
-data is expected.
+"""The size of one read, in bytes, while little data arrives; a transport may read a little more.
+After a read of this size, more data is expected.
 """
 
 # The largest PIPE frame that this library sends, with its length.

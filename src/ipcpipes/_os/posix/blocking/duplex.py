@@ -38,8 +38,8 @@ class Duplex:
         came: the received data, in order: bytes, or the number of bytes that were put into the
             caller's memory. Empty bytes or 0 mean the end.
         outgoing: the bytes that are being sent; how many of them were sent, a counter of the C
-            layer; and the bytes after them. No function is called between the steps that change
-            them, so that no signal handler runs in between.
+            layer; and the bytes after them. One statement changes all three, so that no signal
+            handler runs in between. When all bytes are sent, the counter is 0 again.
     """
 
     def __init__(self, stream: streams.Stream) -> None:
@@ -73,6 +73,8 @@ class Duplex:
                 # In both cases no signal handler runs between the reading and the end of the
                 # storing, so that no received byte is lost.
                 if place is None:
+                    if stream._number == -1:
+                        stream._require_open()
                     for data in stream._reads:
                         self.came.append(data)
                         break

@@ -11,7 +11,7 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
@@ -257,13 +257,6 @@ class _Receiving(Socket, Receiving):
         raise trio.BrokenResourceError(self._receive_fault)
 
 
-def _reads(fd: int) -> Iterator[bytes]:
-    return map(_read, repeat(fd), repeat(READ_SIZE))
-
-
-_CLOSED = _reads(-1)
-
-
 class Stream(_Sending, _Receiving):
     """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`.
 
@@ -271,19 +264,16 @@ class Stream(_Sending, _Receiving):
         _reads: each step of this iterator calls read(2). An iterator that is there already costs
             less than a call of :meth:`_fetch`. As there, no signal handler runs between the reading
             and the assignment in ``for came in stream._reads: stream._came = came``. The caller
-            holds the receive lock, passes an OSError to :meth:`_check_end`, and otherwise calls
-            :meth:`_require_open` if nothing has come.
+            holds the receive lock, and does what :meth:`_fetch` does besides: it first checks
+            ``_receive_fault`` and ``_number``, passes an OSError to :meth:`_check_end`, and calls
+            :meth:`_require_open` if no bytes have come.
     """
 
     carries_descriptors = True
 
     def _prepare(self, fd: int) -> None:
         super()._prepare(fd)
-        self._reads = _reads(fd)
-
-    def _hide(self) -> None:
-        super()._hide()
-        self._reads = _CLOSED
+        self._reads = map(_read, repeat(fd), repeat(READ_SIZE))
 
     def send_descriptors(
         self,

@@ -39,18 +39,20 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
 
     async def _wait_and_check_file(self) -> None:
         watch, pause = self._watch, listening.FILE_CHECK_PAUSE
-        if not watch.numbers:
+        if watch.number == -1:
             calls.open_watch(watch, self._fd, pause)
-        if watch.numbers:
+        if watch.number != -1:
+            # A timer is used because a cancel scope takes as long as the rest of accept().
             await trio.lowlevel.wait_readable(watch.numbers[0])
             is_time = calls.has_expired(watch.number) == 1
         else:
-            # A cancel scope takes as long as the rest of accept().
             with trio.move_on_after(pause) as scope:
                 await trio.lowlevel.wait_readable(self._fd)
             is_time = scope.cancelled_caught
         if is_time:
             self._check_file()
+            if self._file is None:
+                watch.close()
 
     def released(self) -> None:
         """Called when an accepted connection is closed."""
@@ -65,7 +67,7 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
 
     def _in_forked_child(self, text: str) -> None:
         super()._in_forked_child(text)
-        # Tasks that wait here, and the epoll(7) that has the socket, are the parent's.
+        # Tasks that wait here, trio's epoll(7) and the watch are the parent's.
         self._accepting = False
         self._room = trio.lowlevel.ParkingLot()
         self._watch.close()
@@ -78,7 +80,7 @@ class Listener(listening.ListeningSocket[ConnectionT], TrioListener[ConnectionT]
         self._closed = True
         if self._accepting:
             trio.lowlevel.notify_closing(self._fd)
-            if self._watch.numbers:
+            if self._watch.number != -1:
                 trio.lowlevel.notify_closing(self._watch.numbers[0])
         self._watch.close()
         self._close_sockets()
