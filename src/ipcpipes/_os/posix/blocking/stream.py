@@ -258,21 +258,17 @@ class _Receiving(Socket, Receiving):
 
 
 class Stream(_Sending, _Receiving):
-    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`.
-
-    Attributes:
-        _reads: each step of this iterator calls read(2). An iterator that is there already costs
-            less than a call of :meth:`_fetch`. As there, no signal handler runs between the reading
-            and the assignment in ``for came in stream._reads: stream._came = came``. The caller
-            holds the receive lock, and does what :meth:`_fetch` does besides: it first checks
-            ``_receive_fault`` and ``_number``, passes an OSError to :meth:`_check_end`, and calls
-            :meth:`_require_open` if no bytes have come.
-    """
+    """A connection in both directions; see :class:`ipcpipes.blocking.abc.ByteStream`."""
 
     carries_descriptors = True
 
     def _prepare(self, fd: int) -> None:
         super()._prepare(fd)
+        # Each step of this iterator calls read(2). An iterator that is there already costs less
+        # than a call of _fetch. As there, no signal handler runs between the reading and the
+        # assignment in "for came in stream._reads: stream._came = came". The caller holds the
+        # receive lock, and does what _fetch does besides: it first checks _receive_fault and
+        # _number, passes an OSError to _check_end, and calls _require_open if no bytes have come.
         self._reads = map(_read, repeat(fd), repeat(READ_SIZE))
 
     def send_descriptors(
