@@ -63,7 +63,7 @@ class Sending(ChannelCore):
         _room: how many more bytes can be gathered.
         _in_transit: how many messages were taken out of ``_gathered`` and not accepted yet by the
             system.
-        _task: the system task that sends; ``None`` while there is none.
+        _task: the system task that sends the gathered messages; ``None`` if no such task runs.
         _waiters: the tasks in ``wait_sent``, which are woken after each batch and each turn;
             ``None`` until a task has to wait.
         _has_sent_eof: whether the sending half has ended.

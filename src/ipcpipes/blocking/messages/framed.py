@@ -68,11 +68,10 @@ class MessageChannel(Channel):
         carrier = stream if isinstance(stream, _os.Stream) else ForeignStream(stream)
         super().__init__(carrier, framing.max_size, framing, max_descriptors)
         self._quick_size = min(framing.max_size, LARGE - 1) if self._headers is None else -1
-        # Looked up once: they are called for every message.
-        # Not a method of this object: a channel without references is closed at once, and a cycle
-        # would delay that.
+        # Looked up once, because it is called for every message. It is not a method of this object:
+        # a channel without references is closed at once, and a cycle would delay that.
         self._put_message: Callable[[Any, bytes], None] = partial(_put_joined, carrier)
-        self._how: Any = framing  # the first argument of _put_message
+        self._how: Any = framing  # what _put_message needs to know about the framing
         if type(framing) is LengthPrefixed and hasattr(carrier, "_put_message"):
             self._put_message = carrier._put_message
             self._how = (framing.width, framing.byteorder == "big")
@@ -82,7 +81,6 @@ class MessageChannel(Channel):
             and hasattr(carrier, "_reads")
             and carrier._receive_fault is None  # later, only a receive of descriptors can set it
         )
-        self._fetch = carrier._fetch
 
     @property
     def _connection(self) -> Any:
@@ -181,7 +179,7 @@ class MessageChannel(Channel):
                 # If there is data already, an earlier receive was interrupted.
                 if (buffer := self._splitter.get_buffer()) is None:
                     if carrier._came is None:
-                        self._fetch(READ_SIZE, deadline)
+                        carrier._fetch(READ_SIZE, deadline)
                     # Usually it is exactly one message. Then no step can lose data.
                     data: Any = carrier._came
                     if self._may_be_refused:
