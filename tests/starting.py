@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,8 @@ assert sys.platform == "linux" or not TYPE_CHECKING
 from ipcpipes._os.posix import calls, spawning
 
 Run = Callable[..., int]
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _run_blocking(command: Sequence[Any], **options: Any) -> int:
@@ -72,11 +77,30 @@ def output(run: Run, command: Sequence[Any], path: Path, **options: Any) -> str:
 
 
 def evict(path: Path) -> None:
-    """Removes a file from the page cache."""
+    """Removes a file from the page cache. The kernel may keep a page that it works with at that
+    moment (posix_fadvise(2)), so this looks and tries again.
+    """
     with path.open("rb") as file:
-        file.read()
         os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for _ in range(1000):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if not _cached_pages(file.fileno()):
+                return
+            time.sleep(0.01)
+    raise AssertionError(f"the system keeps {path} in memory")
+
+
+def _cached_pages(fd: int) -> int:
+    """How many pages of the file are in the page cache; to ask brings none in (mincore(2))."""
+    with mmap.mmap(fd, 0, access=mmap.ACCESS_COPY) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(mapped)
+        asked = _libc.mincore(
+            ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages
+        )
+        del first  # its view of the memory would forbid to unmap it
+    assert asked == 0, os.strerror(ctypes.get_errno())
+    return sum(page & 1 for page in pages)
 
 
 def on_disk(folder: Path) -> Path:

@@ -142,7 +142,9 @@ def test_options_of_few_programs_are_left_to_subprocess(
         pytest.skip("only root may set its groups")
     counter = Counter(monkeypatch)
     assert run(["true"], **options) == 0
-    assert counter.codes == [0] * attempts
+    assert len(counter.codes) == attempts
+    # The second: the program was not in memory, and this driver may not wait for the disk.
+    assert set(counter.codes) <= {0, -errno.EAGAIN}
 
 
 @linux_only
