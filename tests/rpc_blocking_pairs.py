@@ -19,9 +19,11 @@ class Calls(rpc.Interface, uuid="5f0a6a52-3a0f-4a51-9f0e-6a0f7d1f2c11", version=
 
     @rpc.operation
     def plain(self, value: Any) -> Any: ...
-    @rpc.operation(timeout=30)
+    @rpc.operation
+    @rpc.options(timeout=30)
     def limited(self, value: int = 7) -> Any: ...
-    @rpc.operation(maybe=True)
+    @rpc.operation
+    @rpc.options(maybe=True)
     def tell(self, value: Any) -> None: ...
     @rpc.operation
     def into(self, numbers: rpc.InPipe[rpc.int32]) -> Any: ...

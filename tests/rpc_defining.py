@@ -22,7 +22,8 @@ def taken(annotation: Any, **options: Any) -> Operation:
     """An operation with one parameter of this type, called ``given``."""
 
     class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
-        @rpc.operation(**options)
+        @rpc.operation
+        @rpc.options(**options)
         async def work(self, given: annotation) -> None: ...
 
     return definition(Sample).operations["work"]
@@ -30,7 +31,8 @@ def taken(annotation: Any, **options: Any) -> Operation:
 
 def returning(annotation: Any, **options: Any) -> Operation:
     class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
-        @rpc.operation(**options)
+        @rpc.operation
+        @rpc.options(**options)
         async def work(self) -> annotation: ...
 
     return definition(Sample).operations["work"]
@@ -90,5 +92,6 @@ class Mixed(rpc.Interface, uuid=UUID, version=(3, 7)):
         """Mixes."""
         raise NotImplementedError
 
-    @rpc.operation(idempotent=True, timeout=2)
+    @rpc.operation
+    @rpc.options(idempotent=True, timeout=2)
     def look(self) -> None: ...

@@ -39,7 +39,8 @@ class Work(rpc.Interface, uuid=UUID, version=(2, 5)):
         third: rpc.InPipe[rpc.byte],
     ) -> None: ...
 
-    @rpc.operation(maybe=True)
+    @rpc.operation
+    @rpc.options(maybe=True)
     def note(self, text: str) -> None: ...
 
     @rpc.operation

@@ -120,7 +120,8 @@ class Tools(rpc.Interface, uuid="a6d7f9c0-3b1e-4b0a-9a51-0f8a4c1d2e33", version=
     async def hang(self) -> None:
         raise NotImplementedError
 
-    @rpc.operation(maybe=True)
+    @rpc.operation
+    @rpc.options(maybe=True)
     async def note(self, text: str) -> None:
         raise NotImplementedError
 

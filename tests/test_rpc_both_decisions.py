@@ -28,7 +28,8 @@ CALL, SEND, RECEIVE = CallEvent.CALL_COMPLETE, CallEvent.SEND_COMPLETE, CallEven
 
 
 class Slow(rpc.Interface, uuid="4f1d5b1c-6a49-4a35-8c11-cd3be0a3e003", version=(1, 0)):
-    @rpc.operation(timeout=0.05)
+    @rpc.operation
+    @rpc.options(timeout=0.05)
     async def wait(self) -> None: ...
 
 

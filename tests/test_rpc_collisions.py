@@ -223,29 +223,29 @@ class Keys(rpc.Interface, uuid="0f6a3b51-3c6e-4e0e-9be2-0c9c3c7b6d11", version=(
     """Receives keys of many types."""
 
     @rpc.operation
-    def tuples(self, keys: set[tuple[int, int]]) -> int: ...  # type: ignore[empty-body]
+    def tuples(self, keys: set[tuple[int, int]]) -> int: ...
     @rpc.operation
-    def by_tuple(self, keys: dict[tuple[int, int], int]) -> int: ...  # type: ignore[empty-body]
+    def by_tuple(self, keys: dict[tuple[int, int], int]) -> int: ...
     @rpc.operation
-    def uuids(self, keys: set[uuid.UUID]) -> int: ...  # type: ignore[empty-body]
+    def uuids(self, keys: set[uuid.UUID]) -> int: ...
     @rpc.operation
-    def decimals(self, keys: dict[decimal.Decimal, int]) -> int: ...  # type: ignore[empty-body]
+    def decimals(self, keys: dict[decimal.Decimal, int]) -> int: ...
     @rpc.operation
-    def points(self, keys: set[Point]) -> int: ...  # type: ignore[empty-body]
+    def points(self, keys: set[Point]) -> int: ...
     @rpc.operation
-    def numbers(self, keys: set[int]) -> int: ...  # type: ignore[empty-body]
+    def numbers(self, keys: set[int]) -> int: ...
     @rpc.operation
-    def by_number(self, keys: dict[int, str]) -> int: ...  # type: ignore[empty-body]
+    def by_number(self, keys: dict[int, str]) -> int: ...
     @rpc.operation
-    def many(self, keys: list[dict[int, str]]) -> int: ...  # type: ignore[empty-body]
+    def many(self, keys: list[dict[int, str]]) -> int: ...
     @rpc.operation
-    def anything(self, keys: Any) -> int: ...  # type: ignore[empty-body]
+    def anything(self, keys: Any) -> int: ...
     @rpc.operation
-    def bounded(  # type: ignore[empty-body]
+    def bounded(
         self, keys: Annotated[dict[int, str], Meta(max_length=40_000)], more: list[int]
     ) -> int: ...
     @rpc.operation
-    def texts(self, keys: dict[str, int]) -> int: ...  # type: ignore[empty-body]
+    def texts(self, keys: dict[str, int]) -> int: ...
 
 
 class KeysManager(Keys):

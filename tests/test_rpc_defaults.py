@@ -38,19 +38,19 @@ class Notes(rpc.Interface, uuid=UUID, version=(1, 1)):
     """Adds a name to its arguments."""
 
     @rpc.operation
-    def listed(self, name: str, names: list[str] = []) -> int: ...  # type: ignore[empty-body]  # noqa: B006
+    def listed(self, name: str, names: list[str] = []) -> int: ...  # noqa: B006
     @rpc.operation
-    def nested(  # type: ignore[empty-body]
+    def nested(
         self, name: str, names: tuple[dict[str, list[str]], int] = ({"a": ["x"]}, 1)
     ) -> int: ...
     @rpc.operation
-    def in_class(self, name: str, options: Options = Options(["x"])) -> int: ...  # type: ignore[empty-body]  # noqa: B008
+    def in_class(self, name: str, options: Options = Options(["x"])) -> int: ...  # noqa: B008
     @rpc.operation
-    def in_frozen(self, name: str, options: Frozen = Frozen(["x"])) -> int: ...  # type: ignore[empty-body]
+    def in_frozen(self, name: str, options: Frozen = Frozen(["x"])) -> int: ...
     @rpc.operation
-    def in_struct(self, name: str, settings: Settings = Settings()) -> int: ...  # type: ignore[empty-body]  # noqa: B008
+    def in_struct(self, name: str, settings: Settings = Settings()) -> int: ...  # noqa: B008
     @rpc.operation
-    def inner_field(self, name: str, options: list[Options] = [Options()]) -> int: ...  # type: ignore[empty-body]  # noqa: B006,B008
+    def inner_field(self, name: str, options: list[Options] = [Options()]) -> int: ...  # noqa: B006,B008
     @rpc.operation
     def fixed(
         self, name: str, color: Color = Color.RED, numbers: tuple[int, ...] = (1, 2)
@@ -61,17 +61,17 @@ class Older(rpc.Interface, uuid=UUID, version=(1, 0)):
     """The same interface before the parameters with defaults were added."""
 
     @rpc.operation
-    def listed(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def listed(self, name: str) -> int: ...
     @rpc.operation
-    def nested(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def nested(self, name: str) -> int: ...
     @rpc.operation
-    def in_class(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def in_class(self, name: str) -> int: ...
     @rpc.operation
-    def in_frozen(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def in_frozen(self, name: str) -> int: ...
     @rpc.operation
-    def in_struct(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def in_struct(self, name: str) -> int: ...
     @rpc.operation
-    def inner_field(self, name: str) -> int: ...  # type: ignore[empty-body]
+    def inner_field(self, name: str) -> int: ...
     @rpc.operation
     def fixed(self, name: str) -> Any: ...
 

@@ -27,9 +27,9 @@ class Octets(rpc.Interface, uuid="3f7c8a53-7e0e-4f42-9d9f-1b5a1d8b6c55", version
     """Takes and gives much."""
 
     @rpc.operation
-    def count(self, data: bytes) -> int: ...  # type: ignore[empty-body]
+    def count(self, data: bytes) -> int: ...
     @rpc.operation
-    def make(self, size: int) -> bytes: ...  # type: ignore[empty-body]
+    def make(self, size: int) -> bytes: ...
 
 
 class OctetsManager(Octets):

@@ -38,13 +38,13 @@ class Trees(rpc.Interface, uuid="5c0f1a77-6d44-4a0e-9f52-8f4b2b1c7d10", version=
     """Receives and returns values of any depth."""
 
     @rpc.operation
-    def depth_of_any(self, value: Any) -> int: ...  # type: ignore[empty-body]
+    def depth_of_any(self, value: Any) -> int: ...
     @rpc.operation
-    def depth_of_node(self, value: Node) -> int: ...  # type: ignore[empty-body]
+    def depth_of_node(self, value: Node) -> int: ...
     @rpc.operation
     def any_of_depth(self, depth: int) -> Any: ...
     @rpc.operation
-    def node_of_depth(self, depth: int) -> Node: ...  # type: ignore[empty-body]
+    def node_of_depth(self, depth: int) -> Node: ...
 
 
 class TreesManager(Trees):

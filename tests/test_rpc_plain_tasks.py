@@ -364,7 +364,8 @@ async def test_a_call_without_an_answer_takes_no_place_from_another_one() -> Non
     class WithMaybe(rpc.Interface, uuid="2f1b6c8e-77f7-4a0c-8d2e-3e6f0b1c9d21", version=(1, 0)):
         @rpc.operation
         async def plain(self, value: Any) -> Any: ...
-        @rpc.operation(maybe=True)
+        @rpc.operation
+        @rpc.options(maybe=True)
         async def tell(self) -> None: ...
 
     here, there = await stream_pair()

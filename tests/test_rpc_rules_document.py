@@ -127,7 +127,8 @@ class Merger(rpc.Interface, uuid="5f607182-93a4-45b6-87d8-e9faabbccdba", version
     async def square(self, number: int) -> int:
         raise NotImplementedError
 
-    @rpc.operation(maybe=True)
+    @rpc.operation
+    @rpc.options(maybe=True)
     async def note(self, text: str) -> None:
         raise NotImplementedError
 

@@ -20,22 +20,22 @@ class Old(rpc.Interface, uuid=UUID, version=(2, 1)):
     """The first version, which is still in use."""
 
     @rpc.operation
-    def greet(self, name: str) -> str: ...  # type: ignore[empty-body]
+    def greet(self, name: str) -> str: ...
     @rpc.operation
-    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int) -> int: ...  # type: ignore[empty-body]
+    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int) -> int: ...
     @rpc.operation
-    def dropped(self) -> str: ...  # type: ignore[empty-body]
+    def dropped(self) -> str: ...
     @rpc.operation
-    def repiped(self, numbers: rpc.InPipe[rpc.int32]) -> int: ...  # type: ignore[empty-body]
+    def repiped(self, numbers: rpc.InPipe[rpc.int32]) -> int: ...
 
 
 class New(rpc.Interface, uuid=UUID, version=(2, 3)):
     """The second version: with a new operation and new parameters."""
 
     @rpc.operation
-    def added(self) -> str: ...  # type: ignore[empty-body]
+    def added(self) -> str: ...
     @rpc.operation
-    def greet(  # type: ignore[empty-body]
+    def greet(
         self,
         name: str,
         loudly: bool = False,
@@ -43,9 +43,9 @@ class New(rpc.Interface, uuid=UUID, version=(2, 3)):
         titles: list[str] = [],  # noqa: B006
     ) -> str: ...
     @rpc.operation
-    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int, plus: float = 0.5) -> int: ...  # type: ignore[empty-body]
+    def scaled(self, numbers: rpc.InPipe[rpc.int32], by: int, plus: float = 0.5) -> int: ...
     @rpc.operation
-    def repiped(self, numbers: rpc.InPipe[rpc.int64]) -> int: ...  # type: ignore[empty-body]
+    def repiped(self, numbers: rpc.InPipe[rpc.int64]) -> int: ...
 
 
 class OldManager(Old):
@@ -213,9 +213,9 @@ def test_trailing_defaults_are_not_sent() -> None:
 def test_operations_hide_members_of_the_client(driver: str) -> None:
     class Names(rpc.Interface, uuid=UUID, version=(1, 0)):
         @rpc.operation
-        def has(self, name: str) -> str: ...  # type: ignore[empty-body]
+        def has(self, name: str) -> str: ...
         @rpc.operation
-        def server_version(self) -> str: ...  # type: ignore[empty-body]
+        def server_version(self) -> str: ...
 
     class NamesManager(Names):
         def has(self, name: str) -> str:

@@ -111,6 +111,7 @@ def _parse_words(words: Sequence[str]) -> argparse.Namespace:
         "file", metavar="FILE", nargs="?", help='what to send; "-", or none: standard input'
     )
     _add_call_arguments(add("call", _call, "list and call what an RPC server offers", server))
+    _add_stubs_arguments(add("stubs", _stubs, "write an interface for the other driver"))
 
     command = commands.choices.get(words[0]) if words else None
     if command is None:
@@ -209,6 +210,15 @@ def _add_call_arguments(call: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_stubs_arguments(stubs: argparse.ArgumentParser) -> None:
+    stubs.add_argument("interface", metavar="MODULE:INTERFACE", help="such as thumbs:Thumbs")
+    stubs.add_argument(
+        "--trio",
+        action="store_true",
+        help="write it for trio, from one for the blocking driver (default: the reverse)",
+    )
+
+
 def _seconds(text: str) -> float:
     value = _number(text)
     if math.isnan(value) or value < 0:
@@ -275,3 +285,23 @@ async def _call(arguments: argparse.Namespace) -> None:
     from .call.call import call
 
     await call(arguments)
+
+
+async def _stubs(arguments: argparse.Namespace) -> None:
+    """Prints a Python module with the interface MODULE:INTERFACE as it is for the blocking
+    driver: its operations are defined with "def" and take blocking pipes, and a type
+    checker knows that they are called without "await". It is the same interface for
+    servers and clients, with the same UUID. Write it to a file beside the module, and
+    again after each change of the interface:
+
+        python -m ipcpipes stubs thumbs:Thumbs > thumbs_blocking.py
+
+    MODULE is imported from the current folder, or from where Python finds modules.
+
+    exit status: 0 the module was printed, 1 there is no such interface, or its source
+    text cannot be used (one line on standard error says why), 2 wrong usage, 130 Ctrl-C.
+    """
+    # Imported here, so that the other commands do not load ipcpipes.rpc.
+    from .stubs.stubs import stubs
+
+    output.write(stubs(arguments.interface, blocking=not arguments.trio))

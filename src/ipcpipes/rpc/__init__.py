@@ -17,6 +17,7 @@ from . import errors
 from ._trio.client import Client, ClientOperation, bind, connect
 from ._trio.handle import CallHandle
 from ._trio.server import serve, serve_connection
+from ._trio.typed import client_of, drain, exchange, feed, operation_of
 from .core.current import CurrentCall, current_call
 from .core.events import CallEvent
 from .core.feeding import PipeControl
@@ -36,7 +37,7 @@ from .definition.elements import (
     uint32,
     uint64,
 )
-from .definition.interface import Interface, operation
+from .definition.interface import Interface, operation, options
 from .definition.parameters import Chunk, InOutPipe, InPipe, OutPipe, PipeName, Range
 from .errors import *  # noqa: F403  # every name in its __all__
 
@@ -59,8 +60,12 @@ __all__ = [
     "bind",
     "boolean",
     "byte",
+    "client_of",
     "connect",
     "current_call",
+    "drain",
+    "exchange",
+    "feed",
     "float32",
     "float64",
     "int8",
@@ -68,6 +73,8 @@ __all__ = [
     "int32",
     "int64",
     "operation",
+    "operation_of",
+    "options",
     "serve",
     "serve_connection",
     "uint8",

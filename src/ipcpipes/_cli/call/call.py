@@ -16,7 +16,7 @@ import trio
 import ipcpipes
 
 from ... import rpc
-from ...rpc._trio.client import Client, client_of
+from ...rpc._trio.client import Client, open_client
 from ...rpc._trio.transport import FrameTransport
 from ...rpc.core.client import ClientOptions
 from ...rpc.definition.introspection import InterfaceDescription, Introspection, definition_of
@@ -58,7 +58,7 @@ async def call(command: argparse.Namespace) -> None:
         await arguments.read()
         stream = await ipcpipes.connect(command.name, wait=command.wait)
         frame_transport = FrameTransport(stream, Limits())
-        async with client_of(ClientOptions(definition), frame_transport, None) as client:
+        async with open_client(ClientOptions(definition), frame_transport, None) as client:
             result = await _make_call(client, name, arguments, command.timeout)
     if not operation.options.maybe:
         text = _printable_json(result)
@@ -92,7 +92,8 @@ def _printable_json(value: Any) -> str:
 async def _interfaces(name: str, wait: float) -> list[InterfaceDescription]:
     try:
         async with rpc.connect(Introspection, name, wait=wait) as client:
-            found: list[InterfaceDescription] = await client.interfaces()
+            # Declared without async, because servers of both drivers serve it.
+            found: list[InterfaceDescription] = await rpc.client_of(client).interfaces()
             return found
     except rpc.UnknownInterface:
         raise Failure(

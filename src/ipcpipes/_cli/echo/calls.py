@@ -21,19 +21,16 @@ class Echo(rpc.Interface, uuid="b6a0b8f4-7a3b-4a0e-8d2a-3f0f5f6d2a51", version=(
     @rpc.operation
     async def echo(self, message: bytes) -> bytes:
         """Returns the message."""
-        raise NotImplementedError
 
     @rpc.operation
     async def there(self, number: int, data: rpc.InPipe[rpc.byte]) -> None:
         """Passes the data to the call of :meth:`back` with the same number."""
-        raise NotImplementedError
 
     @rpc.operation
     async def back(self, number: int, data: rpc.OutPipe[rpc.byte]) -> None:
         """Returns the data of :meth:`there`. One call with a pipe in both directions is not enough:
         it sends the first byte back only after the last one has arrived.
         """
-        raise NotImplementedError
 
 
 class EchoManager(Echo):
@@ -68,7 +65,7 @@ class CallTransfer(Transfer):
     and receives it through a pipe of another call.
     """
 
-    def __init__(self, client: rpc.Client[Echo]) -> None:
+    def __init__(self, client: Echo) -> None:
         super().__init__()
         self._client = client
 
@@ -82,5 +79,5 @@ class CallTransfer(Transfer):
             self.ledger.receive(bytes(chunk))
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(self._client.there, number, data=pull))
-            await self._client.back(number, data=check)
+            nursery.start_soon(partial(self._client.there, number, data=rpc.feed(pull)))
+            await self._client.back(number, data=rpc.drain(check))

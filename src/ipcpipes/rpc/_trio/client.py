@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import trio
 
@@ -27,7 +27,7 @@ from ..core.client import (
 from ..core.feeding import require_all_pipes
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
-from ..definition.interface import Interface
+from ..definition.interface import Interface, InterfaceClass
 from ..errors import CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
 from .calling import ClientCallDriver, begin_call
@@ -40,6 +40,8 @@ from .transport import FrameTransport, Transport
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NO_PIPES: Feeds = {}
 # KeyboardInterrupt is raised where an operation waits, and not between steps after which both ends
@@ -47,13 +49,17 @@ _NO_PIPES: Feeds = {}
 _ki_protected = trio.lowlevel.enable_ki_protection
 
 
-class ClientOperation(ClientOperationBase[ClientLink]):
-    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand."""
+class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
+    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand.
+
+    For a type checker, an attribute of a client is the method of the interface;
+    :func:`operation_of` returns it as what it is.
+    """
 
     _has_loop = True
 
     @_ki_protected
-    async def __call__(self, *arguments: Any, **named: Any) -> Any:
+    async def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Calls the operation, and waits for the result.
 
         Args:
@@ -101,19 +107,21 @@ class ClientOperation(ClientOperationBase[ClientLink]):
                     raise
         raise self._too_long()
 
-    async def _go_through(self, values: list[Any], feeds: Feeds) -> Any:
+    async def _go_through(self, values: list[Any], feeds: Feeds) -> R:
         operation, link = self._operation, self._link
         driver = None
+        result: R
         if operation.is_plain and self._notify is None:
             answer = await link.ask(operation, values)
             if isinstance(answer, Call):
                 driver = ClientCallDriver(link, answer, None)
             elif answer is not None:
-                return decode_result(operation, answer)
+                result = decode_result(operation, answer)
+                return result
         if driver is None:
             driver = await begin_call(link, operation, values, self._notify)
             if operation.options.maybe:
-                return None
+                return cast("R", None)
         try:
             if feeds:
                 driver.link.have_read()
@@ -124,11 +132,12 @@ class ClientOperation(ClientOperationBase[ClientLink]):
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     raise
             await driver.answered()
-            return result_of(driver.call)
+            result = result_of(driver.call)
+            return result
         finally:
             driver.leave()
 
-    def begin(self, *arguments: Any, **named: Any) -> CallHandle:
+    def begin(self, *arguments: Any, **named: Any) -> CallHandle[R]:
         """Makes a handle to drive a call by hand: ``async with acc.total.begin(2) as call: ...``.
 
         Args:
@@ -144,7 +153,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         return CallHandle(*self._beginning(arguments, named))
 
 
-class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
+class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of tasks may call, and
@@ -157,7 +166,7 @@ class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
 
 @asynccontextmanager
 async def connect(
-    interface: type[InterfaceT],
+    interface: InterfaceClass[InterfaceT],
     endpoint: EndpointLike,
     *,
     wait: float = 0.0,
@@ -169,7 +178,7 @@ async def connect(
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
-) -> AsyncIterator[Client[InterfaceT]]:
+) -> AsyncIterator[InterfaceT]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
 
@@ -199,7 +208,8 @@ async def connect(
             interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``async with``: a :class:`Client`, whose attributes are the operations.
+        For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
+        checker it is an instance of the interface; see :func:`client_of` and :func:`operation_of`.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
@@ -225,20 +235,20 @@ async def connect(
     )
     del authkey  # as authenticate_as_client does
     frame_transport = FrameTransport(await connecting, options.limits)
-    async with client_of(options, frame_transport, keep_alive) as client:
-        yield client
+    async with open_client(options, frame_transport, keep_alive) as client:
+        yield cast("InterfaceT", client)
 
 
 @asynccontextmanager
 async def bind(
-    interface: type[InterfaceT],
+    interface: InterfaceClass[InterfaceT],
     transport: Transport,
     *,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
-) -> AsyncIterator[Client[InterfaceT]]:
+) -> AsyncIterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
     Args:
@@ -258,7 +268,8 @@ async def bind(
             interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``async with``: a :class:`Client`, whose attributes are the operations.
+        For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
+        checker it is an instance of the interface; see :func:`client_of` and :func:`operation_of`.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
@@ -276,12 +287,12 @@ async def bind(
         # and Cancelled would not.
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
-    async with client_of(options, frame_transport, keep_alive) as client:
-        yield client
+    async with open_client(options, frame_transport, keep_alive) as client:
+        yield cast("InterfaceT", client)
 
 
 @asynccontextmanager
-async def client_of(
+async def open_client(
     options: ClientOptions, frame_transport: FrameTransport, keep_alive: float | None
 ) -> AsyncIterator[Client[Any]]:
     """Runs a client over a transport until the block ends. All ways to become a client use this."""

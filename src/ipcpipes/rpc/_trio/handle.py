@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import trio
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CallHandle"]
 
+R = TypeVar("R")
 
-class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
+
+class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
     """A call that was begun: ``async with acc.total.begin(2) as call: ...``.
 
     A handle is for one call, and is over after the call was completed. Leaving the block before
@@ -99,7 +101,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
                 await self._pumped.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def complete(self) -> Any:
+    async def complete(self) -> R:
         """Waits until the call is over; this can be done once. A call is not over before the pipes
         that are driven by hand have ended.
 
@@ -124,9 +126,10 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
             self._fail_too_long()
         if self._pumping is not None and self._driver.call.failure is None:
             await self._pumped.wait()
-        return self._result()
+        result: R = self._result()
+        return result
 
-    def complete_nowait(self) -> Any:
+    def complete_nowait(self) -> R:
         """Does the same as :meth:`complete`, without waiting.
 
         Raises:
@@ -137,7 +140,8 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         pumping = self._pumping is not None and not self._pumped.is_set()
         if not self._driver.call.has_ended or (pumping and self._driver.call.failure is None):
             raise AsyncCallPending
-        return self._result()
+        result: R = self._result()
+        return result
 
     def _result(self) -> Any:
         if self._pump_error is not None:

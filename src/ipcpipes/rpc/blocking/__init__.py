@@ -18,6 +18,7 @@ from .client import Client, ClientOperation, bind, connect
 from .handle import CallHandle
 from .pipes import InOutPipe, InPipe, OutPipe
 from .server import serve, serve_connection
+from .typed import client_of, drain, exchange, feed, operation_of
 
 __all__ = [
     "CallEvent",
@@ -29,7 +30,12 @@ __all__ = [
     "OutPipe",
     "PipeControl",
     "bind",
+    "client_of",
     "connect",
+    "drain",
+    "exchange",
+    "feed",
+    "operation_of",
     "serve",
     "serve_connection",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from ...blocking import connect as connect_stream
 from ...endpoint import EndpointLike
@@ -25,7 +25,7 @@ from ..core.client import (
 from ..core.feeding import require_all_pipes
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
-from ..definition.interface import Interface
+from ..definition.interface import Interface, InterfaceClass
 from ..errors import CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
 from .call_driver import time_of
@@ -37,16 +37,22 @@ from .transport import Transport, transport_of
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NO_PIPES: Feeds = {}
 
 
-class ClientOperation(ClientOperationBase[ClientLink]):
-    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand."""
+class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
+    """One operation of the server: call it, or :meth:`begin` a call and drive it by hand.
+
+    For a type checker, an attribute of a client is the method of the interface;
+    :func:`operation_of` returns it as what it is.
+    """
 
     _has_loop = False
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         """Calls the operation, and waits for the result.
 
         Args:
@@ -73,6 +79,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         operation = self._operation
         values: Sequence[Any] = arguments
         feeds = _NO_PIPES
+        result: R
         if named or operation.pipes or len(arguments) != len(operation.parameters):
             values, given = bind_arguments(operation, arguments, named)
             if operation.pipes:
@@ -84,17 +91,19 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             answer = self._link.ask(operation, octets, deadline)
             if answer is not None:
                 if not isinstance(answer, Call):
-                    return decode_result(operation, answer)
+                    result = decode_result(operation, answer)
+                    return result
                 if not answer.has_ended:
                     raise self._too_long()
                 answer.over = True
-                return result_of(answer)
+                result = result_of(answer)
+                return result
         driver = ClientCallDriver(self._link, deadline, self._notify)
         try:
             if not driver.begin(operation, octets):
                 raise self._too_long()
             if operation.options.maybe:
-                return None
+                return cast("R", None)
             driver.give(feeds)
             if not (driver.move(deadline) and driver.answered(deadline)):
                 raise self._too_long()
@@ -109,7 +118,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
             raise
         return result
 
-    def begin(self, *arguments: Any, **named: Any) -> CallHandle:
+    def begin(self, *arguments: Any, **named: Any) -> CallHandle[R]:
         """Makes a handle to drive a call by hand: ``with acc.total.begin(2) as call: ...``.
 
         Args:
@@ -126,7 +135,7 @@ class ClientOperation(ClientOperationBase[ClientLink]):
         return CallHandle(*self._beginning(arguments, named))
 
 
-class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
+class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
     Each operation is an attribute; see :class:`ClientOperation`. Any number of threads may call,
@@ -140,7 +149,7 @@ class Client(ClientBase[ClientLink, ClientOperation], Generic[InterfaceT]):
 
 @contextmanager
 def connect(
-    interface: type[InterfaceT],
+    interface: InterfaceClass[InterfaceT],
     endpoint: EndpointLike,
     *,
     wait: float = 0.0,
@@ -151,7 +160,7 @@ def connect(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
-) -> Iterator[Client[InterfaceT]]:
+) -> Iterator[InterfaceT]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
     A client reads only while one of its threads waits in a call. Between two calls it does not
@@ -180,7 +189,8 @@ def connect(
             interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``with``: a :class:`Client`, whose attributes are the operations.
+        For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
+        is an instance of the interface; see :func:`client_of` and :func:`operation_of`.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
@@ -199,18 +209,18 @@ def connect(
         authkey=authkey,
     )
     with _client(options, stream) as client:
-        yield client
+        yield cast("InterfaceT", client)
 
 
 @contextmanager
 def bind(
-    interface: type[InterfaceT],
+    interface: InterfaceClass[InterfaceT],
     transport: Transport,
     *,
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
-) -> Iterator[Client[InterfaceT]]:
+) -> Iterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
     Over a stream of ipcpipes, a thread that sends also receives when the peer accepts no more data.
@@ -231,7 +241,8 @@ def bind(
             interface; ``math.inf`` waits without limit.
 
     Returns:
-        For ``with``: a :class:`Client`, whose attributes are the operations.
+        For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
+        is an instance of the interface; see :func:`client_of` and :func:`operation_of`.
 
     Raises:
         rpc.BindTimeout: the server has not answered in time.
@@ -242,7 +253,7 @@ def bind(
     """
     options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
     with _client(options, transport) as client:
-        yield client
+        yield cast("InterfaceT", client)
 
 
 @contextmanager

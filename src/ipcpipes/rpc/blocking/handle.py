@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..core.arguments import encode_arguments
 from ..core.client import CallHandleBase
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CallHandle"]
 
+R = TypeVar("R")
 
-class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
+
+class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
     """A call that was begun: ``with acc.total.begin(2) as call: ...``.
 
     A handle is for one call, and is over after the call was completed. Leaving the block before
@@ -59,7 +61,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
     ) -> None:
         self._driver.leave()
 
-    def complete(self, *, timeout: float | None = None) -> Any:
+    def complete(self, *, timeout: float | None = None) -> R:
         """Waits until the call is over; this can be done once. A call is not over before the pipes
         that are driven by hand have ended.
 
@@ -82,7 +84,8 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         self._require_live()
         until = time_of(timeout, self._driver.deadline)
         if self._goes_on(until):
-            return self._result()
+            result: R = self._result()
+            return result
         raise TimeoutError(f"{self._operation} is not over within {timeout:g} s")
 
     def _goes_on(self, until: float | None) -> bool:
@@ -107,7 +110,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
             self._fail_too_long()
         return in_time
 
-    def complete_nowait(self) -> Any:
+    def complete_nowait(self) -> R:
         """Does the same as :meth:`complete`, without waiting. Pipes that have an argument are
         filled and emptied as far as possible.
 
@@ -117,5 +120,6 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver]):
         """
         self._require_live()
         if self._goes_on(time_of(0, self._driver.deadline)):
-            return self._result()
+            result: R = self._result()
+            return result
         raise AsyncCallPending

@@ -1,25 +1,35 @@
-"""The ends of a call's pipes without an event loop."""
+"""The ends of a call's pipes without an event loop; their classes are types of parameters, too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..core.call_pipes import PipeEnd
+from ..definition.parameters import Chunk, PipeType
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ..definition.operations import Pipe
+    from ..definition.parameters import Elements
     from .call_driver import CallDriver
 
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
+T = TypeVar("T")
 
-class InPipe(PipeEnd):
+
+class InPipe(PipeEnd, PipeType, Generic[T], implementation=True):
     """An end to pull from: a manager's end of a pipe towards the server, or a client's end of a
     pipe towards the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
+
+    In an interface, it means the same as :class:`ipcpipes.rpc.InPipe`, and a type checker knows
+    that a manager pulls without ``await``: ``numbers: rpc.blocking.InPipe[rpc.int32]``.
     """
 
-    def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Any:
+    _into = True
+
+    def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Chunk[T]:
         """Waits for elements, and returns those that have arrived. At the end of the pipe, it
         returns an empty chunk once.
 
@@ -34,23 +44,28 @@ class InPipe(PipeEnd):
             trio.BusyResourceError: another thread is pulling from this pipe.
             And what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
-        return self._driver.pull(self._pipe.index, max_elements, timeout)
+        chunk: Chunk[T] = self._driver.pull(self._pipe.index, max_elements, timeout)
+        return chunk
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Self:
         """``for chunk in pipe`` pulls to the end."""
         return self
 
-    def __next__(self) -> Any:
-        chunk = self._driver.pull(self._pipe.index, None)
+    def __next__(self) -> Chunk[T]:
+        chunk: Chunk[T] = self._driver.pull(self._pipe.index, None)
         if len(chunk):
             return chunk
         raise StopIteration
 
 
-class OutPipe(PipeEnd):
-    """An end to push into; see :class:`ipcpipes.rpc.OutPipe`."""
+class OutPipe(PipeEnd, PipeType, Generic[T], implementation=True):
+    """An end to push into; see :class:`ipcpipes.rpc.OutPipe`, which means the same in an
+    interface.
+    """
 
-    def push(self, elements: Any) -> None:
+    _out = True
+
+    def push(self, elements: Elements[T]) -> None:
         """Sends elements. After it has returned, the memory of the elements can be reused.
 
         It waits while the peer or the connection accepts no more. If a signal handler raises an
@@ -62,7 +77,7 @@ class OutPipe(PipeEnd):
         """
         self._driver.push(self._pipe.index, elements)
 
-    def push_nowait(self, elements: Any) -> None:
+    def push_nowait(self, elements: Elements[T]) -> None:
         """Does the same as :meth:`push` without waiting, for up to 4,096 bytes. Over a stream of
         another library it may wait.
 
@@ -81,12 +96,13 @@ class OutPipe(PipeEnd):
         self._driver.close(self._pipe.index)
 
 
-class InOutPipe(InPipe, OutPipe):
-    """An end of a pipe in both directions."""
+class InOutPipe(InPipe[T], OutPipe[T], implementation=True):
+    """An end of a pipe in both directions; see :class:`ipcpipes.rpc.InOutPipe`, which means the
+    same in an interface.
+    """
 
 
 def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
     """Makes this side's end of a pipe. Elements pushed at one end are pulled at the other."""
-    if pipe.into and pipe.out:
-        return InOutPipe(driver, pipe)
-    return (InPipe if pipe.into is serving else OutPipe)(driver, pipe)
+    kind: type[InPipe[Any]] | type[OutPipe[Any]] = InPipe if pipe.into is serving else OutPipe
+    return (InOutPipe if pipe.into and pipe.out else kind)(driver, pipe)

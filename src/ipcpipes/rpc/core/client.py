@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, Ty
 
 from ...abc.uncopied import Uncopied
 from ...options import checked_seconds
-from ..definition.interface import Interface
 from ..definition.operations import Definition, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
@@ -74,7 +73,7 @@ DriverT = TypeVar("DriverT", bound=ClientDriver)
 OperationT = TypeVar("OperationT", bound="ClientOperationBase[Any]")
 
 
-def definition_of(interface: type[Interface]) -> Definition:
+def definition_of(interface: object) -> Definition:
     """Returns the definition of an interface.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The base class of interfaces and managers, and the decorator of operations.
+"""The base class of interfaces and managers, and the decorators of operations.
 
 The rules are checked when a class is made.
 """
@@ -10,38 +10,61 @@ import sys
 import uuid as uuids
 from collections.abc import Callable, Mapping
 from types import FrameType, MappingProxyType
-from typing import Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from ..errors import BrokenRule, DefinitionError
 from .operations import Definition, Options
 from .rules import check_manager, checking, define
 
-__all__ = ["Interface", "operation"]
+__all__ = ["Interface", "InterfaceClass", "operation", "options"]
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 _MARK = "__ipcpipes_operation__"
+_OPTIONS = "__ipcpipes_options__"
+_NO_OPTIONS = Options(idempotent=False, maybe=False, timeout=None)
 
 
-@overload
-def operation(function: FunctionT, /) -> FunctionT: ...
-@overload
-def operation(
-    *, idempotent: bool = ..., maybe: bool = ..., timeout: float | None = ...
-) -> Callable[[FunctionT], FunctionT]: ...
-def operation(
-    function: FunctionT | None = None,
-    /,
-    *,
-    idempotent: bool = False,
-    maybe: bool = False,
-    timeout: float | None = None,
-) -> FunctionT | Callable[[FunctionT], FunctionT]:
-    """Marks a method of an :class:`Interface` as an operation, which clients can call.
+if TYPE_CHECKING:
+    # A method without a body is an error for mypy, except if it is abstract; and mypy knows an
+    # abstract method only by the name of this decorator. Pyright agrees with it.
+    from abc import abstractmethod as operation
+else:
 
-    The body of the method never runs: write ``...``, or ``raise NotImplementedError`` for a type
-    checker. Parameters and results can have any type that :mod:`msgspec` supports. Pipes are
-    parameters of the types :class:`InPipe`, :class:`OutPipe` and :class:`InOutPipe`.
+    def operation(function: Any = None, /, **chosen: Any) -> Any:
+        """Marks a method of an :class:`Interface` as an operation, which clients can call.
+
+        The body of the method never runs: write ``...``. Parameters and results can have any type
+        that :mod:`msgspec` supports. Pipes are parameters of the types :class:`InPipe`,
+        :class:`OutPipe` and :class:`InOutPipe`.
+
+        For a type checker it is :func:`abc.abstractmethod`, so that a method without a body is
+        correct, and a manager in which an operation is missing is not.
+
+        Args:
+            chosen: the arguments of :func:`options`. ``@rpc.operation(timeout=5)`` does the same as
+                ``@rpc.operation`` with ``@rpc.options(timeout=5)``, but a type checker refuses it.
+
+        Raises:
+            TypeError: it does not decorate a method.
+            DefinitionError: when the class is made, if the operation breaks a rule.
+        """
+        if function is None:
+            choose = options(**chosen)
+            return lambda decorated: choose(operation(decorated))
+        _check_method("operation", function)
+        setattr(function, _MARK, True)
+        return abc.abstractmethod(function)
+
+
+def options(
+    *, idempotent: bool = False, maybe: bool = False, timeout: float | None = None
+) -> Callable[[FunctionT], FunctionT]:
+    """Says what an operation promises. It stands above or below ``@rpc.operation``:
+
+    >>> @rpc.operation
+    ... @rpc.options(idempotent=True, timeout=30)
+    ... async def find(self, word: str) -> list[str]: ...
 
     Args:
         idempotent: a repeated call has the same effect as one call. This is not allowed with pipes.
@@ -52,19 +75,25 @@ def operation(
             choose another time (:meth:`ClientOperation.with_options`).
 
     Raises:
+        ValueError: ``timeout`` is not more than 0.
+        TypeError: it does not decorate a method.
         DefinitionError: when the class is made, if the operation breaks a rule.
     """
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
         raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-    options = Options(idempotent=idempotent, maybe=maybe, timeout=timeout)
+    chosen = Options(idempotent=idempotent, maybe=maybe, timeout=timeout)
 
-    def mark(marked: FunctionT) -> FunctionT:
-        if not callable(marked) or isinstance(marked, staticmethod):
-            raise TypeError(f"@rpc.operation decorates a method, not {marked!r}")
-        setattr(marked, _MARK, options)
-        return abc.abstractmethod(marked)
+    def choose(function: FunctionT) -> FunctionT:
+        _check_method("options", function)
+        setattr(function, _OPTIONS, chosen)
+        return function
 
-    return mark if function is None else mark(function)
+    return choose
+
+
+def _check_method(decorator: str, function: object) -> None:
+    if not callable(function) or isinstance(function, staticmethod):
+        raise TypeError(f"@rpc.{decorator} decorates a method, not {function!r}")
 
 
 class Interface(abc.ABC):
@@ -102,10 +131,17 @@ class Interface(abc.ABC):
     ) -> None:
         super().__init_subclass__(**options)
         marked = {
-            name: (value, getattr(value, _MARK))
+            name: (value, getattr(value, _OPTIONS, _NO_OPTIONS))
             for name, value in vars(cls).items()
             if hasattr(value, _MARK)
         }
+        for name, value in vars(cls).items():
+            if hasattr(value, _OPTIONS) and name not in marked:
+                raise DefinitionError(
+                    "parameters",
+                    f"interface {cls.__name__}, operation {name}",
+                    "it has options, but it is not an operation; add @rpc.operation",
+                )
         base = getattr(cls, "_rpc_definition", None)
         if uuid is not None or version is not None:
             with checking(f"interface {cls.__name__}"):
@@ -122,6 +158,14 @@ class Interface(abc.ABC):
             )
         else:
             check_manager(cls, base.operations)
+
+
+InterfaceT = TypeVar("InterfaceT", bound=Interface)
+
+InterfaceClass: TypeAlias = Callable[..., InterfaceT]
+"""An interface as an argument, for a type checker: mypy refuses an abstract class for
+``type[InterfaceT]`` (python/mypy#4717).
+"""
 
 
 def _check_bases(cls: type) -> None:

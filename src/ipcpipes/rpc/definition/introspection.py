@@ -85,7 +85,6 @@ class Introspection(Interface, uuid="0d6c6bd5-2d3c-4c4f-9a5e-6f5a7c2b8e10", vers
     @operation
     def interfaces(self) -> list[InterfaceDescription]:
         """Returns every interface of the server except this one."""
-        raise NotImplementedError
 
 
 class IntrospectionManager(Introspection):

@@ -11,6 +11,7 @@ from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
+    ClassVar,
     Generic,
     Protocol,
     TypeAlias,
@@ -31,6 +32,7 @@ __all__ = [
     "InPipe",
     "OutPipe",
     "PipeName",
+    "PipeType",
     "Range",
     "is_alias",
     "unaliased",
@@ -68,8 +70,13 @@ if TYPE_CHECKING:
     Elements: TypeAlias = Buffer | Iterable[T]
 
 
-class _Pipe:
-    """The base of the parameter types, which cannot be subclassed."""
+class PipeType:
+    """The base of the types of pipe parameters, which cannot be subclassed. Each driver has its own
+    three, because their methods differ; an interface may use any of them.
+    """
+
+    _into: ClassVar[bool] = False
+    _out: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, implementation: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -82,12 +89,14 @@ class _Pipe:
             )
 
 
-class InPipe(_Pipe, Generic[T], implementation=True):
+class InPipe(PipeType, Generic[T], implementation=True):
     """A pipe to the server: ``numbers: rpc.InPipe[rpc.int32]``.
 
     The manager pulls. If it does not pull, the client waits; the elements do not accumulate in the
     server's memory.
     """
+
+    _into = True
 
     @abstractmethod
     async def pull(self, max_elements: int | None = None) -> Chunk[T]:
@@ -120,11 +129,13 @@ class InPipe(_Pipe, Generic[T], implementation=True):
         """Returns the next chunk."""
 
 
-class OutPipe(_Pipe, Generic[T], implementation=True):
+class OutPipe(PipeType, Generic[T], implementation=True):
     """A pipe to the client: ``lines: rpc.OutPipe[rpc.byte]``.
 
     The manager pushes elements, and then closes the pipe.
     """
+
+    _out = True
 
     @abstractmethod
     async def push(self, elements: Elements[T]) -> None:

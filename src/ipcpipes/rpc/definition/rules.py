@@ -12,7 +12,7 @@ import uuid as uuids
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType, NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -22,23 +22,18 @@ from .elements import element_of
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import (
     LONGEST_NAME,
-    InOutPipe,
-    InPipe,
-    OutPipe,
     PipeName,
+    PipeType,
     Range,
     is_alias,
     unaliased,
 )
 from .type_parts import all_parts_of
 
-__all__ = ["check_manager", "checking", "define"]
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
-_PIPES: dict[object, tuple[bool, bool]] = {
-    InPipe: (True, False),
-    OutPipe: (False, True),
-    InOutPipe: (True, True),
-}
+__all__ = ["check_manager", "checking", "define"]
 
 
 def define(
@@ -187,13 +182,14 @@ def _pipe(
     kind = annotation
     if get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
-    if isinstance(kind, (InPipe, OutPipe)):
+    if isinstance(kind, PipeType):
         raise BrokenRule("by reference", "the annotation is an instance of a pipe; use its type")
-    if _is_bare_pipe(kind):
+    if _is_pipe_type(kind):
         raise BrokenRule(
             "elements", f"the type of the elements is missing; write {kind.__name__}[rpc.byte]"
         )
-    if get_origin(kind) not in _PIPES:
+    pipe_type = get_origin(kind)
+    if not _is_pipe_type(pipe_type):
         if _is_optional_pipe(kind):
             raise BrokenRule(
                 "never optional", "a pipe cannot be optional; remove None, and pass an empty pipe"
@@ -214,8 +210,7 @@ def _pipe(
         )
     element = element_of(carried)
     limits, type_name = _notes_of(notes)
-    into, out = _PIPES[get_origin(kind)]
-    return Pipe(parameter.name, index, into, out, element, limits, type_name)
+    return Pipe(parameter.name, index, pipe_type._into, pipe_type._out, element, limits, type_name)
 
 
 def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
@@ -248,11 +243,18 @@ def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
 
 def _is_optional_pipe(annotation: Any) -> bool:
     arms = get_args(annotation)
-    return NoneType in arms and any(get_origin(_bare(unaliased(arm))) in _PIPES for arm in arms)
+    return NoneType in arms and any(
+        _is_pipe_type(get_origin(_bare(unaliased(arm)))) for arm in arms
+    )
 
 
-def _is_bare_pipe(annotation: Any) -> bool:
-    return any(annotation is kind for kind in _PIPES)  # by identity: some types have no hash
+def _is_pipe_type(annotation: object) -> TypeGuard[type[PipeType]]:
+    # In Python 3.10, list[int] is an instance of type too, and issubclass() refuses it.
+    return (
+        isinstance(annotation, type)
+        and get_origin(annotation) is None
+        and issubclass(annotation, PipeType)
+    )
 
 
 def _bare(annotation: Any) -> Any:
@@ -264,7 +266,7 @@ def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
     if is_alias(annotation) or is_alias(get_origin(annotation)):
         # An alias may contain itself.
         return annotation not in seen and _contains_pipe(unaliased(annotation), seen | {annotation})
-    if _is_bare_pipe(annotation) or get_origin(annotation) in _PIPES:
+    if _is_pipe_type(annotation) or _is_pipe_type(get_origin(annotation)):
         return True
     # In Python 3.10, list[int] is an instance of type too.
     if isinstance(annotation, type) and get_origin(annotation) is None and annotation not in seen:
