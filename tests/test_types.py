@@ -16,9 +16,11 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("the checkers say the same on every system", allow_module_level=True)
 
-from .test_docs import GUIDES, README, blocks
+from .test_docs import GUIDES, README, ROOT, blocks
 
 TYPED = Path(__file__).parent / "typed"
+
+IMPORTS = "from typing import Annotated\nfrom ipcpipes import rpc\n_ = Annotated\n"
 
 Lines = set[tuple[str, int]]
 
@@ -70,6 +72,13 @@ def test_checkers_refuse_the_marked_lines_and_no_others(
             if line.endswith("  # error")
         }
     assert len(marked) > 30
+    stubs = subprocess.run(
+        [sys.executable, "-m", "ipcpipes", "stubs", "with_trio:Thumbs"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    (tmp_path / "written.py").write_bytes(stubs.stdout)
     assert check(tmp_path) == marked
 
 
@@ -91,6 +100,17 @@ def test_interfaces_of_the_documents_are_accepted(
     } == set()
 
 
+@both_checkers
+def test_programs_of_the_guide_are_accepted(
+    check: Callable[[Path], Lines], tmp_path: Path
+) -> None:
+    programs = blocks(ROOT / "docs" / "rpc-types.md", "python")
+    assert len(programs) > 3
+    for number, code in enumerate(programs):
+        (tmp_path / f"program_{number}.py").write_text(code)
+    assert check(tmp_path) == set()
+
+
 def interfaces_in(code: str) -> str:
     """Returns the interfaces of a program, and the imports and types that they need."""
     tree = ast.parse(code)
@@ -107,13 +127,16 @@ def interfaces_in(code: str) -> str:
             wanted |= {each.id for each in ast.walk(statement) if isinstance(each, ast.Name)}
     if not any(map(_is_interface, kept)):
         return ""
-    return ast.unparse(ast.Module([*reversed(kept)], []))
+    text = ast.unparse(ast.Module([*reversed(kept)], []))
+    # A part of a program has no imports.
+    is_whole = any(isinstance(one, (ast.Import, ast.ImportFrom)) for one in kept)
+    return text if is_whole else IMPORTS + text
 
 
 def _is_interface(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ClassDef) and any(
-        # A name in its place means that the text is not a program; it shows a mistake.
-        one.arg == "uuid" and isinstance(one.value, ast.Constant)
+        # Anything else means that the text is not a program; it shows a mistake.
+        one.arg == "uuid" and re.fullmatch(r"'[0-9a-f-]{36}'", ast.unparse(one.value))
         for one in statement.keywords
     )
 

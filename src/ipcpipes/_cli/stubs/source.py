@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import os
-import sys
 import textwrap
 from collections.abc import Callable
 from functools import cache
@@ -32,7 +30,6 @@ def find(place: str) -> tuple[type[rpc.Interface], Definition]:
     module_name, _, name = place.partition(":")
     if not module_name or not name.isidentifier():
         raise Failure(f"{place} is not MODULE:INTERFACE, such as thumbs:Thumbs")
-    sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

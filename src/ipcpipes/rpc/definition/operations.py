@@ -51,7 +51,7 @@ class _Lazy(Generic[ValueT]):
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of ``@rpc.operation(...)``."""
+    """The arguments of ``@rpc.options(...)``."""
 
     idempotent: bool
     maybe: bool
