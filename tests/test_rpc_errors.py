@@ -320,7 +320,7 @@ async def test_a_manager_can_choose_any_code() -> None:
 def test_an_invalid_code_from_the_peer_is_replaced() -> None:
     def received(code: int, message: str) -> rpc.RpcError:
         body = encode_body({"code": code, "message": message})
-        return decode_fault(decode(encode(Kind.FAULT, 1, body)))
+        return decode_fault(decode(encode(Kind.FAULT, 1, body)), {})
 
     for code in (0, -1, 2**32):
         error = received(code, "odd")

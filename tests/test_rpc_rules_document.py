@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import enum
 import logging
 import re
@@ -77,6 +78,7 @@ def namespace() -> dict[str, Any]:
         "Annotated": Annotated,
         "Any": Any,
         "UUID": "6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10",
+        "dataclass": dataclasses.dataclass,
         "enum": enum,
         "rpc": rpc,
         "trio": trio,

@@ -17,6 +17,7 @@ import ipcpipes
 from ipcpipes import AccessPolicy, Endpoint, blocking, opening, rpc
 from ipcpipes.authentication.challenge import DEFAULT_SECONDS
 from ipcpipes.rpc import blocking as rpc_blocking
+from ipcpipes.rpc.core import exceptions
 from ipcpipes.security import compile_policy, server
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "security.md"
@@ -116,6 +117,7 @@ TESTED_BELOW = {
     "clients on other machines (Windows)",
     "a name that is taken",
     "descriptors and handles in children",
+    "what a client gets of an exception of a manager",
 }
 
 
@@ -126,6 +128,11 @@ def test_every_default_is_tested() -> None:
 @pytest.mark.parametrize("what", PARAMETERS)
 def test_defaults_of_parameters(what: str) -> None:
     assert DEFAULTS[what] == PARAMETERS[what]
+
+
+def test_limits_of_what_a_client_gets_of_an_exception() -> None:
+    # tests/test_rpc_faults.py tests what is sent.
+    assert (exceptions.MOST_EXCEPTIONS, exceptions.MOST_TEXT) == (32, 65_536)
 
 
 def test_native_messages_have_the_same_limit() -> None:

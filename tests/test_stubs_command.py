@@ -69,7 +69,18 @@ LIBRARY = {
         Numbers = Noted[rpc.InPipe[rpc.int32], rpc.Range(1, LONG), rpc.PipeName("NUMBERS")]
         Short = Noted[str, Meta(max_length=LONG)]
 
-        class Base(rpc.Interface, uuid="6f1d2b3c-1111-4a4a-8b8b-0123456789ab", version=(1, 0)):
+        class Missing(rpc.Fault):
+            pass
+
+        class Gone(Missing):
+            pass
+
+        class Base(
+            rpc.Interface,
+            uuid="6f1d2b3c-1111-4a4a-8b8b-0123456789ab",
+            version=(1, 0),
+            raises=[Gone],
+        ):
             @rpc.operation
             async def first(self, since: datetime.datetime, price: Decimal | None = None) -> Book:
                 """Returns the first book.
@@ -77,7 +88,12 @@ LIBRARY = {
                 It is the oldest.
                 """
 
-        class Books(Base, uuid="6f1d2b3c-2222-4a4a-8b8b-0123456789ab", version=(2, 3)):
+        class Books(
+            Base,
+            uuid="6f1d2b3c-2222-4a4a-8b8b-0123456789ab",
+            version=(2, 3),
+            raises=[Missing],
+        ):
             """Books, and "quotes"."""
 
             @rpc.operation
@@ -182,6 +198,7 @@ def test_interface_for_the_other_driver_is_the_same_interface(folder: Path) -> N
         other = definition(twin, "Books")
         assert (other.uuid, other.version) == (original.uuid, original.version)
         assert other.documentation == original.documentation
+        assert other.raises == original.raises
         # With the types, the defaults, the options, the pipes and the documentation.
         assert [*other.operations.values()] == expected
 
@@ -216,7 +233,9 @@ def test_names_are_imported_from_where_the_module_has_them(folder: Path) -> None
         "from ipcpipes import rpc",
         "from ipcpipes.rpc import blocking",
         "from library import kinds",
+        "from library.books import Gone",
         "from library.books import LONG",
+        "from library.books import Missing",
         "from library.books import Short",
         "from library.kinds import Book",
         "from library.kinds import Size as BookSize",
@@ -233,7 +252,7 @@ def test_names_are_imported_from_where_the_module_has_them(folder: Path) -> None
         ("library.books:", "library.books: is not MODULE:INTERFACE, such as thumbs:Thumbs"),
         ("nowhere:Books", "cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'"),
         ("broken:Books", "cannot import broken: ZeroDivisionError: division by zero"),
-        ("library.books:Missing", "the module library.books has no Missing"),
+        ("library.books:Nothing", "the module library.books has no Nothing"),
         ("inside:number", "5 is no interface; derive it from rpc.Interface"),
         (
             "inside:Inner",

@@ -32,6 +32,9 @@ from ipcpipes.testing import memory_stream_pair, unique_endpoint
 from .conftest import WINDOWS, WINE
 from .interruptions import interrupted
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "troubleshooting.md"
 
 if not DOCUMENT.exists():
@@ -183,8 +186,8 @@ async def caught(function: Callable[[], Awaitable[object]]) -> BaseException:
         await function()
     except BaseException as error:
         found: BaseException = error
-        while (inner := getattr(found, "exceptions", None)) is not None:
-            (found,) = inner
+        while isinstance(found, BaseExceptionGroup):
+            (found,) = found.exceptions
         return found
     raise AssertionError("nothing was raised")
 

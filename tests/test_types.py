@@ -101,9 +101,7 @@ def test_interfaces_of_the_documents_are_accepted(
 
 
 @both_checkers
-def test_programs_of_the_guide_are_accepted(
-    check: Callable[[Path], Lines], tmp_path: Path
-) -> None:
+def test_programs_of_the_guide_are_accepted(check: Callable[[Path], Lines], tmp_path: Path) -> None:
     programs = blocks(ROOT / "docs" / "rpc-types.md", "python")
     assert len(programs) > 3
     for number, code in enumerate(programs):

@@ -9,6 +9,7 @@ import io
 from array import array
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipcpipes import blocking as connections, rpc
@@ -23,7 +24,19 @@ class Point(rpc.Structure):
     y: rpc.int32
 
 
-class Thumbs(rpc.Interface, uuid="1f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version=(1, 0)):
+@dataclass(eq=False)
+class NotFound(rpc.Fault):
+    name: str
+    similar: list[str]
+    default_code = 404
+
+    def __post_init__(self) -> None:
+        super().__init__(f"there is no {self.name}")
+
+
+class Thumbs(
+    rpc.Interface, raises=[NotFound], uuid="1f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version=(1, 0)
+):
     @rpc.operation
     def make(self, name: str, size: int = 5) -> bytes: ...
 
@@ -50,6 +63,10 @@ class Thumbs(rpc.Interface, uuid="1f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version
 class Manager(Thumbs):
     def make(self, name: str, size: int = 5) -> bytes:
         assert_type(rpc.current_call().operation, str)
+        if size < 0:
+            raise NotFound(name)  # error
+        if size == 0:
+            raise NotFound(name, similar=["dog"])
         return name.encode() * size
 
     def names(self) -> list[str]:
@@ -96,6 +113,12 @@ def call() -> None:
         assert_type(thumbs, Thumbs)
         assert_type(thumbs.make("cat"), bytes)
         assert_type(thumbs.make("cat", size=3), bytes)
+        try:
+            thumbs.make("cat")
+        except NotFound as error:
+            assert_type(error.similar, list[str])
+            assert_type(error.code, int)
+            print(error.colour)  # error
         thumbs.make(3)  # error
         thumbs.make()  # error
         thumbs.make("cat", colour=3)  # error

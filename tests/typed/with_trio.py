@@ -9,6 +9,7 @@ import io
 from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipcpipes import rpc
@@ -22,7 +23,19 @@ class Point(rpc.Structure):
     y: rpc.int32
 
 
-class Thumbs(rpc.Interface, uuid="0f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version=(1, 0)):
+@dataclass(eq=False)
+class NotFound(rpc.Fault):
+    name: str
+    similar: list[str]
+    default_code = 404
+
+    def __post_init__(self) -> None:
+        super().__init__(f"there is no {self.name}")
+
+
+class Thumbs(
+    rpc.Interface, raises=[NotFound], uuid="0f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version=(1, 0)
+):
     @rpc.operation
     async def make(self, name: str, size: int = 5) -> bytes: ...
 
@@ -49,6 +62,10 @@ class Thumbs(rpc.Interface, uuid="0f5a0c1e-9a53-4b9e-8a3c-5d8d0f0c7a11", version
 class Manager(Thumbs):
     async def make(self, name: str, size: int = 5) -> bytes:
         assert_type(rpc.current_call().operation, str)
+        if size < 0:
+            raise NotFound(name)  # error
+        if size == 0:
+            raise NotFound(name, similar=["dog"])
         return name.encode() * size
 
     async def names(self) -> list[str]:
@@ -99,6 +116,12 @@ async def call() -> None:
         assert_type(thumbs, Thumbs)
         assert_type(await thumbs.make("cat"), bytes)
         assert_type(await thumbs.make("cat", size=3), bytes)
+        try:
+            await thumbs.make("cat")
+        except NotFound as error:
+            assert_type(error.similar, list[str])
+            assert_type(error.code, int)
+            print(error.colour)  # error
         await thumbs.make(3)  # error
         await thumbs.make()  # error
         await thumbs.make("cat", colour=3)  # error

@@ -8,9 +8,13 @@ sockets and files would catch. Python has no built-in exception for a cancelled 
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from ..errors import IpcError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "AsyncCallPending",
@@ -39,6 +43,9 @@ __all__ = [
     "WrongPipeOrder",
     "WrongPipeVersion",
 ]
+
+
+ErrorT = TypeVar("ErrorT", bound="RpcError")
 
 
 class DefinitionError(IpcError, TypeError):
@@ -94,6 +101,11 @@ class RpcError(IpcError):
         type: the name of the exception that the server's manager raised; ``None`` if the manager
             raised none, or if the failure happened at this end.
         traceback: the server's traceback as text, if the server sends it (``tracebacks=True``).
+        exceptions: if the manager raised an :exc:`ExceptionGroup`, its exceptions; otherwise empty.
+
+    The exception from which the manager's exception was raised (``raise ... from cause``) is
+    ``__cause__``, and the notes of the manager's exception (:pep:`678`) are those of this one, so a
+    traceback shows them. Causes and the members of a group are :class:`Fault` objects, too.
 
     Args:
         message: ``None`` for the usual text of the status.
@@ -108,6 +120,8 @@ class RpcError(IpcError):
     default_code: ClassVar[int]
     default_message: ClassVar[str]
     default_errno: ClassVar[int | None] = None  # classes that are an OSError set it
+    exceptions: tuple[RpcError, ...] = ()
+    declared: tuple[str, bytes] | None = None  # how the server sends it: its class, its fields
     _first: RpcError | None = None
 
     def __init__(
@@ -138,10 +152,29 @@ class RpcError(IpcError):
         """Returns a copy to raise, because an exception that is raised twice would collect both
         tracebacks.
         """
-        kind = type(self)
-        copy = kind(self.message, code=self.code, type=self.type, traceback=self.traceback)
+        copy = _made_again(type(self), self.args, self.__dict__)
+        copy.carrying(self.notes, self.__cause__, self.exceptions)
         copy._first = self.first
         return copy
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of the manager's exception; before Python 3.11, tracebacks do not show them."""
+        return tuple(getattr(self, "__notes__", ()))
+
+    def carrying(
+        self,
+        notes: Sequence[str] = (),
+        cause: BaseException | None = None,
+        exceptions: Sequence[RpcError] = (),
+    ) -> Self:
+        """Adds what belongs to the exception, and returns it."""
+        if notes:
+            self.__notes__ = [*notes]
+        if cause is not None:
+            self.__cause__ = cause
+        self.exceptions = tuple(exceptions)
+        return self
 
     @property
     def first(self) -> RpcError:
@@ -150,10 +183,20 @@ class RpcError(IpcError):
 
     def __reduce__(self) -> tuple[object, ...]:
         state = {name: value for name, value in self.__dict__.items() if name != "_first"}
-        return type(self), (self.message,), state
+        return _made_again, (type(self), self.args, state)
 
     def __str__(self) -> str:
         return self.message if self.type is None else f"{self.type}: {self.message}"
+
+
+def _made_again(
+    kind: type[ErrorT], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> ErrorT:
+    """Makes an error without its ``__init__``, because a subclass may have its own."""
+    error = kind.__new__(kind)
+    super(RpcError, error).__init__(*args)  # an OSError takes its errno from them
+    error.__dict__.update(attributes)
+    return error
 
 
 class Fault(RpcError, RuntimeError):
@@ -163,11 +206,25 @@ class Fault(RpcError, RuntimeError):
     ``raise rpc.Fault("no such log", code=2)``. Any other exception of a manager reaches the client
     as a fault with the code RPC_S_CALL_FAILED.
 
+    An interface can declare subclasses, which reach the client as what they are
+    (``class Library(rpc.Interface, ..., raises=[NotFound])``):
+
+    >>> @dataclass(eq=False)
+    ... class NotFound(rpc.Fault):
+    ...     title: str
+    ...     default_message = "there is no such book"
+
     Cause and cure: docs/troubleshooting.md#fault
     """
 
     default_code = 1726  # RPC_S_CALL_FAILED
     default_message = "the server's manager failed"
+
+    def __post_init__(self) -> None:
+        """A subclass that is a dataclass has an ``__init__`` that calls this one. Replace it to
+        choose the message: ``super().__init__(f"there is no {self.title}")``.
+        """
+        Fault.__init__(self)
 
 
 class PipeError(RpcError):

@@ -30,6 +30,8 @@ def stubs(place: str, *, blocking: bool) -> str:
     interface, definition = find(place)
     imports = Imports()
     imports.add("from ipcpipes import rpc", "rpc")
+    for name, declared in definition.raises.items():
+        imports.add(f"from {declared.kind.__module__} import {name}", name)
     methods = [
         _Stub(interface, one, imports, blocking=blocking).text()
         for one in definition.operations.values()
@@ -52,6 +54,8 @@ def stubs(place: str, *, blocking: bool) -> str:
 def _head(definition: Definition, documentation: str | None) -> list[str]:
     major, minor = definition.version
     identity = f'uuid="{definition.uuid}", version=({major}, {minor})'
+    if definition.raises:
+        identity += f", raises=[{', '.join(definition.raises)}]"
     head = [f"class {definition.name}(rpc.Interface, {identity}):"]
     if documentation:
         docstring = ast.Expr(ast.Constant(documentation))

@@ -170,7 +170,7 @@ class Call:
 
     def failed(self, frame: Frame) -> None:
         """Records the server's failure."""
-        self.lose(decode_fault(frame))
+        self.lose(decode_fault(frame, self.operation.raises))
 
     @property
     def has_ended(self) -> bool:

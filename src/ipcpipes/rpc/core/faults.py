@@ -6,8 +6,9 @@ import logging
 import sys
 import traceback
 
-from ..errors import BadElement, BadStubData, Fault, RpcError, failure_code
+from ..errors import BadElement, BadStubData, Fault, RpcError
 from .call import Call
+from .exceptions import fault_of
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -16,14 +17,13 @@ __all__ = ["fault_from_exception"]
 
 logger = logging.getLogger("ipcpipes.rpc")
 
-LONGEST_MESSAGE = 4 * 1024
 LONGEST_TRACEBACK = 64 * 1024
 
 
 def fault_from_exception(error: BaseException, call: Call, *, with_traceback: bool) -> RpcError:
-    """Returns the fault for the client: the code, the type and the message of the exception, and
-    the traceback if that is allowed. Nothing else about the server is sent. Logs exceptions that
-    are not part of the call's protocol.
+    """Returns the fault for the client, with what is sent of the exception; see
+    :mod:`.exceptions`. The traceback is sent if that is allowed. Nothing else about the server is
+    sent. Logs exceptions that are not part of the call's protocol.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]  # nurseries wrap exceptions in groups
@@ -33,21 +33,13 @@ def fault_from_exception(error: BaseException, call: Call, *, with_traceback: bo
             return own
     text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
     trace = text if with_traceback else None
-    if isinstance(error, Fault):
-        # Users can set the attributes to anything.
-        code = failure_code(error.code)
-        kind = None if error.type is None else str(error.type)
-        return Fault(_cut(str(error.message)), code=code, type=kind, traceback=trace)
     if isinstance(error, BadElement):  # the client sent the element, and the manager read it
         return BadStubData(error.message, traceback=trace)
-    logger.error("%s failed", call.operation, exc_info=error)
-    name = type(error).__qualname__
-    module = type(error).__module__
-    return Fault(
-        _cut(_text(error)),
-        type=name if module == "builtins" else f"{module}.{name}",
-        traceback=trace,
-    )
+    if not isinstance(error, Fault):
+        logger.error("%s failed", call.operation, exc_info=error)
+    fault = fault_of(error, call.operation.raises)
+    fault.traceback = trace
+    return fault
 
 
 def _is(error: BaseException, own: RpcError, call: Call) -> bool:
@@ -63,14 +55,3 @@ def _is(error: BaseException, own: RpcError, call: Call) -> bool:
     # An error that ended another call is a copy of that call's failure. An error that the manager
     # raised itself, or that a misused pipe raised, is not a copy.
     return error.first in (error, call.failure, call.latched)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(str() of the exception failed)"
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= LONGEST_MESSAGE else message[:LONGEST_MESSAGE] + "..."

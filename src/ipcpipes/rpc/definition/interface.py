@@ -8,11 +8,12 @@ from __future__ import annotations
 import abc
 import sys
 import uuid as uuids
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
-from ..errors import BrokenRule, DefinitionError
+from ..errors import BrokenRule, DefinitionError, Fault
+from .declared import declared_faults
 from .operations import Definition, Options
 from .rules import check_manager, checking, define
 
@@ -115,6 +116,10 @@ class Interface(abc.ABC):
         version: (major, minor), 0 to 65,535 each. A server serves clients of its own major version.
             New operations, and new parameters with defaults, need a new minor version. Any other
             change, including one of a default, needs a new major version.
+        raises: exceptions that reach the client as what they are, with their fields: subclasses of
+            :class:`Fault`. A class with fields is a dataclass with ``eq=False``. The exceptions of
+            a base interface need not be repeated. To add one, increase the minor version: an older
+            client gets a :class:`Fault` with the same code and message.
 
     Raises:
         DefinitionError: the class breaks a rule; the text names the rule and says what to do.
@@ -127,6 +132,7 @@ class Interface(abc.ABC):
         *,
         uuid: str | uuids.UUID | None = None,
         version: tuple[int, int] | None = None,
+        raises: Sequence[type[Fault]] = (),
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
@@ -143,12 +149,13 @@ class Interface(abc.ABC):
                     "it has options, but it is not an operation; add @rpc.operation",
                 )
         base = getattr(cls, "_rpc_definition", None)
-        if uuid is not None or version is not None:
+        if uuid is not None or version is not None or raises:
             with checking(f"interface {cls.__name__}"):
                 _check_bases(cls)
                 identity = _uuid(uuid), _version(version)
+                declared = declared_faults(raises, {} if base is None else base.raises)
             inherited = {} if base is None else base.operations
-            cls._rpc_definition = define(cls, *identity, marked, inherited, _scope())
+            cls._rpc_definition = define(cls, *identity, marked, inherited, declared, _scope())
         elif marked or base is None:
             raise DefinitionError(
                 "identity",

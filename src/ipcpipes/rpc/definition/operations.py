@@ -11,6 +11,7 @@ import msgspec
 
 from ...framing.messagepack import check_depth
 from .collisions import SHORT, key_limit_of
+from .declared import Declared
 from .defaults import factory_of
 from .elements import Element
 from .parameters import Range
@@ -104,6 +105,7 @@ class Operation:
         result: the type of the result.
         options: the arguments of the decorator.
         documentation: the docstring.
+        raises: the exceptions that its interface declares.
         is_plain: whether it has no pipes, and its calls get an answer.
         times: where each argument can have times; empty if no argument can have one.
         result_times: where the result can have times.
@@ -120,6 +122,7 @@ class Operation:
     result: Any
     options: Options
     documentation: str
+    raises: Declared = field(default_factory=dict)
     # These are computed at once, because they are read in every call.
     is_plain: bool = field(init=False, repr=False, compare=False)
     times: tuple[Times, ...] = field(init=False, repr=False, compare=False)
@@ -214,6 +217,7 @@ class Definition:
     version: tuple[int, int]
     operations: Mapping[str, Operation]
     documentation: str
+    raises: Declared = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.name} {self.version[0]}.{self.version[1]}"

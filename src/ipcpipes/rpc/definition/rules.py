@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import msgspec
 
 from ..errors import BrokenRule, DefinitionError
-from .defaults import shared_default
+from .declared import Declared
 from .elements import element_of
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import (
@@ -28,7 +28,7 @@ from .parameters import (
     is_alias,
     unaliased,
 )
-from .type_parts import all_parts_of
+from .sendable import check_sendable
 
 if TYPE_CHECKING:
     from typing import TypeGuard
@@ -42,6 +42,7 @@ def define(
     version: tuple[int, int],
     marked: Mapping[str, tuple[Callable[..., Any], Options]],
     inherited: Mapping[str, Operation],
+    raises: Declared,
     scope: Mapping[str, Any],
 ) -> Definition:
     """Makes the definition of an interface.
@@ -49,17 +50,25 @@ def define(
     Args:
         marked: the methods of the class that have the decorator, with its arguments.
         inherited: the operations of the base interface.
+        raises: the exceptions that the interface declares, with those of its base.
         scope: local names that annotations may use.
 
     Raises:
         DefinitionError: the class breaks a rule.
     """
-    operations = dict(inherited)
+    operations = {
+        name: dataclasses.replace(operation, raises=raises) for name, operation in inherited.items()
+    }
     for name, (function, options) in marked.items():
         number = operations[name].number if name in operations else len(operations)
-        operations[name] = _operation(cls.__name__, name, number, function, options, scope)
+        operations[name] = _operation(cls.__name__, name, number, function, options, raises, scope)
     return Definition(
-        cls.__name__, uuid, version, MappingProxyType(operations), inspect.getdoc(cls) or ""
+        cls.__name__,
+        uuid,
+        version,
+        MappingProxyType(operations),
+        inspect.getdoc(cls) or "",
+        raises,
     )
 
 
@@ -78,6 +87,7 @@ def _operation(
     number: int,
     function: Callable[..., Any],
     options: Options,
+    raises: Declared,
     scope: Mapping[str, Any],
 ) -> Operation:
     """Makes an operation from one method."""
@@ -115,6 +125,7 @@ def _operation(
         result,
         options,
         inspect.getdoc(function) or "",
+        raises,
     )
 
 
@@ -156,22 +167,7 @@ def _check_type(annotation: Any) -> None:
             "only a parameter",
             "a pipe cannot be part of another type; make it a parameter of its own",
         )
-    try:
-        info = msgspec.inspect.type_info(annotation)
-    except Exception as error:
-        raise BrokenRule("types", f"msgspec does not support it: {error}") from None
-    for part in all_parts_of(info):
-        if isinstance(part, msgspec.inspect.CustomType):
-            name = getattr(part.cls, "__name__", str(part.cls))
-            cure = "use a dataclass, a msgspec.Struct or a TypedDict"
-            raise BrokenRule("types", f"{name} cannot be sent; {cure}")
-    shared = shared_default(info)
-    if shared is not None:
-        raise BrokenRule(
-            "types",
-            f"the default of {shared} is mutable, and all calls would share it; use a "
-            "dataclass with default_factory, or None",
-        )
+    check_sendable(annotation)
 
 
 def _pipe(

@@ -8,7 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from ...framing.messagepack import check_depth
-from ..errors import FAULT_CLASSES, Fault, ProtocolError, RpcError, failure_code
+from ..definition.declared import Declared
+from ..errors import FAULT_CLASSES, BadStubData, Fault, ProtocolError, RpcError, failure_code
 from .format import FaultBody, Frame
 
 __all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
@@ -16,6 +17,7 @@ __all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
 # If a whole fault does not fit into a frame, its message and its type are each cut to this many
 # characters.
 LONGEST_TEXT = 4 * 1024
+_NO_FIELDS = msgspec.Raw(b"\x80")
 
 BodyT = TypeVar("BodyT")
 
@@ -35,33 +37,68 @@ def decode_body(frame: Frame, kind: type[BodyT]) -> BodyT:
         raise ProtocolError(f"the body of {frame.kind.name} is malformed: {error}") from None
 
 
-def decode_fault(frame: Frame) -> RpcError:
-    """Returns the client's exception for a fault of the server: an instance of the class for its
-    code, or of :class:`Fault`. A code that is not valid for a failure becomes RPC_S_CALL_FAILED.
+def decode_fault(frame: Frame, declared: Declared) -> RpcError:
+    """Returns the client's exception for a fault of the server: an instance of the class that the
+    interface declares, of the class for its code, or of :class:`Fault`. A code that is not valid
+    for a failure becomes RPC_S_CALL_FAILED.
 
     Raises:
         ProtocolError: the body is malformed.
     """
-    body = decode_body(frame, FaultBody)
-    kind = FAULT_CLASSES.get(body.code, Fault)
-    code = failure_code(body.code)
-    return kind(body.message, code=code, type=body.type, traceback=body.traceback)
+    return _failure_of(decode_body(frame, FaultBody), declared)
+
+
+def _failure_of(body: FaultBody, declared: Declared) -> RpcError:
+    failure = FAULT_CLASSES.get(body.code, Fault)(
+        body.message, code=failure_code(body.code), type=body.type, traceback=body.traceback
+    )
+    kind = declared.get(body.raised) if body.raised else None
+    if kind is not None:
+        try:
+            failure = kind.with_fields(body.fields or _NO_FIELDS, failure)
+        except Exception as error:
+            failure = BadStubData(f"the fields of {body.raised} are not of their types: {error}")
+    return failure.carrying(
+        body.notes or (),
+        _failure_of(body.cause, declared) if body.cause else None,
+        [_failure_of(one, declared) for one in body.exceptions or ()],
+    )
 
 
 def encode_fault(error: RpcError, fits: Callable[[bytes], bool]) -> bytes:
-    """Encodes the body of FAULT for a failure. If the whole body does not fit, it is shortened.
+    """Encodes the body of FAULT for a failure. If the whole body does not fit, only the code and
+    the beginnings of the message and of the type are sent.
 
     Args:
         fits: returns whether a body fits into a frame.
     """
-    message, kind, trace = map(_text, (error.message, error.type, error.traceback))
-    code = failure_code(error.code) or Fault.default_code  # users can set the attribute
-    body = encode_body(FaultBody(code, message or "", kind, trace))
+    whole = _body_of(error)
+    body = encode_body(whole)
     if fits(body):
         return body
-    return encode_body(
-        FaultBody(code, (message or "")[:LONGEST_TEXT], kind and kind[:LONGEST_TEXT])
+    kind = whole.type and whole.type[:LONGEST_TEXT]
+    return encode_body(FaultBody(whole.code, whole.message[:LONGEST_TEXT], kind))
+
+
+def _body_of(error: RpcError) -> FaultBody:
+    message, kind, trace = map(_text, (error.message, error.type, error.traceback))
+    body = FaultBody(
+        failure_code(error.code) or Fault.default_code,  # users can set the attribute
+        message or "",
+        kind,
+        trace,
     )
+    # A peer of an earlier revision gets the same octets for a failure that has none of these.
+    if error.declared is not None:
+        body.raised, fields = error.declared
+        body.fields = msgspec.Raw(fields)
+    if error.notes:
+        body.notes = [_text(note) or "" for note in error.notes]
+    if isinstance(error.__cause__, RpcError):
+        body.cause = _body_of(error.__cause__)
+    if error.exceptions:
+        body.exceptions = [_body_of(one) for one in error.exceptions]
+    return body
 
 
 def _text(text: str | None) -> str | None:

@@ -159,12 +159,17 @@ class Reason(msgspec.Struct):
 
 
 class FaultBody(msgspec.Struct):
-    """The body of FAULT."""
+    """The body of FAULT, and each failure in it."""
 
     code: int
     message: str
     type: str | None = None
     traceback: str | None = None
+    notes: list[str] | msgspec.UnsetType = msgspec.UNSET
+    cause: FaultBody | msgspec.UnsetType = msgspec.UNSET
+    exceptions: list[FaultBody] | msgspec.UnsetType = msgspec.UNSET
+    raised: str | msgspec.UnsetType = msgspec.UNSET
+    fields: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True)
