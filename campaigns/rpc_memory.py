@@ -98,7 +98,7 @@ def _server(driver: str) -> Iterator[_Server]:
 def _round(server: _Server, driver: str, draw: Random) -> int:
     """Runs one hostile connection, while another client is served. Returns the bytes it took."""
     with blocking.connect(Held, server.endpoint, wait=20) as honest:
-        add = honest.add.with_options(timeout=30)
+        add = blocking.client_of(honest).add.with_options(timeout=30)
         assert add(1, 2) == 3
         server.ask("begin")
         with streams.connect(server.endpoint) as stream:

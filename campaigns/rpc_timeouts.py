@@ -28,7 +28,7 @@ def run(seconds: float) -> str:
         served(manager) as listener,
         blocking.connect(Numbers, listener.endpoint) as client,
     ):
-        elements = numbers(0, _COUNT)
+        elements = blocking.feed(numbers(0, _COUNT))
 
         def upload() -> None:
             nonlocal uploads
@@ -47,9 +47,9 @@ def run(seconds: float) -> str:
                 timeout = drawn.uniform(0.0005, 0.01)
                 try:
                     if drawn.random() < 0.5:
-                        client.wait.with_options(timeout=timeout)(60.0)
+                        blocking.operation_of(client.wait).with_options(timeout=timeout)(60.0)
                     else:
-                        client.upload.with_options(timeout=timeout)(elements)
+                        blocking.operation_of(client.upload).with_options(timeout=timeout)(elements)
                 except rpc.CallCancelled:
                     timeouts += 1
         except rpc.RpcError as error:

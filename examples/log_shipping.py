@@ -115,10 +115,10 @@ async def ship(name: str, paths: list[Path], *, follow: bool) -> None:
         for path in paths:
             if follow:
                 with trio.open_signal_receiver(signal.SIGINT) as signals:
-                    shipped = await store.ship(path.name, tail(path, signals))
+                    shipped = await store.ship(path.name, rpc.feed(tail(path, signals)))
             else:
                 with path.open("rb") as file:
-                    shipped = await store.ship(path.name, file)
+                    shipped = await store.ship(path.name, rpc.feed(file))
             print(f"{path.name}: {shipped.lines} lines, {shipped.size} bytes")
 
 
@@ -138,7 +138,7 @@ async def tail(path: Path, signals: AsyncIterator[int]) -> AsyncIterator[bytes]:
 async def search(name: str, word: str) -> None:
     async with rpc.connect(LogStore, name, wait=10) as store:
         # A binary file can receive a pipe; each piece is printed when it arrives.
-        logs = await store.search(word, sys.stdout.buffer)
+        logs = await store.search(word, rpc.drain(sys.stdout.buffer))
     sys.stdout.flush()
     print(f"searched {logs} logs")
 

@@ -322,7 +322,7 @@ class Operation:
 
 
 class Handle:
-    def __init__(self, handle: blocking.CallHandle) -> None:
+    def __init__(self, handle: blocking.CallHandle[Any]) -> None:
         self.blocking = handle
         self.complete_nowait = handle.complete_nowait
         self.cancel = handle.cancel

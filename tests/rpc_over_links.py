@@ -34,7 +34,8 @@ async def calling(
     """A client of a server at an endpoint; each script implements the operation of its name."""
     with trio.fail_after(SECONDS):
         async with serving(Scripted(**scripts), **(server or {})) as listener:
-            async with rpc.connect(Calls, listener.endpoint, **(client or {})) as acc:
+            async with rpc.connect(Calls, listener.endpoint, **(client or {})) as typed:
+                acc = rpc.client_of(typed)
                 yield acc
                 await no_calls_left(acc)
 
@@ -65,7 +66,8 @@ async def calling_in_memory(
         nursery.start_soon(
             partial(rpc.serve_connection, Scripted(**scripts), right, **(server or {}))
         )
-        async with rpc.bind(Calls, left, **(client or {})) as acc:
+        async with rpc.bind(Calls, left, **(client or {})) as typed:
+            acc = rpc.client_of(typed)
             yield acc
             await no_calls_left(acc)
 
@@ -219,7 +221,7 @@ async def raw_calling(
             async with rpc.connect(Calls, listener.endpoint) as acc:
                 stream = await ipcpipes.connect(listener.endpoint)
                 async with stream:
-                    yield RawClient(stream), acc
+                    yield RawClient(stream), rpc.client_of(acc)
                 assert await acc.plain("others are served on") == "others are served on"
 
 

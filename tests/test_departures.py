@@ -254,7 +254,7 @@ async def test_managers_client_that_leaves_is_one_line(
     with trio.fail_after(SECONDS):
         async with serving(Scripted(into=into)) as listener:
             stream = await ipcpipes.connect(listener.endpoint)
-            async with rpc.bind(Calls, stream) as client, client.into.begin():
+            async with rpc.bind(Calls, stream) as client, rpc.operation_of(client.into).begin():
                 await began.wait()
                 await stream.aclose()
             while not caplog.records:
@@ -293,7 +293,7 @@ async def test_failed_call_of_a_manager_is_logged_as_error(
         ours, theirs = memory_stream_pair()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rpc.serve_connection, Scripted(into=drained), theirs)
-            async with rpc.bind(Calls, ours) as other, other.into.begin() as call:
+            async with rpc.bind(Calls, ours) as other, rpc.operation_of(other.into).begin() as call:
                 began.set()
                 try:
                     await numbers.pull()
@@ -305,7 +305,7 @@ async def test_failed_call_of_a_manager_is_logged_as_error(
     with trio.fail_after(SECONDS):
         async with serving(Scripted(into=into)) as listener:
             stream = await ipcpipes.connect(listener.endpoint)
-            async with rpc.bind(Calls, stream) as client, client.into.begin():
+            async with rpc.bind(Calls, stream) as client, rpc.operation_of(client.into).begin():
                 await began.wait()
                 await stream.aclose()
             while not [one for one in caplog.records if one.levelno == logging.ERROR]:

@@ -35,7 +35,7 @@ class Adder(rpc.Interface, uuid="2b8ee9c5-8f0f-4d1c-9bf1-9d2f5e8a8f0e", version=
     @rpc.operation
     def wait(self) -> Any: ...
     @rpc.operation
-    def total(self, numbers: rpc.InPipe[rpc.int32]) -> Any: ...
+    def total(self, numbers: rpc_blocking.InPipe[rpc.int32]) -> Any: ...
 
 
 class Manager(Adder):
@@ -69,8 +69,9 @@ def test_blocking_client_is_unavailable_in_a_forked_child() -> None:
     with served(Manager()) as endpoint, rpc_blocking.connect(Adder, endpoint) as client:
         assert client.add(1, 2) == 3
         assert in_forked_child(lambda: client.add(3, 4)) == CALL
-        assert in_forked_child(lambda: client.total(numbers=[1])) == CALL
-        assert in_forked_child(lambda: client.add.begin(3, 4).__enter__()) == CALL
+        assert in_forked_child(lambda: client.total(numbers=rpc_blocking.feed([1]))) == CALL
+        add = rpc_blocking.operation_of(client.add)
+        assert in_forked_child(lambda: add.begin(3, 4).__enter__()) == CALL
         assert client.add(5, 6) == 11
 
 
@@ -92,11 +93,12 @@ def test_blocking_client_in_use_fails_at_once_after_fork() -> None:
         threads = [threading.Thread(target=client.wait) for _ in range(3)]
         for thread in threads:
             thread.start()
-        client._link.lock.acquire()  # as a thread does in the middle of a step
+        lock = rpc_blocking.client_of(client)._link.lock
+        lock.acquire()  # as a thread does in the middle of a step
         try:
             assert in_forked_child(lambda: client.add(3, 4)) == CALL
         finally:
-            client._link.lock.release()
+            lock.release()
         manager.go_on.set()
         for thread in threads:
             thread.join()
@@ -108,7 +110,7 @@ def test_forked_child_does_not_close_the_parents_client() -> None:
         pid = -1
         try:
             with rpc_blocking.connect(Adder, endpoint) as client:
-                with client.total.begin() as call:
+                with rpc_blocking.operation_of(client.total).begin() as call:
                     call.pipes["numbers"].push([1, 2])
                     pid = fork()
                     if pid == 0:
@@ -130,7 +132,7 @@ def test_accepted_connection_is_served_in_a_forked_child() -> None:
         def calls() -> None:
             with rpc_blocking.bind(Adder, connected) as client:
                 results.append(client.add(1, 2))
-                results.append(client.total(numbers=range(10)))
+                results.append(client.total(numbers=rpc_blocking.feed(range(10))))
 
         thread = threading.Thread(target=calls)
         thread.start()

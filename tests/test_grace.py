@@ -134,7 +134,10 @@ async def test_unfinished_call_is_ended(driver: str, endpoint: Endpoint) -> None
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
             server = await start(nursery, driver, endpoint, does, grace=SHORT)
-            async with rpc.connect(Calls, endpoint) as client, client.plain.begin(1) as call:
+            async with (
+                rpc.connect(Calls, endpoint) as client,
+                rpc.operation_of(client.plain).begin(1) as call,
+            ):
                 await began.wait()
                 await server.close()
                 with pytest.raises(rpc.CommFailure):

@@ -47,10 +47,10 @@ class Flow(rpc.Interface, uuid="3b0f0f5c-5a7e-4f6c-9b6e-0c8d5d1f7a21", version=(
 """
 namespace: dict[str, Any] = {"__name__": __name__}
 exec(INTERFACE, namespace)
-Flow: type[rpc.Interface] = namespace["Flow"]
+Flow: Any = namespace["Flow"]
 
 
-class FlowManager(Flow):  # type: ignore[valid-type, misc]  # exec() makes it, also in the programs
+class FlowManager(Flow):  # type: ignore[misc]  # exec() makes it, also in the programs
     """Counts how its calls end."""
 
     def __init__(self) -> None:

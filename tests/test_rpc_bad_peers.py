@@ -137,7 +137,7 @@ async def bound_by_hand() -> AsyncIterator[tuple[rpc.Client[Calls], RawClient]]:
 
         nursery.start_soon(take)
         async with rpc.bind(Calls, left) as acc:
-            yield acc, raw
+            yield rpc.client_of(acc), raw
 
 
 BAD_ANSWERS = {

@@ -50,7 +50,7 @@ def test_calls_over_each_kind_of_connection(framing: Any) -> None:
     server = Worker(blocking.serve_connection, Manager(everything), there)
     with blocking.bind(Calls, here) as client:
         numbers = array.array("i", range(100_000))
-        assert client.into(numbers) == list(numbers)
+        assert client.into(blocking.feed(numbers)) == list(numbers)
     server.result()
 
 
@@ -67,7 +67,7 @@ def test_calls_over_a_foreign_stream() -> None:
     here, there = stream_pair()
     server = Worker(blocking.serve_connection, Manager(everything), _Foreign(there))
     with blocking.bind(Calls, _Foreign(here)) as client:
-        assert client.into(range(100_000)) == list(range(100_000))
+        assert client.into(blocking.feed(range(100_000))) == list(range(100_000))
     server.result()
 
 

@@ -57,7 +57,7 @@ def test_a_push_that_times_out_releases_its_memory(size: int) -> None:
     pushed = 0
     with blocking.bind(Calls, here) as client:
         binding.result()
-        with client.into.with_options(timeout=0.3).begin() as call:
+        with blocking.operation_of(client.into).with_options(timeout=0.3).begin() as call:
             with pytest.raises(rpc.CallCancelled):
                 while pushed < 2**21 - 2**16:
                     call.pipes["numbers"].push(memory)
@@ -78,7 +78,7 @@ def test_a_pull_that_times_out_gives_the_call_up() -> None:
     binding = Worker(server.bind)
     with blocking.bind(Calls, here) as client:
         binding.result()
-        with client.out.with_options(timeout=0.05).begin() as call:
+        with blocking.operation_of(client.out).with_options(timeout=0.05).begin() as call:
             with pytest.raises(rpc.CallCancelled):
                 call.pipes["numbers"].pull()
     with there:

@@ -45,14 +45,14 @@ def test_many_threads_share_a_connection() -> None:
                     value = chance.random()
                     assert client.plain(value) == value
                 case 1:
-                    assert client.into(numbers) == sum(numbers)
+                    assert client.into(blocking.feed(numbers)) == sum(numbers)
                 case 2:
                     sink: list[int] = []
-                    client.out(sink)
+                    client.out(blocking.drain(sink))
                     assert sink == list(range(20_000))
                 case 3:
                     memory = bytearray()
-                    client.both((numbers, memory))
+                    client.both(blocking.exchange(blocking.feed(numbers), blocking.drain(memory)))
                     assert memory == bytes(numbers)
 
     with listener, blocking.connect(Calls, listener.endpoint, credit=2**17) as client:
@@ -79,7 +79,8 @@ def test_an_end_reads_while_it_sends(megabytes: int) -> None:
 
     listener = streams.listen(unique_endpoint())
     server = Worker(blocking.serve, Talking(lambda pipe: sum(map(len, pipe))), listener)
-    with listener, blocking.connect(Calls, listener.endpoint) as client:
+    with listener, blocking.connect(Calls, listener.endpoint) as typed:
+        client = blocking.client_of(typed)
         with at_most(20):
             answers = [client.plain.begin(number).__enter__() for number in range(8)]
             outs = [client.out.begin().__enter__() for _ in range(4)]

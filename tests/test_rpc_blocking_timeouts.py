@@ -121,7 +121,8 @@ def test_the_timeout_of_a_call_holds_while_the_peer_reads_nothing() -> None:
             return stream  # from here on, nothing is read
 
         worker = Worker(server)
-        with blocking.connect(Calls, listener.endpoint) as client:
+        with blocking.connect(Calls, listener.endpoint) as typed:
+            client = blocking.client_of(typed)
             with worker.result():
                 for operation, argument in (
                     (client.plain, bytes(2**23)),

@@ -476,5 +476,5 @@ async def test_a_busy_client_reports_its_own_timeout(endpoint: ipcpipes.Endpoint
     async with rpc.connect(Calls, endpoint) as acc, trio.open_nursery() as nursery:
         nursery.start_soon(be_busy)
         with timed_out():
-            await acc.plain.with_options(timeout=0.05)(1)
+            await rpc.operation_of(acc.plain).with_options(timeout=0.05)(1)
     server.result()

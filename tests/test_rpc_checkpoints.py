@@ -139,7 +139,7 @@ async def test_no_task_is_left() -> None:
     before = trio.lowlevel.current_statistics().tasks_living
     async with serving(ALL_KINDS) as listener:
         async with rpc.connect(Calls, listener.endpoint) as acc:
-            await all_kinds(acc)
+            await all_kinds(rpc.client_of(acc))
         with trio.fail_after(SECONDS):
             # Tasks of the listener remain, tasks of connections do not.
             while trio.lowlevel.current_statistics().tasks_living > before + 1:

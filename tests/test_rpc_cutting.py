@@ -321,7 +321,7 @@ async def test_elements_of_a_slow_source_are_sent_at_once() -> None:
             return [*first, *await super().into(numbers)]
 
     async with serving(Manager()) as listener, rpc.connect(Bounded, listener.endpoint) as client:
-        assert await client.into(slowly()) == list(range(25))
+        assert await client.into(rpc.feed(slowly())) == list(range(25))
 
 
 def failing_source(error: BaseException) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid as uuids
 from types import NoneType
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 import pytest
 
 from ipcpipes import rpc
+from ipcpipes.rpc.definition.operations import Options
 from ipcpipes.rpc.errors import DefinitionError
 
 from .rpc_defining import GIVEN, RESULT, UUID, Mixed, Remote, refused, returning, taken
@@ -229,15 +231,62 @@ def test_an_operation_without_self_is_refused() -> None:
                 ...
 
 
-def test_an_operation_is_callable() -> None:
-    with pytest.raises(TypeError, match=r"^@rpc.operation decorates a method, not 5$"):
-        rpc.operation()(5)  # type: ignore[type-var]
+@pytest.mark.parametrize("wrong", [5, staticmethod(len)])
+@pytest.mark.parametrize(
+    ("name", "decorator"), [("operation", rpc.operation), ("options", rpc.options())]
+)
+def test_a_decorator_of_operations_decorates_methods(name: str, decorator: Any, wrong: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        decorator(wrong)
+    assert str(caught.value) == f"@rpc.{name} decorates a method, not {wrong!r}"
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), "5"])
 def test_a_timeout_is_above_zero(timeout: Any) -> None:
-    with pytest.raises(ValueError, match=r"^timeout must be more than 0 seconds, not "):
-        rpc.operation(timeout=timeout)
+    words = re.escape(f"timeout must be more than 0 seconds, not {timeout!r}")
+    with pytest.raises(ValueError, match=rf"^{words}$"):
+        rpc.options(timeout=timeout)
+
+
+def test_options_stand_above_or_below_the_operation_or_in_it() -> None:
+    chosen: dict[str, Any] = {"idempotent": True, "timeout": 30}
+    called: Any = rpc.operation  # type checkers refuse arguments
+
+    class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+        @rpc.options(**chosen)
+        @rpc.operation
+        async def above(self) -> None: ...
+
+        @rpc.operation
+        @rpc.options(**chosen)
+        async def below(self) -> None: ...
+
+        @called(**chosen)  # type: ignore[untyped-decorator]  # see above
+        async def within(self) -> None: ...
+
+        @rpc.operation
+        async def without(self) -> None: ...
+
+    operations = definition(Sample).operations
+    expected = Options(idempotent=True, maybe=False, timeout=30)
+    assert [one.options for one in operations.values()] == [
+        *[expected] * 3,
+        Options(idempotent=False, maybe=False, timeout=None),
+    ]
+    assert [one.number for one in operations.values()] == [0, 1, 2, 3]
+
+
+def test_options_without_an_operation_are_refused() -> None:
+    with pytest.raises(DefinitionError) as caught:
+
+        class Sample(rpc.Interface, uuid=UUID, version=(1, 0)):
+            @rpc.options(timeout=30)
+            async def work(self) -> None: ...
+
+    assert str(caught.value) == (
+        "interface Sample, operation work: it has options, but it is not an operation; add "
+        "@rpc.operation (rule: parameters)"
+    )
 
 
 def test_a_maybe_operation_has_no_result() -> None:

@@ -233,11 +233,11 @@ async def test_45_the_death_of_a_server_is_not_the_end_of_a_pipe(
 
                 async def into_forever() -> None:
                     with comm_failure():
-                        await acc.into(numbers=lambda most: bytes(4 * most))
+                        await acc.into(numbers=rpc.feed(lambda most: bytes(4 * most)))
 
                 async def out_forever() -> None:
                     with comm_failure():
-                        await acc.out(numbers=got)
+                        await acc.out(numbers=rpc.drain(got))
 
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(into_forever)
@@ -263,7 +263,7 @@ async def test_45_received_data_can_be_pulled_before_the_failure(
         assert child.hear() == "there"
         with trio.fail_after(SECONDS):
             async with rpc.connect(Calls, endpoint, wait=5) as acc:
-                async with acc.out.begin() as call:
+                async with rpc.operation_of(acc.out).begin() as call:
                     numbers = call.pipes["numbers"]
                     assert list(await numbers.pull(1)) == [1]
                     child.kill()

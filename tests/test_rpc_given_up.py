@@ -69,7 +69,10 @@ async def test_a_failing_nursery_in_a_lost_connection_ends_no_server() -> None:
 
     with trio.fail_after(SECONDS):
         async with serving(Scripted(into=into, inline=lambda value: value)) as listener:
-            async with rpc.connect(Calls, listener.endpoint) as acc, acc.into.begin() as call:
+            async with (
+                rpc.connect(Calls, listener.endpoint) as acc,
+                rpc.operation_of(acc.into).begin() as call,
+            ):
                 await call.pipes["numbers"].push([1])
                 assert await acc.inline(1) == 1
             async with rpc.connect(Calls, listener.endpoint) as acc:

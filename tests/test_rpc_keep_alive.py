@@ -41,7 +41,7 @@ async def test_keep_alive_detects_a_frozen_peer(
         frozen = gates[end]
         other = options if end == "server" else {}
         async with rpc.bind(Calls, gates["client"], **other) as acc:
-            async with acc.into.begin() as call:
+            async with rpc.operation_of(acc.into).begin() as call:
                 await manager.began.wait()
                 await trio.sleep(100)  # both are there, and have nothing to say
                 assert not manager.ended.is_set()
@@ -154,7 +154,7 @@ async def test_received_data_is_read_before_the_timeout_is_checked(
             )
         )
         async with rpc.bind(Calls, gates["client"], **(options if end == "client" else {})) as acc:
-            sessions["client"] = acc._link.session
+            sessions["client"] = rpc.client_of(acc)._link.session
             assert await acc.plain("busy") == "busy"
             while not sessions[end].pings:
                 mock_clock.jump(0.5)

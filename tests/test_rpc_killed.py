@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -83,7 +84,7 @@ SERVER = f"""
 """
 
 
-async def _until_it_dies(operation: rpc.ClientOperation, given: Any) -> None:
+async def _until_it_dies(operation: Callable[..., Awaitable[Any]], given: Any) -> None:
     with comm_failure():
         await operation(data=given)
 

@@ -110,6 +110,6 @@ async def test_a_server_that_stops_reading_stops_the_client() -> None:
                 for _ in range(30):
                     callers.start_soon(call)
                 await trio.testing.wait_all_tasks_blocked()
-                assert acc._link.session.output_size < 2 * MIB
+                assert rpc.client_of(acc)._link.session.output_size < 2 * MIB
                 assert begun == 30
                 gate.writing.set()

@@ -243,6 +243,6 @@ async def test_a_plain_method_that_iterates_a_pipe_gets_advice() -> None:
     with trio.fail_after(SECONDS):
         async with serving(Plain()) as listener, rpc.connect(Calls, listener.endpoint) as acc:
             with call_failed() as caught:
-                await acc.into(numbers=[1, 2])
+                await acc.into(numbers=rpc.feed([1, 2]))
     assert caught.value.type == "TypeError"
     assert "pull from numbers with 'async for'" in caught.value.message

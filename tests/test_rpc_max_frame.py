@@ -90,7 +90,8 @@ async def test_the_channel_of_this_end_limits_what_it_sends() -> None:
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rpc.serve_connection, OctetsManager(), wide)
-            async with rpc.bind(Octets, narrow) as acc:
+            async with rpc.bind(Octets, narrow) as typed:
+                acc = rpc.client_of(typed)  # its methods are plain
                 assert await acc.count(bytes(90_000)) == 90_000
                 with pytest.raises(ValueError, match="have 100,006 bytes, and this end's"):
                     await acc.count(bytes(100_000))

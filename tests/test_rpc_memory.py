@@ -59,7 +59,7 @@ async def gated() -> AsyncIterator[tuple[rpc.Client[Digests], GatedStream]]:
             gate = GatedStream(await listener.accept())
             nursery.start_soon(rpc.serve_connection, Manager(), gate)
             async with rpc.bind(Digests, stream) as client:
-                yield client, gate
+                yield rpc.client_of(client), gate
                 gate.reading.set()
             nursery.cancel_scope.cancel()
 
@@ -181,7 +181,7 @@ async def test_a_silent_connection_holds_no_memory() -> None:
             tracemalloc.start()
             try:
                 async with rpc.bind(Digests, stream) as client:
-                    async with client.digest.begin() as call:
+                    async with rpc.operation_of(client.digest).begin() as call:
                         for _ in range(8):
                             await call.pipes["data"].push(bytes(MIB))
                         await call.pipes["data"].close()

@@ -263,5 +263,5 @@ async def ending(**scripts: Any) -> AsyncIterator[tuple[rpc.Client[Calls], Any]]
             manager = Scripted(**{"inline": lambda value: value, **scripts})
             nursery.start_soon(rpc.serve_connection, manager, stream)
             async with rpc.bind(Calls, client_stream) as acc:
-                yield acc, stream.aclose
+                yield rpc.client_of(acc), stream.aclose
             nursery.cancel_scope.cancel()

@@ -127,11 +127,13 @@ async def test_chunks_are_read_only_at_both_ends(size: int) -> None:
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
         for call in (client.octets, client.numbers):
             got: list[Any] = []
-            assert await call((bytes(size), got.append)), "the manager's are"
+            given = rpc.exchange(rpc.feed(bytes(size)), rpc.drain(got.append))
+            assert await call(given), "the manager's are"
             assert all(map(is_read_only, got))
             assert sum(chunk.nbytes for chunk in got) == size
         got = []
-        assert await client.pixels(([Pixel(1, Color.RED)] * (size // 8), got.append))
+        pixels = [Pixel(1, Color.RED)] * (size // 8)
+        assert await client.pixels(rpc.exchange(rpc.feed(pixels), rpc.drain(got.append)))
         assert all(map(is_read_only, got))
 
 
@@ -150,8 +152,9 @@ def test_chunks_are_read_only_at_both_ends_in_threads(size: int) -> None:
 
 async def test_a_pipe_of_an_enumeration_has_plain_numbers() -> None:
     got: list[Any] = []
+    given: list[Any] = [Color.RED, Color.BLUE, 77]
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
-        assert await client.colors(([Color.RED, Color.BLUE, 77], got)) == [1, 2, 77]
+        assert await client.colors(rpc.exchange(rpc.feed(given), rpc.drain(got))) == [1, 2, 77]
     assert got == [Color.RED, Color.BLUE, 77]
     assert all(type(number) is int for number in got)
 
@@ -169,20 +172,21 @@ WORDS = "element 1 of this chunk is not a valid Pixel: 7 is not a valid Color"
 
 async def test_an_invalid_enumeration_number_is_bad_stub_data() -> None:
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
-        assert await client.count([Pixel(1, Color.RED)]) == 1
+        assert await client.count(rpc.feed([Pixel(1, Color.RED)])) == 1
         # The client sent it, and the client gets the error.
         with bad_stub_data() as caught:
-            await client.count(SPOILT)
+            await client.count(rpc.feed(SPOILT))
         assert (caught.value.message, caught.value.type) == (WORDS, None)
         with pytest.raises(rpc.BadStubData, match=WORDS):
-            await client.spoilt([])
+            await client.spoilt(rpc.drain([]))
         with pytest.raises(rpc.BadStubData, match=WORDS):
-            await client.spoilt(lambda chunk: [*chunk])
+            await client.spoilt(rpc.drain(lambda chunk: [*chunk]))
         raw = bytearray()
-        await client.spoilt(raw)  # as bytes, it is not checked
+        await client.spoilt(rpc.drain(raw))  # as bytes, it is not checked
         assert raw == SPOILT
+        wrong = Pixel(1, 7)  # type: ignore[arg-type]  # which is the mistake
         with pytest.raises(ValueError, match="7 is not a valid Color"):
-            await client.count([Pixel(1, 7)])  # type: ignore[arg-type]
+            await client.count(rpc.feed([wrong]))
 
 
 def test_an_invalid_enumeration_number_is_bad_stub_data_in_threads() -> None:
@@ -203,7 +207,7 @@ def test_an_invalid_enumeration_number_is_bad_stub_data_in_threads() -> None:
 
 async def test_a_client_reads_an_invalid_structure_later() -> None:
     async with serving(Scripted()) as listener, rpc.connect(Painter, listener.endpoint) as client:
-        async with client.spoilt.begin() as call:
+        async with rpc.operation_of(client.spoilt).begin() as call:
             chunk = await call.pipes["pipe"].pull()
             assert chunk[0] == Pixel(1, Color.RED)
             with pytest.raises(rpc.BadStubData, match=WORDS):

@@ -190,7 +190,7 @@ async def test_the_examples_good_manager_and_client_work() -> None:
         nursery.start_soon(rpc.serve_connection, GoodManager(), theirs)
         async with rpc.bind(Merger, ours) as merger:
             await usual_client(merger)
-            assert await merger.bounded([1, 2]) == 2
+            assert await merger.bounded(rpc.feed([1, 2])) == 2
             assert await merger.square(3) == 9
 
 

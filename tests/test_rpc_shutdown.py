@@ -159,7 +159,10 @@ async def test_cancelling_the_server_ends_its_calls(endpoint: ipcpipes.Endpoint)
     with trio.fail_after(SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(rpc.serve, Scripted(plain=plain), endpoint)
-            async with rpc.connect(Calls, endpoint) as acc, acc.plain.begin(1) as call:
+            async with (
+                rpc.connect(Calls, endpoint) as acc,
+                rpc.operation_of(acc.plain).begin(1) as call,
+            ):
                 await manager.began.wait()
                 nursery.cancel_scope.cancel()
                 with trio.CancelScope(shield=True):

@@ -41,7 +41,7 @@ async def test_calls_over_messages(framing: Any, endpoint: ipcpipes.Endpoint) ->
                 accepted = await listener.accept()
                 nursery.start_soon(rpc.serve_connection, ALL_KINDS, accepted)
                 async with rpc.bind(Calls, channel) as acc:
-                    await all_kinds(acc)
+                    await all_kinds(rpc.client_of(acc))
                     with pytest.raises(ValueError, match="through a pipe"):
                         await acc.plain(bytes(channel.max_size))
 
@@ -71,7 +71,7 @@ async def test_calls_over_channels_of_trio() -> None:
         nursery.start_soon(rpc.serve_connection, ALL_KINDS, Stapled(to_client, from_client))
         with trio.fail_after(SECONDS):
             async with rpc.bind(Calls, client) as acc:
-                await all_kinds(acc)
+                await all_kinds(rpc.client_of(acc))
 
 
 async def test_a_channel_with_too_small_messages_is_refused() -> None:
@@ -106,7 +106,7 @@ async def test_calls_over_the_stream_of_a_child(serves: str) -> None:
         async with ipcpipes.open_child(trio_program(program)) as child:
             if serves == "child":
                 async with rpc.bind(Calls, child.stream) as acc:
-                    await all_kinds(acc)
+                    await all_kinds(rpc.client_of(acc))
             else:
                 await rpc.serve_connection(ALL_KINDS, child.stream)
             assert await child.wait() == 0

@@ -242,7 +242,7 @@ sys.exit(128 + told[0])
 """
     with running(body) as process:
         with rpc_blocking.connect(Doubler, "ended", wait=SECONDS) as doubler:
-            with doubler.double.begin(4) as call:
+            with rpc_blocking.operation_of(doubler.double).begin(4) as call:
                 heard(process, "called")
                 send(process, signal.SIGTERM)
                 assert call.complete(timeout=SECONDS) == 8

@@ -103,7 +103,7 @@ def test_blocking_clients_are_not_copied() -> None:
         client = stack.enter_context(rpc_blocking.connect(Calls, endpoint))
         refuses(client, "Client", CLIENT)
         refuses(client.plain, "ClientOperation", CLIENT)
-        handle = client.plain.begin(1)
+        handle = rpc_blocking.operation_of(client.plain).begin(1)
         refuses(handle, "CallHandle", "they belong to a call, and a call belongs to its connection")
 
 
@@ -112,7 +112,7 @@ async def test_trio_clients_are_not_copied() -> None:
         async with rpc.connect(Calls, endpoint) as client:
             refuses(client, "Client", CLIENT)
             refuses(client.plain, "ClientOperation", CLIENT)
-            handle = client.plain.begin(1)
+            handle = rpc.operation_of(client.plain).begin(1)
             refuses(
                 handle, "CallHandle", "they belong to a call, and a call belongs to its connection"
             )
