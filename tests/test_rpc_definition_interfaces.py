@@ -284,8 +284,18 @@ def test_options_without_an_operation_are_refused() -> None:
             async def work(self) -> None: ...
 
     assert str(caught.value) == (
-        "interface Sample, operation work: it has options, but it is not an operation; add "
-        "@rpc.operation (rule: parameters)"
+        "class Sample, method work: it has options, but it is not an operation; add "
+        "@rpc.operation, or remove @rpc.options if this is a manager (rule: parameters)"
+    )
+
+
+def test_options_stand_in_one_place() -> None:
+    async def work(self: Any) -> None: ...
+
+    with pytest.raises(TypeError) as caught:
+        rpc.options(timeout=30)(rpc.options(idempotent=True)(work))
+    assert str(caught.value) == (
+        "@rpc.options stands there twice; write all options into one of them"
     )
 
 

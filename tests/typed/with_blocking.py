@@ -118,7 +118,7 @@ def call() -> None:
         except NotFound as error:
             assert_type(error.similar, list[str])
             assert_type(error.code, int)
-            print(error.colour)  # error
+            assert error.colour  # error
         thumbs.make(3)  # error
         thumbs.make()  # error
         thumbs.make("cat", colour=3)  # error
@@ -144,6 +144,23 @@ def feed() -> None:
         thumbs.total(2, blocking.feed(3))  # error
         thumbs.total(2, [1, 2, 3])  # error
         thumbs.total(2, blocking.drain([3]))  # error
+
+
+# An int is a float, so a source of int fills a pipe of float.
+def wider(given: blocking.InPipe[int]) -> blocking.InPipe[float]:
+    return given
+
+
+def wider_out(given: blocking.OutPipe[int]) -> blocking.OutPipe[float]:
+    return given  # error
+
+
+def narrower(given: blocking.InPipe[float]) -> blocking.InPipe[int]:
+    return given  # error
+
+
+def narrower_out(given: blocking.OutPipe[float]) -> blocking.OutPipe[int]:
+    return given
 
 
 def drain() -> None:

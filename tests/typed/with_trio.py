@@ -121,7 +121,7 @@ async def call() -> None:
         except NotFound as error:
             assert_type(error.similar, list[str])
             assert_type(error.code, int)
-            print(error.colour)  # error
+            assert error.colour  # error
         await thumbs.make(3)  # error
         await thumbs.make()  # error
         await thumbs.make("cat", colour=3)  # error
@@ -148,6 +148,23 @@ async def feed() -> None:
         await thumbs.total(2, rpc.feed(3))  # error
         await thumbs.total(2, [1, 2, 3])  # error
         await thumbs.total(2, rpc.drain([3]))  # error
+
+
+# An int is a float, so a source of int fills a pipe of float.
+def wider(given: rpc.InPipe[int]) -> rpc.InPipe[float]:
+    return given
+
+
+def wider_out(given: rpc.OutPipe[int]) -> rpc.OutPipe[float]:
+    return given  # error
+
+
+def narrower(given: rpc.InPipe[float]) -> rpc.InPipe[int]:
+    return given  # error
+
+
+def narrower_out(given: rpc.OutPipe[float]) -> rpc.OutPipe[int]:
+    return given
 
 
 async def drain() -> None:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["InOutPipe", "InPipe", "OutPipe", "end_of"]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
-class InPipe(PipeEnd, PipeType, Generic[T], implementation=True):
+class InPipe(PipeEnd, PipeType, Generic[T_co], implementation=True):
     """An end to pull from: a manager's end of a pipe towards the server, or a client's end of a
     pipe towards the client. See :class:`ipcpipes.rpc.InPipe`; threads take the place of tasks.
 
@@ -29,7 +31,7 @@ class InPipe(PipeEnd, PipeType, Generic[T], implementation=True):
 
     _into = True
 
-    def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Chunk[T]:
+    def pull(self, max_elements: int | None = None, *, timeout: float | None = None) -> Chunk[T_co]:
         """Waits for elements, and returns those that have arrived. At the end of the pipe, it
         returns an empty chunk once.
 
@@ -44,28 +46,28 @@ class InPipe(PipeEnd, PipeType, Generic[T], implementation=True):
             trio.BusyResourceError: another thread is pulling from this pipe.
             And what :meth:`ipcpipes.rpc.InPipe.pull` raises.
         """
-        chunk: Chunk[T] = self._driver.pull(self._pipe.index, max_elements, timeout)
+        chunk: Chunk[T_co] = self._driver.pull(self._pipe.index, max_elements, timeout)
         return chunk
 
     def __iter__(self) -> Self:
         """``for chunk in pipe`` pulls to the end."""
         return self
 
-    def __next__(self) -> Chunk[T]:
-        chunk: Chunk[T] = self._driver.pull(self._pipe.index, None)
+    def __next__(self) -> Chunk[T_co]:
+        chunk: Chunk[T_co] = self._driver.pull(self._pipe.index, None)
         if len(chunk):
             return chunk
         raise StopIteration
 
 
-class OutPipe(PipeEnd, PipeType, Generic[T], implementation=True):
+class OutPipe(PipeEnd, PipeType, Generic[T_contra], implementation=True):
     """An end to push into; see :class:`ipcpipes.rpc.OutPipe`, which means the same in an
     interface.
     """
 
     _out = True
 
-    def push(self, elements: Elements[T]) -> None:
+    def push(self, elements: Elements[T_contra]) -> None:
         """Sends elements. After it has returned, the memory of the elements can be reused.
 
         It waits while the peer or the connection accepts no more. If a signal handler raises an
@@ -77,7 +79,7 @@ class OutPipe(PipeEnd, PipeType, Generic[T], implementation=True):
         """
         self._driver.push(self._pipe.index, elements)
 
-    def push_nowait(self, elements: Elements[T]) -> None:
+    def push_nowait(self, elements: Elements[T_contra]) -> None:
         """Does the same as :meth:`push` without waiting, for up to 4,096 bytes. Over a stream of
         another library it may wait.
 

@@ -77,7 +77,7 @@ def options(
 
     Raises:
         ValueError: ``timeout`` is not more than 0.
-        TypeError: it does not decorate a method.
+        TypeError: it does not decorate a method, or the method has options already.
         DefinitionError: when the class is made, if the operation breaks a rule.
     """
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout > 0):
@@ -86,6 +86,8 @@ def options(
 
     def choose(function: FunctionT) -> FunctionT:
         _check_method("options", function)
+        if hasattr(function, _OPTIONS):
+            raise TypeError("@rpc.options stands there twice; write all options into one of them")
         setattr(function, _OPTIONS, chosen)
         return function
 
@@ -145,8 +147,9 @@ class Interface(abc.ABC):
             if hasattr(value, _OPTIONS) and name not in marked:
                 raise DefinitionError(
                     "parameters",
-                    f"interface {cls.__name__}, operation {name}",
-                    "it has options, but it is not an operation; add @rpc.operation",
+                    f"class {cls.__name__}, method {name}",
+                    "it has options, but it is not an operation; add @rpc.operation, or remove "
+                    "@rpc.options if this is a manager",
                 )
         base = getattr(cls, "_rpc_definition", None)
         if uuid is not None or version is not None or raises:

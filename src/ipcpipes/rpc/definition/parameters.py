@@ -40,6 +40,7 @@ __all__ = [
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
 
 LONGEST_NAME = 29
 
@@ -89,7 +90,7 @@ class PipeType:
             )
 
 
-class InPipe(PipeType, Generic[T], implementation=True):
+class InPipe(PipeType, Generic[T_co], implementation=True):
     """A pipe to the server: ``numbers: rpc.InPipe[rpc.int32]``.
 
     The manager pulls. If it does not pull, the client waits; the elements do not accumulate in the
@@ -99,7 +100,7 @@ class InPipe(PipeType, Generic[T], implementation=True):
     _into = True
 
     @abstractmethod
-    async def pull(self, max_elements: int | None = None) -> Chunk[T]:
+    async def pull(self, max_elements: int | None = None) -> Chunk[T_co]:
         """Waits for elements, and returns those that have arrived. At the end of the pipe, it
         returns an empty chunk once.
 
@@ -125,11 +126,11 @@ class InPipe(PipeType, Generic[T], implementation=True):
         """``async for chunk in pipe`` pulls until the end."""
 
     @abstractmethod
-    async def __anext__(self) -> Chunk[T]:
+    async def __anext__(self) -> Chunk[T_co]:
         """Returns the next chunk."""
 
 
-class OutPipe(PipeType, Generic[T], implementation=True):
+class OutPipe(PipeType, Generic[T_contra], implementation=True):
     """A pipe to the client: ``lines: rpc.OutPipe[rpc.byte]``.
 
     The manager pushes elements, and then closes the pipe.
@@ -138,7 +139,7 @@ class OutPipe(PipeType, Generic[T], implementation=True):
     _out = True
 
     @abstractmethod
-    async def push(self, elements: Elements[T]) -> None:
+    async def push(self, elements: Elements[T_contra]) -> None:
         """Sends elements. After it has returned, the memory of the elements can be reused.
 
         It waits while the client or the connection accepts no more. A cancelled push may have sent
@@ -161,7 +162,7 @@ class OutPipe(PipeType, Generic[T], implementation=True):
         """
 
     @abstractmethod
-    def push_nowait(self, elements: Elements[T]) -> None:
+    def push_nowait(self, elements: Elements[T_contra]) -> None:
         """Sends elements without waiting. Many small pushes are sent together.
 
         Args:

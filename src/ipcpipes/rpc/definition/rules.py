@@ -57,7 +57,8 @@ def define(
         DefinitionError: the class breaks a rule.
     """
     operations = {
-        name: dataclasses.replace(operation, raises=raises) for name, operation in inherited.items()
+        name: one if one.raises == raises else dataclasses.replace(one, raises=raises)
+        for name, one in inherited.items()
     }
     for name, (function, options) in marked.items():
         number = operations[name].number if name in operations else len(operations)
