@@ -19,6 +19,8 @@ from .options import (
 from .security import AccessPolicy, compile_policy, server_check
 
 if TYPE_CHECKING:
+    import trio
+
     from .framing import Buffer
 
 # Seconds. Neither system reports a new name or free room in a way that one thread can wait for
@@ -72,12 +74,14 @@ class ServeOptions(ListenOptions, total=False):
     """What ``serve`` takes in every direction."""
 
     grace: float
+    handler_nursery: trio.Nursery | None
 
 
 class ServeMessagesOptions(ListenMessagesOptions, total=False):
     """What ``serve_messages`` takes with every framing."""
 
     grace: float
+    handler_nursery: trio.Nursery | None
 
 
 class ConnectRequest:

@@ -287,6 +287,7 @@ async def serve(
     buffer_size: int | None = None,
     authkey: Buffer | None = None,
     grace: float = DEFAULT_GRACE,
+    handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(stream)`` for each client, until cancelled.
@@ -324,6 +325,11 @@ async def serve(
         grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
             ``math.inf`` waits for all of them, whatever their clients do. If handlers are
             cancelled, that is logged (logger ``ipcpipes``, a warning).
+        handler_nursery: the nursery in which the handlers run, as that of
+            :func:`trio.serve_listeners`. They then outlive this function: cancelling it, or closing
+            the listener, ends no handler, and ``grace`` has no effect. If the nursery has ended,
+            the next client is turned away, and RuntimeError is raised. ``None`` for a nursery of
+            this function.
         task_status: for ``await nursery.start(serve, ...)``, which then returns the listener
             as soon as clients can connect.
 
@@ -347,4 +353,4 @@ async def serve(
     check_direction(direction)
     arguments = listen_arguments(endpoint, direction, access, max_instances, backlog, buffer_size)
     listener = await open_listener(arguments)
-    await serve_listener(handler, listener, task_status, authenticate, grace)
+    await serve_listener(handler, listener, task_status, authenticate, grace, handler_nursery)

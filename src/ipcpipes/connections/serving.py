@@ -72,27 +72,31 @@ async def serve_listener(
     task_status: trio.TaskStatus[Any],
     authenticate: Authenticate | None,
     grace: float,
+    handler_nursery: trio.Nursery | None = None,
     shut_down: Callable[[], object] = lambda: None,
 ) -> None:
     """Serves the clients of ``listener``. All functions that serve call this; see :func:`serve`.
 
     Args:
         grace: seconds that the handlers have to finish after the listener was closed.
+        handler_nursery: where the handlers run; ``None`` for a nursery of this function.
         shut_down: called when no more clients are accepted, before the handlers finish.
     """
     authenticator = None if authenticate is None else _Authenticator(authenticate)
     async with listener, trio.open_nursery() as nursery:
+        handlers = nursery if handler_nursery is None else handler_nursery
         task_status.started(listener)
         # The owner closed the listener: accept no more clients, and let the handlers finish.
         with suppress(trio.ClosedResourceError):
             while True:
-                nursery.start_soon(
-                    handle_client,
-                    handler,
-                    await listener.accept(),
-                    listener.endpoint,
-                    authenticator,
-                )
+                connection = await listener.accept()
+                try:
+                    handlers.start_soon(
+                        handle_client, handler, connection, listener.endpoint, authenticator
+                    )
+                except RuntimeError:  # the caller's nursery has ended
+                    await trio.aclose_forcefully(connection)
+                    raise
         if authenticator is not None:
             authenticator.close()
         shut_down()

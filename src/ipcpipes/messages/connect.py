@@ -261,6 +261,7 @@ async def serve_messages(
     authkey: Buffer | None = None,
     max_descriptors: int = 0,
     grace: float = DEFAULT_GRACE,
+    handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listens on ``endpoint`` and runs ``handler(channel)`` for each client, until cancelled.
@@ -296,6 +297,11 @@ async def serve_messages(
         grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
             ``math.inf`` waits for all of them. If handlers are cancelled, that is logged (logger
             ``ipcpipes``, a warning).
+        handler_nursery: the nursery in which the handlers run, as that of
+            :func:`trio.serve_listeners`. They then outlive this function: cancelling it, or closing
+            the listener, ends no handler, and ``grace`` has no effect. If the nursery has ended,
+            the next client is turned away, and RuntimeError is raised. ``None`` for a nursery of
+            this function.
         task_status: for ``await nursery.start(serve_messages, ...)``, which returns the listener.
 
     Raises:
@@ -324,4 +330,4 @@ async def serve_messages(
         listen_arguments(endpoint, kind_of(framing), access, max_instances, backlog, buffer_size)
     )
     listener: Any = _MessageListener(connections, framing, max_descriptors)
-    await serve_listener(handler, listener, task_status, authenticate, grace)
+    await serve_listener(handler, listener, task_status, authenticate, grace, handler_nursery)

@@ -132,7 +132,9 @@ async def serve(
         backlog=backlog,
         buffer_size=buffer_size,
     )
-    await serve_listener(server.handle, listener, task_status, greet, grace, server.shut_down)
+    await serve_listener(
+        server.handle, listener, task_status, greet, grace, shut_down=server.shut_down
+    )
 
 
 async def serve_connection(
