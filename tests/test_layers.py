@@ -84,6 +84,7 @@ SHARED = {
     "child.adopting",
     "child.base",
     "child.pipes",
+    "connections.reporting",
 }
 WITHOUT_IO = ["rpc.definition", "rpc.wire", "rpc.core", "framing", "authentication.challenge"]
 

@@ -19,8 +19,6 @@ from .options import (
 from .security import AccessPolicy, compile_policy, server_check
 
 if TYPE_CHECKING:
-    import trio
-
     from .framing import Buffer
 
 # Seconds. Neither system reports a new name or free room in a way that one thread can wait for
@@ -71,17 +69,15 @@ class ListenMessagesOptions(ListenOptions, total=False):
 
 
 class ServeOptions(ListenOptions, total=False):
-    """What ``serve`` takes in every direction."""
+    """What both functions called ``serve`` take in every direction."""
 
     grace: float
-    handler_nursery: trio.Nursery | None
 
 
 class ServeMessagesOptions(ListenMessagesOptions, total=False):
-    """What ``serve_messages`` takes with every framing."""
+    """What both functions called ``serve_messages`` take with every framing."""
 
     grace: float
-    handler_nursery: trio.Nursery | None
 
 
 class ConnectRequest:

@@ -17,8 +17,8 @@ from .authentication.handshake import authenticate_as_client, authenticate_as_se
 from .child.anonymous import AnonymousReceiveStream, AnonymousSendStream, open_anonymous_pipe
 from .child.parent import parent_channel, parent_pipes, parent_stream
 from .child.process import Child, open_child
-from .connections.connect import connect, listen
-from .messages.connect import connect_messages, listen_messages
+from .connections.connect import connect, listen, serve
+from .messages.connect import connect_messages, listen_messages, serve_messages
 from .messages.framed import MessageChannel, NativeMessageChannel
 from .running import run
 
@@ -45,4 +45,6 @@ __all__ = [
     "parent_pipes",
     "parent_stream",
     "run",
+    "serve",
+    "serve_messages",
 ]

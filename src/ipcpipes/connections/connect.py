@@ -255,6 +255,7 @@ async def serve(
     endpoint: EndpointLike,
     *,
     direction: Literal["duplex"] = ...,
+    handler_nursery: trio.Nursery | None = ...,
     task_status: trio.TaskStatus[Listener[Stream]] = ...,
     **options: Unpack[ServeOptions],
 ) -> None: ...
@@ -264,6 +265,7 @@ async def serve(
     endpoint: EndpointLike,
     *,
     direction: Literal["send"],
+    handler_nursery: trio.Nursery | None = ...,
     task_status: trio.TaskStatus[Listener[SendStream]] = ...,
     **options: Unpack[ServeOptions],
 ) -> None: ...
@@ -273,6 +275,7 @@ async def serve(
     endpoint: EndpointLike,
     *,
     direction: Literal["receive"],
+    handler_nursery: trio.Nursery | None = ...,
     task_status: trio.TaskStatus[Listener[ReceiveStream]] = ...,
     **options: Unpack[ServeOptions],
 ) -> None: ...

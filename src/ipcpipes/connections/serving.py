@@ -15,14 +15,8 @@ from .. import abc
 from ..authentication import Authenticate
 from ..authentication.core import log_refusal
 from ..endpoint import Endpoint
-from ..errors import (
-    AuthenticationFailed,
-    DescriptorsLost,
-    FramingError,
-    IncompleteMessage,
-    consists_of,
-    single_errors,
-)
+from ..errors import AuthenticationFailed
+from .reporting import report
 
 __all__ = ["call_async", "handle_client", "serve_listener", "server_finishing"]
 
@@ -134,53 +128,4 @@ async def handle_client(
             if authenticator is None or await authenticator.admit(connection, endpoint):
                 await call_async(handler, connection)
     except Exception as error:
-        _report(error, connection, endpoint)
-
-
-def _report(error: Exception, connection: object, endpoint: Endpoint) -> None:
-    """Logs the error that has ended a handler. If its client has left, that is not an error.
-
-    Args:
-        error: the handler's error, or a group of errors, as a nursery raises it.
-        connection: the handler's own stream or channel. An error of another connection that the
-            handler has used is a failure of the handler.
-    """
-    if getattr(connection, "_disconnected", False) and consists_of(error, trio.ClosedResourceError):
-        return  # already logged by the code that disconnected the client
-    ends = list(single_errors(error))
-    violations = [each for each in map(_violation_in, ends) if each is not None]
-    if not all(_is_of(each, connection) for each in ends):
-        logger.error("the handler of a client of %s failed", endpoint, exc_info=error)
-    elif violations:
-        logger.warning("a client of %s was disconnected: %s", endpoint, violations[0])
-    else:
-        logger.info("a client of %s has left: %s", endpoint, ends[0])
-
-
-def _is_of(error: BaseException, connection: object) -> bool:
-    """Returns whether a method of this connection has raised the error, according to the traceback.
-
-    A mark on the exception was rejected: every place that raises such an error, in each driver on
-    each system, and every wrapper that raises a new error would have to set the mark.
-    """
-    if not isinstance(error, (trio.BrokenResourceError, trio.EndOfChannel)):
-        return False
-    step = error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_locals.get("self") is connection:
-            return True
-        step = step.tb_next
-    return False
-
-
-def _violation_in(error: BaseException) -> FramingError | DescriptorsLost | None:
-    """Returns the error if the client has sent bytes that are not a message, or descriptors that
-    this process does not take; ``None`` for any other error.
-    """
-    if isinstance(error, DescriptorsLost):
-        return error
-    cause = error.__cause__
-    # A client that is killed while it sends leaves an incomplete message.
-    if isinstance(cause, FramingError) and not isinstance(cause, IncompleteMessage):
-        return cause
-    return None
+        report(error, connection, endpoint)

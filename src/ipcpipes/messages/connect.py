@@ -237,6 +237,7 @@ async def serve_messages(
     endpoint: EndpointLike,
     *,
     framing: Framing = ...,
+    handler_nursery: trio.Nursery | None = ...,
     task_status: trio.TaskStatus[abc.Listener[MessageChannel]] = ...,
     **options: Unpack[ServeMessagesOptions],
 ) -> None: ...
@@ -246,6 +247,7 @@ async def serve_messages(
     endpoint: EndpointLike,
     *,
     framing: Native,
+    handler_nursery: trio.Nursery | None = ...,
     task_status: trio.TaskStatus[abc.Listener[NativeMessageChannel]] = ...,
     **options: Unpack[ServeMessagesOptions],
 ) -> None: ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from ..._os import blocking as _os
 from ..._os.blocking import Listener, ReceiveStream, SendStream, Stream
@@ -11,17 +12,28 @@ from ...authentication.core import key_of
 from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...opening import ConnectRequest, listen_arguments, pauses
-from ...options import DEFAULT_BACKLOG, Direction, Impersonation, check_direction
+from ...options import (
+    DEFAULT_BACKLOG,
+    DEFAULT_GRACE,
+    Direction,
+    Impersonation,
+    check_direction,
+    checked_seconds,
+)
 from ...security import AccessPolicy
+from .. import abc
 from ..authentication.handshake import Authenticate, authenticate_with
 from ..authentication.listener import AuthenticatingListener
+from .serving import listener_for, serve_listener
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ...opening import ConnectOptions, ListenOptions
+    from ...opening import ConnectOptions, ListenOptions, ServeOptions
 
-__all__ = ["connect", "listen"]
+__all__ = ["connect", "listen", "serve"]
+
+ConnectionT = TypeVar("ConnectionT")
 
 
 @overload
@@ -243,3 +255,118 @@ def listen(
     except BaseException:
         listener.close()
         raise
+
+
+@overload
+def serve(
+    handler: Callable[[Stream], object],
+    endpoint: EndpointLike,
+    *,
+    direction: Literal["duplex"] = ...,
+    **options: Unpack[ServeOptions],
+) -> None: ...
+@overload
+def serve(
+    handler: Callable[[SendStream], object],
+    endpoint: EndpointLike,
+    *,
+    direction: Literal["send"],
+    **options: Unpack[ServeOptions],
+) -> None: ...
+@overload
+def serve(
+    handler: Callable[[ReceiveStream], object],
+    endpoint: EndpointLike,
+    *,
+    direction: Literal["receive"],
+    **options: Unpack[ServeOptions],
+) -> None: ...
+@overload
+def serve(
+    handler: Callable[[ConnectionT], object],
+    endpoint: abc.Listener[ConnectionT],
+    *,
+    grace: float = ...,
+) -> None: ...
+def serve(
+    handler: Callable[[Any], object],
+    endpoint: EndpointLike | abc.Listener[Any],
+    *,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    direction: Direction = "duplex",
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    authkey: Buffer | None = None,
+    grace: float = DEFAULT_GRACE,
+) -> None:
+    """Calls ``handler(stream)`` for each client in a thread, until the listener is closed.
+
+    >>> with blocking.listen("svc") as listener:
+    ...     server = threading.Thread(target=blocking.serve, args=(handler, listener))
+    ...     server.start()
+    ...     ...                                              # the rest of the program
+
+    The stream is closed when the handler returns. An :exc:`Exception` in a handler ends that one
+    connection: it is logged with its traceback (logger ``ipcpipes``), and the server continues. If
+    a handler ends because its client has left, or has sent bytes that are not a message, one line
+    is logged, at INFO or at WARNING; see :func:`ipcpipes.serve`. An exception that is not an
+    ``Exception`` (``SystemExit``) ends the server, and this function raises it.
+
+    Closing the listener, from any thread, shuts the server down: the handlers have ``grace``
+    seconds to finish. Then their connections are closed, which wakes handlers that wait there. A
+    thread cannot be cancelled: this function returns after all handlers have returned. Ctrl-C
+    closes the connections at once, waits for the handlers, and raises KeyboardInterrupt.
+
+    Args:
+        handler: a function of one stream.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`; or a listener of
+            :func:`listen`, which is closed when this returns. A listener has its own
+            options: give no others but ``grace``.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`ipcpipes.EndpointBusy`, as its own
+            ``wait`` says.
+        direction: what this end does with its connections: ``"duplex"``, ``"send"`` or
+            ``"receive"``; the clients must have the opposite.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`ipcpipes.EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
+            The handler gets only clients that have proved that they have it. The handshakes run
+            concurrently while ``accept`` is running, so that no client waits for another one. A
+            client that has not proved it 10 s after its connection was accepted is turned away, and
+            that is logged. ``connection_count`` and ``max_instances`` count the client until then.
+            ``None`` for no authentication. It needs ``direction="duplex"``.
+        grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
+            ``math.inf`` waits for all of them, whatever their clients do.
+
+    Raises:
+        TypeError: a listener was given, and options for listening, too.
+        TypeError, ValueError: ``grace`` is not a number of seconds, 0 or more.
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
+        EndpointError: any other error of the system (an ``OSError``).
+    """
+    grace = checked_seconds("grace", grace)
+    options: dict[str, Any] = {
+        "access": access,
+        "max_instances": max_instances,
+        "direction": direction,
+        "backlog": backlog,
+        "buffer_size": buffer_size,
+        "authkey": authkey,
+    }
+    del authkey  # as authenticate_as_client does
+    serve_listener(handler, listener_for(endpoint, listen, options), grace)

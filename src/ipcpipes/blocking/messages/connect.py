@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..._os import blocking as _os
 from ...authentication.core import key_of
@@ -11,21 +12,34 @@ from ...framing import Buffer, Framing, Native
 from ...framing.resolving import kind_of, resolve_framing
 from ...messages.core import MessageListenerCore
 from ...opening import ConnectRequest, listen_arguments
-from ...options import DEFAULT_BACKLOG, Impersonation, check_max_descriptors
+from ...options import (
+    DEFAULT_BACKLOG,
+    DEFAULT_GRACE,
+    Impersonation,
+    check_max_descriptors,
+    checked_seconds,
+)
 from ...security import AccessPolicy
 from .. import abc
 from ..authentication.handshake import authenticate_with
 from ..authentication.listener import AuthenticatingListener
 from ..connections.connect import authenticate_or_close, open_connection
+from ..connections.serving import listener_for, serve_listener
 from ..wrapping import WrappingListener
 from .framed import MessageChannel, NativeMessageChannel, channel_over
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ...opening import ConnectMessagesOptions, ListenMessagesOptions
+    from ...opening import (
+        ConnectMessagesOptions,
+        ListenMessagesOptions,
+        ServeMessagesOptions,
+    )
 
-__all__ = ["connect_messages", "listen_messages"]
+__all__ = ["connect_messages", "listen_messages", "serve_messages"]
+
+ChannelT = TypeVar("ChannelT")
 
 
 @overload
@@ -221,3 +235,118 @@ def listen_messages(
     )
     listener: abc.Listener[Any] = _MessageListener(connections, framing, max_descriptors)
     return listener if key is None else AuthenticatingListener(listener, key)
+
+
+@overload
+def serve_messages(
+    handler: Callable[[MessageChannel], object],
+    endpoint: EndpointLike,
+    *,
+    framing: Framing = ...,
+    **options: Unpack[ServeMessagesOptions],
+) -> None: ...
+@overload
+def serve_messages(
+    handler: Callable[[NativeMessageChannel], object],
+    endpoint: EndpointLike,
+    *,
+    framing: Native,
+    **options: Unpack[ServeMessagesOptions],
+) -> None: ...
+@overload
+def serve_messages(
+    handler: Callable[[ChannelT], object],
+    endpoint: abc.Listener[ChannelT],
+    *,
+    grace: float = ...,
+) -> None: ...
+def serve_messages(
+    handler: Callable[[Any], object],
+    endpoint: EndpointLike | abc.Listener[Any],
+    *,
+    framing: Framing | Native | None = None,
+    access: AccessPolicy | None = None,
+    max_instances: int | None = None,
+    backlog: int = DEFAULT_BACKLOG,
+    buffer_size: int | None = None,
+    authkey: Buffer | None = None,
+    max_descriptors: int = 0,
+    grace: float = DEFAULT_GRACE,
+) -> None:
+    """Calls ``handler(channel)`` for each client in a thread, until the listener is closed.
+
+    >>> with blocking.listen_messages("svc") as listener:
+    ...     server = threading.Thread(target=blocking.serve_messages, args=(handler, listener))
+    ...     server.start()
+    ...     ...                                              # the rest of the program
+
+    The channel is closed when the handler returns. An :exc:`Exception` in a handler ends that one
+    connection: it is logged with its traceback (logger ``ipcpipes``), and the server continues. If
+    a handler ends because its client has left, or has sent bytes that are not a message, one line
+    is logged, at INFO or at WARNING; see :func:`ipcpipes.serve`. An exception that is not an
+    ``Exception`` (``SystemExit``) ends the server, and this function raises it.
+
+    Closing the listener, from any thread, shuts the server down: the handlers have ``grace``
+    seconds to finish. Then their connections are closed, which wakes handlers that wait there. A
+    thread cannot be cancelled: this function returns after all handlers have returned. Ctrl-C
+    closes the connections at once, waits for the handlers, and raises KeyboardInterrupt.
+
+    Args:
+        handler: a function of one channel.
+        endpoint: a plain name, an absolute path, or an :class:`ipcpipes.Endpoint`; or a listener of
+            :func:`listen_messages`, which is closed when this returns. A listener has its own
+            options: give no others but ``grace``.
+        framing: how messages are told apart, the same at both ends: ``LengthPrefixed()`` when it
+            is left out, any other :class:`ipcpipes.Framing`, or ``NATIVE``.
+        access: which users may connect; ``None`` means ``AccessPolicy.current_user()``.
+        max_instances: how many connections may be open at one time (1 or more), ``None`` for
+            no limit. The next client waits, or gets :exc:`ipcpipes.EndpointBusy`, as its own
+            ``wait`` says.
+        backlog: how many clients may be connected and not accepted yet, 1 to 4096; more get
+            :exc:`ipcpipes.EndpointBusy`. Linux and macOS cap it (``/proc/sys/net/core/somaxconn``);
+            Windows makes that many pipe instances in advance.
+        buffer_size: asks the system to hold this many bytes (1 or more) of what each connection
+            sends; a hint, 524,288 when ``None``. On Windows it is used for both directions, and is
+            65,536 when ``None``.
+        authkey: a secret that both ends have, 16 bytes or more (``secrets.token_bytes(32)``).
+            The handler gets only clients that have proved that they have it. The handshakes run
+            concurrently while ``accept`` is running, so that no client waits for another one. A
+            client that has not proved it 10 s after its connection was accepted is turned away, and
+            that is logged. ``connection_count`` and ``max_instances`` count the client until then.
+            ``None`` for no authentication.
+        max_descriptors: how many descriptors may come with one message, 0 to 253; see
+            :meth:`ipcpipes.blocking.abc.MessageChannel.receive_descriptors`. On Windows it must be
+            0 at both ends or at neither.
+        grace: seconds, 0 or more, that the handlers have to finish after the listener was closed;
+            ``math.inf`` waits for all of them, whatever their clients do.
+
+    Raises:
+        TypeError: a listener was given, and options for listening, too.
+        TypeError, ValueError: ``grace`` is not a number of seconds, 0 or more.
+        NotSupported: ``NATIVE`` on a system without such messages (macOS).
+        TypeError: ``framing`` is not a framing.
+        TypeError, ValueError: ``max_descriptors`` is not an int, or out of range.
+        EndpointInUse: a server already listens there (``errno`` is ``EADDRINUSE``).
+        NotAnEndpoint: there is a file that is not a socket (a ``FileExistsError``).
+        EndpointNotFound: the directory of the path is missing (a ``FileNotFoundError``).
+        UnsafeDirectory: others could replace the socket in its directory (a ``PermissionError``).
+        EndpointDenied: you may not create it there (a ``PermissionError``).
+        InvalidEndpoint, NotSupported: the endpoint cannot work on this system.
+        UnknownAccount: the policy names a user or a group that this machine does not have.
+        NotSupported: the system cannot express the policy; it is never weakened.
+        TypeError, ValueError: an argument is of the wrong type or out of range, or the policy
+            denies access to the user that listens.
+        EndpointError: any other error of the system (an ``OSError``).
+    """
+    grace = checked_seconds("grace", grace)
+    options: dict[str, Any] = {
+        "framing": framing,
+        "access": access,
+        "max_instances": max_instances,
+        "backlog": backlog,
+        "buffer_size": buffer_size,
+        "authkey": authkey,
+        "max_descriptors": max_descriptors,
+    }
+    del authkey  # as authenticate_as_client does
+    serve_listener(handler, listener_for(endpoint, listen_messages, options), grace)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
-import threading
-import time
-from contextlib import suppress
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
-
-import trio
 
 from ...authentication.challenge import derive_key
 from ...blocking import Listener, Stream, listen
 from ...blocking.authentication.listener import AuthenticatingListener
+from ...blocking.connections.threads import ClientThreads
 from ...endpoint import EndpointLike
 from ...framing import Buffer
 from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
@@ -166,7 +163,7 @@ def serve_connection(
 
 
 class _Server(ServerBase):
-    """The managers, and the connections of their clients."""
+    """The managers."""
 
     _end_of = staticmethod(end_of)
 
@@ -179,103 +176,19 @@ class _Server(ServerBase):
                         f"{one.operation} is implemented by an async method, and there is no event "
                         "loop; make it with def, or serve it with ipcpipes.rpc.serve"
                     )
-        self._lock = threading.Lock()
-        self._connections: dict[Connection, threading.Thread] = {}
-        self._begun: set[Connection] = set()  # their threads run
-        self._error: BaseException | None = None
 
     def run(self, listener: Listener[Stream], grace: float) -> None:
-        try:
-            with suppress(trio.ClosedResourceError):
-                while True:
-                    self._start(listener, listener.accept())
-            listener.close()  # ends the handshakes if only the listener below was closed
-            # All connections share one deadline, so that the times of many slow clients do not add
-            # up.
-            until = None if grace == math.inf else time.monotonic() + grace
-            self._shut_down(until)
-            if not self._join(until):
-                logger.warning(
-                    "%s: ended the clients that had not finished %g s after the listener was "
-                    "closed",
-                    listener.endpoint,
-                    grace,
-                )
-        finally:
-            listener.close()
-            for connection in self._all():
-                connection.close()
-            self._join()
-        if self._error is not None:
-            raise self._error
+        ClientThreads(partial(Connection, self), _shut_down, "ipcpipes rpc", logger).run(
+            listener, grace
+        )
 
-    def _start(self, listener: Listener[Stream], stream: Stream) -> None:
-        connection: Connection | None = None
-        thread: threading.Thread | None = None
-        try:
-            connection = Connection(self, stream)
-            thread = threading.Thread(
-                target=self._serve, args=(listener, connection), name="ipcpipes rpc"
-            )
-            with self._lock:
-                self._connections[connection] = thread
-            thread.start()
-        except BaseException as error:
-            # A signal handler may have raised after the thread had begun.
-            if connection is None or self._forget(connection, begun=False):
-                stream.close()
-            if not isinstance(error, RuntimeError) or thread is None or thread.ident is not None:
-                raise
-            # The system has no more threads; the client finds its connection closed.
-            logger.warning("a client was turned away: %s", error)
 
-    def _serve(self, listener: Listener[Any], connection: Connection) -> None:
-        with self._lock:
-            if connection not in self._connections:
-                return
-            self._begun.add(connection)
-        try:
-            connection.run()
-        except Exception:
-            logger.exception("serving a client failed")
-        except BaseException as error:
-            self._error = error
-            listener.close()
-        finally:
-            self._forget(connection, begun=True)
-
-    def _forget(self, connection: Connection, *, begun: bool) -> bool:
-        """Removes a connection that has ended, or whose thread has never begun to serve it."""
-        with self._lock:
-            if (connection in self._begun) is not begun:
-                return False
-            self._begun.discard(connection)
-            self._connections.pop(connection, None)
-            return True
-
-    def _shut_down(self, until: float | None) -> None:
-        """Begins no new calls. Each connection ends when its open calls have ended and its client
-        has read their answers; the client has time for that until ``until``.
-        """
-        connections = self._all()
-        # Tell all of them before waiting for any: a client may read nothing.
-        for connection in connections:
-            connection.link.shut_down(until)
-        for connection in connections:
-            connection.link.end_when_done()
-
-    def _all(self) -> list[Connection]:
-        with self._lock:
-            return list(self._connections)
-
-    def _join(self, until: float | None = None) -> bool:
-        """Waits for the threads of all connections. Returns whether they ended in time."""
-        while True:
-            with self._lock:
-                threads = list(self._connections.values())
-            if not threads:
-                return True
-            for thread in threads:
-                thread.join(None if until is None else max(until - time.monotonic(), 0))
-                if thread.is_alive():
-                    return False
+def _shut_down(connections: Sequence[Connection], until: float | None) -> None:
+    """Begins no new calls. Each connection ends when its open calls have ended and its client has
+    read their answers; the client has time for that until ``until``.
+    """
+    # Tell all of them before waiting for any: a client may read nothing.
+    for connection in connections:
+        connection.link.shut_down(until)
+    for connection in connections:
+        connection.link.end_when_done()
