@@ -320,7 +320,7 @@ def texts_of(fault: rpc.RpcError) -> list[str]:
 
 def test_a_fault_that_fits_no_frame_is_shortened() -> None:
     error = rpc.Fault("message", code=7).carrying(["note"], rpc.Fault("cause"), [rpc.Fault("a")])
-    error.declared = ("NotFound", encode_body({"title": "atlas"}))
+    error._declared = ("NotFound", encode_body({"title": "atlas"}))
     whole = encode_fault(error, lambda body: True)
     short = encode_fault(error, lambda body: False)
     assert short == encode_body({"code": 7, "message": "message", "type": None, "traceback": None})

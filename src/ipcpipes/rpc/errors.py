@@ -121,7 +121,7 @@ class RpcError(IpcError):
     default_message: ClassVar[str]
     default_errno: ClassVar[int | None] = None  # classes that are an OSError set it
     exceptions: tuple[RpcError, ...] = ()
-    declared: tuple[str, bytes] | None = None  # how the server sends it: its class, its fields
+    _declared: tuple[str, bytes] | None = None  # how the server sends it: its class, its fields
     _first: RpcError | None = None
 
     def __init__(

@@ -64,7 +64,7 @@ def _fault_of(error: BaseException, declared: Declared, room: _Room, depth: int)
     kind, message, code = _facts(error)
     fault = Fault(_cut(message), code=code, type=kind and _cut(kind))
     room.text -= len(fault.message) + len(fault.type or "")
-    fault.declared = _declared(error, declared)
+    fault._declared = _declared(error, declared)
     found = getattr(error, "__notes__", None)
     notes = [
         room.take(note)

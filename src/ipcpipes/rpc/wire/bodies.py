@@ -89,8 +89,8 @@ def _body_of(error: RpcError) -> FaultBody:
         trace,
     )
     # A peer of an earlier revision gets the same octets for a failure that has none of these.
-    if error.declared is not None:
-        body.raised, fields = error.declared
+    if error._declared is not None:
+        body.raised, fields = error._declared
         body.fields = msgspec.Raw(fields)
     if error.notes:
         body.notes = [_text(note) or "" for note in error.notes]
