@@ -19,6 +19,7 @@ ROOMS = [
     "errors",
     "ending",
     "abc",
+    "activation",
     "endpoint",
     "framing",
     "options",

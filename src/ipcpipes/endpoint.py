@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from .activation import activated
 from .errors import InvalidEndpoint, NotSupported
 
 __all__ = ["Endpoint", "EndpointLike", "posix_address", "windows_address"]
@@ -226,6 +227,31 @@ class Endpoint:
         if isinstance(number, bool) or not isinstance(number, (int, str)):
             raise TypeError(f"a descriptor or handle is an int or a str, not {number!r}")
         return cls("inherited", str(number))
+
+    @classmethod
+    def activated(cls, name: str | None = None) -> Endpoint | None:
+        """Finds a listening socket that systemd has passed to this process (socket activation)::
+
+            endpoint = Endpoint.activated("svc") or Endpoint.path("/run/svc.sock")
+
+        The functions that listen and serve take it over as they do with :meth:`inherited`. The
+        variables that systemd has set are those of sd_listen_fds(3) and sd_listen_fds_with_names(3)
+        (``LISTEN_PID``, ``LISTEN_FDS``, ``LISTEN_FDNAMES``).
+
+        Args:
+            name: ``FileDescriptorName=`` of the socket unit, by default the unit's own name with
+                its suffix. ``None`` for the only socket that was passed.
+
+        Returns:
+            The endpoint; ``None`` if nothing was passed to this process, also on systems without
+            systemd.
+
+        Raises:
+            InvalidEndpoint: not exactly one socket has this name, or ``name`` is ``None`` and
+                several were passed; a mistake in the units.
+        """
+        number = activated(name, os.environ, os.getpid())
+        return None if number is None else cls.inherited(number)
 
     @classmethod
     def of(cls, value: EndpointLike) -> Endpoint:
