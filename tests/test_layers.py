@@ -42,6 +42,7 @@ ROOMS = [
     "child",
     "child.group",
     "broadcast",
+    "waiting",
     "running",
     "blocking.abc",
     "blocking.wrapping",

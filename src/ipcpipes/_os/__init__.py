@@ -7,7 +7,8 @@ waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in w
 ``still_receives`` (whether a peer that has ended its sending half can still receive),
 ``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
 ``transport`` (the kind of connection, as text for users); ``ChannelNumber`` and ``WrapperNumber``
-(``fileno`` or ``handle`` of what is made over connections and listeners); and for parents and children:
+(``fileno`` or ``handle`` of what is made over connections and listeners); and for parents and
+children:
 ``open_pair``, ``Opened`` (the owner of a number), ``parent_end``, ``inheriting``, ``fingerprint``,
 ``close_number``, ``is_quick``, ``start``, ``give_up``, ``forgets_children``, ``SharedName``,
 ``join_shared``.

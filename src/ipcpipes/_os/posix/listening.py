@@ -212,6 +212,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
 
     def _in_forked_child(self, text: str) -> None:
         self._is_shared = True
+        self._drop_kept()
         self._blocker.close()
         self._early.close()
         self._candidate.close()
@@ -232,6 +233,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
         if fd != -1:
             os.close(fd)
         self._disconnect_blocker()
+        self._drop_kept()
         self._early.close()
         self._candidate.close()
 

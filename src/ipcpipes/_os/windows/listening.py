@@ -207,6 +207,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         return int(calls.begin_connect(instance.number, instance.operation, self._event.number))
 
     def _close_instances(self) -> None:
+        self._drop_kept()
         for instance in list(self._waiting):
             instance.close()
         self._waiting.clear()
