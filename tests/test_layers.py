@@ -50,6 +50,7 @@ ROOMS = [
     "blocking.connections",
     "blocking.messages",
     "blocking.child",
+    "blocking.waiting",
     "blocking.running",
     "blocking",
     "rpc.errors",

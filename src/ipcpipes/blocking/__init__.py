@@ -21,6 +21,7 @@ from .connections.connect import connect, listen
 from .messages.connect import connect_messages, listen_messages
 from .messages.framed import MessageChannel, NativeMessageChannel
 from .running import run
+from .waiting import wait
 
 __all__ = [
     "AnonymousReceiveStream",
@@ -45,4 +46,5 @@ __all__ = [
     "parent_pipes",
     "parent_stream",
     "run",
+    "wait",
 ]
