@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -14,14 +15,6 @@ from ipcpipes.testing import unique_endpoint
 
 from .channels import MAKERS, connected, over_streams_of_trio, two_ways
 from .pairs import stream_pair
-
-pytestmark = pytest.mark.usefixtures("in_time")
-
-
-@pytest.fixture
-async def in_time() -> Any:
-    with trio.fail_after(20):
-        yield
 
 
 async def is_idle(objects: Any) -> bool:
@@ -308,6 +301,24 @@ async def test_wait_is_a_checkpoint_even_if_something_is_ready() -> None:
             await ipcpipes.wait([server])
         assert scope.cancelled_caught
         assert await server.receive_some() == b"x"
+
+
+def test_ctrl_c_ends_the_wait_and_loses_nothing() -> None:
+    async def interrupt() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        client, server = await connected(ipcpipes.LengthPrefixed())()
+        async with client, server:
+            trio.lowlevel.spawn_system_task(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                await ipcpipes.wait([client, server])
+            await client.send(b"x")
+            assert await ipcpipes.wait([client, server]) == [server]
+            assert await server.receive() == b"x"
+
+    trio.run(main)
 
 
 async def test_objects_that_cannot_be_waited_for_are_refused() -> None:

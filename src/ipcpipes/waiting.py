@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import trio
 
+from .connections.nursery import unseen_nursery
+
 __all__ = ["wait"]
 
 ObjectT = TypeVar("ObjectT")
@@ -55,28 +57,24 @@ async def wait(objects: Iterable[ObjectT]) -> list[ObjectT]:
         ValueError: there is no object, so the wait would never end.
     """
     watched = {id(one): one for one in objects}
-    for one in watched.values():
-        _check(one)
-    await trio.lowlevel.checkpoint()
     if not watched:
         raise ValueError("wait needs at least one object; it would never end without any")
+    for one in watched.values():
+        if not hasattr(type(one), "_is_ready"):
+            raise TypeError(f"nothing can be received or accepted from {one!r}, and it is no Child")
+    await trio.lowlevel.checkpoint()
     ready = [one for one in watched.values() if _is_ready(one)]
     if ready:
         return ready
     found: set[int] = set()
     failures: list[Exception] = []
-    async with trio.open_nursery() as nursery:
+    async with unseen_nursery() as nursery:
         for one in watched.values():
             nursery.start_soon(_watch, one, found, failures, nursery.cancel_scope)
     if failures:
         raise failures[0]
     # Others may have become ready in the same moment.
     return [one for one in watched.values() if id(one) in found or _is_ready(one)]
-
-
-def _check(one: Any) -> None:
-    if not hasattr(type(one), "_is_ready"):
-        raise TypeError(f"nothing can be received or accepted from {one!r}, and it is no Child")
 
 
 def _is_ready(one: Any) -> bool:

@@ -38,8 +38,8 @@ class ChannelNumber:
             find = self._connection.fileno
         except AttributeError:
             raise NotSupported(
-                f"{self._connection!r} below this channel has no fileno(); ask the program that "
-                "made it for its descriptor"
+                f"{self._connection!r} below this channel has no fileno(); only the code that made "
+                "this stream knows its descriptor"
             ) from None
         number: int = find()
         return number

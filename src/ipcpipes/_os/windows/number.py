@@ -36,8 +36,8 @@ class ChannelNumber:
             handle: int = self._connection.handle
         except AttributeError:
             raise NotSupported(
-                f"{self._connection!r} below this channel has no handle; ask the program that "
-                "made it"
+                f"{self._connection!r} below this channel has no handle; only the code that made "
+                "this stream knows it"
             ) from None
         return handle
 
