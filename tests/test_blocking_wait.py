@@ -18,6 +18,7 @@ from ipcpipes import blocking
 from ipcpipes.testing import unique_endpoint
 
 from .channels import FRAMINGS, has_native
+from .threads import Worker, settle
 
 KINDS = [
     *(pytest.param(framing, id=name) for name, framing in FRAMINGS.items()),
@@ -58,27 +59,19 @@ def waiting(objects: Any) -> Iterator[list[Any]]:
     outcome: list[Any] = []
 
     def wait() -> None:
+        begin = time.monotonic()
         try:
             outcome.append(blocking.wait(objects, timeout=LONG))
         except Exception as error:
             outcome.append(error)
+        assert time.monotonic() - begin < LONG, "nothing has woken the thread"
 
-    thread = threading.Thread(target=wait)
-    thread.start()
+    worker = Worker(wait)
     try:
-        until_busy(objects)
+        settle()
         yield outcome
     finally:
-        thread.join()
-
-
-def until_busy(objects: Any) -> None:
-    """Returns when another thread waits for the objects."""
-    while True:
-        try:
-            blocking.wait(objects, timeout=0)
-        except trio.BusyResourceError:
-            return
+        worker.result()
 
 
 @pytest.mark.parametrize("framing", KINDS)
@@ -174,11 +167,18 @@ def test_bytes_that_are_not_a_message_are_ready() -> None:
 
 
 def test_all_ready_objects_are_returned_in_order() -> None:
-    with streams() as (one, other), channels() as (client, server):
+    with (
+        streams() as (one, other),
+        channels() as (client, server),
+        blocking.listen(unique_endpoint()) as listener,
+        blocking.connect(listener.endpoint),
+    ):
         one.send_all(b"x")
         client.send(b"y")
         server.send(b"z")
-        assert blocking.wait([server, one, other, client, other]) == [server, other, client]
+        assert blocking.wait([listener]) == [listener]
+        ready = blocking.wait([server, one, listener, other, client, other])
+        assert ready == [server, listener, other, client]
 
 
 def test_a_stream_is_ready_for_bytes_and_at_its_end() -> None:
@@ -221,7 +221,9 @@ def test_a_listener_is_ready_when_a_client_waits(messages: bool) -> None:
             assert listener.connection_count == 1
             with listener.accept(timeout=0) as server:
                 # Now max_instances are open. On POSIX the listener keeps its socket readable.
-                assert is_idle(listener, client, server)
+                begin = time.thread_time()
+                assert blocking.wait([listener, client, server], timeout=0.3) == []
+                assert time.thread_time() - begin < 0.15, "the thread did not sleep"
         with waiting([listener]) as outcome, connect(listener.endpoint, wait=LONG):
             while not outcome:
                 time.sleep(0.001)
@@ -274,8 +276,9 @@ def test_a_child_is_noticed_without_a_descriptor_of_its_process(
     with blocking.open_child([sys.executable, "-c", "input()"], stdin=-1) as child:
         monkeypatch.setattr("os.pidfd_open", refuse)
         assert child.process.stdin is not None
-        child.process.stdin.close()
-        assert blocking.wait([child], timeout=LONG) == [child]
+        with waiting([child]) as outcome:
+            child.process.stdin.close()
+        assert outcome == [[child]]
 
 
 def test_closing_ends_the_wait() -> None:

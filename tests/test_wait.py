@@ -99,11 +99,20 @@ async def test_bytes_that_are_not_a_message_are_ready() -> None:
 async def test_all_ready_objects_are_returned_in_order() -> None:
     one, other = await stream_pair()
     client, server = await connected(ipcpipes.LengthPrefixed())()
-    async with one, other, client, server:
+    async with (
+        one,
+        other,
+        client,
+        server,
+        await ipcpipes.listen(unique_endpoint()) as listener,
+        await ipcpipes.connect(listener.endpoint),
+    ):
         await one.send_all(b"x")
         await client.send(b"y")
         await server.send(b"z")
-        assert await ipcpipes.wait([server, one, other, client, other]) == [server, other, client]
+        assert await ipcpipes.wait([listener]) == [listener]
+        ready = await ipcpipes.wait([server, one, listener, other, client, other])
+        assert ready == [server, listener, other, client]
 
 
 async def test_a_stream_is_ready_for_bytes_and_at_its_end() -> None:

@@ -151,8 +151,6 @@ class Channel(Sending, abc.MessageChannel):
         if self._receiving and self._watch is None:
             raise trio.BusyResourceError("another task is receiving from this channel")
         self._require_open()
-        if self._is_flushed_later:
-            self._flush()  # as in _wait_until_arrived
         if self._owed:
             self._discard_owed()
         try:
