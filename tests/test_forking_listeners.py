@@ -87,6 +87,42 @@ def test_arrived_clients_stay_with_the_parent() -> None:
         child.end()
 
 
+def test_a_client_that_a_wait_has_accepted_stays_with_the_parent() -> None:
+    with (
+        blocking.listen(unique_endpoint()) as listener,
+        blocking.connect(listener.endpoint) as client,
+    ):
+        assert blocking.wait([listener], timeout=10) == [listener]
+        kept = listener._kept
+        assert kept is not None
+        number = kept.fileno()
+        child = ForkedChild(lambda: (listener._kept, is_closed(number)), stays=True)
+        assert child.said == "(None, True)"
+        with listener.accept(timeout=0) as server:
+            client.send_all(b"x")
+            assert server.receive_some() == b"x"
+        assert client.receive_some(timeout=10) == b""
+        child.end()
+
+
+async def test_a_client_that_a_wait_of_trio_has_accepted_stays_with_the_parent() -> None:
+    async with (
+        await ipcpipes.listen(unique_endpoint()) as listener,
+        await ipcpipes.connect(listener.endpoint) as client,
+    ):
+        assert await ipcpipes.wait([listener]) == [listener]
+        kept = listener._kept
+        assert kept is not None
+        number = kept.fileno()
+        child = ForkedChild(lambda: (listener._kept, is_closed(number)), stays=True)
+        assert child.said == "(None, True)"
+        async with await listener.accept() as server:
+            await client.send_all(b"x")
+            assert await server.receive_some() == b"x"
+        assert await client.receive_some() == b""
+        child.end()
+
+
 @pytest.mark.parametrize("max_instances", [None, 2])
 def test_forked_child_and_parent_can_both_accept(max_instances: int | None) -> None:
     """As in a pre-forking server."""

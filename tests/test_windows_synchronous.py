@@ -101,6 +101,34 @@ async def test_any_amount_arrives_whole(size: int) -> None:
         assert await receive_exactly(receiver, size) == data
 
 
+async def test_wait_notices_bytes_the_end_and_closing() -> None:
+    sender, receiver = await pipe()
+    async with sender, receiver:
+        with trio.move_on_after(0.1):
+            await ipcpipes.wait([receiver])
+            pytest.fail("nothing has arrived")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sender.send_all, b"abc")
+            assert await ipcpipes.wait([receiver]) == [receiver]
+        assert await receiver.receive_some() == b"abc"
+        await sender.aclose()
+        assert await ipcpipes.wait([receiver]) == [receiver]
+        assert await receiver.receive_some() == b""
+
+
+def test_blocking_wait_notices_bytes_the_end_and_closing() -> None:
+    sender, receiver = blocking_pipe()
+    with sender, receiver:
+        assert blocking.wait([receiver], timeout=0.1) == []
+        worker = Worker(blocking.wait, [receiver])
+        sender.send_all(b"abc")
+        assert worker.result() == [receiver]
+        assert receiver.receive_some() == b"abc"
+        sender.close()
+        assert blocking.wait([receiver]) == [receiver]
+        assert receiver.receive_some() == b""
+
+
 async def test_ends_have_the_types_of_anonymous_pipes() -> None:
     sender, receiver = await pipe()
     async with sender, receiver:

@@ -31,6 +31,7 @@ from .messages.connect import connect_messages, listen_messages, serve_messages
 from .messages.framed import MessageChannel, NativeMessageChannel
 from .running import run
 from .security import AccessPolicy, Group, User, open_for_client
+from .waiting import wait
 
 __version__ = "0.1.0"
 
@@ -77,5 +78,6 @@ __all__ = [
     "run",
     "serve",
     "serve_messages",
+    "wait",
 ]
 __all__ += errors.__all__

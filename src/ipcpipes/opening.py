@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ._os import Kind
+from ._os import Kind, WrapperNumber
 from .endpoint import Endpoint, EndpointLike
 from .errors import EndpointNotFound, EndpointRefused
 from .options import (
@@ -148,7 +148,7 @@ def pauses() -> Generator[float, None, None]:
         _waiting.discard(this)
 
 
-class ListenerWrapper:
+class ListenerWrapper(WrapperNumber):
     """The base, in every driver, of a listener that wraps another listener.
 
     Lifetime: it owns the listener below, and closes it.

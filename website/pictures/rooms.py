@@ -39,7 +39,8 @@ _ROOMS = {
     "broadcast": _Room(3, 3, "one to every client", BLUE, ("broadcast",)),
     "rpc/definition": _Room(0, 4, "interfaces", GREEN, ("rpc.definition", "rpc.errors")),
     "messages": _Room(1, 4, "channels", BLUE, ("messages",)),
-    "running": _Room(3, 4, "ends on signals", BLUE, ("running",)),
+    "running": _Room(3, 5, "ends on signals", BLUE, ("running",)),
+    "waiting": _Room(3, 4, "the first of several", BLUE, ("waiting",)),
     "connections": _Room(1, 5, "streams", BLUE, ("connections",)),
     "blocking/abc": _Room(
         2, 5, "contracts for threads", ORANGE, ("blocking.abc", "blocking.wrapping")

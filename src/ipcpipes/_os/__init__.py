@@ -6,7 +6,9 @@ system. The names are: the streams, the packets and the listener; ``connect`` (o
 waiting), ``listen`` (takes the name), ``Kind`` (what a connection carries, in which direction),
 ``still_receives`` (whether a peer that has ended its sending half can still receive),
 ``Permissions`` and ``ServerCheck`` (the compiled access policy of a listener and of a client),
-``transport`` (the kind of connection, as text for users); and for parents and children:
+``transport`` (the kind of connection, as text for users); ``ChannelNumber`` and ``WrapperNumber``
+(``fileno`` or ``handle`` of what is made over connections and listeners); and for parents and
+children:
 ``open_pair``, ``Opened`` (the owner of a number), ``parent_end``, ``inheriting``, ``fingerprint``,
 ``close_number``, ``is_quick``, ``start``, ``give_up``, ``forgets_children``, ``SharedName``,
 ``join_shared``.
@@ -23,11 +25,11 @@ from .common.trio_end import TrioEnd
 from .common.trio_listener import accept_waiting as accept_waiting
 
 if sys.platform == "win32":
-    from .windows import calls, inheritance, listening, opened, process
+    from .windows import calls, inheritance, listening, number, opened, process
     from .windows.calls import resolve
     from .windows.trio import connecting, listener, packets, pipe, shared, stream
 else:
-    from .posix import calls, inheritance, listening, opened, process
+    from .posix import calls, inheritance, listening, number, opened, process
     from .posix.address import resolve_text as resolve
     from .posix.trio import connecting, listener, packets, pipe, shared, stream
 
@@ -56,6 +58,9 @@ Listener = listener.Listener
 listen = partial(listening.listen, Listener)
 SharedName = shared.SharedName
 join_shared = shared.join_shared
+
+ChannelNumber = number.ChannelNumber
+WrapperNumber = number.WrapperNumber
 
 Stream = stream.Stream
 SendStream = stream.SendStream

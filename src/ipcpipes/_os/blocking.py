@@ -10,10 +10,10 @@ from functools import partial
 
 if sys.platform == "win32":
     from .windows import inheritance, listening, process
-    from .windows.blocking import connecting, duplex, listener, packets, pipe, stream
+    from .windows.blocking import connecting, duplex, listener, packets, pipe, stream, watching
 else:
     from .posix import inheritance, listening, process
-    from .posix.blocking import connecting, duplex, listener, packets, pipe, stream
+    from .posix.blocking import connecting, duplex, listener, packets, pipe, stream, watching
 
 connect = connecting.connector.connect
 parent_end = connecting.connector.parent_end
@@ -33,6 +33,8 @@ ends_within = process.ends_within
 is_quick = process.is_quick
 start = process.start
 give_up = process.give_up
+wait_for_any = watching.wait_for_any
+watched_process = process.watched
 
 
 def open_anonymous_pipe(

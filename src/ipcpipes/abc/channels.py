@@ -35,6 +35,9 @@ class MessageChannel(Uncopied, trio.abc.Channel[bytes]):
     :exc:`trio.BrokenResourceError`. At the end of ``async with``, an exception of the block takes
     precedence. If ``aclose`` is cancelled, it closes at once.
 
+    The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
+    which the system knows the connection.
+
     Several tasks may send at once: they take turns in the order of their calls, and the bytes of
     their messages do not mix. Only one task may receive at a time.
     """

@@ -28,6 +28,9 @@ class Listener(Uncopied, trio.abc.Listener[ResourceT_co]):
     closed too. A forked child (POSIX) may also accept, and may close its copy of the listener:
     the name, the queue and ``max_instances`` stay with this process.
 
+    The listeners of ipcpipes also have ``fileno()`` (POSIX): the listening socket; or ``handle``
+    (Windows): an event that is set when a client connects.
+
     Raises:
         trio.ClosedResourceError: you closed the listener.
         trio.BusyResourceError: another task of your program is accepting.

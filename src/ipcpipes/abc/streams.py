@@ -38,6 +38,9 @@ class Connection(Uncopied, trio.abc.AsyncResource):
     A forked child (POSIX) cannot use a connection that this process has connected: in the child
     every operation raises :exc:`trio.ClosedResourceError`. It can use a connection that a listener
     has accepted, because some servers fork for each client.
+
+    The connections of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number
+    by which the system knows this end.
     """
 
     @property

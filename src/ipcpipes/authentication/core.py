@@ -7,7 +7,7 @@ from collections import deque
 from hmac import HMAC
 from typing import Any
 
-from ..errors import AuthenticationFailed
+from ..errors import AuthenticationFailed, NotSupported
 from ..framing import Buffer
 from ..opening import ListenerWrapper
 from ..options import Direction
@@ -43,6 +43,17 @@ class AuthenticatingListenerCore(ListenerWrapper):
         self._candidates: dict[Any, Any] = {}
         self._authenticated: deque[Any] = deque()
         self._closed = False
+
+    def _is_ready(self) -> bool:
+        """Whether a client waits is known after its handshake.
+
+        Raises:
+            NotSupported: always.
+        """
+        raise NotSupported(
+            f"{self!r} cannot be waited for together with other objects: the handshakes of its "
+            "clients run only in accept(); call accept() in a task or thread of its own"
+        )
 
     def __repr__(self) -> str:
         return f"<{self._below!r} with authkey>"

@@ -21,6 +21,7 @@ from .connections.connect import connect, listen, serve
 from .messages.connect import connect_messages, listen_messages, serve_messages
 from .messages.framed import MessageChannel, NativeMessageChannel
 from .running import run
+from .waiting import wait
 
 __all__ = [
     "AnonymousReceiveStream",
@@ -47,4 +48,5 @@ __all__ = [
     "run",
     "serve",
     "serve_messages",
+    "wait",
 ]

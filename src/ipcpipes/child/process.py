@@ -62,6 +62,13 @@ class Child(ChildBase):
         assert self.status is not None
         return self.status
 
+    def _is_ready(self) -> bool:
+        """Returns whether the process has ended."""
+        return self.status is not None
+
+    async def _wait_ready(self) -> None:
+        await self.process.wait()
+
     async def _close_ends(self) -> trio.BrokenResourceError | None:
         """Closes everything that leads to the child. Returns the error if messages were lost."""
         is_cancelled = trio.current_effective_deadline() == -math.inf

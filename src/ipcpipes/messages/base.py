@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -119,15 +120,49 @@ class Channel(Sending, abc.MessageChannel):
         self._require_open()
         if self._owed:
             self._discard_owed()
+        if not self._arrived and not self._arrives_now():
+            raise trio.WouldBlock
+        return self._take_first()
+
+    def _arrives_now(self) -> bool:
+        """Receives without waiting until a message has arrived. Returns whether one has arrived.
+
+        Raises:
+            What :meth:`receive` raises.
+        """
         while not self._arrived:
             if self._receiving or not self._fill_now():
                 if self._pending is not None and self._pending.time_left == 0:
                     self._receive_fault = self._pending.give_part_up()
                     self._raise_fault()
-                raise trio.WouldBlock
+                return False
             if self._owed:
                 self._discard_owed()
-        return self._take_first()
+        return True
+
+    @ki_protected
+    def _is_ready(self) -> bool:
+        """Returns whether :meth:`receive` would return or raise at once. What arrives stays in this
+        channel.
+
+        Raises:
+            trio.BusyResourceError, trio.ClosedResourceError: as for :meth:`receive`.
+        """
+        if self._receiving and self._watch is None:
+            raise trio.BusyResourceError("another task is receiving from this channel")
+        self._require_open()
+        if self._owed:
+            self._discard_owed()
+        try:
+            return self._arrives_now()
+        except (trio.EndOfChannel, trio.BrokenResourceError):
+            return True  # receive raises it again
+
+    @ki_protected
+    async def _wait_ready(self) -> None:
+        """Waits until :meth:`_is_ready` returns true."""
+        with suppress(trio.EndOfChannel, trio.BrokenResourceError):
+            await self._wait_for_messages(1)
 
     @ki_protected
     async def transact(self, value: Buffer) -> bytes:

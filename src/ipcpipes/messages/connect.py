@@ -142,6 +142,12 @@ class _MessageListener(MessageListenerCore, abc.Listener[Any]):
         connection = await self._below.accept()
         return channel_over(connection, self._framing, self._max_descriptors)
 
+    def _is_ready(self) -> bool:
+        return bool(self._below._is_ready())
+
+    async def _wait_ready(self) -> None:
+        await self._below._wait_ready()
+
     async def aclose(self) -> None:
         await self._below.aclose()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import trio
 
+from .._os import ChannelNumber
 from .._os.common.receive_size import RECEIVE_INTERRUPTED
 from .._os.handles.attached import AttachedDescriptors
 from .._os.handles.headers import (
@@ -53,7 +54,7 @@ ENDED = "the other end has closed"
 NO_DESCRIPTORS = "this channel was made without max_descriptors=, and does not receive descriptors"
 
 
-class ChannelCore(ABC):
+class ChannelCore(ChannelNumber, ABC):
     """The state that the channels of both drivers have in common.
 
     Messages that were received together with an earlier one wait in ``_arrived``. While it is not

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 import trio
 
 from ...abc.uncopied import Uncopied
-from .connection_end import Kind
+from .connection_end import ConnectionEnd, Kind
 from .connection_slot import ConnectionSlot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ipcpipes")
 
-ConnectionT = TypeVar("ConnectionT")
+ConnectionT = TypeVar("ConnectionT", bound=ConnectionEnd)
 
 
 class AcceptStatus(enum.Enum):
@@ -59,11 +59,13 @@ class ListenerCore(Uncopied, ABC, Generic[ConnectionT]):
     Attributes:
         _taken: one :class:`ConnectionSlot` for each open connection.
         _exhausted: the last accept found the system out of descriptors, handles or memory.
+        _kept: a client that a wait has accepted; the next accept returns it.
         _closed: true until the system's ``__init__`` is about to end, and again after closing.
     """
 
     _instead = "to serve one endpoint from several processes, use a WorkerGroup"
     _closed = True
+    _kept: ConnectionT | None = None
 
     def _set_up(self, endpoint: Endpoint, options: ListenOptions) -> None:
         self._endpoint = endpoint
@@ -85,6 +87,16 @@ class ListenerCore(Uncopied, ABC, Generic[ConnectionT]):
     def _require_open(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this listener was closed here")
+
+    def _next_client(self) -> ConnectionT | AcceptStatus:
+        """Returns the client that a wait has accepted, or accepts one."""
+        kept, self._kept = self._kept, None
+        return self._try_accept() if kept is None else kept
+
+    def _drop_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept._close()
 
     def _note_exhausted(self, reason: object) -> None:
         if not self._exhausted:

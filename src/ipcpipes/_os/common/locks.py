@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from .deadline import Deadline
@@ -59,6 +60,24 @@ class SendReceiveLocks:
         finally:
             lock["turn"] = None
             self._leave()
+
+    def _take_turn(self, taken: list[Callable[[], object]]) -> None:
+        """Acquires the lock for receiving, for a thread that waits for several objects. Adds the
+        function that releases it to ``taken``.
+
+        Raises:
+            The exception of :meth:`_busy`, if another thread holds the lock.
+        """
+        lock = self._may_receive
+        release = partial(dict.__setitem__, lock, "turn", None)  # in one step, like the statement
+        try:
+            del lock["turn"]
+        except KeyError:
+            raise self._busy("receiving from") from None
+        taken.append(release)  # no signal handler runs between the two steps
+
+    def _after_turn(self) -> None:
+        """Must be called after the lock of :meth:`_take_turn` was released."""
 
     @abstractmethod
     def _busy(self, doing: str) -> Exception:

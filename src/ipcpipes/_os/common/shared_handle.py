@@ -12,6 +12,7 @@ import trio
 
 from .connection_end import ConnectionEnd
 from .locks import SendReceiveLocks
+from .opened import OpenNumbers
 from .own_thread import ResultT, run_as_blocking
 
 if TYPE_CHECKING:
@@ -122,6 +123,14 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
             if self._number == -1:
                 self._leave()
 
+    def _after_turn(self) -> None:
+        if self._number == -1:
+            self._leave()
+
+    def _wake_within(self) -> float | None:
+        """After how many seconds a thread that waits for this object looks again at the latest."""
+        return None
+
     def _leave(self) -> None:
         """Must be called after a lock was released, if ``_number`` is -1 or ``_waiting`` is not
         empty.
@@ -171,6 +180,15 @@ class SharedHandle(ConnectionEnd, SendReceiveLocks):
 
     def _hide(self) -> None:
         """Clears the other attributes that contain the number, if there are any."""
+
+    @abstractmethod
+    def _watched(self, opened: OpenNumbers) -> Any:
+        """Returns what the system's ``wait_for_any`` watches for this object. The caller holds the
+        lock for receiving, and closes what this adds to ``opened``.
+
+        Raises:
+            trio.ClosedResourceError: this object is closed.
+        """
 
     @abstractmethod
     def _wake(self, number: int) -> None:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -78,7 +79,7 @@ class ThreadedListener(ListenerCore[ConnectionT]):
             try:
                 with self._counting:
                     self._require_open()
-                    found = self._try_accept()
+                    found = self._next_client()
                 if not isinstance(found, AcceptStatus):
                     return found  # accept() calls _do_free_jobs()
                 self._do_free_jobs()
@@ -99,6 +100,45 @@ class ThreadedListener(ListenerCore[ConnectionT]):
                 milliseconds = pause if milliseconds < 0 else min(pause, milliseconds)
             if found is not AcceptStatus.VANISHED:
                 self._wait(found, milliseconds)
+
+    def _take_turn(self, taken: list[Callable[[], object]]) -> None:
+        """Does the same as the method of a connection; see :class:`SendReceiveLocks`."""
+        count = len(taken)
+        lock = self._accepting
+        # This is one step, so that no signal handler runs in between.
+        taken.extend(compress((lock.release,), map(lock.acquire, (False,))))
+        if len(taken) == count:
+            raise trio.BusyResourceError("another thread is accepting from this listener")
+
+    def _after_turn(self) -> None:
+        if self._closed:
+            self._jobs.append(self._end)
+        self._do_free_jobs()
+
+    def _is_ready(self) -> bool:
+        """Returns whether a client waits that :meth:`accept` would return. Such a client is
+        accepted here, and kept: otherwise it might be one that accept would turn away. The caller
+        holds ``_accepting``.
+
+        Raises:
+            trio.ClosedResourceError: the listener is closed.
+        """
+        self._require_open()
+        if self._kept is not None:
+            return True
+        deadline = Deadline(0)
+        try:
+            # No signal handler runs between the end of the function and the assignment.
+            self._kept = self._accept(deadline)
+        except TimeoutError:
+            if not deadline.has_raised:
+                raise
+            return False
+        return True
+
+    def _wake_within(self) -> float | None:
+        """After how many seconds a thread that waits for this object looks again at the latest."""
+        return EXHAUSTION_PAUSE if self._exhausted else None
 
     def __iter__(self) -> Iterator[ConnectionT]:
         return self

@@ -35,7 +35,7 @@ class TrioListener(ListenerCore[ConnectionT], abc.Listener[ConnectionT]):
             has_waited = False
             while True:
                 self._require_open()
-                found = self._try_accept()
+                found = self._next_client()
                 if not isinstance(found, AcceptStatus):
                     break
                 if found is AcceptStatus.EXHAUSTED:
@@ -50,6 +50,27 @@ class TrioListener(ListenerCore[ConnectionT], abc.Listener[ConnectionT]):
             return found
         finally:
             self._accepting = False
+
+    @trio.lowlevel.enable_ki_protection
+    def _is_ready(self) -> bool:
+        """Returns whether a client waits that :meth:`accept` would return. Such a client is
+        accepted here, and kept: otherwise it might be one that accept would turn away.
+
+        Raises:
+            trio.BusyResourceError, trio.ClosedResourceError: as for :meth:`accept`.
+        """
+        if self._accepting:
+            raise trio.BusyResourceError("another task is accepting from this listener")
+        self._require_open()
+        found = self._next_client()
+        if not isinstance(found, AcceptStatus):
+            self._kept = found
+        return self._kept is not None
+
+    @trio.lowlevel.enable_ki_protection
+    async def _wait_ready(self) -> None:
+        """Waits until :meth:`_is_ready` returns true."""
+        self._kept = await self.accept()
 
     async def aclose(self) -> None:
         self._close()
@@ -77,7 +98,7 @@ def accept_waiting(listener: TrioListener[ConnectionT], limit: int) -> list[Conn
     """Accepts the clients that are waiting, ``limit`` at most. No task may be accepting."""
     found: list[ConnectionT] = []
     while len(found) < limit:
-        connection = listener._try_accept()
+        connection = listener._next_client()
         if not isinstance(connection, AcceptStatus):
             found.append(connection)
         elif connection is not AcceptStatus.VANISHED:

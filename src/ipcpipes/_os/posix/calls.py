@@ -368,6 +368,13 @@ def _check(result: int) -> int:
     return result
 
 
+def can_be_read(fd: int) -> bool:
+    """Returns whether a read, or an accept, would find something now, perhaps the end."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def readable(address: bytes) -> str:
     """Returns an address as text. An abstract name begins with ``@``, as in ss(8) and lsof(8)."""
     return "@" + os.fsdecode(address[1:]) if address[:1] == b"\0" else os.fsdecode(address)

@@ -88,6 +88,25 @@ class ListeningSocket(ListenerCore[ConnectionT]):
     def address(self) -> str:
         return calls.readable(self._address)
 
+    def fileno(self) -> int:
+        """Returns the descriptor of the listening socket (POSIX; on Windows there is
+        ``handle`` instead).
+
+        It belongs to the listener, and is valid until the listener is closed. You may ask the
+        system about it (:func:`os.fstat`, getsockopt(2)), watch it in a selector, and give a copy
+        to another process. If it is readable, a client has probably connected. ``accept`` can still
+        wait: the client may have left, the access policy may refuse it, and with ``max_instances``
+        the listener itself makes the socket readable.
+
+        Do not accept from it, do not call listen(2), do not close it, and do not change its
+        blocking mode.
+
+        Raises:
+            trio.ClosedResourceError: the listener is closed.
+        """
+        self._require_open()
+        return self._fd
+
     def _try_accept(self) -> ConnectionT | AcceptStatus:
         if len(self._taken) >= self._max_instances:
             return AcceptStatus.FULL
@@ -193,6 +212,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
 
     def _in_forked_child(self, text: str) -> None:
         self._is_shared = True
+        self._drop_kept()
         self._blocker.close()
         self._early.close()
         self._candidate.close()
@@ -213,6 +233,7 @@ class ListeningSocket(ListenerCore[ConnectionT]):
         if fd != -1:
             os.close(fd)
         self._disconnect_blocker()
+        self._drop_kept()
         self._early.close()
         self._candidate.close()
 

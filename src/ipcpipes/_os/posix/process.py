@@ -11,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from ..common.opened import OpenNumbers
 from ..common.system_error import require_system_error
 from . import spawning, standard_numbers as standard
 
@@ -42,6 +43,19 @@ def ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:
         except subprocess.TimeoutExpired:
             return False
     return process.poll() is not None
+
+
+def watched(process: subprocess.Popen[bytes], opened: OpenNumbers) -> tuple[int, ...]:
+    """Returns what ``wait_for_any`` watches for the process: a descriptor that becomes readable
+    when the process ends (Linux 5.3), and that the caller closes; otherwise nothing.
+    """
+    if sys.platform != "linux":
+        return ()
+    try:
+        return (opened.open(os.pidfd_open, process.pid),)
+    except OSError as error:
+        require_system_error(error)
+        return ()
 
 
 def close_input(file: IO[bytes]) -> None:

@@ -71,6 +71,32 @@ class SocketEnd(ConnectionEnd):
             self._peer = self._credentials.identity(self._require_open())
         return self._peer
 
+    def fileno(self) -> int:
+        """Returns the descriptor of this end (POSIX; on Windows there is ``handle`` instead).
+
+        It belongs to this end, and is valid until this end is closed. You may:
+
+        - ask the system about it: :func:`os.fstat`, getsockopt(2), ``/proc/self/fdinfo``;
+        - watch it in a selector. If it is readable, a receive finds bytes or the end at once,
+          unless another task or thread takes them first. If it is writable, the beginning of a
+          send goes out at once; the rest may have to wait. ``ipcpipes.wait`` and
+          ``ipcpipes.blocking.wait`` do this for several objects;
+        - give a copy to another process (``pass_fds`` of :class:`subprocess.Popen`,
+          ``send_descriptors``). The copy is the same connection: only one of the two processes may
+          use it from then on, and the peer sees the end when both have closed.
+
+        Do not read, write or close it, do not shut it down, and do not change its blocking mode:
+        each driver depends on its own. The mode belongs to the connection, so a copy in another
+        process has the same mode.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed, or was handed over.
+        """
+        number = self._number  # not _require_open(), which marks the end of a pipe as used
+        if number == -1:
+            raise self._closed_here()
+        return number
+
     def _client(self) -> impersonation.Client:
         return impersonation.Client(self._credentials)
 

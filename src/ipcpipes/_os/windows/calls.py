@@ -6,6 +6,7 @@ others raise ``OSError``.
 
 from __future__ import annotations
 
+import _winapi
 import functools
 import sys
 from collections.abc import Callable
@@ -103,6 +104,16 @@ class Permissions(NamedTuple):
 
 ServerCheck = Callable[[str], bool]
 """Returns whether a client accepts the owner of a pipe, given as a SID, as its server."""
+
+
+def can_be_read(handle: int) -> bool:
+    """Returns whether a read would find something now, perhaps the end."""
+    try:
+        arrived: int | bytes = _winapi.PeekNamedPipe(handle)[0]
+    except OSError as error:
+        require_system_error(error)
+        return True  # the end, or an error that a read finds too
+    return arrived != 0  # a number of bytes, because none were asked for
 
 
 def new_operation() -> Any:

@@ -68,6 +68,24 @@ class ListeningPipe(ListenerCore[ConnectionT]):
     def address(self) -> str:
         return self._address
 
+    @property
+    def handle(self) -> int:
+        """The handle of the event that is set when a client connects (Windows; elsewhere there is
+        ``fileno()`` instead). A listener has a pipe for each client that may connect, so it has
+        no other handle that stays the same.
+
+        It belongs to the listener, and is valid until the listener is closed. You may wait for it
+        (WaitForSingleObject). If it is set, a client has probably connected. ``accept`` can still
+        wait: the client may have left, and the event is set for other reasons too.
+
+        Do not set, reset or close it.
+
+        Raises:
+            trio.ClosedResourceError: the listener is closed.
+        """
+        self._require_open()
+        return self._event.number
+
     def _try_accept(self) -> ConnectionT | AcceptStatus:
         self._try_refill()
         # The event is reset before the check: a client that comes later sets it again.
@@ -189,6 +207,7 @@ class ListeningPipe(ListenerCore[ConnectionT]):
         return int(calls.begin_connect(instance.number, instance.operation, self._event.number))
 
     def _close_instances(self) -> None:
+        self._drop_kept()
         for instance in list(self._waiting):
             instance.close()
         self._waiting.clear()

@@ -74,6 +74,27 @@ class PipeEnd(ConnectionEnd):
             self._peer = found
         return found
 
+    @property
+    def handle(self) -> int:
+        """The handle of this end (Windows; elsewhere there is ``fileno()`` instead).
+
+        It belongs to this end, and is valid until this end is closed. You may ask the system about
+        it (GetNamedPipeInfo, PeekNamedPipe), and give a copy to another process (DuplicateHandle,
+        ``send_descriptors``). The copy is the same connection: only one of the two processes may
+        use it from then on.
+
+        Do not read, write, disconnect or close it, and do not change its mode. Do not wait for it
+        either: Windows signals the handle of a pipe at the end of any operation, and not when data
+        arrives. Under trio it belongs to the completion port of trio.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed, or was handed over.
+        """
+        number = self._number  # not _require_open(), which marks the end of a pipe as used
+        if number == -1:
+            raise self._closed_here()
+        return number
+
     @abstractmethod
     def _look_up_peer(self, handle: int) -> PeerIdentity: ...
 

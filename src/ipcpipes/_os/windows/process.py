@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from ..common.opened import OpenNumbers
+
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 # The longest wait in seconds, so that Python's signal handlers run: Ctrl-C does not end a wait of
@@ -42,6 +44,12 @@ def give_up(process: subprocess.Popen[bytes]) -> None:
     """Ends a process that :func:`start` has put into ``kept``."""
     process.kill()
     process.wait()
+
+
+def watched(process: subprocess.Popen[bytes], opened: OpenNumbers) -> tuple[tuple[int, ...], None]:
+    """Returns what ``wait_for_any`` watches for the process."""
+    handle: Any = process
+    return (int(handle._handle),), None
 
 
 def close_input(file: IO[bytes]) -> None:

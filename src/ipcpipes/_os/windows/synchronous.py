@@ -13,7 +13,7 @@ from collections.abc import Iterator
 # Seconds. The first pauses are short, for a reply that is on its way; the later ones are long
 # enough to cost nothing.
 _FIRST_PAUSE = 0.001
-_LONGEST_PAUSE = 0.02
+LONGEST_PAUSE = 0.02
 LARGEST_WRITE = 1 << 16
 """How many bytes one attempt writes at most: the buffer of such a pipe mostly holds 4 KiB."""
 SEND_INTERRUPTED = "a send was interrupted, and a part of the data may have been sent"
@@ -24,4 +24,4 @@ def pauses() -> Iterator[float]:
     pause = _FIRST_PAUSE
     while True:
         yield pause
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, LONGEST_PAUSE)

@@ -25,6 +25,9 @@ class MessageChannel(Protocol):
 
     ``for message in channel`` ends at the end of the channel.
 
+    The channels of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number by
+    which the system knows the connection.
+
     Several threads may send: they wait for each other, and their messages do not mix. One thread
     may receive, also while others send.
     """

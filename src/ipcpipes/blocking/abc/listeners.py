@@ -21,6 +21,9 @@ class Listener(Protocol[ConnectionT_co]):
     ``for stream in listener`` accepts until the listener is closed. A forked child (POSIX) may
     accept too, and may close its copy of the listener: the name, the queue and ``max_instances``
     stay with this process.
+
+    The listeners of ipcpipes also have ``fileno()`` (POSIX): the listening socket; or ``handle``
+    (Windows): an event that is set when a client connects.
     """
 
     @property

@@ -42,6 +42,9 @@ class Connection(Protocol):
 
     A forked child (POSIX) cannot use a connection that this process has connected. It can use a
     connection that a listener has accepted.
+
+    The connections of ipcpipes also have ``fileno()`` (POSIX) or ``handle`` (Windows): the number
+    by which the system knows this end.
     """
 
     @property

@@ -6,12 +6,13 @@ import math
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..._os import blocking as _os
 from ..._os.blocking import Stream
+from ..._os.common.opened import OpenNumbers
 from ...child.base import ChildBase, PipeKind, check_options, warn_of_unknown_ends
 from ...child.pipes import ChildPipes
 from ...framing import Framing, Native
@@ -69,6 +70,21 @@ class Child(ChildBase):
             raise TimeoutError(f"process {self.pid} has not ended within {seconds:g} s")
         assert self.status is not None
         return self.status
+
+    def _take_turn(self, taken: list[Callable[[], object]]) -> None:
+        """Does nothing: any number of threads may wait for a child."""
+
+    def _after_turn(self) -> None: ...
+
+    def _is_ready(self) -> bool:
+        """Returns whether the process has ended."""
+        return self.status is not None
+
+    def _watched(self, opened: OpenNumbers) -> Any:
+        return _os.watched_process(self.process, opened)
+
+    def _wake_within(self) -> float | None:
+        return None
 
     def _close_ends(self) -> None:
         for end in self._all_ends():

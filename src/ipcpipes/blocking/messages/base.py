@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from ..._os import blocking as _os
 from ..._os.common.deadline import Deadline
+from ..._os.common.opened import OpenNumbers
 from ..._os.handles.pending import PendingHandles
 from ...abc import HasFileno
 from ...abc.uncopied import Uncopied
@@ -293,6 +294,48 @@ class Channel(ChannelCore, Uncopied, abc.MessageChannel):
                 raise
             self._receive_fault = pending.give_part_up()
             self._raise_fault()
+
+    def _take_turn(self, taken: list[Callable[[], object]]) -> None:
+        self._carrier._take_turn(taken)
+
+    def _after_turn(self) -> None:
+        self._carrier._after_turn()
+
+    def _watched(self, opened: OpenNumbers) -> Any:
+        return self._carrier._watched(opened)
+
+    def _wake_within(self) -> float | None:
+        return None if self._pending is None else self._pending.time_left
+
+    def _is_ready(self) -> bool:
+        """Returns whether :meth:`receive` would return or raise at once. What arrives stays in this
+        channel. The caller has the turn to receive.
+
+        Raises:
+            trio.ClosedResourceError: the channel is closed.
+        """
+        self._require_open()
+        if self._owed:
+            self._discard_owed()
+        deadline = Deadline(0)
+        try:
+            while not self._arrived:
+                message = self._fill_once(1, deadline)
+                # From here to the end of the loop no signal handler runs (Python 3.11 and later).
+                if self._owed:
+                    if message is None:
+                        self._discard_owed()
+                    else:
+                        self._owed -= 1
+                elif message is not None:
+                    self._arrived.append(message)
+        except TimeoutError:
+            if not deadline.has_raised:
+                raise
+            return False
+        except (trio.EndOfChannel, trio.BrokenResourceError):
+            pass  # receive raises it again
+        return True
 
     def _send_eof(self) -> None:
         self._in_send_turn(None, lambda _: self._carrier._put_eof())

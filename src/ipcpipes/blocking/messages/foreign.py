@@ -11,6 +11,7 @@ import trio
 from ..._os.common.deadline import Deadline
 from ..._os.common.locks import SendReceiveLocks
 from ..._os.common.receive_size import RECEIVE_INTERRUPTED
+from ...errors import NotSupported
 from ...framing import Buffer
 
 if TYPE_CHECKING:
@@ -51,6 +52,15 @@ class ForeignStream(SendReceiveLocks):
     def close(self) -> None:
         self._number = -1
         self._stream.close()
+
+    def _take_turn(self, taken: list[Callable[[], object]]) -> None:
+        """Raises:
+        NotSupported: always.
+        """
+        raise NotSupported(
+            f"a channel over {self._stream!r} cannot be waited for together with other objects: "
+            "ipcpipes did not make this stream, and only receives from it; use a thread for it"
+        )
 
     def _busy(self, doing: str) -> Exception:
         return trio.BusyResourceError(f"another thread is {doing} this channel")

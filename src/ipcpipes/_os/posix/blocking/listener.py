@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...common.forking import remember
 from ...common.listening import AcceptStatus
+from ...common.opened import OpenNumbers
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening, standard_numbers as standard
 from ..opened import OpenDescriptors
@@ -55,6 +56,24 @@ class Listener(listening.ListeningSocket[ConnectionT], ThreadedListener[Connecti
             poll.poll(milliseconds)
         elif not poll.poll(pause):
             self._check_file()
+
+    def _is_ready(self) -> bool:
+        if super()._is_ready():
+            return True
+        self._check_file()
+        return False
+
+    def _wake_within(self) -> float | None:
+        if self._exhausted or self._file is None:
+            return super()._wake_within()
+        return listening.FILE_CHECK_PAUSE
+
+    def _watched(self, opened: OpenNumbers) -> tuple[int, ...]:
+        waker = tuple(self._pipe.numbers[:1])
+        # While no client can be accepted, the socket may be readable all the time.
+        if self._exhausted or len(self._taken) >= self._max_instances:
+            return waker
+        return *waker, self._fd
 
     def _try_accept(self) -> ConnectionT | AcceptStatus:
         if not self._pipe.numbers:

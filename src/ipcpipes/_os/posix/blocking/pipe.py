@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...common.deadline import Deadline
 from ...common.locks import ResultT
+from ...common.opened import OpenNumbers
 from .. import (
     calls,
     pipe_size as pipe,
@@ -72,6 +73,11 @@ class _End(socket_end.AnonymousEnd, streams.Socket):
         poll.register(self._waker.numbers[0], select.POLLIN)
         poll.register(self._require_open(), event)
         return poll
+
+    def _watched(self, opened: OpenNumbers) -> tuple[int, ...]:
+        if not self._waker.numbers:
+            standard.open_pipe(self._waker)
+        return self._waker.numbers[0], self._require_open()
 
     def _wake(self, number: int) -> None:
         if self._waker.numbers:

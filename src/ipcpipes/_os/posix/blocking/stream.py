@@ -23,6 +23,7 @@ from ....framing import Buffer
 from ....framing.outgoing import READ_SIZE
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
+from ...common.opened import OpenNumbers
 from ...common.receive_size import RECEIVE_INTERRUPTED, receive_size
 from ...common.sent_data import not_text
 from ...common.shared_handle import SharedHandle
@@ -78,6 +79,9 @@ class Socket(socket_end.SocketEnd, SharedHandle):
             milliseconds = deadline.milliseconds(TOO_LATE[event], first=event == select.POLLIN)
         if not poll.poll(milliseconds) and deadline is not None:
             raise deadline.error(TOO_LATE[event])
+
+    def _watched(self, opened: OpenNumbers) -> tuple[int, ...]:
+        return (self._require_open(),)
 
     def _wait_for_room(self, code: int, deadline: Deadline | None) -> None:
         """Waits until a send that has ended with ``code`` can continue, or raises."""
@@ -211,6 +215,16 @@ class _Sending(Socket):
 
 
 class _Receiving(Socket, Receiving):
+    def _is_ready(self) -> bool:
+        """Returns whether a receive would not have to wait. The caller holds the receive lock.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+        """
+        number = self._require_open()
+        has_kept = self._came is not None or self._receive_fault is not None
+        return has_kept or calls.can_be_read(number)
+
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
         receive lock, and ``_came`` is None.

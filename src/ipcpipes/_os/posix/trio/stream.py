@@ -210,6 +210,28 @@ class _Receiving(Socket):
             self._check_end(error)
             return end
 
+    def _is_ready(self) -> bool:
+        """Returns whether a receive would not have to wait.
+
+        Raises:
+            trio.BusyResourceError, trio.ClosedResourceError: as for :meth:`receive_some`.
+        """
+        self._require_no_receiver()
+        return calls.can_be_read(self._require_open()) or self._receive_fault is not None
+
+    def _require_no_receiver(self) -> None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+
+    async def _wait_ready(self) -> None:
+        """Waits until :meth:`_is_ready` returns true. Receives nothing."""
+        self._require_no_receiver()
+        self._receiving = True
+        try:
+            await _wait_readable(self._require_open())
+        finally:
+            self._receiving = False
+
     async def _receive(
         self, read: Callable[[int, _ArgumentT], _ResultT], argument: _ArgumentT, end: _ResultT
     ) -> _ResultT:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...common.listening import AcceptStatus
+from ...common.opened import OpenNumbers
 from ...common.threaded_listener import ConnectionT, ThreadedListener
 from .. import calls, listening as instances
 from . import connecting as connections, stream as streams
@@ -29,6 +30,9 @@ class Listener(instances.ListeningPipe[ConnectionT], ThreadedListener[Connection
         finally:
             if handle != -1:
                 calls.close(handle)
+
+    def _watched(self, opened: OpenNumbers) -> tuple[tuple[int, ...], streams.Pipe | None]:
+        return (self._event.number,), None
 
     def _wait(self, obstacle: AcceptStatus, milliseconds: int) -> None:
         longest = streams.longest_wait()

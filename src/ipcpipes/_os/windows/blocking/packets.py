@@ -23,6 +23,10 @@ class Packets(packets.MessagePipe, streams.Pipe):
     while it calls.
     """
 
+    def _note_empty_read(self, code: int) -> None:
+        if code == 0:  # it has taken an empty message; any other message stays (ERROR_MORE_DATA)
+            self._unread = calls.new_buffer("char[]", 1), 0, 0
+
     def _put_packets(self, packets: Sequence[Buffer], deadline: Deadline | None) -> None:
         """Sends all packets.
 

@@ -22,6 +22,7 @@ from ....abc import PeerIdentity
 from ....framing import Buffer
 from ...common.buffered_receiving import Receiving
 from ...common.deadline import Deadline
+from ...common.opened import OpenNumbers
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from ...common.sent_data import not_text
 from ...common.shared_handle import SharedHandle
@@ -147,6 +148,13 @@ class Pipe(pipe_end.PipeEnd, SharedHandle):
             raise
         return code, int(calls.transferred(operation))
 
+    def _watched(self, opened: OpenNumbers) -> tuple[tuple[int, ...], Pipe | None]:
+        self._require_open()
+        return (self._received, self._closing), self
+
+    def _note_empty_read(self, code: int) -> None:
+        """Called with the result of a read of no bytes, which takes nothing from a stream."""
+
     def _write(self, memory: Any, size: int, deadline: Deadline | None) -> int:
         """Writes ``size`` bytes, 4 GiB at most. The caller holds the send lock.
 
@@ -242,6 +250,16 @@ class _Sending(Pipe):
 
 
 class _Receiving(Pipe, Receiving):
+    def _is_ready(self) -> bool:
+        """Returns whether a receive would not have to wait. The caller holds the receive lock.
+
+        Raises:
+            trio.ClosedResourceError: this end is closed.
+        """
+        handle = self._require_open()
+        has_kept = self._came is not None or self._unread is not None
+        return has_kept or self._receive_fault is not None or calls.can_be_read(handle)
+
     def _fetch(self, size: int, deadline: Deadline | None) -> None:
         """Puts 1 to ``size`` bytes into ``_came``, or ``b""`` at the end. The caller holds the
         receive lock, and ``_came`` is None.

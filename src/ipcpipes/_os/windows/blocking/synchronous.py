@@ -13,15 +13,24 @@ import trio
 
 from ...common.deadline import Deadline
 from ...common.inheritable import InheritableEnd
+from ...common.opened import OpenNumbers
 from ...common.receive_size import RECEIVE_INTERRUPTED
 from .. import calls
-from ..synchronous import LARGEST_WRITE, SEND_INTERRUPTED, pauses
+from ..synchronous import LARGEST_WRITE, LONGEST_PAUSE, SEND_INTERRUPTED, pauses
 from . import pipe as anonymous, stream as streams
 
 assert sys.platform == "win32" or not TYPE_CHECKING
 
 
 class _End(InheritableEnd, streams.Pipe):
+    def _watched(self, opened: OpenNumbers) -> tuple[tuple[int, ...], streams.Pipe | None]:
+        # No read can be begun on a synchronous handle: it would wait in the system.
+        self._require_open()
+        return (self._closing,), None
+
+    def _wake_within(self) -> float | None:
+        return LONGEST_PAUSE
+
     def _repeat(
         self, attempt: Callable[[], tuple[int, int]], what: str, deadline: Deadline | None
     ) -> tuple[int, int]:

@@ -243,6 +243,33 @@ class _Receiving(Pipe):
         with ffi.from_buffer(buffer) as memory:
             return self._read_arrived(memory, min(len(memory), calls.LARGEST_READ))
 
+    def _is_ready(self) -> bool:
+        """Returns whether a receive would not have to wait.
+
+        Raises:
+            trio.BusyResourceError, trio.ClosedResourceError: as for :meth:`receive_some`.
+        """
+        self._require_no_receiver()
+        return calls.can_be_read(self._require_open())
+
+    def _require_no_receiver(self) -> None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+
+    async def _wait_ready(self) -> None:
+        """Waits until :meth:`_is_ready` returns true. Receives nothing."""
+        self._require_no_receiver()
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            memory = calls.new_buffer("char[]", 1)
+            while not calls.can_be_read(self._require_open()):
+                # A read of no bytes ends when there is something to read, and takes nothing. It
+                # also ends when the peer writes no bytes.
+                await self._read(memory, 0, memory)
+        finally:
+            self._receiving = False
+
     def _read_arrived(self, memory: Any, size: int) -> int | None:
         # As in _receive, a zero-byte message is neither data nor the end.
         while (found := self._read_now(memory, size)) == (0, 0):

@@ -76,6 +76,17 @@ class ReceiveStream(anonymous.ReceiveStream):
     def _begin_use(self, handle: int) -> None:
         """Does nothing: reading needs no preparation."""
 
+    async def _wait_ready(self) -> None:
+        self._require_no_receiver()
+        self._receiving = True
+        try:
+            for pause in pauses():
+                if calls.can_be_read(self._require_open()):
+                    break
+                await trio.sleep(pause)
+        finally:
+            self._receiving = False
+
     async def _read(self, memory: Any, size: int, owner: object) -> tuple[int, int]:
         for pause in pauses():
             code, count = calls.read_now(self._require_open(), memory, size)
