@@ -255,8 +255,8 @@ def test_ctrl_c_ends_the_connections(way: tuple[Any, Any, Any], endpoint: Endpoi
     ended = threading.Event()
 
     def handler(connection: Any) -> None:
-        assert sys.platform != "win32"
-        signal.pthread_kill(main, signal.SIGINT)
+        if sys.platform != "win32":
+            signal.pthread_kill(main, signal.SIGINT)
         try:
             receive(connection)
         finally:

@@ -52,7 +52,11 @@ _ROOMS = {
     "_os": _Room(1, 9, "POSIX and Windows", GREY, ("_os",)),
     "framing": _Room(1, 10, "messages in bytes", GREEN, ("framing",)),
     "errors, abc, endpoint": _Room(
-        0.5, 11, "what all rooms use", GREY, ("errors", "abc", "endpoint", "options", "ending")
+        0.5,
+        11,
+        "what all rooms use",
+        GREY,
+        ("errors", "abc", "activation", "endpoint", "options", "ending"),
     ),
     "_native": _Room(1.5, 11, "the C layer", GREY, ("_ffi",)),
 }
