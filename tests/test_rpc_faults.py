@@ -160,11 +160,11 @@ def test_exceptions_of_a_group_arrive(client: BothClients, manager: Manager) -> 
     manager.raises = raising(ExceptionGroup("outer", [rpc.Fault("a", code=7), inner]))
     fault = failure_of(client)
     assert (fault.type, fault.message) == ("ExceptionGroup", "outer (2 sub-exceptions)")
-    first, second = fault.exceptions
+    first, second = fault.sub_exceptions
     assert (first.message, first.code, first.type) == ("a", 7, None)
-    assert [one.message for one in second.exceptions] == ["b", "there is no c"]
-    assert second.exceptions[0].notes == ("note",)
-    assert isinstance(second.exceptions[1], NotFound)
+    assert [one.message for one in second.sub_exceptions] == ["b", "there is no c"]
+    assert second.sub_exceptions[0].notes == ("note",)
+    assert isinstance(second.sub_exceptions[1], NotFound)
 
 
 def test_a_group_of_one_is_its_exception(client: BothClients, manager: Manager) -> None:
@@ -275,7 +275,7 @@ def test_a_fault_of_another_server_goes_through(client: BothClients, manager: Ma
     manager.raises = raising(far, far.__cause__)
     near = failure_of(client)
     assert (near.type, near.message) == ("ExceptionGroup", "far (2 sub-exceptions)")
-    assert [one.type for one in near.exceptions] == ["KeyError", "ValueError"]
+    assert [one.type for one in near.sub_exceptions] == ["KeyError", "ValueError"]
     assert isinstance(near.__cause__, rpc.Fault)
     assert near.__cause__.message == "c"
 
@@ -292,7 +292,7 @@ def test_what_is_sent_is_bounded(client: BothClients, manager: Manager) -> None:
     assert len(fault.notes) <= exceptions.MOST_NOTES
     assert sum(len(text) for text in texts_of(fault)) < exceptions.MOST_TEXT + 3 * 5000
     manager.raises = raising(ExceptionGroup("many", [KeyError()] * 100))
-    assert len(failure_of(client).exceptions) == exceptions.MOST_EXCEPTIONS - 1
+    assert len(failure_of(client).sub_exceptions) == exceptions.MOST_EXCEPTIONS - 1
 
 
 def test_deep_and_circular_causes_are_cut(client: BothClients, manager: Manager) -> None:
@@ -307,7 +307,7 @@ def test_deep_and_circular_causes_are_cut(client: BothClients, manager: Manager)
 
 
 def texts_of(fault: rpc.RpcError) -> list[str]:
-    inner = [*fault.exceptions]
+    inner = [*fault.sub_exceptions]
     if isinstance(fault.__cause__, rpc.RpcError):
         inner.append(fault.__cause__)
     return [
@@ -336,7 +336,7 @@ def test_copies_are_equal(change: Callable[[Any], Any]) -> None:
     assert type(found) is NotFound
     assert (found.title, found.place, found.message) == ("atlas", Place(1), "there is no atlas")
     assert (found.notes, found.code) == (("note",), 404)
-    assert [(one.message, one.code) for one in found.exceptions] == [("inner", 3)]
+    assert [(one.message, one.code) for one in found.sub_exceptions] == [("inner", 3)]
 
 
 def test_each_caller_gets_a_copy_of_its_own() -> None:
@@ -346,7 +346,7 @@ def test_each_caller_gets_a_copy_of_its_own() -> None:
     assert isinstance(one, NotFound)
     assert (one.title, one.notes, other.notes) == ("atlas", ("note", "more"), ("note",))
     assert one.__cause__ is fault.__cause__
-    assert one.exceptions == fault.exceptions
+    assert one.sub_exceptions == fault.sub_exceptions
     assert one.first is fault
 
 
@@ -475,7 +475,7 @@ def test_fields_have_types_that_can_be_sent() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["message", "code", "type", "traceback", "exceptions", "args"])
+@pytest.mark.parametrize("name", ["message", "code", "type", "traceback", "sub_exceptions", "args"])
 def test_fields_do_not_replace_the_attributes_of_faults(name: str) -> None:
     odd: Any = dataclass(eq=False)(type("Odd", (rpc.Fault,), {"__annotations__": {name: int}}))
     refused("raises", f"Odd.{name} is an attribute of every fault; rename it", odd)

@@ -101,7 +101,9 @@ class RpcError(IpcError):
         type: the name of the exception that the server's manager raised; ``None`` if the manager
             raised none, or if the failure happened at this end.
         traceback: the server's traceback as text, if the server sends it (``tracebacks=True``).
-        exceptions: if the manager raised an :exc:`ExceptionGroup`, its exceptions; otherwise empty.
+        sub_exceptions: if the manager raised an :exc:`ExceptionGroup`, its exceptions; otherwise
+            empty. (Not ``exceptions``: much code takes an exception with that attribute for a
+            group, and an error without parts for one that consists of anything.)
 
     The exception from which the manager's exception was raised (``raise ... from cause``) is
     ``__cause__``, and the notes of the manager's exception (:pep:`678`) are those of this one, so a
@@ -120,7 +122,7 @@ class RpcError(IpcError):
     default_code: ClassVar[int]
     default_message: ClassVar[str]
     default_errno: ClassVar[int | None] = None  # classes that are an OSError set it
-    exceptions: tuple[RpcError, ...] = ()
+    sub_exceptions: tuple[RpcError, ...] = ()
     _declared: tuple[str, bytes] | None = None  # how the server sends it: its class, its fields
     _first: RpcError | None = None
 
@@ -153,7 +155,7 @@ class RpcError(IpcError):
         tracebacks.
         """
         copy = _made_again(type(self), self.args, self.__dict__)
-        copy.carrying(self.notes, self.__cause__, self.exceptions)
+        copy.carrying(self.notes, self.__cause__, self.sub_exceptions)
         copy._first = self.first
         return copy
 
@@ -166,14 +168,14 @@ class RpcError(IpcError):
         self,
         notes: Sequence[str] = (),
         cause: BaseException | None = None,
-        exceptions: Sequence[RpcError] = (),
+        sub_exceptions: Sequence[RpcError] = (),
     ) -> Self:
         """Adds what belongs to the exception, and returns it."""
         if notes:
             self.__notes__ = [*notes]
         if cause is not None:
             self.__cause__ = cause
-        self.exceptions = tuple(exceptions)
+        self.sub_exceptions = tuple(sub_exceptions)
         return self
 
     @property

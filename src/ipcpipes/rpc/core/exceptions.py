@@ -72,8 +72,11 @@ def _fault_of(error: BaseException, declared: Declared, room: _Room, depth: int)
         if isinstance(note, str) and room.text > 0
     ]
     cause = error.__cause__
-    # A fault that the manager got from another server has those of its manager.
-    inner = list(error.exceptions) if isinstance(error, (BaseExceptionGroup, Fault)) else []
+    inner: list[BaseException] = []
+    if isinstance(error, BaseExceptionGroup):
+        inner.extend(error.exceptions)
+    elif isinstance(error, Fault):  # perhaps of another server, of which the manager is a client
+        inner.extend(error.sub_exceptions)
     if depth == DEEPEST:
         cause, inner = None, []
     return fault.carrying(

@@ -17,7 +17,7 @@ from .values import encode, keep_offsets, times_of
 
 __all__ = ["Declared", "DeclaredFault", "declared_faults"]
 
-_RESERVED = {"message", "code", "type", "traceback", "exceptions", "notes", "args"}
+_RESERVED = {"message", "code", "type", "traceback", "sub_exceptions", "notes", "args"}
 
 
 @dataclass(frozen=True)

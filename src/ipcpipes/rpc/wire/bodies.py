@@ -96,8 +96,8 @@ def _body_of(error: RpcError) -> FaultBody:
         body.notes = [_text(note) or "" for note in error.notes]
     if isinstance(error.__cause__, RpcError):
         body.cause = _body_of(error.__cause__)
-    if error.exceptions:
-        body.exceptions = [_body_of(one) for one in error.exceptions]
+    if error.sub_exceptions:
+        body.exceptions = [_body_of(one) for one in error.sub_exceptions]
     return body
 
 
