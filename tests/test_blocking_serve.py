@@ -168,7 +168,8 @@ def test_handlers_finish_after_the_listener_was_closed(
             send(client, b"request")
             wait_until(lambda: listener.connection_count == 1)
             listener.close()
-            with pytest.raises(ipcpipes.EndpointNotFound):
+            # On Windows the pipe of the connection that is open still has the name.
+            with pytest.raises((ipcpipes.EndpointNotFound, ipcpipes.EndpointBusy)):
                 way[2](endpoint)
             may_answer.set()
             assert receive(client, timeout=SECONDS) == b"request"
