@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import math
+import signal
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from .processes import SECONDS
 from .threads import Worker
 
 KEY = b"a key of sixteen bytes"
+KEY_NUMBERS = list(KEY)
 # How to serve, to listen and to connect.
 WAYS: dict[str, tuple[Any, Any, Any]] = {
     "streams": (blocking.serve, blocking.listen, blocking.connect),
@@ -216,6 +219,35 @@ def test_only_clients_with_the_key_are_served(
         server.result()
 
 
+def test_no_variable_of_a_server_holds_the_key(
+    way: tuple[Any, Any, Any], endpoint: Endpoint
+) -> None:
+    held: list[object] = []
+    server_thread = 0
+
+    def handler(connection: Any) -> None:
+        frame = sys._current_frames()[server_thread]
+        while frame.f_back is not None and frame.f_code is not threading.Thread.run.__code__:
+            for value in frame.f_locals.values():
+                held.extend(value.values() if isinstance(value, dict) else [value])
+            frame = frame.f_back
+        raise SystemExit
+
+    def serve() -> None:
+        nonlocal server_thread
+        server_thread = threading.get_ident()
+        # Not by the worker, which holds the arguments itself.
+        way[0](handler, endpoint, authkey=bytes(KEY_NUMBERS))
+
+    server = Worker(serve)
+    with way[2](endpoint, wait=SECONDS, authkey=KEY) as client:
+        assert has_ended(client)
+    with pytest.raises(SystemExit):
+        server.result()
+    assert len(held) > 5
+    assert KEY not in held
+
+
 def test_each_direction(endpoint: Endpoint) -> None:
     def sender(stream: blocking.SendStream) -> None:
         stream.send_all(b"hello")
@@ -248,15 +280,14 @@ def test_grace_is_checked(
         way[2](endpoint)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pthread_kill")
 def test_ctrl_c_ends_the_connections(way: tuple[Any, Any, Any], endpoint: Endpoint) -> None:
-    import signal
-
     main = threading.get_ident()
     ended = threading.Event()
 
     def handler(connection: Any) -> None:
-        if sys.platform != "win32":
+        if sys.platform == "win32":
+            _thread.interrupt_main()
+        else:
             signal.pthread_kill(main, signal.SIGINT)
         try:
             receive(connection)

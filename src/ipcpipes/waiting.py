@@ -50,10 +50,10 @@ async def wait(objects: Iterable[ObjectT]) -> list[ObjectT]:
         trio.ClosedResourceError: your program has closed one of the objects, before or meanwhile.
         ipcpipes.NotSupported: a listener with ``authkey=``: the handshakes of its clients run only
             in ``accept``, so it needs a task of its own.
-        TypeError: an object is none of these, such as a stream that only sends, or a stream that
-            ipcpipes did not make. A channel over such a stream can be waited for; but it cannot be
-            asked without waiting, so what arrives there is noticed only while no other object is
-            ready.
+        TypeError: an object is of another kind: for example, a stream that only sends, or a stream
+            of another library. A channel over a stream of another library is allowed. But such a
+            stream cannot be asked without waiting, so ``wait`` notices what arrives there only
+            while no other object is ready.
         ValueError: there is no object, so the wait would never end.
     """
     watched = {id(one): one for one in objects}

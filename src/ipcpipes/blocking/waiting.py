@@ -56,8 +56,8 @@ def wait(objects: Iterable[ObjectT], *, timeout: float | None = None) -> list[Ob
         ipcpipes.NotSupported: a listener with ``authkey=``: the handshakes of its clients run only
             in ``accept``. Or a channel over a stream that ipcpipes did not make: such a stream
             cannot be asked. Use a thread for it. Or too many objects, on Windows.
-        TypeError: an object is none of these, such as a stream that only sends, or a stream that
-            ipcpipes did not make.
+        TypeError: an object is of another kind: for example, a stream that only sends, or a stream
+            of another library.
         ValueError: there is no object.
         TypeError, ValueError: ``timeout`` is not a number of seconds, or negative.
     """

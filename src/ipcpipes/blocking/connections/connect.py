@@ -359,6 +359,9 @@ def serve(
             denies access to the user that listens.
         EndpointError: any other error of the system (an ``OSError``).
     """
+    check_direction(direction)
+    key = key_of(authkey, direction)
+    del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
     options: dict[str, Any] = {
         "access": access,
@@ -366,7 +369,5 @@ def serve(
         "direction": direction,
         "backlog": backlog,
         "buffer_size": buffer_size,
-        "authkey": authkey,
     }
-    del authkey  # as authenticate_as_client does
-    serve_listener(handler, listener_for(endpoint, listen, options), grace)
+    serve_listener(handler, listener_for(endpoint, listen, options, key), grace)

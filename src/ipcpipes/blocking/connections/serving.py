@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hmac import HMAC
 from typing import Any, cast
 
 import trio
@@ -14,6 +15,7 @@ from ...connections.reporting import report
 from ...endpoint import Endpoint, EndpointLike
 from ...errors import consists_of
 from .. import abc
+from ..authentication.listener import AuthenticatingListener
 from .threads import ClientThreads
 
 __all__ = ["listener_for", "serve_listener"]
@@ -49,17 +51,25 @@ def listener_for(
     endpoint: EndpointLike | abc.Listener[Any],
     listen: Callable[..., abc.Listener[Any]],
     options: Mapping[str, Any],
+    key: HMAC | None,
 ) -> abc.Listener[Any]:
     """Returns the listener that was given, or makes one.
 
+    Args:
+        key: made of ``authkey``, so that no variable holds the secret while the server runs.
+
     Raises:
-        TypeError: a listener was given, and an option that is not the default of ``listen``.
+        TypeError: a listener was given, and a key, or an option that is not the default of
+            ``listen``.
         And what ``listen`` raises.
     """
     if not hasattr(endpoint, "accept"):
-        return listen(endpoint, **options)
+        listener = listen(endpoint, **options)
+        return listener if key is None else AuthenticatingListener(listener, key)
     defaults = inspect.signature(listen).parameters
     given = [name for name, value in options.items() if value != defaults[name].default]
+    if key is not None:
+        given.append("authkey")
     if given:
         raise TypeError(
             f"a listener has its own {' and '.join(given)}: give them to {listen.__name__}()"

@@ -338,6 +338,8 @@ def serve_messages(
             denies access to the user that listens.
         EndpointError: any other error of the system (an ``OSError``).
     """
+    key = key_of(authkey)
+    del authkey  # as authenticate_as_client does
     grace = checked_seconds("grace", grace)
     options: dict[str, Any] = {
         "framing": framing,
@@ -345,8 +347,6 @@ def serve_messages(
         "max_instances": max_instances,
         "backlog": backlog,
         "buffer_size": buffer_size,
-        "authkey": authkey,
         "max_descriptors": max_descriptors,
     }
-    del authkey  # as authenticate_as_client does
-    serve_listener(handler, listener_for(endpoint, listen_messages, options), grace)
+    serve_listener(handler, listener_for(endpoint, listen_messages, options, key), grace)
