@@ -16,7 +16,9 @@ from __future__ import annotations
 from . import errors
 from ._trio.client import Client, ClientOperation, bind, connect
 from ._trio.handle import CallHandle
+from ._trio.iterating import IteratedOperation, ResultIterator
 from ._trio.server import serve, serve_connection
+from ._trio.stream_types import InStream, OutStream
 from ._trio.typed import client_of, drain, exchange, feed, operation_of
 from .core.current import CurrentCall, current_call
 from .core.events import CallEvent
@@ -50,12 +52,16 @@ __all__ = [
     "CurrentCall",
     "InOutPipe",
     "InPipe",
+    "InStream",
     "Interface",
+    "IteratedOperation",
     "Length",
     "OutPipe",
+    "OutStream",
     "PipeControl",
     "PipeName",
     "Range",
+    "ResultIterator",
     "Structure",
     "bind",
     "boolean",

@@ -11,6 +11,8 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+import trio
+
 from ..errors import IpcError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ __all__ = [
     "RpcError",
     "ServerTooBusy",
     "ServerUnavailable",
+    "StreamStopped",
     "UnknownInterface",
     "WrongPipeOrder",
     "WrongPipeVersion",
@@ -427,6 +430,16 @@ class ProcnumOutOfRange(RpcError, LookupError):
     default_message = "the server has no such operation"
 
 
+class StreamStopped(RpcError, trio.BrokenResourceError):
+    """A send into a stream whose receiver needs no more values. See :class:`ipcpipes.rpc.OutStream`.
+
+    Cause and cure: docs/troubleshooting.md#streamstopped
+    """
+
+    default_code = 232  # ERROR_NO_DATA
+    default_message = "the other end needs no more values of this stream"
+
+
 class UnknownInterface(RpcError, LookupError):
     """The server does not serve this interface, or not this version of it.
 
@@ -485,16 +498,3 @@ FAULT_STATUS = {
     1728: 0x1C01000B,  # nca_proto_error
     1723: 0x1C010014,  # nca_server_too_busy
 }
-
-# The classes that a client raises for the codes that a server sends. For any other code it raises
-# Fault.
-_SENT: tuple[type[RpcError], ...] = (
-    *PipeError.__subclasses__(),
-    Fault,
-    CommFailure,
-    CallCancelled,
-    BadStubData,
-    ProcnumOutOfRange,
-    ServerTooBusy,
-)
-FAULT_CLASSES = {kind.default_code: kind for kind in _SENT}

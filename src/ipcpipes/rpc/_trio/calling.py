@@ -24,10 +24,17 @@ logger = logging.getLogger("ipcpipes.rpc")
 
 
 async def begin_call(
-    link: ClientLink, operation: Operation, values: Sequence[Any], notify: Notify | None
+    link: ClientLink,
+    operation: Operation,
+    values: Sequence[Any],
+    notify: Notify | None,
+    deadline: float | None = None,
 ) -> ClientCallDriver:
     """Sends the request when the server accepts another call. This is a checkpoint only if it
     fails, or if the call has no answer.
+
+    Args:
+        deadline: of the call, on the clock of trio; ``None`` for that of the current scope.
 
     Raises:
         RpcError: there is no connection, or no such operation.
@@ -54,7 +61,8 @@ async def begin_call(
                 else:
                     break
         milliseconds = None
-        deadline = trio.current_effective_deadline()
+        if deadline is None:
+            deadline = trio.current_effective_deadline()
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
         call = session.request(operation, octets, milliseconds)

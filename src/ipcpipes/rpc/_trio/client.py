@@ -24,7 +24,7 @@ from ..core.client import (
     Feeds,
     definition_of,
 )
-from ..core.feeding import require_all_pipes
+from ..core.feeding import require_all_flows
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
@@ -32,8 +32,9 @@ from ..errors import CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
 from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
-from .feeding import run_pipes
+from .feeding import run_flows
 from .handle import CallHandle
+from .iterating import IteratedOperation
 from .link import check_keep_alive
 from .transport import FrameTransport, Transport
 
@@ -69,7 +70,9 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 the next elements, and no elements at the end. A pipe towards the client takes a
                 binary file, a list, a bytearray, or a function ``push(chunk)``, which is called
                 once with an empty chunk at the end. A pipe in both directions takes a tuple of the
-                two. Functions may be async.
+                two. A stream towards the server takes an iterable or async iterable of values, such
+                as a trio channel. A stream towards the client takes a list, a function that is
+                called with each value, or a trio channel. Functions may be async.
 
         Returns:
             What the manager returned.
@@ -88,8 +91,8 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         try:
             values, given = bind_arguments(operation, arguments, named)
             feeds = _NO_PIPES
-            if operation.pipes:
-                require_all_pipes(operation, given)
+            if operation.flows:
+                require_all_flows(operation, given)
                 feeds = self._check(given)
         except Exception:
             await trio.lowlevel.checkpoint()
@@ -126,7 +129,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
             if feeds:
                 driver.link.have_read()
                 try:
-                    await run_pipes(driver, feeds)
+                    await run_flows(driver, feeds)
                 except Exception:
                     # The error may come from a source that has not waited, so this is a checkpoint.
                     await trio.lowlevel.cancel_shielded_checkpoint()
@@ -162,6 +165,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
     """
 
     _operation_class = ClientOperation
+    _iterated_operation_class = IteratedOperation
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Fills and empties the pipes that have an argument, under trio."""
+"""Fills and empties the pipes and streams that have an argument, under trio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,28 @@ from typing import Any
 
 import trio
 
+from ..core.client import Feeds
 from ..core.feeding import Step, emptying, is_chunk, most_of, pieces_of
 from ..definition.operations import Pipe
 from ..wire.chunks import Cutter, bytes_of
 from .call_driver import CallDriver
+from .stream_feeding import run_streams
 
-__all__ = ["run_pipes"]
+__all__ = ["run_flows"]
 
 
-async def run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
-    """Fills and empties the pipes that have an argument, each in its turn."""
+async def run_flows(driver: CallDriver, feeds: Feeds) -> None:
+    """Fills and empties the pipes that have an argument, each in its turn, or the streams, all at
+    the same time.
+    """
+    pipes = {flow: given for flow, given in feeds.items() if isinstance(flow, Pipe)}
+    if pipes:
+        await _run_pipes(driver, pipes)
+    else:
+        await run_streams(driver, feeds)
+
+
+async def _run_pipes(driver: CallDriver, feeds: Mapping[Pipe, tuple[Any, Any]]) -> None:
     call = driver.call
     with trio.CancelScope() as scope:
         # A source may wait forever, and then the failure of the call would not be seen.

@@ -12,7 +12,7 @@ from ..core.client import CallHandleBase
 from ..errors import AsyncCallPending, InvalidAsyncHandle, RpcError
 from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
-from .feeding import run_pipes
+from .feeding import run_flows
 from .pipes import end_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
             into and ``close``, one towards the client to ``pull`` from or iterate; see
             :class:`ipcpipes.rpc.OutPipe` and :class:`ipcpipes.rpc.InPipe`. Their turns are the same
             as at the server.
+        streams: the streams that are driven by hand, by their names: one towards the server to
+            ``send`` into and ``aclose``, one towards the client to ``receive`` from or iterate; see
+            :class:`ipcpipes.rpc.OutStream` and :class:`ipcpipes.rpc.InStream`. What the operation
+            yields is ``streams["return"]``. Receive all values before :meth:`complete`, which ends
+            the call.
     """
 
     def __init__(self, *begun: Any) -> None:
@@ -50,9 +55,11 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         of = self._of
         if of._timeout is not None:
             self._deadline = trio.current_time() + of._timeout
+        # A scope may be around only a part of an iteration, so that it is not the call's.
+        deadline = self._deadline if self._operation.yields else None
         with trio.CancelScope(deadline=self._deadline):
             self._given_driver = await begin_call(
-                of._link, self._operation, self._values, of._notify
+                of._link, self._operation, self._values, of._notify, deadline
             )
         if self._given_driver is None:
             raise of._too_long()
@@ -60,25 +67,27 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
         driver.link.have_read()
         driver.others = frozenset(
             (into, pipe.index)
-            for pipe in self._feeds
+            for pipe in self._operation.pipes
+            if pipe in self._feeds
             for into in (True, False)
             if (pipe.into if into else pipe.out)
         )
-        self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
+        self._make_ends(end_of)
         if self._feeds:
             self._pumping = trio.CancelScope()
             driver.link.start_soon(self._pump)
         return self
 
     async def _pump(self) -> None:
-        """Fills and empties the pipes that have an argument, while the user drives the others.
+        """Fills and empties the pipes and streams that have an argument, while the user drives the
+        others.
 
         :meth:`complete`, which ends the call, raises the errors of this task.
         """
         assert self._pumping is not None
         try:
             with self._pumping:
-                await run_pipes(self._driver, self._feeds)
+                await run_flows(self._driver, self._feeds)
         except Exception as error:
             # An error that ended the call is in its answer.
             if self._driver.call.failure is None or not isinstance(error, RpcError):
@@ -100,6 +109,12 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
             with trio.CancelScope(shield=True):
                 await self._pumped.wait()
         await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _drop(self) -> None:
+        """Gives the call up, without waiting for anything."""
+        self._driver.leave()
+        if self._pumping is not None:
+            self._pumping.cancel()
 
     async def complete(self) -> R:
         """Waits until the call is over; this can be done once. A call is not over before the pipes

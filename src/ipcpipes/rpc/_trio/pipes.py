@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core.call_pipes import PipeEnd
 from ..definition.parameters import InOutPipe, InPipe, OutPipe
+from ..definition.streams import Stream
 from .call_driver import CallDriver
+from .streams import ReceiveEnd, SendEnd
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..definition.operations import Pipe
+    from ..definition.operations import Flow
 
 __all__ = ["end_of"]
 
@@ -57,8 +59,10 @@ class _BothEnds(_PullEnd, _PushEnd, InOutPipe[Any], implementation=True):
     pass
 
 
-def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
-    """Makes this side's end of a pipe. Elements pushed at one end are pulled at the other."""
+def end_of(driver: CallDriver, pipe: Flow, *, serving: bool) -> Any:
+    """Makes this side's end of a pipe or a stream. What one end sends, the other one receives."""
+    if isinstance(pipe, Stream):
+        return (ReceiveEnd if pipe.into is serving else SendEnd)(driver, pipe)
     if pipe.into and pipe.out:
         return _BothEnds(driver, pipe)
     return (_PullEnd if pipe.into is serving else _PushEnd)(driver, pipe)

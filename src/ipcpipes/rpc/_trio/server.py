@@ -37,6 +37,7 @@ from .pipes import end_of
 from .running import Suspended, started
 from .server_link import ServerLink
 from .transport import FrameTransport, Transport
+from .yielding import send_yielded
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -314,12 +315,15 @@ class Connection:
             return None
         context = copy_context()
         context.run(serving.set, current)
+        if call.operation.yields is not None:
+            arguments = [driver, served.method, arguments]
+            return self._start(self._run(send_yielded, arguments, current), context, driver)
         if served.is_async:
             return self._start(self._run(served.method, arguments, current), context, driver)
         try:
             result = context.run(served.method, *arguments)
         except Exception as error:
-            current.failed(self._server.fault(error, call))
+            self._fail(current, error)
         else:
             if inspect.isawaitable(result):  # a decorator has hidden that the method is async
                 return self._start(self._run(lambda: result, [], current), context, driver)
@@ -354,16 +358,24 @@ class Connection:
         try:
             result = await _interruptible(method, arguments)
         except Exception as error:
-            current.failed(self._server.fault(error, current._call))
+            self._fail(current, error)
         except BaseExceptionGroup as group:
             # A nursery of the manager was cancelled, and its tasks have raised other errors.
             cancelled, errors = group.split(trio.Cancelled)
             if cancelled is None or not isinstance(errors, Exception):
                 raise
-            current.failed(self._server.fault(errors, current._call))
+            self._fail(current, errors)
             raise cancelled from None
         else:
             current.returned(result)
+
+    def _fail(self, current: TaskCall, error: Exception) -> None:
+        """Answers a call whose manager has raised an exception."""
+        fault = self._server.fault(error, current._call)
+        if fault is None:
+            current.returned(None)
+        else:
+            current.failed(fault)
 
     def leave_if_draining(self) -> None:
         if self._session.state is ConnectionState.DRAINING:

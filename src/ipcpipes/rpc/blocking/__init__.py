@@ -16,8 +16,10 @@ from ..core.events import CallEvent
 from ..core.feeding import PipeControl
 from .client import Client, ClientOperation, bind, connect
 from .handle import CallHandle
+from .iterating import IteratedOperation, ResultIterator
 from .pipes import InOutPipe, InPipe, OutPipe
 from .server import serve, serve_connection
+from .streams import InStream, OutStream
 from .typed import client_of, drain, exchange, feed, operation_of
 
 __all__ = [
@@ -27,8 +29,12 @@ __all__ = [
     "ClientOperation",
     "InOutPipe",
     "InPipe",
+    "InStream",
+    "IteratedOperation",
     "OutPipe",
+    "OutStream",
     "PipeControl",
+    "ResultIterator",
     "bind",
     "client_of",
     "connect",

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -14,6 +15,7 @@ from ...options import checked_seconds
 from ..core.call import Call
 from ..core.call_pipes import SMALL, Push
 from ..core.events import CallEvent
+from ..core.stream_call import StreamCall
 from ..errors import BadStubData, CallTimedOut
 from ..wire.chunks import bytes_of, chunk_of
 from ..wire.ndr import LARGEST_COUNT
@@ -22,6 +24,7 @@ from .sending import REFUSED
 from .transport import torn
 
 if TYPE_CHECKING:
+    from ..definition.streams import Stream
     from .link import Link
 
 __all__ = ["CallDriver", "time_of"]
@@ -71,7 +74,7 @@ class CallDriver:
     def _move_up_to(self, index: int, *, into: bool) -> None:
         """At a client: fills and empties the pipes before this one that have an argument."""
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
         """Fails the call, because its time is over."""
         error = CallTimedOut()
         with self.link.lock:
@@ -90,7 +93,7 @@ class CallDriver:
             del self.taken[index]
             return chunk
         if timeout is None or (self.deadline is not None and until == self.deadline):
-            self._expire()
+            self.expire()
         raise TimeoutError(f"nothing arrived for {self.name(index)} within {timeout:g} s")
 
     def take(self, index: int, max_elements: int | None, until: float | None) -> memoryview | None:
@@ -127,6 +130,50 @@ class CallDriver:
 
         return link.wait(pull, self, until, sliced=True)
 
+    # Streams
+
+    def wait_batch(self, index: int, until: float | None) -> bytes | memoryview | None:
+        """Waits for values of a stream, or until this end has closed it. Returns them encoded, or
+        nothing at the end of the stream; ``None`` when the time is over.
+
+        Raises:
+            RpcError: what :meth:`StreamCall.values_of` raises.
+        """
+        return self.link.wait(partial(self.batch_of, index), self, until, sliced=True)
+
+    def batch_of(self, index: int) -> bytes | memoryview | None:
+        """Does the same without waiting. It is called with the lock."""
+        call, link = self._streams, self.link
+        if link.was_torn:
+            raise torn()
+        if call.incoming[index].closed:
+            return b""
+        link.is_torn = True
+        call.require_receiving()
+        found = call.values_of(index)
+        link.is_torn = False
+        return found
+
+    def wait_credit(self, stream: Stream, until: float | None) -> bool:
+        """Waits until another value may be sent, or the stream accepts none any more. Returns
+        whether that was in time.
+        """
+        outgoing = self._streams.outgoing[stream.index]
+
+        def may_send() -> bool | None:
+            call = self._streams
+            is_over = call.has_ended or call.over or outgoing.stopped or outgoing.closed
+            return is_over or outgoing.admits(0) or None
+
+        return self.link.wait(may_send, self, until, sliced=True) is not None
+
+    @property
+    def _streams(self) -> StreamCall:
+        assert isinstance(self.call, StreamCall)
+        return self.call
+
+    # Pipes
+
     def push(self, index: int, elements: object) -> None:
         """Does what :meth:`ipcpipes.rpc.OutPipe.push` describes."""
         if self._pumps:
@@ -135,7 +182,7 @@ class CallDriver:
         octets = bytes_of(elements, element)
         push = Push(octets, len(octets) // element.stride)
         if not self._alone("pushing into", index, self.put, index, push, self.deadline):
-            self._expire()
+            self.expire()
 
     def put(self, index: int, push: Push, until: float | None) -> bool:
         """Continues a push. Returns whether it was completed in time."""
@@ -209,7 +256,7 @@ class CallDriver:
         if self._pumps:
             self._move_up_to(index, into=True)
         if not self._alone("pushing into", index, self.end, index, self.deadline):
-            self._expire()
+            self.expire()
 
     def end(self, index: int, until: float | None) -> bool:
         """Ends the pipe. Returns whether that was possible in time."""

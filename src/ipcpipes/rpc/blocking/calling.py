@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from ..core.call import Call
@@ -13,6 +14,7 @@ from ..errors import RpcError
 from .call_driver import CallDriver
 from .feeding import PipePump, pumps_of
 from .link import Link
+from .stream_feeding import StreamMover
 
 __all__ = ["ClientCallDriver"]
 
@@ -25,6 +27,7 @@ class ClientCallDriver(CallDriver):
         self._notify = notify
         self._has_begun = False
         self._pumps: dict[tuple[bool, int], PipePump] = {}
+        self._mover: StreamMover | None = None
         self._moves: object = None  # identifies the move that is running
 
     def adopt(self, call: Call) -> None:
@@ -74,20 +77,39 @@ class ClientCallDriver(CallDriver):
             return False
         return link.wait(try_to_begin, link, deadline) is not None
 
-    # The pipes that have an argument.
+    # The pipes and streams that have an argument.
 
     def give(self, given: Feeds) -> None:
-        self._pumps = pumps_of(self, given)
+        if self.call.operation.streams:
+            self._mover = StreamMover(self, given) if given else None
+        else:
+            self._pumps = pumps_of(self, given)
 
     def move(self, until: float | None, stop: tuple[bool, int] | None = None) -> bool:
-        """Fills and empties the pipes that have an argument, as long as one of them has the turn.
-        Returns whether that was possible in time.
+        """Fills and empties the pipes that have an argument, as long as one of them has the turn;
+        or the streams, until the call has ended. Returns whether that was possible in time.
 
         Args:
             stop: the turn of a pipe that is driven by hand, at which this ends.
         """
-        if not self._pumps:
-            return True
+        if self._mover is not None:
+            return self._move(until, partial(self._mover.run, until, lambda: False))
+        return not self._pumps or self._move(until, partial(self._run_pumps, until, stop))
+
+    def _run_pumps(self, until: float | None, stop: tuple[bool, int] | None) -> bool:
+        while (turn := self.call.cursor.turn) is not None and turn != stop:
+            pump = self._pumps.get(turn)
+            if pump is None:
+                return True
+            if not pump.run(until):
+                return False
+            del self._pumps[turn]
+        return True
+
+    def _move(self, until: float | None, run: Callable[[], bool]) -> bool:
+        """Runs a function that moves data, in one thread at a time. Returns what it returns, or
+        ``False`` when the time is over.
+        """
         this = object()
 
         def begin() -> bool | None:
@@ -97,15 +119,7 @@ class ClientCallDriver(CallDriver):
             return True
 
         try:
-            if self.link.wait(begin, self, until) is None:
-                return False
-            while (turn := self.call.cursor.turn) is not None and turn != stop:
-                pump = self._pumps.get(turn)
-                if pump is None:
-                    return True
-                if not pump.run(until):
-                    return False
-                del self._pumps[turn]
+            return self.link.wait(begin, self, until) is not None and run()
         except RpcError:
             raise
         except Exception:
@@ -117,11 +131,18 @@ class ClientCallDriver(CallDriver):
                 if self.waiters:
                     with self.link.lock:
                         self.wake()
-        return True
+
+    def wait_batch(self, index: int, until: float | None) -> bytes | memoryview | None:
+        if self._mover is not None:
+            incoming = self._streams.incoming[index]
+            run = partial(self._mover.run, until, lambda: incoming.has_news)
+            if not self._move(until, run):
+                return None
+        return super().wait_batch(index, until)
 
     def _move_up_to(self, index: int, *, into: bool) -> None:
         if not self.move(self.deadline, (into, index)):
-            self._expire()
+            self.expire()
 
     # The end.
 
@@ -137,6 +158,8 @@ class ClientCallDriver(CallDriver):
             self.link.do(self.call.leave, wait=False)
         for pump in self._pumps.values():
             pump.close()
+        if self._mover is not None:
+            self._mover.close()
 
     def abandon(self) -> None:
         self.link.do(self.call.abandon, wait=False)

@@ -22,7 +22,7 @@ from ..core.client import (
     Feeds,
     definition_of,
 )
-from ..core.feeding import require_all_pipes
+from ..core.feeding import require_all_flows
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
@@ -32,6 +32,7 @@ from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
+from .iterating import IteratedOperation
 from .transport import Transport, transport_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
@@ -61,7 +62,9 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 elements or of chunks, or a function ``pull(max_elements)`` that returns the next
                 elements, and no elements at the end. A pipe towards the client takes a binary file,
                 a list, a bytearray, or a function ``push(chunk)``, which is called once with an
-                empty chunk at the end. A pipe in both directions takes a tuple of the two.
+                empty chunk at the end. A pipe in both directions takes a tuple of the two. A stream
+                towards the server takes an iterable of values; a stream towards the client takes a
+                list, or a function that is called with each value.
 
         Returns:
             What the manager returned.
@@ -80,10 +83,10 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         values: Sequence[Any] = arguments
         feeds = _NO_PIPES
         result: R
-        if named or operation.pipes or len(arguments) != len(operation.parameters):
+        if named or operation.flows or len(arguments) != len(operation.parameters):
             values, given = bind_arguments(operation, arguments, named)
-            if operation.pipes:
-                require_all_pipes(operation, given)
+            if operation.flows:
+                require_all_flows(operation, given)
                 feeds = self._check(given)
         deadline = None if self._timeout is None else time_of(self._timeout)
         octets = encode_arguments(operation, values)
@@ -145,6 +148,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
     """
 
     _operation_class = ClientOperation
+    _iterated_operation_class = IteratedOperation
 
 
 @contextmanager

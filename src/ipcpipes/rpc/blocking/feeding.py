@@ -124,6 +124,7 @@ def pumps_of(driver: CallDriver, given: Feeds) -> dict[tuple[bool, int], PipePum
     """Makes the pumps of the pipes that have an argument, by their turns."""
     pumps: dict[tuple[bool, int], PipePump] = {}
     for pipe, (source, sink) in given.items():
+        assert isinstance(pipe, Pipe)
         if pipe.into:
             pumps[True, pipe.index] = Feed(driver, pipe, source)
         if pipe.out:

@@ -28,13 +28,18 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
     that gives the call up. Several threads may use it: one pushes, another one pulls, a third one
     cancels.
 
-    No thread works in the background. So a thread that waits here fills and empties the pipes that
-    have an argument: in :meth:`complete`, and in an operation on a pipe that comes after them.
+    No thread works in the background. So a thread that waits here fills and empties the pipes and
+    streams that have an argument: in :meth:`complete`, in an operation on a pipe that comes after
+    them, and while it receives from a stream.
 
     Attributes:
         pipes: the pipes that are driven by hand, by their names: one towards the server to ``push``
             into and ``close``, one towards the client to ``pull`` from or iterate; see
             :class:`InPipe` and :class:`OutPipe`. Their turns are the same as at the server.
+        streams: the streams that are driven by hand, by their names: one towards the server to
+            ``send`` into and ``close``, one towards the client to ``receive`` from or iterate; see
+            :class:`OutStream` and :class:`InStream`. What the operation yields is
+            ``streams["return"]``. Receive all values before :meth:`complete`, which ends the call.
     """
 
     def __enter__(self) -> Self:
@@ -47,7 +52,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
                 raise of._too_long()
             self._given_driver = driver
             driver.give(self._feeds)
-            self.pipes = {pipe.name: end_of(driver, pipe, serving=False) for pipe in self._by_hand}
+            self._make_ends(end_of)
         except BaseException:
             driver.leave()
             raise

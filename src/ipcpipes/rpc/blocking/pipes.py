@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..core.call_pipes import PipeEnd
 from ..definition.parameters import Chunk, PipeType
+from ..definition.streams import Stream
+from .streams import InStream, OutStream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ..definition.operations import Pipe
+    from ..definition.operations import Flow
     from ..definition.parameters import Elements
     from .call_driver import CallDriver
 
@@ -104,7 +106,9 @@ class InOutPipe(InPipe[T], OutPipe[T], implementation=True):
     """
 
 
-def end_of(driver: CallDriver, pipe: Pipe, *, serving: bool) -> Any:
-    """Makes this side's end of a pipe. Elements pushed at one end are pulled at the other."""
+def end_of(driver: CallDriver, pipe: Flow, *, serving: bool) -> Any:
+    """Makes this side's end of a pipe or a stream. What one end sends, the other one receives."""
+    if isinstance(pipe, Stream):
+        return (InStream if pipe.into is serving else OutStream)(driver, pipe)
     kind: type[InPipe[Any]] | type[OutPipe[Any]] = InPipe if pipe.into is serving else OutPipe
     return (InOutPipe if pipe.into and pipe.out else kind)(driver, pipe)

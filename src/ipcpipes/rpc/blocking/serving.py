@@ -23,6 +23,7 @@ from ..wire.format import BIND_TIMEOUT
 from .current import ThreadCall
 from .server_link import ServerLink
 from .transport import Transport, transport_of
+from .yielding import send_yielded
 
 __all__ = ["Connection"]
 
@@ -121,6 +122,9 @@ class Connection:
         current_call.set(current)
         try:
             result = served.method(*arguments)
+            if call.operation.yields is not None:
+                send_yielded(driver, call.operation.yields, result)
+                result = None
         except Exception as error:
             return None, self._server.fault(error, call)
         if call.is_deferred:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..definition.operations import Operation, Pipe
+from ..definition.operations import Flow, Operation
 from ..definition.values import encode, encode_raw, encoded_or_none, keep_offsets, may_have_times
 
 __all__ = ["bind_arguments", "encode_arguments"]
@@ -13,15 +13,15 @@ __all__ = ["bind_arguments", "encode_arguments"]
 
 def bind_arguments(
     operation: Operation, given: Sequence[Any], named: Mapping[str, Any]
-) -> tuple[list[Any], dict[Pipe, Any]]:
+) -> tuple[list[Any], dict[Flow, Any]]:
     """Returns the arguments in the order of the parameters, and the argument that was given for
-    each pipe.
+    each pipe and stream.
 
     Raises:
         TypeError: an argument is missing, unknown, or given twice.
     """
     parameters = operation.parameters
-    if not operation.pipes and len(given) == len(parameters) and not named:
+    if not operation.flows and len(given) == len(parameters) and not named:
         return list(given), {}
     if len(given) > len(parameters):
         raise TypeError(
@@ -34,13 +34,14 @@ def bind_arguments(
         if name in values:
             raise TypeError(f"{operation}() got {name!r} twice")
         values[name] = value
-    pipes = {pipe: values.pop(pipe.name) for pipe in operation.pipes if pipe.name in values}
+    flows = operation.flows.items()
+    taken = {flow: values.pop(name) for name, flow in flows if name in values}
     for name in operation.types:
         if name not in values:
             if name not in operation.defaults:
                 raise TypeError(f"{operation}() is missing the argument {name!r}")
             values[name] = operation.defaults[name]
-    return [values[name] for name in operation.types], pipes
+    return [values[name] for name in operation.types], taken
 
 
 def _without_defaults(operation: Operation, values: Sequence[Any]) -> Sequence[Any]:

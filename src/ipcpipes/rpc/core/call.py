@@ -115,14 +115,14 @@ class Call:
 
     def credited(self, frame: Frame) -> None:
         """Raises:
-        ProtocolError: there is no such pipe.
+        ProtocolError: there is no such pipe, or this is too much credit.
         """
         if self.state is CallState.ORPHANED:
             return
         pipe = self.outgoing.get(frame.number)
         if pipe is None:
             raise ProtocolError(f"{self.operation} sends no pipe {frame.number} from here")
-        pipe.credit += frame.amount
+        pipe.credited(frame.amount)
 
     def cancelled(self, _: Frame) -> None:
         """Records that the client asks for the end of the call."""
@@ -136,7 +136,7 @@ class Call:
         self.cancel_requested = True
         self.lose(CallCancelled("the client has given the call up"))
         for pipe in self.incoming.values():
-            pipe.reader.clear()
+            pipe.clear()
         if self.is_deferred:
             self.release()
 
@@ -223,7 +223,7 @@ class Call:
     def orphan(self) -> None:
         """At the client: gives the call up. Later data of the call is dropped."""
         for pipe in self.incoming.values():
-            pipe.reader.clear()
+            pipe.clear()
         self._give_up()
 
     def _give_up(self) -> None:

@@ -11,6 +11,7 @@ from ...abc.uncopied import Uncopied
 from ..definition.operations import Pipe
 from ..errors import ProtocolError
 from ..wire.ndr import ChunkReader, ChunkWriter
+from .window import Window, with_credit
 
 __all__ = ["PREFIX", "SMALL", "Incoming", "Outgoing", "PipeEnd", "Push"]
 
@@ -40,45 +41,40 @@ class Push:
 class Incoming:
     """A pipe that is received.
 
-    The window is the number of bytes that the peer may be ahead of the consumer. It grows while the
-    consumer keeps up: then the peer waits less often for more credit, and little data waits here.
-
     Args:
-        first: the window at the beginning, which the peer knows from the handshake.
-        most: the largest window.
+        first, most: the sizes of its :class:`Window`.
     """
 
     def __init__(self, pipe: Pipe, first: int, most: int) -> None:
         self.pipe = pipe
         self.reader = ChunkReader(pipe.element, pipe.range, most=first)
-        self._window = first
-        self._most = most
-        self._credit = first  # how much the peer may still send
+        self._window = Window(first, most)
 
     def arrived(self, octets: memoryview) -> None:
-        if len(octets) > self._credit:
+        window = self._window
+        if len(octets) > window.credit:
             raise ProtocolError(
                 f"{len(octets):,} octets came for the pipe {self.pipe.name}, where "
-                f"{self._credit:,} were allowed"
+                f"{window.credit:,} were allowed"
             )
-        self._credit -= len(octets)
+        window.credit -= len(octets)
         self.reader.feed(octets)
+
+    def clear(self) -> None:
+        """Drops the data that has arrived."""
+        self.reader.clear()
 
     def grant(self) -> int:
         """Returns and records how many more bytes the peer may send: 0, or enough to be worth a
         CREDIT frame.
         """
-        reader = self.reader
-        more = self._window - self._credit - reader.waiting
-        if more < self._window // 2 or reader.ended:
+        reader, window = self.reader, self._window
+        if reader.ended:
             return 0
-        if self._window < self._most and not reader.has_elements:
-            # The consumer has taken everything before the peer got more credit.
-            wider = min(2 * self._window, self._most)
-            more += wider - self._window
-            self._window = wider
-            reader.allow(wider)
-        self._credit += more
+        before = window.size
+        more = window.grant(reader.waiting, is_empty=not reader.has_elements)
+        if window.size > before:
+            reader.allow(window.size)
         return more
 
 
@@ -95,6 +91,9 @@ class Outgoing:
         self.credit = credit
         self.small = bytearray()
         self.spoilt = False  # a chunk was begun and cannot be completed
+
+    def credited(self, more: int) -> None:
+        self.credit = with_credit(self.credit, more)
 
     def chunk_of(self, octets: memoryview, most: int) -> tuple[bytes, memoryview] | None:
         """Returns the bytes before a chunk of these elements, and the chunk, which use up credit.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ...abc.uncopied import Uncopied
 from ...options import checked_seconds
-from ..definition.operations import Definition, Operation, Pipe
+from ..definition.operations import Definition, Flow, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .arguments import bind_arguments
@@ -19,6 +19,7 @@ from .feeding import check_given, is_asynchronous
 from .results import result_of
 from .session import Session
 from .state import ConnectionState, Party
+from .stream_feeding import check_given_for_stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,8 +35,8 @@ __all__ = [
     "milliseconds_of",
 ]
 
-Feeds: TypeAlias = Mapping[Pipe, tuple[Any, Any]]
-"""The source and the sink of each pipe that has an argument."""
+Feeds: TypeAlias = Mapping[Flow, tuple[Any, Any]]
+"""The source and the sink of each pipe or stream that has an argument."""
 
 # How long a client that closes waits for the server to read what was sent last.
 LINGER = 10.0  # seconds
@@ -140,14 +141,17 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
 
     _instead = "connect in the other process: rpc.connect(interface, endpoint)"
     _operation_class: ClassVar[type[ClientOperationBase[Any]]]
+    _iterated_operation_class: ClassVar[type[ClientOperationBase[Any]]]
+    """The class of an operation that yields."""
 
     server_version: tuple[int, int]
 
     def __init__(self, link: LinkT, definition: Definition) -> None:
         self._link = link
         self._definition = definition
+        kinds = (self._operation_class, self._iterated_operation_class)
         self._operations = {
-            name: self._operation_class(link, one, one.options.timeout, None)
+            name: kinds[one.yields is not None](link, one, one.options.timeout, None)
             for name, one in definition.operations.items()
         }
         self.server_version = link.session.server_version
@@ -209,18 +213,26 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
         return replace(self, _timeout=timeout, _notify=self._notify if notify is _SAME else notify)
 
-    def _check(self, given: Mapping[Pipe, Any]) -> Feeds:
+    def _check(self, given: Mapping[Flow, Any]) -> Feeds:
         """Raises:
-        TypeError: the argument for a pipe is neither a source nor a sink, or it needs an event loop
-            that this driver does not have.
+        TypeError: the argument for a pipe or a stream is neither a source nor a sink, or it needs
+            an event loop that this driver does not have.
         """
-        feeds = {pipe: check_given(pipe, one) for pipe, one in given.items()}
+        feeds: dict[Flow, tuple[Any, Any]] = {}
+        for flow, one in given.items():
+            if isinstance(flow, Pipe):
+                feeds[flow] = check_given(flow, one)
+            else:
+                check_given_for_stream(flow, one)
+                feeds[flow] = (one, one)
         if not self._has_loop:
-            for pipe, parts in feeds.items():
+            for flow, parts in feeds.items():
                 for part in parts:
                     if is_asynchronous(part):
+                        word = "pipe" if isinstance(flow, Pipe) else "stream"
                         raise TypeError(
-                            f"the pipe {pipe.name}: {part!r} is asynchronous, and there is no loop"
+                            f"the {word} {flow.name}: {part!r} is asynchronous, and there is no "
+                            "loop"
                         )
         return feeds
 
@@ -258,6 +270,7 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
         self._begun = False
         self._given_driver: DriverT | None = None
         self.pipes: Mapping[str, Any] = {}
+        self.streams: Mapping[str, Any] = {}
 
     def _begin_once(self) -> None:
         if self._begun:
@@ -266,9 +279,13 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
             raise InvalidAsyncHandle if over else InvalidAsyncCall
         self._begun = True
 
-    @property
-    def _by_hand(self) -> list[Pipe]:
-        return [pipe for pipe in self._operation.pipes if pipe not in self._feeds]
+    def _make_ends(self, end_of: Callable[..., Any]) -> None:
+        """Makes the ends of the pipes and streams that are driven by hand."""
+        driver, feeds, operation = self._driver, self._feeds, self._operation
+        self.pipes, self.streams = (
+            {one.name: end_of(driver, one, serving=False) for one in flows if one not in feeds}
+            for flows in (operation.pipes, operation.streams)
+        )
 
     @property
     def _driver(self) -> DriverT:

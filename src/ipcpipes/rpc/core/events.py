@@ -24,8 +24,8 @@ class Event(enum.Enum):
     BOUND = "the server has accepted the client"
     REFUSED = "the server has refused the client"
     REQUEST = "a call begins"
-    PROGRESS = "data of a pipe has arrived"
-    CREDIT = "the peer accepts more data of a pipe"
+    PROGRESS = "data of a pipe or a stream has arrived"
+    CREDIT = "the peer accepts more data of a pipe or a stream, or no more"
     ANSWER = "a call has ended"
     CANCEL = "the client asks for the end of a call"
     ORPHANED = "the client has given up a call"
@@ -41,8 +41,8 @@ class CallEvent(enum.Enum):
 
     Attributes:
         CALL_COMPLETE: the call is over; ``complete()`` does not wait.
-        SEND_COMPLETE: the system has taken what was pushed.
-        RECEIVE_COMPLETE: elements of a pipe have arrived, or its end.
+        SEND_COMPLETE: the system has taken what was pushed or sent.
+        RECEIVE_COMPLETE: elements of a pipe or values of a stream have arrived, or its end.
     """
 
     CALL_COMPLETE = "the call is over; complete() does not wait"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from ..definition.elements import Element
-from ..definition.operations import Operation, Pipe
+from ..definition.operations import Flow, Operation, Pipe
 from ..errors import PipeAppMemory
 from ..wire.chunks import PIECE, Cutter, Structures, bytes_of, cut
 
@@ -28,7 +28,7 @@ __all__ = [
     "is_chunk",
     "most_of",
     "pieces_of",
-    "require_all_pipes",
+    "require_all_flows",
 ]
 
 # An iterable's elements are sent when there are BATCH bytes of them, or when BATCH_DELAY has
@@ -95,15 +95,16 @@ def check_given(pipe: Pipe, given: Given) -> tuple[Given, Given]:
     return source, sink
 
 
-def require_all_pipes(operation: Operation, given: Mapping[Pipe, Given]) -> None:
+def require_all_flows(operation: Operation, given: Mapping[Flow, Given]) -> None:
     """Raises:
-    TypeError: nothing was given for a pipe.
+    TypeError: nothing was given for a pipe or a stream.
     """
-    for pipe in operation.pipes:
-        if pipe not in given:
+    for flow in operation.flows.values():
+        if flow not in given:
+            word = "pipe" if isinstance(flow, Pipe) else "stream"
             raise TypeError(
-                f"{operation}() is missing the required pipe argument {pipe.name!r}; give a source "
-                "or a sink for it, or use begin() to drive the pipe yourself"
+                f"{operation}() is missing the required {word} argument {flow.name!r}; give a "
+                f"source or a sink for it, or use begin() to drive the {word} yourself"
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from types import NoneType
 from typing import Any, ClassVar, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from ..errors import BadStubData, RpcError
 from ..wire.format import Limits
 from .call import Call
 from .faults import fault_from_exception
+from .stream_call import StreamCall
 
 __all__ = ["GRACE", "Managers", "ServedOperation", "ServerBase"]
 
@@ -35,7 +37,7 @@ class ServedOperation:
     """An operation with the method that implements it.
 
     Attributes:
-        end_of: makes the server's end of a pipe.
+        end_of: makes the server's end of a pipe or a stream.
     """
 
     def __init__(
@@ -43,14 +45,14 @@ class ServedOperation:
     ) -> None:
         self.operation = operation
         self.method = method
-        self.is_async = inspect.iscoroutinefunction(method)
+        self.is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
         self.end_of = end_of
 
     def arguments(self, call: Call, driver: Any) -> Sequence[Any]:
         """Decodes the arguments for the method.
 
         Args:
-            driver: the driver of the call, for the ends of its pipes.
+            driver: the driver of the call, for the ends of its pipes and streams.
 
         Raises:
             BadStubData: an argument is not of its type, or exceeds a limit.
@@ -63,12 +65,12 @@ class ServedOperation:
             text = _too_many(call) or _named(str(error), operation)
             raise BadStubData(f"{operation}: {text}") from None
         call.body = b""
-        if not operation.pipes:
+        flows = operation.flows
+        if not flows:
             return _values_of(values)
-        pipes = operation.pipe_names
         return [
-            self.end_of(driver, pipes[name], serving=True)
-            if name in pipes
+            self.end_of(driver, flows[name], serving=True)
+            if name in flows
             else getattr(values, name)
             for name in operation.parameters
         ]
@@ -144,6 +146,12 @@ class ServerBase:
             for name, one in definition.operations.items()
         }
 
-    def fault(self, error: BaseException, call: Call) -> RpcError:
-        """Returns the fault that the client gets for an exception of a manager."""
+    def fault(self, error: BaseException, call: Call) -> RpcError | None:
+        """Returns the fault that the client gets for an exception of a manager. Returns ``None`` if
+        the exception only says that the client needs no more values, and there is no result: then
+        the call ends as if the manager had returned.
+        """
+        is_stopped = isinstance(call, StreamCall) and call.is_stopped_by(error)
+        if is_stopped and call.operation.result is NoneType:
+            return None
         return fault_from_exception(error, call, with_traceback=self.tracebacks)

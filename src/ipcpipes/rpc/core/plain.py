@@ -88,7 +88,7 @@ def take_answer(session: Session, frame: Frame) -> bool:
         call is None
         or frame.kind is not _RESPONSE
         or call.state is not _CALL_OPEN
-        or call.operation.pipes
+        or not call.operation.is_plain
         or call.failure is not None
         or call.notify
     ):

@@ -45,6 +45,7 @@ from .call import Call
 from .events import Event, Happened, SessionOwner
 from .outbox import Outbox
 from .state import CallState, ConnectionState, Party, kinds_within, next_call, next_connection
+from .stream_call import StreamCall, stopped, streamed
 
 __all__ = ["Event", "Happened", "Session"]
 
@@ -195,7 +196,7 @@ class Session(Outbox):
             number = self.number_of(operation)
         if len(arguments) > self.largest_body:
             raise TooLarge(self.too_large(f"the arguments of {operation} have", arguments))
-        call = Call(self, self.last_call + 1, operation)
+        call = (StreamCall if operation.streams else Call)(self, self.last_call + 1, operation)
         flags = TIMED if milliseconds else 0
         if operation.options.maybe:
             call.state = CallState.DONE
@@ -407,7 +408,8 @@ class Session(Outbox):
             if not maybe:
                 self.emit_fault(frame.call, error)
             return _NOTHING
-        call = Call(self, frame.call, self._by_number[frame.number])
+        operation = self._by_number[frame.number]
+        call = (StreamCall if operation.streams else Call)(self, frame.call, operation)
         call.body = frame.body
         if frame.flags & TIMED:
             call.milliseconds = frame.amount
@@ -455,4 +457,6 @@ _OF_CALLS: dict[Kind, tuple[Event, Callable[[Call, Frame], None]]] = {
     Kind.CREDIT: (Event.CREDIT, Call.credited),
     Kind.CANCEL: (Event.CANCEL, Call.cancelled),
     Kind.ORPHANED: (Event.ORPHANED, Call.orphaned),
+    Kind.STREAM: (Event.PROGRESS, streamed),
+    Kind.STOP: (Event.CREDIT, stopped),
 }

@@ -51,6 +51,8 @@ class CallState(enum.IntEnum):
 
 _C, _S = Party.CLIENT, Party.SERVER
 _LINK, _CALL = ConnectionState, CallState
+# The frames of pipes and streams.
+_FLOWING = (Kind.PIPE, Kind.CREDIT, Kind.STREAM, Kind.STOP)
 
 CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
     (_LINK.UNBOUND, _C, Kind.BIND): _LINK.BINDING,
@@ -65,7 +67,7 @@ CONNECTION: dict[tuple[ConnectionState, Party, Kind], ConnectionState] = {
         (state, party, kind): state
         for state in (_LINK.OPEN, _LINK.DRAINING)
         for party in Party
-        for kind in (Kind.PIPE, Kind.CREDIT, Kind.PING, Kind.PONG)
+        for kind in (*_FLOWING, Kind.PING, Kind.PONG)
     },
     **{
         (state, _C, kind): state
@@ -97,7 +99,7 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         (state, party, kind): state
         for state in (_CALL.OPEN, _CALL.CANCELLING)
         for party in Party
-        for kind in (Kind.PIPE, Kind.CREDIT)
+        for kind in _FLOWING
     },
     **{(state, _C, Kind.ORPHANED): _CALL.ORPHANED for state in (_CALL.OPEN, _CALL.CANCELLING)},
     **{
@@ -106,11 +108,8 @@ CALL: dict[tuple[CallState, Party, Kind], CallState] = {
         for kind in (Kind.RESPONSE, Kind.FAULT)
     },
     # These entries are for frames that cross the client's ORPHANED or the server's answer.
-    **{(_CALL.ORPHANED, _S, kind): _CALL.ORPHANED for kind in (Kind.PIPE, Kind.CREDIT)},
-    **{
-        (_CALL.DONE, _C, kind): _CALL.DONE
-        for kind in (Kind.PIPE, Kind.CREDIT, Kind.CANCEL, Kind.ORPHANED)
-    },
+    **{(_CALL.ORPHANED, _S, kind): _CALL.ORPHANED for kind in _FLOWING},
+    **{(_CALL.DONE, _C, kind): _CALL.DONE for kind in (*_FLOWING, Kind.CANCEL, Kind.ORPHANED)},
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin
 from uuid import UUID
@@ -15,8 +15,16 @@ from .elements import Element
 from .interface import Interface, operation
 from .operations import Definition, Operation, Options, Pipe
 from .parameters import Range
+from .streams import RESULT, Stream
 
 __all__ = ["InterfaceDescription", "Introspection", "IntrospectionManager", "definition_of"]
+
+
+STREAMS: Mapping[bool, Literal["in stream", "out stream"]] = {
+    True: "in stream",
+    False: "out stream",
+}
+"""The kinds of streams, by whether they carry values to the server."""
 
 
 class PipeDescription(msgspec.Struct):
@@ -30,14 +38,15 @@ class PipeDescription(msgspec.Struct):
 
 
 class ParameterDescription(msgspec.Struct):
-    """One parameter: its ``kind``, and its type as text. If ``optional``, it has a ``default``.
+    """One parameter: its ``kind``, and its type as text; for a stream, the type of its values. If
+    ``optional``, it has a ``default``.
 
     ``json`` lists the kinds of JSON values that the value can be. It is empty if any kind is
     possible, and if the value can only be bytes. ``takes_bytes``: the value can be bytes.
     """
 
     name: str
-    kind: Literal["value", "in", "out", "inout"]
+    kind: Literal["value", "in", "out", "inout", "in stream", "out stream"]
     type: str
     optional: bool = False
     default: Any = None
@@ -47,12 +56,14 @@ class ParameterDescription(msgspec.Struct):
 
     def __str__(self) -> str:
         kind = "" if self.kind == "value" else f"{self.kind} pipe of "
+        if self.kind in STREAMS.values():
+            kind = f"{self.kind} of "
         default = f" = {self.default!r}" if self.optional else ""
         return f"{self.name}: {kind}{self.type}{default}"
 
 
 class OperationDescription(msgspec.Struct):
-    """One operation."""
+    """One operation. If it ``yields``, ``result`` is the type of what it yields."""
 
     name: str
     parameters: list[ParameterDescription]
@@ -61,9 +72,11 @@ class OperationDescription(msgspec.Struct):
     idempotent: bool = False
     maybe: bool = False
     timeout: float | None = None
+    yields: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(map(str, self.parameters))}) -> {self.result}"
+        result = f"yields {self.result}" if self.yields else self.result
+        return f"{self.name}({', '.join(map(str, self.parameters))}) -> {result}"
 
 
 class InterfaceDescription(msgspec.Struct):
@@ -107,7 +120,11 @@ def _described(definition: Definition) -> InterfaceDescription:
         described_types(
             annotation
             for one in definition.operations.values()
-            for annotation in (*one.types.values(), one.result)
+            for annotation in (
+                *one.types.values(),
+                one.result,
+                *(each.type for each in one.streams),
+            )
         ),
     )
 
@@ -116,23 +133,26 @@ def _operation(one: Operation) -> OperationDescription:
     return OperationDescription(
         one.name,
         [_parameter(one, name) for name in one.parameters],
-        _type_name(one.result),
+        _type_name(one.yields.type if one.yields else one.result),
         one.documentation,
         one.options.idempotent,
         one.options.maybe,
         one.options.timeout,
+        one.yields is not None,
     )
 
 
 def _parameter(one: Operation, name: str) -> ParameterDescription:
-    pipe = one.pipe_names.get(name)
-    if pipe is not None:
-        element = pipe.element
-        bounds = None if pipe.range is None else (pipe.range.low, pipe.range.high)
+    flow = one.flows.get(name)
+    if isinstance(flow, Stream):
+        return ParameterDescription(name, STREAMS[flow.into], _type_name(flow.type))
+    if flow is not None:
+        element = flow.element
+        bounds = None if flow.range is None else (flow.range.low, flow.range.high)
         description = PipeDescription(
             element.name, element.size, element.alignment, element.format, bounds
         )
-        return ParameterDescription(name, pipe.direction, element.name, pipe=description)
+        return ParameterDescription(name, flow.direction, element.name, pipe=description)
     kind = one.types[name]
     return ParameterDescription(
         name,
@@ -177,7 +197,11 @@ def definition_of(description: InterfaceDescription) -> Definition:
 
 def _operation_of(interface: str, number: int, one: OperationDescription) -> Operation:
     pipes: list[Pipe] = []
+    streams: list[Stream] = []
     for parameter in one.parameters:
+        if parameter.kind in STREAMS.values():
+            is_in = parameter.kind == STREAMS[True]
+            streams.append(Stream(parameter.name, len(streams), is_in, Any))
         found = parameter.pipe
         if found is not None:
             pipes.append(
@@ -191,6 +215,8 @@ def _operation_of(interface: str, number: int, one: OperationDescription) -> Ope
                     None,
                 )
             )
+    if one.yields:
+        streams.append(Stream(RESULT, len(streams), False, Any))
     values = [parameter for parameter in one.parameters if parameter.kind == "value"]
     return Operation(
         interface,
@@ -200,7 +226,8 @@ def _operation_of(interface: str, number: int, one: OperationDescription) -> Ope
         MappingProxyType({parameter.name: Any for parameter in values}),
         MappingProxyType({one.name: one.default for one in values if one.optional}),
         tuple(pipes),
-        Any,
+        type(None) if one.yields else Any,
         Options(one.idempotent, one.maybe, one.timeout),
         one.documentation,
+        streams=tuple(streams),
     )

@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from ...framing.messagepack import check_depth
-from .collisions import SHORT, key_limit_of
 from .declared import Declared
+from .decoding import Decode, limited
 from .defaults import factory_of
 from .elements import Element
+from .lazy import Lazy
 from .parameters import Range
+from .streams import RESULT, Stream
 from .type_parts import can_nest
 from .values import Times, encoded_or_none, times_of
 
-__all__ = ["Definition", "Operation", "Options", "Pipe"]
-
-Decode: TypeAlias = Callable[[bytes | memoryview], Any]
-ValueT = TypeVar("ValueT")
-
-
-class _Lazy(Generic[ValueT]):
-    """An attribute that is computed when it is first read.
-
-    ``functools.cached_property`` is not used, because it makes the dictionary of the object. After
-    that, CPython (3.11) takes many times as long to read any of the attributes.
-    """
-
-    def __init__(self, compute: Callable[[Any], ValueT]) -> None:
-        self._compute = compute
-        self.__doc__ = compute.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> _Lazy[ValueT]: ...
-    @overload
-    def __get__(self, instance: Any, owner: type) -> ValueT: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        value = self._compute(instance)
-        object.__setattr__(instance, self._name, value)
-        return value
+__all__ = ["Definition", "Flow", "Operation", "Options", "Pipe"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +62,10 @@ class Pipe:
         return f"{self.direction} {self.element.name}{bounds}"
 
 
+Flow: TypeAlias = Pipe | Stream
+"""What moves while a call runs. An operation has pipes or streams, and never both."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation.
@@ -98,15 +74,16 @@ class Operation:
         interface: the name of its interface.
         name: the name of the method.
         number: its position in this end's interface, from 0. The ends may number it differently.
-        parameters: the names of all parameters, in order, including pipes.
-        types: the types of the parameters that are not pipes.
+        parameters: the names of all parameters, in order, including pipes and streams.
+        types: the types of the parameters that are neither pipes nor streams.
         defaults: the defaults of the parameters that have one.
         pipes: the pipe parameters, in order.
         result: the type of the result.
         options: the arguments of the decorator.
         documentation: the docstring.
         raises: the exceptions that its interface declares.
-        is_plain: whether it has no pipes, and its calls get an answer.
+        streams: the stream parameters, in order; and at the end, the stream of what it yields.
+        is_plain: whether it has no pipes and no streams, and its calls get an answer.
         times: where each argument can have times; empty if no argument can have one.
         result_times: where the result can have times.
         result_can_nest: whether the depth of a result has to be checked before it is decoded.
@@ -123,6 +100,7 @@ class Operation:
     options: Options
     documentation: str
     raises: Declared = field(default_factory=dict)
+    streams: tuple[Stream, ...] = ()
     # These are computed at once, because they are read in every call.
     is_plain: bool = field(init=False, repr=False, compare=False)
     times: tuple[Times, ...] = field(init=False, repr=False, compare=False)
@@ -133,7 +111,8 @@ class Operation:
         times = tuple(map(times_of, self.types.values()))
         if all(one is Times.NONE for one in times):
             times = ()
-        object.__setattr__(self, "is_plain", not self.pipes and not self.options.maybe)
+        is_plain = not (self.pipes or self.streams or self.options.maybe)
+        object.__setattr__(self, "is_plain", is_plain)
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "result_times", times_of(self.result))
         object.__setattr__(self, "result_can_nest", can_nest([self.result]))
@@ -141,26 +120,35 @@ class Operation:
     def __str__(self) -> str:
         return f"{self.interface}.{self.name}"
 
-    @_Lazy
+    @Lazy
     def ins(self) -> tuple[int, ...]:
         """The indices of the pipes to the server."""
         return tuple(pipe.index for pipe in self.pipes if pipe.into)
 
-    @_Lazy
+    @Lazy
     def outs(self) -> tuple[int, ...]:
         """The indices of the pipes to the client."""
         return tuple(pipe.index for pipe in self.pipes if pipe.out)
 
-    @_Lazy
+    @Lazy
     def signature_of_pipes(self) -> str:
-        """The types of the pipes as text, which must be the same at both ends."""
-        return ", ".join(map(str, self.pipes))
+        """The types of the pipes, or the directions of the streams, as text, which must be the same
+        at both ends.
+        """
+        return ", ".join(map(str, (*self.pipes, *self.streams)))
 
-    @_Lazy
-    def pipe_names(self) -> Mapping[str, Pipe]:
-        return {pipe.name: pipe for pipe in self.pipes}
+    @Lazy
+    def flows(self) -> Mapping[str, Flow]:
+        """The parameters that are pipes or streams, by their names."""
+        flows: tuple[Flow, ...] = (*self.pipes, *self.streams)
+        return {one.name: one for one in flows if one.name != RESULT}
 
-    @_Lazy
+    @Lazy
+    def yields(self) -> Stream | None:
+        """The stream of the values that the operation yields."""
+        return self.streams[-1] if self.streams and self.streams[-1].name == RESULT else None
+
+    @Lazy
     def encoded_defaults(self) -> tuple[tuple[Any, bytes | None] | None, ...]:
         """For each argument: its default, and the encoded default (``None`` if it cannot be sent).
         ``None`` for an argument without a default.
@@ -172,7 +160,7 @@ class Operation:
             for name in self.types
         )
 
-    @_Lazy
+    @Lazy
     def decode_arguments(self) -> Decode:
         """Decodes the arguments: the parameters that are not pipes, in order. Parameters with a
         default may be left out.
@@ -191,13 +179,9 @@ class Operation:
             "Arguments", fields, array_like=True, forbid_unknown_fields=True
         )
         decode = msgspec.msgpack.Decoder(arguments).decode
-        types = self.types.values()
-        limit = key_limit_of(types)
-        if limit is not None:
-            return _checked(limit.check, decode)
-        return _checked(check_depth, decode) if can_nest(types) else decode
+        return limited(decode, self.types.values())
 
-    @_Lazy
+    @Lazy
     def decode_result(self) -> Decode:
         """Decodes the result. The number of its keys is not limited, because a client chooses its
         server.
@@ -221,12 +205,3 @@ class Definition:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version[0]}.{self.version[1]}"
-
-
-def _checked(check: Callable[[bytes | memoryview], None], decode: Decode) -> Decode:
-    def decode_checked(encoded: bytes | memoryview) -> Any:
-        if len(encoded) > SHORT:
-            check(encoded)
-        return decode(encoded)
-
-    return decode_checked

@@ -12,26 +12,18 @@ import uuid as uuids
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from ..errors import BrokenRule, DefinitionError
 from .declared import Declared
 from .elements import element_of
+from .flow_types import bare, flow_in, is_flow_type, is_pipe_type, is_stream_type, word_for
 from .operations import Definition, Operation, Options, Pipe
-from .parameters import (
-    LONGEST_NAME,
-    PipeName,
-    PipeType,
-    Range,
-    is_alias,
-    unaliased,
-)
+from .parameters import LONGEST_NAME, PipeName, PipeType, Range, unaliased
 from .sendable import check_sendable
-
-if TYPE_CHECKING:
-    from typing import TypeGuard
+from .stream_types import StreamType
+from .streams import RESULT, Stream
+from .yielding import yielded_type
 
 __all__ = ["check_manager", "checking", "define"]
 
@@ -102,18 +94,33 @@ def _operation(
         hints = _hints(function, scope)
     result = hints.pop("return", NoneType)
     with checking(f"{where}, its result"):
-        _check_result(result, options)
+        yielded = yielded_type(function, result)
+        if yielded is None:
+            _check_result(result, options)
+        else:
+            _check_flow_options(options, "what it yields")
+            _check_type(yielded)
+            result = NoneType
     types: dict[str, Any] = {}
     pipes: list[Pipe] = []
+    streams: list[Stream] = []
     for parameter in parameters:
         annotation = hints[parameter.name]
         with checking(f"{where}, parameter {parameter.name}"):
-            pipe = _pipe(parameter, annotation, len(pipes), options)
-            if pipe is not None:
-                pipes.append(pipe)
-            else:
-                _check_type(annotation)
+            kind, notes = _split(annotation)
+            if not is_flow_type(get_origin(kind)):
+                _check_value(kind, annotation)
                 types[parameter.name] = annotation
+            elif is_pipe_type(get_origin(kind)):
+                _check_flow(parameter, options, "a pipe")
+                pipes.append(_pipe(parameter.name, kind, notes, len(pipes)))
+            else:
+                _check_flow(parameter, options, "a stream")
+                streams.append(_stream(parameter.name, kind, notes, len(streams)))
+    if yielded is not None:
+        streams.append(Stream(RESULT, len(streams), False, yielded))
+    with checking(where):
+        _check_mixture(pipes, streams)
     defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
     return Operation(
         interface,
@@ -127,6 +134,7 @@ def _operation(
         options,
         inspect.getdoc(function) or "",
         raises,
+        tuple(streams),
     )
 
 
@@ -153,9 +161,12 @@ def _check_parameter(parameter: inspect.Parameter) -> None:
 
 
 def _check_result(result: Any, options: Options) -> None:
-    if _contains_pipe(result):
+    flow = flow_in(result)
+    if flow is not None:
+        word = word_for(flow)
         raise BrokenRule(
-            "only a parameter", "a pipe cannot be a result; use a parameter of rpc.OutPipe"
+            "only a parameter",
+            f"a {word} cannot be a result; use a parameter of rpc.Out{word.title()}",
         )
     if options.maybe and result is not NoneType:
         raise BrokenRule("maybe", "the client does not wait for a result; annotate it with -> None")
@@ -163,51 +174,97 @@ def _check_result(result: Any, options: Options) -> None:
 
 
 def _check_type(annotation: Any) -> None:
-    if _contains_pipe(annotation):
+    flow = flow_in(annotation)
+    if flow is not None:
         raise BrokenRule(
             "only a parameter",
-            "a pipe cannot be part of another type; make it a parameter of its own",
+            f"a {word_for(flow)} cannot be part of another type; make it a parameter of its own",
         )
     check_sendable(annotation)
 
 
-def _pipe(
-    parameter: inspect.Parameter, annotation: Any, index: int, options: Options
-) -> Pipe | None:
-    """Returns the pipe of a parameter; ``None`` if the parameter is a value."""
-    notes: list[Any] = []
-    kind = annotation
-    if get_origin(kind) is Annotated:
-        kind, *notes = get_args(kind)
-    if isinstance(kind, PipeType):
-        raise BrokenRule("by reference", "the annotation is an instance of a pipe; use its type")
-    if _is_pipe_type(kind):
+def _split(annotation: Any) -> tuple[Any, list[Any]]:
+    """Returns a type and the notes of its ``Annotated``."""
+    if get_origin(annotation) is Annotated:
+        kind, *notes = get_args(annotation)
+        return kind, notes
+    return annotation, []
+
+
+def _check_value(kind: Any, annotation: Any) -> None:
+    """Raises:
+    BrokenRule: a parameter is neither a pipe, nor a stream, nor a value that can be sent.
+    """
+    if isinstance(kind, PipeType | StreamType):
+        word = word_for(type(kind))
+        raise BrokenRule("by reference", f"the annotation is an instance of a {word}; use its type")
+    if is_pipe_type(kind):
         raise BrokenRule(
             "elements", f"the type of the elements is missing; write {kind.__name__}[rpc.byte]"
         )
-    pipe_type = get_origin(kind)
-    if not _is_pipe_type(pipe_type):
-        if _is_optional_pipe(kind):
-            raise BrokenRule(
-                "never optional", "a pipe cannot be optional; remove None, and pass an empty pipe"
-            )
-        return None
+    if is_stream_type(kind):
+        raise BrokenRule("types", f"the type of the values is missing; write {kind.__name__}[str]")
+    optional = _optional_flow(kind)
+    if optional is not None:
+        word = word_for(optional)
+        raise BrokenRule(
+            "never optional",
+            f"a {word} cannot be optional; remove None, and pass an empty {word}",
+        )
+    _check_type(annotation)
+
+
+def _check_flow(parameter: inspect.Parameter, options: Options, what: str) -> None:
     if parameter.default is not parameter.empty:
-        raise BrokenRule("never optional", "a pipe cannot have a default; remove the default")
+        raise BrokenRule("never optional", f"{what} cannot have a default; remove the default")
+    _check_flow_options(options, what)
+
+
+def _check_flow_options(options: Options, what: str) -> None:
     for flag, reason in (
-        ("idempotent", "the data of a pipe cannot be sent again"),
-        ("maybe", "the client of a maybe call does not wait, and a pipe needs a client that waits"),
+        ("idempotent", f"the data of {what} cannot be sent again"),
+        (
+            "maybe",
+            f"the client of a maybe call does not wait, and {what} needs a client that waits",
+        ),
     ):
         if getattr(options, flag):
-            raise BrokenRule(f"not {flag}", f"{reason}; remove {flag}=True or the pipe")
+            other = what.replace("a ", "the ")
+            raise BrokenRule(f"not {flag}", f"{reason}; remove {flag}=True or {other}")
+
+
+def _check_mixture(pipes: list[Pipe], streams: list[Stream]) -> None:
+    if pipes and streams:
+        other = "what it yields" if streams[0].name == RESULT else streams[0].name
+        raise BrokenRule(
+            "no mixture",
+            f"it has the pipe {pipes[0].name} and the stream {other}: pipes have turns, and "
+            "streams have none, so the order between them would be undefined; use two operations",
+        )
+
+
+def _pipe(name: str, kind: Any, notes: list[Any], index: int) -> Pipe:
+    pipe_type = get_origin(kind)
     (carried,) = get_args(kind)
-    if _contains_pipe(carried):
+    if flow_in(carried) is not None:
         raise BrokenRule(
             "only a parameter", "a pipe cannot carry pipes; make it a parameter of its own"
         )
     element = element_of(carried)
     limits, type_name = _notes_of(notes)
-    return Pipe(parameter.name, index, pipe_type._into, pipe_type._out, element, limits, type_name)
+    return Pipe(name, index, pipe_type._into, pipe_type._out, element, limits, type_name)
+
+
+def _stream(name: str, kind: Any, notes: list[Any], index: int) -> Stream:
+    (carried,) = get_args(kind)
+    carried = unaliased(carried)
+    if notes:
+        raise BrokenRule(
+            "no transmit_as",
+            f"a stream has no annotations; remove {notes[0]!r}, or annotate the type of its values",
+        )
+    _check_type(carried)
+    return Stream(name, index, get_origin(kind)._into, carried)
 
 
 def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
@@ -238,55 +295,13 @@ def _notes_of(notes: list[Any]) -> tuple[Range | None, str | None]:
     return limits, type_name
 
 
-def _is_optional_pipe(annotation: Any) -> bool:
+def _optional_flow(annotation: Any) -> type[PipeType | StreamType] | None:
+    """Returns the pipe or the stream in a union with ``None``."""
     arms = get_args(annotation)
-    return NoneType in arms and any(
-        _is_pipe_type(get_origin(_bare(unaliased(arm)))) for arm in arms
-    )
-
-
-def _is_pipe_type(annotation: object) -> TypeGuard[type[PipeType]]:
-    # In Python 3.10, list[int] is an instance of type too, and issubclass() refuses it.
-    return (
-        isinstance(annotation, type)
-        and get_origin(annotation) is None
-        and issubclass(annotation, PipeType)
-    )
-
-
-def _bare(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-
-
-def _contains_pipe(annotation: Any, seen: frozenset[Any] = frozenset()) -> bool:
-    """Whether the type contains a pipe: in an argument of a generic type, or in a field."""
-    if is_alias(annotation) or is_alias(get_origin(annotation)):
-        # An alias may contain itself.
-        return annotation not in seen and _contains_pipe(unaliased(annotation), seen | {annotation})
-    if _is_pipe_type(annotation) or _is_pipe_type(get_origin(annotation)):
-        return True
-    # In Python 3.10, list[int] is an instance of type too.
-    if isinstance(annotation, type) and get_origin(annotation) is None and annotation not in seen:
-        fields = _field_types(annotation)
-        return any(_contains_pipe(field, seen | {annotation}) for field in fields)
-    return any(
-        _contains_pipe(argument, seen)
-        for argument in get_args(annotation)
-        if not isinstance(argument, (str, bytes, int))
-    )
-
-
-def _field_types(cls: type) -> Iterator[Any]:
-    is_record = (
-        dataclasses.is_dataclass(cls)
-        or issubclass(cls, (msgspec.Struct, tuple))
-        or hasattr(cls, "__total__")
-    )
-    if is_record:
-        try:
-            yield from get_type_hints(cls, include_extras=True).values()
-        except Exception:
-            return
+    if NoneType not in arms:
+        return None
+    kinds = (get_origin(bare(unaliased(arm))) for arm in arms)
+    return next(filter(is_flow_type, kinds), None)
 
 
 def _own_parameters(function: object) -> list[inspect.Parameter]:

@@ -64,12 +64,16 @@ class Kind(enum.IntEnum):
     PING = 11
     PONG = 12
     SHUTDOWN = 13
+    STREAM = 14
+    STOP = 15
 
 
 # The flag of a REQUEST that gets no answer.
 MAYBE = 1
 # The flag of a REQUEST with a time limit. Its amount is the limit in milliseconds.
 TIMED = 2
+# The flag of the last STREAM for a stream.
+END = 1
 
 KINDS = {int(kind): kind for kind in Kind}
 
@@ -79,9 +83,9 @@ class Frame(msgspec.Struct, gc=False):
     """One decoded frame.
 
     Attributes:
-        flags: ``MAYBE``, ``TIMED``; 0 for kinds without flags.
-        number: of the operation (REQUEST), or of the pipe among the operation's pipes (PIPE,
-            CREDIT); else 0.
+        flags: ``MAYBE``, ``TIMED``, ``END``; 0 for kinds without flags.
+        number: of the operation (REQUEST), or of the pipe or the stream among those of the
+            operation (PIPE, STREAM, CREDIT, STOP); else 0.
         amount: bytes (CREDIT) or milliseconds (REQUEST); else 0.
         call: the number of the call, from 1, one higher for each call; 0 for the connection.
     """

@@ -1,0 +1,75 @@
+"""Sends what a manager yields."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import trio
+
+from .call_driver import CallDriver
+from .streams import END, SendEnd, next_of
+
+__all__ = ["put_all", "send_yielded"]
+
+# After so many values that did not wait for anything, other tasks run.
+PAUSE = 64
+
+
+async def send_yielded(
+    driver: CallDriver, method: Callable[..., Any], arguments: Sequence[Any]
+) -> None:
+    """Runs a manager of an operation that yields, and sends its values."""
+    stream = driver.call.operation.yields
+    assert stream is not None
+    values = method(*arguments)
+    if inspect.isawaitable(values):
+        values = await values
+    await put_all(SendEnd(driver, stream), values)
+
+
+@trio.lowlevel.enable_ki_protection
+async def put_all(end: SendEnd, values: Any) -> None:
+    """Sends all values of an iterable or an async iterable. Values between which the iterable does
+    not wait are sent together.
+
+    Raises:
+        TypeError: ``values`` is neither.
+        RpcError: what :meth:`ipcpipes.rpc.OutStream.send` raises.
+        And what the iterable raises.
+    """
+    is_async = hasattr(values, "__aiter__")
+    iterator = values.__aiter__() if is_async else iter(values)
+    passed = 0
+    try:
+        while True:
+            value = await _anext(iterator) if is_async else next_of(iterator)
+            if value is END:
+                return
+            passed = 0 if await end.put(value) else passed + 1
+            if passed >= PAUSE:
+                await trio.lowlevel.checkpoint()
+                passed = 0
+    finally:
+        # Without this, a generator would go on to exist until the garbage collector finds it.
+        if inspect.isasyncgen(iterator):
+            await _aclose(iterator)
+        elif inspect.isgenerator(iterator):
+            iterator.close()
+
+
+# The code of users can be interrupted by KeyboardInterrupt.
+
+
+@trio.lowlevel.disable_ki_protection
+async def _anext(iterator: AsyncIterator[Any]) -> Any:
+    try:
+        return await iterator.__anext__()
+    except StopAsyncIteration:
+        return END
+
+
+@trio.lowlevel.disable_ki_protection
+async def _aclose(iterator: Any) -> None:
+    await iterator.aclose()
