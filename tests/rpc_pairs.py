@@ -111,7 +111,7 @@ class Pair:
 
 
 def index_of(call: Call, name: str) -> int:
-    return call.operation.pipe_names[name].index
+    return call.operation.flows[name].index
 
 
 def push(call: Call, name: str, elements: Any) -> Push:

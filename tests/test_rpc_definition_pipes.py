@@ -73,7 +73,7 @@ def test_an_operation_has_what_the_method_declares() -> None:
         ("both", 2),
     ]
     assert (mix.ins, mix.outs) == ((0, 2), (1, 2))
-    assert list(mix.pipe_names) == ["first", "second", "both"]
+    assert list(mix.flows) == ["first", "second", "both"]
     assert mix.signature_of_pipes == (
         "in int32, out byte, inout {time: int64, channels: float32[3]}"
     )

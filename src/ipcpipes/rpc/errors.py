@@ -431,7 +431,7 @@ class ProcnumOutOfRange(RpcError, LookupError):
 
 
 class StreamStopped(RpcError, trio.BrokenResourceError):
-    """A send into a stream whose receiver needs no more values. See :class:`ipcpipes.rpc.OutStream`.
+    """A send into a stream whose receiver needs no more values; see :class:`rpc.OutStream`.
 
     Cause and cure: docs/troubleshooting.md#streamstopped
     """

@@ -88,9 +88,11 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
         deadline = self._handle._deadline
         if deadline == math.inf:
             return await self._values.receive()
-        with trio.CancelScope(deadline=deadline):
-            return await self._values.receive()
-        self._handle._fail_too_long()
+        with trio.CancelScope(deadline=deadline) as scope:
+            value = await self._values.receive()
+        if scope.cancelled_caught:
+            self._handle._fail_too_long()
+        return value
 
     async def _complete(self) -> None:
         try:

@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -139,7 +138,13 @@ class CallDriver:
         Raises:
             RpcError: what :meth:`StreamCall.values_of` raises.
         """
-        return self.link.wait(partial(self.batch_of, index), self, until, sliced=True)
+
+        def attempt() -> tuple[bytes | memoryview] | None:
+            batch = self.batch_of(index)
+            return None if batch is None else (batch,)
+
+        found = self.link.wait(attempt, self, until, sliced=True)
+        return None if found is None else found[0]
 
     def batch_of(self, index: int) -> bytes | memoryview | None:
         """Does the same without waiting. It is called with the lock."""

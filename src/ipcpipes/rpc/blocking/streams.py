@@ -1,4 +1,4 @@
-"""The ends of a call's streams without an event loop; their classes are types of parameters, too."""
+"""The ends of a call's streams without an event loop; their classes are types of parameters too."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import msgspec
 from ...framing.messagepack import check_depth
 from ..definition.declared import Declared
 from ..errors import BadStubData, Fault, ProtocolError, RpcError, failure_code
-from ..fault_classes import FAULT_CLASSES
+from .fault_classes import FAULT_CLASSES
 from .format import FaultBody, Frame
 
 __all__ = ["decode_body", "decode_fault", "encode_body", "encode_fault"]
