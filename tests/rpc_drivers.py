@@ -256,7 +256,7 @@ def _blocking(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Any, *given: Any) -> Any:
-        result = method(self, *map(_with_trio_face, given))
+        result = method(self, *map(with_trio_face, given))
         return run_here(result) if inspect.iscoroutine(result) else result
 
     return call
@@ -269,8 +269,54 @@ ScriptedInThreads: Any = type(
 )
 
 
-def _with_trio_face(value: Any) -> Any:
+def with_trio_face(value: Any) -> Any:
+    if isinstance(value, (blocking.InStream, blocking.OutStream)):
+        return Stream(value)
     return Pipe(value) if isinstance(value, (blocking.InPipe, blocking.OutPipe)) else value
+
+
+class Stream:
+    """A stream of values, at either end."""
+
+    def __init__(self, stream: Any) -> None:
+        self.blocking = stream
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "receive_nowait":
+            return lambda: self.blocking.receive(timeout=0)
+        attribute = getattr(self.blocking, "close" if name == "aclose" else name)
+        if name in ("receive", "receive_many", "send", "send_many", "aclose"):
+            return lambda *given: in_thread(attribute, *given)
+        return attribute
+
+    def __aiter__(self) -> Stream:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await in_thread(self.blocking.receive)
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+
+class Yielded:
+    """What an operation yields."""
+
+    def __init__(self, iterator: Any) -> None:
+        self.blocking = iterator
+
+    def __aiter__(self) -> Yielded:
+        return self
+
+    async def __anext__(self) -> Any:
+        value = await in_thread(next, self.blocking, self)
+        if value is self:
+            raise StopAsyncIteration
+        return value
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            await in_thread(self.blocking.close)
 
 
 class Pipe:
@@ -301,7 +347,9 @@ class Client:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.blocking, name)
-        return Operation(attribute) if isinstance(attribute, ClientOperation) else attribute
+        if isinstance(attribute, (ClientOperation, blocking.IteratedOperation)):
+            return Operation(attribute)
+        return attribute
 
     def __dir__(self) -> list[str]:
         return dir(self.blocking)
@@ -311,8 +359,10 @@ class Operation:
     def __init__(self, operation: Any) -> None:
         self.blocking = operation
 
-    async def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return await in_thread(self.blocking, *arguments, **named)
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        if isinstance(self.blocking, blocking.IteratedOperation):
+            return Yielded(self.blocking(*arguments, **named))
+        return in_thread(self.blocking, *arguments, **named)
 
     def begin(self, *arguments: Any, **named: Any) -> Handle:
         return Handle(self.blocking.begin(*arguments, **named))
@@ -330,6 +380,10 @@ class Handle:
     @property
     def pipes(self) -> dict[str, Any]:
         return {name: Pipe(pipe) for name, pipe in self.blocking.pipes.items()}
+
+    @property
+    def streams(self) -> dict[str, Any]:
+        return {name: Stream(stream) for name, stream in self.blocking.streams.items()}
 
     async def complete(self) -> Any:
         return await in_thread(self.blocking.complete)

@@ -351,6 +351,7 @@ BUILTINS: dict[type[rpc.RpcError], type[Exception] | None] = {
     rpc.ProtocolError: ConnectionError,
     rpc.ServerTooBusy: BlockingIOError,
     rpc.ServerUnavailable: ConnectionError,
+    rpc.StreamStopped: BrokenPipeError,
     rpc.UnknownInterface: LookupError,
     rpc.WrongPipeOrder: RuntimeError,
     rpc.WrongPipeVersion: LookupError,

@@ -430,13 +430,14 @@ class ProcnumOutOfRange(RpcError, LookupError):
     default_message = "the server has no such operation"
 
 
-class StreamStopped(RpcError, trio.BrokenResourceError):
+class StreamStopped(RpcError, BrokenPipeError, trio.BrokenResourceError):
     """A send into a stream whose receiver needs no more values; see :class:`rpc.OutStream`.
 
     Cause and cure: docs/troubleshooting.md#streamstopped
     """
 
     default_code = 232  # ERROR_NO_DATA
+    default_errno = errno.EPIPE
     default_message = "the other end needs no more values of this stream"
 
 

@@ -12,6 +12,7 @@ from ...abc.uncopied import Uncopied
 from ..core.client import ClientOperationBase
 from ..core.feeding import require_all_flows
 from ..definition.streams import RESULT
+from ..errors import CallTimedOut
 from .client_link import ClientLink
 from .handle import CallHandle
 from .streams import InStream
@@ -64,6 +65,9 @@ class ResultIterator(Uncopied, Iterator[T]):
             finally:
                 self.close()
             raise StopIteration from None
+        except CallTimedOut:
+            self.close()
+            raise self._handle._of._too_long() from None
         except BaseException:
             self.close()
             raise

@@ -126,7 +126,8 @@ class Connection:
                 send_yielded(driver, call.operation.yields, result)
                 result = None
         except Exception as error:
-            return None, self._server.fault(error, call)
+            fault = self._server.fault(error, call)
+            return answer_of(call, None) if fault is None else (None, fault)
         if call.is_deferred:
             self.link.do_and_end_when_done(call.put_off)
             return None

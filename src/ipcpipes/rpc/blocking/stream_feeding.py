@@ -14,12 +14,9 @@ from ..core.stream_call import StreamCall
 from ..definition.streams import Stream
 from ..errors import BadStubData, RpcError
 from .call_driver import CallDriver
+from .streams import LOOK
 
 __all__ = ["StreamMover"]
-
-# How often a slow source is interrupted to see whether the call has ended, and what has arrived. A
-# look after each value would cost a system call for each.
-LOOK = 0.05  # seconds
 
 
 class StreamMover:

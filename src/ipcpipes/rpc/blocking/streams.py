@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from ..definition.streams import Stream
     from .call_driver import CallDriver
 
-__all__ = ["InStream", "OutStream"]
+__all__ = ["LOOK", "InStream", "OutStream"]
 
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
+
+# How often a thread that only sends reads what has arrived: the peer may need no more values, or
+# the call may have failed. A look after each value would cost a system call for each.
+LOOK = 0.05  # seconds
 
 
 class StreamEnd(Uncopied):
@@ -160,6 +165,10 @@ class OutStream(StreamEnd, StreamType, Generic[T_contra], implementation=True):
 
     _into = False
 
+    def __init__(self, driver: CallDriver, stream: Stream) -> None:
+        super().__init__(driver, stream)
+        self._looked = time.monotonic()
+
     def send(self, value: T_contra) -> None:
         """Sends a value. It waits while the peer or the connection accepts no more. If a signal
         handler raises an exception in the meantime, the value was sent once or not at all.
@@ -239,4 +248,9 @@ class OutStream(StreamEnd, StreamType, Generic[T_contra], implementation=True):
         self._call.require_sending(index)
 
     def _flush(self) -> None:
-        self._driver.link.flush(until=self._driver.deadline, call=self._call)
+        link = self._driver.link
+        link.flush(until=self._driver.deadline, call=self._call)
+        now = time.monotonic()
+        if now - self._looked > LOOK:
+            self._looked = now
+            link.look()

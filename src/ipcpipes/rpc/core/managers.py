@@ -13,7 +13,7 @@ import msgspec
 from ..definition.interface import Interface
 from ..definition.introspection import IntrospectionManager
 from ..definition.operations import Definition, Operation
-from ..errors import BadStubData, RpcError
+from ..errors import BadStubData, RpcError, StreamStopped
 from ..wire.format import Limits
 from .call import Call
 from .faults import fault_from_exception
@@ -151,7 +151,6 @@ class ServerBase:
         the exception only says that the client needs no more values, and there is no result: then
         the call ends as if the manager had returned.
         """
-        is_stopped = isinstance(call, StreamCall) and call.is_stopped_by(error)
-        if is_stopped and call.operation.result is NoneType:
-            return None
+        if isinstance(call, StreamCall) and call.is_stopped_by(error):
+            return None if call.operation.result is NoneType else StreamStopped()
         return fault_from_exception(error, call, with_traceback=self.tracebacks)
