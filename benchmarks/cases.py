@@ -429,6 +429,21 @@ CALLS = (
         limit=500.0,
         heap="old",
     ),
+    *(
+        Case(
+            f"rpc-values-{direction}-64",
+            f"Values of 64 bytes, in a stream of a call to the {other}",
+            scenario=f"values-{direction}",
+            size=64,
+            unit=THOUSANDS,
+            placement="free",
+            first_count=5000,
+            rivals=_rivals({"grpcio": 5.0, "ipcpipes.rpc.blocking": None}),
+            subject=Contender("ipcpipes.rpc"),
+            heap="old",
+        )
+        for direction, other in (("in", "server"), ("out", "client"))
+    ),
 )
 
 # Such a chunk fills the pipe, so the ends take turns. For every contender a large part of the time

@@ -38,6 +38,7 @@ class Service:
             {
                 "Echo": grpc.unary_unary_rpc_method_handler(self._echo),
                 "Collect": grpc.stream_unary_rpc_method_handler(self._collect),
+                "Scatter": grpc.unary_stream_rpc_method_handler(self._scatter),
             },
         )
 
@@ -60,6 +61,10 @@ class Service:
             received += 1
         self._add(received)
         return DONE
+
+    def _scatter(self, count: bytes, _: object) -> Iterator[bytes]:
+        yield from repeat(b"x" * self._size, int(count))
+        self._add(int(count))
 
     def _add(self, count: int) -> None:
         with self._changed:
@@ -108,6 +113,22 @@ def stream(job: Job) -> None:
         play_blocking(one_round)
 
 
+def scatter(job: Job) -> None:
+    size = job.size
+    with grpc.insecure_channel(f"unix:{job.path}") as channel:
+        call = channel.unary_stream(f"/{SERVICE}/Scatter")
+
+        def one_round(count: int) -> int:
+            received = 0
+            for message in call(b"%d" % count):
+                assert len(message) == size
+                received += 1
+            return received
+
+        ready()
+        play_blocking(one_round)
+
+
 def ask_many(job: Job) -> None:
     """Keeps :data:`IN_FLIGHT` calls open, and begins one whenever another is answered."""
     size = job.size
@@ -142,6 +163,10 @@ if __name__ == "__main__":
             ("rpc-calls", "client"): ask_many,
             ("bulk", "server"): serve,
             ("bulk", "client"): stream,
+            ("values-in", "server"): serve,
+            ("values-in", "client"): stream,
+            ("values-out", "server"): serve,
+            ("values-out", "client"): scatter,
         }
     )
     end(job)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import repeat
 from typing import Any
 
 import trio
@@ -55,6 +56,20 @@ class Manager(Benchmark):
             count += len(chunk)
         self._add(count)
         return count
+
+    async def gather(self, values: rpc.InStream[bytes]) -> int:
+        count = 0
+        async for value in values:
+            assert len(value) == self._size
+            count += 1
+        self._add(count)
+        return count
+
+    async def scatter(self, count: int, size: int) -> AsyncIterator[bytes]:
+        value = b"x" * size
+        for _ in range(count):
+            yield value
+        self._add(count)
 
 
 async def serve(job: Job) -> None:
@@ -145,6 +160,29 @@ def push_each(server: Any, job: Job) -> Callable[[int], Awaitable[int]]:
     return one_round
 
 
+def send_values(server: Any, job: Job) -> Callable[[int], Awaitable[int]]:
+    value = b"x" * job.size
+
+    async def one_round(count: int) -> int:
+        assert await server.gather(repeat(value, count)) == count
+        return count
+
+    return one_round
+
+
+def receive_values(server: Any, job: Job) -> Callable[[int], Awaitable[int]]:
+    size = job.size
+
+    async def one_round(count: int) -> int:
+        received = 0
+        async for value in server.scatter(count, size):
+            assert len(value) == size
+            received += 1
+        return received
+
+    return one_round
+
+
 if __name__ == "__main__":
     end, job = select_end(
         {
@@ -154,6 +192,10 @@ if __name__ == "__main__":
             ("rpc-calls", "client"): client(ask_many),
             ("bulk", "server"): serve,
             ("bulk", "client"): client(push),
+            ("values-in", "server"): serve,
+            ("values-in", "client"): client(send_values),
+            ("values-out", "server"): serve,
+            ("values-out", "client"): client(receive_values),
             ("elements", "server"): serve,
             ("elements", "client"): client(push_each),
         }

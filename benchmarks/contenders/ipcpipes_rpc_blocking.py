@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 from benchmarks.contenders.rpc_interface import Benchmark
@@ -23,6 +25,12 @@ class Manager(Benchmark):
 
     def count(self, data: object) -> int:  # type: ignore[override]
         raise NotImplementedError
+
+    def gather(self, values: Any) -> int:  # type: ignore[override]
+        return sum(1 for _ in values)
+
+    def scatter(self, count: int, size: int) -> Iterator[bytes]:  # type: ignore[override]
+        return repeat(b"x" * size, count)
 
 
 def serve(job: Job) -> None:
@@ -50,6 +58,44 @@ def ask(job: Job) -> None:
         play_blocking(one_round)
 
 
+def send_values(job: Job) -> None:
+    value = b"x" * job.size
+    server: Any
+    with rpc.connect(Benchmark, job.name) as server:
+
+        def one_round(count: int) -> int:
+            received: int = server.gather(repeat(value, count))
+            return received
+
+        ready()
+        play_blocking(one_round)
+
+
+def receive_values(job: Job) -> None:
+    size = job.size
+    server: Any
+    with rpc.connect(Benchmark, job.name) as server:
+
+        def one_round(count: int) -> int:
+            received = 0
+            for value in server.scatter(count, size):
+                assert len(value) == size
+                received += 1
+            return received
+
+        ready()
+        play_blocking(one_round)
+
+
 if __name__ == "__main__":
-    end, job = select_end({("rpc-call", "server"): serve, ("rpc-call", "client"): ask})
+    end, job = select_end(
+        {
+            ("rpc-call", "server"): serve,
+            ("rpc-call", "client"): ask,
+            ("values-in", "server"): serve,
+            ("values-in", "client"): send_values,
+            ("values-out", "server"): serve,
+            ("values-out", "client"): receive_values,
+        }
+    )
     end(job)

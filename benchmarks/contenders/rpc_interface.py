@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from ipcpipes import rpc
@@ -32,4 +33,14 @@ class Benchmark(rpc.Interface, uuid="0f6a0f9e-4a8e-4b6a-8b54-6e1c8d5b7a31", vers
     @rpc.operation
     async def count(self, data: rpc.InPipe[Element]) -> int:
         """Returns the number of elements received."""
+        raise NotImplementedError
+
+    @rpc.operation
+    async def gather(self, values: rpc.InStream[bytes]) -> int:
+        """Returns the number of values received."""
+        raise NotImplementedError
+
+    @rpc.operation
+    def scatter(self, count: int, size: int) -> AsyncIterator[bytes]:
+        """Yields values of a size."""
         raise NotImplementedError
