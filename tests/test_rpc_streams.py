@@ -62,7 +62,8 @@ async def test_a_manager_need_not_receive_everything(driver: Driver) -> None:
             closed.append(True)
 
     async def into(numbers: Any) -> int:
-        return await numbers.receive() + await numbers.receive()
+        found: list[int] = [await numbers.receive(), await numbers.receive()]
+        return sum(found)
 
     async with streaming(driver, into=into) as acc:
         assert await acc.into(endless()) == 2
@@ -491,6 +492,20 @@ async def test_an_operation_yields_while_it_receives(driver: Driver) -> None:
             assert await call.complete() is None
 
 
+async def test_an_exception_of_a_source_ends_an_iteration(driver: Driver) -> None:
+    def broken() -> Any:
+        yield "a"
+        raise LookupError("the source is broken")
+
+    async def upper(words: Any) -> Any:
+        async for word in words:
+            yield word.upper()
+
+    async with streaming(driver, upper=upper) as acc:
+        with pytest.raises(LookupError, match="the source is broken"):
+            await listed(acc.upper(broken()))
+
+
 async def test_a_call_that_yields_has_a_timeout(driver: Driver) -> None:
     async def numbers(count: int) -> Any:
         yield 1
@@ -498,7 +513,7 @@ async def test_a_call_that_yields_has_a_timeout(driver: Driver) -> None:
 
     async with streaming(driver, numbers=numbers) as acc:
         found = acc.numbers.with_options(timeout=0.1)(3)
-        with pytest.raises(rpc.CallTimedOut, match="Streams.numbers took longer than its 0.1 s"):
+        with pytest.raises(rpc.CallTimedOut, match=r"Streams\.numbers took longer than its 0\.1 s"):
             await listed(found)
 
 

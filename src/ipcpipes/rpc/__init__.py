@@ -19,7 +19,15 @@ from ._trio.handle import CallHandle
 from ._trio.iterating import IteratedOperation, ResultIterator
 from ._trio.server import serve, serve_connection
 from ._trio.stream_types import InStream, OutStream
-from ._trio.typed import client_of, drain, exchange, feed, operation_of
+from ._trio.typed import (
+    client_of,
+    drain,
+    exchange,
+    feed,
+    operation_of,
+    stream_from,
+    stream_into,
+)
 from .core.current import CurrentCall, current_call
 from .core.events import CallEvent
 from .core.feeding import PipeControl
@@ -83,6 +91,8 @@ __all__ = [
     "options",
     "serve",
     "serve_connection",
+    "stream_from",
+    "stream_into",
     "uint8",
     "uint16",
     "uint32",

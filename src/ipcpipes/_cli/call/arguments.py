@@ -16,10 +16,12 @@ import msgspec
 from ...rpc.definition.describing import JsonKind
 from ...rpc.definition.introspection import OperationDescription, ParameterDescription
 from ...rpc.definition.operations import Operation, Pipe
+from ...rpc.definition.streams import Stream
 from ..failure import Failure
 from ..output import write_all, write_bytes
 from ..source import in_thread
 from .elements import pack_json, text_of
+from .values import values_in, values_of, write_value
 
 __all__ = ["Arguments"]
 
@@ -66,6 +68,9 @@ class Arguments:
         texts = _texts_by_name(operation, words)
         for pipe in operation.pipes:
             self.values[pipe.name] = self._pipe(pipe, texts.pop(pipe.name, None))
+        for flow in operation.flows.values():
+            if isinstance(flow, Stream):
+                self.values[flow.name] = self._stream(flow, texts.pop(flow.name, None))
         described = {each.name: each for each in description.parameters}
         for name, text in texts.items():
             if described[name].takes_bytes and _names_file(text):
@@ -81,6 +86,16 @@ class Arguments:
         """
         for name, file in self._unread.items():
             self.values[name] = await _read(name, file.readall)
+
+    def _stream(self, stream: Stream, text: str | None) -> Any:
+        if not stream.into:
+            write = self._output(f"the stream {stream.name}", text)
+            return partial(write_value, stream.name, write)
+        if text is None:
+            raise Failure(f"the stream {stream.name} needs its values: {stream.name}=@FILE")
+        if _names_file(text):
+            return values_in(stream.name, self._open_input(text))
+        return values_of(stream.name, text)
 
     def _pipe(self, pipe: Pipe, text: str | None) -> Any:
         if not pipe.out:
@@ -126,19 +141,9 @@ class Arguments:
     def _sink(self, pipe: Pipe, text: str | None) -> Callable[..., Any]:
         """Returns the function that writes the elements to a file."""
         as_text = None
-        write: Callable[[bytes], None] = write_bytes
-        if text is not None and text.startswith("@"):
-            # Closing a file with a buffer could fail, where the name of the pipe is not known.
-            file = self._files.enter_context(FileIO(Path(text[1:]), "w"))
-            write = partial(write_all, file)
-        elif text not in (None, "-"):
-            raise Failure(f"the pipe {pipe.name} goes to @FILE or -, not to {text}")
-        elif sys.stdout is None:
-            raise Failure("standard output is closed")
-        else:
-            self.uses_stdout = True
-            if not self._raw:
-                as_text = text_of(pipe.element, is_terminal=sys.stdout.isatty())
+        write = self._output(f"the pipe {pipe.name}", text)
+        if write is write_bytes and not self._raw:
+            as_text = text_of(pipe.element, is_terminal=sys.stdout.isatty())
 
         async def push(chunk: Any) -> None:
             data = bytes(chunk)
@@ -151,6 +156,19 @@ class Arguments:
                 ) from None
 
         return push
+
+    def _output(self, what: str, text: str | None) -> Callable[[bytes], None]:
+        """Returns the function that writes bytes to ``@FILE``, or to standard output."""
+        if text is not None and text.startswith("@"):
+            # Closing a file with a buffer could fail, where the name of the pipe is not known.
+            file = self._files.enter_context(FileIO(Path(text[1:]), "w"))
+            return partial(write_all, file)
+        if text not in (None, "-"):
+            raise Failure(f"{what} goes to @FILE or -, not to {text}")
+        if sys.stdout is None:
+            raise Failure("standard output is closed")
+        self.uses_stdout = True
+        return write_bytes
 
 
 def _names_file(text: str) -> bool:

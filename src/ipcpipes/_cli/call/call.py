@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import trio
 
 import ipcpipes
@@ -28,6 +26,7 @@ from ..progress import show_progress
 from ..source import in_thread
 from .arguments import Arguments
 from .elements import with_known_elements
+from .values import printable_json, write_value
 
 __all__ = ["call"]
 
@@ -60,8 +59,8 @@ async def call(command: argparse.Namespace) -> None:
         frame_transport = FrameTransport(stream, Limits())
         async with open_client(ClientOptions(definition), frame_transport, None) as client:
             result = await _make_call(client, name, arguments, command.timeout)
-    if not operation.options.maybe:
-        text = _printable_json(result)
+    if not (operation.options.maybe or operation.yields):
+        text = printable_json(result)
         if not arguments.uses_stdout:
             output.write(text)
         elif result is not None:
@@ -81,12 +80,6 @@ def _definition_for(description: InterfaceDescription, name: str) -> Definition:
     operation = with_known_elements(definition.operations[name])
     operations = {**definition.operations, name: operation}
     return replace(definition, operations=MappingProxyType(operations))
-
-
-def _printable_json(value: Any) -> str:
-    """Returns JSON in which control characters are escaped in the way of JSON."""
-    text = msgspec.json.encode(value, enc_hook=repr).decode()
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 async def _interfaces(name: str, wait: float) -> list[InterfaceDescription]:
@@ -145,7 +138,12 @@ async def _make_call(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(show_progress, arguments, arguments.total)
         try:
-            return await operation(**arguments.values)
+            if not isinstance(operation, rpc.IteratedOperation):
+                return await operation(**arguments.values)
+            async with operation(**arguments.values) as values:
+                async for value in values:
+                    await write_value("the result", output.write_bytes, value)
+            return None
         except (TypeError, ValueError, OverflowError) as error:
             # A value of the user cannot be sent. The text names the parameter.
             raise Failure(str(error)) from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...rpc.definition.operations import Definition, Operation
 from ...rpc.definition.parameters import PipeType
+from ...rpc.definition.stream_types import StreamType
 from ..failure import Failure
 from .names import Imports, alias_of, value_of
 from .source import find, method_of
@@ -87,12 +88,13 @@ class _Stub(ast.NodeTransformer):
             assert each.annotation is not None  # a rule of interfaces
             each.annotation = self._annotation(each.annotation)
         if method.returns is not None:
-            method.returns = self._annotation(method.returns)
+            method.returns = self._result(method.returns)
         for default in method.args.defaults:
             self._import_names(default)
         ellipsis: ast.stmt = ast.Expr(ast.Constant(...))
         is_documented = ast.get_docstring(method) is not None
-        kind = ast.FunctionDef if self._blocking else ast.AsyncFunctionDef
+        is_plain = self._blocking or self._operation.yields is not None
+        kind = ast.FunctionDef if is_plain else ast.AsyncFunctionDef
         written = kind(
             method.name,
             method.args,
@@ -116,6 +118,23 @@ class _Stub(ast.NodeTransformer):
         text = ", ".join(f"{name}={value}" for name, value in chosen.items() if value is not None)
         return [f"@rpc.options({text})"] if text else []
 
+    def _result(self, annotation: ast.expr) -> ast.expr:
+        if self._operation.yields is None:
+            return self._annotation(annotation)
+        if isinstance(annotation, ast.Constant):
+            annotation = ast.parse(str(annotation.value), mode="eval").body
+        if not isinstance(annotation, ast.Subscript):
+            raise Failure(
+                f"{self._operation}: {ast.unparse(annotation)} is another name for an iterator; "
+                "write the type out, such as AsyncIterator[str]"
+            )
+        yielded = annotation.slice
+        if isinstance(yielded, ast.Tuple):  # what is sent into a generator, and what it returns
+            yielded = yielded.elts[0]
+        name = "Iterator" if self._blocking else "AsyncIterator"
+        self._imports.add(f"from collections.abc import {name}", name)
+        return ast.Subscript(ast.Name(name), self._annotation(yielded))
+
     def _annotation(self, annotation: ast.expr) -> ast.expr:
         changed: ast.expr = self.visit(annotation)
         return changed
@@ -127,11 +146,11 @@ class _Stub(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:  # named by NodeVisitor
         value = value_of(node, self._module)
-        if _is_pipe(value):
-            return self._pipe(value)
+        if _is_flow(value):
+            return self._flow(value)
         alias = alias_of(node.id, self._module)
         if alias is not None and any(
-            isinstance(each, ast.expr) and _is_pipe(value_of(each, self._module))
+            isinstance(each, ast.expr) and _is_flow(value_of(each, self._module))
             for each in ast.walk(alias)
         ):
             return self._annotation(alias)
@@ -140,8 +159,8 @@ class _Stub(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         value = value_of(node, self._module)
-        if _is_pipe(value):
-            return self._pipe(value)
+        if _is_flow(value):
+            return self._flow(value)
         node.value = self._annotation(node.value)
         return node
 
@@ -169,12 +188,12 @@ class _Stub(ast.NodeTransformer):
                 f"{self._operation}: the annotation {node.value!r} cannot be understood"
             ) from None
 
-    def _pipe(self, kind: type[PipeType]) -> ast.expr:
+    def _flow(self, kind: type[PipeType | StreamType]) -> ast.expr:
         if self._blocking:
             self._imports.add("from ipcpipes.rpc import blocking", "blocking")
         room = "blocking" if self._blocking else "rpc"
         return ast.Attribute(ast.Name(room), kind.__name__)
 
 
-def _is_pipe(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, PipeType)
+def _is_flow(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, (PipeType, StreamType))

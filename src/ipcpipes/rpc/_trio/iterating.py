@@ -15,6 +15,7 @@ from ...abc.uncopied import Uncopied
 from ..core.client import ClientOperationBase
 from ..core.feeding import require_all_flows
 from ..definition.streams import RESULT
+from ..errors import RpcError
 from .client_link import ClientLink
 from .handle import CallHandle
 from .streams import ReceiveEnd
@@ -70,9 +71,13 @@ class ResultIterator(Uncopied, AsyncIterator[T]):
             raise StopAsyncIteration from None
         except trio.Cancelled:
             raise  # the next value may be awaited later
-        except BaseException:
+        except BaseException as error:
             await self.aclose()
-            raise
+            # If a source has failed, the call was given up for that reason.
+            cause = self._handle._pump_error
+            if cause is None or not isinstance(error, RpcError):
+                raise
+            raise cause from None
         return value
 
     async def _begin(self) -> None:

@@ -4,21 +4,32 @@ They give a source or a sink the type of a pipe, and a client and its operations
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ..core.typed import checked_client, checked_operation
 from ..definition.interface import Interface
 from .client import Client, ClientOperation
+from .iterating import IteratedOperation
 
 if TYPE_CHECKING:
+    import trio
     from typing_extensions import Buffer
 
     from ..core.feeding import PipeControl
     from ..core.typed import Extendable, ReadableFile, WritableFile
     from ..definition.parameters import Chunk, Elements, InOutPipe, InPipe, OutPipe
+    from .stream_types import InStream, OutStream
 
-__all__ = ["client_of", "drain", "exchange", "feed", "operation_of"]
+__all__ = [
+    "client_of",
+    "drain",
+    "exchange",
+    "feed",
+    "operation_of",
+    "stream_from",
+    "stream_into",
+]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 P = ParamSpec("P")
@@ -85,6 +96,41 @@ def exchange(source: InPipe[T], sink: OutPipe[T]) -> InOutPipe[T]:
     return cast("InOutPipe[T]", (source, sink))
 
 
+def stream_from(source: Iterable[T] | AsyncIterable[T]) -> InStream[T]:
+    """Gives a source the type of the stream that it fills: ``await log.append(rpc.stream_from(
+    lines))``.
+
+    Only type checkers need this; a call takes the source itself, too.
+
+    Args:
+        source: an iterable or an async iterable of values, such as a trio channel.
+
+    Returns:
+        The source, unchanged.
+    """
+    return cast("InStream[T]", source)
+
+
+@overload
+def stream_into(sink: Extendable[T] | trio.abc.SendChannel[T]) -> OutStream[T]: ...
+@overload
+def stream_into(sink: Callable[[T], object]) -> OutStream[T]: ...
+def stream_into(sink: Any) -> Any:
+    """Gives a sink the type of the stream that is emptied into it: ``found: list[str] = []``,
+    ``await log.lines(rpc.stream_into(found))``.
+
+    Only type checkers need this; a call takes the sink itself, too.
+
+    Args:
+        sink: a list, a function that is called with each value, or a trio channel. The function
+            may be async.
+
+    Returns:
+        The sink, unchanged.
+    """
+    return sink
+
+
 def client_of(client: InterfaceT) -> Client[InterfaceT]:
     """Returns a client as what it really is, which has more than the operations:
     ``rpc.client_of(acc).server_version``.
@@ -101,7 +147,11 @@ def client_of(client: InterfaceT) -> Client[InterfaceT]:
     return checked_client(client, Client)
 
 
-def operation_of(operation: Callable[P, Awaitable[R]]) -> ClientOperation[P, R]:
+@overload
+def operation_of(operation: Callable[P, AsyncIterator[T]]) -> IteratedOperation[P, T]: ...
+@overload
+def operation_of(operation: Callable[P, Awaitable[R]]) -> ClientOperation[P, R]: ...
+def operation_of(operation: Any) -> Any:
     """Returns an operation of a client as what it really is, which has more than a call:
     ``await rpc.operation_of(acc.total).with_options(timeout=5)(2, numbers)``.
 
@@ -114,4 +164,4 @@ def operation_of(operation: Callable[P, Awaitable[R]]) -> ClientOperation[P, R]:
     Raises:
         TypeError: it is not an operation of a client of this driver.
     """
-    return checked_operation(operation, ClientOperation)
+    return checked_operation(operation, ClientOperation, IteratedOperation)

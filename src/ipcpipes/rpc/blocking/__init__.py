@@ -20,7 +20,15 @@ from .iterating import IteratedOperation, ResultIterator
 from .pipes import InOutPipe, InPipe, OutPipe
 from .server import serve, serve_connection
 from .streams import InStream, OutStream
-from .typed import client_of, drain, exchange, feed, operation_of
+from .typed import (
+    client_of,
+    drain,
+    exchange,
+    feed,
+    operation_of,
+    stream_from,
+    stream_into,
+)
 
 __all__ = [
     "CallEvent",
@@ -44,4 +52,6 @@ __all__ = [
     "operation_of",
     "serve",
     "serve_connection",
+    "stream_from",
+    "stream_into",
 ]

@@ -4,12 +4,13 @@ They give a source or a sink the type of a pipe, and a client and its operations
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ..core.typed import checked_client, checked_operation
 from ..definition.interface import Interface
 from .client import Client, ClientOperation
+from .iterating import IteratedOperation
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
     from ..core.typed import Extendable, ReadableFile, WritableFile
     from ..definition.parameters import Chunk, Elements
     from .pipes import InOutPipe, InPipe, OutPipe
+    from .streams import InStream, OutStream
 
-__all__ = ["client_of", "drain", "exchange", "feed", "operation_of"]
+__all__ = [
+    "client_of",
+    "drain",
+    "exchange",
+    "feed",
+    "operation_of",
+    "stream_from",
+    "stream_into",
+]
 
 InterfaceT = TypeVar("InterfaceT", bound=Interface)
 P = ParamSpec("P")
@@ -86,6 +96,40 @@ def exchange(source: InPipe[T], sink: OutPipe[T]) -> InOutPipe[T]:
     return cast("InOutPipe[T]", (source, sink))
 
 
+def stream_from(source: Iterable[T]) -> InStream[T]:
+    """Gives a source the type of the stream that it fills: ``log.append(blocking.stream_from(
+    lines))``.
+
+    Only type checkers need this; a call takes the source itself, too.
+
+    Args:
+        source: an iterable of values.
+
+    Returns:
+        The source, unchanged.
+    """
+    return cast("InStream[T]", source)
+
+
+@overload
+def stream_into(sink: Extendable[T]) -> OutStream[T]: ...
+@overload
+def stream_into(sink: Callable[[T], object]) -> OutStream[T]: ...
+def stream_into(sink: Any) -> Any:
+    """Gives a sink the type of the stream that is emptied into it: ``found: list[str] = []``,
+    ``log.lines(blocking.stream_into(found))``.
+
+    Only type checkers need this; a call takes the sink itself, too.
+
+    Args:
+        sink: a list, or a function that is called with each value.
+
+    Returns:
+        The sink, unchanged.
+    """
+    return sink
+
+
 def client_of(client: InterfaceT) -> Client[InterfaceT]:
     """Returns a client as what it really is, which has more than the operations:
     ``blocking.client_of(acc).server_version``.
@@ -102,7 +146,14 @@ def client_of(client: InterfaceT) -> Client[InterfaceT]:
     return checked_client(client, Client)
 
 
-def operation_of(operation: Callable[P, R]) -> ClientOperation[P, R]:
+# An iterator is a result too; the first signature that fits counts.
+@overload
+def operation_of(  # type: ignore[overload-overlap]
+    operation: Callable[P, Iterator[T]],
+) -> IteratedOperation[P, T]: ...
+@overload
+def operation_of(operation: Callable[P, R]) -> ClientOperation[P, R]: ...
+def operation_of(operation: Any) -> Any:
     """Returns an operation of a client as what it really is, which has more than a call:
     ``blocking.operation_of(acc.total).with_options(timeout=5)(2, numbers)``.
 
@@ -115,4 +166,4 @@ def operation_of(operation: Callable[P, R]) -> ClientOperation[P, R]:
     Raises:
         TypeError: it is not an operation of a client of this driver.
     """
-    return checked_operation(operation, ClientOperation)
+    return checked_operation(operation, ClientOperation, IteratedOperation)

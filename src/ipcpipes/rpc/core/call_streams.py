@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from ...framing.messagepack import TooDeep, check_depth
 from ..definition.streams import Stream
 from ..errors import BadStubData, ProtocolError, StreamStopped
 from ..wire.batches import LARGEST_HEAD, content_of, head_of
@@ -64,7 +65,8 @@ class IncomingStream:
         if self.ended:
             raise ProtocolError(f"values came for the stream {self.stream.name} after its end")
         count, content = content_of(batch)
-        if size > window.credit and not (count == 1 and window.credit > 0):
+        # The end needs no credit, and one value may exceed it: see OutgoingStream.admits.
+        if size > max(window.credit, 0) and not (count == 1 and window.credit > 0):
             raise ProtocolError(
                 f"{size:,} octets came for the stream {self.stream.name}, where "
                 f"{window.credit:,} were allowed"
@@ -156,8 +158,11 @@ def decoded(stream: Stream, batch: bytes | memoryview) -> tuple[list[Any], BadSt
         bad = BadStubData(f"a value of the stream {stream.name} is not of its type: {error}")
     values: list[Any] = []
     try:
+        check_depth(batch)  # the decoder of the parts has no other limit
         for one in _in_parts(batch):
             values += stream.decode(head_of(1) + bytes(one))
+    except TooDeep as error:
+        bad = BadStubData(f"a value of the stream {stream.name} is refused: {error}")
     except Exception as error:
         text = str(error).replace(" - at `$[0]`", "").replace("`$[0]", "`$")
         bad = BadStubData(f"a value of the stream {stream.name} is not of its type: {text}")

@@ -48,7 +48,7 @@ def checked_client(client: object, expected: type[ClientT]) -> ClientT:
     raise TypeError(f"{client!r} is not a client; give what connect() or bind() returned")
 
 
-def checked_operation(operation: object, expected: type[OperationT]) -> OperationT:
+def checked_operation(operation: object, *expected: type[OperationT]) -> OperationT:
     """Raises:
     TypeError: the object is not such an operation.
     """

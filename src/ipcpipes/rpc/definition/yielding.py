@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 from ..errors import BrokenRule
+from .flow_types import bare
 from .parameters import unaliased
 
 __all__ = ["yielded_type"]
@@ -30,6 +31,7 @@ def yielded_type(function: Callable[..., Any], result: Any) -> Any:
     Raises:
         BrokenRule: the type of the values is missing, or the method cannot yield them.
     """
+    result = bare(result)
     origin = get_origin(result) or result
     if origin in _ITERABLES:
         raise BrokenRule(
