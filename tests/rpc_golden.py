@@ -6,6 +6,7 @@ from typing import Annotated
 
 from ipcpipes import rpc
 from ipcpipes.rpc.core.state import Party
+from ipcpipes.rpc.core.stream_call import StreamCall
 from ipcpipes.rpc.wire.format import Kind, Limits
 
 from .rpc_pair_work import Work
@@ -160,4 +161,39 @@ GOLDEN: list[tuple[Party, Kind, str]] = [
         657276652074686520696e7465726661636520476f6c64656e202830303131323233332d34343535
         2d363637372d383839392d61616262636364646565666629a96c6173745f63616c6c00""",
     ),
+]
+
+
+class GoldenStreams(rpc.Interface, uuid="00112233-4455-6677-8899-aabbccddeef0", version=(1, 0)):
+    @rpc.operation
+    def chat(self, asked: rpc.InStream[str], answers: rpc.OutStream[str]) -> int:
+        raise NotImplementedError
+
+
+def golden_streams() -> list[tuple[Party, bytes]]:
+    """The frames of a call with streams, whose client leaves the second one."""
+    pair = Pair(GoldenStreams)
+    bound = len(pair.sent)
+    call, served = pair.begin("chat")
+    assert isinstance(call, StreamCall)
+    assert isinstance(served, StreamCall)
+    call.send(0, b"\xa2hi")
+    pair.pump()
+    served.send(1, b"\xa2ho")
+    pair.pump()
+    call.leave_stream(1)
+    call.end_stream(0)
+    pair.pump()
+    served.end_stream(1)
+    pair.finish(served, 1)
+    return pair.sent[bound:]
+
+
+GOLDEN_STREAMS: list[tuple[Party, Kind, str]] = [
+    (C, Kind.REQUEST, "04000000000000000100000000000000 90"),
+    (C, Kind.STREAM, "0e000000000000000100000000000000 91 a26869"),
+    (S, Kind.STREAM, "0e000100000000000100000000000000 91 a2686f"),
+    (C, Kind.STOP, "0f000100000000000100000000000000"),
+    (C, Kind.STREAM, "0e010000000000000100000000000000"),
+    (S, Kind.RESPONSE, "05000000000000000100000000000000 01"),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipcpipes.rpc.wire.format import Kind, decode, encode
 
-from .rpc_golden import GOLDEN, golden_conversation
+from .rpc_golden import GOLDEN, GOLDEN_STREAMS, golden_conversation, golden_streams
 from .rpc_pairs import kinds
 
 
@@ -16,11 +16,17 @@ def test_golden_frames() -> None:
 
 
 def test_golden_frames_are_of_every_kind() -> None:
-    assert {kind for _, kind, _ in GOLDEN} == set(Kind)
+    assert {kind for _, kind, _ in (*GOLDEN, *GOLDEN_STREAMS)} == set(Kind)
+
+
+def test_golden_frames_of_streams() -> None:
+    sent = golden_streams()
+    assert sent == [(party, bytes.fromhex(octets)) for party, _, octets in GOLDEN_STREAMS]
+    assert [kind for _, kind, _ in GOLDEN_STREAMS] == kinds(octets for _, octets in sent)
 
 
 def test_golden_frames_are_encoded_the_same_again() -> None:
-    for _, octets in golden_conversation():
+    for _, octets in (*golden_conversation(), *golden_streams()):
         frame = decode(octets)
         again = encode(
             frame.kind,

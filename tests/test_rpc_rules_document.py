@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections.abc
 import contextlib
 import dataclasses
 import enum
@@ -76,6 +77,9 @@ def without_uuid(text: str) -> str:
 def namespace() -> dict[str, Any]:
     return {
         "Annotated": Annotated,
+        "AsyncGenerator": collections.abc.AsyncGenerator,
+        "AsyncIterable": collections.abc.AsyncIterable,
+        "AsyncIterator": collections.abc.AsyncIterator,
         "Any": Any,
         "UUID": "6f1c6b1e-58b8-4b52-9d0c-0f6f4f0f7a10",
         "dataclass": dataclasses.dataclass,

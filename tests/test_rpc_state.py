@@ -31,6 +31,8 @@ OF_CALLS = {
     Kind.CREDIT,
     Kind.CANCEL,
     Kind.ORPHANED,
+    Kind.STREAM,
+    Kind.STOP,
 }
 CLIENTS = {Kind.BIND, Kind.REQUEST, Kind.CANCEL, Kind.ORPHANED}
 SERVERS = {Kind.BIND_ACK, Kind.BIND_NAK, Kind.RESPONSE, Kind.FAULT, Kind.SHUTDOWN}

@@ -419,9 +419,8 @@ class NoCallActive(RpcError, RuntimeError):
 
 
 class ProcnumOutOfRange(RpcError, LookupError):
-    """The server's version of the interface does not have this operation.
-
-    Windows numbers operations and calls the number "procnum".
+    """The server's version of the interface does not have this operation. (Windows numbers
+    operations and calls the number "procnum".)
 
     Cause and cure: docs/troubleshooting.md#procnumoutofrange
     """
