@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from . import framings, handshake, rpc_arguments, rpc_frames, rpc_pipes, rpc_sessions
+from . import framings, handshake, rpc_arguments, rpc_frames, rpc_pipes, rpc_sessions, rpc_streams
 
 
 class Target(NamedTuple):
@@ -26,4 +26,6 @@ TARGETS = {
     "rpc_arguments": Target(rpc_arguments.arguments, rpc_arguments.seeds),
     "rpc_server": Target(rpc_sessions.server, rpc_sessions.seeds),
     "rpc_client": Target(rpc_sessions.client, rpc_sessions.seeds),
+    "rpc_streams": Target(rpc_streams.two_ends, rpc_streams.seeds),
+    "rpc_streams_server": Target(rpc_streams.server, rpc_streams.seeds),
 }
