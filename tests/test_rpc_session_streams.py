@@ -224,6 +224,14 @@ def test_a_body_that_is_no_array(pair: Pair, body: bytes) -> None:
     violation(pair, S, stream(body), "the body of STREAM is not an array")
 
 
+@pytest.mark.parametrize(
+    "body", [b"\x91", b"\x93\xa1a", b"\xdc\x00\x01", b"\xdd\xff\xff\xff\xff\xa1a"]
+)
+def test_more_values_than_octets(pair: Pair, body: bytes) -> None:
+    begun(pair, "chat")
+    violation(pair, S, stream(body), r"STREAM announces [0-9,]+ values in [0-9] octets")
+
+
 @pytest.mark.parametrize("body", [b"", b"\x90", b"\xdc\x00\x00"])
 def test_no_values_that_are_not_the_end(pair: Pair, body: bytes) -> None:
     begun(pair, "chat")
@@ -361,14 +369,12 @@ def test_tiny_batches_take_little_memory() -> None:
     assert len(received(served, ASKED) or ()) == 500_000
 
 
-@pytest.mark.parametrize("count", [0, 1, 15, 16, 65_535, 65_536, 2**32 - 1])
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 65_535, 65_536])
 def test_heads_of_arrays(count: int) -> None:
-    head = head_of(count)
-    found, content = content_of(memoryview(head + b"abc"))
-    assert (found, bytes(content)) == (count, b"abc")
-    if count < 70_000:
-        assert msgspec.msgpack.decode(head + b"\xc0" * count) == [None] * count
-        assert head == pack([None] * count)[: len(head)]
+    head, values = head_of(count), b"\xc0" * count
+    found, content = content_of(memoryview(head + values))
+    assert (found, bytes(content)) == (count, values)
+    assert head + values == pack([None] * count)
 
 
 def test_another_version_of_an_operation_has_other_streams(pair: Pair) -> None:

@@ -12,7 +12,7 @@ from ipcpipes import rpc
 
 from .rpc_drivers import Driver
 from .rpc_streaming import Note, streaming
-from .rpc_waiting import Event, until, until_cancelled
+from .rpc_waiting import Event, until_cancelled
 
 MIB = 2**20
 
@@ -304,7 +304,7 @@ async def test_a_manager_waits_for_a_slow_client(driver: Driver) -> None:
     async with streaming(driver, octets=octets) as acc:
         async with acc.octets.begin() as call:
             await call.streams["into"].aclose()
-            await until(lambda: count)
+            await driver.heard(acc, lambda: count)
             # The first window, what is sent, and one value more.
             assert await driver.stopped(lambda: count) <= 5
             assert len(await listed(call.streams["out"])) == 20

@@ -33,15 +33,19 @@ def content_of(batch: memoryview) -> tuple[int, memoryview]:
     at all are no values.
 
     Raises:
-        ProtocolError: it is not an array.
+        ProtocolError: it is not an array, or announces more values than it has octets.
     """
     if not batch:
         return 0, batch
     first = batch[0]
     if _FIX <= first <= _FIX + _MOST_FIX:
-        return first - _FIX, batch[1:]
-    if first == _ARRAY_16 and len(batch) >= _head_16.size:
-        return _head_16.unpack_from(batch)[1], batch[_head_16.size :]
-    if first == _ARRAY_32 and len(batch) >= _head_32.size:
-        return _head_32.unpack_from(batch)[1], batch[_head_32.size :]
-    raise ProtocolError("the body of STREAM is not an array")
+        count, content = first - _FIX, batch[1:]
+    elif first == _ARRAY_16 and len(batch) >= _head_16.size:
+        count, content = _head_16.unpack_from(batch)[1], batch[_head_16.size :]
+    elif first == _ARRAY_32 and len(batch) >= _head_32.size:
+        count, content = _head_32.unpack_from(batch)[1], batch[_head_32.size :]
+    else:
+        raise ProtocolError("the body of STREAM is not an array")
+    if count > len(content):
+        raise ProtocolError(f"STREAM announces {count:,} values in {len(content):,} octets")
+    return count, content
