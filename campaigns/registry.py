@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from . import message_interrupts, opening_interrupts, rpc_memory, rpc_signals, rpc_timeouts
+from . import (
+    message_interrupts,
+    opening_interrupts,
+    rpc_kills,
+    rpc_memory,
+    rpc_signals,
+    rpc_timeouts,
+)
 
 __all__ = ["CAMPAIGNS", "Campaign"]
 
@@ -29,6 +36,7 @@ class Campaign(Protocol):
 _MODULES: tuple[Campaign, ...] = (
     message_interrupts,
     opening_interrupts,
+    rpc_kills,
     rpc_memory,
     rpc_signals,
     rpc_timeouts,

@@ -83,6 +83,8 @@ class Operation:
         documentation: the docstring.
         raises: the exceptions that its interface declares.
         streams: the stream parameters, in order; and at the end, the stream of what it yields.
+        flows: the parameters that are pipes or streams, by their names.
+        yields: the stream of the values that it yields.
         is_plain: whether it has no pipes and no streams, and its calls get an answer.
         times: where each argument can have times; empty if no argument can have one.
         result_times: where the result can have times.
@@ -102,6 +104,8 @@ class Operation:
     raises: Declared = field(default_factory=dict)
     streams: tuple[Stream, ...] = ()
     # These are computed at once, because they are read in every call.
+    flows: Mapping[str, Flow] = field(init=False, repr=False, compare=False)
+    yields: Stream | None = field(init=False, repr=False, compare=False)
     is_plain: bool = field(init=False, repr=False, compare=False)
     times: tuple[Times, ...] = field(init=False, repr=False, compare=False)
     result_times: Times = field(init=False, repr=False, compare=False)
@@ -111,8 +115,12 @@ class Operation:
         times = tuple(map(times_of, self.types.values()))
         if all(one is Times.NONE for one in times):
             times = ()
-        is_plain = not (self.pipes or self.streams or self.options.maybe)
-        object.__setattr__(self, "is_plain", is_plain)
+        flows: tuple[Flow, ...] = (*self.pipes, *self.streams)
+        parameters = {one.name: one for one in flows if one.name != RESULT}
+        yields = self.streams[-1] if self.streams and self.streams[-1].name == RESULT else None
+        object.__setattr__(self, "flows", parameters)
+        object.__setattr__(self, "yields", yields)
+        object.__setattr__(self, "is_plain", not (flows or self.options.maybe))
         object.__setattr__(self, "times", times)
         object.__setattr__(self, "result_times", times_of(self.result))
         object.__setattr__(self, "result_can_nest", can_nest([self.result]))
@@ -136,17 +144,6 @@ class Operation:
         at both ends.
         """
         return ", ".join(map(str, (*self.pipes, *self.streams)))
-
-    @Lazy
-    def flows(self) -> Mapping[str, Flow]:
-        """The parameters that are pipes or streams, by their names."""
-        flows: tuple[Flow, ...] = (*self.pipes, *self.streams)
-        return {one.name: one for one in flows if one.name != RESULT}
-
-    @Lazy
-    def yields(self) -> Stream | None:
-        """The stream of the values that the operation yields."""
-        return self.streams[-1] if self.streams and self.streams[-1].name == RESULT else None
 
     @Lazy
     def encoded_defaults(self) -> tuple[tuple[Any, bytes | None] | None, ...]:
