@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from fuzz.output import say
 from ipcpipes import blocking as streams, rpc
 from ipcpipes.rpc import blocking
 
@@ -131,19 +132,14 @@ def main() -> None:
         trio.run(_serve_under_trio, name)
     else:
         with streams.listen(name) as listener:
-            _say("listening")
+            say("listening")
             blocking.serve(ManagerInThreads(), listener)
-
-
-def _say(word: str) -> None:
-    sys.stdout.write(f"{word}\n")
-    sys.stdout.flush()
 
 
 async def _serve_under_trio(name: str) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(rpc.serve, Manager(), name)
-        _say("listening")
+        say("listening")
 
 
 if __name__ == "__main__":
