@@ -331,6 +331,10 @@ class Handle:
     def pipes(self) -> dict[str, Any]:
         return {name: Pipe(pipe) for name, pipe in self.blocking.pipes.items()}
 
+    @property
+    def answer_metadata(self) -> Any:
+        return self.blocking.answer_metadata
+
     async def complete(self) -> Any:
         return await in_thread(self.blocking.complete)
 

@@ -31,6 +31,7 @@ OF_CALLS = {
     Kind.CREDIT,
     Kind.CANCEL,
     Kind.ORPHANED,
+    Kind.METADATA,
 }
 CLIENTS = {Kind.BIND, Kind.REQUEST, Kind.CANCEL, Kind.ORPHANED}
 SERVERS = {Kind.BIND_ACK, Kind.BIND_NAK, Kind.RESPONSE, Kind.FAULT, Kind.SHUTDOWN}

@@ -24,10 +24,17 @@ logger = logging.getLogger("ipcpipes.rpc")
 
 
 async def begin_call(
-    link: ClientLink, operation: Operation, values: Sequence[Any], notify: Notify | None
+    link: ClientLink,
+    operation: Operation,
+    values: Sequence[Any],
+    notify: Notify | None,
+    metadata: bytes,
 ) -> ClientCallDriver:
     """Sends the request when the server accepts another call. This is a checkpoint only if it
     fails, or if the call has no answer.
+
+    Args:
+        metadata: of the call, encoded.
 
     Raises:
         RpcError: there is no connection, or no such operation.
@@ -57,7 +64,7 @@ async def begin_call(
         deadline = trio.current_effective_deadline()
         if deadline != math.inf:
             milliseconds = milliseconds_of(deadline - trio.current_time())
-        call = session.request(operation, octets, milliseconds)
+        call = session.request(operation, octets, milliseconds, metadata)
         if is_maybe and has_place:
             link.wake_caller()  # the call is over at once
     except BaseException as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -30,6 +30,7 @@ from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
 from ..errors import CallCancelled, CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
+from ..wire.metadata import NO_METADATA, MetadataValue
 from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
 from .feeding import run_pipes
@@ -111,7 +112,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         operation, link = self._operation, self._link
         driver = None
         result: R
-        if operation.is_plain and self._notify is None:
+        if self._is_lean:
             answer = await link.ask(operation, values)
             if isinstance(answer, Call):
                 driver = ClientCallDriver(link, answer, None)
@@ -119,7 +120,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 result = decode_result(operation, answer)
                 return result
         if driver is None:
-            driver = await begin_call(link, operation, values, self._notify)
+            driver = await begin_call(link, operation, values, self._notify, self._metadata.encoded)
             if operation.options.maybe:
                 return cast("R", None)
         try:
@@ -178,6 +179,7 @@ async def connect(
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
 ) -> AsyncIterator[InterfaceT]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
@@ -206,6 +208,8 @@ async def connect(
             but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -215,11 +219,14 @@ async def connect(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds, or the metadata cannot be
+            sent.
         And everything that :func:`ipcpipes.connect` raises.
     """
     try:
-        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+        options = ClientOptions(
+            definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+        )
         check_keep_alive(keep_alive)
     except Exception:
         del authkey
@@ -248,6 +255,7 @@ async def bind(
     credit: int = DEFAULT_CREDIT,
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
 ) -> AsyncIterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -266,6 +274,8 @@ async def bind(
             but not when it hangs.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -275,11 +285,13 @@ async def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither a stream nor a channel.
-        ValueError: a limit is out of range.
+        TypeError: ``transport`` is neither a stream nor a channel, or the metadata cannot be sent.
+        ValueError: a limit is out of range, or the metadata cannot be sent.
     """
     try:
-        options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+        options = ClientOptions(
+            definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+        )
         check_keep_alive(keep_alive)
         frame_transport = FrameTransport(transport, options.limits)
     except Exception:
@@ -314,7 +326,7 @@ async def open_client(
                 while session.state is ConnectionState.BINDING:
                     await link.callers.park()
             options.check_bound(session)
-            yield Client(link, options.definition)
+            yield Client(link, options)
             with trio.move_on_after(LINGER):
                 await link.wait_sent()
         finally:

@@ -52,7 +52,7 @@ class CallHandle(CallHandleBase[ClientLink, ClientCallDriver], Generic[R]):
             self._deadline = trio.current_time() + of._timeout
         with trio.CancelScope(deadline=self._deadline):
             self._given_driver = await begin_call(
-                of._link, self._operation, self._values, of._notify
+                of._link, self._operation, self._values, of._notify, of._metadata.encoded
             )
         if self._given_driver is None:
             raise of._too_long()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -28,6 +28,7 @@ from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
 from ..errors import CommFailure
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME
+from ..wire.metadata import NO_METADATA, MetadataValue
 from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
@@ -87,7 +88,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 feeds = self._check(given)
         deadline = None if self._timeout is None else time_of(self._timeout)
         octets = encode_arguments(operation, values)
-        if self._notify is None and operation.is_plain:
+        if self._is_lean:
             answer = self._link.ask(operation, octets, deadline)
             if answer is not None:
                 if not isinstance(answer, Call):
@@ -100,7 +101,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 return result
         driver = ClientCallDriver(self._link, deadline, self._notify)
         try:
-            if not driver.begin(operation, octets):
+            if not driver.begin(operation, octets, self._metadata.encoded):
                 raise self._too_long()
             if operation.options.maybe:
                 return cast("R", None)
@@ -160,6 +161,7 @@ def connect(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
 ) -> Iterator[InterfaceT]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
@@ -187,6 +189,8 @@ def connect(
             while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -196,10 +200,13 @@ def connect(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds.
+        TypeError, ValueError: ``bind_timeout`` is not 0 or more seconds, or the metadata cannot be
+            sent.
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """
-    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+    options = ClientOptions(
+        definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+    )
     stream = connect_stream(
         endpoint,
         wait=wait,
@@ -220,6 +227,7 @@ def bind(
     max_frame: int = MAX_FRAME,
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
+    metadata: Mapping[str, MetadataValue] = NO_METADATA,
 ) -> Iterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -239,6 +247,8 @@ def bind(
             while this end keeps up. Each out-pipe of an open call may need this much memory.
         bind_timeout: seconds, 0 or more, within which the server has to answer that it serves the
             interface; ``math.inf`` waits without limit.
+        metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
+            see ``with_options`` of :class:`ClientOperation`.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -248,10 +258,12 @@ def bind(
         rpc.BindTimeout: the server has not answered in time.
         rpc.UnknownInterface: the server does not serve the interface, or not this version.
         rpc.ProtocolError, rpc.CommFailure: the peer is not a server of ipcpipes, or it has gone.
-        TypeError: ``transport`` is neither a stream nor a channel.
-        ValueError: a limit is out of range.
+        TypeError: ``transport`` is neither a stream nor a channel, or the metadata cannot be sent.
+        ValueError: a limit is out of range, or the metadata cannot be sent.
     """
-    options = ClientOptions(definition_of(interface), max_frame, credit, bind_timeout)
+    options = ClientOptions(
+        definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+    )
     with _client(options, transport) as client:
         yield cast("InterfaceT", client)
 
@@ -268,7 +280,7 @@ def _client(options: ClientOptions, transport: Transport) -> Iterator[Client[Any
     try:
         link.wait(has_answer, until=time_of(options.bind_timeout))
         options.check_bound(session)
-        yield Client(link, options.definition)
+        yield Client(link, options)
         link.wait_sent(time.monotonic() + LINGER)
         link.close(CommFailure("the connection was closed here"))
     except BaseException:

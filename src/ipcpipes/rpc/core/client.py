@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ...abc.uncopied import Uncopied
@@ -12,10 +12,12 @@ from ...options import checked_seconds
 from ..definition.operations import Definition, Operation, Pipe
 from ..errors import BindTimeout, CallTimedOut, InvalidAsyncCall, InvalidAsyncHandle
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CREDIT, MAX_FRAME, Limits
+from ..wire.metadata import NO_METADATA, Metadata, MetadataValue
 from .arguments import bind_arguments
 from .call import Call
 from .events import Notify
 from .feeding import check_given, is_asynchronous
+from .metadata import merged
 from .results import result_of
 from .session import Session
 from .state import ConnectionState, Party
@@ -105,7 +107,10 @@ class ClientOptions:
         max_frame: int = MAX_FRAME,
         credit: int = DEFAULT_CREDIT,
         bind_timeout: float = BIND_TIMEOUT,
+        *,
+        metadata: Mapping[str, MetadataValue] = NO_METADATA,
     ) -> None:
+        self.metadata = merged(Metadata(), metadata)
         self.definition = definition
         self.limits = Limits(max_frame=max_frame, credit=credit)
         self.bind_timeout = checked_seconds("bind_timeout", bind_timeout)
@@ -143,12 +148,12 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
 
     server_version: tuple[int, int]
 
-    def __init__(self, link: LinkT, definition: Definition) -> None:
+    def __init__(self, link: LinkT, options: ClientOptions) -> None:
         self._link = link
-        self._definition = definition
+        self._definition = options.definition
         self._operations = {
-            name: self._operation_class(link, one, one.options.timeout, None)
-            for name, one in definition.operations.items()
+            name: self._operation_class(link, one, one.options.timeout, None, options.metadata)
+            for name, one in options.definition.operations.items()
         }
         self.server_version = link.session.server_version
         for name in ("has", "server_version"):
@@ -190,8 +195,20 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     _operation: Operation
     _timeout: float | None
     _notify: Notify | None
+    _metadata: Metadata
+    _is_lean: bool = field(init=False)  # whether a call may take few steps
 
-    def with_options(self, *, timeout: float | None = _SAME, notify: Notify | None = _SAME) -> Self:
+    def __post_init__(self) -> None:
+        is_lean = self._operation.is_plain and self._notify is None and not self._metadata
+        object.__setattr__(self, "_is_lean", is_lean)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = _SAME,
+        notify: Notify | None = _SAME,
+        metadata: Mapping[str, MetadataValue] | None = _SAME,
+    ) -> Self:
         """Returns the same operation with other options. An option that is not given keeps its
         value.
 
@@ -202,12 +219,28 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
                 function. It must not wait; exceptions that it raises are logged. A task of the
                 connection calls it. Without an event loop, a thread that waits for something on
                 this connection calls it.
+            metadata: what is sent beside the arguments, for ``rpc.current_call().metadata`` at the
+                server: ``{"token": "..."}``. It is added to what the operation has; the value of a
+                key that is there is replaced. ``None`` removes all, also what was given to
+                ``connect``. A key has 1 to 64 of the characters ``a-z``, ``0-9``, ``.``, ``_`` and
+                ``-``, and begins with a letter or digit. A value is a ``str``, ``bytes``, ``int``,
+                ``float`` or ``bool``. All together have at most 8,192 bytes, encoded. A server of
+                an earlier version of ipcpipes does not get it.
+
+        Raises:
+            TypeError: a key or a value of ``metadata`` is not of its type.
+            ValueError: ``timeout`` is not more than 0, or the metadata cannot be sent.
         """
         if timeout is _SAME:
             timeout = self._timeout
         elif timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-        return replace(self, _timeout=timeout, _notify=self._notify if notify is _SAME else notify)
+        if notify is _SAME:
+            notify = self._notify
+        added = NO_METADATA if metadata is _SAME else metadata
+        return replace(
+            self, _timeout=timeout, _notify=notify, _metadata=merged(self._metadata, added)
+        )
 
     def _check(self, given: Mapping[Pipe, Any]) -> Feeds:
         """Raises:
@@ -279,6 +312,14 @@ class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):
     def _require_live(self) -> None:
         if self._driver.call.over:
             raise InvalidAsyncHandle
+
+    @property
+    def answer_metadata(self) -> Mapping[str, MetadataValue]:
+        """What the server has sent with the answer beside the result, also if the call has failed;
+        empty before the answer has come, or if the server has sent nothing.
+        """
+        driver = self._given_driver
+        return NO_METADATA if driver is None else driver.call.answer_metadata
 
     def _result(self) -> Any:
         """Returns the value of the answer, and ends the call at this end."""

@@ -64,6 +64,7 @@ class Kind(enum.IntEnum):
     PING = 11
     PONG = 12
     SHUTDOWN = 13
+    METADATA = 15
 
 
 # The flag of a REQUEST that gets no answer.
@@ -133,6 +134,7 @@ class Bind(msgspec.Struct):
     max_frame: int
     credit: int
     name: str = ""
+    metadata: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class BindAck(msgspec.Struct):
@@ -148,6 +150,7 @@ class BindAck(msgspec.Struct):
     credit: int
     calls: int
     operations: list[tuple[str, str]]
+    metadata: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Reason(msgspec.Struct):
