@@ -208,7 +208,8 @@ _GOOD = {
     Kind.BIND: msgspec.msgpack.encode(
         Bind(
             *(VERSION, str(DEFINITION.uuid), DEFINITION.version),
-            *(LEAST_FRAME, LEAST_CREDIT, DEFINITION.name, MOST_METADATA),
+            *(LEAST_FRAME, LEAST_CREDIT, DEFINITION.name),
+            metadata=MOST_METADATA,
         )
     ),
     Kind.BIND_ACK: msgspec.msgpack.encode(

@@ -21,6 +21,7 @@ from ._trio.typed import client_of, drain, exchange, feed, operation_of
 from .core.current import CurrentCall, current_call
 from .core.events import CallEvent
 from .core.feeding import PipeControl
+from .core.intercepting import ClientCall, ServerCall
 from .definition.elements import (
     Length,
     Structure,
@@ -46,6 +47,7 @@ __all__ = [
     "CallHandle",
     "Chunk",
     "Client",
+    "ClientCall",
     "ClientOperation",
     "CurrentCall",
     "InOutPipe",
@@ -56,6 +58,7 @@ __all__ = [
     "PipeControl",
     "PipeName",
     "Range",
+    "ServerCall",
     "Structure",
     "bind",
     "boolean",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -25,6 +25,7 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_pipes
+from ..core.intercepting import ClientCall, chained
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
@@ -121,6 +122,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
                 return result
         if driver is None:
             driver = await begin_call(link, operation, values, self._notify, self._metadata.encoded)
+            self._note_begun(driver.call)
             if operation.options.maybe:
                 return cast("R", None)
         try:
@@ -154,6 +156,28 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         return CallHandle(*self._beginning(arguments, named))
 
 
+class InterceptedOperation(ClientOperation[P, R]):
+    """An operation of a client that has interceptors."""
+
+    async def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        call: ClientCall | None = None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            call = self._intercepted(arguments, named)
+            result: R = await chained(self._interceptors, self._proceed)(call)
+        finally:
+            if call is None or not call.has_begun:
+                # The interceptors may not have waited.
+                await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    async def _proceed(self, call: ClientCall) -> R:
+        attempt: Any = ClientOperation.__call__
+        with call._attempting():
+            result: R = await attempt(self._attempt(call), **call.arguments)
+        return result
+
+
 class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
@@ -163,6 +187,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
     """
 
     _operation_class = ClientOperation
+    _intercepted_class = InterceptedOperation
 
 
 @asynccontextmanager
@@ -180,6 +205,7 @@ async def connect(
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[Callable[..., Any]] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
@@ -210,6 +236,9 @@ async def connect(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
+            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``await
+            proceed(call)`` returns the result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -225,7 +254,12 @@ async def connect(
     """
     try:
         options = ClientOptions(
-            definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+            definition_of(interface),
+            max_frame,
+            credit,
+            bind_timeout,
+            metadata=metadata,
+            interceptors=interceptors,
         )
         check_keep_alive(keep_alive)
     except Exception:
@@ -256,6 +290,7 @@ async def bind(
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[Callable[..., Any]] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -276,6 +311,9 @@ async def bind(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
+        interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
+            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``await
+            proceed(call)`` returns the result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -290,7 +328,12 @@ async def bind(
     """
     try:
         options = ClientOptions(
-            definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+            definition_of(interface),
+            max_frame,
+            credit,
+            bind_timeout,
+            metadata=metadata,
+            interceptors=interceptors,
         )
         check_keep_alive(keep_alive)
         frame_transport = FrameTransport(transport, options.limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -23,6 +23,7 @@ from ..core.client import (
     definition_of,
 )
 from ..core.feeding import require_all_pipes
+from ..core.intercepting import ClientCall, chained
 from ..core.results import decode_result, result_of
 from ..core.state import ConnectionState
 from ..definition.interface import Interface, InterfaceClass
@@ -33,6 +34,7 @@ from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
+from .intercepting import check_no_coroutines
 from .transport import Transport, transport_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
@@ -103,6 +105,7 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         try:
             if not driver.begin(operation, octets, self._metadata.encoded):
                 raise self._too_long()
+            self._note_begun(driver.call)
             if operation.options.maybe:
                 return cast("R", None)
             driver.give(feeds)
@@ -136,6 +139,21 @@ class ClientOperation(ClientOperationBase[ClientLink], Generic[P, R]):
         return CallHandle(*self._beginning(arguments, named))
 
 
+class InterceptedOperation(ClientOperation[P, R]):
+    """An operation of a client that has interceptors."""
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        call = self._intercepted(arguments, named)
+        result: R = chained(self._interceptors, self._proceed)(call)
+        return result
+
+    def _proceed(self, call: ClientCall) -> R:
+        attempt: Any = ClientOperation.__call__
+        with call._attempting():
+            result: R = attempt(self._attempt(call), **call.arguments)
+        return result
+
+
 class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[InterfaceT]):
     """A client, which calls the server's implementation of an interface.
 
@@ -146,6 +164,7 @@ class Client(ClientBase[ClientLink, ClientOperation[..., Any]], Generic[Interfac
     """
 
     _operation_class = ClientOperation
+    _intercepted_class = InterceptedOperation
 
 
 @contextmanager
@@ -162,6 +181,7 @@ def connect(
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[Callable[..., Any]] = (),
 ) -> Iterator[InterfaceT]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
@@ -191,6 +211,9 @@ def connect(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost;
+            see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``proceed(call)``
+            returns the result. They do not see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -205,8 +228,14 @@ def connect(
         And everything that :func:`ipcpipes.blocking.connect` raises.
     """
     options = ClientOptions(
-        definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+        definition_of(interface),
+        max_frame,
+        credit,
+        bind_timeout,
+        metadata=metadata,
+        interceptors=interceptors,
     )
+    check_no_coroutines(options.interceptors)
     stream = connect_stream(
         endpoint,
         wait=wait,
@@ -228,6 +257,7 @@ def bind(
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
+    interceptors: Iterable[Callable[..., Any]] = (),
 ) -> Iterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -249,6 +279,9 @@ def bind(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost;
+            see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``proceed(call)``
+            returns the result. They do not see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -262,8 +295,14 @@ def bind(
         ValueError: a limit is out of range, or the metadata cannot be sent.
     """
     options = ClientOptions(
-        definition_of(interface), max_frame, credit, bind_timeout, metadata=metadata
+        definition_of(interface),
+        max_frame,
+        credit,
+        bind_timeout,
+        metadata=metadata,
+        interceptors=interceptors,
     )
+    check_no_coroutines(options.interceptors)
     with _client(options, transport) as client:
         yield cast("InterfaceT", client)
 

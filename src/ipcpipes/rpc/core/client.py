@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from ...abc.uncopied import Uncopied
@@ -16,7 +17,8 @@ from ..wire.metadata import NO_METADATA, Metadata, MetadataValue
 from .arguments import bind_arguments
 from .call import Call
 from .events import Notify
-from .feeding import check_given, is_asynchronous
+from .feeding import check_given, is_asynchronous, require_all_pipes
+from .intercepting import ClientCall, TransportLike, checked_interceptors
 from .metadata import merged
 from .results import result_of
 from .session import Session
@@ -52,7 +54,7 @@ class ClientLinkLike(Protocol):
     session: Session
 
     @property
-    def transport(self) -> object: ...
+    def transport(self) -> TransportLike: ...
 
 
 class ClientDriver(Protocol):
@@ -109,7 +111,9 @@ class ClientOptions:
         bind_timeout: float = BIND_TIMEOUT,
         *,
         metadata: Mapping[str, MetadataValue] = NO_METADATA,
+        interceptors: Iterable[Callable[..., Any]] = (),
     ) -> None:
+        self.interceptors = checked_interceptors(interceptors)
         self.metadata = merged(Metadata(), metadata)
         self.definition = definition
         self.limits = Limits(max_frame=max_frame, credit=credit)
@@ -145,14 +149,18 @@ class ClientBase(Uncopied, Generic[LinkT, OperationT]):
 
     _instead = "connect in the other process: rpc.connect(interface, endpoint)"
     _operation_class: ClassVar[type[ClientOperationBase[Any]]]
+    _intercepted_class: ClassVar[Callable[..., ClientOperationBase[Any]]]
 
     server_version: tuple[int, int]
 
     def __init__(self, link: LinkT, options: ClientOptions) -> None:
         self._link = link
         self._definition = options.definition
+        make: Callable[..., Any] = self._operation_class
+        if options.interceptors:
+            make = partial(self._intercepted_class, _interceptors=options.interceptors)
         self._operations = {
-            name: self._operation_class(link, one, one.options.timeout, None, options.metadata)
+            name: make(link, one, one.options.timeout, None, options.metadata)
             for name, one in options.definition.operations.items()
         }
         self.server_version = link.session.server_version
@@ -196,11 +204,13 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     _timeout: float | None
     _notify: Notify | None
     _metadata: Metadata
+    _attempt_of: ClientCall | None = None  # the call that interceptors see
+    _interceptors: Sequence[Callable[..., Any]] = ()
     _is_lean: bool = field(init=False)  # whether a call may take few steps
 
     def __post_init__(self) -> None:
-        is_lean = self._operation.is_plain and self._notify is None and not self._metadata
-        object.__setattr__(self, "_is_lean", is_lean)
+        needs_more = self._notify or self._metadata or self._attempt_of
+        object.__setattr__(self, "_is_lean", self._operation.is_plain and not needs_more)
 
     def with_options(
         self,
@@ -231,16 +241,46 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
             TypeError: a key or a value of ``metadata`` is not of its type.
             ValueError: ``timeout`` is not more than 0, or the metadata cannot be sent.
         """
-        if timeout is _SAME:
-            timeout = self._timeout
-        elif timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+        timeout = self._timeout if timeout is _SAME else _checked_timeout(timeout)
         if notify is _SAME:
             notify = self._notify
         added = NO_METADATA if metadata is _SAME else metadata
         return replace(
             self, _timeout=timeout, _notify=notify, _metadata=merged(self._metadata, added)
         )
+
+    def _intercepted(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> ClientCall:
+        """Returns the call that the interceptors see.
+
+        Raises:
+            TypeError: an argument is missing, unknown, or given twice.
+        """
+        operation = self._operation
+        values, given = bind_arguments(operation, arguments, named)
+        require_all_pipes(operation, given)
+        found = dict(zip(operation.types, values, strict=True))
+        found |= {pipe.name: one for pipe, one in given.items()}
+        in_order = {name: found[name] for name in operation.parameters}
+        transport = self._link.transport
+        return ClientCall(operation, in_order, transport, self._metadata, self._timeout)
+
+    def _attempt(self, call: ClientCall) -> Self:
+        """Returns the operation that makes an attempt of a call.
+
+        Raises:
+            TypeError, ValueError: an interceptor has given the call something that is not valid.
+        """
+        return replace(
+            self,
+            _timeout=_checked_timeout(call.timeout),
+            _metadata=merged(Metadata(), call.metadata),
+            _attempt_of=call,
+        )
+
+    def _note_begun(self, call: Call) -> None:
+        """Called when an attempt has begun."""
+        if self._attempt_of is not None:
+            self._attempt_of._call = call
 
     def _check(self, given: Mapping[Pipe, Any]) -> Feeds:
         """Raises:
@@ -276,6 +316,12 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
 
     def __repr__(self) -> str:
         return f"<ipcpipes rpc operation {self._operation}>"
+
+
+def _checked_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
+    return timeout
 
 
 class CallHandleBase(Uncopied, Generic[LinkT, DriverT]):

@@ -16,6 +16,7 @@ from ..errors import BadStubData, RpcError
 from ..wire.format import Limits
 from .call import Call
 from .faults import fault_from_exception
+from .intercepting import checked_interceptors
 
 __all__ = ["GRACE", "Managers", "ServedOperation", "ServerBase"]
 
@@ -125,6 +126,26 @@ class ServerBase:
             raise TypeError("there is no manager to serve; pass one or more")
         if introspection:
             self._add(IntrospectionManager(list(self.definitions.values())))
+
+    def _intercept_with(
+        self,
+        interceptors: Iterable[Callable[..., Any]],
+        wrapped: Callable[[Callable[..., Any], Operation, Sequence[Any]], Callable[..., Any]],
+    ) -> None:
+        """Lets the interceptors see all calls.
+
+        Args:
+            wrapped: returns a function that passes a call through the interceptors to a method.
+
+        Raises:
+            TypeError: an interceptor is not a function.
+        """
+        checked = checked_interceptors(interceptors)
+        if checked:
+            for operations in self.served.values():
+                for one in operations.values():
+                    one.method = wrapped(one.method, one.operation, checked)
+                    one.is_async = inspect.iscoroutinefunction(one.method)
 
     def _add(self, manager: Interface) -> None:
         definition = getattr(manager, "_rpc_definition", None)
