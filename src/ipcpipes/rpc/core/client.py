@@ -209,8 +209,13 @@ class ClientOperationBase(Uncopied, Generic[LinkT]):
     _is_lean: bool = field(init=False)  # whether a call may take few steps
 
     def __post_init__(self) -> None:
-        needs_more = self._notify or self._metadata or self._attempt_of
-        object.__setattr__(self, "_is_lean", self._operation.is_plain and not needs_more)
+        is_lean = (
+            self._operation.is_plain
+            and self._notify is None
+            and not self._metadata
+            and self._attempt_of is None
+        )
+        object.__setattr__(self, "_is_lean", is_lean)
 
     def with_options(
         self,
