@@ -107,7 +107,7 @@ async def test_a_call_is_a_span_at_each_end(driver: Driver) -> None:
     async with traced(driver, plain=plain) as recorded:
         with recorded.tracer.start_as_current_span("caller"):
             assert await recorded.acc.plain(1) == ["traceparent"]
-    spans = {span.name: span for span in recorded.exporter.get_finished_spans()}
+    spans: dict[str, Any] = {span.name: span for span in recorded.exporter.get_finished_spans()}
     client, server = recorded.span(SpanKind.CLIENT), recorded.span(SpanKind.SERVER)
     assert client.name == server.name == "Calls/plain"
     assert server.parent.span_id == client.context.span_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -36,6 +36,7 @@ from .calling import ClientCallDriver, begin_call
 from .client_link import ClientLink
 from .feeding import run_pipes
 from .handle import CallHandle
+from .intercepting import ClientInterceptor
 from .link import check_keep_alive
 from .transport import FrameTransport, Transport
 
@@ -205,7 +206,7 @@ async def connect(
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Connects to the server of an interface: ``async with rpc.connect(Accumulator, "svc") as
     acc:``.
@@ -237,8 +238,8 @@ async def connect(
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
         interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
-            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``await
-            proceed(call)`` returns the result. They do not see calls that are begun by hand.
+            outermost. ``call`` is a :class:`ClientCall`, and ``await proceed(call)`` returns the
+            result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type
@@ -290,7 +291,7 @@ async def bind(
     keep_alive: float | None = None,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> AsyncIterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -312,8 +313,8 @@ async def bind(
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
         interceptors: ``async`` functions ``(call, proceed)`` around each call, the first is the
-            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``await
-            proceed(call)`` returns the result. They do not see calls that are begun by hand.
+            outermost. ``call`` is a :class:`ClientCall`, and ``await proceed(call)`` returns the
+            result. They do not see calls that are begun by hand.
 
     Returns:
         For ``async with``: a :class:`Client`, whose attributes are the operations. For a type

@@ -1,16 +1,23 @@
-"""The interceptors of a server under trio."""
+"""The interceptors of a server under trio, and the types of those of both ends."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 from ..core.current import current_call
-from ..core.intercepting import ServerCall, chained
+from ..core.intercepting import ClientCall, ServerCall, chained
 from ..definition.operations import Operation
 
-__all__ = ["intercepted"]
+__all__ = ["ClientInterceptor", "ServerInterceptor", "intercepted"]
+
+ClientInterceptor: TypeAlias = Callable[
+    [ClientCall, Callable[[ClientCall], Awaitable[Any]]], Awaitable[Any]
+]
+ServerInterceptor: TypeAlias = Callable[
+    [ServerCall, Callable[[ServerCall], Awaitable[Any]]], Awaitable[Any]
+]
 
 
 def intercepted(

@@ -32,7 +32,7 @@ from ..errors import BadStubData, CallTimedOut
 from ..wire.format import BIND_TIMEOUT, DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
 from .call_driver import CallDriver
 from .current import TaskCall
-from .intercepting import intercepted
+from .intercepting import ServerInterceptor, intercepted
 from .link import check_keep_alive
 from .pipes import end_of
 from .running import Suspended, started
@@ -62,7 +62,7 @@ async def serve(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ServerInterceptor] = (),
     grace: float = DEFAULT_GRACE,
     task_status: trio.TaskStatus[Listener[Stream]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -107,8 +107,8 @@ async def serve(
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
         interceptors: ``async`` functions ``(call, proceed)`` around each call of a manager, the
-            first is the outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ServerCall`,
-            and ``await proceed(call)`` returns what the manager returns.
+            first is the outermost. ``call`` is a :class:`ServerCall`, and ``await proceed(call)``
+            returns what the manager returns.
         grace: seconds, 0 or more; ``math.inf`` waits for all calls.
         task_status: for ``await nursery.start(serve, ...)``, which returns the listener.
 
@@ -158,7 +158,7 @@ async def serve_connection(
     keep_alive: float | None = None,
     tracebacks: bool = False,
     introspection: bool = False,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ServerInterceptor] = (),
     finishing: trio.Event | None = None,
 ) -> None:
     """Serves the client at the other end of one connection, until the connection ends: for the
@@ -182,8 +182,8 @@ async def serve_connection(
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
         interceptors: ``async`` functions ``(call, proceed)`` around each call of a manager, the
-            first is the outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ServerCall`,
-            and ``await proceed(call)`` returns what the manager returns.
+            first is the outermost. ``call`` is a :class:`ServerCall`, and ``await proceed(call)``
+            returns what the manager returns.
         finishing: an event. Once it is set, the client is told to begin no new calls (a new call
             raises :class:`ServerUnavailable`; the client can connect again), open calls run to
             their ends, and this returns. ``None``: in a handler of :meth:`ipcpipes.Worker.serve`,
@@ -232,7 +232,7 @@ class _Server(ServerBase):
         managers: Managers,
         limits: Limits,
         keep_alive: float | None,
-        interceptors: Iterable[Callable[..., Any]],
+        interceptors: Iterable[ServerInterceptor],
         **options: bool,
     ) -> None:
         check_keep_alive(keep_alive)

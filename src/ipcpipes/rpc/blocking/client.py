@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -34,7 +34,7 @@ from .call_driver import time_of
 from .calling import ClientCallDriver
 from .client_link import ClientLink
 from .handle import CallHandle
-from .intercepting import check_no_coroutines
+from .intercepting import ClientInterceptor, check_no_coroutines
 from .transport import Transport, transport_of
 
 __all__ = ["Client", "ClientOperation", "bind", "connect"]
@@ -181,7 +181,7 @@ def connect(
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> Iterator[InterfaceT]:
     """Connects to the server of an interface: ``with blocking.connect(Accumulator, "svc") as acc``.
 
@@ -211,9 +211,9 @@ def connect(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
-        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost;
-            see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``proceed(call)``
-            returns the result. They do not see calls that are begun by hand.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost.
+            ``call`` is a :class:`ClientCall`, and ``proceed(call)`` returns the result. They do not
+            see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it
@@ -257,7 +257,7 @@ def bind(
     credit: int = DEFAULT_CREDIT,
     bind_timeout: float = BIND_TIMEOUT,
     metadata: Mapping[str, MetadataValue] = NO_METADATA,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ClientInterceptor] = (),
 ) -> Iterator[InterfaceT]:
     """Becomes a client over an open connection: a child's ``stream``, a channel, a socket with TLS.
 
@@ -279,9 +279,9 @@ def bind(
             interface; ``math.inf`` waits without limit.
         metadata: what is sent with each call beside its arguments, such as ``{"token": "..."}``;
             see ``with_options`` of :class:`ClientOperation`.
-        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost;
-            see docs/rpc-interceptors.md. ``call`` is a :class:`ClientCall`, and ``proceed(call)``
-            returns the result. They do not see calls that are begun by hand.
+        interceptors: functions ``(call, proceed)`` around each call, the first is the outermost.
+            ``call`` is a :class:`ClientCall`, and ``proceed(call)`` returns the result. They do not
+            see calls that are begun by hand.
 
     Returns:
         For ``with``: a :class:`Client`, whose attributes are the operations. For a type checker it

@@ -1,16 +1,19 @@
-"""The interceptors of a server without an event loop, and the check of those of both ends."""
+"""The interceptors of a server without an event loop, and the types of those of both ends."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..core.current import current_call
-from ..core.intercepting import ServerCall, chained
+from ..core.intercepting import ClientCall, ServerCall, chained
 from ..definition.operations import Operation
 
-__all__ = ["check_no_coroutines", "intercepted"]
+__all__ = ["ClientInterceptor", "ServerInterceptor", "check_no_coroutines", "intercepted"]
+
+ClientInterceptor: TypeAlias = Callable[[ClientCall, Callable[[ClientCall], Any]], Any]
+ServerInterceptor: TypeAlias = Callable[[ServerCall, Callable[[ServerCall], Any]], Any]
 
 
 def check_no_coroutines(interceptors: Sequence[Any]) -> None:

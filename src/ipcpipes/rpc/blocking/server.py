@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from ...options import DEFAULT_BACKLOG, DEFAULT_GRACE, checked_seconds
 from ...security import AccessPolicy
 from ..core.managers import Managers, ServerBase
 from ..wire.format import DEFAULT_CALLS, DEFAULT_CREDIT, MAX_FRAME, Limits
-from .intercepting import intercepted
+from .intercepting import ServerInterceptor, intercepted
 from .pipes import end_of
 from .serving import Connection
 from .transport import Transport
@@ -41,7 +41,7 @@ def serve(
     max_calls: int = DEFAULT_CALLS,
     tracebacks: bool = False,
     introspection: bool = False,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ServerInterceptor] = (),
     grace: float = DEFAULT_GRACE,
 ) -> None:
     """Serves the managers' operations to each client, until the listener is closed.
@@ -90,8 +90,8 @@ def serve(
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
         interceptors: functions ``(call, proceed)`` around each call of a manager, the first is the
-            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ServerCall`, and
-            ``proceed(call)`` returns what the manager returns.
+            outermost. ``call`` is a :class:`ServerCall`, and ``proceed(call)`` returns what the
+            manager returns.
         grace: seconds, 0 or more; ``math.inf`` waits for all calls.
 
     Raises:
@@ -136,7 +136,7 @@ def serve_connection(
     max_calls: int = DEFAULT_CALLS,
     tracebacks: bool = False,
     introspection: bool = False,
-    interceptors: Iterable[Callable[..., Any]] = (),
+    interceptors: Iterable[ServerInterceptor] = (),
 ) -> None:
     """Serves the client at the other end of one connection, until the connection ends: for the
     stream of a child or a parent, or a channel. The client calls ``bind``, of either driver.
@@ -159,8 +159,8 @@ def serve_connection(
         introspection: whether clients may ask which operations there are, as ``python -m ipcpipes
             call NAME`` does.
         interceptors: functions ``(call, proceed)`` around each call of a manager, the first is the
-            outermost; see docs/rpc-interceptors.md. ``call`` is a :class:`ServerCall`, and
-            ``proceed(call)`` returns what the manager returns.
+            outermost. ``call`` is a :class:`ServerCall`, and ``proceed(call)`` returns what the
+            manager returns.
 
     Raises:
         TypeError: ``transport`` is neither a stream nor a channel; or a manager implements no
@@ -185,7 +185,7 @@ class _Server(ServerBase):
         self,
         managers: Managers,
         limits: Limits,
-        interceptors: Iterable[Callable[..., Any]],
+        interceptors: Iterable[ServerInterceptor],
         **options: bool,
     ) -> None:
         super().__init__(managers, limits, **options)
