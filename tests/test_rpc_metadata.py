@@ -102,6 +102,18 @@ async def test_metadata_of_an_answer(driver: Driver, name: str) -> None:
             assert call.answer_metadata == {}
 
 
+async def test_a_call_without_metadata_takes_few_steps(driver: Driver) -> None:
+    async with driver.calling(plain=seen, into=drained) as acc:
+        client = getattr(acc, "blocking", acc)
+        assert client.plain._is_lean
+        assert client.plain.with_options(timeout=3)._is_lean
+        assert client.plain.with_options(metadata={})._is_lean
+        assert not client.plain.with_options(metadata={"a": 1})._is_lean
+        assert client.plain.with_options(metadata={"a": 1}).with_options(metadata=None)._is_lean
+        assert not client.plain.with_options(notify=print)._is_lean
+        assert not client.into._is_lean
+
+
 async def test_a_handle_that_was_not_begun_has_no_metadata(driver: Driver) -> None:
     async with driver.calling(plain=told) as acc:
         assert acc.plain.begin({}).answer_metadata == {}
